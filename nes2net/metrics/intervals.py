@@ -489,8 +489,7 @@ def _drawings(
         cells = Cells(np.concatenate((cells_of_bonafide, num_cells + attacks)), num_cells + num_attacks)
 
         def draw_attacks(index: int) -> NDArray:
-            """Draw whole attacks, then bona fide trials (with groups, take each once); counts of bona fide come
-            first."""
+            """Draw attacks, then bona fide trials (with groups, take each once). Counts of bona fide come first."""
             source = _Source(seed, index)
             times = source.draw_counts(num_attacks)
             counts = source.draw_counts(num_bonafide) if groups is None else np.ones(1, dtype=np.int64)

@@ -89,7 +89,7 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
     Returns:
         The state dict under this toolkit's names, and a description. The description has the
         architecture under the key ``"model"``, as :meth:`nes2net.Detector.from_config` takes it.
-        The key :data:`NAMES_KEY` has the names and indices of the classes.
+        Under :data:`NAMES_KEY`, it has the names and indices of the classes.
 
     Raises:
         InputError: if the folder is damaged, if its head is not supported, or if the names of its
@@ -143,11 +143,11 @@ def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
         - The tensors of the head under the library's names.
         - The options of the head in the library's configuration. ``label2id`` has bona fide last.
 
-        Both are empty if the library would compute other logits than the detector. This is so if
-        the front-end repeats frames or has a pre-emphasis. It is also so unless the back-end is
-        ``mean_linear`` with a projection, on the last layer or on a weighted sum of layers. Both
-        are also empty for a weighted sum in a network that normalises before attention: release 5
-        of the library then adds the last layer without its final norm.
+        Both are empty if the library would compute other logits than the detector. There are three
+        cases. The front-end repeats frames or has a pre-emphasis. The back-end is not
+        ``mean_linear`` with a projection, on the last layer or on a weighted sum of layers. The
+        layers are summed in a network that normalises before attention: release 5 of the library
+        includes the last layer in the sum without its final norm.
     """
     frontend, aggregation, backend = detector.config.values()
     state_dict = detector.state_dict()

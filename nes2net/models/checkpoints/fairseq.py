@@ -20,8 +20,8 @@ from nes2net.models.checkpoints.state_dict import only_state_dict_in, state_dict
 from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.models.checkpoints.unpickling import Record, content_of, plain
 
-# Pairs (fairseq's name, the transformers library's name) of tensors. {n} stands for a number, and
-# {rest} for the rest of the name. A name that both share is not listed.
+# Pairs of names of the same tensor: (fairseq's name, the transformers library's name). {n} stands
+# for a number, and {rest} for the rest of the name. A name that both share is not listed.
 _NAMES = [
     ("layer_norm.{rest}", "feature_projection.layer_norm.{rest}"),
     ("post_extract_proj.{rest}", "feature_projection.projection.{rest}"),

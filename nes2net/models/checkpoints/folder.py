@@ -155,8 +155,7 @@ def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: st
         record: ``{"digest": …, "file": …}`` from the checkpoint. If the recorded file does not
             exist, a file of the same name beside the checkpoint is taken.
         checkpoint: the file or folder of the adapted detector.
-        base: the file or folder that the user names; None if the user names none, and the file in
-            the record is used.
+        base: the file or folder that the user names; None to use the file in the record.
         remedy: advice at the end of error messages.
 
     Raises:

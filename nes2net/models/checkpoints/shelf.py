@@ -29,7 +29,7 @@ _MOST_RECORD = 10_000  # bytes
 # Patterns of the names of files that a front-end needs. Only these files of a folder on the hub are
 # downloaded.
 _FOLDER_FILES = ["config.json", "preprocessor_config.json", "model*.safetensors*", "pytorch_model*.bin*"]
-_MOST_TRIES = 3  # number of failed tries in a row after which a download ends with an error; 3 s if there is no network
+_MOST_TRIES = 3  # number of failed tries in a row that end a download with an error; without a network, they take 3 s
 
 
 @dataclass(frozen=True)
