@@ -258,7 +258,7 @@ def run(
 
 
 def _print_error(text: str) -> None:
-    """Print ``text`` on standard error if it is open; otherwise only the exit status shows the error."""
+    """Print ``text`` on standard error. If it is closed, only the exit status shows the error."""
     with suppress(OSError):
         print(text, file=sys.stderr)
 

@@ -73,8 +73,8 @@ def _record(compute: Callable[[Tensor], Tensor], x: Tensor) -> tuple[torch.cuda.
         the result.
     """
     current = torch.cuda.current_stream(x.device)
-    # If recording fails, PyTorch stays on another stream. The context stream(current) then returns
-    # to the present stream.
+    # If recording fails, PyTorch does not return to the stream of the caller. The context
+    # stream(current) does.
     with _recording, torch.cuda.device(x.device), torch.cuda.stream(current):
         graph_input = x.clone()
         graph = torch.cuda.CUDAGraph()

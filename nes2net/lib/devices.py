@@ -116,13 +116,13 @@ def named_precision(precision: str | torch.dtype) -> str:
 
 
 def check_precision(precision: str, device: torch.device, instead: str = "float16 or float32") -> None:
-    """Refuse a precision that ``device`` does not compute, or emulates slowly.
+    """Refuse a precision that ``device`` does not support, or emulates slowly.
 
     Args:
         instead: the precisions that the message recommends for a GPU that is too old.
 
     Raises:
-        InputError: if ``device`` does not compute the precision; the message recommends another
+        InputError: if ``device`` does not support the precision; the message recommends another
             precision.
     """
     if precision == "tf32" and device.type != "cuda":
@@ -147,7 +147,7 @@ def float32_products(precision: str = "float32") -> Iterator[None]:
     By default, PyTorch computes convolutions on a GPU in TF32, which keeps 10 of the 23 bits. A
     program or a container may set lower precisions for products as well
     (``torch.set_float32_matmul_precision``, ``TORCH_ALLOW_TF32_CUBLAS_OVERRIDE``). Products are
-    then computed in TF32 on a GPU. On a CPU, they are computed in bfloat16, which keeps 7 bits.
+    then computed in TF32 on a GPU, or on a CPU in bfloat16, which keeps 7 bits.
 
     Any number of threads may use the context. PyTorch's settings apply to the whole process: the
     first thread that enters the context changes the settings, and the last thread that leaves it

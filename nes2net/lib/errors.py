@@ -194,7 +194,8 @@ def check_known(names: Iterable[str], known_names: Iterable[str], problem: str, 
     """Raise :class:`InputError` for the first of ``names`` that is not among ``known_names``.
 
     Args:
-        problem: beginning of the message; the name and :func:`did_you_mean` follow.
+        problem: beginning of the message. The wrong name and the result of :func:`did_you_mean` are
+            added.
         command: a command that lists all known names.
 
     >>> check_known(["pool"], ["dilation", "pool"], "there is no option")

@@ -202,7 +202,7 @@ def remove_left(folder: Path, name: str | None = None) -> None:
         return
     try:
         entries = os.listdir(folder)
-    except OSError:  # nothing is there, or writing will say what is wrong
+    except OSError:  # no file is there, or the error will occur again when writing
         return
     leftovers = [match for entry in entries if (match := _LEFT.fullmatch(entry))]
     for leftover in (folder / match[0] for match in leftovers if name is None or match[1] == name):
@@ -291,7 +291,7 @@ def writing(path: str | Path, remedy: str = "name a file in a folder of yours") 
 
 def check_no_device(path: str | Path) -> None:
     """Raise :class:`InputError` if ``path`` is a device, a pipe or a socket, or a link to one of them."""
-    with suppress(OSError):  # nothing is there, or writing will say what is wrong
+    with suppress(OSError):  # no file is there, or the error will occur again when writing
         mode = os.stat(path).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise InputError(f"{path}: is a device or a pipe, which cannot hold this output; name a file")
@@ -396,7 +396,7 @@ def _is_stream(path: str | Path) -> bool:
 def _standard_stream_of(status: os.stat_result) -> int | None:
     """Find out whether the file with ``status`` is this process's standard output or standard error.
 
-    If so, the stream is flushed, because the caller writes to the file directly.
+    If it is, the stream is flushed, because the caller will write to the file directly.
 
     Returns:
         The descriptor of the stream, 1 or 2; None if the file is neither stream.

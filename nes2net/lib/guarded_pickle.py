@@ -43,7 +43,7 @@ class Refused(pickle.UnpicklingError):
 
 
 class Exceeded(ValueError):
-    """The pickle has keys that may be slow to hash, and that do not occur in real files."""
+    """Raised if a pickle has keys that may be slow to hash; real files do not have such keys."""
 
 
 def _checked(check: Callable[[Any], None], load: Callable[[Any], None]) -> Callable[[Any], None]:

@@ -141,7 +141,7 @@ class HttpFiles:
         Raises:
             InputError: if the file does not exist, if the disk is too small, or if the size or a
                 digest differs from the published value. A file whose digest differs is removed.
-            Unfinished: if the server breaks off again and again, or if the disk is full.
+            Unfinished: if the server breaks off too often, or if the disk is full.
 
         Returns:
             Name of each published digest → the digest, computed from the file. If no digest is

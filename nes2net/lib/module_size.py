@@ -26,8 +26,9 @@ MOST_MODULES = 3_000
 def limited_size(owner: str) -> Iterator[None]:
     """Within this context, refuse to build a network with too many weights or modules.
 
-    A few options can describe a network that takes hours to build or fills the memory. On every
-    device, including ``meta``, building stops before a weight beyond the limit is initialised.
+    A few options can describe a network that takes hours to build or fills the memory. When the
+    limit is reached, building stops before the next weight is initialised, on every device,
+    including ``meta``.
 
     Args:
         owner: name of the network in messages.

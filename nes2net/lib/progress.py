@@ -39,12 +39,13 @@ class ProgressDisplay(Generic[T]):
     >>> display.line()
     'epoch 3 of 9: step 2 of 2, loss 0.5'
 
-    On a terminal, a bar is shown. If the bar has no room for all facts, the last facts are left out
-    first. If standard error is not a terminal, a line is printed there every :data:`SECONDS`.
+    On a terminal, a bar is shown. If there is no room for all facts, the least important ones, at
+    the end of the list, are left out. If standard error is not a terminal, a line is printed there
+    every :data:`SECONDS`.
 
     Attributes:
         facts: texts to show, the most important first.
-        later_steps: number of steps of later epochs.
+        later_steps: number of steps in later epochs, for the time left.
         later_seconds: seconds of other work after the last step.
 
     Args:

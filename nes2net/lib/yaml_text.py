@@ -204,7 +204,7 @@ def _mark_text_and_check_keys(node: yaml.Node, hint: Any) -> None:
         seen_keys = set()
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                continue  # the key is a list or a mapping: PyYAML refuses it when it builds the data
+                continue  # the key is a list or a mapping: PyYAML refuses such a key when it builds the data
             if key.value in seen_keys:
                 _refuse(f"the key {shown(key.value)} stands there twice", key)
             seen_keys.add(key.value)

@@ -30,7 +30,7 @@ def confusion_matrix(true: ArrayLike, predicted: ArrayLike, num_classes: int) ->
     """Count the trials of each pair of classes.
 
     Args:
-        true, predicted: numbers of classes from 0 to ``num_classes`` − 1, shape (N,).
+        true, predicted: class of each trial, as an index from 0 to ``num_classes`` − 1, shape (N,).
 
     Returns:
         K×K counts, int64: rows are true classes, columns are predicted classes.
@@ -126,7 +126,7 @@ def macro_f1(confusion: ArrayLike, over: Over = "present") -> float:
 
 
 def _macro_f1_of_each(counts: NDArray, over: Over = "present") -> NDArray:
-    """Compute :func:`macro_f1` for many confusion matrices (…, K, K) at once: one mean F1 per matrix, (…,)."""
+    """Compute :func:`macro_f1` of each of many confusion matrices (…, K, K): one mean F1 per matrix, (…,)."""
     check_known([over], ("present", "union", "all"), "a macro-F1 is not the mean over")
     counted = np.ones(counts.shape[:-1], dtype=bool)
     if over == "present":

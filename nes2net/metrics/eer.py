@@ -1,6 +1,6 @@
 """Equal error rate by the rules of published figures, and the DET curve.
 
-If no scores are equal, the EERs by two rules differ by about one trial. If scores are equal, the
+If no scores are equal, two rules give EERs that differ by about one trial. If scores are equal, the
 EERs differ more. A published EER can then be reproduced only by the rule with which it was
 computed.
 """

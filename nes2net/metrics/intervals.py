@@ -31,7 +31,7 @@ from nes2net.metrics.resampling import Cells, any_metric, figures_of, quick_metr
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_ERRORS = 10  # number of errors that rate_interval gives as a weight to the variance of independent trials
+_ERRORS = 10  # weight of the variance of independent trials in rate_interval, as a number of errors
 
 #: Resamples are evaluated in groups. Largest number of resamples in a group, and largest number of
 #: counts of cells in it.
@@ -174,7 +174,8 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
     values = np.asarray(draws, dtype=np.float64)
     mean = float(values.mean())
     variance = float(values.var())
-    # The variance of a rate p over n trials, divided by p · (1 − p), is 1/n. If all draws are equal, take 1/num_trials.
+    # The variance of a rate p over n trials, divided by p · (1 − p), is 1/n. If all draws are
+    # equal, their variance is 0; use 1/num_trials instead.
     inverse_of_trials = inverse_of_draws = 1 / num_trials
     if variance:
         inverse_of_draws = variance / (mean * (1 - mean))
@@ -206,9 +207,9 @@ def bootstrap_values(
 ) -> NDArray:
     """Compute several metrics on the same resamples, shape (num_resamples, columns).
 
-    A metric has one column; ``compute_rates`` has six columns, the fields of its result. To get an
-    interval of the difference of two metrics, pass the difference of their columns to
-    :func:`percentiles`. Arguments and errors are the same as for :func:`bootstrap_interval`.
+    A metric has one column; ``compute_rates`` has six columns, the fields of its result. To compare
+    two metrics, subtract their columns; :func:`percentiles` gives an interval of the difference.
+    Arguments and errors are the same as for :func:`bootstrap_interval`.
     """
     return measure_and_resample(metrics, bonafide, spoof, **draws)[1]
 
@@ -387,7 +388,7 @@ def _figures(
     with ExitStack() as stack:
         starts = range(0, num_resamples, num_together)
         blocks: Iterable[NDArray] = map(resample, starts)
-        # With fewer trials, resamples take less time than the start of a thread.
+        # With fewer trials, starting a thread takes longer than computing the resamples.
         if None not in quick and cells.numbers.size >= 20_000:
             blocks = stack.enter_context(ThreadPoolExecutor(num_threads)).map(resample, starts)
         yield from itertools.chain.from_iterable(blocks)

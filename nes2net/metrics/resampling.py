@@ -241,7 +241,7 @@ def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Ce
         num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
         counts = counts[index]
         accepted = np.cumsum(counts)[ends]
-        drawn = np.diff(accepted, prepend=0) > 0  # the scores that the resample contains
+        drawn = np.diff(accepted, prepend=0) > 0  # whether the resample contains each score
         accepted_bonafide = np.cumsum(counts * is_bonafide)[ends][drawn]
         accepted_spoof = accepted[drawn] - accepted_bonafide
         if method != "sklearn":
@@ -332,8 +332,8 @@ def _quick_combined_means(
     """Make the quick form of a metric that depends only on a mean over each class.
 
     Args:
-        bonafide_terms, spoof_terms: the terms of the trials, of which the means are taken, (B,) and
-            (S,).
+        bonafide_terms, spoof_terms: one term for each trial, (B,) and (S,); the terms are averaged
+            over each class.
         combine: function from the means of both classes, (R,) each, to the metric (R,).
     """
     sums = _sums_in_cells(bonafide_terms, spoof_terms, cells)

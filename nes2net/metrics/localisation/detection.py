@@ -131,7 +131,7 @@ def match_boundaries(
     counts = []
     distances = [np.zeros(0)]
     for number, (*true_and_found, duration) in enumerate(zip(truth, found, durations, strict=True)):
-        times = []  # the times of the true boundaries, then those of the detected boundaries
+        times = []  # the times of the true boundaries, then the times of the detected boundaries
         for segments in true_and_found:
             edges = np.array(spoofed_time(segments, f"utterance {number}", duration)).ravel()
             times.append(edges[(edges > tolerance) & (edges < duration - tolerance)])

@@ -74,7 +74,7 @@ def coarsen_labels(labels: ArrayLike, factor: int) -> NDArray:
 
 
 def refine_scores(scores: ArrayLike, factor: int) -> NDArray:
-    """Repeat each score ``factor`` times, for frames that are ``factor`` times as short: (T·factor,).
+    """Repeat each score ``factor`` times: (T·factor,). A new frame lasts 1/``factor`` of an old frame.
 
     >>> refine_scores([0.5, -1.0], 2)
     array([ 0.5,  0.5, -1. , -1. ])

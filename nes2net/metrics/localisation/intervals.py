@@ -58,7 +58,7 @@ def range_eer_interval(
         seed: seed of the draws, 0 or more.
 
     Raises:
-        InputError: for the reasons of the metric, or if a setting is out of range.
+        InputError: as for the metric, or if a setting is out of range.
     """
     time = timed_frames(utterances, resolution_ms, tail)
     return range_interval_of(time, num_resamples=num_resamples, confidence=confidence, seed=seed)
@@ -67,7 +67,7 @@ def range_eer_interval(
 def range_interval_of(
     time: TimedFrames, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
-    """Compute :func:`range_eer_interval`, with its settings, from the result of :func:`timed_frames`."""
+    """Compute :func:`range_eer_interval` from the result of :func:`timed_frames`; the settings are the same."""
     resamples = _Resamples(time.totals, num_resamples, seed)
     window, amounts_below = _window_of_thresholds(time, resamples)
     ends = last_of_ties(window.scores)
@@ -101,7 +101,7 @@ def point_eer_interval(
         num_resamples, confidence, seed: as for :func:`range_eer_interval`.
 
     Raises:
-        InputError: for the reasons of the metric, or if a setting is out of range.
+        InputError: as for the metric, or if a setting is out of range.
     """
     frames = sorted_frames(joined_frames(scores, labels))
     return point_interval_of(frames, num_resamples=num_resamples, confidence=confidence, seed=seed)
@@ -110,7 +110,7 @@ def point_eer_interval(
 def point_interval_of(
     frames: TimedFrames, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
-    """Compute :func:`point_eer_interval`, with its settings, from the result of :func:`sorted_frames`."""
+    """Compute :func:`point_eer_interval` from the result of :func:`sorted_frames`; the settings are the same."""
     resamples = _Resamples(frames.totals, num_resamples, seed)
     window, amounts_below = _window_of_thresholds(frames, resamples)
     # For each class, collect the utterances, the numbers of frames and the scores of its elements
@@ -125,7 +125,7 @@ def point_interval_of(
     evaluate: Resampled | None = quick_metric(
         compute_eer, scores[0], scores[1], single_trials(len(scores[0]) + len(scores[1]))
     )
-    assert evaluate is not None  # quick_metric() returns None only for other metrics
+    assert evaluate is not None  # quick_metric() knows compute_eer()
 
     sums_below = resamples.sums(amounts_below).round().astype(np.int64)
     sizes = resamples.sizes.round().astype(np.int64)
@@ -292,9 +292,9 @@ def _narrowed_window(frames: TimedFrames, amounts_below: NDArray, resamples: _Re
     amounts += amounts_below.T[:, :, None]
     fpr, recall = resamples.sums(amounts) / resamples.sizes.T[:, :, None]  # R×bins
     rise = fpr + recall - 1  # FPR − FNR after each bin
-    rise[:, -1] = 1  # time after the last frame may keep the rise below 0
+    rise[:, -1] = 1  # needed because of time after the last frame
     crossed = (rise >= 0).argmax(1)  # for each resample, the bin in which FPR reaches FNR
-    # Rounding may move a crossing at the edge of a bin to the neighbouring bin.
+    # Include the neighbouring bins, because rounding may move a crossing into them.
     first = max(0, int(crossed.min()) - 1)
     last = min(len(ends), int(crossed.max()) + 2)
     start = 0

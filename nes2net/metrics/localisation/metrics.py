@@ -4,9 +4,9 @@ The point-based EER counts frames: L. Zhang et al., IEEE/ACM TASLP 31, 2023 (arX
 range-based EER counts seconds: L. Zhang, X. Wang, E. Cooper, N. Evans, J. Yamagishi, "Range-based
 equal error rate for spoof localization", Interspeech 2023 (arXiv 2305.17739).
 
-In reading order: ``point_eer`` counts frames, ``measured_frames`` prepares frames at a resolution
-for ``point_eer``, and ``range_eer`` counts seconds. ``point_eer_of`` and ``range_eer_of`` take
-frames that are already sorted or timed.
+In reading order: ``measured_frames`` prepares frames for ``point_eer``, which counts frames.
+``range_eer`` counts seconds. ``point_eer_of`` and ``range_eer_of`` take frames that are already
+sorted or timed.
 """
 
 from __future__ import annotations
@@ -126,8 +126,8 @@ def sorted_frames(frames: Frames) -> TimedFrames:
         order = order[labels[order] >= 0]
     scores = scores[order]
     bonafide = labels[order] == 1
-    # argsort leaves equal scores in any order. Sort again only those runs of equal scores in which a spoofed frame
-    # comes before a bona fide frame.
+    # argsort leaves equal scores in any order. If a spoofed frame comes before a bona fide frame in
+    # a run of equal scores, sort this run again.
     tied = scores[1:] == scores[:-1]
     if (wrong := np.flatnonzero(tied & bonafide[1:] & ~bonafide[:-1])).size:
         run = np.append(False, ~tied).cumsum(dtype=np.int32)  # for each element, the index of its run of equal scores
@@ -176,11 +176,10 @@ def measured_frames(
 ) -> list[tuple[NDArray, NDArray]]:
     """Prepare scores and labels (T,) of each utterance for one column of the published table, at one resolution.
 
-    A column has the EER at one resolution. At the resolution of the scores, labels are pooled from
-    labels of 10-ms frames. At a coarser resolution, the score of a long frame is the lowest score
-    of the frames in it; the long frame is spoof if any of these frames is spoof. At a finer
-    resolution, each score is repeated. The EER at a coarser resolution is too low; the EER at a
-    finer resolution is not.
+    At the resolution of the scores, labels are pooled from labels of 10-ms frames. At a coarser
+    resolution, the score of a long frame is the lowest score of the frames in it; the long frame is
+    spoof if any of these frames is spoof. At a finer resolution, each score is repeated. The EER at
+    a coarser resolution is too low; the EER at a finer resolution is not.
 
     Args:
         resolution_ms: length of a frame of the scores in ms, a multiple of 10.

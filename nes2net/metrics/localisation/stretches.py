@@ -108,7 +108,7 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
     inside = np.concatenate([[False], last_begin > last_end, [False]]).astype(np.int8)
     # (K, 2): the first frame of each stretch, and the first frame after the stretch.
     runs = np.flatnonzero(np.diff(inside)).reshape(-1, 2)
-    shortest = rule.min_duration - 1e-9  # five frames of 20 ms must not seem shorter than 0.1 s
+    shortest = rule.min_duration - 1e-9  # five frames of 20 ms last 0.1 s, but rounding may make them shorter
     if len(runs) > 1:  # fill short gaps
         apart = (runs[1:, 0] - runs[:-1, 1]) * resolution_ms / 1000 >= shortest
         runs = np.stack([runs[np.append(True, apart), 0], runs[np.append(apart, True), 1]], axis=1)

@@ -224,7 +224,7 @@ class LogitLayer(nn.Linear):
     score_rule: ScoreRule = "logit"
     """The rule that computes the score from the logits, unless the back-end has another rule."""
 
-    def __init__(self, in_features: int, out_features: int) -> None:  # without other arguments of nn.Linear
+    def __init__(self, in_features: int, out_features: int) -> None:  # fewer arguments than nn.Linear
         super().__init__(in_features, out_features)
 
     def forward(self, embeddings: Tensor) -> Tensor:

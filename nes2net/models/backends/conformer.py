@@ -124,8 +124,8 @@ class DepthwiseConv(nn.Module):
 class Transpose(nn.Module):
     """Swap tokens and channels, B×N×C ↔ B×C×N.
 
-    The swap is a module of its own, because the published names of tensors contain the indices of
-    modules, and this module is counted.
+    It is a module of its own, because the published names of tensors contain the indices of
+    modules, and the swap has an index.
     """
 
     def forward(self, x: Tensor) -> Tensor:

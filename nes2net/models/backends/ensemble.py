@@ -87,7 +87,8 @@ class Ensemble(LayerSum):
         num_scores: Annotated[int, Field(ge=1, le=1000)] = 4,
         num_logits: Logits = 2,
     ) -> None:
-        # Both kinds have the same trunk and LSTM. The weights of the layers and the perceptrons are different.
+        # Both kinds have the same trunk and the same LSTM. They differ in the weights of the layers
+        # and in the perceptrons.
         layer_weights: Literal["sum", "plain"] = "sum" if kind == "fusion" else "plain"
         super().__init__(feature_dim, num_layers, projection_dim, layer_weights)
         self.kind = kind
@@ -105,7 +106,7 @@ class Ensemble(LayerSum):
             self.last_layer_name = "lineal_class.2"
 
     def forward(self, hidden_states: Sequence[Tensor], scores: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        """Compute logits B×n, spoof first, from the hidden states and, for a fusion, from other systems' scores.
+        """Compute logits B×n, spoof first, from hidden states; a fusion also reads the scores of other systems.
 
         Args:
             hidden_states: at least L + 1 tensors B×T×D.

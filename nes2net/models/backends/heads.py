@@ -1,4 +1,4 @@
-"""Heads: last layers of a back-end that compare an embedding with vectors of the classes.
+"""Heads: last layers of back-ends. A head compares an embedding with vectors of the classes.
 
 Every back-end has the option ``head``, which replaces the last linear layer by a head. Some losses
 in :mod:`nes2net.training.losses` compare embeddings with class vectors, and train these vectors.

@@ -88,7 +88,7 @@ class Mamba2(nn.Module):
         self.out_proj = nn.Linear(inner_dim, embed_dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix the frames ``x`` B×T×E, each with the frames before it."""
+        """Mix each of the frames ``x`` B×T×E with the frames before it."""
         z, xBC, delta = self.in_proj(x).split(self.sizes, dim=2)
         xBC = F.silu(self.conv1d(xBC))
         with without_autocast(x.device):  # states add up over hundreds of frames: half precision is too coarse
@@ -319,7 +319,7 @@ class MamBo(Backend):
             "mambo_3": mixers + mlp + mha + mlp,
             "mambo_4": mixers + mlp + mixers + mha,
         }[topology]
-        # For each kind of block, a function that makes its module.
+        # Kind of a block → function that makes the module of the block.
         create: dict[str, Callable[[], nn.Module]] = {
             "mamba": lambda: mamba2(embed_dim, state_dim, head_dim, expand),
             "mlp": lambda: GatedPerceptron(embed_dim, dropout),

@@ -107,7 +107,7 @@ class Scales(nn.Module):
     def __init__(self, dims: Sequence[int], gmlp_layers: int, max_frames: int, dropout: float) -> None:
         super().__init__()
         last = len(dims) - 1
-        self.blocks = nn.ModuleList([nn.Identity()])  # scale 0 reads the features as they are
+        self.blocks = nn.ModuleList([nn.Identity()])  # scale 0 reads the unchanged features
         self.blocks.extend(nn.Sequential(Halving(i == last), nn.Linear(dims[i], dims[i])) for i in range(1, last + 1))
         self.post_nets_seg = nn.ModuleDict(
             {f"disc_{i}": GmlpNet(dim, gmlp_layers, max_frames // 2**i) for i, dim in enumerate(dims)}

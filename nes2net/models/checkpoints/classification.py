@@ -88,8 +88,8 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
 
     Returns:
         The state dict under this toolkit's names, and a description. The description has the
-        architecture under the key ``"model"``, as :meth:`nes2net.Detector.from_config` takes it.
-        Under :data:`NAMES_KEY`, it has the names and indices of the classes.
+        architecture, an argument of :meth:`nes2net.Detector.from_config`, under the key
+        ``"model"``. Under :data:`NAMES_KEY`, it has the names and indices of the classes.
 
     Raises:
         InputError: if the folder is damaged, if its head is not supported, or if the names of its
@@ -132,7 +132,7 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
 
 
 def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Translate the aggregation and the back-end of a detector to the head of the library's classification class.
+    """Translate a detector's aggregation and back-end to a classification head of the transformers library.
 
     Args:
         detector: a detector with the front-end wav2vec 2.0, HuBERT or WavLM. If the detector was
@@ -220,8 +220,8 @@ def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
     ``LABEL_1``.
 
     Raises:
-        InputError: if there are fewer than two names, if two classes have the same name, if a class
-            in 0, 1, … has no name, or if ``label2id`` contradicts ``id2label``.
+        InputError: if there are fewer than two names, if two classes have the same name, if one of
+            the indices 0, 1, … has no name, or if ``label2id`` contradicts ``id2label``.
     """
     names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # the default is that of the transformers library
     if not isinstance(names, dict) or len(names) < 2:

@@ -184,7 +184,7 @@ def read_ssl_checkpoint(
             "`ssl_checkpoint`, or train a small front-end from scratch: `model.frontend=wav2vec2_small`"
         )
     content, _ = read_torch_file(path)
-    if is_openai(content):  # always raises: the error names the front-end for Whisper
+    if is_openai(content):  # check_type() raises an error, which names the front-end for Whisper
         check_type(path, "whisper", types)
     tensors = state_dict_of(content, path)
     # torchaudio's files have names of their own, and no configuration.
@@ -328,7 +328,7 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
         raise ValueError
 
     def not_too_long(layers: Any) -> Any:
-        """Return ``layers``; raise ValueError if it is no list, or so long that repetitions could fill the memory."""
+        """Return ``layers``; raise ValueError if it is not a list, or if it is too long for the memory."""
         if not isinstance(layers, list) or len(layers) > _MOST_CONVOLUTIONS:
             raise ValueError
         return layers

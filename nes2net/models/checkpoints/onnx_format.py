@@ -17,7 +17,7 @@ from nes2net.lib.errors import InputError, readable_size, shown
 from nes2net.lib.files import Budget
 
 _LARGEST_FILE = 2**31 - 1  # in bytes; protobuf allows no larger message
-_MOST_NUMBERS = 1_000_000  # largest count of numbers that are not in tensors; XLS-R 300M with Nes2Net-X has fewer than 100,000
+_MOST_NUMBERS = 1_000_000  # largest count of numbers outside tensors; XLS-R 300M with Nes2Net-X has fewer than 100,000
 _DEEPEST = 32  # largest depth of nested messages
 _LARGEST_METADATA = 2**20  # largest number of bytes of all texts in the metadata together
 _LONGEST_DOMAIN = 1000  # bytes
@@ -152,7 +152,7 @@ class _Reader:
                 outside[key] = text
             elif number == 14 and isinstance(value, int):
                 location = value
-        # Count the bytes: in the message itself, or in the other file.
+        # Count the bytes, which are either in the message itself or in the other file.
         num_bytes = message_slice[1] - message_slice[0]
         if outside or location == _EXTERNAL:
             if outside.keys() != {"location", "offset", "length"}:

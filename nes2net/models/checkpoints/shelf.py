@@ -118,7 +118,8 @@ class Shelf:
             return Path(cached_path) if isinstance(cached_path, str) else None
         with suppress(OSError):
             folder = Path(snapshot_download(repository, revision=revision, local_files_only=True))
-            # Another program may have downloaded only the configuration.
+            # The folder must have weights: another program may have downloaded only the
+            # configuration.
             if any(path.suffix in (".safetensors", ".bin") for path in folder.iterdir()):
                 return folder
         return None
@@ -180,7 +181,7 @@ class Shelf:
             return Path(snapshot_download(repository, revision=revision, allow_patterns=_FOLDER_FILES))
 
     def _from_server(self) -> Path:
-        """Download the file from another server to :attr:`place`; return this path.
+        """Download the file from a server other than the hub to :attr:`place`; return this path.
 
         Raises:
             InputError: if ``HF_HUB_OFFLINE`` is set, or the server does not give the file.

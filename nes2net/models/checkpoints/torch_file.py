@@ -114,7 +114,7 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     except Exceeded as error:
         raise InputError(f"{path} was not read: {error}; {_REMEDY}") from error
     except Exception as error:  # a damaged pickle may raise any exception
-        text = codecs.getincrementaldecoder("utf-8")("replace").decode(beginning)  # the last character may be cut
+        text = codecs.getincrementaldecoder("utf-8")("replace").decode(beginning)  # the last character may be cut off
         if all(c.isprintable() or c.isspace() for c in text) and "\ufffd" not in text:
             kind = "a text file" if beginning else "an empty file"
             raise InputError(f"{path} is {kind}, not a checkpoint: {_NAME_WEIGHTS}") from error
@@ -165,7 +165,7 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
             members[name] = member
         if sum(member.file_size for member in members.values()) > size:
             raise ValueError("its members claim more bytes than the file has")
-        # Check that this is a whole checkpoint of a little-endian machine.
+        # Check that the archive is complete, and that a little-endian machine wrote it.
         if "data.pkl" not in members:
             raise InputError(f"{path} is a zip archive but not a checkpoint: it has no data.pkl")
         if "byteorder" in members and archive.open(members["byteorder"]).read(7) != b"little":
@@ -189,7 +189,7 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
                 storage = torch.UntypedStorage(0, device="cpu")
                 if num_bytes:
                     storage = mapped[start : start + num_bytes]
-                if start % 8:  # views need aligned numbers: copy the bytes
+                if start % 8:  # a view needs aligned numbers, so copy the bytes
                     storage = storage.clone()
                 storages[key] = storage
             return storages[key]

@@ -67,7 +67,7 @@ _HARMLESS_BUILTINS = {
     "builtins.object",
     "builtins.slice",
     "builtins.NoneType",
-    "builtins.Ellipsis",  # occurs in types such as Tuple[int, ...]
+    "builtins.Ellipsis",  # the ellipsis in types such as Tuple[int, ...]
 }
 
 MOST_CLASSES = 1000  # largest number of different classes that become records
@@ -99,19 +99,19 @@ class Record:
         return self
 
     def __setstate__(self, state: Any) -> None:
-        """Keep the state that the object would get."""
+        """Store the state of the object that this record replaces."""
         self.state = state
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Keep an item that a dictionary-like object would get."""
+        """Store an item of the dictionary-like object that this record replaces."""
         self.items[key] = value
 
     def append(self, element: Any) -> None:
-        """Keep an element that a list-like object would get."""
+        """Store an element of the list-like object that this record replaces."""
         self.elements.append(element)
 
     def extend(self, elements: Any) -> None:
-        """Keep elements that a list-like object would get."""
+        """Store elements of the list-like object that this record replaces."""
         self.elements.extend(elements)
 
 
