@@ -44,7 +44,7 @@ class Replayed:
             if key not in self._recorded and len(self._recorded) < self.max_shapes:
                 try:
                     self._recorded[key] = _record(self.compute, x)
-                except torch.OutOfMemoryError:  # record nothing more, because each recording keeps memory
+                except torch.OutOfMemoryError:  # stop recording, because each recorded graph takes memory
                     self.max_shapes = len(self._recorded)
                 except RuntimeError as error:
                     reason = first_line(error.__context__ or error)

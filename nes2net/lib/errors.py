@@ -38,7 +38,7 @@ class InputError(ValueError):
         if subject:
             message = f"{subject} {problem}"
         super().__init__(one_line(message))
-        #: The problem and the remedy, without the subject.
+        #: The message without the subject: the problem and the remedy.
         self.problem = one_line(problem)
 
 
@@ -156,7 +156,7 @@ def nearest(word: str, known_names: Iterable[str], cutoff: float = 0.6) -> str:
 def did_you_mean(
     name: str, known_names: Iterable[str], command: str = "", *, cutoff: float = 0.6, meant: str | None = None
 ) -> str:
-    """Write the end of a message about an unknown ``name``: the nearest of ``known_names``, and up to ten of them.
+    """Write the end of a message about an unknown ``name``: the nearest of ``known_names``, and a list of up to ten.
 
     If there are more than ten names, the message lists the ten nearest, or the first ten if no name
     is near. Without known names, the text is empty.
@@ -278,7 +278,7 @@ class _Shortened(reprlib.Repr):
         return self.repr_set(value, level)
 
     def _in_braces(self, items: Iterator[str], level: int) -> str:
-        """Join the first 4 items in braces, and ``...`` if there are more; at ``level`` 0, write only ``...``."""
+        """Write the first 4 items in braces, and ``...`` if there are more. If ``level`` is 0, write only ``...``."""
         if level > 0:
             first = [*islice(items, 4), *("..." for _ in islice(items, 1))]
         else:

@@ -347,7 +347,7 @@ def sha256_of(*paths: str | Path) -> str:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Replace the file ``path`` by ``text`` in UTF-8, atomically even in a power cut; make its folders.
+    """Write ``text`` in UTF-8 to ``path``. The file is replaced atomically, even in a power cut; folders are made.
 
     Raises:
         InputError: if the file cannot be written.

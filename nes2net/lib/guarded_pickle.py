@@ -193,14 +193,14 @@ class _Instructions(dict):
 
 
 class _Bounded:
-    """Reads a stream of ``size`` bytes; refuses a request for more bytes before memory is reserved for them."""
+    """Reads a stream of ``size`` bytes. If more bytes are requested, raises an error before memory is reserved."""
 
     def __init__(self, stream: Any, size: int) -> None:
         self.stream = stream
         self.size = size
 
     def read(self, length: int) -> bytes:
-        """Read ``length`` bytes, or fewer at the end of the stream; raise EOFError if the whole stream is shorter."""
+        """Read up to ``length`` bytes; raise EOFError if ``length`` is larger than the whole stream."""
         if length > self.size:
             raise EOFError(f"it ends too early for the {length} bytes that it claims to hold in one piece")
         return self.stream.read(length)

@@ -103,8 +103,8 @@ class HttpFiles:
     def described(self, file: RemoteFile) -> RemoteFile:
         """Ask the server for the size and the SHA-256 of ``file``; return a copy of ``file`` with the answers.
 
-        Only the Hugging Face hub states a SHA-256. A size or digest that ``file`` has already is
-        not replaced.
+        Only the Hugging Face hub states a SHA-256. If ``file`` already has a size or a digest, it
+        is not replaced.
 
         Raises:
             InputError: if the file does not exist.
@@ -144,8 +144,8 @@ class HttpFiles:
             Unfinished: if the server breaks off too often, or if the disk is full.
 
         Returns:
-            Name of each published digest → the digest, computed from the file. If no digest is
-            published, the result holds the SHA-256.
+            Name of each published digest → the digest that was computed from the file. If no digest
+            is published, the result holds the SHA-256.
         """
         partial_path = path.with_name(f"{path.name}.part")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Takes:
-    """Describes, in an annotation, the values that an option takes, if its type and bounds do not say enough."""
+    """Part of an annotation: describes the values of an option if its type and bounds do not say enough."""
 
     text: str
 

@@ -160,7 +160,7 @@ def first_problem(error: ValidationError) -> str:
     """Write the first problem of a validation: the key, what was expected, and what was found."""
     problem = error.errors(include_url=False)[0]
     key_path = "".join(f"{str(key)[:50]}." for key in problem["loc"]).removesuffix(".")
-    if problem["type"] == "value_error":  # a validator of a model raised this error, and its message is complete
+    if problem["type"] == "value_error":  # this error comes from a validator of a model; its message is complete
         text = str(problem["ctx"]["error"])
     else:
         text = f"{problem['msg']}, not {shown(problem['input'])}"

@@ -88,7 +88,7 @@ class ProgressDisplay(Generic[T]):
         self.later_seconds = 0.0
         self.done = start
         self.facts = list[str]()
-        self._first: tuple[float, int] | None = None  # time of the first step, and number of steps done then
+        self._first: tuple[float, int] | None = None  # (time of the first step, number of steps done at this time)
         stated = os.environ.get(SECONDS) or str(_SECONDS)
         try:
             self._seconds = float(stated) if shown else 0.0
@@ -180,7 +180,7 @@ class _Bar(tqdm):
 
     @property
     def format_dict(self) -> dict[str, Any]:
-        """The values from which tqdm makes the bar; ``bar_format`` leaves out facts that find no room."""
+        """The values from which tqdm makes the bar; ``bar_format`` has only facts for which there is room."""
         values = super().format_dict
         display = self.display_of
         columns = _terminal_width()

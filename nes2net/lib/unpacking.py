@@ -216,7 +216,7 @@ class _TarSource:
 
 
 def _target_path(name: str, folder: Path, archive: Path) -> Path:
-    """Make the path in ``folder`` to which the member ``name`` is unpacked.
+    """Make the path in ``folder`` for the content of the member ``name``.
 
     Raises:
         InputError: if ``name`` leads out of the folder, or is empty.
@@ -228,7 +228,7 @@ def _target_path(name: str, folder: Path, archive: Path) -> Path:
 
 
 def _refused_member(archive: Path, name: str, problem: str) -> InputError:
-    """Make the error for a member that must not be unpacked, because it is ``problem``."""
+    """Make the error for a member that must not be unpacked; the message says that it is ``problem``."""
     return InputError(f"{archive}: {shown(name)} is {problem}: refused; unpack it by hand if you trust it")
 
 

@@ -110,7 +110,7 @@ def balanced_accuracy(confusion: ArrayLike) -> float:
 
 
 def macro_f1(confusion: ArrayLike, over: Over = "present") -> float:
-    """Compute the mean F1 over classes, which all have the same weight; NaN if there is no class to average.
+    """Compute the unweighted mean of F1 over classes; NaN if there is no class to average.
 
     Args:
         over: the classes to average. ``"present"`` takes the classes that have trials. ``"union"``

@@ -113,8 +113,8 @@ def bootstrap_interval(
     Args:
         metric: A function of two score vectors that returns a number, or a tuple with the number
             first. For ``compute_eer``, ``compute_min_dcf``, ``compute_act_dcf``, ``compute_cllr``,
-            ``compute_min_cllr`` and ``compute_min_tdcf`` the scores are sorted once for all
-            resamples; give options as ``functools.partial(compute_eer, method=…)``. Any other
+            ``compute_min_cllr`` and ``compute_min_tdcf`` the scores are sorted only once for all
+            resamples. Options are passed as ``functools.partial(compute_eer, method=…)``. Any other
             function is called on each resample.
         bonafide, spoof: Scores, shapes (B,) and (S,).
         confidence: Fraction of the draws that lie inside the interval; above 0 and below 1.
@@ -250,8 +250,8 @@ def compare_systems(
 
     Returns:
         A :class:`Comparison`. The two-sided ``p_value`` is min(1, 2 · (k + 1) / (R + 1)), where k
-        is the smaller of two numbers: that of positive and that of negative differences in R
-        resamples. A difference of 0 counts half as positive and half as negative.
+        is the number of positive differences or the number of negative differences in R resamples,
+        whichever is smaller. A difference of 0 counts half as positive and half as negative.
 
     Raises:
         InputError: as in :func:`bootstrap_interval`, or if the systems have different numbers of
@@ -274,7 +274,8 @@ def compare_systems(
         )
     results, values = _resample([(metric, *system) for system in systems], **draws)
     first_value, second_value = (float(np.ravel(result)[0]) for result in results)
-    # Each system has half of the columns; compare the first columns of both systems.
+    # The first half of the columns belongs to the first system. Compare the first column of each
+    # half.
     differences = values[:, 0] - values[:, values.shape[1] // 2]
     interval = percentiles(differences, confidence)
     return Comparison(first_value, second_value, first_value - second_value, interval, two_sided_p(differences))
@@ -346,8 +347,8 @@ def _resample(
     The other arguments are those of :class:`Draws`.
 
     Returns:
-        What the metric of each system returns for all its trials, and the values of the resamples,
-        shape (num_resamples, columns).
+        The result of each system's metric for all trials, and the values of the resamples, shape
+        (num_resamples, columns).
     """
     check_draws(num_resamples, seed)
     if num_threads is not None and num_threads < 1:

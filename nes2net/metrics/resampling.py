@@ -82,13 +82,13 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, 
 
 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
-    """Make a function of counts that computes any ``metric``: each score is repeated as often as it was drawn.
+    """Make a function of counts of cells that computes any ``metric`` from repeated scores.
 
     The function applies :func:`figures_of` to the result of the metric.
     """
 
     def evaluate(counts: NDArray) -> Any:
-        """Compute ``metric`` of the resample that has each trial of [bonafide, spoof] ``counts`` (B + S,) times."""
+        """Compute ``metric`` of a resample; ``counts`` says how often it has each trial of [bonafide, spoof]."""
         return figures_of(
             metric(np.repeat(bonafide, counts[: bonafide.size]), np.repeat(spoof, counts[bonafide.size :]))
         )
@@ -204,7 +204,7 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
         is_bonafide = blocks.is_bonafide[trials]
         counts = blocks.counts(weights, trials)
         rise = climbed_before[block] + np.cumsum(counts * np.where(is_bonafide, num_spoof, num_bonafide))
-        crossing = int(np.searchsorted(rise, to_climb))  # FRR reaches FAR at a copy of this trial
+        crossing = int(np.searchsorted(rise, to_climb))  # index of the trial at whose copies FRR reaches FAR
         climbed = int(rise[crossing - 1] if crossing else climbed_before[block])
         rejected_bonafide = int(rejected[0, block]) + int((counts * is_bonafide)[:crossing].sum())
         rejected_spoof = (climbed - rejected_bonafide * num_spoof) // num_bonafide
@@ -237,7 +237,7 @@ def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Ce
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
 
     def evaluate(counts: NDArray) -> float:
-        """Compute the EER of the resample that has each trial of [bonafide, spoof] ``counts`` (B + S,) times."""
+        """Compute the EER of a resample; ``counts`` says how often it has each trial of [bonafide, spoof]."""
         num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
         counts = counts[index]
         accepted = np.cumsum(counts)[ends]
@@ -365,7 +365,7 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resample
     num_pools = int(begins.sum())
 
     def evaluate(counts: NDArray) -> float:
-        """Compute the minimum Cllr of the resample that has each trial of [bonafide, spoof] ``counts`` times."""
+        """Compute the minimum Cllr of a resample; ``counts`` says how often it has each trial of [bonafide, spoof]."""
         # Count the drawn trials in each merged group; groups without drawn trials are left out.
         counts_of_classes = counts[: bonafide.size], counts[bonafide.size :]
         drawn_bonafide, drawn_spoof = (

@@ -120,7 +120,7 @@ def read_reco2dur(path: str | Path) -> dict[str, float]:
 
 
 def checked_seconds(number: str, path: Path, line: int, name: str) -> float:
-    """Convert the text ``number`` of a file to a time in seconds.
+    """Convert ``number``, a text in a file, to a time in seconds.
 
     Args:
         path, line: the file and the number of the line, for the message.

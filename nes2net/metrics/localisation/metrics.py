@@ -236,12 +236,12 @@ def joined_measured_frames(
         frames = _aligned_frames(scores, counts, *pooled)
     # At a coarser resolution, a long frame has the lowest score and the lowest label of the frames in it.
     if measured_at > resolution_ms:
-        # Remaining frames at the end of an utterance give one more frame.
+        # Frames that remain at the end of an utterance form one more long frame.
         factor = _frames_in_longer_frame(measured_at, resolution_ms)
         counts = -(-frames.counts // factor)
         first = frames.starts.repeat(counts) + _positions_in_utterances(counts) * factor
         return Frames(np.minimum.reduceat(frames.scores, first), np.minimum.reduceat(frames.labels, first), counts)
-    # For a finer resolution, repeat the scores, and make the labels anew.
+    # For a finer resolution, repeat the scores, and compute labels at this resolution.
     if measured_at < resolution_ms:
         factor = _frames_in_longer_frame(resolution_ms, measured_at)
         if by_segments:

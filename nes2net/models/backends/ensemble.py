@@ -120,12 +120,12 @@ class Ensemble(LayerSum):
         weights_bonafide, weights_spoof = self.weights(hidden_states)
         self.check_scores(scores, weights_bonafide.shape[0])  # len() would fix the batch size in an exported graph
         assert scores is not None  # check_scores() has already refused None
-        with without_autocast(scores.device):  # half precision would round the scores
+        with without_autocast(scores.device):  # in half precision, the scores would be rounded
             unbiased = at_least_float32(scores) - at_least_float32(self.biases)
             return torch.stack([(weights * unbiased).sum(1) for weights in (weights_spoof, weights_bonafide)], dim=1)
 
     def weights(self, hidden_states: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Compute the weights of the S systems in a fusion, first for bona fide, then for spoof: B×S each."""
+        """Compute weights of the S systems in a fusion, for bona fide and then for spoof: B×S each."""
         summary = self.summary(hidden_states)
         return self.lineal_weights_b(summary), self.lineal_weights_s(summary)
 

@@ -152,7 +152,7 @@ class P2SGradHead(Head):
 
 
 class PrototypeHead(Head):
-    """For each class, the largest scaled cosine between an embedding and the class's prototypes: B×E → B×2.
+    """Finds, for each class, the largest scaled cosine between an embedding and the class's prototypes: B×E → B×2.
 
     The difference of the two numbers is the score. Bona fide has one prototype, ``bonafide`` 1×E,
     and spoof has K prototypes, ``spoof`` K×E. The loss :class:`nes2net.training.losses.Prototypes`

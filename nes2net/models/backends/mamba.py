@@ -23,7 +23,7 @@ from nes2net.models.backends.selective_scan import selective_scan
 
 STATE_DIM = 16  # size of the state of each channel
 CONV_KERNEL = 4  # frames
-NORM_EPS = 1e-5  # added to the mean square in RMS norms
+NORM_EPS = 1e-5  # small number that RMS norms add to the mean square
 
 
 @cache

@@ -39,7 +39,7 @@ class Norm(nn.RMSNorm):
 
 
 class FrameConv(nn.Conv1d):
-    """A convolution over time for each channel, B×T×C → B×T×C. If ``causal``, it does not read later frames."""
+    """A convolution over time for each channel, B×T×C → B×T×C. If ``causal`` is true, it reads no later frames."""
 
     def __init__(self, channels: int, kernel: int, causal: bool) -> None:
         padding = 0 if causal else kernel // 2
@@ -228,7 +228,7 @@ class Projection(nn.Module):
 
 
 class GatedPooling(nn.Module):
-    """Mean of frames, weighted by a softmax over time: B×T×E → B×E. A gated perceptron computes the logits."""
+    """Mean of frames weighted by a softmax over time: B×T×E → B×E. A gated perceptron computes the logits."""
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()

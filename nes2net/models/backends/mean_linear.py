@@ -79,7 +79,8 @@ class MeanLinear(FrameBackend):
     def embed(self, features: Tensor) -> Tensor:
         """Compute embeddings B×E from ``features`` B×T×D; E is D, or the size of the projection."""
         if self.projector is not None and self.utterance == "mean":
-            # The mean of projected frames is the projection of the mean, which is cheaper to compute.
+            # Project the mean of the frames: the result equals the mean of the projected frames,
+            # and is cheaper to compute.
             self.check_features(features)
             return self.projector(features.mean(dim=1))
         return super().embed(features)

@@ -126,7 +126,8 @@ class Res2NetBlock(nn.Module):
         self.attention: nn.Module = nn.Identity()
         if attention_kernel:
             self.attention = LocalChannelAttention(attention_kernel)
-        # The first block of a stage changes the size of the image, so its last group and its shortcut are pooled.
+        # The first block of a stage reduces the image, so the last group and the shortcut must be
+        # pooled.
         self.pool: nn.Module = nn.Identity()
         self.shortcut: nn.Module = nn.Identity()
         if stride is not None:

@@ -66,7 +66,7 @@ class RawAasist(SpectroTemporalGraph):
     sample_rate = 16000
     num_filters = 70
     num_taps = 129
-    min_frames = num_taps - 1 + 3**7  # one temporal node is left after the filters and seven poolings by 3
+    min_frames = num_taps - 1 + 3**7  # leaves one temporal node after the filters and seven poolings by 3
     filters: Tensor
 
     def __init__(

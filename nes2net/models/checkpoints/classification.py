@@ -31,8 +31,8 @@ ARCHITECTURES = {
     "HubertForSequenceClassification": "hubert",
     "WavLMForSequenceClassification": "wavlm",
 }
-#: Class of the transformers library whose folders are refused → the reason. AST shares neither features, network nor
-#: names of tensors with the other encoders (docs/checkpoints.md).
+#: Class of the transformers library whose folders are refused → the reason. AST has other features,
+#: another network and other names of tensors than these encoders (docs/checkpoints.md).
 REFUSED = {
     "ASTForAudioClassification": "AST, a transformer on patches of a log-mel spectrogram, is not built here: score such a "
     "folder with the transformers library, and bring its score file to `nes2net evaluate`"

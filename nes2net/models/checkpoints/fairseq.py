@@ -293,7 +293,7 @@ def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
 
 def _mapping(value: Any) -> dict[str, Any]:
     """Return ``value`` as a mapping; it may also be a Namespace or a node of omegaconf. Otherwise return ``{}``."""
-    for _ in range(4):  # a record may contain another record
+    for _ in range(4):  # the value of a record may be a record again
         if isinstance(value, Record):
             value = content_of(value)
     return value if isinstance(value, dict) else {}

@@ -95,8 +95,8 @@ def write_description(folder: Path, config: dict[str, Any], record: dict[str, An
     write_text(folder / CONFIG, write_yaml({"model": config, **(record or {})}))
 
 
-#: Patterns of temporary files, which are not uploaded. An interrupted write may leave them in the folder or one level
-#: below.
+#: Patterns of temporary files, which are not uploaded. An interrupted write may leave such files in
+#: the folder, or in a folder inside it.
 _TEMPORARY = [".*.tmp", "*/.*.tmp", ".*.tmp/*", "*/.*.tmp/*"]
 
 

@@ -73,7 +73,8 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     the tensors are in use.
 
     Args:
-        tensors_only: read objects of refused classes as records too, instead of raising an error.
+        tensors_only: whether objects of refused classes become records, too; if false, they raise
+            an error.
 
     Raises:
         InputError: if the file is missing, damaged or of another kind, or names functions to be

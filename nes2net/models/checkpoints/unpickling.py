@@ -124,7 +124,8 @@ class TensorUnpickler(GuardedUnpickler):
             bytes of the storage.
         records: name of a class → the subclass of :class:`Record` that stands for the class. The
             unpickler adds every class in the pickle.
-        tensors_only: read objects of refused classes as records too, instead of raising an error.
+        tensors_only: whether objects of refused classes become records, too; if false, they raise
+            an error.
     """
 
     keeps_state = (Record,)
@@ -251,7 +252,7 @@ class _Storage:
 
 
 def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
-    """Make a tensor of shape ``size`` that views ``storage`` from the number at ``offset`` on.
+    """Make a tensor of shape ``size`` that views ``storage``; its first number is at ``offset``.
 
     PyTorch's function of the same name does the same. Its other arguments are ignored here.
     """
@@ -348,7 +349,7 @@ def plain(value: Any, owner: str) -> Any:
 
     def copy(value: Any, level: int) -> Any:
         """Copy ``value``; it lies inside ``level`` nested containers."""
-        # Each value counts, so that nested or repeated values cannot fill the memory.
+        # Count each value, so that nested or repeated values cannot fill the memory.
         num_bytes = len(value) if isinstance(value, str) else 0
         budget.take("values", bytes=num_bytes, steps=1)
         if level > MOST_DEPTH:
@@ -373,7 +374,7 @@ def plain(value: Any, owner: str) -> Any:
 
 
 def content_of(record: Record) -> Any:
-    """Return the data in a record: attributes of a Namespace, content of an omegaconf node, value of an enumeration."""
+    """Return the data in a record: a Namespace's attributes, an omegaconf node's content, an enumeration's value."""
     state = record.items
     if isinstance(record.state, dict):
         state = record.state
