@@ -116,7 +116,7 @@ class Listed(list[str]):
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser with errors of one line, which suggest the nearest choice.
+    """An argument parser whose errors are one line long and suggest the nearest choice.
 
     The help begins with ``example``, a command to paste.
 

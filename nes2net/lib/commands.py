@@ -17,7 +17,7 @@ from nes2net.lib.errors import InputError
 
 
 class Flag(NamedTuple):
-    """Describes a flag, in ``Annotated`` beside the type of the parameter that the flag sets."""
+    """Describes a flag; stands in ``Annotated``, after the type of the parameter that the flag sets."""
 
     metavar: str | tuple[str, ...] | None = None
     """Word that stands for the value in the help."""

@@ -73,7 +73,7 @@ def _record(compute: Callable[[Tensor], Tensor], x: Tensor) -> tuple[torch.cuda.
         the result.
     """
     current = torch.cuda.current_stream(x.device)
-    # If recording fails, PyTorch does not return to the stream of the caller. The context
+    # If recording fails, PyTorch does not switch back to the caller's stream, but the context
     # stream(current) does.
     with _recording, torch.cuda.device(x.device), torch.cuda.stream(current):
         graph_input = x.clone()

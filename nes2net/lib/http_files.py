@@ -45,7 +45,7 @@ class RemoteFile:
 
 
 class _Busy(Exception):
-    """Raised if a request failed that may succeed after ``pause`` seconds; None if the server states no time."""
+    """Raised if a failed request may succeed after ``pause`` seconds; None if the server states no time."""
 
     def __init__(self, problem: str, pause: float | None) -> None:
         super().__init__(problem)

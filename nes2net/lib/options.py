@@ -57,7 +57,7 @@ class Input(NamedTuple):
 
 @dataclass(frozen=True)
 class Follows:
-    """If the user does not set an option, chooses a value that fits the front-end.
+    """Rule for an option that the user does not set: chooses a value that fits the front-end.
 
     Args:
         choose: function that returns the value. Its arguments are the front-end's sizes, the
@@ -403,7 +403,7 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
         else:
             count = f"{fewest} to {most_items}"
         return f"a list of {count} {items}"
-    # All other types, with the bounds of a number.
+    # Any other type; for a number, also its bounds.
     words = _WORDS.get(schema.get("type", ""), schema.get("type", "anything"))
     minimum = schema.get("minimum")
     above = schema.get("exclusiveMinimum")

@@ -114,7 +114,7 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def printable_name(name: object) -> str:
-    r"""Escape all unprintable characters of ``name``, also line breaks and tabs, which a file name may contain.
+    r"""Escape all unprintable characters of ``name``, including line breaks and tabs, which a file name may contain.
 
     >>> printable_name("a\x1b[2J\n.wav")
     'a\\x1b[2J\\n.wav'

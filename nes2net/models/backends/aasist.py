@@ -60,7 +60,7 @@ def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] =
     """Chain residual blocks: B×1×F×T → B×C×F×T.
 
     Args:
-        channels: number of output channels of each block. C is the number of the last block.
+        channels: numbers of output channels of the blocks; the last one is C.
         after_block: modules that follow each block.
     """
     inputs = [1, *channels[:-1]]

@@ -82,7 +82,7 @@ class GmlpNet(nn.Module):
 
 
 class Halving(nn.Module):
-    """Maximum over two frames and two channels, B×T×d → B×⌊T/2⌋×d/2.
+    """Takes the maximum over pairs of frames and pairs of channels, B×T×d → B×⌊T/2⌋×d/2.
 
     With ``padding``, a frame of −∞ is added at both ends: B×(⌊T/2⌋ + 1)×d/2.
     """

@@ -151,8 +151,8 @@ def _in_order(steps: Iterable[Tensor], num_frames: int, delay: int = 0) -> Tenso
 
     Args:
         steps: CHUNK tensors B×K×….
-        delay: number of frames by which the result is delayed. As many zeros are put first, and as
-            many frames are dropped at the end.
+        delay: number of frames by which the result is delayed. ``delay`` frames of zeros are put
+            first, and ``delay`` frames are dropped at the end.
     """
     x = torch.stack(list(steps), dim=2).flatten(1, 2)
     return F.pad(x, [0, 0] * (x.ndim - 2) + [delay, num_frames - delay - x.shape[1]])

@@ -51,7 +51,7 @@ def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) 
     between = _decays(log_decay.sum(dim=3).movedim(1, 2))  # B×h×K×K
     states = (between @ residues.movedim(2, 1).flatten(3)).unflatten(
         3, residues.shape[3:]
-    )  # B×h×K×P×N, after each chunk
+    )  # B×h×K×P×N, the state after each chunk
     before = F.pad(states, (0, 0, 0, 0, 1, -1)).movedim(1, 2)  # the state before each chunk
     since = within[..., 0] * torch.exp(log_decay[..., :1])  # B×K×h×Q, decay since the start of the chunk
     y = y + since.unsqueeze(4) * (c.unsqueeze(2) @ before.mT)

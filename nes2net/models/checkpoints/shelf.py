@@ -89,8 +89,8 @@ class Shelf:
     def holds(self, path: Path) -> bool:
         """Whether ``path``, or the file with the published name in a folder ``path``, has the published digest.
 
-        If no digest is published, the digest that was recorded when the file was first seen is
-        compared. A folder without such a file, or a file without a known digest, gives False.
+        If no digest is published, the file must have the digest that was recorded when it was first
+        seen. A folder without such a file, or a file without a known digest, gives False.
         """
         if path.is_dir() and self.file.name:
             path = path / self.file.name

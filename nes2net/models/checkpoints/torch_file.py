@@ -40,7 +40,8 @@ _LEGACY_PROTOCOL = 1001
 # tensor repeats its storage (a stride of 0) or shares the storage with other tensors (tied weights).
 _MOST_EXPANSION = 4
 _ALWAYS_FIT = 1 << 28  # number of bytes that tensors may take even if the file is small
-# Files that are not checkpoints: offset of the bytes that identify the kind, these bytes, and a name for the kind.
+# Kinds of files that are not checkpoints: (offset of the bytes that identify the kind, these bytes,
+# name of the kind).
 _OTHER_KINDS = (
     (8, b"WAVE", "a recording (WAV)"),
     (8, b"AIF", "a recording (AIFF)"),
