@@ -172,10 +172,10 @@ class Classes(Rows):
         """
         from nes2net.evaluation.tracing import evaluate_classes  # quick start-up: scoring does not need it
 
-        judgements = []
+        read_tables = []
         for path in paths:
             judgement = judgement_of(path)
             if not isinstance(judgement, Classes):
                 raise InputError(f"{path}: holds {judgement.what}, no classes: evaluate it apart from {paths[0]}")
-            judgements.append(judgement)
-        return evaluate_classes(labels, paths, judgements, settings)
+            read_tables.append(judgement.table)
+        return evaluate_classes(labels, paths, read_tables, settings)

@@ -29,11 +29,10 @@ from nes2net.evaluation.tables import Figure, Measure, Row, Table, words
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.text_files import as_cell
 from nes2net.metrics.classes import class_rates, pair_counts
-from nes2net.scoring.class_file import MEANING_OF_NAMES
+from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, class_posteriors, known_scores
 
 if TYPE_CHECKING:
-    from nes2net.evaluation.classes import Classes
     from nes2net.evaluation.judgements import EvaluationSettings
 
 #: The name of the class that a trial gets if its score of being known lies below the threshold.
@@ -91,13 +90,16 @@ _RATES: dict[str, Callable[[NDArray], float]] = {
 
 
 def evaluate_classes(
-    labels: Labels, paths: Sequence[Path], judgements: Sequence[Classes], settings: EvaluationSettings
+    labels: Labels,
+    paths: Sequence[Path],
+    read_tables: Sequence[Callable[[Path], ClassTable]],
+    settings: EvaluationSettings,
 ) -> Result:
     """Evaluate files of class logits against the true classes in a key.
 
     Args:
         labels: where the key is.
-        paths, judgements: the file of each system, and the judgement that reads the file.
+        paths, read_tables: the file of each system, and the function that reads it.
         settings: the settings for classes, and those for all judgements. Other settings must not be
             given.
 
@@ -110,9 +112,9 @@ def evaluate_classes(
     key = Key.read(labels.corpus, labels.keys, labels.phase)
     systems = []
     inputs = []
-    for path, judgement, system in zip(paths, judgements, settings.names_of(paths)):
+    for path, read_table, system in zip(paths, read_tables, settings.names_of(paths)):
         # No variable holds the table, so that its memory is free as soon as the trials have copies of their logits.
-        trials = class_trials(key, path, judgement.table(path), system, settings)
+        trials = class_trials(key, path, read_table(path), system, settings)
         if settings.unknown is not None and settings.unknown not in trials.kinds:
             if settings.unknown not in LOGIT_SCORES:
                 raise InputError(

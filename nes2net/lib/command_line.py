@@ -27,11 +27,12 @@ from nes2net.lib.files import no_empty_folders
 from nes2net.lib.search_path import leave_out_current_folder
 from nes2net.lib.this_process import is_out_of_memory
 
-#: Exit status if the command finished, but its result is incomplete or not comparable with published results.
+#: Exit status if the command finished with a result that is incomplete, or not comparable with
+#: published results.
 INCOMPLETE = 1
 #: Exit status if an input is missing or wrong.
 WRONG_INPUT = 2
-#: Exit status if a check finished, and found what it looks for.
+#: Exit status if a check finished and has findings.
 FOUND = 3
 #: Exit status after a signal or a full disk; the same command resumes (EX_TEMPFAIL of sysexits.h).
 TEMPORARY = 75
@@ -55,7 +56,7 @@ class HelpFormatter(argparse.HelpFormatter):
         super().add_usage(usage, needed, (), *prefix)
 
     def add_arguments(self, actions: Iterable[argparse.Action]) -> None:
-        """Add ``actions``; ``--help`` and ``--debug``, which every command has, come last."""
+        """Add ``actions`` to the help. Every command has ``--help`` and ``--debug``; they come last."""
         super().add_arguments(sorted(actions, key=lambda action: action.dest in ("help", "debug")))
 
     def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
@@ -72,8 +73,8 @@ class HelpFormatter(argparse.HelpFormatter):
     def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
         """Make the function that argparse calls to name the values of an argument in the help.
 
-        The function returns ``size`` words. If the argument has many choices, a word is the
-        placeholder of a value instead of all choices, because :meth:`_get_help_string` lists the
+        The function returns a tuple of ``size`` words. Normally, a word lists all choices. If there
+        are many choices, the word is only a placeholder, because :meth:`_get_help_string` lists the
         choices.
         """
         if action.metavar is None and _has_many_choices(action):
@@ -99,7 +100,7 @@ class HelpFormatter(argparse.HelpFormatter):
         return f"{text} (default: {default_text})"
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        """Wrap ``text``; a text of several lines, such as an example, keeps its lines."""
+        """Wrap ``text`` if it is one line; a text of several lines, such as an example, is not changed."""
         if "\n" in text:
             return textwrap.indent(text, indent)
         return super()._fill_text(text, width, indent)
@@ -115,19 +116,20 @@ class Listed(list[str]):
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors fit on one line and name the nearest choice.
+    """An argument parser whose errors are one line long and suggest the nearest choice.
 
-    The help shows ``example``, a command to paste, before the arguments.
+    The help begins with ``example``, a command to paste.
 
-    The parser also knows the flag of each setting of the library, for messages. The ``dest`` of a
-    flag is the name of a setting; ``names`` adds further settings and their flags. The parsed
-    arguments contain this parser as ``parser``.
+    The parser also maps settings of the library to flags, so that messages can name the flags. The
+    setting of a flag is the flag's ``dest``; ``names`` adds further settings and their flags. The
+    parsed arguments contain this parser as ``parser``.
     """
 
     def __init__(self, *args: Any, example: str = "", **options: Any) -> None:
         """Make the parser; its help begins with the group that shows the example."""
         super().__init__(*args, **{"formatter_class": HelpFormatter, **options})
-        #: One or several commands to paste. A backslash continues a command on the next line, which is indented.
+        #: One or several commands to paste. If a line ends with a backslash, the next line is
+        #: indented and continues the command.
         self.example = example
         if example:
             self.add_argument_group("example", example)
@@ -138,7 +140,7 @@ class OneLineParser(argparse.ArgumentParser):
         self.set_defaults(parser=self)
 
     def commands(self) -> dict[str, OneLineParser]:
-        """Map each command and subcommand, by the words to type, such as ``data check``, to its parser."""
+        """Map the words of each command and subcommand, such as ``data check``, to its parser."""
         parsers: dict[str, OneLineParser] = {}
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
@@ -149,11 +151,11 @@ class OneLineParser(argparse.ArgumentParser):
         return parsers
 
     def flags(self) -> Mapping[str, str]:
-        """Map each setting of the library to its flag in this program, also after later changes of ``names``."""
+        """Map each setting of the library to its flag in this program; later changes of ``names`` also count."""
         return ChainMap(self.names, {a.dest: a.option_strings[-1] for a in self._actions if a.option_strings})
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Parse as argparse does, but first exit if a flag is unknown; the message suggests the nearest flag.
+        """Exit if a flag is unknown, with a message that suggests the nearest flag; otherwise parse as argparse does.
 
         A parser with subcommands does not check flags: most flags belong to the parser of a
         subcommand.
@@ -184,7 +186,7 @@ class OneLineParser(argparse.ArgumentParser):
             listing_command = "nes2net info corpora" if is_listed else f"{command_of(self.prog)} --help"
             suggestion = did_you_mean(str(value), map(str, action.choices), listing_command, cutoff=0.5)
             problem = "unknown command" if is_command else "invalid choice:"
-            refused_argument = None  # ArgumentError names this argument at the beginning of its message
+            refused_argument = None  # the message of ArgumentError begins with the name of this argument
             if not is_command:
                 refused_argument = action
             raise argparse.ArgumentError(refused_argument, f"{problem} '{value}'{suggestion}")
@@ -203,16 +205,16 @@ def run(
 
     An :class:`InputError`, a lack of memory and an error of the operating system become one line on
     standard error; with ``--debug`` they are raised instead. Interruptions (:class:`Unfinished`,
-    Ctrl-C) always become one line. If the program that reads the output, such as ``head``, ends
-    first, nothing is printed, and the status is :data:`INCOMPLETE`. At the end, empty folders that
-    this run made for its outputs are removed, if an argument names the output.
+    Ctrl-C) always become one line. Another program, such as ``head``, may read the output. If it
+    ends first, no error is printed, and the status is :data:`INCOMPLETE`. If an argument names an
+    output, the empty folders that this run made for the output are removed at the end.
 
     Args:
         command: function of the parsed arguments that returns an exit status; None means 0.
         parser: parses the arguments; its parsed arguments contain a :class:`OneLineParser` as
             ``parser``.
-        argv: the words after the program's name; None for the words of this process, which then no
-            longer imports modules from the current folder.
+        argv: the words after the program's name. None takes the words from ``sys.argv``; from then
+            on, this process imports no modules from the current folder.
     """
     if argv is None:
         leave_out_current_folder()
@@ -256,7 +258,7 @@ def run(
 
 
 def _print_error(text: str) -> None:
-    """Print ``text`` on standard error if it is open; otherwise only the exit status shows the error."""
+    """Print ``text`` on standard error. If it is closed, only the exit status shows the error."""
     with suppress(OSError):
         print(text, file=sys.stderr)
 
@@ -271,8 +273,8 @@ def _path_problem(error: OSError) -> str:
 def _open_closed_streams() -> None:
     """Open each closed standard stream on the null device.
 
-    Otherwise the next opened file would get the number of a closed stream, and messages would be
-    written to that file.
+    Otherwise the next opened file would get the descriptor of a closed stream, and messages would
+    be written into that file.
     """
     for number in range(3):
         try:

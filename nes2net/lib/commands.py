@@ -17,7 +17,7 @@ from nes2net.lib.errors import InputError
 
 
 class Flag(NamedTuple):
-    """Describes a flag, in ``Annotated`` beside the type of the parameter that the flag sets."""
+    """Describes a flag; stands in ``Annotated``, after the type of the parameter that the flag sets."""
 
     metavar: str | tuple[str, ...] | None = None
     """Word that stands for the value in the help."""
@@ -38,7 +38,8 @@ File = Annotated[str, Flag("FILE")]
 Folder = Annotated[str, Flag("DIR")]
 Count = Annotated[int, Flag("N", minimum=1)]
 FromZero = Annotated[int, Flag("N", minimum=0)]
-#: Parameter → flag, if their names differ. The flag of a parameter such as ``num_samples`` leaves out ``num_``.
+#: Name of a parameter → name of its flag, if the two differ. For a name such as ``num_samples``,
+#: the flag is the name without ``num_``.
 _FLAGS = {"bin_seconds": "bin", "config": "architecture", "resolution_ms": "resolution"}
 _ARGUMENT = re.compile(r"^(\w+): (.*(?:\n +.*)*)", re.MULTILINE)
 
@@ -83,19 +84,19 @@ def called(
     names: Mapping[str, str] | None = None,
     subcommands: Sequence[Callable[..., int | None]] = (),
 ) -> Callable[[Any], Any]:
-    """Make a decorator that stores facts about a command in its function, for :func:`add_command`.
+    """Make a decorator that stores facts about a command as attributes of its function; :func:`add_command` reads them.
 
-    These are facts that neither the signature nor the docstring of the function states.
+    These facts are stated neither by the signature nor by the docstring of the function.
 
     Args:
         resumes: whether the same command resumes an interrupted run.
         names: further settings of the library → their flags.
-        subcommands: commands below this command. The decorated function itself is then never
-            called: it only gives the name and the help of the group.
+        subcommands: the functions of subcommands. If there are any, the decorated function itself
+            is never called: it only gives their group a name and a help text.
     """
 
     def mark(function: Any) -> Any:
-        """Store the facts in ``function``, which is not changed otherwise."""
+        """Store the facts as attributes of ``function``, and return it."""
         function.resumes = resumes
         function.names = names or {}
         function.subcommands = subcommands
@@ -110,14 +111,15 @@ def add_command(
     """Add ``function`` as the command ``name``, by default the name of the function.
 
     Parameters before the star are positional arguments, and keyword-only parameters are flags. In
-    the help, the arguments of the docstring's section `Args:` have no group, and each other section
-    is a group. The fields of a dataclass parameter are flags too. If the docstring of the function
-    does not explain these fields, they form a group, whose title is the first line of the
-    dataclass's docstring. The help leaves out arguments that neither a docstring nor the type
-    explains. A function with subcommands (:func:`called`) only groups these subcommands.
+    the help, each section of the docstring is a group of arguments, except `Args:`, whose arguments
+    stand outside of groups. If a parameter is a dataclass, its fields are flags, too. If the
+    docstring of the function does not explain these fields, they form a group. The title of this
+    group is the first line of the dataclass's docstring. The help leaves out arguments that no
+    docstring and no type explains. A function with subcommands (:func:`called`) only groups these
+    subcommands.
 
     Args:
-        commands: the subparsers of argparse that get the command.
+        commands: the group of subparsers to which the command is added.
 
     Returns:
         The parser of the command. The parsed arguments contain ``function``: a function that takes
@@ -162,9 +164,9 @@ def _add_arguments(
     """Add the parameters of ``owner``, a function or a dataclass, to ``parser``.
 
     Args:
-        meanings: name of a parameter → title of its group, and its meaning.
-        minimums: filled by this function: name of each parameter that has a limit → smallest
-            allowed number.
+        meanings: name of a parameter → (title of its group, its meaning).
+        minimums: name of a parameter with a limit → smallest allowed number; this function fills
+            it.
 
     Returns:
         A function that calls ``owner`` with the values of a parsed command line.
@@ -172,14 +174,16 @@ def _add_arguments(
     hints = get_type_hints(owner, include_extras=True)
     values: dict[str, Callable[[argparse.Namespace], Any]] = {}
     for key, parameter in inspect.signature(owner).parameters.items():
-        # A dataclass: add its fields as flags, explained by its docstring and by the docstrings of its base classes.
+        # For a dataclass, add its fields as flags. Its docstring and the docstrings of its base
+        # classes explain the flags.
         if is_dataclass(hints[key]):
             pages = [page_of(base.__doc__) for base in reversed(hints[key].__mro__) if is_dataclass(base)]
             title = pages[-1].title[0].lower() + pages[-1].title[1:]
             arguments = {name: (title, text) for page in pages for name, (_, text) in page.arguments.items()}
             values[key] = _add_arguments(parser, hints[key], arguments | dict(meanings), minimums)
             continue
-        # Any other parameter: a flag, or a positional argument, in the group that the docstring gives.
+        # For any other parameter, add a flag or a positional argument to the group of its docstring
+        # section.
         values[key] = attrgetter(key)
         options = _argparse_options(hints[key])
         if "minimum" in options:
@@ -209,9 +213,9 @@ def _add_arguments(
 
 
 def _argparse_options(hint: Any) -> dict[str, Any]:
-    """Make the arguments of argparse's ``add_argument`` for a parameter of the type ``hint``.
+    """Make the keyword arguments for argparse's ``add_argument`` from ``hint``, the type of a parameter.
 
-    The result may also contain facts of :class:`Flag` that argparse does not know, such as
+    The result may also contain fields of :class:`Flag` that argparse does not know, such as
     ``minimum``.
 
     >>> _argparse_options(Sequence[Count] | None)
@@ -253,7 +257,7 @@ def _argparse_options(hint: Any) -> dict[str, Any]:
 
 
 def changed_fields(settings: Any) -> list[str]:
-    """List the names, in backticks, of the fields of ``settings`` that differ from their defaults, for a message.
+    """List the fields of ``settings`` that differ from their defaults, by name and in backticks, for a message.
 
     Args:
         settings: a dataclass of flags.

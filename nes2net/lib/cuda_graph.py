@@ -13,16 +13,15 @@ from nes2net.lib.errors import first_line
 
 
 class Replayed:
-    """Calls ``compute`` on a GPU in less time: it records a CUDA graph once for each shape and type of the input.
+    """Makes ``compute`` faster on a GPU: records a CUDA graph once for each shape and type of input, and replays it.
 
     Launching hundreds of kernels from Python can take longer than the GPU needs to compute a batch.
     ``compute`` must launch the same kernels each time: it must not draw random numbers or read
-    values on the CPU, and its weights must stay at their place in memory. Only inference is
-    recorded (``torch.inference_mode``). In all other cases, and if recording fails, ``compute`` is
-    called without a graph. After a failure, nothing more is recorded. A failure also prints a
-    warning, unless memory ran out. At most ``max_shapes`` shapes are recorded, because each
-    recording keeps memory. Several threads may use this object. A copy of the object has no
-    recorded graphs.
+    values on the CPU. Its weights must not move in memory. Only inference is recorded
+    (``torch.inference_mode``). In all other cases, and if recording fails, ``compute`` is called
+    without a graph. After a failure, nothing more is recorded. A failure also prints a warning,
+    unless memory ran out. At most ``max_shapes`` shapes are recorded, because each recording keeps
+    memory. Several threads may use this object. A copy of the object has no recorded graphs.
 
     >>> Replayed(torch.square)(torch.tensor([3.0]))  # on a CPU there is nothing to record
     tensor([9.])
@@ -32,11 +31,12 @@ class Replayed:
         self.compute = compute
         self.max_shapes = max_shapes
         self._lock = threading.Lock()
-        # Device, type and shape of an input → the graph, its input and its result, as _record returns them.
+        # Device, type and shape of an input → what _record returns: the graph, its input and its
+        # result.
         self._recorded: dict[tuple, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return ``compute(x)``, by replaying its graph; the first call for a shape and type records the graph."""
+        """Return ``compute(x)`` by replaying a graph; the first call with a shape and type records the graph."""
         if not (x.is_cuda and torch.is_inference_mode_enabled()):
             return self.compute(x)
         key = (x.device, x.dtype, *x.shape)
@@ -44,7 +44,7 @@ class Replayed:
             if key not in self._recorded and len(self._recorded) < self.max_shapes:
                 try:
                     self._recorded[key] = _record(self.compute, x)
-                except torch.OutOfMemoryError:  # record nothing more, because each recording keeps memory
+                except torch.OutOfMemoryError:  # stop recording, because each recorded graph takes memory
                     self.max_shapes = len(self._recorded)
                 except RuntimeError as error:
                     reason = first_line(error.__context__ or error)
@@ -55,7 +55,7 @@ class Replayed:
             graph, graph_input, result = self._recorded[key]
             graph_input.copy_(x)
             graph.replay()
-            return result.clone()  # the next replay overwrites ``result``
+            return result.clone()  # a copy, because the next replay overwrites ``result``
 
     def __reduce__(self) -> tuple:
         """Copy or pickle this object without its recorded CUDA graphs."""
@@ -73,7 +73,8 @@ def _record(compute: Callable[[Tensor], Tensor], x: Tensor) -> tuple[torch.cuda.
         the result.
     """
     current = torch.cuda.current_stream(x.device)
-    # If recording fails, PyTorch does not return to the present stream, but the context stream(current) does.
+    # If recording fails, PyTorch does not switch back to the caller's stream, but the context
+    # stream(current) does.
     with _recording, torch.cuda.device(x.device), torch.cuda.stream(current):
         graph_input = x.clone()
         graph = torch.cuda.CUDAGraph()

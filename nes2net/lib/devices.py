@@ -41,7 +41,7 @@ def choose_device(device: str = "auto") -> torch.device:
 
 
 def named_device(device: str) -> torch.device:
-    """Convert a name to a device of PyTorch, even if this machine does not have the device.
+    """Convert a name to a PyTorch device; this machine need not have the device.
 
     Raises:
         InputError: if the name is not a device of PyTorch.
@@ -55,8 +55,8 @@ def named_device(device: str) -> torch.device:
 def own_device(device: str) -> str:
     """Choose the GPU of this process if ``torchrun`` started it, and return the name of the device.
 
-    A GPU is chosen if ``device`` is ``auto`` or ``cuda``, and if there are GPUs. The number of the
-    GPU is the number of the process on this machine. If there are more processes than GPUs,
+    A GPU is chosen if ``device`` is ``auto`` or ``cuda``, and if there are GPUs. The index of the
+    GPU is the index of the process on this machine. If there are more processes than GPUs,
     processes share GPUs. In all other cases ``device`` is returned unchanged.
 
     >>> own_device("cpu")
@@ -111,18 +111,18 @@ def named_precision(precision: str | torch.dtype) -> str:
     name = str(precision).removeprefix("torch.")
     if name in PRECISIONS and not (name == "int8" and isinstance(precision, torch.dtype)):
         return name
-    meant = nearest(name.replace("fp", "float"), PRECISIONS, cutoff=0.5)  # low enough for "bf16" to suggest bfloat16
+    meant = nearest(name.replace("fp", "float"), PRECISIONS, cutoff=0.5)  # low enough that "bf16" suggests bfloat16
     raise InputError(f"unknown dtype '{precision}': auto, fastest, {', '.join(PRECISIONS)} are known{meant}")
 
 
 def check_precision(precision: str, device: torch.device, instead: str = "float16 or float32") -> None:
-    """Refuse a precision that ``device`` does not compute, or emulates slowly.
+    """Refuse a precision that ``device`` does not support, or emulates slowly.
 
     Args:
         instead: the precisions that the message recommends for a GPU that is too old.
 
     Raises:
-        InputError: if ``device`` does not compute the precision; the message recommends another
+        InputError: if ``device`` does not support the precision; the message recommends another
             precision.
     """
     if precision == "tf32" and device.type != "cuda":
@@ -144,18 +144,18 @@ def check_precision(precision: str, device: torch.device, instead: str = "float1
 def float32_products(precision: str = "float32") -> Iterator[None]:
     """Within this context, compute float32 products, convolutions and recurrences with all 23 mantissa bits.
 
-    By default PyTorch computes convolutions on a GPU in TF32, which keeps 10 of the 23 bits. With
-    some settings of a program or container (``torch.set_float32_matmul_precision``,
-    ``TORCH_ALLOW_TF32_CUBLAS_OVERRIDE``), PyTorch also computes products in TF32 on a GPU, and in
-    bfloat16, which keeps 7 bits, on a CPU.
+    By default, PyTorch computes convolutions on a GPU in TF32, which keeps 10 of the 23 bits. A
+    program or a container may set lower precisions for products as well
+    (``torch.set_float32_matmul_precision``, ``TORCH_ALLOW_TF32_CUBLAS_OVERRIDE``). Products are
+    then computed in TF32 on a GPU, or on a CPU in bfloat16, which keeps 7 bits.
 
     Any number of threads may use the context. PyTorch's settings apply to the whole process: the
     first thread that enters the context changes the settings, and the last thread that leaves it
     restores them.
 
     Args:
-        precision: ``"tf32"`` allows TF32 on a GPU, unless another thread in the context needs
-            another precision. Every other precision means all 23 bits.
+        precision: The precision ``"tf32"`` allows TF32 on a GPU, unless another thread in the
+            context needs all 23 bits. Every other precision means all 23 bits.
     """
     exact = precision != "tf32"
     with _lock:
@@ -189,8 +189,9 @@ _lock = threading.Lock()
 _needs_exact: list[bool] = []  # for each thread in the context, whether it needs all 23 bits
 _before: dict[str, Any] = {}  # the settings outside the context
 
-# PyTorch's settings from torch 2.9 on. The kernels read only these settings. torch.compile also reads the two older
-# settings, "matmul" and "cudnn" below, and refuses contradictions.
+# Settings of torch 2.9 and later. The kernels read only these settings. torch.compile also reads
+# the two older settings, "matmul" and "cudnn" below, and refuses settings that contradict each
+# other.
 _NEW = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
 
 
@@ -232,7 +233,7 @@ def _apply_settings(settings: Mapping[str, Any]) -> None:
 
 
 def _owners_of_new_settings() -> dict[str, Any]:
-    """Map each new setting to the object of PyTorch whose ``fp32_precision`` is the setting; empty before torch 2.9."""
+    """Map the name of each new setting to the PyTorch object with its ``fp32_precision``; empty before torch 2.9."""
     backends: Any = torch.backends
     if not hasattr(backends, "fp32_precision"):
         return {}

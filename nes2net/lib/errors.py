@@ -1,4 +1,4 @@
-"""Errors that a user can mend, the wording of their messages, and interruptions from outside."""
+"""Errors that a user can correct, the wording of their messages, and interruptions from outside."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from typing import Any
 class InputError(ValueError):
     """An input of nes2net is missing or wrong.
 
-    The message is one line, which names the file or value that is wrong, and says what to do. A
-    setting stands in backticks, with the name of its parameter or of its key in a recipe: "pass
+    The message is one line, which names the file or value that is wrong, and says what to do.
+    Settings stand in backticks, as the name of a parameter or of a key in a recipe: "pass
     `overwrite=True`". The command line replaces settings by its flags (:func:`worded`), prints the
     message without a traceback, and exits with status 2.
 
-    A message may quote the content of a file. Characters that a terminal obeys are therefore
-    escaped, and a long message loses its middle.
+    A message may quote the content of a file. Control characters, which a terminal would obey, are
+    therefore escaped. A long message loses its middle.
 
     Args:
         problem: what is wrong and what to do; the message without ``subject``.
@@ -38,7 +38,7 @@ class InputError(ValueError):
         if subject:
             message = f"{subject} {problem}"
         super().__init__(one_line(message))
-        #: The problem and the remedy, without the subject.
+        #: The message without the subject: the problem and the remedy.
         self.problem = one_line(problem)
 
 
@@ -54,8 +54,8 @@ class Unfinished(Exception):
 
 
 _LONGEST_MESSAGE = 1000  # characters
-_LONGEST_NAME = 100  # characters of an unknown name that are compared with known names
-_MOST_NAMED = 10  # known names that a message lists
+_LONGEST_NAME = 100  # largest number of characters of an unknown name that are compared with known names
+_MOST_NAMED = 10  # largest number of known names that a message lists
 
 
 def one_line(text: str) -> str:
@@ -103,8 +103,8 @@ def worded(text: str) -> str:
     """Replace the settings in a message by the flags of the running program.
 
     A setting without a flag is not replaced. A flag may also stand for a setting with a certain
-    value. If a program maps a setting to a key of a recipe instead of a flag, the setting is
-    replaced by this key in backticks.
+    value. Some programs map a setting to a key of a recipe instead of a flag. The setting is then
+    replaced by this key, in backticks.
 
     >>> flags = {"overwrite": "--overwrite", "data.root": "--root", "data.crop": "--set data.crop"}
     >>> with settings_called(flags | {"model.frontend=lps": "--frontend lps"}):
@@ -116,7 +116,7 @@ def worded(text: str) -> str:
     flags = _flags.get()
 
     def flag_of(match: re.Match[str]) -> str:
-        """Find the text that replaces ``match``, a setting in backticks: its flag, or the setting unchanged."""
+        """Find the text that replaces the setting in ``match``: its flag; without a flag, the setting itself."""
         setting, value = match.groups()
         if value is not None and (whole_setting := f"{setting}={value}") in flags:
             return flags[whole_setting]
@@ -140,7 +140,7 @@ def nearest(word: str, known_names: Iterable[str], cutoff: float = 0.6) -> str:
     """Suggest the nearest of ``known_names`` for a wrong ``word``, as the end of a message; empty if no name is near.
 
     Args:
-        cutoff: smallest similarity, from 0 to 1, at which a name is suggested
+        cutoff: smallest similarity of a suggested name, from 0 to 1
             (:func:`difflib.get_close_matches`).
 
     >>> nearest("dilaton", ["dilation", "pool"]), nearest("POOL", ["dilation", "pool"]), nearest("zzz", ["pool"])
@@ -156,14 +156,14 @@ def nearest(word: str, known_names: Iterable[str], cutoff: float = 0.6) -> str:
 def did_you_mean(
     name: str, known_names: Iterable[str], command: str = "", *, cutoff: float = 0.6, meant: str | None = None
 ) -> str:
-    """Write the end of a message about an unknown ``name``: the nearest of ``known_names``, and up to ten of them.
+    """Write the end of a message about an unknown ``name``: the nearest of ``known_names``, and a list of up to ten.
 
     If there are more than ten names, the message lists the ten nearest, or the first ten if no name
     is near. Without known names, the text is empty.
 
     Args:
-        command: a command that lists all names; the message states this command if there are more
-            than ten names.
+        command: a command that lists all names. If there are more than ten names, the message
+            mentions this command.
         meant: the suggestion to print; empty for no suggestion, None for the suggestion of
             :func:`nearest`.
 
@@ -194,7 +194,8 @@ def check_known(names: Iterable[str], known_names: Iterable[str], problem: str, 
     """Raise :class:`InputError` for the first of ``names`` that is not among ``known_names``.
 
     Args:
-        problem: beginning of the message; the name and :func:`did_you_mean` follow.
+        problem: beginning of the message. The wrong name and the result of :func:`did_you_mean` are
+            added.
         command: a command that lists all known names.
 
     >>> check_known(["pool"], ["dilation", "pool"], "there is no option")
@@ -220,7 +221,7 @@ def counted(number: int, singular: str, plural: str | None = None) -> str:
     """Write ``number`` and a noun, which is in the plural unless ``number`` is 1.
 
     Args:
-        singular: the noun, possibly with a verb: ``"file is"``.
+        singular: the singular, with or without a verb: ``"file is"``.
         plural: the plural, if it is not ``singular`` and an ``s``: ``"files are"``.
 
     >>> counted(1, "epoch"), counted(2, "epoch"), counted(4000, "process is", "processes are")
@@ -233,8 +234,7 @@ class _Shortened(reprlib.Repr):
     """Writes a short ``repr`` of plain values and containers; for other objects, writes only the class.
 
     The base class calls the full ``repr`` of objects of unknown classes, and sorts dictionaries and
-    sets. Calling ``repr`` and sorting may take for ever if a value contains the same object many
-    times.
+    sets. Both may take for ever if a value contains the same object many times.
     """
 
     def __init__(self) -> None:
@@ -246,7 +246,7 @@ class _Shortened(reprlib.Repr):
         """Shorten ``value`` as the library does, but call no method of an unknown class.
 
         A subclass of a container is shown as its base class, and an unknown object by its class
-        alone. ``level`` is the number of further levels of containers to show.
+        alone. ``level`` is the number of nested levels of containers that are still shown.
         """
         for kind in (str, dict, list, tuple, set, frozenset, deque, bytes):
             if isinstance(value, kind):
@@ -278,7 +278,7 @@ class _Shortened(reprlib.Repr):
         return self.repr_set(value, level)
 
     def _in_braces(self, items: Iterator[str], level: int) -> str:
-        """Join the first 4 items in braces, and ``...`` if there are more; at ``level`` 0, write only ``...``."""
+        """Write the first 4 items in braces, and ``...`` if there are more. If ``level`` is 0, write only ``...``."""
         if level > 0:
             first = [*islice(items, 4), *("..." for _ in islice(items, 1))]
         else:
@@ -286,7 +286,7 @@ class _Shortened(reprlib.Repr):
         return f"{{{', '.join(first)}}}"
 
 
-_MOST_BITS = 512  # largest whole number, in bits, whose digits are written; writing a longer number would take long
+_MOST_BITS = 512  # largest number of bits of a whole number that is written out; longer numbers take too much time
 _shortened = _Shortened()
 
 

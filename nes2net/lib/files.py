@@ -23,7 +23,7 @@ if sys.platform != "win32":
 
 
 class Budget:
-    """Limits how far a file may expand when it is read; the reading code counts each part before it is expanded.
+    """Limits how far a file may expand when it is read; the reading code counts each part before expanding it.
 
     Args:
         name: beginning of the error message, such as ``shard FILE``.
@@ -53,8 +53,8 @@ class Budget:
     def of(cls, name: str, size: int, remedy: str | None = None) -> Budget:
         """Make the budget of a file that is read into memory.
 
-        A file of ``size`` bytes may grow to 16 · ``size`` bytes and take ``size`` / 64 steps. Every
-        file may grow to 128 MB (2²⁷ bytes) and take 100,000 steps.
+        A file of ``size`` bytes may expand to 16 · ``size`` bytes in ``size`` / 64 steps. Even a
+        small file may expand to 128 MB (2²⁷ bytes) in 100,000 steps.
         """
         return cls(name, max(1 << 27, 16 * size), max(100_000, size // 64), size, remedy)
 
@@ -91,13 +91,14 @@ def replacing(path: str | Path, *, durable: bool = False, in_series: bool = Fals
     a folder from elsewhere a link may lead anywhere.
 
     Args:
-        durable: make the file survive a power cut: its data are on the disk before the file is
-            renamed, and its new name is on the disk before the context ends. The temporary files
-            that ended processes left for ``path`` are removed first. Without ``durable``, writing
-            is faster, which suits small files that can be made again.
-        in_series: leave two steps of a durable file to the caller, who does them once for all files
-            of a folder: removing old temporary files, and waiting until names are on the disk,
-            which the next durable file in the folder does.
+        durable: whether the file must survive a power cut. If true, the data are on the disk before
+            the file is renamed, and the new name is on the disk before the context ends. Temporary
+            files that ended processes left for ``path`` are removed first. If false, writing is
+            faster, which suits small files that can be made again.
+        in_series: whether the caller writes many durable files into the folder. If true, the caller
+            must remove old temporary files once. The new name may not be on the disk yet when the
+            context ends; the next durable file in the folder without ``in_series`` waits for all
+            names.
 
     Raises:
         InputError: if ``path`` is a device, a pipe or a socket, which a file must not replace.
@@ -118,7 +119,7 @@ def replacing(path: str | Path, *, durable: bool = False, in_series: bool = Fals
     try:
         mode = temporary.stat().st_mode
         yield temporary
-        if temporary.stat().st_mode != mode:  # safetensors has replaced the file by a file that only its owner can read
+        if temporary.stat().st_mode != mode:  # safetensors has replaced the file: only the owner can read the new one
             temporary.chmod(stat.S_IMODE(mode))
         if durable:
             _sync_to_disk(temporary)
@@ -138,8 +139,7 @@ def _temporary_beside(path: Path) -> tuple[Path, int | None]:
     The name of the file is random, so that nobody can put a link under this name beforehand.
 
     Returns:
-        The path of the file, and the descriptor that holds the lock; this descriptor is None on
-        Windows.
+        The path of the file, and the descriptor that holds the lock (None on Windows).
     """
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -176,8 +176,8 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 def _lock_while_alive(opened: int) -> None:
     """Lock a temporary file or folder to show :func:`remove_left` that the process of the file is alive.
 
-    The lock ends when this process, and processes that it forks meanwhile, have closed the
-    descriptor ``opened``.
+    The lock ends when the descriptor ``opened`` is closed in this process, and in all processes
+    that were forked meanwhile.
     """
     if sys.platform != "win32":
         with suppress(OSError):  # the file system has no locks; remove_left then removes nothing
@@ -195,13 +195,14 @@ def remove_left(folder: Path, name: str | None = None) -> None:
     without locks, all temporary files stay.
 
     Args:
-        name: remove only what was made for the file of this name; None for all.
+        name: remove only temporary files and folders that were made for the file of this name; None
+            to remove all.
     """
     if sys.platform == "win32":
         return
     try:
         entries = os.listdir(folder)
-    except OSError:  # nothing is there, or writing will say what is wrong
+    except OSError:  # no file is there, or the error will occur again when writing
         return
     leftovers = [match for entry in entries if (match := _LEFT.fullmatch(entry))]
     for leftover in (folder / match[0] for match in leftovers if name is None or match[1] == name):
@@ -209,7 +210,7 @@ def remove_left(folder: Path, name: str | None = None) -> None:
             mode = leftover.lstat().st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 continue
-            # Some file systems lock a file only if it is open for writing.
+            # On some file systems, a file can be locked only if it is open for writing.
             if stat.S_ISDIR(mode):
                 access = os.O_RDONLY
             else:
@@ -248,7 +249,7 @@ _MADE_HERE: set[str] = set()
 
 
 def make_folder(folder: Path) -> None:
-    """Make ``folder`` and the folders above it, and record which ones are new, for :func:`no_empty_folders`."""
+    """Make ``folder`` and missing folders above it, and record the new folders for :func:`no_empty_folders`."""
     missing = [
         os.path.abspath(folder_above) for folder_above in (folder, *folder.parents) if not os.path.lexists(folder_above)
     ]
@@ -258,7 +259,7 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def no_empty_folders(*paths: str | Path) -> Iterator[None]:
-    """At the end of this context, remove new empty folders among ``paths`` and their parents.
+    """At the end of this context, remove those of ``paths`` and their parents that are new and empty folders.
 
     Folders for results are made before the long work that computes the results, and would stay
     empty if this work fails. Only folders that :func:`make_folder` made within the context are
@@ -289,8 +290,8 @@ def writing(path: str | Path, remedy: str = "name a file in a folder of yours") 
 
 
 def check_no_device(path: str | Path) -> None:
-    """Raise :class:`InputError` if ``path`` is, or is a link to, a device, a pipe or a socket."""
-    with suppress(OSError):  # nothing is there, or writing will say what is wrong
+    """Raise :class:`InputError` if ``path`` is a device, a pipe or a socket, or a link to one of them."""
+    with suppress(OSError):  # no file is there, or the error will occur again when writing
         mode = os.stat(path).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise InputError(f"{path}: is a device or a pipe, which cannot hold this output; name a file")
@@ -306,8 +307,8 @@ def check_writable(
         stream: whether :func:`write_output` will write the file; then a device or a pipe is allowed.
 
     Raises:
-        InputError: if ``path`` is empty or a folder, if it is a device or a pipe although
-            ``stream`` is False, or if its folder cannot be written to.
+        InputError: if ``path`` is empty or a folder, if it is a device or a pipe and ``stream`` is
+            False, or if its folder cannot be written to.
     """
     if not str(path):
         raise InputError(f"an output has an empty name; {remedy}")
@@ -346,7 +347,7 @@ def sha256_of(*paths: str | Path) -> str:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Replace the file ``path`` by ``text`` in UTF-8, atomically even in a power cut; make its folders.
+    """Write ``text`` in UTF-8 to ``path``. The file is replaced atomically, even in a power cut; folders are made.
 
     Raises:
         InputError: if the file cannot be written.
@@ -373,8 +374,8 @@ def write_output(path: str | Path, text: str) -> None:
         return
     with writing(path):
         own_stream = _standard_stream_of(os.stat(path))
-        # If standard output is a file, opening /dev/stdout would overwrite it from the start. Therefore use the
-        # descriptor that is open.
+        # If standard output is a file, opening /dev/stdout would overwrite the file from the start.
+        # Therefore use the descriptor that is already open.
         if own_stream is None:
             file_number = os.open(path, os.O_WRONLY)
         else:
@@ -393,9 +394,9 @@ def _is_stream(path: str | Path) -> bool:
 
 
 def _standard_stream_of(status: os.stat_result) -> int | None:
-    """Find out whether ``status`` belongs to the file that is this process's standard output or standard error.
+    """Find out whether the file with ``status`` is this process's standard output or standard error.
 
-    If so, the stream is flushed, because the caller writes to the file directly.
+    If it is, the stream is flushed, because the caller will write to the file directly.
 
     Returns:
         The descriptor of the stream, 1 or 2; None if the file is neither stream.
@@ -424,8 +425,8 @@ def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = T
         return json.dumps(plain, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
 
 
-_START = 512  # bytes at the start that show whether a file is a Git LFS pointer or a web page
-_CHUNK = 1 << 24  # bytes read at once from a file that may be endless
+_START = 512  # number of bytes at the start of a file that are examined for a Git LFS pointer or a web page
+_CHUNK = 1 << 24  # number of bytes that are read at once, because a file may be endless
 
 
 def read_bounded(path: str | Path, max_bytes: int, remedy: str = "give the path of a file") -> bytes:
@@ -436,13 +437,13 @@ def read_bounded(path: str | Path, max_bytes: int, remedy: str = "give the path 
 
     Raises:
         InputError: if the file cannot be read or is longer; if its content is a Git LFS pointer or
-            a web page (:func:`check_arrived`); or if the file is a named pipe, because reading may
-            wait for ever there. A pipe of the shell, such as ``<(command)``, is read.
+            a web page (:func:`check_arrived`); or if the file is a named pipe, because reading it
+            might never end. A pipe of the shell, such as ``<(command)``, is allowed.
     """
     if "\0" in str(path):
         raise InputError(f"{path}: no file has a null byte in its name; {remedy}")
     chunks: list[bytes] = []
-    unread = max_bytes + 1  # bytes that may still be read; the last of them would show that the file is too long
+    unread = max_bytes + 1  # number of bytes that may still be read; if all are read, the file is too long
     try:
         status = os.stat(path)
         if stat.S_ISFIFO(status.st_mode) and not os.path.realpath(path).startswith(("/proc/", "/dev/fd/")):
@@ -487,10 +488,10 @@ def check_arrived(path: str | Path, start: bytes | None = None) -> None:
 def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
     """Hold an exclusive lock on the file ``path``; the lock is released even if the process is killed.
 
-    The file is made for the lock, and removed when the lock is released. If its folder was made for
-    the lock and is empty, the folder is removed, too. A process that is forked meanwhile does not
-    hold the lock. If the file system has no locks, nothing is locked. If the file cannot be made,
-    nothing is locked either, because then nothing else can be written to the folder.
+    The file is created for the lock, and removed when the lock is released. If the folder was also
+    created for the lock, and is empty, it is removed, too. A process that is forked meanwhile does
+    not hold the lock. If the file system has no locks, nothing is locked. Nothing is locked either
+    if the file cannot be created: then no other file can be written to the folder.
 
     Raises:
         InputError: if another process holds the lock, with the message ``refusal``; or if ``path``
@@ -536,4 +537,4 @@ def _acquire(path: Path, refusal: str) -> int | None:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file), os.lstat(path)):
                 return file
-        os.close(file)  # the previous holder removed the file after it was opened here: make a new file
+        os.close(file)  # the previous holder of the lock removed the file after it was opened here: make a new file

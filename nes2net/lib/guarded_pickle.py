@@ -1,9 +1,9 @@
 """The common part of our unpicklers of untrusted files.
 
-A pickle is a program. Each unpickler decides in ``find_class`` which names a pickle may ask for.
-The common part sets the state or the items of an object only if its class is permitted. The common
-part also limits memory and time: steps and lines have limits, and only keys that are quick to hash
-are allowed.
+A pickle is a program. The method ``find_class`` of each unpickler decides which names a pickle may
+use. The common part sets the state or the items of an object only if its class is permitted. The
+common part also limits memory and time: steps and lines have limits, and only keys that are quick
+to hash are allowed.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any, ClassVar
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import LONGEST_NUMBER
 
-# The unpickler of the library that is written in Python. In the unpickler written in C, a huge memo index would cost
-# memory. The type is Any, because the declared types lack the stack and the load_… methods of the unpickler.
+# The standard library's unpickler in Python. In the standard library's unpickler in C, a huge memo
+# index would use much memory. The declared type is Any, because the type stubs lack the stack and
+# the load_… methods of the unpickler.
 _Unpickler: Any = pickle._Unpickler
 
 #: Largest number of keys that are numbers, in all dictionaries and sets of a pickle. A file could choose numbers whose
@@ -38,15 +39,15 @@ _OBJECT = 5  # number of steps to count for making an object, because objects ne
 
 
 class Refused(pickle.UnpicklingError):
-    """The pickle asks for something that such a file must not contain."""
+    """Raised if a pickle contains a name that must not occur in such a file."""
 
 
 class Exceeded(ValueError):
-    """The pickle has keys that may be slow to hash, and that do not occur in real files."""
+    """Raised if a pickle has keys that may be slow to hash; real files do not have such keys."""
 
 
 def _checked(check: Callable[[Any], None], load: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Make a method that first calls ``check`` on the unpickler, and then ``load``, which executes an instruction."""
+    """Make a method of the unpickler that calls ``check``, and then ``load``, which executes an instruction."""
 
     def checked(self: Any) -> None:
         """Check the stack, and then carry out the instruction."""
@@ -61,8 +62,8 @@ class GuardedUnpickler(_Unpickler):
 
     Args:
         encoding: encoding of the texts that Python 2 wrote as bytes.
-        budget: limit of the steps. An instruction or a copied element counts one step, and an
-            instruction that makes an object counts five.
+        budget: limit of the steps. An instruction and a copied element count as one step each. An
+            instruction that makes an object counts as five steps.
     """
 
     keeps_state: ClassVar[tuple[type, ...]] = ()
@@ -76,14 +77,14 @@ class GuardedUnpickler(_Unpickler):
         super().__init__(_Bounded(stream, size), encoding=encoding)
         self.budget = budget
         self.dispatch = _Instructions(self.instructions, budget)
-        self.numbers = 0  # keys that are numbers, so far
+        self.numbers = 0  # number of keys so far that are numbers
         self.encoded: dict[int, tuple[str, bytes]] = {}  # id of a text → the text, and its encoded bytes
 
     def load(self) -> Any:
         """Read the pickle, and then free the memo."""
         try:
             return super().load()
-        finally:  # functions in the memo refer to this object, and this cycle would keep the tensors in memory
+        finally:  # functions in the memo refer to this unpickler; this cycle would keep the tensors in memory
             self.memo.clear()
 
     def copied(self, items: Collection) -> Any:
@@ -136,7 +137,7 @@ class GuardedUnpickler(_Unpickler):
         self.append(bytearray(data))
 
     def _check_items(self, target: Any, keys: list) -> None:
-        """Check an instruction that sets items of ``target``: the class of ``target``, and the ``keys``."""
+        """Check the class of ``target`` and the ``keys`` before an instruction sets items of ``target``."""
         if not isinstance(target, self.keeps_items):
             raise ValueError(f"it sets items of a {type(target).__name__}")
         self.check_keys(keys)
@@ -170,7 +171,8 @@ class GuardedUnpickler(_Unpickler):
 class _Instructions(dict):
     """Maps each instruction of a pickle to the method that executes it.
 
-    A look-up counts one step, or five steps if the instruction makes an object.
+    Looking up an instruction counts as one step, or as five steps if the instruction makes an
+    object.
     """
 
     def __init__(self, methods: dict[int, Any], budget: Budget) -> None:
@@ -180,7 +182,7 @@ class _Instructions(dict):
     def __getitem__(self, instruction: int) -> Any:
         """Count the instruction, and return its method."""
         budget = self.budget
-        # Count here without calling take(), because a pickle may have millions of instructions.
+        # Calling take() would be too slow here, because a pickle may have millions of instructions.
         if instruction in _MAKING:
             budget.steps += _OBJECT
         else:
@@ -191,14 +193,14 @@ class _Instructions(dict):
 
 
 class _Bounded:
-    """Reads a stream of ``size`` bytes; refuses a request for more bytes before memory is reserved for them."""
+    """Reads a stream of ``size`` bytes. If more bytes are requested, raises an error before memory is reserved."""
 
     def __init__(self, stream: Any, size: int) -> None:
         self.stream = stream
         self.size = size
 
     def read(self, length: int) -> bytes:
-        """Read ``length`` bytes, or fewer at the end of the stream; raise EOFError if the whole stream is shorter."""
+        """Read up to ``length`` bytes; raise EOFError if ``length`` is larger than the whole stream."""
         if length > self.size:
             raise EOFError(f"it ends too early for the {length} bytes that it claims to hold in one piece")
         return self.stream.read(length)

@@ -24,9 +24,9 @@ from nes2net.lib.progress import ProgressDisplay
 _CHUNK = 1 << 20
 _MB = 1_000_000
 _MOST_REDIRECTS = 10
-MOST_TRIES = 6  # the client gives up after this many requests in a row with fewer than _LEAST_BETWEEN bytes each
+MOST_TRIES = 6  # number of requests in a row with fewer than _LEAST_BETWEEN bytes after which the client gives up
 _LEAST_BETWEEN = 100_000  # bytes
-_SLOWEST = 300.0  # seconds in which a server must send _LEAST_BETWEEN bytes: about 300 bytes/s
+_SLOWEST = 300.0  # longest time in seconds for _LEAST_BETWEEN bytes: about 300 bytes/s
 _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP status codes of a server that may answer later
 
 
@@ -45,7 +45,7 @@ class RemoteFile:
 
 
 class _Busy(Exception):
-    """The request failed, but may succeed after ``pause`` seconds; ``pause`` is None if the server states no time."""
+    """Raised if a failed request may succeed after ``pause`` seconds; None if the server states no time."""
 
     def __init__(self, problem: str, pause: float | None) -> None:
         super().__init__(problem)
@@ -53,15 +53,16 @@ class _Busy(Exception):
 
 
 class HttpFiles:
-    """Downloads files, and trusts no HTTP server.
+    """Downloads files from HTTP servers, and trusts no server.
 
     A redirection from HTTPS to HTTP, or to any other scheme, is refused. If a server is busy,
     breaks off or stalls, the request is repeated after 1, 2, 4 … seconds. The client gives up after
-    ``most_tries`` requests in a row that bring hardly any bytes.
+    ``most_tries`` requests in a row with hardly any new bytes.
 
     Args:
         sleep: function that waits for a number of seconds.
-        most_tries: number of requests in a row that may bring hardly any bytes.
+        most_tries: number of requests in a row with hardly any new bytes after which the client
+            gives up.
     """
 
     def __init__(self, sleep: Callable[[float], object] = time.sleep, most_tries: int = MOST_TRIES) -> None:
@@ -100,10 +101,10 @@ class HttpFiles:
         return self._repeat_until_done(ask, url, lambda: 0)
 
     def described(self, file: RemoteFile) -> RemoteFile:
-        """Ask the server for the size and the SHA-256 of ``file``, and return ``file`` with what the server states.
+        """Ask the server for the size and the SHA-256 of ``file``; return a copy of ``file`` with the answers.
 
-        Only the Hugging Face hub states a SHA-256. A size or digest that ``file`` has already is
-        not replaced.
+        Only the Hugging Face hub states a SHA-256. If ``file`` already has a size or a digest, it
+        is not replaced.
 
         Raises:
             InputError: if the file does not exist.
@@ -140,11 +141,11 @@ class HttpFiles:
         Raises:
             InputError: if the file does not exist, if the disk is too small, or if the size or a
                 digest differs from the published value. A file whose digest differs is removed.
-            Unfinished: if the server breaks off again and again, or if the disk is full.
+            Unfinished: if the server breaks off too often, or if the disk is full.
 
         Returns:
-            Name of each published digest → the digest, computed from the file. If no digest is
-            published, the result holds the SHA-256.
+            Name of each published digest → the digest that was computed from the file. If no digest
+            is published, the result holds the SHA-256.
         """
         partial_path = path.with_name(f"{path.name}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -166,7 +167,7 @@ class HttpFiles:
         return digests
 
     def _resume(self, file: RemoteFile, partial_path: Path, display: ProgressDisplay[Any]) -> None:
-        """Download what ``partial_path`` lacks of ``file``: the rest, nothing, or all if the file may have changed.
+        """Download the missing part of ``file`` to ``partial_path``; download all of it if the file may have changed.
 
         ``display`` shows the progress.
 
@@ -184,7 +185,7 @@ class HttpFiles:
                 validators = {name: value for name, value in state.items() if isinstance(value, str)}
         start = _size(partial_path)
         if start and not validators and not file.digests:
-            start = 0  # nothing would show whether the file on the server is still the same
+            start = 0  # begin anew: nothing can show whether the file on the server is still the same
         if file.size is not None and start >= file.size:
             if start == file.size:
                 return
@@ -195,7 +196,7 @@ class HttpFiles:
             if validator := validators.get("etag") or validators.get("modified"):
                 headers["If-Range"] = validator
         with self._request("GET", file.url, headers=headers) as answer:
-            if answer.status_code == 416:  # no such range on the server: all is downloaded, or the file has changed
+            if answer.status_code == 416:  # no such range: the download is complete, or the file has changed
                 if _size_of_whole_file(answer) != start:
                     _remove(partial_path)
                     raise _Busy("the file has changed: begun anew", 0.0)
@@ -212,8 +213,8 @@ class HttpFiles:
                     "its publisher's page whether the file was replaced"
                 )
             length = file.size if length is None else length
-            # The tag or the time shows later whether the file on the server is still the same; a weak tag does not (RFC
-            # 9110, 13.1.5).
+            # The tag or the time will show later whether the file on the server is still the same.
+            # A weak tag cannot show this (RFC 9110, 13.1.5).
             tag = answer.headers.get("etag", "")
             modified = answer.headers.get("last-modified", "")
             new_validators = {}
@@ -222,7 +223,7 @@ class HttpFiles:
             elif 0 < len(modified) < 100:
                 new_validators = {"modified": modified}
             if start and any(new_validators.get(name, value) != value for name, value in validators.items()):
-                _remove(partial_path)  # the server should have sent the whole file for If-Range, but did not
+                _remove(partial_path)  # because of If-Range, the server should have sent the whole file
                 raise _Busy("the file has changed: begun anew", 0.0)
             if start == 0:
                 write_text(_state_of(partial_path), json.dumps({"url": file.url, **new_validators}))
@@ -305,9 +306,9 @@ class HttpFiles:
         """Send a request, follow redirections, and yield the last answer.
 
         Args:
-            all_headers: filled for the caller with the headers of all answers. If several answers
-                have a header of the same name, the first header stays, unless a successful answer
-                follows.
+            all_headers: this function fills it with the headers of all answers. If several answers
+                have a header of the same name, the first one is kept, unless a later answer is
+                successful.
             headers: headers of the request.
 
         Raises:
@@ -343,18 +344,19 @@ class HttpFiles:
         raise InputError(f"{url}: the server redirects more than {_MOST_REDIRECTS} times")
 
     def _repeat_until_done(self, ask: Callable[[], Any], url: str, bytes_so_far: Callable[[], int]) -> Any:
-        """Call ``ask`` until it succeeds, or until :attr:`most_tries` calls in a row have brought hardly any bytes.
+        """Call ``ask`` until it succeeds. Give up after :attr:`most_tries` calls in a row with hardly any new bytes.
 
         Args:
-            ask: makes a request; raises :class:`_Busy` if the request should be repeated.
+            ask: function that makes a request; it raises :class:`_Busy` if the request should be
+                repeated.
             url: address for messages.
-            bytes_so_far: returns the number of bytes that have arrived.
+            bytes_so_far: function that returns the number of bytes that have arrived.
 
         Returns:
             The result of ``ask``.
 
         Raises:
-            Unfinished: if too many calls have brought hardly any bytes.
+            Unfinished: if too many calls in a row have brought hardly any new bytes.
             InputError: if ``url`` is not an address of HTTP or HTTPS, or if ``ask`` raises this
                 error.
         """

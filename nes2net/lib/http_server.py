@@ -49,7 +49,7 @@ def check_site(headers: Mapping[str, str], names: Collection[str]) -> None:
 
 
 def is_address(name: str) -> bool:
-    """Whether ``name`` is an IP address, which no name server can redirect.
+    """Whether ``name`` is an IP address; name servers cannot redirect an IP address.
 
     >>> is_address("127.0.0.1"), is_address("::1"), is_address("127.0.0.1.example.org")
     (True, True, False)

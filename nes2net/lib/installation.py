@@ -17,9 +17,9 @@ _HOME = Path(__file__).resolve().parents[2]
 def how_to_install(extra: str) -> str:
     """Write the command that installs the optional libraries ``extra`` for this installation, for a message.
 
-    nes2net is on no package index, and a stranger may publish a package of that name. The command
-    therefore names the clone, the file or the address from which nes2net was installed. If this
-    origin is unknown or gone, the text gives the commands for a clone and for a wheel.
+    nes2net is not on a package index, and a stranger could publish another package under this name.
+    The command therefore names the clone, the file or the address from which nes2net was installed.
+    If this origin is unknown or gone, the text gives the commands for a clone and for a wheel.
     """
     if (_HOME / "pyproject.toml").is_file():
         return f"pip install -e {shlex.quote(f'{_HOME}[{extra}]')}"
@@ -35,8 +35,8 @@ def how_to_install(extra: str) -> str:
 def requirement(extra: str) -> str:
     """Write a line of requirements.txt that installs this package with ``extra`` on another machine.
 
-    If the package came from this machine's disk, the line has a placeholder for the address, which
-    the user must fill in. pip refuses the placeholder.
+    If the package was installed from this machine's disk, the line has a placeholder instead of an
+    address. pip refuses the placeholder, so the user must replace it.
     """
     address = _address()
     if address is None or address.startswith("file:"):

@@ -26,8 +26,9 @@ MOST_MODULES = 3_000
 def limited_size(owner: str) -> Iterator[None]:
     """Within this context, refuse to build a network with too many weights or modules.
 
-    A few options can describe a network that takes hours to build or fills the memory. On every
-    device, including ``meta``, building stops before a weight beyond the limit is initialised.
+    A few options can describe a network that takes hours to build or fills the memory. When the
+    limit is reached, building stops before the next weight is initialised, on every device,
+    including ``meta``.
 
     Args:
         owner: name of the network in messages.
@@ -44,14 +45,15 @@ def limited_size(owner: str) -> Iterator[None]:
     thread = get_ident()
     numbers = 0
     modules = 0
-    # Module and name → number of elements of the tensor. A new tensor of the same name replaces the earlier tensor,
-    # which then no longer counts.
+    # (module, name of a tensor) → number of its elements. If a new tensor replaces a tensor of the
+    # same name, only the new one is counted.
     size_of_tensor: dict[tuple[int, str], int] = {}
 
     def count_tensor(module: nn.Module, name: str, tensor: Tensor | None) -> None:
-        """Count the weights of ``tensor``, a new parameter or buffer of ``module``, if this thread made it.
+        """Count the elements of ``tensor``, a new parameter or buffer of ``module``; skip tensors of other threads.
 
-        PyTorch calls this for the tensors of all threads. Too many weights raise :class:`InputError`.
+        PyTorch calls this function for tensors of all threads. Too many weights raise
+        :class:`InputError`.
         """
         nonlocal numbers
         if tensor is not None and get_ident() == thread:
@@ -61,7 +63,7 @@ def limited_size(owner: str) -> Iterator[None]:
                 raise InputError(f"{owner} has more than {MOST_NUMBERS:,} weights: give smaller options")
 
     def count_module(*_: Any) -> None:
-        """Count a new submodule if this thread made it; raise :class:`InputError` if the limit is exceeded."""
+        """Count a new submodule; skip submodules of other threads. Raise :class:`InputError` above the limit."""
         nonlocal modules
         if get_ident() != thread:
             return

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Takes:
-    """Describes, in an annotation, the values that an option takes, if its type and bounds do not say enough."""
+    """Part of an annotation: describes the values of an option if its type and bounds do not say enough."""
 
     text: str
 
@@ -57,10 +57,10 @@ class Input(NamedTuple):
 
 @dataclass(frozen=True)
 class Follows:
-    """Chooses a value that fits the front-end, for an option that the user does not set.
+    """Rule for an option that the user does not set: chooses a value that fits the front-end.
 
     Args:
-        choose: function that returns the value. The function gets the front-end's sizes, the
+        choose: function that returns the value. Its arguments are the front-end's sizes, the
             option's default and all options.
     """
 
@@ -70,8 +70,8 @@ class Follows:
 def at_most_states(unread: int = 0, minimum: int = 1) -> Follows:
     """Make the rule that limits an option to the number of hidden states minus ``unread``.
 
-    ``unread`` is the number of first states that the part does not read. A default below the limit
-    is not changed, and the value is at least ``minimum``.
+    The part does not read the first ``unread`` states. A default below the limit is not changed.
+    The value is never below ``minimum``.
     """
     return Follows(lambda inputs, default, _: max(minimum, min(default, inputs.states - unread)))
 
@@ -79,9 +79,9 @@ def at_most_states(unread: int = 0, minimum: int = 1) -> Follows:
 def multiple_of(number: Callable[[Mapping[str, Any]], int], usual: int) -> Follows:
     """Make the rule that rounds the size of a hidden state up to a multiple of ``number(options)``.
 
-    The network fills hidden states up with zeros to the rounded size. A size that is a multiple of
-    ``usual`` is not rounded: if ``number(options)`` does not divide such a size, the options are a
-    mistake, which must be reported. Size 1, the waveform itself, is not rounded either.
+    The network pads hidden states with zeros to the rounded size. A multiple of ``usual`` is not
+    rounded: if ``number(options)`` does not divide it, the options are wrong, and this must be
+    reported. Size 1, the waveform itself, is not rounded either.
     """
 
     def choose(inputs: Input, _: int, options: Mapping[str, Any]) -> int:
@@ -150,7 +150,7 @@ def _tuples_for_lists(value: Any) -> Any:
 
 
 class Preset(partial):
-    """Constructs a variant of a part: calls ``constructor`` with other defaults, and lacks some of its options.
+    """Constructs a variant of a part: calls ``constructor`` with other defaults, and without some of its options.
 
     Args:
         summary: beginning of the variant's docstring; its section `Args:` is copied from the
@@ -168,7 +168,7 @@ class Preset(partial):
         without: Iterable[str] = (),
         **defaults: Any,
     ) -> Self:
-        """Make the preset, with its own signature and docstring, which the checks of options and the help read."""
+        """Make the preset. Checks of options and the help read its own signature and its own docstring."""
         self = super().__new__(cls, constructor, *arguments, **defaults)
         parameters = inspect.signature(partial(constructor, *arguments, **defaults)).parameters.values()
         self.__signature__ = inspect.Signature([parameter for parameter in parameters if parameter.name not in without])
@@ -194,7 +194,7 @@ def declared(factory: Callable[..., Any]) -> dict[str, Option]:
         function = function.__init__
     try:
         hints = typing.get_type_hints(function, include_extras=True)
-    except NameError:  # a part from another package may import the types of its annotations only for type checkers
+    except NameError:  # a part from another package may import the types in its annotations only under TYPE_CHECKING
         hints = {}
     options = {}
     for name, parameter in inspect.signature(factory).parameters.items():
@@ -212,11 +212,11 @@ def declared(factory: Callable[..., Any]) -> dict[str, Option]:
 
 
 def fitted(factory: Callable[..., Any], options: Mapping[str, Any], inputs: Input) -> dict[str, Any]:
-    """Copy ``options`` of ``factory``, and add a value for each option whose default does not fit the front-end.
+    """Copy the ``options`` for ``factory``, and add values for missing options whose defaults do not fit the front-end.
 
     Only options with a rule (:class:`Follows`) get a value. If the result has no ``feature_dim``,
-    the caller must use ``inputs.dim``. If an option is wrong, nothing is completed, and
-    :func:`check_options` reports the option.
+    the caller must use ``inputs.dim``. If an option is wrong, no values are added;
+    :func:`check_options` will report the option.
 
     Args:
         inputs: sizes of the front-end's output.
@@ -289,7 +289,7 @@ PARTS = ("frontend", "aggregation", "backend")
 
 
 def check_model(model: Any) -> dict[str, dict[str, Any]]:
-    """Check that ``model`` is a mapping of parts, each a name or a mapping of ``name`` and options.
+    """Check that ``model`` maps roles to parts; each part is a name, or a mapping with the ``name`` and options.
 
     Returns:
         The model, in which each part is a mapping.
@@ -315,17 +315,17 @@ def check_model(model: Any) -> dict[str, dict[str, Any]]:
 
 
 def with_options(model: Mapping[str, dict[str, Any]], role: str, **options: Any) -> dict[str, Any]:
-    """Return ``model`` with ``options`` added to its part ``role``; ``model`` is as :func:`check_model` returns it."""
+    """Return a copy of ``model``, a result of :func:`check_model`, with ``options`` added to the part ``role``."""
     return {**model, role: {**model.get(role, {}), **options}}
 
 
 def name_and_options(
     config: Mapping[str, Any], role: str, default: str | None = None, reserved: Sequence[str] = (), owner: str = ""
 ) -> tuple[str, dict[str, Any]]:
-    """Find the name and the options of the part ``role`` in ``config``; the part may also be a name without options.
+    """Find the name and the options of the part ``role`` in ``config``, where the part may be only a name.
 
     Args:
-        default: name of the part if ``config`` lacks the part; None to raise an error then.
+        default: name of the part if ``config`` lacks it. With None, a missing part is an error.
         reserved: names of options that the caller sets itself.
         owner: the part's name in messages; empty for "the model's ``role``".
 
@@ -403,7 +403,7 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
         else:
             count = f"{fewest} to {most_items}"
         return f"a list of {count} {items}"
-    # All other types, with the bounds of a number.
+    # Any other type; for a number, also its bounds.
     words = _WORDS.get(schema.get("type", ""), schema.get("type", "anything"))
     minimum = schema.get("minimum")
     above = schema.get("exclusiveMinimum")

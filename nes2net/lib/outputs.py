@@ -9,7 +9,7 @@ from nes2net.lib.files import check_writable, make_folder, writing
 
 
 def output_names(files: Iterable[Path], suffix: str) -> dict[Path, str]:
-    """Name an output file for each of ``files``: the stem of the file and ``suffix``; a number makes names unique.
+    """Name an output file for each of ``files``: the stem of the file, a number if the name is taken, and ``suffix``.
 
     Returns:
         File → name of its output file.

@@ -18,11 +18,11 @@ MOST_DEPTH = 32  # largest nesting of lists and mappings in a configuration file
 LONGEST_NUMBER = 64  # bits
 _MOST_KEYS = 10_000  # largest number of keys of a mapping
 _DEEPEST_JSON = 100  # largest nesting of lists and mappings in any JSON
-# Character outside of texts → most bytes of memory that a JSON parser needs for what the character begins: "[" a list,
-# "{" a mapping, "," a further item, ":" the value of a key. The number for a quotation mark is the memory for the
-# object of a text without its characters.
+# Character outside of texts → largest number of bytes that a JSON parser needs for the object that
+# begins there: "[" for a list, "{" for a mapping, "," for a further item, ":" for the value of a
+# key. The number for a quotation mark is the memory of an empty text.
 _HELD = {"[": 320, "{": 512, ",": 48, ":": 80, '"': 64}
-_MOST_HELD = 1 << 29  # bytes that a parser may need for all values
+_MOST_HELD = 1 << 29  # largest number of bytes that a parser may need for all values
 _BLOCK = 1 << 20
 
 
@@ -99,7 +99,7 @@ def check_json(content: bytes, name: str) -> None:
     import numpy as np  # imported here for start-up time, because most JSON is short
 
     budget = Budget(name, _MOST_HELD, len(content), len(content))
-    held_bytes = np.zeros(256, np.int64)  # character → bytes that a parser needs for what it begins
+    held_bytes = np.zeros(256, np.int64)  # character → bytes that a parser needs for the object that begins there
     nesting = np.zeros(256, np.int64)  # character → 1 if it opens a list or a mapping, -1 if it closes one
     held_bytes[[ord(mark) for mark in _HELD]] = list(_HELD.values())
     nesting[[*b"[{"]] = 1
@@ -160,7 +160,7 @@ def first_problem(error: ValidationError) -> str:
     """Write the first problem of a validation: the key, what was expected, and what was found."""
     problem = error.errors(include_url=False)[0]
     key_path = "".join(f"{str(key)[:50]}." for key in problem["loc"]).removesuffix(".")
-    if problem["type"] == "value_error":  # a validator of a model raised this error, and its message is complete
+    if problem["type"] == "value_error":  # this error comes from a validator of a model; its message is complete
         text = str(problem["ctx"]["error"])
     else:
         text = f"{problem['msg']}, not {shown(problem['input'])}"
@@ -189,8 +189,8 @@ def check_plain(
 ) -> None:
     """Check that ``value`` consists of plain data, and that its written form would not be too long.
 
-    An object counts each time it occurs. For example, 40 nested lists, each of which holds the next
-    list twice, are small in memory and in a pickle, but would be endless when written out.
+    If an object occurs several times, it is counted each time. For example, 40 nested lists that
+    each hold the next list twice are small in memory and in a pickle, but endless when written out.
 
     Args:
         name: name of the data in messages.

@@ -13,15 +13,14 @@ import torch.distributed as dist
 from nes2net.lib.errors import InputError
 from nes2net.lib.this_process import process_count
 
-_PATIENCE = timedelta(days=30)  # longest wait for the slowest process; if a process dies, torchrun ends the others
+_PATIENCE = timedelta(days=30)  # longest wait for the slowest process; if one process dies, torchrun ends the others
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that score together: this process has the number ``rank``, counted from 0, of ``count`` processes.
+    """The ``count`` processes that score together; ``rank`` is the index of this process, from 0.
 
-    A process that scores alone has rank 0 and count 1; for such a process, no method of this class
-    waits.
+    A process that scores alone has rank 0 and count 1. It never waits in a method of this class.
     """
 
     rank: int = 0
@@ -57,13 +56,13 @@ class Processes:
         return values[0]
 
 
-#: A process without others.
+#: A process that scores alone.
 ALONE = Processes()
 
 
 @contextmanager
 def joined() -> Iterator[Processes]:
-    """Within this context, the processes that ``torchrun`` started, if any, are connected over TCP (gloo).
+    """Within this context, connect the processes of ``torchrun`` over TCP (gloo), if there are any.
 
     If training has already connected the same processes, a new group of these processes is made,
     because the time-out of training is too short for scoring.

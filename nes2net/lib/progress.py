@@ -20,11 +20,12 @@ from nes2net.lib.times import readable_duration
 
 #: Name of the environment variable that sets the seconds from one line to the next; 0 prints no lines.
 SECONDS = "NES2NET_PROGRESS_SECONDS"
-#: Receives every line, also if a terminal shows a bar; :mod:`nes2net.training.run_log` stores the lines of a run.
+#: Logger that receives every line, even if a terminal shows a bar. :mod:`nes2net.training.run_log`
+#: stores the lines of a run.
 LOGGER = logging.getLogger("nes2net")
 _SECONDS = 60.0  # default of SECONDS
-_FIRST = 10.0  # seconds to the first line, so that a user soon sees progress
-_NARROWEST = 10  # columns of the narrowest bar; if the terminal has less room, only text is shown
+_FIRST = 10.0  # seconds until the first line; a user soon sees progress
+_NARROWEST = 10  # smallest number of columns of a bar; if there is less room, only text is shown
 
 T = TypeVar("T")
 
@@ -38,12 +39,13 @@ class ProgressDisplay(Generic[T]):
     >>> display.line()
     'epoch 3 of 9: step 2 of 2, loss 0.5'
 
-    On a terminal, a bar is shown. If the bar has no room for all facts, the last facts are left out
-    first. If standard error is not a terminal, a line is printed there every :data:`SECONDS`.
+    On a terminal, a bar is shown. If there is no room for all facts, the least important ones, at
+    the end of the list, are left out. If standard error is not a terminal, a line is printed there
+    every :data:`SECONDS`.
 
     Attributes:
         facts: texts to show, the most important first.
-        later_steps: number of steps of later epochs.
+        later_steps: number of steps in later epochs, for the time left.
         later_seconds: seconds of other work after the last step.
 
     Args:
@@ -52,9 +54,9 @@ class ProgressDisplay(Generic[T]):
         start: number of steps that were done before this display.
         shown: false for a display that only counts.
         leave: whether the bar stays on the terminal at the end.
-        advice: how to make the work shorter, or "". A line after the first update then says how
-            long all steps will take, if that is more than ten seconds, and gives this advice. None
-            for no such line.
+        advice: how to make the work shorter, or "". After the first update, a line says how long
+            all steps will take, if that is more than ten seconds. The line ends with this advice.
+            None for no such line.
         delay: seconds before the bar appears.
         clock: function that returns the time in seconds.
     """
@@ -86,7 +88,7 @@ class ProgressDisplay(Generic[T]):
         self.later_seconds = 0.0
         self.done = start
         self.facts = list[str]()
-        self._first: tuple[float, int] | None = None  # time of the first step, and number of steps done then
+        self._first: tuple[float, int] | None = None  # (time of the first step, number of steps done at this time)
         stated = os.environ.get(SECONDS) or str(_SECONDS)
         try:
             self._seconds = float(stated) if shown else 0.0
@@ -114,7 +116,7 @@ class ProgressDisplay(Generic[T]):
         self.bar.close()
 
     def update(self, steps: int = 1) -> None:
-        """Count ``steps`` more steps and update the bar; if a line is due, log it, and print it if there is no bar."""
+        """Count ``steps`` more steps, and update the bar. If a line is due, log it; without a bar, also print it."""
         now = self.clock()
         self.done += steps
         if self._first is None:
@@ -150,14 +152,14 @@ class ProgressDisplay(Generic[T]):
         return ", ".join(texts)
 
     def seconds_left(self) -> float | None:
-        """Estimate the seconds to the last step, at the speed so far; None if unknown, or without steps left."""
+        """Estimate the seconds to the last step from the speed so far; None if it is unknown, or no steps are left."""
         seconds = self.seconds_per_step()
         if seconds is None or not self.total or self.done >= self.total:
             return None
         return (self.total - self.done) * seconds
 
     def seconds_per_step(self) -> float | None:
-        """Compute the mean seconds of all steps but the first, which includes preparations; None before step 2."""
+        """Compute the mean seconds of a step; the first step, with preparations, is left out. None before step 2."""
         if self._first is None or self.done <= self._first[1]:
             return None
         return (self.clock() - self._first[0]) / (self.done - self._first[1])
@@ -169,7 +171,7 @@ def bootstrap_progress(draws: Iterable[T], total: int) -> Iterable[T]:
 
 
 class _Bar(tqdm):
-    """Shows the bar of a :class:`ProgressDisplay` by tqdm; the text of the bar fits the width of the terminal."""
+    """Shows the bar of a :class:`ProgressDisplay`, a bar of tqdm whose text fits the width of the terminal."""
 
     def __init__(self, display: ProgressDisplay, **options: Any) -> None:
         """Make the bar of ``display``; ``options`` are the further arguments of tqdm."""
@@ -178,7 +180,7 @@ class _Bar(tqdm):
 
     @property
     def format_dict(self) -> dict[str, Any]:
-        """The values from which tqdm makes the bar; ``bar_format`` leaves out facts that find no room."""
+        """The values from which tqdm makes the bar; ``bar_format`` has only facts for which there is room."""
         values = super().format_dict
         display = self.display_of
         columns = _terminal_width()

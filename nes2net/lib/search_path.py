@@ -12,8 +12,9 @@ import sys
 
 _HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-# The first `-c` removes the current folder ("") from the search path, and then runs the code of the second `-c`, which
-# Python passes on as an argument. The module sys is built in, so importing it reads no file.
+# The code of the first `-c` removes the current folder ("") from the search path. It then runs the
+# code of the second `-c`, which Python treats as an argument. The module sys is built in, so
+# importing it reads no file.
 _FIRST = ["-c", "import sys; sys.path[:] = filter(None, sys.path); del sys.argv[0]; exec(sys.argv.pop(1))"]
 
 
@@ -38,7 +39,7 @@ def _is_safe() -> bool:
 
 
 def secure_multiprocessing() -> None:
-    """From now on, let multiprocessing start its processes without the current folder on their search path.
+    """Make multiprocessing start all later processes without the current folder on their search path.
 
     The processes get the search path of this process. Call this function before using
     multiprocessing.
@@ -49,7 +50,7 @@ def secure_multiprocessing() -> None:
 
 
 def _interpreter_flags() -> list[str]:
-    """List Python's flags for multiprocessing, with the code that removes the current folder from the search path."""
+    """List flags with which multiprocessing starts Python; they remove the current folder from the search path."""
     import subprocess  # for start-up time
 
     return [*subprocess._args_from_interpreter_flags(), *_FIRST]  # type: ignore[attr-defined]

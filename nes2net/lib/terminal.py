@@ -18,7 +18,7 @@ _ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), *range(0x7F, 0xA0)
 
 
 def print_note(text: str) -> None:
-    """Print ``text``, unless it is empty, as a note on standard error; of several processes, only the first prints.
+    """Print ``text`` as a note on standard error, unless it is empty; only the first of several processes prints.
 
     Settings in backticks are replaced by flags (:func:`nes2net.lib.errors.worded`).
     """
@@ -27,7 +27,7 @@ def print_note(text: str) -> None:
 
 
 def print_warnings(lines: Iterable[str]) -> None:
-    """Print warnings about doubtful results on standard error; of several processes, only the first prints."""
+    """Print warnings about doubtful results on standard error; only the first of several processes prints."""
     if not is_first():
         return
     for line in lines:
@@ -37,8 +37,8 @@ def print_warnings(lines: Iterable[str]) -> None:
 def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", gap: int = 2) -> str:
     """Pad ``cells`` to columns and join them, without spaces at the end.
 
-    The last of ``widths`` and the last letter of ``align`` also apply to all further columns. Line
-    breaks and control characters in a cell are escaped.
+    If there are more columns than ``widths`` or letters in ``align``, the last width and the last
+    letter are repeated. Line breaks and control characters in a cell are escaped.
 
     Args:
         widths: number of characters of each column; a longer cell keeps its length.
@@ -57,7 +57,7 @@ def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", g
 
 
 def text_table(rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
-    """Lay out ``rows``, which have equal numbers of cells; each column is as wide as its longest cell.
+    """Lay out ``rows`` of equal length as a table; each column is as wide as its longest cell.
 
     See :func:`table_line` for ``align``.
 
@@ -73,7 +73,7 @@ def text_table(rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
 def wrapped(text: str, first: str, continuation: str, width: int = 120) -> list[str]:
     """Wrap ``text`` into lines of at most ``width`` characters.
 
-    A word that is longer than a line is not broken, so that a path or an address can be copied.
+    A longer word is not broken, so that a path or an address can be copied.
 
     Args:
         first: beginning of the first line.
@@ -114,7 +114,7 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def printable_name(name: object) -> str:
-    r"""Escape all unprintable characters of ``name``, also line breaks and tabs, which a file name may contain.
+    r"""Escape all unprintable characters of ``name``, including line breaks and tabs, which a file name may contain.
 
     >>> printable_name("a\x1b[2J\n.wav")
     'a\\x1b[2J\\n.wav'

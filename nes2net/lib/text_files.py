@@ -19,9 +19,10 @@ MOST_BYTES = 256 << 20
 MOST_LINES = 5_000_000
 #: Limit of a table of numbers, such as 10⁶ rows of 100 numbers.
 MOST_TABLE_BYTES = 4 << 30
-_LONGEST_LINE = 1 << 20  # characters of a wrong line that are examined for the message
+_LONGEST_LINE = 1 << 20  # largest number of characters of a wrong line that are examined for the message
 
-# Start of a text that a spreadsheet would take for a formula; apostrophes may stand before it.
+# Pattern for the start of a text that a spreadsheet would take for a formula, possibly after
+# apostrophes.
 _COMPUTED = re.compile(r"'*[=+\-@\t\r\n]")
 
 _digests: ContextVar[dict[Path, str] | None] = ContextVar("digests", default=None)
@@ -123,7 +124,7 @@ def _lines_of(content: bytes, *, is_first: bool) -> list[str]:
 
 
 def as_cell(value: Any) -> Any:
-    """Convert ``value`` for a CSV file: text that a spreadsheet would take for a formula gets an apostrophe in front.
+    """Convert ``value`` for a CSV file: put an apostrophe before a text that a spreadsheet would take for a formula.
 
     Numbers are unchanged. :func:`of_cell` removes the apostrophe again.
 
@@ -163,7 +164,7 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
         InputError: if a line does not have ``num_fields`` fields.
     """
     for number, line in enumerate(read_text(path).split("\n"), start=1):
-        row = line.split(None, num_fields)  # splitting off num_fields + 1 fields shows whether a line has too many
+        row = line.split(None, num_fields)  # up to num_fields + 1 fields, to notice a line with too many
         if len(row) == num_fields:
             yield number, row
         elif row:
@@ -174,11 +175,11 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
 
 
 def checked_float(number: str, path: Path, line: int, quantity: str = "score") -> float:
-    """Read the text ``number`` as a float. Unlike Python, refuse ``_`` between digits, and digits that are not ASCII.
+    """Read the text ``number`` as a float; unlike Python, accept only ASCII digits, without ``_`` between them.
 
     Args:
         path, line: file and line of the number, for the message.
-        quantity: what the number is, for the message.
+        quantity: name of the quantity, for the message.
 
     Raises:
         InputError: if the text is not a number in this form; the message states file and line.

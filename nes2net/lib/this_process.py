@@ -13,7 +13,7 @@ from nes2net.lib.errors import InputError
 
 
 def usable_processors() -> int:
-    """Count the processors for this process: its equal share, if ``torchrun`` started several processes here."""
+    """Count the processors for this process; processes that ``torchrun`` started on this machine get equal shares."""
     if hasattr(os, "sched_getaffinity"):
         processors = len(os.sched_getaffinity(0))
     else:
@@ -33,7 +33,7 @@ def processor_name() -> str:
 
 def process_count() -> int:
     """Count the processes, including this one, that ``torchrun`` started together; 1 for a process alone."""
-    # Check all four variables, because schedulers also set some of them.
+    # Only torchrun sets all four variables; schedulers set some of them.
     started = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
     return int(os.environ["WORLD_SIZE"]) if started else 1
 

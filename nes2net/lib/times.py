@@ -1,4 +1,4 @@
-"""Durations in words, and positions in a recording as a clock shows them."""
+"""Write durations in words, and positions in a recording in the form m:ss."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ def readable_duration(seconds: float, exact: bool = False) -> str:
     """Write a duration, ``seconds`` long, in its two largest units.
 
     Args:
-        exact: write all units down to the second; below a minute, write three digits.
+        exact: whether to write all units down to the second; a time below a minute gets three
+            digits.
 
     >>> readable_duration(41.6), readable_duration(1260), readable_duration(4990), readable_duration(300_000)
     ('42 s', '21 min', '1 h 23 min', '3 d 11 h')
     >>> readable_duration(4.0375, exact=True), readable_duration(90, exact=True), readable_duration(7200, exact=True)
     ('4.04 s', '1 min 30 s', '2 h')
     """
-    one_minute = 59.5  # 59.5 s would be rounded to 60 s, so write minutes from there on
+    one_minute = 59.5  # from 59.5 s on, write minutes: 59.5 s would be rounded to 60 s
     if exact:
         one_minute = 60
     if seconds < one_minute:

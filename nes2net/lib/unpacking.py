@@ -26,13 +26,14 @@ from nes2net.lib.this_process import is_out_of_memory
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _CHUNK = 1 << 20
 _MB = 1_000_000
-# An archive of recordings grows only a little when it is unpacked. An archive that grows a hundredfold is hostile.
-_MOST_GROWTH = 100  # unpacked bytes for each byte of the archive
-_ALWAYS_ALLOWED = 1_000_000_000  # unpacked bytes that even a small archive may have
-_BLOCK = 4096  # bytes on the disk that every file or folder takes, even an empty one
-_MEMBERS_ALWAYS_ALLOWED = 10_000  # files and folders that even a small archive may contain
-_BYTES_OF_MEMBER = 256  # bytes that the archive must have for each further member
-_LONGEST_HEADER = 1 << 16  # bytes of the header of a member in a tar file, including a long name
+# An archive of recordings grows only a little when it is unpacked, so an archive that grows a
+# hundredfold is hostile.
+_MOST_GROWTH = 100  # largest number of unpacked bytes for each byte of the archive
+_ALWAYS_ALLOWED = 1_000_000_000  # number of unpacked bytes that every archive may have
+_BLOCK = 4096  # number of bytes on the disk that even an empty file or folder takes
+_MEMBERS_ALWAYS_ALLOWED = 10_000  # number of files and folders that every archive may contain
+_BYTES_OF_MEMBER = 256  # smallest number of bytes of the archive for each further member
+_LONGEST_HEADER = 1 << 16  # largest number of bytes of a member's header in a tar file, including a long name
 _COMPRESSION: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 
 
@@ -117,7 +118,7 @@ def _zip_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Me
         for info in members:  # check all names and sizes before the first file is written
             _target_path(info.filename, Path(), archive)
             budget.take("members", bytes=info.file_size + _BLOCK, steps=1)
-            kind = info.external_attr >> 16  # the mode of a Unix file; 0 if the archive has none
+            kind = info.external_attr >> 16  # the mode of the file on Unix; 0 if the archive does not state a mode
             if S_ISLNK(kind) or (S_IFMT(kind) and not (info.is_dir() or S_IFMT(kind) == 0o100000)):
                 raise _refused_member(archive, info.filename, "a link or a device")
             if info.flag_bits & 1:  # encrypted
@@ -184,7 +185,7 @@ def tar_headers(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 class _TarSource:
     """Reads a file for tarfile, and limits the bytes that tarfile reads for a header.
 
-    ``left`` is the number of bytes that may still be read of the header; None outside of headers.
+    ``left`` is the number of bytes of the header that may still be read; None outside of headers.
     """
 
     def __init__(self, file: Any, name: str) -> None:
@@ -215,7 +216,7 @@ class _TarSource:
 
 
 def _target_path(name: str, folder: Path, archive: Path) -> Path:
-    """Make the path in ``folder`` to which the member ``name`` is unpacked.
+    """Make the path in ``folder`` for the content of the member ``name``.
 
     Raises:
         InputError: if ``name`` leads out of the folder, or is empty.
@@ -227,7 +228,7 @@ def _target_path(name: str, folder: Path, archive: Path) -> Path:
 
 
 def _refused_member(archive: Path, name: str, problem: str) -> InputError:
-    """Make the error for a member that must not be unpacked, because it is ``problem``."""
+    """Make the error for a member that must not be unpacked; the message says that it is ``problem``."""
     return InputError(f"{archive}: {shown(name)} is {problem}: refused; unpack it by hand if you trust it")
 
 

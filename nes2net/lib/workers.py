@@ -30,8 +30,8 @@ from nes2net.lib.errors import InputError, Unfinished, first_line, readable_size
 from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.this_process import usable_processors
 
-_PATIENCE = 1800.0  # seconds of waiting for a batch before giving up; decoding hours of audio takes less
-_GRACE = 5.0  # seconds after a signal in which a batch may still arrive
+_PATIENCE = 1800.0  # longest time in seconds to wait for a batch; decoding hours of audio takes less
+_GRACE = 5.0  # seconds to wait for a batch after a signal
 _LOOK = 1.0  # seconds between two checks of workers and signals while waiting for a batch
 _SHARED_MEMORY = Path("/dev/shm")
 
@@ -42,16 +42,16 @@ def usable_workers(num_workers: int) -> int:
 
 
 def stacked(rows: Sequence[Tensor]) -> Tensor:
-    """Stack ``rows`` as ``torch.stack`` does; a worker puts the result into shared memory for the main process.
+    """Stack ``rows`` as ``torch.stack`` does; in a worker, put the result into shared memory for the main process.
 
     If shared memory is full, the result is sent through a pipe instead. PyTorch itself would move
-    the tensor to shared memory later, in a thread. An error in that thread would lose the batch,
-    and the main process would wait for the batch for ever.
+    the tensor to shared memory later, in a thread. If the thread failed, the batch would be lost,
+    and the main process would wait for it for ever.
     """
     if get_worker_info() is None:
         return torch.stack(tuple(rows))
     try:
-        storage = torch.UntypedStorage._new_shared(len(rows) * rows[0].nbytes)  # as in PyTorch's default_collate
+        storage = torch.UntypedStorage._new_shared(len(rows) * rows[0].nbytes)  # default_collate does the same
     except (OSError, RuntimeError) as error:
         if leftover := re.search(r"/(torch_\w+)", str(error)):  # remove the file that PyTorch failed to fill
             (_SHARED_MEMORY / leftover[1]).unlink(missing_ok=True)
@@ -61,7 +61,7 @@ def stacked(rows: Sequence[Tensor]) -> Tensor:
 
 
 class _Piped:
-    """Wraps the numbers of a tensor that a worker sends through a pipe; the main process unpickles the tensor."""
+    """Holds the numbers of a tensor that a worker sends through a pipe; unpickling makes the tensor again."""
 
     arrived = False
     """Whether such a tensor has arrived in this process."""
@@ -125,8 +125,8 @@ class Loader(DataLoader[Any]):
             pin_memory=pin_memory,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
-            # PyTorch draws a seed when it starts workers. With this generator, the global generator, which dropout
-            # uses, does not change.
+            # PyTorch draws a seed when it starts workers. It draws from this generator, so that the
+            # global generator, which dropout uses, does not change.
             generator=torch.Generator().manual_seed(0),
             **options,
         )
@@ -147,8 +147,8 @@ class Loader(DataLoader[Any]):
                 raise self._too_many_workers("the workers cannot be started", first_line(error)) from None
         if not self.worker_processes:
             self.worker_processes = batches._workers  # type: ignore[attr-defined]
-            # Because of exitpriority, _kill_workers runs at the end of the program before multiprocessing waits for
-            # workers.
+            # At the end of the program, multiprocessing waits for workers. Because of exitpriority,
+            # _kill_workers runs before.
             Finalize(self, _kill_workers, args=(self.worker_processes,), exitpriority=0)
         return self._read_batches(batches, early)
 
@@ -187,8 +187,9 @@ class Loader(DataLoader[Any]):
             signals += early
             while True:
                 self._check_workers()
-                # After a time-out, PyTorch's iterator can be asked again. The public setting ``timeout`` would also apply
-                # at the start of a pass, where the iterator cannot be asked again.
+                # Set the time-out for this call only: after it, PyTorch's iterator can be asked
+                # again. The public setting ``timeout`` would also apply at the start of a pass,
+                # where the iterator cannot be asked again.
                 batches._timeout = _LOOK
                 try:
                     return next(batches)
@@ -237,7 +238,7 @@ class Loader(DataLoader[Any]):
         raise Unfinished(f"a worker that reads audio {why}; the same command resumes from the work done")
 
     def _too_many_workers(self, problem: str, reason: str) -> InputError:
-        """Make the error for a machine that cannot run so many workers; its message is ``problem (reason): …``."""
+        """Make the error for a machine with too many workers; the message begins with ``problem (reason):``."""
         return InputError(f"{problem} ({reason}): {self._remedy()}; the same command resumes from the work done")
 
     def _remedy(self) -> str:
@@ -262,14 +263,13 @@ def _check_locks(num_workers: int) -> None:
 
 @contextmanager
 def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple[int, float]]]:
-    """Within this context, call ``check`` when a child process ends, and list the signals SIGINT and SIGTERM.
+    """Within this context, call ``check`` when a child process ends, and record each SIGINT and SIGTERM.
 
     PyTorch's own handler for the end of a child may raise in the middle of a step; this context
-    replaces it. The context yields the list; an item is the number of a signal and its time.
-    Outside of the main thread, nothing is watched, and the list stays empty. The object that owns
-    the handler of a signal may have received the signal before this context, and deferred it. The
-    attribute ``requested`` of this object is then the number of the signal, and the signal is
-    listed with the present time.
+    replaces it. The context yields the list of signals; an item is (number of the signal, time).
+    Outside of the main thread, nothing is watched, and the list stays empty. A signal may have
+    arrived before this context. If its handler is a method, and the attribute ``requested`` of the
+    method's object is the number of the signal, the signal is listed with the present time.
     """
     noted: list[tuple[int, float]] = []
     watching = True
@@ -286,7 +286,7 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
     def note(number: int, frame: FrameType | None) -> None:
         """Handle SIGINT or SIGTERM: add the signal to the list of signals, and call the earlier handler."""
         noted.append((number, time.monotonic()))
-        call(number, frame)  # called last, because the handler may raise; Python ignores the exception while it forks
+        call(number, frame)  # the handler may raise, so it is called last; during a fork, Python ignores the exception
 
     def call(number: int, frame: FrameType | None) -> None:
         """Call the handler that this context has replaced, if there was one."""
@@ -307,7 +307,7 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
                 noted.append((number, time.monotonic()))
         try:
             yield noted
-        finally:  # so that ``check`` cannot raise while the handlers are being restored
+        finally:  # stop watching, so that ``check`` cannot raise while the handlers are restored
             watching = False
     finally:
         for number in handlers:
@@ -328,11 +328,12 @@ def _set_up_worker(_number: int) -> None:
 
     parent = parent_process()
     if get_start_method() == "fork" and parent is not None and os.getppid() != parent.pid:
-        os._exit(0)  # the main process was killed so early that PyTorch would not notice
+        os._exit(0)  # the main process is already dead, which PyTorch would not notice
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     Queue._on_queue_feeder_error = staticmethod(cannot_hand_over)  # type: ignore[attr-defined]
-    # End at once: otherwise a worker would wait to hand over batches, for ever if the main process was killed.
+    # End the worker at once. Otherwise it would wait until its batches are taken: for ever, if the
+    # main process was killed.
     Finalize(None, os._exit, args=(0,), exitpriority=100)
 
 
@@ -346,7 +347,7 @@ def _kill_workers(workers: list[BaseProcess]) -> None:
 
     if is_exiting():
         kill()
-    else:  # wait: a worker that is killed while it ends could leave a lock that PyTorch waits for
+    else:  # give workers time to end: a worker that is killed while it ends may leave a lock for which PyTorch waits
         timer = threading.Timer(_LOOK, kill)
         timer.daemon = True
         timer.start()

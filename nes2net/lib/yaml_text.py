@@ -54,7 +54,7 @@ class _Dumper(yaml.SafeDumper):
     """Quotes each text that :class:`_Loader` would not read as text, and writes no aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Write an object out each time it occurs, without an alias."""
+        """Write an object in full each time it occurs, instead of an alias."""
         return True
 
 
@@ -86,7 +86,7 @@ def read_yaml_file(path: Path, hint: Any, name: str) -> Any:
 
 
 def read_yaml(text: str, hint: Any, name: str) -> Any:
-    """Read YAML as plain data; a value that ``hint`` declares as text, such as 0520 in ``date: 0520``, stays text.
+    """Read YAML as plain data. If ``hint`` declares a value as text, such as 0520 in ``date: 0520``, it stays text.
 
     An empty ``text`` is read as None.
 
@@ -127,7 +127,7 @@ def read_yaml(text: str, hint: Any, name: str) -> Any:
 
 
 def read_value(text: str, hint: Any, name: str) -> Any:
-    """Read ``text``, the value in an override ``key=text``: unchanged if ``hint`` allows text, otherwise as YAML.
+    """Read the value of an override ``key=text``. If ``hint`` allows text, it stays unchanged; otherwise, it is YAML.
 
     A quoted value is always read as YAML, and so is ``{…}`` if ``hint`` also allows a mapping. If
     ``hint`` allows text, an empty value, ``null`` and ``~`` become None.
@@ -147,10 +147,10 @@ def read_value(text: str, hint: Any, name: str) -> Any:
 
 
 def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any, name: str) -> None:
-    """Set ``values[keys[0]][keys[1]]…`` to the value of ``text``; mappings within ``values`` are copied first.
+    """Set ``values[keys[0]][keys[1]]…`` to the value in ``text``; the mappings inside ``values`` are copied before.
 
-    A part in ``values`` may be a name alone, or may be missing if its key has a default name. Such
-    a part becomes a mapping that has this name as ``name``, so that the part can have options.
+    In ``values``, a part of the model may be only a name. If its key has a default name, it may be
+    missing. Such a part becomes a mapping with the key ``name``, so that options can be added.
 
     Args:
         hint: the pydantic model of ``values``, or None.
@@ -168,7 +168,7 @@ def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any,
         if isinstance(default, str):
             named_default = default
         child = section.get(parent, named_default)
-        if isinstance(child, str) and section is not values:  # the name of a part, which gets an option now
+        if isinstance(child, str) and section is not values:  # a part without options: make it a mapping
             child = {"name": child}
         section[parent] = {}
         if isinstance(child, dict):
@@ -204,7 +204,7 @@ def _mark_text_and_check_keys(node: yaml.Node, hint: Any) -> None:
         seen_keys = set()
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                continue  # the key is a list or a mapping: PyYAML refuses it when it builds the data
+                continue  # the key is a list or a mapping: PyYAML refuses such a key when it builds the data
             if key.value in seen_keys:
                 _refuse(f"the key {shown(key.value)} stands there twice", key)
             seen_keys.add(key.value)

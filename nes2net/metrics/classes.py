@@ -30,7 +30,7 @@ def confusion_matrix(true: ArrayLike, predicted: ArrayLike, num_classes: int) ->
     """Count the trials of each pair of classes.
 
     Args:
-        true, predicted: numbers of classes from 0 to ``num_classes`` − 1, shape (N,).
+        true, predicted: class of each trial, as an index from 0 to ``num_classes`` − 1, shape (N,).
 
     Returns:
         K×K counts, int64: rows are true classes, columns are predicted classes.
@@ -49,10 +49,10 @@ def confusion_matrix(true: ArrayLike, predicted: ArrayLike, num_classes: int) ->
 
 
 def pair_counts(rows: NDArray, columns: NDArray, num_rows: int, num_columns: int) -> NDArray:
-    """Count, for each pair of a row number and a column number, how many of N trials have this pair.
+    """For each pair of a row and a column, count the trials that have this pair.
 
     Args:
-        rows, columns: the two numbers of each trial, counted from 0, shape (N,).
+        rows, columns: the row and the column of each trial, as indices from 0, shape (N,).
 
     Returns:
         Counts, shape (num_rows, num_columns).
@@ -74,8 +74,8 @@ def _checked_class_numbers(numbers: ArrayLike, num_classes: int) -> NDArray:
 def class_rates(confusion: ArrayLike) -> ClassRates:
     """Compute precision, recall and F1 of each class.
 
-    F1 of a class is 2·r / (t + p). Here t trials belong to the class, p trials are predicted as the
-    class, and r trials are both.
+    F1 of a class is 2·r / (t + p). Here t is the number of trials of the class, p is the number of
+    trials that are predicted as the class, and r is the number of trials for which both are true.
 
     Args:
         confusion: counts, shape (…, K, K): one confusion matrix or many; leading axes are kept.
@@ -90,7 +90,7 @@ def class_rates(confusion: ArrayLike) -> ClassRates:
 
 
 def accuracy(confusion: ArrayLike) -> float:
-    """Compute the fraction of trials whose predicted class is the true class; NaN without trials.
+    """Compute the fraction of trials whose predicted class is correct; NaN if there are no trials.
 
     >>> accuracy([[1, 1], [0, 2]])
     0.75
@@ -100,7 +100,7 @@ def accuracy(confusion: ArrayLike) -> float:
 
 
 def balanced_accuracy(confusion: ArrayLike) -> float:
-    """Compute the mean recall over the classes that have trials; NaN without trials.
+    """Compute the mean recall over the classes that have trials; NaN if there are no trials.
 
     >>> balanced_accuracy([[1, 1], [0, 2]])
     0.75
@@ -110,13 +110,13 @@ def balanced_accuracy(confusion: ArrayLike) -> float:
 
 
 def macro_f1(confusion: ArrayLike, over: Over = "present") -> float:
-    """Compute the mean F1 over classes, which all have the same weight; NaN if there is no class to average.
+    """Compute the unweighted mean of F1 over classes; NaN if there is no class to average.
 
     Args:
         over: the classes to average. ``"present"`` takes the classes that have trials. ``"union"``
-            also takes classes without trials that are predicted, as scikit-learn's
-            ``f1_score(average="macro")`` does. ``"all"`` takes all K classes; the F1 of an absent
-            class is 0.
+            also takes classes that have no trials but are predicted, as in scikit-learn's
+            ``f1_score(average="macro")``. ``"all"`` takes all K classes; the F1 of an absent class
+            is 0.
 
     >>> confusion = [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
     >>> round(macro_f1(confusion), 4), round(macro_f1(confusion, "all"), 4)
@@ -126,7 +126,7 @@ def macro_f1(confusion: ArrayLike, over: Over = "present") -> float:
 
 
 def _macro_f1_of_each(counts: NDArray, over: Over = "present") -> NDArray:
-    """Compute :func:`macro_f1` for many confusion matrices (…, K, K) at once: one mean F1 per matrix, (…,)."""
+    """Compute :func:`macro_f1` of each of many confusion matrices (…, K, K): one mean F1 per matrix, (…,)."""
     check_known([over], ("present", "union", "all"), "a macro-F1 is not the mean over")
     counted = np.ones(counts.shape[:-1], dtype=bool)
     if over == "present":
@@ -137,7 +137,7 @@ def _macro_f1_of_each(counts: NDArray, over: Over = "present") -> NDArray:
 
 
 def one_against_rest_eer(posteriors: ArrayLike, true: ArrayLike) -> float:
-    """Compute one EER over all classes, in which each posterior of each trial is a detection score.
+    """Compute one EER over all classes: each posterior of each trial counts as a detection score.
 
     The posterior of a trial's true class is a target score; the posteriors of its other classes are
     non-target scores.
@@ -181,12 +181,12 @@ def auroc(known: ArrayLike, unknown: ArrayLike) -> float:
 
 
 def fpr95(known: ArrayLike, unknown: ArrayLike) -> tuple[float, float]:
-    """Compute the fraction of unknown trials that are accepted if the threshold accepts 95 % of the known trials.
+    """Compute the fraction of unknown trials that are accepted at the threshold that accepts 95 % of known trials.
 
     The threshold is the ⌈95n/100⌉-th largest of n known scores. A trial at or above the threshold
     is accepted as known (Liu et al., "Energy-based out-of-distribution detection", NeurIPS 2020).
-    OpenOOD exchanges the roles of known and unknown trials; the figure of OpenOOD is
-    ``fpr95(-unknown, -known)``.
+    In OpenOOD, the roles of known and unknown trials are exchanged: its FPR95 is ``fpr95(-unknown,
+    -known)``.
 
     Args:
         known, unknown: scores of trials of known and of unknown classes, shapes (N,) and (M,);
@@ -218,7 +218,7 @@ def _ratio(numerator: NDArray, denominator: NDArray) -> NDArray:
 
 
 def _mean_where(values: NDArray, counted: NDArray) -> NDArray:
-    """Average ``values`` over the last axis where the mask ``counted`` is true; NaN if the mask is true nowhere."""
+    """Average those ``values`` of the last axis for which the mask ``counted`` is true; NaN if there are none."""
     number = counted.sum(-1)
     mean = (values * counted).sum(-1) / np.maximum(number, 1)
     return np.where(number > 0, mean, np.nan)

@@ -31,8 +31,8 @@ def compute_min_dcf(
 
     DCF(θ) = c_miss · (1 − p_spoof) · FRR(θ) + c_fa · p_spoof · FAR(θ). The normalised cost is
     DCF(θ) / min(c_miss · (1 − p_spoof), c_fa · p_spoof). The defaults are those of the evaluation
-    plan of ASVspoof 5, track 1. The published figures on CtrSVDD are ½ FRR + ½ FAR; to compute such
-    figures, pass ``p_spoof=0.5, c_fa=1, method="sklearn", normalize=False``.
+    plan of ASVspoof 5, track 1. Published costs on CtrSVDD are ½ FRR + ½ FAR; to compute such
+    costs, pass ``p_spoof=0.5, c_fa=1, method="sklearn", normalize=False``.
 
     Args:
         bonafide, spoof: Scores, shapes (B,) and (S,); higher is more bona fide.
@@ -40,9 +40,10 @@ def compute_min_dcf(
         c_miss, c_fa: Costs of a miss and of a false alarm, above 0.
         method: Source of the thresholds: ``"asvspoof"`` takes the thresholds from
             :func:`~nes2net.metrics.eer.det_curve`, ``"sklearn"`` takes them from
-            :func:`~nes2net.metrics.eer.roc_points`. The two differ if the classes share a score.
-        normalize: Whether to divide the cost by the cost of accepting all trials or of rejecting
-            all trials, whichever is smaller.
+            :func:`~nes2net.metrics.eer.roc_points`. The two sources differ if a bona fide trial and
+            a spoofed trial have equal scores.
+        normalize: Whether to normalise the cost: it is divided by the cost of accepting all trials,
+            or by the cost of rejecting all trials, whichever is smaller.
 
     Returns:
         The cost, 0 or more. The normalised cost is at most 1, the cost of a useless system.
@@ -69,7 +70,7 @@ def compute_act_dcf(
     c_miss: float = C_MISS,
     c_fa: float = C_FALSE_ALARM,
 ) -> float:
-    """Compute the actual detection cost (actDCF) of scores read as natural-log likelihood ratios.
+    """Compute the actual detection cost (actDCF); scores are taken as natural-log likelihood ratios.
 
     actDCF is the normalised DCF of :func:`compute_min_dcf` at the threshold that is optimal for
     log-likelihood ratios, −ln(c_miss · (1 − p_spoof) / (c_fa · p_spoof)). The difference between
@@ -109,10 +110,10 @@ def compute_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
 def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     """Compute Cllr in bits, in [0, 1], after the best monotone calibration of the scores.
 
-    This cost is called the discrimination loss. The result of :func:`compute_cllr` minus this cost
-    is the calibration loss. The calibration pools adjacent violators (Brümmer and du Preez, 2006,
-    section 5), and equal scores are always in one pool. The errors are the same as for
-    :func:`compute_cllr`.
+    The result is called the discrimination loss. If it is subtracted from the result of
+    :func:`compute_cllr`, the calibration loss remains. The calibration is the algorithm "pool
+    adjacent violators" (Brümmer and du Preez, 2006, section 5). Equal scores are always in the same
+    pool. The errors are the same as for :func:`compute_cllr`.
 
     >>> compute_min_cllr([1.0, 2.0], [0.0]), compute_min_cllr([0.0], [1.0])
     (0.0, 1.0)
@@ -126,27 +127,27 @@ def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
 
 
 def min_cllr_of_counts(bonafide: NDArray, spoof: NDArray) -> float:
-    """Compute Cllr in bits after the best monotone calibration, from the numbers of trials at each score.
+    """Compute Cllr in bits after the best monotone calibration, given the number of trials at each score.
 
     Args:
         bonafide, spoof: number of trials of each class at N distinct, ascending scores, shape (N,);
             each score has at least one trial.
     """
-    # For start-up time: loading SciPy takes longer than computing all other metrics.
+    # Import SciPy only here, because loading it takes longer than computing all other metrics.
     from scipy.optimize import isotonic_regression
 
     trials = bonafide + spoof
     # ``pools`` holds the index of the first score of each pool. The best monotone calibration gives one value to all
     # scores of a pool.
     pools = isotonic_regression(bonafide / trials, weights=trials).blocks[:-1]
-    # For each class, compute the share of its trials that lies in each pool. The likelihood ratio LR of a pool is the
-    # bona fide share divided by the spoofed share.
+    # Compute, for each class, the fraction of its trials in each pool. The likelihood ratio LR of a
+    # pool is the fraction of the bona fide trials divided by the fraction of the spoofed trials.
     shares = [np.add.reduceat(counts, pools) / counts.sum() for counts in (bonafide, spoof)]
     both = shares[0] + shares[1]
     cost = 0.0
     for share in shares:
-        # A bona fide trial costs log2(1 + 1/LR) bits, and a spoofed trial costs log2(1 + LR) bits. Each of these costs
-        # is log2(both / share).
+        # A bona fide trial costs log2(1 + 1/LR) bits, and a spoofed trial costs log2(1 + LR) bits.
+        # With the variables below, each of these costs is log2(both / share).
         share_is_positive = share > 0
         cost += share[share_is_positive] @ np.log2(both[share_is_positive] / share[share_is_positive])
     return float(cost / 2)
@@ -161,7 +162,7 @@ def cllr_terms(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def act_dcf_threshold(p_spoof: float, c_miss: float, c_fa: float) -> float:
-    """Compute the natural-log likelihood ratio at which accepting and rejecting have the same expected cost.
+    """Compute the natural-log likelihood ratio at which accepting and rejecting a trial have the same expected cost.
 
     A trial at or above this threshold is accepted.
 

@@ -1,8 +1,8 @@
 """Equal error rate by the rules of published figures, and the DET curve.
 
-If no scores are equal, the EERs by two rules differ by about one trial. If scores are equal, the
-EERs differ more, so a published figure is reproduced only by the rule that was used for this
-figure.
+If no scores are equal, two rules give EERs that differ by about one trial. If scores are equal, the
+EERs differ more. A published EER can then be reproduced only by the rule with which it was
+computed.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def compute_eer(
       rates and the threshold are interpolated linearly where FAR − FRR first changes its sign. If
       FAR − FRR stays positive, because the highest score is tied, the EER is (FRR + FAR) / 2 at the
       highest score.
-    - ``"roc"`` is the rule for known against unknown classes. The rule is like ``"arena"``, but the
-      ROC curve also has the point where everything is rejected. The EER is therefore 0.5 if all
-      scores are equal, and the EERs of scores and of negated scores add up to 1.
+    - ``"roc"`` is the rule for known against unknown classes. It is like ``"arena"``, but the ROC
+      curve has one more point, where everything is rejected. The EER is therefore 0.5 if all scores
+      are equal, and the EERs of scores and of negated scores add up to 1.
     - ``"sklearn"`` is the rule of the published figures on CtrSVDD. The EER is (FRR + FAR) / 2 at
       the first corner of the ROC curve (see :func:`roc_points`) where ``|FRR − FAR|`` is smallest.
 
@@ -80,8 +80,8 @@ def compute_eer(
     if method != "interpolated":
         order = None
     scores, is_bonafide = sorted_trials(bonafide, spoof, order)
-    # At the threshold of a step, the trials before the step are rejected, and the trial of the step is accepted. Count
-    # the rejected trials of each class at each step.
+    # The threshold of a step is the score of its trial: earlier trials are rejected, and this trial
+    # is accepted. Count the rejected trials of each class at each step.
     rejected_bonafide = np.cumsum(is_bonafide) - is_bonafide
     rejected_spoof = np.arange(scores.size) - rejected_bonafide
     if method == "interpolated":
@@ -93,7 +93,8 @@ def compute_eer(
     if method == "roc":  # there is one more step, at which all trials are rejected
         rejected = np.append(rejected[0], bonafide.size), np.append(rejected[1], spoof.size)
     eer, after, share = interpolated_crossing(*rejected, bonafide.size, spoof.size)
-    # The threshold is the highest score, the score of a step, or lies between the scores of two steps.
+    # Find the threshold. It is the highest score, the score of a step, or a number between the
+    # scores of two steps.
     if after == starts.size:
         return eer, float(scores[-1])
     higher = scores[starts[after]]
@@ -106,13 +107,13 @@ def compute_eer(
 def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[float, float]:
     """Compute the EER and its threshold by the ASVspoof rule from scores that are already sorted.
 
-    An element stands for one trial, or for several trials of one class that have the same score.
+    An element is one trial, or several trials of one class with the same score.
 
     Args:
         scores: (N,), the score of each element, ascending; among equal scores bona fide comes
             first.
-        bonafide, spoof: (N,), the number of bona fide and of spoofed trials of each element; one of
-            the two is 0.
+        bonafide, spoof: (N,), the number of bona fide trials and the number of spoofed trials in
+            each element; one of the two is 0.
 
     Returns:
         ``(eer, threshold)``, as :func:`compute_eer` returns them.
@@ -121,22 +122,22 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
     sizes = [int(counts[-1]) for counts in cumulative_counts]
 
     def rates(rejected: Sequence[int]) -> tuple[float, float]:
-        """Compute FRR and FAR from the numbers of rejected trials, (bona fide, spoofed)."""
+        """Compute FRR and FAR from ``rejected``, the numbers of rejected (bona fide, spoofed) trials."""
         return rejected[0] / sizes[0], (sizes[1] - rejected[1]) / sizes[1]
 
     def frr_reaches_far(rejected: Sequence[int]) -> bool:
-        """Whether FRR is at least FAR at these numbers of rejected trials, (bona fide, spoofed)."""
+        """Whether FRR is at least FAR if the numbers of rejected (bona fide, spoofed) trials are ``rejected``."""
         return operator.ge(*rates(rejected))
 
-    # FRR − FAR rises with every rejected trial, so |FRR − FAR| is smallest where the sign changes or one step before.
-    # First find the element in which the sign changes, then the trial in the element.
-    # ``crossing`` is the index of the element.
+    # FRR − FAR rises with every rejected trial, so |FRR − FAR| is smallest at the step where the
+    # sign changes, or one step before. First find ``crossing``, the index of the element in which
+    # the sign changes; then find the trial in this element.
     crossing = bisect_left(
         range(scores.size), True, key=lambda i: frr_reaches_far([int(counts[i]) for counts in cumulative_counts])
     )
     tied = int(bonafide[crossing]), int(spoof[crossing])  # trials of the element
     below = [int(counts[crossing]) - num_tied for counts, num_tied in zip(cumulative_counts, tied)]
-    # (rejected bona fide, rejected spoofed) trials if 0, 1, … trials of the element are rejected
+    # numbers of rejected (bona fide, spoofed) trials if 0, 1, … trials of the element are rejected
     steps = [(below[0] + step * bool(tied[0]), below[1] + step * bool(tied[1])) for step in range(sum(tied) + 1)]
     after = bisect_left(steps, True, key=frr_reaches_far)
     nearest = min((max(after - 1, 0), after), key=lambda step: abs(operator.sub(*rates(steps[step]))))
@@ -145,7 +146,7 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
     elif crossing:
         threshold = scores[crossing - 1]
     else:
-        threshold = scores[0] - 0.001  # this threshold accepts all trials, as in the evaluation packages
+        threshold = scores[0] - 0.001  # a threshold that accepts all trials, as in the evaluation packages
     return sum(rates(steps[nearest])) / 2, float(threshold)
 
 
@@ -179,7 +180,7 @@ def roc_points(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray,
     Equal scores are one step, and collinear points are left out.
 
     Returns:
-        ``(frr, far, thresholds)``: the points of scikit-learn's ``roc_curve``, with FRR = 1 − TPR
+        ``(frr, far, thresholds)`` of the points in scikit-learn's ``roc_curve``, with FRR = 1 − TPR
         and FAR = FPR. The first threshold is infinity, where everything is rejected.
 
     Raises:
@@ -201,12 +202,12 @@ def roc_points(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray,
 
 
 def last_of_ties(scores: NDArray) -> NDArray:
-    """Find, in sorted ``scores`` (N,), where each run of equal scores ends: the index of its last score."""
+    """Find the index of the last score of each run of equal scores, in sorted ``scores`` (N,)."""
     return np.append(np.flatnonzero(scores[1:] != scores[:-1]), scores.size - 1)
 
 
 def roc_corners(accepted_bonafide: NDArray, accepted_spoof: NDArray) -> NDArray:
-    """Mark the points of the ROC curve that scikit-learn keeps, (N,): the two ends and the bends.
+    """Mark the points of the ROC curve that scikit-learn keeps, its two ends and its bends: (N,).
 
     Args:
         accepted_bonafide, accepted_spoof: numbers of accepted trials at each of N points.
@@ -280,9 +281,9 @@ def interpolated_crossing(
 
     Returns:
         ``(eer, after, share)``: ``after`` is the index of the first step where FRR is at least FAR.
-        The rates are equal at the fraction ``share``, in [0, 1], of the way from the step before to
-        this step. If FRR never reaches FAR, ``after`` is the last step, ``share`` is 1, and ``eer``
-        is (FRR + FAR) / 2 at the last step.
+        The two rates are equal between the previous step (``share`` = 0) and this step (``share`` =
+        1). If FRR never reaches FAR, ``after`` is the last step, ``share`` is 1, and ``eer`` is
+        (FRR + FAR) / 2 at the last step.
     """
     frr = rejected_bonafide / num_bonafide
     far = (num_spoof - rejected_spoof) / num_spoof

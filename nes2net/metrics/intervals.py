@@ -3,9 +3,9 @@
 The bootstrap draws single trials, whole speakers, whole attacks, or speakers and attacks together.
 Trials of one speaker are not independent, so an interval from draws of single trials is too narrow:
 Ferrer and Riera, "Confidence Intervals for Evaluation in Machine Learning" (2023). Trials of one
-attack are not independent either, unless a figure is meant only for the attacks of the sample. An
-error rate has the interval of :func:`rate_interval`, which is also valid if there are few errors.
-Any other metric has Efron's percentile interval.
+attack are not independent either. Draw attacks, unless the result is meant only for the attacks of
+the sample. An error rate has the interval of :func:`rate_interval`, which is also valid if there
+are few errors. Any other metric has Efron's percentile interval.
 
 In reading order: ``bootstrap_interval`` of one metric, ``rate_interval``, ``bootstrap_values`` of
 several metrics, and ``compare_systems``; then the draws that these functions share.
@@ -31,16 +31,18 @@ from nes2net.metrics.resampling import Cells, any_metric, figures_of, quick_metr
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_ERRORS = 10  # in rate_interval, the variance of independent trials has the weight of this many errors
+_ERRORS = 10  # weight of the variance of independent trials in rate_interval, as a number of errors
 
-#: Resamples are evaluated in groups. A group has at most so many resamples, and at most so many counts of cells.
+#: Resamples are evaluated in groups. Largest number of resamples in a group, and largest number of
+#: counts of cells in it.
 _MOST_TOGETHER = 50
 _MOST_WEIGHTS = 1 << 22
-# Draws of at most so many items are cached, because a breakdown repeats the bootstrap with the same seed.
+# Largest number of items in a draw that is cached. A breakdown repeats the bootstrap with the same
+# seed.
 _MOST_KEPT = 1024
 
-#: A function that draws one resample. Its argument is the number of the resample; its result (C,) says how often the
-#: resample contains each cell.
+#: A function that draws one resample. The argument is the index of the resample. The result (C,)
+#: says how often the resample contains each cell.
 Draw = Callable[[int], NDArray]
 
 
@@ -104,18 +106,18 @@ def bootstrap_interval(
     """Compute the bootstrap interval ``(low, high)`` of ``metric(bonafide, spoof)``.
 
     For ``compute_eer`` this is the interval of :func:`rate_interval`; for any other metric it is
-    the percentile interval. A bootstrap cannot draw errors that are not in the sample. If few
-    trials are errors, a percentile interval is therefore too narrow. If there are few speakers, any
+    the percentile interval. A bootstrap cannot draw errors that are not in the sample. If there are
+    few errors, a percentile interval is therefore too narrow. If there are few speakers, any
     interval is too narrow.
 
     Args:
         metric: A function of two score vectors that returns a number, or a tuple with the number
             first. For ``compute_eer``, ``compute_min_dcf``, ``compute_act_dcf``, ``compute_cllr``,
-            ``compute_min_cllr`` and ``compute_min_tdcf`` the scores are sorted once for all
-            resamples; give options as ``functools.partial(compute_eer, method=…)``. Any other
+            ``compute_min_cllr`` and ``compute_min_tdcf`` the scores are sorted only once for all
+            resamples. Options are passed as ``functools.partial(compute_eer, method=…)``. Any other
             function is called on each resample.
         bonafide, spoof: Scores, shapes (B,) and (S,).
-        confidence: Fraction of the draws inside the interval, between 0 and 1.
+        confidence: Fraction of the draws that lie inside the interval; above 0 and below 1.
         draws: ``num_resamples``, ``seed`` and so on, see :class:`Draws`.
 
     Raises:
@@ -141,25 +143,25 @@ def bootstrap_interval(
 def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> tuple[float, float]:
     """Compute the interval ``(low, high)`` of an error rate from its bootstrap draws.
 
-    This is Wilson's interval with an effective number of trials: the number of independent trials
-    whose error rate would have the same variance as the draws. Surveys of clusters use this
+    This is Wilson's interval for an effective number of trials. The error rate of so many
+    independent trials would have the same variance as the draws. Surveys of clusters use this
     interval for rates: Franco, Little, Louis and Slud, "Comparative study of confidence intervals
     for proportions in complex sample surveys", Journal of Survey Statistics and Methodology 7,
     2019.
 
     With many errors, the interval is as wide as the percentile interval. With few errors or none,
     the draws vary too little. The variance of the draws is therefore averaged with the variance of
-    ``num_trials`` independent trials. In this average, the draws have the weight of the errors that
-    were made, and the independent trials have the weight of ten errors. The average is used only if
-    it is larger than the variance of the draws. In simulations with 40 bona fide trials, 400
+    ``num_trials`` independent trials. In this average, the weight of the draws is the number of
+    errors in the sample, and the weight of the independent trials is ten. The average is used only
+    if it is larger than the variance of the draws. In simulations with 40 bona fide trials, 400
     spoofed trials and an EER of 2.3 %, a 95 % interval contains the EER 97 times out of 100. The
     percentile interval contains the EER 80 times (``scripts/bench intervals``).
 
     Args:
         rate: In [0, 1].
         draws: Rates of the resamples, shape (R,).
-        num_trials: Number of trials behind the rate if all trials were independent, see
-            :func:`trials_behind`.
+        num_trials: Number of trials from which the rate is computed, as if all trials were
+            independent; see :func:`trials_behind`.
         confidence: Between 0 and 1.
 
     Raises:
@@ -172,7 +174,8 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
     values = np.asarray(draws, dtype=np.float64)
     mean = float(values.mean())
     variance = float(values.var())
-    # The variance of a rate p over n trials, divided by p · (1 − p), is 1/n. If all draws are equal, take 1/num_trials.
+    # The variance of a rate p over n trials, divided by p · (1 − p), is 1/n. If all draws are
+    # equal, their variance is 0; use 1/num_trials instead.
     inverse_of_trials = inverse_of_draws = 1 / num_trials
     if variance:
         inverse_of_draws = variance / (mean * (1 - mean))
@@ -182,12 +185,13 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
 
 
 def trials_behind(num_bonafide: int, num_spoof: int) -> dict[str, float]:
-    """Compute the number of trials behind each rate: name of the rate → ``num_trials`` for :func:`rate_interval`.
+    """Compute the number of trials behind each rate: name of the rate → ``num_trials`` of :func:`rate_interval`.
 
     The rates are the EER and the fields of :class:`~nes2net.metrics.Rates`. A mean of the rates of
     two classes varies as much as the error rate of 4 / (1/B + 1/S) trials: Bengio and Mariéthoz, "A
-    statistical significance test for person authentication", Odyssey 2004. The denominator of F1
-    counts about 2·S trials: the spoofed trials, and about as many rejected trials.
+    statistical significance test for person authentication", Odyssey 2004. The denominator of F1 is
+    about 2·S: the number of spoofed trials, plus the number of rejected trials, which is about the
+    same.
 
     Args:
         num_bonafide, num_spoof: numbers of trials, B and S.
@@ -203,9 +207,9 @@ def bootstrap_values(
 ) -> NDArray:
     """Compute several metrics on the same resamples, shape (num_resamples, columns).
 
-    A metric has one column; ``compute_rates`` has six columns, the fields of its result. For an
-    interval of the difference of two figures, give the difference of their columns to
-    :func:`percentiles`. Arguments and errors are the same as for :func:`bootstrap_interval`.
+    A metric has one column; ``compute_rates`` has six columns, the fields of its result. To compare
+    two metrics, subtract their columns; :func:`percentiles` gives an interval of the difference.
+    Arguments and errors are the same as for :func:`bootstrap_interval`.
     """
     return measure_and_resample(metrics, bonafide, spoof, **draws)[1]
 
@@ -234,9 +238,9 @@ def compare_systems(
 ) -> Comparison:
     """Compare two systems on the same trials by a paired bootstrap.
 
-    Both systems are evaluated on the same resamples, so trials that are hard for both systems
-    cancel out. The interval of the difference is therefore narrower than the intervals of the two
-    systems suggest: Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR
+    Both systems are evaluated on the same resamples, so the effect of trials that are hard for both
+    systems cancels out. The interval of the difference is therefore narrower than the intervals of
+    the two systems suggest: Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR
     performance evaluation", ICASSP 2004.
 
     Args:
@@ -246,8 +250,8 @@ def compare_systems(
 
     Returns:
         A :class:`Comparison`. The two-sided ``p_value`` is min(1, 2 · (k + 1) / (R + 1)), where k
-        is the number of positive or of negative differences in R resamples, whichever is smaller. A
-        difference of 0 counts half as positive and half as negative.
+        is the number of positive differences or the number of negative differences in R resamples,
+        whichever is smaller. A difference of 0 counts half as positive and half as negative.
 
     Raises:
         InputError: as in :func:`bootstrap_interval`, or if the systems have different numbers of
@@ -270,7 +274,8 @@ def compare_systems(
         )
     results, values = _resample([(metric, *system) for system in systems], **draws)
     first_value, second_value = (float(np.ravel(result)[0]) for result in results)
-    # Each system has half of the columns; compare the first columns of both systems.
+    # The first half of the columns belongs to the first system. Compare the first column of each
+    # half.
     differences = values[:, 0] - values[:, values.shape[1] // 2]
     interval = percentiles(differences, confidence)
     return Comparison(first_value, second_value, first_value - second_value, interval, two_sided_p(differences))
@@ -286,20 +291,20 @@ def two_sided_p(differences: NDArray) -> float:
 
 
 def wilson_interval(share: float, number: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Compute Wilson's interval ``(low, high)`` of a fraction ``share`` of ``number`` independent trials.
+    """Compute Wilson's interval ``(low, high)`` of ``share``, a fraction of ``number`` independent trials.
 
     Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
 
     >>> [round(bound, 3) for bound in wilson_interval(0.75, 4)]
     [0.301, 0.954]
     """
-    from scipy.special import ndtri  # start-up: scoring needs no SciPy
+    from scipy.special import ndtri  # imported here for start-up time, because scoring needs no SciPy
 
     z_squared = float(ndtri((1 + confidence) / 2)) ** 2
     scale = 1 + z_squared / number
     centre = (share + z_squared / (2 * number)) / scale
     half_width = math.sqrt(z_squared * (share * (1 - share) / number + z_squared / (4 * number**2))) / scale
-    # Rounding must not move a bound past the share, nor past 0 or 1.
+    # Despite rounding, the bounds must lie on either side of the share, and within 0 and 1.
     return max(0.0, min(share, centre - half_width)), min(1.0, max(share, centre + half_width))
 
 
@@ -310,7 +315,7 @@ def _check_confidence(confidence: float) -> None:
 
 
 def percentiles(values: NDArray, confidence: float) -> tuple[float, float]:
-    """Find the interval ``(low, high)`` that contains the fraction ``confidence`` of ``values``, between equal tails.
+    """Find the interval ``(low, high)`` that contains the fraction ``confidence`` of ``values``; both tails are equal.
 
     Raises:
         InputError: if ``confidence`` does not lie between 0 and 1.
@@ -332,9 +337,9 @@ def _resample(
 ) -> tuple[list[Any], NDArray]:
     """Compute the metric of each system on all its trials and on each resample.
 
-    Each resample has its own random generator, so that the result does not depend on threads. If
-    attacks are drawn, the values are spread around the figures of the sample by the factors of
-    :func:`spread`.
+    Each resample has its own random generator, so the result does not depend on the number of
+    threads. If attacks are drawn, the factor of :func:`spread` enlarges the distances of the values
+    from the metric of the sample.
 
     Args:
         systems: (metric, bona fide scores, spoof scores) of each system.
@@ -342,8 +347,8 @@ def _resample(
     The other arguments are those of :class:`Draws`.
 
     Returns:
-        What the metric of each system returns for all its trials, and the values of the resamples,
-        shape (num_resamples, columns).
+        The result of each system's metric for all trials, and the values of the resamples, shape
+        (num_resamples, columns).
     """
     check_draws(num_resamples, seed)
     if num_threads is not None and num_threads < 1:
@@ -359,7 +364,8 @@ def _resample(
     drawn = np.array(list(values)).reshape(len(drawings), num_resamples, -1)
     if spoof_attacks is None:
         return results, drawn[0]
-    # Clusters are few: spread the draws around the figures of the sample. Figures within 0 to 1 stay there.
+    # Because there are few clusters, spread the draws around the metrics of the sample. Clip the
+    # result to 0 … 1, unless draws lie outside.
     sample = np.concatenate([np.ravel(figures_of(result)) for result in results])
     factors = [spread(drawing.num_clusters) for drawing in drawings]
     distances = np.tensordot(factors, drawn - drawn.mean(axis=1, keepdims=True), axes=1)
@@ -369,37 +375,36 @@ def _resample(
 def _figures(
     systems: list[tuple[Callable, NDArray, NDArray]], drawing: _Drawing, num_resamples: int, num_threads: int | None
 ) -> Iterator[NDArray]:
-    """Yield the figures (columns,) of all systems on each resample of one kind; see :func:`_resample`."""
+    """For each resample of one kind, yield the metrics (columns,) of all systems; see :func:`_resample`."""
     cells = drawing.cells
     quick = [quick_metric(*system, cells) for system in systems]
     evaluators = [fast or any_metric(*system, cells) for fast, system in zip(quick, systems)]
     num_together = int(np.clip(_MOST_WEIGHTS // cells.size, 1, _MOST_TOGETHER))
 
     def resample(start: int) -> NDArray:
-        """Compute all metrics on one group of resamples, which begins with number ``start``: (resamples, columns)."""
+        """Compute all metrics on one group of resamples, of which ``start`` is the first: (resamples, columns)."""
         weights = np.stack([drawing.draw(index) for index in range(start, min(start + num_together, num_resamples))])
         return np.hstack([evaluate(weights).reshape(len(weights), -1) for evaluate in evaluators])
 
     with ExitStack() as stack:
         starts = range(0, num_resamples, num_together)
         blocks: Iterable[NDArray] = map(resample, starts)
-        # With fewer trials, resamples take less time than the start of a thread.
+        # With fewer trials, starting a thread takes longer than computing the resamples.
         if None not in quick and cells.numbers.size >= 20_000:
             blocks = stack.enter_context(ThreadPoolExecutor(num_threads)).map(resample, starts)
         yield from itertools.chain.from_iterable(blocks)
 
 
 def spread(num_clusters: int) -> float:
-    """Compute the factor that spreads the figures of draws: with few clusters, these figures vary too little.
+    """Compute the factor by which to spread the metrics of draws, which vary too little if there are few clusters.
 
-    Draws of k clusters have a variance of (k − 1)/k of the variance between clusters, and their
-    standard deviation is on average smaller still, √((k − 1.5)/k) of the one between clusters:
-    Brugger, "A note on unbiased estimation of the standard deviation", The American Statistician
-    23, 1969. The benchmark ``scripts/bench interval_coverage`` shows the coverage with 20 speakers
-    and 8 attacks.
+    Let σ be the standard deviation between clusters. Draws of k clusters have the variance (k −
+    1)/k · σ². Their standard deviation is on average even smaller, √((k − 1.5)/k) · σ: Brugger, "A
+    note on unbiased estimation of the standard deviation", The American Statistician 23, 1969. The
+    benchmark ``scripts/bench interval_coverage`` shows the coverage with 20 speakers and 8 attacks.
 
     Args:
-        num_clusters: k, the number of attacks or of speakers; 1 for a factor of 1.
+        num_clusters: k, the number of attacks or of speakers. If it is 1, the factor is 1.
 
     >>> round(spread(8), 3), round(spread(20), 3)
     (1.109, 1.04)
@@ -431,13 +436,13 @@ def _drawings(
     num_bonafide: int,
     num_spoof: int,
 ) -> list[_Drawing]:
-    """Say what a bootstrap draws: single trials, groups or attacks, or first groups and then attacks.
+    """List the kinds of draws of a bootstrap: single trials; groups; attacks; or first groups and then attacks.
 
     Raises:
         InputError: if only one class has groups, if there is not one group for each score, if there
             are fewer than two attacks, or if there is not one attack for each spoof score.
     """
-    # Number the groups and the attacks.
+    # Replace groups and attacks by indices.
     groups = None
     if bonafide_groups is not None and spoof_groups is not None:
         if (len(bonafide_groups), len(spoof_groups)) != (num_bonafide, num_spoof):
@@ -471,7 +476,7 @@ def _drawings(
             """Draw whole groups; repeat the draw until both classes have a trial."""
             source = _Source(seed, index)
             if attacks is not None:
-                source.draw_counts(num_attacks)  # draws of attacks use the same seed
+                source.draw_counts(num_attacks)  # skip the random numbers that draw_attacks() takes with the same seed
             while True:
                 counts = source.draw_counts(num_groups)
                 if all(counts[of_class].any() for of_class in groups_of_classes):
@@ -479,13 +484,14 @@ def _drawings(
 
         drawings.append(_Drawing(Cells(groups, num_groups), draw_groups, num_groups))
     if attacks is not None:
-        # All spoofed trials of an attack are a cell. Every bona fide trial is a cell, or all of them if groups are drawn.
+        # The spoofed trials of each attack form a cell. Each bona fide trial is a cell; but if
+        # groups are drawn, all bona fide trials form one cell.
         cells_of_bonafide = np.arange(num_bonafide) if groups is None else np.zeros(num_bonafide, dtype=np.int64)
         num_cells = int(cells_of_bonafide.max()) + 1
         cells = Cells(np.concatenate((cells_of_bonafide, num_cells + attacks)), num_cells + num_attacks)
 
         def draw_attacks(index: int) -> NDArray:
-            """Draw whole attacks, then the bona fide trials, whose counts stand first; with groups, take these once."""
+            """Draw attacks, then bona fide trials (with groups, take each once). Counts of bona fide come first."""
             source = _Source(seed, index)
             times = source.draw_counts(num_attacks)
             counts = source.draw_counts(num_bonafide) if groups is None else np.ones(1, dtype=np.int64)
@@ -507,21 +513,21 @@ def _single_draws(seed: int, num_bonafide: int, num_spoof: int) -> Draw:
 
 
 def _numbered(bonafide_groups: Sequence, spoof_groups: Sequence) -> NDArray:
-    """Find the number of each trial's group, (B + S,); groups are numbered in the order of their first trials."""
+    """Find the index of each trial's group, (B + S,); groups are in the order of their first trials."""
     if isinstance(bonafide_groups, np.ndarray) and isinstance(spoof_groups, np.ndarray):
         groups = np.concatenate((bonafide_groups, spoof_groups))
         _, first, numbers = np.unique(groups, return_index=True, return_inverse=True)
         return np.argsort(np.argsort(first))[numbers]
-    number_of: dict[Any, int] = {}  # group → number of the group
+    number_of: dict[Any, int] = {}  # group → index of the group
     return np.array([number_of.setdefault(group, len(number_of)) for group in (*bonafide_groups, *spoof_groups)])
 
 
 class _Source:
-    """Draws counts one after the other with the random generator of one resample, and caches small draws.
+    """Makes draws one after the other with the random generator of one resample, and caches small draws.
 
     Args:
         seed: the seed of the bootstrap.
-        index: the number of the resample.
+        index: the index of the resample.
     """
 
     def __init__(self, seed: int, index: int) -> None:
@@ -538,7 +544,7 @@ class _Source:
 
 @functools.lru_cache(maxsize=4096)
 def _last_counts(seed: int, index: int, sizes: tuple[int, ...]) -> NDArray:
-    """Draw counts for each of ``sizes`` in turn (:func:`draw_counts`), and return only the last counts."""
+    """Call :func:`draw_counts` for each of ``sizes``, with one random generator; return only the last result."""
     rng = np.random.default_rng([seed, index])
     return [draw_counts(rng, size) for size in sizes][-1]
 

@@ -2,9 +2,9 @@
 
 A resample repeats trials but keeps their order, so the scores are sorted once for all resamples. If
 whole speakers are drawn, all trials of a speaker are drawn equally often: they form a *cell*, and a
-resample is described by one count for each cell. The sorted trials are divided into blocks, and for
-each cell the number of its trials in each block is known. A product of matrices therefore says how
-many trials of each block a resample has, and only the few blocks in which the metric is decided are
+resample is described by one count for each cell. The sorted trials are divided into blocks. A table
+has the number of trials of each cell in each block. A product of matrices therefore gives the
+number of trials of each block in a resample. Only the few blocks on which the metric depends are
 read trial by trial. A function that computes a metric in this way is called the quick form of the
 metric. A metric without a quick form is computed from repeated scores.
 """
@@ -34,11 +34,12 @@ from nes2net.metrics.eer import compute_eer, interpolated_crossing, last_of_ties
 from nes2net.metrics.rates import Rates, compute_rates, rates_of_counts
 from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weights, tdcf
 
-# The sorted trials are divided into at most so many blocks, of at least so many trials each.
+# Largest number of blocks of the sorted trials, and smallest number of trials in a block.
 _MOST_BLOCKS = 256
 _FEWEST_IN_BLOCK = 64
-# The table of the numbers of trials by cell and block has at most so many numbers for each class (32 MB), and at most
-# so many for each trial. If the table would be larger, counting the trials of each resample is quicker.
+# Limits of the table of the numbers of trials by cell and block: largest number of entries for each
+# class (32 MB), and largest number of entries for each trial. Beyond these limits, it is quicker to
+# count the trials of each resample.
 _LARGEST_TABLE = 1 << 22
 _TABLE_PER_TRIAL = 16
 
@@ -65,13 +66,13 @@ def single_trials(num_trials: int) -> Cells:
 def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled | None:
     """Make the quick form of ``metric``, a function of counts of cells; None if the metric has no quick form.
 
-    The caller has computed the metric, which checks the scores and the options.
+    Scores and options are not checked here, because the caller has computed the metric before.
     """
     options: dict[str, Any] = {}
     if isinstance(metric, functools.partial) and not metric.args:
         options = metric.keywords
         metric = metric.func
-    # Compare by identity, because a metric of the caller need not be hashable.
+    # Compare by identity, because the caller's metric may not be hashable.
     make = next((make for function, make in _MAKERS.items() if function is metric), None)
     if make is None:
         return None
@@ -81,13 +82,13 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, 
 
 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
-    """Make a function of counts that computes any ``metric``: each score is repeated as often as it was drawn.
+    """Make a function of counts of cells that computes any ``metric`` from repeated scores.
 
-    The function returns :func:`figures_of` what the metric returns.
+    The function applies :func:`figures_of` to the result of the metric.
     """
 
     def evaluate(counts: NDArray) -> Any:
-        """Compute ``metric`` of the resample that has each trial of [bonafide, spoof] ``counts`` (B + S,) times."""
+        """Compute ``metric`` of a resample; ``counts`` says how often it has each trial of [bonafide, spoof]."""
         return figures_of(
             metric(np.repeat(bonafide, counts[: bonafide.size]), np.repeat(spoof, counts[bonafide.size :]))
         )
@@ -96,9 +97,10 @@ def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, ce
 
 
 def figures_of(value: Any) -> Any:
-    """Choose what is resampled of the ``value`` that a metric returns: all fields of :class:`Rates`, or one number.
+    """Choose the part of ``value``, a metric's result, that is resampled: all fields of :class:`Rates`, or one number.
 
-    Of any other tuple, such as that of ``compute_eer``, the first number is chosen.
+    If ``value`` is another tuple, such as the result of ``compute_eer``, its first number is
+    chosen.
     """
     if isinstance(value, Rates):
         return value
@@ -108,7 +110,7 @@ def figures_of(value: Any) -> Any:
 
 
 def _trial_by_trial(evaluate: Callable[[NDArray], Any], cells: Cells) -> Resampled:
-    """Turn ``evaluate``, which takes the counts (B + S,) of a resample's trials, into a function of counts of cells."""
+    """Turn ``evaluate``, a function of the counts (B + S,) of trials, into a function of counts of cells."""
     return lambda weights: np.array([evaluate(weights_of_cells[cells.numbers]) for weights_of_cells in weights])
 
 
@@ -118,7 +120,7 @@ class _Blocks:
     Args:
         bonafide, spoof: scores of both classes, (B,) and (S,).
         cells: the cells of the trials.
-        order: sorts equal scores, as for :func:`compute_eer`.
+        order: the order of equal scores, as for :func:`compute_eer`.
 
     Attributes:
         is_bonafide: whether each sorted trial is bona fide, (B + S,).
@@ -138,7 +140,8 @@ class _Blocks:
         wished_ends = np.arange(1, num_blocks + 1) * index.size // num_blocks - 1
         self._bounds = np.append(0, np.unique(ends[np.searchsorted(ends, wished_ends)]) + 1)
         num_blocks = self._bounds.size - 1
-        # For each class, the cells with its trials (M,), and the number of trials of each in each block, M×K.
+        # For each class: the M cells that have trials of the class, (M,), and the number of these
+        # trials by cell and block, M×K.
         self._tables: list[tuple[NDArray, NDArray]] = []
         if cells.size * num_blocks <= min(_LARGEST_TABLE, _TABLE_PER_TRIAL * index.size):
             entries = self._cells * num_blocks + np.repeat(np.arange(num_blocks), np.diff(self._bounds))
@@ -149,9 +152,9 @@ class _Blocks:
                 self._tables.append((occupied, table[occupied].astype(np.float64)))
 
     def rejected(self, weights: NDArray) -> NDArray:
-        """Count the trials of each class, bona fide first, that come before each block: R×2×(K+1).
+        """For each class, bona fide first, count the trials that come before each block: R×2×(K+1).
 
-        The last number counts all trials of the class.
+        The last count includes all trials of the class.
 
         Args:
             weights: how often each cell was drawn in each resample, (R, C).
@@ -159,7 +162,8 @@ class _Blocks:
         starts = self._bounds[:-1]
         in_blocks = np.empty((len(weights), 2, starts.size))
         for number, (occupied, table) in enumerate(self._tables):
-            # Numbers of trials are exact in float64, for which there is a fast product of matrices.
+            # Compute in float64, for which products of matrices are fast; it represents numbers of
+            # trials exactly.
             in_blocks[:, number] = weights[:, occupied].astype(np.float64) @ table
         if not self._tables:
             for numbers, weights_of_cells in zip(in_blocks, weights):
@@ -171,11 +175,11 @@ class _Blocks:
         return rejected
 
     def block(self, number: int) -> slice:
-        """Return block ``number`` as a slice of the sorted trials."""
+        """Return the block with the index ``number`` as a slice of the sorted trials."""
         return slice(self._bounds[number], self._bounds[number + 1])
 
     def counts(self, weights: NDArray, trials: slice) -> NDArray:
-        """Count how often each of the sorted ``trials`` is drawn, if each cell is drawn ``weights`` (C,) times."""
+        """Count how often each of the sorted ``trials`` is drawn if the cells are drawn ``weights`` (C,) times."""
         return weights[self._cells[trials]]
 
 
@@ -188,10 +192,11 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
     blocks = _Blocks(bonafide, spoof, cells, order)
 
     def evaluate(weights: NDArray, rejected: NDArray) -> float:
-        """Compute the EER of a resample from ``weights`` (C,) of cells and ``rejected`` trials at blocks, 2×(K+1)."""
+        """Compute the EER of a resample from its ``weights`` (C,) and its row of :meth:`_Blocks.rejected`, 2×(K+1)."""
         num_bonafide, num_spoof = rejected[:, -1].tolist()
-        # FRR − FAR rises from −1 to 1, by 1/num_bonafide or 1/num_spoof a step. Multiplied by
-        # num_bonafide · num_spoof, the rise is an integer, and FRR reaches FAR at this product.
+        # FRR − FAR rises from −1 to 1, by 1/num_bonafide or 1/num_spoof in each step. Multiplied by
+        # num_bonafide · num_spoof, each rise is an integer. FRR reaches FAR when the rises add up
+        # to num_bonafide · num_spoof.
         to_climb = num_bonafide * num_spoof
         climbed_before = rejected[0] * num_spoof + rejected[1] * num_bonafide
         block = int(np.searchsorted(climbed_before, to_climb)) - 1  # the block in which FRR reaches FAR
@@ -199,14 +204,14 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
         is_bonafide = blocks.is_bonafide[trials]
         counts = blocks.counts(weights, trials)
         rise = climbed_before[block] + np.cumsum(counts * np.where(is_bonafide, num_spoof, num_bonafide))
-        crossing = int(np.searchsorted(rise, to_climb))  # FRR reaches FAR at a copy of this trial
+        crossing = int(np.searchsorted(rise, to_climb))  # index of the trial at whose copies FRR reaches FAR
         climbed = int(rise[crossing - 1] if crossing else climbed_before[block])
         rejected_bonafide = int(rejected[0, block]) + int((counts * is_bonafide)[:crossing].sum())
         rejected_spoof = (climbed - rejected_bonafide * num_spoof) // num_bonafide
         at_bonafide = bool(is_bonafide[crossing])
         step = num_spoof if at_bonafide else num_bonafide
-        copies = -((climbed - to_climb) // step)  # number of copies up to the crossing, rounded up
-        # (rejected bona fide, rejected spoofed) trials at the crossing, and one step before the crossing.
+        copies = -((climbed - to_climb) // step)  # number of copies of this trial up to the crossing, rounded up
+        # Numbers of rejected (bona fide, spoofed) trials at the crossing, and one step before it.
         after = (rejected_bonafide + copies * at_bonafide, rejected_spoof + copies * (not at_bonafide))
         before = (after[0] - at_bonafide, after[1] - (not at_bonafide))
         # Compute the error rates at the crossing and one step before the crossing.
@@ -226,17 +231,17 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
 
 
 def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Cells) -> Resampled:
-    """Make the quick form of :func:`compute_eer` by ``method``, a rule that treats equal scores as one step."""
+    """Make the quick form of :func:`compute_eer` for a ``method`` in which equal scores are one step."""
     index = sorting_index(bonafide, spoof)[::-1]  # highest score first
     is_bonafide = index < bonafide.size
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
 
     def evaluate(counts: NDArray) -> float:
-        """Compute the EER of the resample that has each trial of [bonafide, spoof] ``counts`` (B + S,) times."""
+        """Compute the EER of a resample; ``counts`` says how often it has each trial of [bonafide, spoof]."""
         num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
         counts = counts[index]
         accepted = np.cumsum(counts)[ends]
-        drawn = np.diff(accepted, prepend=0) > 0  # the scores that the resample contains
+        drawn = np.diff(accepted, prepend=0) > 0  # whether the resample contains each score
         accepted_bonafide = np.cumsum(counts * is_bonafide)[ends][drawn]
         accepted_spoof = accepted[drawn] - accepted_bonafide
         if method != "sklearn":
@@ -264,14 +269,15 @@ def _quick_minimum(
 ) -> Resampled:
     """Make the quick form of the smallest ``cost(frr, far)`` over all thresholds.
 
-    The cost is linear in both rates and rises with both. Within a block, the cost is therefore
-    never below the cost of the FRR before the block and the FAR after the block. Only blocks for
-    which this bound lies below the costs between blocks are read trial by trial. The copies of a
-    trial lie on a straight piece of the ROC curve. Along such a piece, a linear cost is smallest at
-    one of the two ends. The steps between the ends are therefore skipped.
+    The cost is linear in both rates and rises with both. Within a block, FRR is at least the FRR
+    before the block, and FAR is at least the FAR after the block. The cost of these two rates is
+    therefore a lower bound for the block. A block is read trial by trial only if its bound is below
+    all costs between blocks. The copies of a trial lie on a straight piece of the ROC curve. Along
+    such a piece, a linear cost is smallest at one of the two ends. The steps between the ends are
+    therefore skipped.
 
     Args:
-        ties_are_one_step: whether equal scores are one step; if False, every trial is a step.
+        ties_are_one_step: whether equal scores are one step. If False, every trial is a step.
     """
     blocks = _Blocks(bonafide, spoof, cells)
 
@@ -282,11 +288,11 @@ def _quick_minimum(
         sizes = rejected[:, :, -1]
         frr = rejected[:, 0] / sizes[:, :1]
         far = (sizes[:, 1:] - rejected[:, 1]) / sizes[:, 1:]
-        lowest = cost(frr, far).min(axis=1)  # the first of these thresholds accepts all trials
+        lowest = cost(frr, far).min(axis=1)  # the first column is the threshold that accepts all trials
         bounds = cost(frr[:, :-1], far[:, 1:])
         # Read the blocks that may have a lower cost, trial by trial.
         for row, block in np.argwhere(bounds < lowest[:, None]).tolist():
-            if bounds[row, block] >= lowest[row]:  # an earlier block has a lower cost
+            if bounds[row, block] >= lowest[row]:  # an earlier block already has a lower cost
                 continue
             trials = blocks.block(block)
             counts = blocks.counts(weights[row], trials)
@@ -326,7 +332,8 @@ def _quick_combined_means(
     """Make the quick form of a metric that depends only on a mean over each class.
 
     Args:
-        bonafide_terms, spoof_terms: the number that each trial adds to the mean, (B,) and (S,).
+        bonafide_terms, spoof_terms: one term for each trial, (B,) and (S,); the terms are averaged
+            over each class.
         combine: function from the means of both classes, (R,) each, to the metric (R,).
     """
     sums = _sums_in_cells(bonafide_terms, spoof_terms, cells)
@@ -343,22 +350,22 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resample
     """Make the quick form of :func:`compute_min_cllr`; scores that share a pool in every resample are merged first.
 
     A tie group is a run of equal scores. A pool ends where the fraction of bona fide trials rises.
-    No pool of any resample ends after a tie group of bona fide trials only, or before a tie group
-    of spoofed trials only.
+    A tie group with bona fide trials only is never the end of a pool, in any resample. A tie group
+    with spoofed trials only is never the beginning of a pool.
     """
     index = sorting_index(bonafide, spoof)
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
     # Count the trials of each class in each tie group.
     num_bonafide = np.diff(np.cumsum(index < bonafide.size)[ends], prepend=0)
     num_spoof = np.diff(ends, prepend=-1) - num_bonafide
-    begins = np.append(True, (num_spoof[:-1] > 0) & (num_bonafide[1:] > 0))  # whether a pool may begin with the group
-    pool = np.empty(index.size, dtype=np.int64)  # for each trial of [bonafide, spoof], the number of its pool
+    begins = np.append(True, (num_spoof[:-1] > 0) & (num_bonafide[1:] > 0))  # whether a pool may begin with a group
+    pool = np.empty(index.size, dtype=np.int64)  # index of the pool of each trial of [bonafide, spoof]
     pool[index] = np.repeat(np.cumsum(begins) - 1, num_bonafide + num_spoof)
     pools_of_classes = pool[: bonafide.size], pool[bonafide.size :]
     num_pools = int(begins.sum())
 
     def evaluate(counts: NDArray) -> float:
-        """Compute the minimum Cllr of the resample that has each trial of [bonafide, spoof] ``counts`` times."""
+        """Compute the minimum Cllr of a resample; ``counts`` says how often it has each trial of [bonafide, spoof]."""
         # Count the drawn trials in each merged group; groups without drawn trials are left out.
         counts_of_classes = counts[: bonafide.size], counts[bonafide.size :]
         drawn_bonafide, drawn_spoof = (
@@ -390,7 +397,8 @@ def _class_sizes(counts: NDArray, num_bonafide: int) -> tuple[int, int]:
     return int(counts[:num_bonafide].sum()), int(counts[num_bonafide:].sum())
 
 
-#: Metric → the function that makes the quick form of the metric. It takes the arguments of the metric, and ``cells``.
+#: Metric → the function that makes the quick form of the metric. The arguments are those of the
+#: metric, and ``cells``.
 _MAKERS: dict[Callable, Callable[..., Resampled]] = {
     compute_eer: _quick_eer,
     compute_min_dcf: lambda bonafide, spoof, method, cells, **costs: _quick_minimum(

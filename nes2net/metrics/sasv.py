@@ -69,10 +69,10 @@ def compute_t_eer(
 ) -> float:
     """Compute the concurrent tandem EER (t-EER) of a countermeasure and an ASV system.
 
-    The t-EER is the error rate at which the tandem misses targets, accepts nontargets and accepts
-    spoofed trials equally often. Each threshold of the ASV system is paired with the threshold of
-    the countermeasure at which the tandem's miss rate is nearest to the mean of the tandem's two
-    false alarm rates.
+    At the t-EER, the tandem has three equal error rates: of missed targets, accepted nontargets and
+    accepted spoofed trials. Each threshold of the ASV system is paired with one threshold of the
+    countermeasure: there, the tandem's miss rate is nearest to the mean of its two false alarm
+    rates.
 
     Args:
         bonafide, spoof: Scores of the countermeasure, shapes (B,) and (S,). The thresholds of the
@@ -80,12 +80,12 @@ def compute_t_eer(
         asv_target, asv_nontarget, asv_spoof: Scores of the ASV system, which accepts a trial if the
             score is above the threshold.
         method: The rule that chooses one of these pairs of thresholds. ``"asvspoof5"`` is the rule
-            of the evaluation package of ASVspoof 5. Every ASV trial is a step. An ASV threshold
-            counts only if the ASV system's miss rate is below the mean of its two false alarm
-            rates. The rule takes the first pair at which P_fa,nontarget / P_fa,spoof of the ASV
-            system is nearest to P_fa / (1 − P_miss) of the countermeasure. By ``"distinct"``, equal
-            ASV scores are one step. This rule takes the first pair at which the rates of misses and
-            of accepted nontargets are nearest to each other.
+            of the evaluation package of ASVspoof 5. Every ASV trial is a step. Only those ASV
+            thresholds are used at which the ASV system's miss rate is below the mean of its two
+            false alarm rates. The rule takes the first pair at which P_fa,nontarget / P_fa,spoof of
+            the ASV system is nearest to P_fa / (1 − P_miss) of the countermeasure. By
+            ``"distinct"``, equal ASV scores are one step. The rule takes the first pair at which
+            the miss rate is nearest to the rate of accepted nontargets.
 
     Returns:
         The rate at which the tandem accepts spoofed trials at this pair, a fraction in [0, 1].
@@ -106,8 +106,8 @@ def compute_t_eer(
     )
     _, miss, nontarget_alarm, spoof_alarm = _rates_at_thresholds(asv, method)
     if method == "asvspoof5":
-        # Only thresholds with fewer misses than false alarms are allowed. The division by ``spoof_alarm`` below needs
-        # accepted spoofed trials.
+        # Only thresholds with a miss rate below the mean false alarm rate are allowed. The division
+        # by ``spoof_alarm`` below needs accepted spoofed trials.
         allowed = (miss < (nontarget_alarm + spoof_alarm) / 2) & (spoof_alarm > 0)
         miss = miss[allowed]
         nontarget_alarm = nontarget_alarm[allowed]
@@ -117,7 +117,7 @@ def compute_t_eer(
         """Compute the tandem's rates of misses, accepted nontargets and accepted spoofs at each ASV threshold.
 
         Args:
-            index: index of the countermeasure's threshold for each ASV threshold.
+            index: for each ASV threshold, the index of the countermeasure's threshold.
         """
         passed = 1 - cm_miss[index]
         return cm_miss[index] + passed * miss, passed * nontarget_alarm, cm_alarm[index] * spoof_alarm
@@ -127,9 +127,10 @@ def compute_t_eer(
         misses, nontargets, spoofs = tandem(index)
         return misses - (nontargets + spoofs) / 2
 
-    # As the countermeasure rejects more, misses rise and alarms fall, so the imbalance rises to 1.
-    # For all ASV thresholds at once, bisect for the first threshold of the countermeasure where the imbalance is not
-    # negative. The imbalance is cm_miss + (1 − cm_miss) · by_passed − cm_alarm · by_alarm.
+    # If the countermeasure rejects more trials, misses rise and false alarms fall, so the imbalance
+    # rises, up to 1. Find the first threshold of the countermeasure at which the imbalance is not
+    # negative, by bisection for all ASV thresholds at once. The imbalance is cm_miss + (1 −
+    # cm_miss) · by_passed − cm_alarm · by_alarm.
     by_passed = miss - nontarget_alarm / 2
     by_alarm = spoof_alarm / 2
     low = np.zeros(miss.size, dtype=np.int32)
@@ -183,8 +184,8 @@ def _rates_at_thresholds(
     rejected = [np.append(0, np.cumsum(label == i)[steps]) for i in range(3)]
     thresholds = np.append(scores[0] - 0.001, scores[steps])
     misses, *rejected_shares = (count / of_class.size for of_class, count in zip(classes, rejected))
-    # If two thresholds are equally near, the last bit of a rate decides between them. Therefore subtract the rejected
-    # shares from 1, as the package does.
+    # If two thresholds are equally near, the last bit of a rate decides between them. To get the
+    # same bits as the evaluation package, subtract the rejected fractions from 1.
     nontarget_alarm = 1 - rejected_shares[0]
     spoof_alarm = 1 - rejected_shares[1]
     if method == "distinct":

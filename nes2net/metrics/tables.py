@@ -14,8 +14,9 @@ from nes2net.metrics.eer import checked_scores, compute_eer
 
 #: Options of ``compute_min_dcf`` for the published figures on CtrSVDD: ½ FRR + ½ FAR.
 CTRSVDD_DCF: dict[str, Any] = {"p_spoof": 0.5, "c_fa": 1, "method": "sklearn", "normalize": False}
-# The CtrSVDD test set has a source that does not belong to the challenge, and an attack that was
-# trained on the bona fide singers. The table leaves both out; ``_ATTACKS`` are the other attacks.
+# A source of the CtrSVDD test set that does not belong to the challenge, and an attack that was
+# trained on the bona fide singers. Both are left out of the table; ``_ATTACKS`` are the other
+# attacks.
 _LEFT_OUT_SOURCE = "acesinger"
 _LEFT_OUT_ATTACK = "A14"
 _ATTACKS = ("A09", "A10", "A11", "A12", "A13")
@@ -24,8 +25,8 @@ _ATTACKS = ("A09", "A10", "A11", "A12", "A13")
 class CtrSvddRow(NamedTuple):
     """A row of the CtrSVDD table. Figures are fractions, or None if a class has no trials.
 
-    ``kind`` is ``"source"``, ``"attack"`` or ``"subset"``; the name of a subset says which attack
-    and source the subset leaves out.
+    ``kind`` is ``"source"``, ``"attack"`` or ``"subset"``. The name of a subset says which attack
+    and which source are left out.
     """
 
     kind: str

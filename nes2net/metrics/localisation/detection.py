@@ -37,9 +37,9 @@ def detection(counts: ArrayLike) -> Detection:
     """Compute precision, recall, F1 and intersection over union from hits, false alarms and misses.
 
     Args:
-        counts: hits, false alarms and misses, shape (3,), as numbers of frames, as numbers of
-            boundaries or in seconds. There may also be a row for each utterance, shape (U, 3); the
-            rows are summed.
+        counts: hits, false alarms and misses, shape (3,); each is a number of frames, of boundaries
+            or of seconds. There may also be a row for each utterance, shape (U, 3); the rows are
+            summed.
 
     >>> detection([3.0, 1.0, 1.0])
     Detection(precision=0.75, recall=0.75, f1=0.75, iou=0.6)
@@ -78,7 +78,8 @@ def overlap_of_segments(
         for detected_start, detected_end in detected:
             hits += sum(max(0.0, min(detected_end, end) - max(detected_start, start)) for start, end in true)
         lengths = [sum(end - start for start, end in stretches) for stretches in (detected, true)]
-        # False alarms are detected seconds that are not true, misses are true seconds that are not detected.
+        # False alarms are detected seconds that are not spoofed; misses are spoofed seconds that
+        # are not detected.
         seconds_of_utterances.append([hits, *(max(0.0, length - hits) for length in lengths)])
     return np.array(seconds_of_utterances)
 
@@ -108,9 +109,9 @@ def match_boundaries(
     """Match detected boundaries with true boundaries, one to one.
 
     A hit is a pair of a true and a detected boundary that are at most ``tolerance`` apart. The
-    matching has as many hits as possible and, among all matchings with as many hits, the smallest
-    sum of distances. Boundaries within the tolerance of the beginning or the end of an utterance do
-    not count. Scores of frames locate a boundary to half a frame at best.
+    matching has as many hits as possible. Among all such matchings, it has the smallest sum of
+    distances. Boundaries within the tolerance of the beginning or the end of an utterance do not
+    count. Scores of frames locate a boundary to half a frame at best.
 
     Args:
         truth, found, durations: as for :func:`overlap_of_segments`.
@@ -125,18 +126,18 @@ def match_boundaries(
     """
     if not tolerance > 0:
         raise InputError(f"the tolerance must be above 0 seconds, got {tolerance}")
-    from scipy.optimize import linear_sum_assignment  # start-up: scoring needs no SciPy
+    from scipy.optimize import linear_sum_assignment  # imported here for start-up time, because scoring needs no SciPy
 
     counts = []
     distances = [np.zeros(0)]
     for number, (*true_and_found, duration) in enumerate(zip(truth, found, durations, strict=True)):
-        times = []  # the times of the true boundaries, then those of the detected boundaries
+        times = []  # the times of the true boundaries, then the times of the detected boundaries
         for segments in true_and_found:
             edges = np.array(spoofed_time(segments, f"utterance {number}", duration)).ravel()
             times.append(edges[(edges > tolerance) & (edges < duration - tolerance)])
         pair_distances = np.abs(np.subtract.outer(*times))
-        # One more hit is worth more than any change of distances, so that the matching with the most hits has the
-        # largest sum of values.
+        # A hit must be worth more than any change of distances. The matching with the largest sum
+        # of values then has the most hits.
         limit = tolerance + _ROUNDING
         pair_values = np.where(pair_distances <= limit, (pair_distances.size + 1) * limit - pair_distances, 0)
         pairs = linear_sum_assignment(pair_values, maximize=True)

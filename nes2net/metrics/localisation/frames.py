@@ -19,8 +19,8 @@ RESOLUTIONS = (10, 20, 40, 80, 160, 320, 640)
 def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
     """Pool labels to frames ``factor`` times as long; a long frame is spoof if it contains a frame that is spoof.
 
-    As published, an incomplete long frame at the end is dropped. If there are fewer than ``factor``
-    labels in all, the result is one label.
+    If the long frame at the end is incomplete, it is dropped, as published. If there are fewer than
+    ``factor`` labels in all, the result is one label.
 
     Args:
         labels_10ms: (T,) labels of frames, usually of 10 ms: 1 bona fide, 0 spoof.
@@ -42,14 +42,14 @@ def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
 def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "max"] = "min") -> NDArray:
     """Compute scores of frames ``factor`` times as long: (⌈T/factor⌉,).
 
-    If frames remain at the end, they give one more long frame.
+    If frames remain at the end, they form one more long frame.
 
     Args:
         scores: (T,) scores of frames.
         factor: number of frames in a long frame.
-        how: how the score of a long frame is computed from the scores in it; this also holds for
-            the last frame. (The published code exchanges the score and the label of the last frame
-            for ``mean`` and ``max``.)
+        how: how the score of a long frame is computed from the scores in it, also for the last long
+            frame. (For ``mean`` and ``max``, the published code swaps the score and the label of
+            the last frame.)
 
     Raises:
         InputError: if there are no scores, or if ``factor`` is below 1.
@@ -66,7 +66,7 @@ def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "
 
 
 def coarsen_labels(labels: ArrayLike, factor: int) -> NDArray:
-    """Compute labels of the long frames of :func:`coarsen_scores`, (⌈T/factor⌉,).
+    """Compute labels (⌈T/factor⌉,) for the long frames of :func:`coarsen_scores`.
 
     A long frame is spoof if any frame in it is spoof.
     """
@@ -74,7 +74,7 @@ def coarsen_labels(labels: ArrayLike, factor: int) -> NDArray:
 
 
 def refine_scores(scores: ArrayLike, factor: int) -> NDArray:
-    """Repeat each score ``factor`` times, for frames that are ``factor`` times as short: (T·factor,).
+    """Repeat each score ``factor`` times: (T·factor,). A new frame lasts 1/``factor`` of an old frame.
 
     >>> refine_scores([0.5, -1.0], 2)
     array([ 0.5,  0.5, -1. , -1. ])
@@ -85,7 +85,8 @@ def refine_scores(scores: ArrayLike, factor: int) -> NDArray:
 def align(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
     """Cut ``scores`` and ``labels`` of frames to the shorter length of the two.
 
-    For frames of 20 ms, a front-end usually gives one score fewer than there are labels.
+    With frames of 20 ms, the number of a front-end's scores is usually one below the number of
+    labels.
 
     >>> align([0.1, 0.2], [1, 1, 0])
     (array([0.1, 0.2]), array([1, 1]))

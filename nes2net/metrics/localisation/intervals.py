@@ -2,9 +2,9 @@
 
 Frames of one utterance are not independent, so whole utterances are drawn. A corpus has millions of
 frames, but the EER thresholds of all resamples lie close together. First, the sorted frames are
-divided into a few bins, and the frames of each utterance are summed in each bin. These sums show
-which window of bins contains all thresholds. Each resample then visits only the frames of this
-window. The result is exact.
+divided into a few bins, and the amount of each class is summed for each utterance and bin. These
+sums show between which bins all thresholds lie. For each resample, only the frames of this window
+of bins are then read. The result is exact.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from nes2net.metrics.localisation.metrics import (
 )
 from nes2net.metrics.resampling import Resampled, quick_metric, single_trials
 
-_CHUNK = 64  # number of resamples that are summed at once
+_CHUNK = 64  # number of resamples that are summed together
 _BINS = 32  # largest number of bins
-_FEW = 100_000  # a window of at most this many frames is not narrowed further
-_KEPT = 100_000_000  # bytes; draws that take more memory are not kept for the next figure
+_FEW = 100_000  # largest number of frames in a window that is not narrowed further
+_KEPT = 100_000_000  # largest number of bytes of draws that are kept for the next metric
 
 
 def range_eer_interval(
@@ -58,7 +58,7 @@ def range_eer_interval(
         seed: seed of the draws, 0 or more.
 
     Raises:
-        InputError: for the reasons of the metric, or if a setting is out of range.
+        InputError: as for the metric, or if a setting is out of range.
     """
     time = timed_frames(utterances, resolution_ms, tail)
     return range_interval_of(time, num_resamples=num_resamples, confidence=confidence, seed=seed)
@@ -67,14 +67,14 @@ def range_eer_interval(
 def range_interval_of(
     time: TimedFrames, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
-    """Compute :func:`range_eer_interval`, with its settings, from the result of :func:`timed_frames`."""
+    """Compute :func:`range_eer_interval` from the result of :func:`timed_frames`; the settings are the same."""
     resamples = _Resamples(time.totals, num_resamples, seed)
     window, amounts_below = _window_of_thresholds(time, resamples)
     ends = last_of_ties(window.scores)
     sums_below = resamples.sums(amounts_below)
 
     def eer(index: int) -> float:
-        """Compute the range-based EER of resample number ``index``."""
+        """Compute the range-based EER of the resample with the index ``index``."""
         weights = resamples.counts(index).take(window.utterance)
         bonafide, spoof = sums_below[index]
         sizes = resamples.sizes[index]
@@ -101,7 +101,7 @@ def point_eer_interval(
         num_resamples, confidence, seed: as for :func:`range_eer_interval`.
 
     Raises:
-        InputError: for the reasons of the metric, or if a setting is out of range.
+        InputError: as for the metric, or if a setting is out of range.
     """
     frames = sorted_frames(joined_frames(scores, labels))
     return point_interval_of(frames, num_resamples=num_resamples, confidence=confidence, seed=seed)
@@ -110,11 +110,11 @@ def point_eer_interval(
 def point_interval_of(
     frames: TimedFrames, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
-    """Compute :func:`point_eer_interval`, with its settings, from the result of :func:`sorted_frames`."""
+    """Compute :func:`point_eer_interval` from the result of :func:`sorted_frames`; the settings are the same."""
     resamples = _Resamples(frames.totals, num_resamples, seed)
     window, amounts_below = _window_of_thresholds(frames, resamples)
-    # For each class, collect the elements of the window that belong to the class: their utterances, numbers of frames
-    # and scores. Two more trials, at −∞ and +∞, stand for all frames below and above the window.
+    # For each class, collect the utterances, the numbers of frames and the scores of its elements
+    # in the window. Two more trials, at −∞ and +∞, stand for all frames below and above the window.
     outside = np.array([-np.inf, np.inf])
     elements = []
     scores = []
@@ -125,16 +125,16 @@ def point_interval_of(
     evaluate: Resampled | None = quick_metric(
         compute_eer, scores[0], scores[1], single_trials(len(scores[0]) + len(scores[1]))
     )
-    assert evaluate is not None  # the EER has a quick form
+    assert evaluate is not None  # quick_metric() knows compute_eer()
 
     sums_below = resamples.sums(amounts_below).round().astype(np.int64)
     sizes = resamples.sizes.round().astype(np.int64)
 
     def eer(index: int) -> Any:
-        """Compute the point-based EER of resample number ``index``."""
+        """Compute the point-based EER of the resample with the index ``index``."""
         draws_of_utterances = resamples.counts(index)
-        # For each class, count how often the resample has each trial: first the trials in the window, then all trials
-        # below and all trials above the window.
+        # For each class, count the drawn frames: first those of each element in the window, then
+        # all below the window, then all above it.
         trial_counts = []
         for (utterance, num_frames), num_below, size in zip(elements, sums_below[index], sizes[index]):
             in_window = draws_of_utterances.take(utterance) * num_frames
@@ -181,11 +181,11 @@ def interval_of_sums(
 
 
 class _Resamples:
-    """Resamples of the utterances with replacement; each resample has both classes.
+    """Resamples: draws of utterances with replacement. Each resample has both classes.
 
     Args:
-        totals: (U, C), the amount of each class in each utterance, in frames or seconds. A resample
-            that lacks a class is drawn again.
+        totals: (U, C), the amount of each class in each utterance, in frames or in seconds. A
+            resample that lacks a class is drawn again.
         number: R, the number of resamples.
         seed: seed of the draws, 0 or more.
 
@@ -211,7 +211,7 @@ class _Resamples:
             self.sizes = self.sums(totals)
 
     def counts(self, index: int) -> NDArray:
-        """Count how often resample number ``index`` contains each utterance, (U,)."""
+        """Count how often the resample with the index ``index`` contains each utterance, (U,)."""
         size = len(self.totals)
         if size * self.number <= _KEPT and index not in self.drawn_again:
             return _kept_draws(size, self.number, self.seed)[index]
@@ -229,7 +229,7 @@ class _Resamples:
         return np.concatenate([counts @ amounts for counts in rows], axis=-2)
 
     def figures(self, figure: Callable[[int], float]) -> NDArray:
-        """Compute ``figure(index)`` for the number ``index`` of each resample, in threads: (R,)."""
+        """Compute ``figure(index)`` for the index of each resample, in threads: (R,)."""
         # Threads run in parallel, because NumPy releases Python's global lock.
         with ThreadPoolExecutor(usable_processors()) as pool:
             return np.array(list(bootstrap_progress(pool.map(figure, range(self.number)), self.number)))
@@ -239,14 +239,14 @@ class _Resamples:
 def _kept_draws(size: int, number: int, seed: int) -> NDArray:
     """Draw all resamples, and count how often each resample contains each utterance: (R, U).
 
-    A resample that lacks a class stays as it is. The last result is cached, because all figures of
+    A resample that lacks a class stays as it is. The last result is cached, because all metrics of
     an evaluation use the same draws.
 
     Args:
         size: U, the number of utterances.
         number: R, the number of resamples.
     """
-    # 8 bits suffice: the chance that a count is above 255 is smaller than 1 divided by the factorial of 256.
+    # 8 bits suffice: the probability of a count above 255 is below 1/256! (factorial).
     counts = np.empty((number, size), np.uint8)
     for index in range(number):
         counts[index] = draw_counts(np.random.default_rng([seed, index]), size)
@@ -258,8 +258,8 @@ def _window_of_thresholds(frames: TimedFrames, resamples: _Resamples) -> tuple[T
     """Find the window of the sorted ``frames`` that contains the EER threshold of every resample.
 
     Returns:
-        The frames of the window, and the amount of each class below the window in each utterance,
-        shape (U, 2).
+        The frames of the window; and, for each utterance, the amount of each class below the
+        window, shape (U, 2).
     """
     amounts_below = np.zeros_like(resamples.totals)
     previous_size = np.inf
@@ -270,7 +270,7 @@ def _window_of_thresholds(frames: TimedFrames, resamples: _Resamples) -> tuple[T
 
 
 def _narrowed_window(frames: TimedFrames, amounts_below: NDArray, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
-    """Narrow the window ``frames`` once, by the sums of frames in bins, for :func:`_window_of_thresholds`.
+    """Narrow the window ``frames`` once, by sums over bins; a step of :func:`_window_of_thresholds`.
 
     Args:
         amounts_below: the amount of each class below the window in each utterance, (U, 2).
@@ -278,7 +278,8 @@ def _narrowed_window(frames: TimedFrames, amounts_below: NDArray, resamples: _Re
     Returns:
         The narrower window, and the amounts below the narrower window, (U, 2).
     """
-    # Make bins of about equal numbers of frames; equal scores share a bin. ``ends`` holds the index after each bin.
+    # Make bins with about equal numbers of frames; equal scores are in the same bin. ``ends`` holds
+    # the index of the first frame after each bin.
     ends = last_of_ties(frames.scores) + 1
     count = min(_BINS, 1 + len(frames.scores) // 500)
     ends = np.unique(ends[np.searchsorted(ends, np.arange(1, count + 1) * len(frames.scores) // count)])
@@ -292,9 +293,9 @@ def _narrowed_window(frames: TimedFrames, amounts_below: NDArray, resamples: _Re
     amounts += amounts_below.T[:, :, None]
     fpr, recall = resamples.sums(amounts) / resamples.sizes.T[:, :, None]  # R×bins
     rise = fpr + recall - 1  # FPR − FNR after each bin
-    rise[:, -1] = 1  # without this, the rise stays below 0 if there is time after the last frame
+    rise[:, -1] = 1  # needed because of time after the last frame
     crossed = (rise >= 0).argmax(1)  # for each resample, the bin in which FPR reaches FNR
-    # Rounding may move a crossing at the edge of a bin to the neighbouring bin.
+    # Include the neighbouring bins, because rounding may move a crossing into them.
     first = max(0, int(crossed.min()) - 1)
     last = min(len(ends), int(crossed.max()) + 2)
     start = 0

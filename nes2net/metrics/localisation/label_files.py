@@ -25,7 +25,7 @@ from nes2net.lib.text_files import checked_float, read_rows
 from nes2net.metrics.localisation.segments import Segment, map_segments
 
 _FIELDS = "SPEAKER, utterance, channel, start, duration, <NA>, <NA>, label, <NA>, <NA>"
-_LONGEST = 1e7  # seconds: 115 days; limits the size of arrays of frames
+_LONGEST = 1e7  # largest time in seconds, 115 days; limits the size of arrays of frames
 
 
 def read_rttm(path: str | Path) -> dict[str, list[Segment]]:
@@ -56,7 +56,7 @@ def rttm_text(segments: Mapping[str, Iterable[tuple]], width: int = 0) -> str:
     rounding.
 
     Args:
-        width: a time with fewer characters than this is padded with spaces.
+        width: number of characters to which times are padded with spaces.
 
     >>> print(rttm_text({"talk": [Segment("spoof", 0.5, 1.25)]}), end="")
     SPEAKER talk 1 0.500 0.750 <NA> <NA> spoof <NA> <NA>
@@ -120,11 +120,11 @@ def read_reco2dur(path: str | Path) -> dict[str, float]:
 
 
 def checked_seconds(number: str, path: Path, line: int, name: str) -> float:
-    """Convert the text ``number`` of a file to a time in seconds.
+    """Convert ``number``, a text in a file, to a time in seconds.
 
     Args:
         path, line: the file and the number of the line, for the message.
-        name: what the time is, such as ``"duration"``, for the message.
+        name: the name of the time, such as ``"duration"``, for the message.
 
     Raises:
         InputError: if ``number`` is not a number, is negative or is more than 115 days.
@@ -136,7 +136,7 @@ def checked_seconds(number: str, path: Path, line: int, name: str) -> float:
 
 
 def _rttm_field(text: str) -> str:
-    """Write ``text`` as one field of RTTM: without white space, and ``<NA>`` if empty."""
+    """Write ``text`` as one field of RTTM: white space is replaced, and an empty text becomes ``<NA>``."""
     return printable("%20".join(text.split())) or "<NA>"
 
 

@@ -4,9 +4,9 @@ The point-based EER counts frames: L. Zhang et al., IEEE/ACM TASLP 31, 2023 (arX
 range-based EER counts seconds: L. Zhang, X. Wang, E. Cooper, N. Evans, J. Yamagishi, "Range-based
 equal error rate for spoof localization", Interspeech 2023 (arXiv 2305.17739).
 
-In reading order: ``point_eer`` counts frames, ``measured_frames`` prepares frames at a resolution
-for ``point_eer``, and ``range_eer`` counts seconds. ``point_eer_of`` and ``range_eer_of`` take
-frames that are already sorted or timed.
+In reading order: ``measured_frames`` prepares frames for ``point_eer``, which counts frames.
+``range_eer`` counts seconds. ``point_eer_of`` and ``range_eer_of`` take frames that are already
+sorted or timed.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ def sorted_frames(frames: Frames) -> TimedFrames:
     """Sort frames by score, bona fide first among equal scores, and count equal frames.
 
     Neighbouring frames of an utterance with equal scores and labels become one element with a
-    count. There are many such frames if scores were repeated for a finer resolution. Frames with
-    the label −1 are left out.
+    count. Such frames are frequent if scores were repeated for a finer resolution. Frames with the
+    label −1 are left out.
 
     Returns:
         The elements; their amounts are numbers of frames.
@@ -119,18 +119,18 @@ def sorted_frames(frames: Frames) -> TimedFrames:
     copies = np.diff(np.flatnonzero(begins), append=len(begins)).astype(np.int32)
     scores = scores[begins]
     labels = labels[begins]
-    del frames, begins  # this frees about 200 MB, if the caller does not keep the frames
+    del frames, begins  # frees about 200 MB if the caller does not keep the frames
     # Sort the elements by score, and leave out those with the label −1.
     order = np.argsort(scores)
     if (labels < 0).any():
         order = order[labels[order] >= 0]
     scores = scores[order]
     bonafide = labels[order] == 1
-    # argsort leaves equal scores in any order. Sort again only those runs of equal scores in which a spoofed frame
-    # comes before a bona fide frame.
+    # argsort leaves equal scores in any order. If a spoofed frame comes before a bona fide frame in
+    # a run of equal scores, sort this run again.
     tied = scores[1:] == scores[:-1]
     if (wrong := np.flatnonzero(tied & bonafide[1:] & ~bonafide[:-1])).size:
-        run = np.append(False, ~tied).cumsum(dtype=np.int32)  # for each element, the number of its run of equal scores
+        run = np.append(False, ~tied).cumsum(dtype=np.int32)  # for each element, the index of its run of equal scores
         mixed = np.zeros(run[-1] + 1, bool)
         mixed[run[wrong]] = True
         indices = np.flatnonzero(mixed[run])
@@ -174,12 +174,12 @@ def joined_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> F
 def measured_frames(
     utterances: Sequence[ScoredUtterance], resolution_ms: int, measured_at: int, *, by_segments: bool = True
 ) -> list[tuple[NDArray, NDArray]]:
-    """Prepare scores and labels (T,) of each utterance for one column of the published table.
+    """Prepare scores and labels (T,) of each utterance for one column of the published table, at one resolution.
 
-    A column has the EER at one resolution. At the resolution of the scores, labels are pooled from
-    labels of 10-ms frames. At a coarser resolution, a frame has the lowest score of the frames in
-    it, and is spoof if any of these frames is spoof. At a finer resolution, each score is repeated.
-    The EER at a coarser resolution is too low; the EER at a finer resolution is not.
+    At the resolution of the scores, labels are pooled from labels of 10-ms frames. At a coarser
+    resolution, the score of a long frame is the lowest score of the frames in it; the long frame is
+    spoof if any of these frames is spoof. At a finer resolution, each score is repeated. The EER at
+    a coarser resolution is too low; the EER at a finer resolution is not.
 
     Args:
         resolution_ms: length of a frame of the scores in ms, a multiple of 10.
@@ -224,8 +224,8 @@ def joined_measured_frames(
 
     Args:
         utterances, resolution_ms, measured_at, by_segments: as for :func:`measured_frames`.
-        score_frames: the frames at the resolution of the scores (``measured_at`` =
-            ``resolution_ms``), if they were computed before; else None.
+        score_frames: the result for ``measured_at`` = ``resolution_ms``, the resolution of the
+            scores, if it is already known; otherwise None.
     """
     frames = score_frames
     if frames is None:
@@ -236,12 +236,12 @@ def joined_measured_frames(
         frames = _aligned_frames(scores, counts, *pooled)
     # At a coarser resolution, a long frame has the lowest score and the lowest label of the frames in it.
     if measured_at > resolution_ms:
-        # Remaining frames at the end of an utterance give one more frame.
+        # Frames that remain at the end of an utterance form one more long frame.
         factor = _frames_in_longer_frame(measured_at, resolution_ms)
         counts = -(-frames.counts // factor)
         first = frames.starts.repeat(counts) + _positions_in_utterances(counts) * factor
         return Frames(np.minimum.reduceat(frames.scores, first), np.minimum.reduceat(frames.labels, first), counts)
-    # For a finer resolution, repeat the scores, and make the labels anew.
+    # For a finer resolution, repeat the scores, and compute labels at this resolution.
     if measured_at < resolution_ms:
         factor = _frames_in_longer_frame(resolution_ms, measured_at)
         if by_segments:
@@ -253,12 +253,12 @@ def joined_measured_frames(
 
 
 def _join_rows(rows: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
-    """Join a row of each utterance; return the joined row, and the length of each row (U,)."""
+    """Join the rows of all utterances; return the joined row, and the length of each row (U,)."""
     return np.concatenate(rows), np.array([len(row) for row in rows])
 
 
 def _positions_in_utterances(counts: NDArray) -> NDArray:
-    """Number the frames of each utterance from 0, (N,); ``counts`` (U,) states how many frames the utterances have."""
+    """Compute the index of each frame within its utterance, (N,); ``counts`` (U,) are the numbers of frames."""
     return np.arange(counts.sum()) - (counts.cumsum() - counts).repeat(counts)
 
 
@@ -267,12 +267,12 @@ def _cut_each_utterance(values: NDArray, counts: NDArray, lengths: NDArray) -> N
 
     Args:
         values: (N,), the values of all utterances.
-        counts: (U,), how many of ``values`` each utterance has.
-        lengths: (U,), how many values each utterance keeps.
+        counts: (U,), number of values of each utterance.
+        lengths: (U,), number of values that each utterance keeps.
     """
     if (counts == lengths).all():
         return values
-    # The running sum of the steps is 1 for the values that stay, and 0 for the values that are cut off.
+    # The running sum of ``steps`` is 1 for values that are kept, and 0 for values that are cut off.
     starts = counts.cumsum() - counts
     steps = np.zeros(len(values) + 1, np.int8)
     np.add.at(steps, starts, 1)
@@ -295,7 +295,7 @@ def _pooled_labels(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[
     if not counts.all():
         raise InputError(f"{utterances[int(counts.argmin())].name} has no labels")
     num_frames = np.maximum(counts // factor, 1)
-    used = np.where(counts < factor, counts, num_frames * factor)  # how many labels of each utterance are pooled
+    used = np.where(counts < factor, counts, num_frames * factor)  # number of labels of each utterance that are pooled
     first = (used.cumsum() - used).repeat(num_frames) + _positions_in_utterances(num_frames) * factor
     return np.minimum.reduceat(_cut_each_utterance(labels, counts, used), first), num_frames
 
@@ -323,13 +323,14 @@ def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail:
     utterance ends; frames that start after the end are dropped. The time of spoofed segments is
     spoofed, and all other time is bona fide. A frame is called spoof if its score is at or below
     the threshold. Thresholds are −∞ and all scores in ascending order. The EER is (FPR + FNR)/2 at
-    the first threshold where ``|FPR − FNR|`` is smallest. This search is exact, whereas the
-    bisection of the published script may not end.
+    the first threshold where ``|FPR − FNR|`` is smallest. This search is exact. The bisection in
+    the published script may run for ever.
 
     Args:
         resolution_ms: length of a frame in ms.
-        tail: the class of the time after the last frame. ``"bonafide"`` calls this time bona fide,
-            as published. ``"last"`` gives this time the class of the last frame, as in WeDefense.
+        tail: the class of the time after the last frame. With ``"bonafide"``, this time is bona
+            fide, as published. With ``"last"``, it has the class of the last frame, as in
+            WeDefense.
 
     Raises:
         InputError: if a class has no time, if there are no scores, if a score is NaN, or if a
@@ -414,11 +415,11 @@ def _seconds_of_frames(
         tail: as for :func:`range_eer`.
 
     Returns:
-        The scores, the bona fide seconds and the spoofed seconds of the frames, (T,) each; then the
-        bona fide seconds and the spoofed seconds of the utterance.
+        For the frames: the scores, the bona fide seconds and the spoofed seconds, (T,) each. For
+        the utterance: the bona fide seconds and the spoofed seconds.
 
     Raises:
-        InputError: if the scores are not a row, or the duration or a segment is impossible.
+        InputError: if the scores are not a row, or if the duration or a segment is invalid.
     """
     scores = np.asarray(utterance.scores, np.float64)
     duration = float(utterance.duration)
@@ -429,7 +430,8 @@ def _seconds_of_frames(
     edges = np.minimum(edges[: count + 1], duration)
     if tail == "last" and count:
         edges[-1] = duration
-    # The spoofed time up to a time t is piecewise linear in t, with knots at the edges of the spoofed stretches.
+    # The spoofed time before a time t is a piecewise linear function of t. Its knots are the edges
+    # of the spoofed stretches.
     knots = np.array([*chain.from_iterable(spoofed_time(utterance.segments, utterance.name, duration))] or [0.0])
     lengths = np.diff(knots)
     lengths[1::2] = 0  # the time between two stretches is not spoofed

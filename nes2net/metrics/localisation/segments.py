@@ -20,10 +20,11 @@ from nes2net.lib.errors import InputError, check_known
 
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
-#: Seconds by which times may differ, because times in files have three decimals.
+#: Largest difference in seconds of times that count as equal, because times in files have three
+#: decimals.
 ROUNDING = 1e-3 + 1e-9
-_SHORTEST = 1e-4  # seconds; map_segments drops shorter segments
-_TOUCHING = 1e-6  # seconds; map_segments merges segments with a smaller gap
+_SHORTEST = 1e-4  # smallest duration in seconds of a segment that map_segments keeps
+_TOUCHING = 1e-6  # smallest gap in seconds between segments that map_segments does not merge
 
 
 class Segment(NamedTuple):
@@ -54,9 +55,9 @@ def frame_labels(
 ) -> NDArray[np.int8]:
     """Label the frames of an utterance from its segments: (T,), 1 bona fide, 0 spoof.
 
-    If segments overlap, the later segment in the list decides. As published, frames that no segment
-    covers are labelled 0, spoof (except by the rule ``"start"``). If an utterance covers less than
-    half of its last frame, this frame is therefore spoof even in a bona fide utterance.
+    If segments overlap, the later segment in the list decides. As published, a frame that no
+    segment covers has the label 0, spoof (except by the rule ``"start"``). If an utterance ends in
+    the first half of its last frame, this frame is therefore spoof, even in a bona fide utterance.
 
     Args:
         segments: tuples (label, start, end), times in seconds.
@@ -64,10 +65,10 @@ def frame_labels(
         duration: duration of the utterance in seconds.
         rule: how the edges of a segment are rounded to frames. ``"partialspoof"`` rounds the end to
             5 decimals, and then both edges to the nearest frame, halves to the even frame.
-            ``"wedefense"`` rounds halves up, and gives each segment at least one frame. ``"start"``
-            gives a frame the label of the segment in which the frame starts, or −1 if there is no
-            such segment.
-        last_frame: how the number of frames, duration over frame length, is rounded.
+            ``"wedefense"`` rounds both edges to the nearest frame, halves up; each segment has at
+            least one frame. ``"start"`` gives a frame the label of the segment in which the frame
+            starts, or −1 if there is no such segment.
+        last_frame: how the number of frames (duration / length of a frame) is rounded.
 
     Raises:
         InputError: if a label is neither ``"bonafide"`` nor ``"spoof"``, or if a number is out of
@@ -106,8 +107,8 @@ def segments_of_frames(
 
     Args:
         frames: classes (T,), 0 for spoof and 1 for bona fide, or logits (T, n). The class of a
-            frame is the class with the largest logit; if several are equal, the first of these
-            classes.
+            frame is the class with the largest logit; among equal logits, the first class is
+            chosen.
         resolution_ms: length of a frame in ms.
         duration: duration of the utterance in seconds; the last segment is cut there. None to cut
             nothing, as published.

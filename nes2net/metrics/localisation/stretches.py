@@ -12,12 +12,13 @@ from numpy.typing import ArrayLike
 from nes2net.lib.errors import InputError, check_known
 from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment
 
-#: Score rule → threshold and hysteresis. For ``logit`` and ``difference`` the threshold means even odds. For
-#: ``probability`` the threshold is the middle of the range, and for ``cosine`` it lies midway between the published
-#: targets 1 and 0. The hysteresis is an assumption: a factor of e in the odds, or a tenth of the range.
+#: Score rule → threshold and hysteresis. For ``logit`` and ``difference``, both classes have the
+#: same odds at the threshold. For ``probability`` the threshold is the middle of the range, and for
+#: ``cosine`` it lies midway between the published targets 1 and 0. The hysteresis is an assumption:
+#: a factor of e in the odds, or a tenth of the range.
 DEFAULTS = {"logit": (0.0, 1.0), "difference": (0.0, 1.0), "probability": (0.5, 0.1), "cosine": (0.5, 0.1)}
-#: Smallest duration of a stretch and of a gap in seconds. The number is an assumption; a short phone lasts about as
-#: long.
+#: Smallest duration of a stretch and of a gap in seconds. The number is an assumption: about the
+#: duration of a short phone.
 MIN_DURATION = 0.1
 
 
@@ -76,8 +77,8 @@ class StretchRule(NamedTuple):
 def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rule: StretchRule) -> list[Segment]:
     """Find the fake stretches of a recording, in order.
 
-    A stretch that reaches the last frame ends with the recording, because the frames of most
-    front-ends end a little before the recording.
+    A stretch that reaches the last frame lasts until the end of the recording: with most
+    front-ends, the last frame ends a little earlier.
 
     Args:
         scores: (T,), a score for each frame, higher for bona fide.
@@ -99,15 +100,15 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
         raise InputError(f"scores of frames are a row of finite numbers, got shape {row.shape}")
     begins = row <= rule.threshold
     continues = row <= rule.threshold + rule.hysteresis
-    # For each frame, find the last frame up to this frame that begins a stretch, and the last that ends a stretch. The
-    # frame is inside a stretch if the beginning is later than the end.
+    # For each frame, look at the frames up to this one: find the last that begins a stretch, and
+    # the last that ends a stretch. If the former is later, the frame is inside a stretch.
     numbers = np.arange(len(row))
     last_begin = np.maximum.accumulate(np.where(begins, numbers, -1))
     last_end = np.maximum.accumulate(np.where(continues, -1, numbers))
     inside = np.concatenate([[False], last_begin > last_end, [False]]).astype(np.int8)
     # (K, 2): the first frame of each stretch, and the first frame after the stretch.
     runs = np.flatnonzero(np.diff(inside)).reshape(-1, 2)
-    shortest = rule.min_duration - 1e-9  # five frames of 20 ms must not seem shorter than 0.1 s
+    shortest = rule.min_duration - 1e-9  # five frames of 20 ms last 0.1 s, but rounding may make them shorter
     if len(runs) > 1:  # fill short gaps
         apart = (runs[1:, 0] - runs[:-1, 1]) * resolution_ms / 1000 >= shortest
         runs = np.stack([runs[np.append(True, apart), 0], runs[np.append(apart, True), 1]], axis=1)
@@ -142,7 +143,7 @@ def with_bonafide(stretches: Iterable[Segment], duration: float) -> list[Segment
 
 
 def drawn_places(stretches: Iterable[Segment], gap: float) -> list[tuple[float, float]]:
-    """List (start, end) of ``stretches`` for a picture; stretches less than ``gap`` seconds apart are joined.
+    """List (start, end) of ``stretches`` for a picture; join stretches that are less than ``gap`` seconds apart.
 
     >>> drawn_places([Segment("spoof", 0.0, 1.0), Segment("spoof", 1.1, 2.0), Segment("spoof", 3.0, 4.0)], 0.5)
     [(0.0, 2.0), (3.0, 4.0)]

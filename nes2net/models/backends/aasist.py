@@ -30,7 +30,7 @@ class ResidualBlock(nn.Module):
 
     Args:
         in_channels, out_channels: C and C'.
-        first: leave out the normalisation of the input, as in the encoder's first block.
+        first: whether to leave out the normalisation of the input, as in the encoder's first block.
     """
 
     def __init__(self, in_channels: int, out_channels: int, first: bool = False) -> None:
@@ -48,8 +48,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map an image of features ``x`` B×C×F×T to B×C'×F×T."""
         if self.training and not self.first:
-            self.bn1(x)  # the published code ignores the result: the call only updates the running statistics
-        y = F.selu(self.bn2(self.conv1(x)), inplace=True)  # F + 1 rows after conv1
+            self.bn1(x)  # only updates the running statistics; the published code ignores the result
+        y = F.selu(self.bn2(self.conv1(x)), inplace=True)  # conv1 gives F + 1 rows
         y = self.conv2(y)  # F rows
         if self.reshape_skip:
             x = self.conv_downsample(x)
@@ -60,7 +60,7 @@ def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] =
     """Chain residual blocks: B×1×F×T → B×C×F×T.
 
     Args:
-        channels: number of output channels of each block; C is the last of them.
+        channels: numbers of output channels of the blocks; the last one is C.
         after_block: modules that follow each block.
     """
     inputs = [1, *channels[:-1]]
@@ -73,7 +73,7 @@ def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] =
 
 
 def _attention_vector(size: int) -> nn.Parameter:
-    """Make a parameter ``size``×1; its product with the vector of a pair of nodes is the pair's attention score."""
+    """Make a parameter ``size``×1; its product with the vector of a pair of nodes is their attention score."""
     return nn.Parameter(nn.init.xavier_normal_(torch.empty(size, 1)))
 
 
@@ -90,8 +90,8 @@ def _normalise_nodes(bn: nn.BatchNorm1d, x: Tensor) -> Tensor:
 class GraphAttention(nn.Module):
     """Graph attention over one type of nodes, B×N×D → B×N×D' (Sec. 2.2).
 
-    The new node is a linear map of the old node plus a linear map of the attention-weighted mean of
-    all nodes. Batch normalisation and SELU follow.
+    The new node is the sum of two linear maps: one of the old node, and one of the
+    attention-weighted mean of all nodes. Batch normalisation and SELU follow.
 
     Args:
         in_dim, out_dim: D and D'.
@@ -125,7 +125,7 @@ class HeterogeneousGraphAttention(nn.Module):
     Args:
         in_dim, out_dim: D and D', sizes of a node before and after the attention.
         linear: class of the linear layers.
-        activated: apply SELU to the nodes after batch normalisation.
+        activated: whether SELU is applied to the nodes after batch normalisation.
     """
 
     temperature = 100.0  # divides the attention scores before the softmax
@@ -191,8 +191,9 @@ class GraphPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Pool the nodes ``x`` B×N×D."""
         scores = torch.sigmoid(self.proj(self.drop(x)))  # B×N×1
-        # As published, ⌊N·ratio⌋ is computed in floating point, in which ⌊90·0.7⌋ is 62. sym_int() computes the same
-        # for a traced N. For the ratio 0.5, integer division gives the same and is traced several times faster.
+        # As published, ⌊N·ratio⌋ is computed in floating point: ⌊90·0.7⌋ is then 62, not 63.
+        # sym_int() computes the same if N is traced. For the ratio 0.5, integer division gives the
+        # same result, and is traced several times faster.
         nodes = x.shape[1]
         if self.ratio == 0.5:
             num_kept = nodes // 2
@@ -202,7 +203,7 @@ class GraphPool(nn.Module):
 
 
 def image_attention(channels: int) -> nn.Sequential:
-    """Build the layers that compute the weights of :func:`nodes_of_image` from an image B×C×F×T; C is ``channels``."""
+    """Build the layers that compute the weights for :func:`nodes_of_image` from an image B×C×F×T; C is ``channels``."""
     return nn.Sequential(nn.Conv2d(channels, 128, 1), nn.SELU(), nn.BatchNorm2d(128), nn.Conv2d(128, channels, 1))
 
 
@@ -280,9 +281,9 @@ class SpectroTemporalGraph(Backend):
     def readout(self, spectral: Tensor, temporal: Tensor) -> Tensor:
         """Apply all graph layers to the nodes ``spectral`` B×N_S×C and ``temporal`` B×N_T×C.
 
-        The learned positions are added to ``spectral`` first. Two branches, each with its own
-        master node, compute the same kinds of nodes; the element-wise maximum of both branches is
-        kept. Returns embeddings B×5·``gat_dims[1]``.
+        The learned positions are added to ``spectral`` first. Two branches with different weights
+        and master nodes compute the same kinds of nodes. The result is the element-wise maximum of
+        both branches. Returns embeddings B×5·``gat_dims[1]``.
         """
         spectral = self.pool_S(self.GAT_layer_S(spectral + self.pos_S))
         temporal = self.pool_T(self.GAT_layer_T(temporal))
@@ -302,8 +303,8 @@ class SpectroTemporalGraph(Backend):
 class Aasist(SpectroTemporalGraph):
     """AASIST after a self-supervised front-end: B×T×``feature_dim`` → logits B×``num_logits``.
 
-    T is at least 3. In a graph of ``torch.export``, T is at least 24: frames are pooled by 3, nodes
-    are pooled twice, and two temporal nodes must be left.
+    T is at least 3. In a graph of ``torch.export``, T is at least 24, because two temporal nodes
+    must be left after frames are pooled by 3 and nodes are pooled twice.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

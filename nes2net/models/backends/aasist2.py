@@ -22,8 +22,8 @@ class Res2NetBlock(nn.Module):
     Args:
         in_channels, out_channels: C and C'.
         width: number of channels of a group.
-        scale: number of groups. The first group is not convolved. Before the third and each later
-            group is convolved, the output of the previous group is added.
+        scale: number of groups. The first group is not convolved. From the third group on, the
+            output of the previous group is added to a group before its convolution.
         se_ratio: the hidden layer of the squeeze-excitation has C'/``se_ratio`` channels.
         first: leave out the normalisation of the input.
     """
@@ -68,10 +68,10 @@ class Aasist2(Aasist):
 
     Y. Zhang et al., "Improving short utterance anti-spoofing with AASIST2", ICASSP 2024 (arXiv
     2309.08279): :class:`~nes2net.models.backends.aasist.Aasist` with Res2Net blocks instead of
-    residual blocks, trained with additive-margin softmax. The authors published no code, so nothing
-    here could be compared with their numbers. Four choices are assumptions: the order of operations
-    in a block, the width, the scale and the squeeze-excitation. The last three are taken from code
-    of other people.
+    residual blocks, trained with additive-margin softmax. The authors published no code, so this
+    module could not be compared with their results. Four choices are assumptions: the order of
+    operations in a block, the width, the scale and the squeeze-excitation. The width, the scale and
+    the squeeze-excitation are taken from code of other people.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

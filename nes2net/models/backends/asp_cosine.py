@@ -20,10 +20,10 @@ class AspCosine(LayerSum):
 
     J. M. Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake detection system based on wav2vec2
     for the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573): the back-end of FIR-NB and FIR-WB.
-    Neither code nor checkpoints are published, so nothing here could be compared with the paper's
-    numbers. The trunk follows the co-author's later code (:class:`LayerSum`). Assumptions: the
-    first hidden state is left out, the two feed-forward layers of ``hidden_dim`` end in ReLU, and
-    the bottleneck of the attention has ``hidden_dim`` channels.
+    Neither code nor checkpoints are published, so this module could not be compared with the
+    paper's results. The trunk follows the co-author's later code (:class:`LayerSum`). Assumptions:
+    the first hidden state is left out, the two feed-forward layers of ``hidden_dim`` end in ReLU,
+    and the bottleneck of the attention has ``hidden_dim`` channels.
 
     Args:
         feature_dim: D, size of a hidden state.

@@ -23,8 +23,8 @@ class SiLU(nn.Module):
     """SiLU, with a linear layer that is never used.
 
     The published code passes an ``nn.Linear`` where SiLU expects its flag ``inplace``, so that
-    checkpoints contain this layer. The layer is kept here so that checkpoints load and save
-    completely. The linear layer gets no gradient.
+    checkpoints contain this layer. The linear layer is kept here so that checkpoints load and save
+    completely. It gets no gradient.
     """
 
     def __init__(self, unused_dim: int) -> None:
@@ -76,12 +76,12 @@ class Decoder(nn.Module):
 class AttMLSTM(Backend):
     """Hidden states, at least L + 1 tensors B×T×``feature_dim`` → logits B×``num_logits``.
 
-    The back-end merges the layers itself, without an aggregation. After the gates it has two linear
-    layers, L·D → L·D/4 → D; the aggregation ``attm`` has only one linear layer. State 0, the input
-    of the first layer, is not used. States 1 to L = ``num_layers``, the outputs of the first L
-    layers, are merged; the front-end may be deeper. The paper's system with half of the front-end
-    merges 12 of WavLM-Large's 24 layers. As in the published code, the front-end's last layer is
-    taken before its final layer norm.
+    The back-end merges the layers itself, without an aggregation. Two linear layers, L·D → L·D/4 →
+    D, follow the gates; in the aggregation ``attm``, only one linear layer follows. State 0, the
+    input of the first layer, is not used. States 1 to L = ``num_layers``, the outputs of the first
+    L layers, are merged; the front-end may be deeper. One of the paper's systems uses half of the
+    front-end: it merges 12 of WavLM-Large's 24 layers. As in the published code, the output of the
+    front-end's last layer is read before the final layer norm.
 
     No complete checkpoint of this system is published. With the same random weights, this back-end
     and the published code give the same outputs. A graph of ``torch.export`` has a fixed number of
@@ -117,7 +117,7 @@ class AttMLSTM(Backend):
         self.decoder = Decoder(feature_dim, lstm_dim, num_logits)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute the gate of each hidden state, B×(number of hidden states); 0 for states that are not merged."""
+        """Compute the gates B×(number of hidden states); a hidden state that is not merged has the gate 0."""
         merged_states = hidden_states[1 : self.num_layers + 1]
         return F.pad(self.feat_merge.layer_weights(merged_states), (1, len(hidden_states) - 1 - self.num_layers))
 

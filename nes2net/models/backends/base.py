@@ -27,10 +27,10 @@ NATURE: dict[ScoreRule, str] = {
 class Backend(nn.Module):
     """Features B×T×D → logits B×n; :attr:`score_rule` computes the score from the logits.
 
-    The logits are ``last_layer(embed(features))``: the last layer computes them from an embedding.
-    A subclass defines :meth:`embed` and :attr:`last_layer_name`. A back-end with ``wants_layers =
-    "all"`` takes the sequence of hidden states instead of the features. State-dict keys are the
-    published names without :attr:`checkpoint_prefix`.
+    The logits are ``last_layer(embed(features))``. A subclass defines :meth:`embed` and
+    :attr:`last_layer_name`. A back-end with ``wants_layers = "all"`` takes the sequence of hidden
+    states instead of the features. The keys of the state dict are the published names without the
+    prefix :attr:`checkpoint_prefix`.
 
     Args:
         feature_dim: D; None if the class sets :attr:`feature_dim` itself, or accepts any size.
@@ -75,7 +75,7 @@ class Backend(nn.Module):
         if feature_dim is not None:
             self.feature_dim = feature_dim
 
-    if TYPE_CHECKING:  # torch.nn.Module does not type its call
+    if TYPE_CHECKING:  # declared for mypy: torch.nn.Module does not declare the types of a call
 
         def __call__(self, features: Tensor | Sequence[Tensor], *scores: Tensor) -> Tensor: ...
 
@@ -99,7 +99,7 @@ class Backend(nn.Module):
 
         Args:
             features: as for :meth:`forward`.
-            frame_ms: the front-end's hop: milliseconds from one frame of ``features`` to the next.
+            frame_ms: the front-end's hop, from one frame of ``features`` to the next, in ms.
 
         Raises:
             InputError: if the back-end cannot score segments, only whole utterances.
@@ -107,7 +107,7 @@ class Backend(nn.Module):
         raise InputError(f"back-end '{self.config['name']}' gives one score an utterance, no scores of segments")
 
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
-        """Count, for each of the :attr:`resolutions`, the segments in an utterance of ``num_frames`` frames."""
+        """For each of the :attr:`resolutions`, count the segments of an utterance with ``num_frames`` frames."""
         return tuple(num_frames // factor for factor in self.resolutions)
 
     def utterance_logits(self, features: Any) -> Tensor:
@@ -115,7 +115,7 @@ class Backend(nn.Module):
         return self(features)
 
     def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:
-        """Compute :meth:`segments` and :meth:`embed`, in one pass if the back-end can.
+        """Compute :meth:`segments` and :meth:`embed`; subclasses may compute both in one pass.
 
         The arguments are as for :meth:`segments`.
         """
@@ -123,7 +123,7 @@ class Backend(nn.Module):
 
     @property
     def last_layer(self) -> nn.Module:
-        """The layer from embeddings B×E to logits B×n.
+        """The layer that maps embeddings B×E to logits B×n.
 
         Raises:
             InputError: if the back-end has no last layer of its own.
@@ -133,7 +133,7 @@ class Backend(nn.Module):
         return self.get_submodule(self.last_layer_name)
 
     def replace_last_layer(self, layer: nn.Module) -> None:
-        """Replace the last layer by ``layer``, from embeddings B×E to logits B×n."""
+        """Replace the last layer by ``layer``, which maps embeddings B×E to logits B×n."""
         self.set_submodule(self.last_layer_name, layer)
 
     def scores(self, logits: Tensor) -> Tensor:
@@ -212,9 +212,9 @@ class Backend(nn.Module):
 class LogitLayer(nn.Linear):
     """The last linear layer of a back-end, B×E → B×n.
 
-    Its logits are float32 for any precision of inputs and weights, even within autocast. In
-    bfloat16, most of a thousand scores would be equal to another score, and equal scores change
-    error rates.
+    Its logits are float32 for any precision of inputs and weights, even within autocast. Among a
+    thousand scores in bfloat16, most would be equal to another score, and equal scores change error
+    rates.
 
     >>> import torch
     >>> LogitLayer(4, 2).bfloat16()(torch.zeros(3, 4, dtype=torch.bfloat16)).dtype
@@ -224,7 +224,7 @@ class LogitLayer(nn.Linear):
     score_rule: ScoreRule = "logit"
     """The rule that computes the score from the logits, unless the back-end has another rule."""
 
-    def __init__(self, in_features: int, out_features: int) -> None:  # without other arguments of nn.Linear
+    def __init__(self, in_features: int, out_features: int) -> None:  # fewer arguments than nn.Linear
         super().__init__(in_features, out_features)
 
     def forward(self, embeddings: Tensor) -> Tensor:
@@ -246,10 +246,10 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
     Args:
         rule: ``"logit"`` takes the last logit. ``"cosine"`` also takes the last logit, which is
             then a cosine. ``"difference"`` is the last logit − logsumexp of the others: the log
-            odds of bona fide after a softmax. For two logits, the log odds are the difference of
-            both; a single logit is the log odds itself. ``"probability"`` is the softmax
-            probability of bona fide. This rule gives the same order as ``"difference"``, but in
-            float32 all differences above about 17 become equal probabilities of 1.
+            odds of bona fide after a softmax. Of two logits, this is the difference. A single logit
+            is already the log odds. ``"probability"`` is the softmax probability of bona fide. The
+            order of trials is the same as with ``"difference"``. But in float32, all differences
+            above about 17 become the same probability, 1.
 
     >>> logits = torch.tensor([[-1.0, 2.0]])
     >>> [round(scores_of(logits, rule).item(), 4) for rule in ("logit", "difference", "probability")]
@@ -268,7 +268,7 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
 def _logits_of_classes(logits: Tensor) -> Tensor:
     """Give ``logits`` B×n a column for each class: B×K.
 
-    A single logit is the log odds of bona fide: a logit 0 of spoof is put before it.
+    A single logit is the log odds of bona fide, so a logit 0 for spoof is put before it.
     """
     if logits.shape[1] == 1:
         return F.pad(logits, (1, 0))

@@ -27,8 +27,8 @@ def position_table(num_frames: int, embed_dim: int) -> Tensor:
     """Make sinusoidal positions 1×``num_frames``×``embed_dim``: sines in even channels, cosines in odd channels.
 
     Vaswani et al. (2017), Sec. 3.5. As in the published table, angles are computed in float64 and
-    rounded to float32; then sine and cosine are computed in float32. At position 10,000 the rounded
-    angle has an error of 5e-4, so a table that is computed only in float64 would differ.
+    rounded to float32; then sine and cosine are computed in float32. Rounding changes the angle at
+    position 10,000 by 5e-4, so a table that is computed only in float64 would differ.
 
     >>> position_table(3, 4)[0, :, 0]
     tensor([0.0000, 0.8415, 0.9093])
@@ -80,9 +80,9 @@ class SelfAttention(nn.Module):
 class HeadTokenAttention(SelfAttention):
     """Self-attention with temporal-channel modelling (Truong et al. 2024, Sec. 3), B×N×E → B×N×E.
 
-    h head tokens (Lu et al., "DHVT", NeurIPS 2022) take part in the attention. Afterwards, the mean
-    of the frames and the mean of the head tokens are added to the class token, and the head tokens
-    are removed.
+    The attention also has h head tokens, one for each head (Lu et al., "DHVT", NeurIPS 2022).
+    Afterwards, the mean of the frames and the mean of the head tokens are added to the class token,
+    and the head tokens are removed.
     """
 
     def __init__(self, embed_dim: int, num_heads: int) -> None:
@@ -108,7 +108,7 @@ class HeadTokenAttention(SelfAttention):
 class DepthwiseConv(nn.Module):
     """A convolution per channel that keeps the length, B×C×N → B×C×N.
 
-    A kernel of even size reads one more token before the current token than after it.
+    A kernel of even size reads one token more before the current token than after it.
     """
 
     def __init__(self, channels: int, kernel_size: int) -> None:
@@ -124,8 +124,8 @@ class DepthwiseConv(nn.Module):
 class Transpose(nn.Module):
     """Swap tokens and channels, B×N×C ↔ B×C×N.
 
-    The swap is a module because the published names of tensors contain the numbers of modules, and
-    this module is counted.
+    It is a module of its own, because the published names of tensors contain the indices of
+    modules, and the swap has an index.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -207,7 +207,7 @@ class ConformerBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Add positions to frames, put a class token before them, apply the blocks: frames B×T×E → class token B×E.
+    """Adds positions to frames, puts a class token before the frames, and applies the blocks: B×T×E → class token B×E.
 
     The module also contains the last layer, ``fc5``.
     """
@@ -281,7 +281,7 @@ class Conformer(Backend):
     def embed(self, features: Tensor) -> Tensor:
         """Compute embeddings B×E, the class tokens, from ``features`` B×T×D."""
         self.check_features(features)
-        image = self.LL(features).unsqueeze(1)  # B×1×T×E: batch norm has one mean and variance for all E channels
+        image = self.LL(features).unsqueeze(1)  # B×1×T×E: batch norm then has a single mean and variance
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))
 
 

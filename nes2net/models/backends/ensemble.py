@@ -24,10 +24,10 @@ _PERCEPTRON_DIM = 40  # size of the hidden layer of each perceptron
 
 
 class ReversedLogitLayer(LogitLayer):
-    """A last layer B×E → B×n: bona fide is row 0 of its published weights, but the last column of its logits."""
+    """A last layer B×E → B×n. Bona fide is the first row of the weights, but the last column of the logits."""
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Compute logits B×n from ``embeddings`` B×E; their columns are in the reverse order of the weights' rows."""
+        """Compute logits B×n from ``embeddings`` B×E; the order of classes is reversed from the weights' rows."""
         return super().forward(embeddings).flip(1)
 
 
@@ -41,8 +41,8 @@ class Ensemble(LayerSum):
     logit of a class is the sum over the S systems of weight · (score − bias).
 
     State 0, the input of the first layer, is not used. States 1 to L are the outputs of the layers,
-    before the front-end's final layer norm. ``scores`` come from other systems. The systems must be
-    in the same order as in training, and their scores must be normalised as in training
+    before the front-end's final layer norm. ``scores`` come from other systems. The order of the
+    systems and the normalisation of their scores must be the same as in training
     (:mod:`nes2net.scoring.system_scores`). The published systems are the baselines of ASVspoof
     2021, in the order CQCC-GMM, LFCC-GMM, LFCC-LCNN, RawNet2.
 
@@ -87,7 +87,8 @@ class Ensemble(LayerSum):
         num_scores: Annotated[int, Field(ge=1, le=1000)] = 4,
         num_logits: Logits = 2,
     ) -> None:
-        # Both kinds have the same trunk and LSTM. The weights of the layers and the perceptrons are different.
+        # Both kinds have the same trunk and the same LSTM. They differ in the weights of the layers
+        # and in the perceptrons.
         layer_weights: Literal["sum", "plain"] = "sum" if kind == "fusion" else "plain"
         super().__init__(feature_dim, num_layers, projection_dim, layer_weights)
         self.kind = kind
@@ -105,7 +106,7 @@ class Ensemble(LayerSum):
             self.last_layer_name = "lineal_class.2"
 
     def forward(self, hidden_states: Sequence[Tensor], scores: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        """Compute logits B×n, spoof first, from the hidden states and, for a fusion, from other systems' scores.
+        """Compute logits B×n, spoof first, from hidden states; a fusion also reads the scores of other systems.
 
         Args:
             hidden_states: at least L + 1 tensors B×T×D.
@@ -117,14 +118,14 @@ class Ensemble(LayerSum):
         if self.kind == "classification":
             return super().forward(hidden_states)
         weights_bonafide, weights_spoof = self.weights(hidden_states)
-        self.check_scores(scores, weights_bonafide.shape[0])  # len() would fix the batch size of an exported graph
-        assert scores is not None  # check_scores() raises for None
-        with without_autocast(scores.device):  # half precision would round the scores
+        self.check_scores(scores, weights_bonafide.shape[0])  # len() would fix the batch size in an exported graph
+        assert scores is not None  # check_scores() has already refused None
+        with without_autocast(scores.device):  # in half precision, the scores would be rounded
             unbiased = at_least_float32(scores) - at_least_float32(self.biases)
             return torch.stack([(weights * unbiased).sum(1) for weights in (weights_spoof, weights_bonafide)], dim=1)
 
     def weights(self, hidden_states: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Compute the weights of the S systems in a fusion, first for bona fide, then for spoof: B×S each."""
+        """Compute weights of the S systems in a fusion, for bona fide and then for spoof: B×S each."""
         summary = self.summary(hidden_states)
         return self.lineal_weights_b(summary), self.lineal_weights_s(summary)
 
@@ -144,7 +145,8 @@ class Ensemble(LayerSum):
         x = self.trunk(hidden_states)
         if not torch.compiler.is_exporting():
             return self.lstm(x)[0][:, -1]
-        # Compute layer by layer, because torch.onnx fixes the number of frames of an LSTM with several layers.
+        # For the export, compute the layers one after the other: torch.onnx fixes the number of
+        # frames if an LSTM has several layers.
         zeros = x.new_zeros(1, x.shape[0], self.lstm.hidden_size)
         for weights in self.lstm.all_weights:
             # The last six arguments mean: biases, 1 layer, no dropout, not in training, one direction, batch first.
@@ -153,5 +155,5 @@ class Ensemble(LayerSum):
 
 
 def _perceptron(hidden_dim: int, last: nn.Linear) -> nn.Sequential:
-    """Build a perceptron of ``hidden_dim`` inputs: a hidden layer of 40 units with ReLU, then the layer ``last``."""
+    """Build a perceptron with ``hidden_dim`` inputs: a hidden layer of 40 units with ReLU, then the layer ``last``."""
     return nn.Sequential(nn.Linear(hidden_dim, _PERCEPTRON_DIM), nn.ReLU(), last)

@@ -15,26 +15,26 @@ Utterance = Literal["mean", "min", "attentive"]
 
 
 class FrameBackend(Backend):
-    """Features B×T×D → embeddings of frames B×T×E; the last layer computes logits of frames and utterances.
+    """Maps features B×T×D to embeddings of frames B×T×E; the last layer computes logits of frames and utterances.
 
     A subclass defines :meth:`frames` and names its last layer, and its constructor calls
-    :meth:`build_pooling`. With ``pool``, the frames are pooled to an embedding of the utterance,
-    and :meth:`forward` gives the logits of the utterance, B×n. With ``pool=None``, :meth:`forward`
-    gives the logits of the frames, B×T×n. :class:`nes2net.Detector` then computes an embedding of
-    the utterance, and scores the utterance by the last layer's logits. The option ``utterance``
-    says what this embedding is:
+    :meth:`build_pooling`. If ``pool`` names a pooling, the frames are pooled to an embedding of the
+    utterance, and :meth:`forward` gives the logits of the utterance, B×n. With ``pool=None``,
+    :meth:`forward` gives the logits of the frames, B×T×n. :class:`nes2net.Detector` then computes
+    an embedding of the utterance, and scores the utterance by the last layer's logits. The option
+    ``utterance`` says what this embedding is:
 
     - ``"mean"``: the mean of the frames' embeddings, as with ``pool="mean"``. If the last layer is
       linear, the logits are the mean of the frames' logits.
     - ``"min"``: the embedding of the frame with the lowest score, because an utterance is spoofed
       if any part of it is spoofed. If several frames have this score, the first of them is chosen.
-      The gradient reaches only the chosen frames.
+      Only the chosen frames get a gradient.
     - ``"attentive"``: a weighted mean of the frames' embeddings. A small network and a softmax over
       time compute the weights (:class:`nes2net.models.backends.pooling.AttentivePooling`).
 
     In a training batch, a shorter utterance is padded with zeros. The frames of the padding are
-    treated like other frames: they count in the mean and in the attention, and may have the lowest
-    score. Scoring never pads utterances.
+    treated like other frames: they are part of the mean and of the attention, and one of them may
+    have the lowest score. Scoring never pads utterances.
     """
 
     pool: str | None
@@ -61,8 +61,8 @@ class FrameBackend(Backend):
         self.pool = pool
         self.utterance = utterance
         self.made_for_segments = pool is None
-        # The pooling astp gives means and deviations, 2E numbers. After this pooling, the last layer reads 2E numbers,
-        # and cannot read the E numbers of a frame.
+        # The pooling astp gives E means and E deviations. The last layer then reads 2E numbers, so
+        # it cannot read the E numbers of a frame.
         self.resolutions = (1,) if pool in ("mean", None) else ()
         self.pooling = None
         if utterance == "min":
@@ -78,7 +78,7 @@ class FrameBackend(Backend):
         """Compute logits B×n from ``features`` B×T×D; with ``pool=None``, compute the logits of frames, B×T×n.
 
         Args:
-            utterance: give the logits of the utterance, B×n, even with ``pool=None``.
+            utterance: whether to return the logits of the utterance, B×n, even with ``pool=None``.
         """
         if self.pool is None and not utterance:
             return self.frame_logits(self.frames(features))
@@ -93,7 +93,7 @@ class FrameBackend(Backend):
         return self.pool_frames(self.frames(features))
 
     def segments(self, features: Any, frame_ms: float = 20.0) -> dict[float, Tensor]:
-        """Compute the logits B×T×n of frames from ``features`` B×T×D; their key is ``frame_ms``, the length of a frame.
+        """Compute the logits B×T×n of frames from ``features`` B×T×D. In the result, their key is ``frame_ms``.
 
         Raises:
             InputError: if ``pool`` is neither ``"mean"`` nor None.
@@ -122,8 +122,8 @@ class FrameBackend(Backend):
         if self.pooling is not None:
             return self.pooling(frames.transpose(1, 2))
         logits = self.frame_logits(frames.detach())
-        # Probabilities near 1 are rounded to equal numbers. Differences of logits give the same order, and are not
-        # rounded in this way.
+        # Do not compare probabilities, because many are rounded to 1. Differences of logits give
+        # the same order without this rounding.
         rule: ScoreRule = "difference" if self.score_rule == "probability" else self.score_rule
         lowest = scores_of(logits.flatten(0, 1), rule).unflatten(0, logits.shape[:2]).argmin(dim=1)  # B
         return frames.gather(1, lowest[:, None, None].expand(-1, 1, frames.shape[2])).squeeze(1)

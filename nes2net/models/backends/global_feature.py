@@ -36,7 +36,8 @@ class GF(Backend):
 
     def __init__(self, *, feature_dim: FeatureDim = 1024, hidden_dim: Size = 128, num_logits: Logits = 2) -> None:
         super().__init__(feature_dim)
-        # The published code can have several front-ends, and these lists have an item for each of them.
+        # Each list has one item for each front-end. The published code can have several front-ends;
+        # there is one here.
         self.m_frontend = nn.ModuleList([nn.Linear(feature_dim, hidden_dim)])
         self.m_output_act = nn.ModuleList([LogitLayer(hidden_dim, num_logits)])
 
@@ -86,15 +87,15 @@ class LGF(GF):
 
 
 class MaxFeatureMap(nn.Module):
-    """The maximum of channel c and channel c + C/2, B×C×T×H → B×C/2×T×H (X. Wu et al., TIFS 2018)."""
+    """Takes the maximum of channel c and channel c + C/2, B×C×T×H → B×C/2×T×H (X. Wu et al., TIFS 2018)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Split the channels of ``x`` B×C×T×H into two halves, and take the larger value of each pair."""
         return torch.maximum(*x.chunk(2, dim=1))
 
 
-# For each convolution of the light CNN: channels before the maximum, kernel size, whether max-pooling follows, and
-# whether batch normalisation follows.
+# The convolutions of the light CNN: (number of channels before the maximum, kernel size, whether
+# max-pooling follows, whether batch normalisation follows).
 _LIGHT_CNN = (
     (64, 5, True, False),
     (64, 1, False, True),

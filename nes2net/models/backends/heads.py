@@ -1,4 +1,4 @@
-"""Heads: last layers of a back-end that compare an embedding with vectors of the classes.
+"""Heads: last layers of back-ends. A head compares an embedding with vectors of the classes.
 
 Every back-end has the option ``head``, which replaces the last linear layer by a head. Some losses
 in :mod:`nes2net.training.losses` compare embeddings with class vectors, and train these vectors.
@@ -68,7 +68,7 @@ class CosineHead(Head):
     last row is bona fide. Additive-margin softmax trains the vectors (Wang et al., IEEE SPL 2018).
 
     Args:
-        scale: factor of the cosines. Training sets this factor to the scale of the loss, so that a
+        scale: factor of the cosines. In training, it becomes the scale of the loss, so that a
             softmax of the logits gives posteriors.
     """
 
@@ -136,8 +136,8 @@ class P2SGradHead(Head):
 
     ``weight`` is E×n; the last column is bona fide. The mean squared error of the cosines trains
     the vectors (Wang & Yamagishi, Interspeech 2021, arXiv 2103.11326). Columns are scaled as in the
-    published code (:func:`renormed_cosines`). Cosines therefore have an error of 1e-7, and a column
-    shorter than 1e-5 does not get unit length.
+    published code (:func:`renormed_cosines`). For this reason, cosines have an error of 1e-7, and a
+    column shorter than 1e-5 does not get unit length.
     """
 
     score_rule = "cosine"
@@ -152,7 +152,7 @@ class P2SGradHead(Head):
 
 
 class PrototypeHead(Head):
-    """For each class, the largest scaled cosine between an embedding and the class's prototypes: B×E → B×2.
+    """Finds, for each class, the largest scaled cosine between an embedding and the class's prototypes: B×E → B×2.
 
     The difference of the two numbers is the score. Bona fide has one prototype, ``bonafide`` 1×E,
     and spoof has K prototypes, ``spoof`` K×E. The loss :class:`nes2net.training.losses.Prototypes`
@@ -206,19 +206,19 @@ def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
         embeddings, weight = _to_common_type(embeddings, weight)
         length = weight.norm(dim=0, keepdim=True)
         unit = weight * torch.where(length > 1e-5, 1 / (length + 1e-7), 1e5)
-        # With this lower limit, an embedding of zeros has the cosine 0 instead of NaN.
+        # Because of this lower limit, an embedding of zeros has the cosine 0 instead of NaN.
         norm = embeddings.norm(dim=1, keepdim=True).clamp_min(1e-12)
         return (embeddings @ unit / norm).clamp(-1, 1)
 
 
 def _to_common_type(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Convert ``a`` and ``b`` to the more precise of their two types, or to float32 if both are less precise."""
+    """Convert ``a`` and ``b`` to the more precise of their two types, but to float32 at least."""
     dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
     return a.to(dtype), b.to(dtype)
 
 
 def nearest_cosines(embeddings: Tensor, *classes: Tensor) -> Tensor:
-    """Compute, for each of n ``classes``, the largest cosine between an embedding and the vectors of the class: B×n.
+    """For each of n ``classes``, compute the largest cosine between an embedding and the vectors of the class: B×n.
 
     Args:
         embeddings: B×E.
@@ -259,14 +259,14 @@ class GeneralOptions:
     def apply(self, backend: Backend, num_logits: int, create_head: Callable[..., nn.Module]) -> None:
         """Set the head, the score rule and the classes of ``backend``, as the options say.
 
-        A head brings its own score rule, which the option ``score_rule`` overrides. Without the
+        A head has its own score rule. The option ``score_rule`` replaces this rule. Without the
         option ``classes``, a back-end with more than two logits gets the names spoof_1, spoof_2, …
         and bonafide.
 
         Args:
             num_logits: number of logits of ``backend``.
-            create_head: :func:`nes2net.models.registry.create_head`, passed in because the
-                registry imports this module.
+            create_head: :func:`nes2net.models.registry.create_head`, passed as an argument because
+                the registry imports this module.
 
         Raises:
             InputError: if the last layer cannot be replaced, or if ``classes`` does not have a
@@ -280,7 +280,7 @@ class GeneralOptions:
                     f"the last layer of this back-end is a {type(last).__name__}, which the option head cannot replace"
                 )
             backend.replace_last_layer(create_head(self.head, last.in_features, last.out_features))
-        # Set the score rule: the rule of the option or, without this option, the rule of the head.
+        # Set the score rule: from the option, or else from the head.
         if backend.last_layer_name and isinstance(backend.last_layer, Head):
             backend.score_rule = backend.last_layer.score_rule
         if self.score_rule is not None:

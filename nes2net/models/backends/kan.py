@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from nes2net.lib.devices import at_least_float32, without_autocast
 
-_NOISE = 0.05  # initial values of splines are random, between ± _NOISE / number of grid cells
+_NOISE = 0.05  # initial values of splines are random, of magnitude at most _NOISE / number of grid cells
 
 
 class KanLinear(nn.Module):
     """y_o = Σ_i base_weight[o, i]·PReLU(x_i) + Σ_i spline_scaler[o, i]·Σ_g spline_weight[o, i, g]·B_g(x_i).
 
     The B-splines B_g have ``grid_size`` cells of equal width between −1 and 1, and ``spline_order``
-    more cells on either side. If x_i lies outside all cells, every B_g(x_i) is 0, and only the
-    first sum counts. There is no bias.
+    more cells on either side. If x_i lies outside all cells, every B_g(x_i) is 0, so the second sum
+    is 0. There is no bias.
 
     Args:
         in_features, out_features: numbers of inputs i and outputs o.
@@ -41,7 +41,7 @@ class KanLinear(nn.Module):
         self.out_features = out_features
         self.grid_size = grid_size
         self.spline_order = spline_order
-        # The knots bound the cells: G cells from −1 to 1, and k cells on either side.
+        # The knots are the ends of the cells: G cells from −1 to 1, and k cells on either side.
         knots = (torch.arange(grid_size + 2 * spline_order + 1) - spline_order) * (2 / grid_size) - 1
         self.register_buffer("grid", knots.expand(in_features, -1).clone())  # i×(G + 2k + 1), the same for every input
         bound = 1 / math.sqrt(in_features)
@@ -64,9 +64,9 @@ class KanLinear(nn.Module):
         return values
 
     def coefficients(self, values: Tensor) -> Tensor:
-        """Find weights o×i×(G + k) with which the splines have ``values`` (G + 1)×i×o at the knots from −1 to 1.
+        """Find weights o×i×(G + k) of splines that have the ``values`` (G + 1)×i×o at the knots from −1 to 1.
 
-        There are many solutions; the result has the smallest norm.
+        There are many such weights; those with the smallest norm are returned.
         """
         knots = self.grid[0, self.spline_order : self.spline_order + self.grid_size + 1].double()
         bases = self.bases(knots.unsqueeze(1).expand(-1, self.in_features))[:, 0]  # (G + 1)×(G + k)

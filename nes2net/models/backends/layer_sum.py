@@ -63,7 +63,7 @@ class LayerSum(Backend):
         return F.selu(self.first_bn(x.unsqueeze(1))).squeeze(1)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute the weight of each hidden state, B×(number of hidden states); 0 for states that are not read.
+        """Compute the weights B×(number of hidden states); a hidden state that is not read has the weight 0.
 
         The weights are the same for every utterance.
         """

@@ -23,12 +23,12 @@ from nes2net.models.backends.selective_scan import selective_scan
 
 STATE_DIM = 16  # size of the state of each channel
 CONV_KERNEL = 4  # frames
-NORM_EPS = 1e-5  # added to the mean square in RMS norms
+NORM_EPS = 1e-5  # small number that RMS norms add to the mean square
 
 
 @cache
 def fused_selective_scan() -> Callable[..., Tensor] | None:
-    """Import the selective scan of the package mamba_ssm, a CUDA kernel; None if the package is not installed."""
+    """Import the CUDA kernel of the selective scan from the package mamba_ssm; None if it is not installed."""
     try:
         from mamba_ssm.ops.selective_scan_interface import selective_scan_fn  # optional
     except ImportError:
@@ -56,7 +56,7 @@ class Mixer(nn.Module):
         self.x_proj = nn.Linear(inner_dim, self.delta_rank + 2 * STATE_DIM, bias=False)
         self.dt_proj = nn.Linear(self.delta_rank, inner_dim)
         self.out_proj = nn.Linear(inner_dim, embed_dim, bias=False)
-        bound = self.delta_rank**-0.5  # as in Mamba's code; with this bound, the variance of the input is kept
+        bound = self.delta_rank**-0.5  # as in Mamba's code; this bound preserves the variance of the input
         nn.init.uniform_(self.dt_proj.weight, -bound, bound)
         self.dt_proj.bias = nn.Parameter(draw_delta_bias(inner_dim))
 
@@ -73,8 +73,8 @@ class Mixer(nn.Module):
     def _can_use_fused_scan(x: Tensor) -> bool:
         """Whether :meth:`_fused_scan` can compute the scan of ``x``.
 
-        The kernel is not used if training must be deterministic, because its backward pass adds
-        numbers in any order (atomicAdd).
+        If training must be deterministic, the kernel is not used: its backward pass adds numbers in
+        a random order (atomicAdd).
         """
         must_repeat = torch.is_grad_enabled() and torch.are_deterministic_algorithms_enabled()
         can_run = x.is_cuda and x.dtype != torch.float64 and not torch.compiler.is_compiling()
@@ -97,9 +97,9 @@ class Mixer(nn.Module):
         return (y * F.silu(z)).to(x.dtype)
 
     def _fused_scan(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
-        """Compute :meth:`_scan` of the same arguments by mamba_ssm's CUDA kernel, in which time is the last axis."""
+        """Compute :meth:`_scan` by mamba_ssm's CUDA kernel, for which time is the last axis."""
         fused = fused_selective_scan()
-        assert fused is not None  # _can_use_fused_scan() has checked it
+        assert fused is not None  # _can_use_fused_scan() has checked that the kernel is there
         y = fused(
             x.mT.contiguous(),
             delta.mT.contiguous(),
@@ -115,7 +115,7 @@ class Mixer(nn.Module):
 
 
 class Layer(nn.Module):
-    """A mixer after an RMS norm, B×T×E → B×T×E. The caller adds the output to the residual."""
+    """An RMS norm and a mixer, B×T×E → B×T×E. The caller adds the output to the residual."""
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class Layer(nn.Module):
 
 
 class DualColumn(nn.Module):
-    """Read frames forwards in one column and backwards in another, and pool both by attention: B×T×E → B×E.
+    """Reads frames forwards in one column and backwards in another, and pools both by attention: B×T×E → B×E.
 
     The module also contains the last layer, ``classifier``.
 
@@ -147,7 +147,7 @@ class DualColumn(nn.Module):
         self.b_attention_pool = nn.Linear(embed_dim, 1)
         self.LL = nn.Linear(2 * embed_dim, embed_dim)
         self.classifier = LogitLayer(embed_dim, num_logits)
-        with torch.no_grad():  # as in GPT-2 and mamba_ssm, so that n layers together add the variance of one layer
+        with torch.no_grad():  # as in GPT-2 and mamba_ssm: n layers together then add only the variance of one layer
             for layer in [*self.forward_layers, *self.backward_layers]:
                 layer.mixer.out_proj.weight.div_(math.sqrt(layers_per_column))
 
@@ -158,19 +158,19 @@ class DualColumn(nn.Module):
         return self.LL(torch.cat([forwards, backwards], dim=1))
 
     def column(self, x: Tensor, unreversed: Tensor, layers: nn.ModuleList) -> Tensor:
-        """Apply the ``layers`` of a column to frames ``x`` B×T×E, then the final norm.
+        """Apply the ``layers`` of a column, and then the final norm, to the frames ``x`` B×T×E.
 
         The residual is at least float32, as published.
 
         Args:
-            unreversed: the frames in forward order. The published code adds them before the final
-                norm, in both columns.
+            unreversed: the frames in forward order. In both columns, the published code adds them
+                to the residual before the final norm.
         """
         residual = x.to(torch.promote_types(x.dtype, torch.float32))
         for layer in layers[:-1]:
             residual = residual + layer(residual)
-        # Where the paper adds the output of the last layer to the residual, the published code adds the model's input.
-        # The last layer is then not computed.
+        # In the paper, the output of the last layer is added to the residual. The published code
+        # adds the model's input instead, so the last layer is not computed.
         last = unreversed
         if self.final_norm != "published":
             last = layers[-1](residual)
@@ -194,8 +194,8 @@ class Mamba(Backend):
         embed_dim: E, channels of a frame.
         num_layers: number of Mamba layers in both columns together, an even number.
         final_norm: input of a column's final norm. ``"output"`` is the output of the column, as
-            drawn in the paper. ``"published"`` is the residual plus the model's input, without the
-            last layer's output, as in the published code; published weights need this value. The
+            drawn in the paper. ``"published"``, as in the published code, is the residual plus the
+            model's input instead of the last layer's output. Published weights need this value. The
             last layer of each column then has no effect and gets no gradient. In the backward
             column the residual is reversed in time, but the model's input is not.
         num_logits: n.

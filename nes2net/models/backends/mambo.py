@@ -28,7 +28,7 @@ CAUSAL_KERNEL = 4  # frames
 
 
 class Norm(nn.RMSNorm):
-    """An RMS norm that computes in the type of its weight, also within autocast: …×E → …×E."""
+    """An RMS norm that computes in the type of its weight, even within autocast: …×E → …×E."""
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim, eps=NORM_EPS)
@@ -39,7 +39,7 @@ class Norm(nn.RMSNorm):
 
 
 class FrameConv(nn.Conv1d):
-    """A convolution over time for each channel, B×T×C → B×T×C. If ``causal``, it does not read later frames."""
+    """A convolution over time for each channel, B×T×C → B×T×C. If ``causal`` is true, it reads no later frames."""
 
     def __init__(self, channels: int, kernel: int, causal: bool) -> None:
         padding = 0 if causal else kernel // 2
@@ -69,7 +69,8 @@ class Mamba2(nn.Module):
         inner_dim = expand * embed_dim
         scans = 2 if self.both_ways else 1
         heads = inner_dim // head_dim
-        # Sizes of the three outputs of ``in_proj``: the gate z; x with B and C of each scan; Δ of each scan.
+        # Sizes of the three outputs of ``in_proj``: first z, the gate; then x, with B and C of each
+        # scan; then Δ of each scan.
         self.sizes = [inner_dim, inner_dim + 2 * scans * state_dim, scans * heads]
         self.state_dim = state_dim
         self.in_proj = nn.Linear(embed_dim, sum(self.sizes), bias=False)
@@ -87,7 +88,7 @@ class Mamba2(nn.Module):
         self.out_proj = nn.Linear(inner_dim, embed_dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix the frames ``x`` B×T×E, each with the frames before it."""
+        """Mix each of the frames ``x`` B×T×E with the frames before it."""
         z, xBC, delta = self.in_proj(x).split(self.sizes, dim=2)
         xBC = F.silu(self.conv1d(xBC))
         with without_autocast(x.device):  # states add up over hundreds of frames: half precision is too coarse
@@ -103,8 +104,8 @@ class Hydra(Mamba2):
     """The mixer of Hydra, B×T×E → B×T×E: a scan forwards and a scan backwards in time.
 
     The output of each scan is delayed by a frame, so that it does not depend on the current frame.
-    Then the current frame is added, multiplied by a learned factor for each head. The arguments are
-    the same as for :class:`Mamba2`.
+    Then the current frame is multiplied by a learned factor (one for each head), and added. The
+    arguments are the same as for :class:`Mamba2`.
     """
 
     both_ways = True
@@ -117,7 +118,8 @@ class Hydra(Mamba2):
         factor = self.fc_D(x)  # B×T×h
         with without_autocast(x.device):  # states add up over hundreds of frames: half precision is too coarse
             heads = at_least_float32(x).unflatten(2, (factor.shape[2], -1))  # B×T×h×P
-            # One call computes both scans: the second half of the batch has the frames in reverse order.
+            # One call computes both scans, because the second half of the batch has the frames in
+            # reverse order.
             B, C, later_B, later_C = at_least_float32(BC).chunk(4, dim=2)
             delta, later_delta = at_least_float32(delta).chunk(2, dim=2)
             delta = F.softplus(_join_directions(delta, later_delta) + at_least_float32(self.dt_bias))
@@ -136,7 +138,7 @@ class Hydra(Mamba2):
 
 
 def _join_directions(forward: Tensor, backward: Tensor) -> Tensor:
-    """Reverse ``backward`` B×T×… in time, and append it to the batch ``forward`` B×T×…: 2B×T×…."""
+    """Reverse ``backward`` B×T×… in time, and append it to ``forward`` B×T×… along the batch: 2B×T×…."""
     return torch.cat([forward, backward.flip(1)])
 
 
@@ -145,7 +147,7 @@ class GatedPerceptron(nn.Module):
 
     def __init__(self, embed_dim: int, dropout: float) -> None:
         super().__init__()
-        hidden = 8 * embed_dim // 3  # as many weights as two layers with 4·E hidden units and no gate
+        hidden = 8 * embed_dim // 3  # the same number of weights as in two layers with 4·E hidden units and no gate
         self.w1_w3_combined = nn.Linear(embed_dim, 2 * hidden, bias=False)
         self.w2_out = nn.Linear(hidden, embed_dim, bias=False)
         self.dropout = nn.Dropout(dropout)
@@ -226,7 +228,7 @@ class Projection(nn.Module):
 
 
 class GatedPooling(nn.Module):
-    """Mean of frames, weighted by a softmax over time: B×T×E → B×E. A gated perceptron computes the logits."""
+    """Mean of frames weighted by a softmax over time: B×T×E → B×E. A gated perceptron computes the logits."""
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
@@ -242,21 +244,22 @@ class GatedPooling(nn.Module):
 class MamBo(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``.
 
-    The network is a sequence of ``num_layers`` equal groups. The topology says which blocks a group
-    has, with N = ``num_mixers``:
+    The network is a sequence of ``num_layers`` equal groups. The topology is the list of blocks in
+    a group, with N = ``num_mixers``:
 
     - ``mambo_1``: N mixers and a perceptron;
     - ``mambo_2``: N mixers and attention;
     - ``mambo_3``: N mixers, a perceptron, attention and a perceptron;
     - ``mambo_4``: N mixers, a perceptron, N mixers and attention.
 
-    The published systems read 66,800 samples and are scored by the difference of the logits, in
-    bfloat16 autocast and in batches of 64. The waveforms of a batch are normalised together
-    (``normalize="batch"`` of the front-end). The published configuration states a head dimension of
-    32. The code does not pass this number to the mixers, so the mixers use 64. The mixers ``GDN``
-    (Gated DeltaNet) and ``Bi_add`` (Mamba in both directions) of the published code are not built
-    here. Some defaults are assumptions: topology, mixer, and the numbers of groups and mixers. The
-    scans are plain PyTorch (:mod:`nes2net.models.backends.state_space_dual`).
+    The published systems read 66,800 samples. Their scores are the difference of the logits,
+    computed in bfloat16 autocast and in batches of 64. The waveforms of a batch are normalised
+    together (``normalize="batch"`` of the front-end). The published configuration states a head
+    dimension of
+    32. The published code does not pass this number to the mixers, so they use 64. The mixers
+      ``GDN`` (Gated DeltaNet) and ``Bi_add`` (Mamba in both directions) of the published code are
+      not built here. The defaults of topology, mixer, number of groups and number of mixers are
+      assumptions. The scans are plain PyTorch (:mod:`nes2net.models.backends.state_space_dual`).
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -316,7 +319,7 @@ class MamBo(Backend):
             "mambo_3": mixers + mlp + mha + mlp,
             "mambo_4": mixers + mlp + mixers + mha,
         }[topology]
-        # For each kind of block, a function that makes its module.
+        # Kind of a block → function that makes the module of the block.
         create: dict[str, Callable[[], nn.Module]] = {
             "mamba": lambda: mamba2(embed_dim, state_dim, head_dim, expand),
             "mlp": lambda: GatedPerceptron(embed_dim, dropout),
@@ -326,7 +329,7 @@ class MamBo(Backend):
             create["mamba"] = lambda: Mixer(embed_dim)
         self.input_proj = Projection(feature_dim, embed_dim)
         blocks = [Block(embed_dim, kind, create[kind]()) for kind in group * num_layers]
-        # "mamba2" is part of the published tensor names for every mixer.
+        # In published names of tensors, every kind of mixer is called "mamba2".
         self.stacked_mamba2 = nn.ModuleDict({"layers": Stack(blocks, embed_dim)})
         self.attention_pool = GatedPooling(embed_dim)
         self.dropout = nn.Dropout(dropout)

@@ -20,7 +20,7 @@ from nes2net.models.registry import create_head
 class MeanLinear(FrameBackend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``: the mean over time and a head.
 
-    The published systems post-train the whole encoder, on waveforms that are layer-normalised
+    In the published systems, the whole encoder is post-trained on layer-normalised waveforms
     (``normalize=True`` of the front-end). These systems score whole utterances by the probability
     of bona fide, or by the cosine of the one-class head.
 
@@ -68,7 +68,7 @@ class MeanLinear(FrameBackend):
             embedding_dim = projection_dim
         self.build_pooling(pool, utterance, embedding_dim)
         self.proj_fc = create_head(head, embedding_dim, num_logits)
-        if type(self.proj_fc) is OneClassHead:  # published files have this head's vector as a column
+        if type(self.proj_fc) is OneClassHead:  # in published files, the vector of this head is a column
             self.proj_fc = OneClassColumnHead(embedding_dim, num_logits)
 
     def frames(self, features: Tensor) -> Tensor:
@@ -79,7 +79,8 @@ class MeanLinear(FrameBackend):
     def embed(self, features: Tensor) -> Tensor:
         """Compute embeddings B×E from ``features`` B×T×D; E is D, or the size of the projection."""
         if self.projector is not None and self.utterance == "mean":
-            # The mean of projected frames is the projection of the mean, which is cheaper to compute.
+            # Project the mean of the frames: the result equals the mean of the projected frames,
+            # and is cheaper to compute.
             self.check_features(features)
             return self.projector(features.mean(dim=1))
         return super().embed(features)

@@ -34,8 +34,8 @@ class Attention(nn.Module):
 class ThirdPartyPooling(Pooling):
     """Attentive pooling as in the public code of other authors: B×D×T → B×2D.
 
-    Two things are unusual. The weighted mean μ is divided by T once more. In place of the standard
-    deviation, the second half of the result is Σ w·x² − (μ/T)².
+    Two things are unusual. The weighted mean μ is divided by T, although the weights add up to 1.
+    The second half of the result is not the standard deviation, but Σ w·x² − (μ/T)².
     """
 
     def __init__(self, feature_dim: int) -> None:
@@ -56,7 +56,7 @@ class MultiFusion(nn.Module):
     """L tensors B×T×D → B×D: pool each layer over time, then pool over the layers.
 
     Args:
-        poolings: a pooling over time for each layer, and after these the pooling over layers.
+        poolings: first a pooling over time for each layer, and last the pooling over layers.
     """
 
     def __init__(self, poolings: Sequence[Pooling], feature_dim: int) -> None:
@@ -78,15 +78,15 @@ class MultiFusion(nn.Module):
 class MFA(Backend):
     """Hidden states, at least L + 1 tensors B×T×``feature_dim`` → logits B×``num_logits``.
 
-    The published system fine-tunes WavLM-Large. The code of this system is not public. The paper
-    says that attentive statistics pooling is done over time in each layer, and then over layers.
-    All else in the ``paper`` variant is an assumption: mean and standard deviation with a
+    The published system fine-tunes WavLM-Large. The code of this system is not public. According to
+    the paper, attentive statistics pooling is done over time in each layer, and then over layers.
+    The other details of the ``paper`` variant are assumptions: mean and standard deviation with a
     bottleneck of 128 (:class:`~nes2net.models.backends.pooling.AttentiveStatisticsPooling`); the
     hidden states 1 to L; a linear map 2D → D after the pooling over time, the same for all layers;
     and another linear map after the pooling over layers.
 
-    The ``third_party`` variant computes the same as the public code of other authors. This variant
-    reads the hidden states 0 to L − 1 and pools by :class:`ThirdPartyPooling`.
+    The ``third_party`` variant gives the same results as the public code of other authors. This
+    variant reads the hidden states 0 to L − 1 and pools by :class:`ThirdPartyPooling`.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -115,7 +115,7 @@ class MFA(Backend):
         self.first = 1 if variant == "paper" else 0
         self.num_states = self.first + num_layers
         poolings: list[Pooling] = []
-        for _ in range(num_layers + 1):  # one for each layer, and one over the layers
+        for _ in range(num_layers + 1):  # one pooling for each layer, and one over the layers
             if variant == "paper":
                 poolings.append(AttentiveStatisticsPooling(feature_dim, bottleneck_dim))
             else:

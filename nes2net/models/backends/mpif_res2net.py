@@ -24,8 +24,8 @@ from nes2net.models.registry import create_head
 
 #: Perspective → axes of an image B×C×T×F. The input of the perspective's gate is averaged over these axes.
 _POOLED = {"channel": (2, 3), "time": (3,), "frequency": (2,)}
-_MOST_NUMBERS = 5 * 10**8  # numbers in the largest feature map; 479 million with XLS-R 2B and the defaults
-_ASSUMED_FRAMES = 600  # _MOST_NUMBERS is checked for this many frames if utterances keep their lengths
+_MOST_NUMBERS = 5 * 10**8  # largest number of elements of a feature map; 479 million with XLS-R 2B and the defaults
+_ASSUMED_FRAMES = 600  # number of frames for which _MOST_NUMBERS is checked if utterances keep their lengths
 
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
@@ -36,15 +36,15 @@ Stages = Field(min_length=1, max_length=8)
 class PerspectiveFusion(nn.Module):
     """Fuse a group's own split x and the previous group's output p, both B×C×T×F: g ⊙ x + (1 − g) ⊙ p.
 
-    g is the mean of the gates of all perspectives. For the gate of a perspective, x + p is averaged
-    over the axes in ``_POOLED``; a bottleneck of 1×1 convolutions and a sigmoid follow. The convex
-    sum comes from attentional feature fusion (Dai et al., WACV 2021). The activation of the
-    bottleneck is SiLU, because its few units could all die under a ReLU.
+    g is the mean of the gates of all perspectives. To compute the gate of a perspective, x + p is
+    averaged over the axes in ``_POOLED``; a bottleneck of 1×1 convolutions and a sigmoid follow.
+    The weighted sum of x and p comes from attentional feature fusion (Dai et al., WACV 2021). The
+    bottleneck has few units. With ReLU, all of them could die, so its activation is SiLU.
 
     Args:
         channels: C.
         perspectives: keys of ``_POOLED``.
-        reduction: the bottleneck is this many times narrower than C.
+        reduction: C divided by the number of units of the bottleneck.
     """
 
     def __init__(self, channels: int, perspectives: Sequence[str], reduction: int) -> None:
@@ -84,11 +84,11 @@ class LocalChannelAttention(nn.Module):
 class Res2NetBlock(nn.Module):
     """A Res2Net bottleneck, B×C×T×F → B×C'×T'×F' (Gao et al., TPAMI 2021).
 
-    The first block of a stage has a ``stride`` and is Res2Net's "stage" type. The groups of this
-    block are convolved independently, because the previous group's output has a lower resolution
-    than a split. The last group is average-pooled. The shortcut consists of average pooling and a
-    1×1 convolution. In all other blocks, the input of a group is its own split, joined with the
-    output of the previous group.
+    The first block of a stage has a ``stride``, and is of Res2Net's type "stage": its groups are
+    convolved independently, because the output of the previous group has a lower resolution than a
+    split. The last group is average-pooled. The shortcut consists of average pooling and a 1×1
+    convolution. In all other blocks, the input of a group is its own split, joined with the output
+    of the previous group.
 
     Args:
         in_channels, out_channels: C and C'.
@@ -97,7 +97,8 @@ class Res2NetBlock(nn.Module):
         stride: stride of the first block of a stage; None for other blocks.
         joins: modules that join the split of a group with the output of the previous group, one for
             each group that has a previous group. None to add split and output.
-        attention_kernel: channels that the local channel attention sees; 0 for no attention.
+        attention_kernel: number of channels that the local channel attention reads; 0 for no
+            attention.
     """
 
     def __init__(
@@ -125,7 +126,8 @@ class Res2NetBlock(nn.Module):
         self.attention: nn.Module = nn.Identity()
         if attention_kernel:
             self.attention = LocalChannelAttention(attention_kernel)
-        # The first block of a stage changes the size of the image, so its last group and its shortcut are pooled.
+        # The first block of a stage reduces the image, so the last group and the shortcut must be
+        # pooled.
         self.pool: nn.Module = nn.Identity()
         self.shortcut: nn.Module = nn.Identity()
         if stride is not None:
@@ -155,7 +157,7 @@ class MpifRes2Net(Backend):
     The abstract names the purpose of the multi-perspective fusion, but no details. The paper
     reports an EER of 3.29 % and a min t-DCF of 0.2557 on ASVspoof 2021 LA. The following points are
     assumptions. Most are taken from the code that the same group published for SR-LA Res2Net with
-    F0 sub-band (Neural Networks 2024). Nothing could be compared with the authors' numbers.
+    F0 sub-band (Neural Networks 2024). This module could not be compared with the authors' results.
 
     1. Input: log-magnitude spectrum of the F0 sub-band, ``feature_dim`` = 45 bins (``lps`` with
        ``num_bins=45``). Utterances are repeated or cut to T = ``num_frames`` = 600 frames; with
@@ -165,8 +167,8 @@ class MpifRes2Net(Backend):
        64, 128), ``strides`` = (1, 2, 2, 2), ``expansion`` = 2. Each block has ``scale`` = 8 groups
        of ⌊planes·``base_width``/64⌋ channels, ``base_width`` = 26. Global average pooling follows.
        All convolutions outside the gates have Kaiming initialisation (fan out).
-    3. The first block of a stage is Res2Net's "stage" type, in which groups are independent. All
-       other blocks have the fusion.
+    3. The first block of a stage is of Res2Net's type "stage", in which groups are independent. The
+       fusion is in all other blocks.
     4. Fusion (``fusion``): the gates of :class:`PerspectiveFusion` for the ``perspectives``
        channel, time and frequency. The bottleneck of a gate has C/``fusion_reduction`` channels,
        but at least 4; ``fusion_reduction`` = 4. Without fusion, groups are added as in Res2Net.
@@ -230,7 +232,7 @@ class MpifRes2Net(Backend):
         num_logits: Logits = 2,
     ) -> None:
         super().__init__(feature_dim)
-        # Check that the options fit each other, and that feature maps fit into memory.
+        # Check that the options fit each other, and that feature maps are not too large.
         if not len(planes) == len(blocks) == len(strides):
             raise InputError(
                 "planes, blocks and strides are lists of one length, one number per stage, not of "

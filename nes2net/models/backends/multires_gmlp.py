@@ -25,14 +25,15 @@ Resolution = Literal[20, 40, 80, 160, 320, 640]
 #: Lengths in ms of the segments of the six scales, for frames of 20 ms.
 RESOLUTIONS: tuple[Resolution, ...] = (20, 40, 80, 160, 320, 640)
 _STATE_WEIGHTS = 30  # published files have 30 weights for hidden states, although there are only 25 states
-_LONGEST = 2 ** (len(RESOLUTIONS) - 1)  # frames in a segment of the last scale: 32
+_LONGEST = 2 ** (len(RESOLUTIONS) - 1)  # number of frames in a segment of the last scale: 32
 
 
 class SpatialGating(nn.Module):
-    """Multiply one half of the channels by gates, computed from the other half over all frames: B×T×2C → B×T×C.
+    """Multiplies half of the channels by gates, computed from the other half over all frames: B×T×2C → B×T×C.
 
-    ``weight`` is ``max_frames``×``max_frames``; row t weighs the input frames for output frame t.
-    Before training ``weight`` is near 0 and ``bias`` is 1, so that gates are near 1.
+    ``weight`` is ``max_frames``×``max_frames``; row t has the weights of all input frames for the
+    gate of frame t. Before training, ``weight`` is near 0 and ``bias`` is 1, so that gates are near
+    1.
     """
 
     def __init__(self, channels: int, max_frames: int) -> None:
@@ -42,7 +43,7 @@ class SpatialGating(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Multiply the first half of the channels of ``x`` B×T×2C by its gates; T is at most ``max_frames``."""
+        """Multiply the first half of the channels of ``x`` B×T×2C by the gates; T is at most ``max_frames``."""
         frames = x.shape[1]
         value, gate = x.chunk(2, dim=2)
         return value * (self.weight[:frames, :frames] @ self.norm(gate) + self.bias[:frames, None])
@@ -76,12 +77,12 @@ class GmlpNet(nn.Module):
         return self.fc(self.layers(x))
 
     def mean(self, x: Tensor) -> Tensor:
-        """Compute embeddings B×d/2 of utterances ``x`` B×T×d; the mean over time comes before the linear layer."""
+        """Compute embeddings B×d/2 of utterances ``x`` B×T×d; the mean over time is taken before the linear layer."""
         return self.fc(self.layers(x).mean(dim=1))
 
 
 class Halving(nn.Module):
-    """Maximum over two frames and two channels, B×T×d → B×⌊T/2⌋×d/2.
+    """Takes the maximum over pairs of frames and pairs of channels, B×T×d → B×⌊T/2⌋×d/2.
 
     With ``padding``, a frame of −∞ is added at both ends: B×(⌊T/2⌋ + 1)×d/2.
     """
@@ -96,7 +97,7 @@ class Halving(nn.Module):
 
 
 class Scales(nn.Module):
-    """The layers that halve the features for each scale, and the gMLP networks of the scales and of the utterance.
+    """The layers that halve the features from scale to scale, and a gMLP network for each scale and for the utterance.
 
     Args:
         dims: number of channels d_i of each scale.
@@ -106,7 +107,7 @@ class Scales(nn.Module):
     def __init__(self, dims: Sequence[int], gmlp_layers: int, max_frames: int, dropout: float) -> None:
         super().__init__()
         last = len(dims) - 1
-        self.blocks = nn.ModuleList([nn.Identity()])  # scale 0 reads the features as they are
+        self.blocks = nn.ModuleList([nn.Identity()])  # scale 0 reads the unchanged features
         self.blocks.extend(nn.Sequential(Halving(i == last), nn.Linear(dims[i], dims[i])) for i in range(1, last + 1))
         self.post_nets_seg = nn.ModuleDict(
             {f"disc_{i}": GmlpNet(dim, gmlp_layers, max_frames // 2**i) for i, dim in enumerate(dims)}
@@ -136,16 +137,16 @@ class MultiresGmlp(Backend):
     Scale i scores segments of 2^i frames. The input of scale i has d_i = ``feature_dim``/2^i
     channels. For i > 0, this input is the input of scale i − 1, halved by maxima over pairs of
     frames and pairs of channels. Each scale has its own gMLP blocks and two class vectors. The
-    utterance has its own blocks, which read the input of the last scale, and is compared with the
-    class vectors of the last scale. Train segments alone, or segments and the utterance together,
-    but not the utterance alone. A network that is trained for a single resolution has the weights
-    of all scales, but only one scale is trained.
+    utterance has its own blocks, which read the input of the last scale. Its embedding is compared
+    with the class vectors of the last scale. Train segments alone, or segments and the utterance
+    together, but not the utterance alone. If a network is trained for a single resolution, it has
+    the weights of all scales, but only one scale is trained.
 
     The published system fine-tunes wav2vec 2.0 Large and reads its 25 hidden states, which are
-    weighted by a softmax of learned numbers. The halving before the last scale begins one frame too
-    early: segment j of 640 ms consists of segments 2j − 1 and 2j of 320 ms. Segment j therefore
-    lies 320 ms before the label with which the segment is compared. This back-end does the same,
-    because the published weights were trained in this way.
+    weighted by a softmax of learned numbers. In the published code, the halving before the last
+    scale begins one frame too early: segment j of 640 ms consists of segments 2j − 1 and 2j of 320
+    ms. The segment therefore begins 320 ms before the stretch that its label describes. This
+    back-end does the same, because the published weights were trained in this way.
 
     The gates mix all frames of an utterance. In a training batch, a shorter utterance is padded
     with zeros. The zeros therefore change its scores, as published. Scoring never pads utterances.
@@ -200,7 +201,8 @@ class MultiresGmlp(Backend):
         self.resolutions = tuple(sorted({resolution // RESOLUTIONS[0] for resolution in resolutions}))
         dims = [feature_dim // 2**i for i in range(len(RESOLUTIONS))]
         self.weight_hidd = nn.Parameter(torch.zeros(_STATE_WEIGHTS))
-        # The published code can have several front-ends, and this list has an item for each of them.
+        # The list has one item for each front-end. The published code can have several front-ends;
+        # there is one here.
         self.m_transform = nn.ModuleList([Scales(dims, gmlp_layers, max_frames, dropout)])
         # The keys are lengths of segments in units of 10 ms.
         self.m_angle_scales = nn.ModuleDict(
@@ -238,7 +240,7 @@ class MultiresGmlp(Backend):
         return self._segment_cosines(scale_inputs, frame_ms), self._scales.utterance(scale_inputs)
 
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
-        """Count, for each of the :attr:`resolutions`, the segments in an utterance of ``num_frames`` frames.
+        """For each of the :attr:`resolutions`, count the segments of an utterance with ``num_frames`` frames.
 
         The last scale has one more segment, because the halving before this scale pads the frames.
         """
@@ -259,7 +261,7 @@ class MultiresGmlp(Backend):
     def _scales(self) -> Scales:
         """The only item of ``m_transform``: the layers of all scales."""
         scales = self.m_transform[0]
-        assert isinstance(scales, Scales)  # for mypy: a ModuleList only knows modules
+        assert isinstance(scales, Scales)  # for mypy, which only knows that the items of a ModuleList are modules
         return scales
 
     def _scale_inputs(self, hidden_states: Sequence[Tensor]) -> list[Tensor]:
@@ -272,7 +274,7 @@ class MultiresGmlp(Backend):
         return torch.softmax(self.weight_hidd[: self.num_states], dim=0)
 
     def _segment_cosines(self, scale_inputs: Sequence[Tensor], frame_ms: float) -> dict[float, Tensor]:
-        """Compute :meth:`segments` from the ``scale_inputs`` of all scales, for the scales in :attr:`resolutions`."""
+        """Compute :meth:`segments` for the scales in :attr:`resolutions` from the inputs of all scales."""
         cosines = {}
         for i, (net, head) in enumerate(zip(self._scales.post_nets_seg.values(), self.m_angle_scales.values())):
             if 2**i in self.resolutions:

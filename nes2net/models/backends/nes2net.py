@@ -6,7 +6,7 @@ outer level and the back-end. ``Nes2NetLA`` adds attention between the groups.
 T. Liu, D.-T. Truong, R. K. Das, K. A. Lee, H. Li, "Nes2Net: a lightweight nested architecture for
 foundation model driven speech anti-spoofing", IEEE T-IFS 20, 2025 (arXiv 2504.05657). The variants
 differ only in the inner block and the activation. Channels are split into groups. One group is not
-changed: the first group in the paper, but the last group in the published code and here.
+changed. In the paper it is the first group; in the published code, and here, it is the last group.
 
 Within the back-end, a feature map is an image of height 1, B×C×1×T, because PyTorch's 2-D
 convolutions support the channels-last memory layout, and its 1-D convolutions do not. Transposing
@@ -35,7 +35,7 @@ SplitDim = Annotated[FeatureDim, multiple_of(lambda options: prod(options["nes_r
 
 
 class Conv(nn.Conv1d):
-    """A convolution over time with the published weights C'×C×K: B×C×1×T → B×C'×1×T."""
+    """A convolution over time, with weights in their published shape C'×C×K: B×C×1×T → B×C'×1×T."""
 
     padding: tuple[int, ...]
 
@@ -47,7 +47,7 @@ class Conv(nn.Conv1d):
 
 
 class ColumnConv(nn.Conv2d):
-    """A convolution over time with the published weights C'×C×3×1: B×C×1×T → B×C'×1×T.
+    """A convolution over time, with weights in their published shape C'×C×3×1: B×C×1×T → B×C'×1×T.
 
     Time is the first image axis in the published code, and the second here.
     """
@@ -106,7 +106,7 @@ class Res2NetBlock(nn.Module):
     def hierarchy(self, splits: Sequence[Tensor]) -> list[Tensor]:
         """Compute the output of each of the ``splits`` B×C/scale×1×T except the last.
 
-        The previous output is added to the split, and the sum is convolved, activated and
+        For each split, the previous output is added, and the sum is convolved, activated and
         normalised.
         """
         outputs: list[Tensor] = []
@@ -128,7 +128,7 @@ class Res2NetBlock(nn.Module):
 
 
 class Res2NetXBlock(Res2NetBlock):
-    """The inner level of Nes2Net-X, which keeps splits side by side as columns instead of adding them.
+    """The inner level of Nes2Net-X. Splits are kept side by side as columns, and are not added.
 
     At first, the only column is the last split. Step i appends split i as a column, convolves all
     columns with the same kernel, and outputs their weighted sum. The published code keeps the N
@@ -164,9 +164,9 @@ class Nes2Net(FrameBackend):
     """The outer level: features B×T×``feature_dim`` → logits B×``num_logits``.
 
     :data:`nes2net`, :data:`nes2net_x` and :data:`nes2net_x_selu` are the published variants. The D
-    channels are split into ``nes_ratio[0]`` groups. Each group except the last passes through an
-    inner block, after the output of the previous group was added to it. The number of channels
-    never changes.
+    channels are split into ``nes_ratio[0]`` groups. The output of the previous group is added to a
+    group, and the sum passes through an inner block. The last group is not changed. The number of
+    channels never changes.
 
     Args:
         block, activation: classes of the block and of the activation of the inner level.
@@ -216,7 +216,8 @@ class Nes2Net(FrameBackend):
         check_divides("nes_ratio[0]", groups, "feature_dim", feature_dim)
         check_divides("nes_ratio[1]", scale, "feature_dim / nes_ratio[0]", channels)
         se_channels = max(channels // se_ratio, se_floor)
-        # The receptive field counts only the convolutions, although the squeeze-excitation depends on all frames.
+        # This receptive field is that of the convolutions alone; the squeeze-excitation depends on
+        # all frames.
         self.receptive_field = 1 + 2 * dilation * (scale - 1) * (groups - 1)
         self.groups = groups
         self.activation = activation(inplace=True)
@@ -267,9 +268,9 @@ class LocalBlockAttention(nn.Module):
     """Attention between the groups: J maps B×C×1×T → J maps B×C×1×T.
 
     The mean of a group over time is a token. A token attends to itself and to the tokens of
-    neighbouring groups. Where a neighbour is missing, the first or the last group takes its place.
-    The output of the attention is added to each frame of the group. A learned position of the group
-    is added to queries, keys and values.
+    neighbouring groups. At the ends, the first or the last group stands in for missing neighbours.
+    The output of the attention is added to each frame of the group. A learned vector for the
+    position of the group is added to queries, keys and values.
 
     Args:
         groups: J.
@@ -286,7 +287,7 @@ class LocalBlockAttention(nn.Module):
         self.proj_out = nn.Linear(channels, channels, bias=False)
         self.dropout = nn.Dropout(0.1)
         steps = range(-(window // 2), window // 2 + 1)
-        # window×J: for each step, the neighbour of each group.
+        # window×J: the index of each group's neighbour at a distance of ``step`` groups.
         self.neighbours = [[min(max(j + step, 0), groups - 1) for j in range(groups)] for step in steps]
 
     def forward(self, groups: Sequence[Tensor]) -> list[Tensor]:
@@ -362,7 +363,7 @@ class Nes2NetLA(Nes2Net):
             num_logits=num_logits,
         )
         self.local_block_attn = LocalBlockAttention(self.groups, feature_dim // self.groups, window)
-        # The number of heads is unknown, but the shapes of the tensors do not depend on this number.
+        # The number of heads is not known; it has no effect on the shapes of the tensors.
         self.global_attn = nn.MultiheadAttention(feature_dim, 1).requires_grad_(False)
 
     def frames(self, features: Tensor) -> Tensor:

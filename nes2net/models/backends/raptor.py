@@ -24,11 +24,11 @@ class Raptor(Backend):
     """Hidden states B×T×``feature_dim`` → logits B×``num_logits``, T at most 10,000 frames (200 s).
 
     The back-end reads all hidden states, including the input of the first layer. Each state is
-    pooled by attention over time, with the same vector for all layers. A linear map and a sigmoid
+    pooled over time by attention; all layers share one attention vector. A linear map and a sigmoid
     compute the gate of the state from the pooled vector. The sum of gate · state is
     batch-normalised as an image with one channel. The conformer of
-    :data:`~nes2net.models.backends.conformer.tcm` reads this sum at width D, without a linear map
-    in between.
+    :data:`~nes2net.models.backends.conformer.tcm` reads this sum directly, so its tokens have D
+    channels.
 
     Assumption: the last hidden state is taken after the front-end's final layer norm, as the
     transformers library of 2025 gave it (``final_norm``).
@@ -80,7 +80,7 @@ class Raptor(Backend):
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Compute embeddings B×D, the class tokens, from the ``hidden_states`` B×T×D."""
         self.check_hidden_states(hidden_states)
-        image = self.merge(hidden_states).unsqueeze(1)  # B×1×T×D: batch norm has one mean and variance for D channels
+        image = self.merge(hidden_states).unsqueeze(1)  # B×1×T×D: batch norm then has a single mean and variance
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))
 
     def merge(self, hidden_states: Sequence[Tensor]) -> Tensor:

@@ -66,7 +66,7 @@ class RawAasist(SpectroTemporalGraph):
     sample_rate = 16000
     num_filters = 70
     num_taps = 129
-    min_frames = num_taps - 1 + 3**7  # one temporal node is left after the filters and seven poolings by 3
+    min_frames = num_taps - 1 + 3**7  # leaves one temporal node after the filters and seven poolings by 3
     filters: Tensor
 
     def __init__(
@@ -107,7 +107,8 @@ class RawAasist(SpectroTemporalGraph):
                 f"got {' × '.join(map(str, waveform.shape))}; pad or repeat it"
             )
         if waveform.is_cpu and not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()):
-            # Compute one utterance at a time, in stretches: their maps stay small enough for the processor's cache.
+            # Compute one utterance at a time, in stretches of time, so that feature maps fit into
+            # the processor's cache.
             x = torch.cat([self._encode(utterance, _in_stretches) for utterance in waveform.split(1)])
         else:
             x = self._encode(waveform, nn.Module.__call__)
@@ -119,22 +120,23 @@ class RawAasist(SpectroTemporalGraph):
         """Compute the absolute values B×C×23×frames of the encoder's last map, for ``waveform`` B×N.
 
         Args:
-            compute: computes the output of a block of the encoder from the block and its input.
+            compute: function that returns the output of a block; the arguments are the block and
+                its input.
         """
         bands = F.conv1d(waveform.unsqueeze(1), self.filters).abs_()  # B×70×(N − 128)
         x = F.selu(self.first_bn(F.max_pool2d(bands.unsqueeze(1), 3)))  # B×1×23×frames
-        del bands  # the largest map; it would take memory beside the maps of the blocks
+        del bands  # free the largest map before the blocks compute theirs
         for block in self.encoder:
             x = compute(block, x)
         return x.abs()
 
 
 def _in_stretches(block: nn.Module, x: Tensor) -> Tensor:
-    """Compute ``block``, a residual block and a pooling by 3, in stretches of time: B×C×F×T → B×C'×F×⌊T/3⌋.
+    """Apply ``block``, a residual block and a pooling by 3, to stretches of time one by one: B×C×F×T → B×C'×F×⌊T/3⌋.
 
-    Up to rounding, the result equals ``block(x)``. Both convolutions together read 2 frames before
-    and after a frame. A stretch is therefore computed with 3 more frames at each end, because the
-    pooling steps by 3.
+    Up to rounding, the result equals ``block(x)``. The output at a frame depends on 2 frames before
+    and 2 frames after it. Each stretch is computed with 3 more frames at each end: the margin must
+    be a multiple of 3, because the pooling steps by 3.
     """
     stretches = []
     for start in range(0, x.shape[3] // 3 * 3, _STRETCH):
@@ -145,8 +147,8 @@ def _in_stretches(block: nn.Module, x: Tensor) -> Tensor:
     return torch.cat(stretches, 3)
 
 
-# Frames of a stretch, a multiple of 3. Shorter stretches need more calls, and longer stretches do not fit into the
-# cache.
+# Number of frames in a stretch, a multiple of 3. With shorter stretches, there are more calls;
+# longer stretches do not fit into the cache.
 _STRETCH = 3072
 
 

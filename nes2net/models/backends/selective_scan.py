@@ -5,10 +5,10 @@ A. Gu, T. Dao, "Mamba: linear-time sequence modeling with selective state spaces
 
 A loop over all T frames is slow, and an exported loop has a fixed T. Here time is cut into K chunks
 of 16 frames, and two passes step through the frames of all chunks in parallel. The first pass
-starts each chunk from a zero state, and gives the contribution of the chunk to the state after it.
-The second pass starts each chunk from its true state. Decays are multiplied by adding their
-logarithms, which are never positive. Decays are never divided, so that nothing overflows. Up to
-rounding, the result equals the result of the loop.
+starts each chunk from a zero state. It shows what each chunk contributes to the state at its end.
+The second pass starts each chunk from its true state. Products of decays are computed as sums of
+logarithms, which are never positive. No decay is divided by another. Therefore nothing overflows.
+Up to rounding, the result equals the result of the loop.
 
 All operations are deterministic on CUDA. ``torch.cumsum`` of floats is not deterministic, and is
 therefore not used.
@@ -23,16 +23,16 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch._higher_order_ops.scan import scan
 
-CHUNK = 16  # frames in a chunk
+CHUNK = 16  # number of frames in a chunk
 
 
 def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
     """Compute the selective scan y_t = C_t·s_t with s_t = exp(Δ_t A)·s_{t−1} + Δ_t B_t x_t and s_{−1} = 0.
 
     Time and memory are linear in T up to many minutes of speech. The scan has three forms. For
-    torch.compile it is one operator, ``nes2net::selective_scan``, because compiling its parts would
-    take minutes. For torch.export it consists of ordinary tensor operations. For torch.onnx it is a
-    loop, because ONNX has an operator for loops.
+    torch.compile, the scan is one operator, ``nes2net::selective_scan``, because compiling its
+    parts would take minutes. For torch.export, it consists of ordinary tensor operations. For
+    torch.onnx, it is a loop, because ONNX has an operator for loops.
 
     Args:
         x: B×T×D; all arguments have one dtype.
@@ -52,19 +52,20 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
     if not torch.onnx.is_in_onnx_export():
         return _scan(x, delta, A, B, C)
 
-    # A scan frame by frame takes five nodes of an ONNX graph; in chunks, it would take hundreds. scan() calls step().
+    # An ONNX graph of a scan frame by frame has five nodes; in chunks, it would have hundreds.
+    # scan() calls step().
     def step(carried: tuple[Tensor, Tensor], frame: tuple[Tensor, ...]) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """Compute one frame from the pair of state and A; return this pair for the next frame, and y_t B×D."""
         state, A = carried
         x, delta, B, C = frame
         state = torch.exp(delta.unsqueeze(2) * A) * state + (delta * x).unsqueeze(2) * B.unsqueeze(1)
-        return (state, A.clone()), (state @ C.unsqueeze(2)).squeeze(2)  # scan() must carry new tensors: clone
+        return (state, A.clone()), (state @ C.unsqueeze(2)).squeeze(2)  # scan() needs a new tensor: clone A
 
     return scan(step, (x.new_zeros(x.shape[0], x.shape[2], A.shape[1]), A.clone()), (x, delta, B, C), dim=1)[1]
 
 
 def _scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """Compute :func:`selective_scan` of the same arguments by ordinary tensor operations, in chunks of time."""
+    """Compute :func:`selective_scan` by ordinary tensor operations, in chunks of time."""
     states = _states(delta * x, delta, A, B)
     return _in_order([(state @ c.unsqueeze(3)).squeeze(3) for state, c in zip(states, _steps(C))], x.shape[1])
 
@@ -79,22 +80,25 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
         delta, A: as for :func:`selective_scan`.
         b: B×T×N.
     """
-    # First pass from zero: the deque keeps only the states after the last frame of each chunk, B×K×D×N.
+    # First pass, from zero states. The deque keeps only the last of the states: those after the
+    # last frame of each chunk, B×K×D×N.
     left_behind = deque(_run(_transitions(u, delta, A, b)), maxlen=1).pop()
-    # The state after chunk k is s_k = exp(log_decay_k)·s_{k−1} + left_behind_k. This recurrence is again a scan, with K
-    # steps. The K steps are also cut into chunks, which are called outer chunks here. All pairs of outer chunks are
-    # computed, at a cost that is quadratic in T / 256.
+    # The state after chunk k is s_k = exp(log_decay_k)·s_{k−1} + left_behind_k. This recurrence is
+    # again a scan, with K steps. The K steps are also cut into chunks, called outer chunks here.
+    # The effect of each outer chunk on each later one is computed directly, at a cost that is
+    # quadratic in T / 256.
     log_decays = _steps(_steps(delta).sum(dim=0).unsqueeze(3) * A)
     states = torch.stack(list(_run(zip(torch.exp(log_decays), _steps(left_behind)))))
-    since = torch.stack(list(accumulate(log_decays)))  # log decay from the start of an outer chunk to each of its steps
-    # At the end of outer chunk k, s_k = Σ_{j ≤ k} exp(Σ_{j < i ≤ k} d_i)·e_j. Here d_i is the log decay of outer chunk
-    # i; since[-1] holds the d_i. e_j is the state at the end of outer chunk j if this chunk starts from zero;
-    # states[-1] holds the e_j.
+    since = torch.stack(list(accumulate(log_decays)))  # log decay since the start of an outer chunk
+    # At the end of outer chunk k, s_k = Σ_{j ≤ k} exp(Σ_{j < i ≤ k} d_i)·e_j. Here d_i, in
+    # since[-1], is the log decay of outer chunk i. And e_j, in states[-1], is the state at the end
+    # of outer chunk j if this chunk starts from zero.
     index = torch.arange(states.shape[2], device=states.device)
     k = index[:, None]
     j = index
     between = (j.unsqueeze(1) < index) & (index <= k.unsqueeze(2))  # k×j×i: whether j < i ≤ k
-    # The sum is in float64: TF32 does not apply to float64, and the rounding error of a long sum stays small.
+    # The sum is in float64: there is no TF32 for float64, and the rounding error of a long sum
+    # stays small.
     log_weight = torch.einsum("kji,bidn->bkjdn", between.double(), since[-1].double()).to(states.dtype)
     weight = torch.exp(log_weight).masked_fill((k < j)[:, :, None, None], 0.0)
     ends = (weight * states[-1].unsqueeze(1)).sum(dim=2)
@@ -106,15 +110,15 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
 def _transitions(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the factors exp(Δ_t A) and the terms u_t b_t of the recurrence: CHUNK pairs of tensors B×K×D×N.
 
-    The arguments are those of :func:`_states`. Both passes compute the pairs, because this is
-    faster than storing them.
+    The arguments are those of :func:`_states`. Both passes compute these pairs, because computing
+    them twice is faster than storing them.
     """
     for delta_step, u_step, b_step in zip(_steps(delta), _steps(u), _steps(b)):
         yield torch.exp(delta_step.unsqueeze(3) * A), u_step.unsqueeze(3) * b_step.unsqueeze(2)
 
 
 def _run(transitions: Iterable[tuple[Tensor, Tensor]], state: Tensor | None = None) -> Iterator[Tensor]:
-    """Start from ``state`` or zero; for each (decay, drive) of ``transitions``, compute and yield decay·s + drive."""
+    """Start with s = ``state`` or 0. For each (decay, drive) of ``transitions``, yield the new s, decay·s + drive."""
     for decay, drive in transitions:
         if state is not None:
             drive = torch.addcmul(drive, decay, state)
@@ -125,9 +129,10 @@ def _run(transitions: Iterable[tuple[Tensor, Tensor]], state: Tensor | None = No
 def chunks(x: Tensor, size: int) -> Tensor:
     """Cut time into K chunks of ``size`` frames, B×T×… → B×K×…×``size``, with zeros after the end.
 
-    The last one or two chunks are only zeros, so that K is at least 2 for any T: torch.export
-    treats size 1 as a special case. For an unknown T, torch.export supports neither a reshape to
-    K×``size`` nor a slice of T frames. This module uses unfolding and negative padding instead.
+    The last one or two chunks contain only zeros. K is therefore at least 2 for any T; torch.export
+    would treat a size of 1 as a special case. For an unknown T, torch.export supports neither a
+    reshape to K×``size`` nor a slice of T frames. This module uses unfolding and negative padding
+    instead.
     """
     num_chunks = x.shape[1] // size + 2
     return F.pad(x, [0, 0] * (x.ndim - 2) + [0, num_chunks * size - x.shape[1]]).unfold(1, size, size)
@@ -146,8 +151,8 @@ def _in_order(steps: Iterable[Tensor], num_frames: int, delay: int = 0) -> Tenso
 
     Args:
         steps: CHUNK tensors B×K×….
-        delay: number of frames by which the result is delayed: zeros come first, and as many frames
-            are dropped at the end.
+        delay: number of frames by which the result is delayed. ``delay`` frames of zeros are put
+            first, and ``delay`` frames are dropped at the end.
     """
     x = torch.stack(list(steps), dim=2).flatten(1, 2)
     return F.pad(x, [0, 0] * (x.ndim - 2) + [delay, num_frames - delay - x.shape[1]])
@@ -155,7 +160,7 @@ def _in_order(steps: Iterable[Tensor], num_frames: int, delay: int = 0) -> Tenso
 
 @torch.library.custom_op("nes2net::selective_scan", mutates_args=())
 def _scan_operator(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """Compute :func:`_scan` as one operator, without autocast, so that torch.compile does not compile its parts."""
+    """Compute :func:`_scan` without autocast, as one operator whose parts torch.compile does not compile."""
     with torch.autocast(x.device.type, enabled=False):
         return _scan(x, delta, A, B, C)
 

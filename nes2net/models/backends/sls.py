@@ -36,7 +36,7 @@ class SLS(Backend):
 
     The output is log-softmax(SELU(·)), as published, and its last column is the score.
     Cross-entropy applies a second log-softmax, which does not change log-probabilities. As in the
-    published code, the front-end's last layer is taken before its final layer norm.
+    published code, the output of the front-end's last layer is read before the final layer norm.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -81,7 +81,7 @@ class SLS(Backend):
         return torch.sigmoid(self.fc0(means))
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute the gate of each hidden state, B×(number of hidden states); 0 for states that are not read."""
+        """Compute the gates B×(number of hidden states); a hidden state that is not read has the gate 0."""
         unread = len(hidden_states) - self.num_layers
         return F.pad(self.gates(hidden_states[unread:]).squeeze(2), (unread, 0))
 
@@ -95,7 +95,7 @@ class SLS(Backend):
         return F.selu(self.fc1(x))
 
     def check_frames(self, num_frames: int) -> None:
-        """Raise :class:`InputError` if ``num_frames``, after pooling, do not fit the size of ``fc1``."""
+        """Raise :class:`InputError` if ``num_frames`` does not fit the size of ``fc1`` after pooling."""
         if num_frames // POOL != self.num_frames // POOL:
             raise InputError(
                 f"this sls reads {self.num_frames} frames, got {num_frames}; crop or repeat the waveform to that "

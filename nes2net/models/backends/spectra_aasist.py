@@ -29,7 +29,7 @@ from nes2net.models.backends.aasist import (
 from nes2net.models.backends.base import Backend, LogitLayer
 from nes2net.models.backends.kan import KanLinear, KanLogits
 
-_CHANNELS = 64  # output channels of the encoder, which are the size of a node before attention
+_CHANNELS = 64  # number of output channels of the encoder; it is also the size of a node before attention
 
 
 class Bridge(nn.Module):
@@ -79,7 +79,7 @@ class ImageEncoder(nn.Module):
 
 
 class Branch(nn.Module):
-    """One of four parallel branches: a master node, and two heterogeneous attentions with a pooling in between.
+    """One of four parallel branches: a master node, and two heterogeneous attentions with a pooling between them.
 
     Args:
         gat_dims: sizes of a node before and after the attentions.
@@ -170,7 +170,7 @@ class SpectraAasist(Backend):
     """
 
     last_layer_name = "aasist.out_layer"
-    min_frames = 3  # one step of the 3×3 max-pooling
+    min_frames = 3  # the max-pooling by 3 makes one temporal node from three frames
 
     def __init__(
         self,

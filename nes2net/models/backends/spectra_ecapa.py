@@ -16,7 +16,7 @@ from nes2net.lib.options import FeatureDim, Logits, Size
 from nes2net.models.backends.base import Backend, LogitLayer
 from nes2net.models.backends.spectra_aasist import Bridge
 
-_SCALE = 8  # groups of channels in a block
+_SCALE = 8  # number of groups of channels in a block
 _LEAST_VARIANCE = 1e-4  # lower limit of variances over time, before the square root
 
 
@@ -68,7 +68,7 @@ class EcapaBlock(nn.Module):
 class EcapaTdnn(nn.Module):
     """Frames after the bridge, B×T×R → embeddings B×2M. The module also contains the last layer, ``fc6``.
 
-    After a convolution, four blocks follow; each block reads the sum of all earlier outputs. A
+    A convolution is followed by four blocks. Each block reads the sum of all earlier outputs. A
     layer joins the outputs of the blocks. The output of this layer is pooled over time to means and
     standard deviations, weighted by attention. The arguments are options of :class:`SpectraEcapa`;
     M is ``mfa_dim``.
@@ -130,7 +130,7 @@ class SpectraEcapa(Backend):
     """
 
     last_layer_name = "ecapa_tdnn.fc6"
-    min_frames = 2  # fewer frames have no unbiased variance over time
+    min_frames = 2  # a single frame has no unbiased variance over time
 
     def __init__(
         self,

@@ -2,11 +2,11 @@
 
 T. Dao, A. Gu, "Transformers are SSMs", ICML 2024 (arXiv 2405.21060), Sec. 6. All channels of a head
 have the same decay. Within a chunk of frames the scan is therefore a masked product of two
-matrices, as in attention. Only the states between chunks need a recurrence. There are few chunks,
-so that the recurrence is also computed as a product.
+matrices, as in attention. Only the states between chunks need a recurrence. There are only few
+chunks, so this recurrence is also computed as a product.
 
-Decays are multiplied by adding their logarithms, which are never positive, so that nothing
-overflows. The sums are in float64, in which the difference of two long sums is accurate. All
+Products of decays are computed as sums of logarithms. The logarithms are never positive, so nothing
+overflows. The sums are in float64, because the difference of two long sums must be accurate. All
 operations are deterministic on CUDA. ``torch.cumsum`` of floats is not deterministic, and is
 therefore not used.
 """
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nes2net.models.backends.selective_scan import chunks
 
-CHUNK = 32  # frames in a chunk
+CHUNK = 32  # number of frames in a chunk
 
 
 def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
@@ -46,14 +46,14 @@ def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) 
     b = chunks(B, CHUNK).mT  # B×K×Q×N
     c = chunks(C, CHUNK).mT  # B×K×Q×N
     within = _decays(log_decay)  # B×K×h×Q×Q
-    y = ((c @ b.mT).unsqueeze(2) * within) @ u  # the contribution of a frame's own chunk
-    residues = (within[..., -1, :, None] * u).mT @ b.unsqueeze(2)  # B×K×h×P×N, the state after each chunk from zero
+    y = ((c @ b.mT).unsqueeze(2) * within) @ u  # what frames of the same chunk contribute to y
+    residues = (within[..., -1, :, None] * u).mT @ b.unsqueeze(2)  # B×K×h×P×N: states after chunks that start from 0
     between = _decays(log_decay.sum(dim=3).movedim(1, 2))  # B×h×K×K
     states = (between @ residues.movedim(2, 1).flatten(3)).unflatten(
         3, residues.shape[3:]
-    )  # B×h×K×P×N, after each chunk
+    )  # B×h×K×P×N, the state after each chunk
     before = F.pad(states, (0, 0, 0, 0, 1, -1)).movedim(1, 2)  # the state before each chunk
-    since = within[..., 0] * torch.exp(log_decay[..., :1])  # B×K×h×Q, decay since the chunk's start
+    since = within[..., 0] * torch.exp(log_decay[..., :1])  # B×K×h×Q, decay since the start of the chunk
     y = y + since.unsqueeze(4) * (c.unsqueeze(2) @ before.mT)
     y = y.movedim(2, 3).flatten(1, 2)
     return F.pad(y, (0, 0, 0, 0, 0, num_frames - y.shape[1]))

@@ -36,11 +36,10 @@ def average_checkpoints(
         paths: one or more checkpoint files.
         mode: ``"mean"`` computes the mean of each tensor in float64 and converts it back to the
             type of the tensor; the mean of integer counters is an integer. ``"legacy"`` repeats a
-            fault of the published code: loading the second checkpoint overwrites the first
-            checkpoint in the sum, so the result is (2·c2 + c3 + … + cn)/n (deviation 1 in
-            docs/deviations.md).
-        weights: a weight of at least 0 for each checkpoint; the weights are divided by their sum.
-            None for equal weights.
+            fault of the published code: there, the second checkpoint counts twice and the first one
+            not at all, so the result is (2·c2 + c3 + … + cn)/n (deviation 1 in docs/deviations.md).
+        weights: one weight for each checkpoint, 0 or more; the weights are divided by their sum.
+            With None, all weights are equal.
 
     Raises:
         InputError: if there are no paths; if the mode is unknown; if the weights do not fit the
@@ -68,7 +67,8 @@ def average_checkpoints(
     first_checkpoint = with_metadata({key: tensor.to("meta") for key, tensor in state.items()}, metadata_of(state))
     state.clear()  # free the tensors before the next checkpoint is read
     total: OrderedDict[str, Tensor] = OrderedDict()
-    # In the published code, the second checkpoint overwrites the first one in the sum, and is then added again.
+    # The published code replaces the first checkpoint by the second one, and then adds the second
+    # one again.
     if mode == "legacy" and len(paths) > 1:
         paths = [paths[1], *paths[1:]]
     for number, path in enumerate(paths):
@@ -84,7 +84,8 @@ def average_checkpoints(
             else:  # integers are summed as integers
                 value = tensor.to(torch.int64)
             total[key] = total[key].add_(value) if key in total else value.clone()
-    # Divide the sum, unless the weights did so already, and convert it to the types of the first checkpoint.
+    # Turn the sum into the mean (weights that add up to 1 have already done this), and convert it
+    # to the types of the first checkpoint.
     for key, value in total.items():
         if shares is not None:
             if not first_checkpoint[key].is_floating_point():
@@ -101,8 +102,8 @@ def _read(path: str | Path, first_checkpoint: Mapping[str, Tensor] | None = None
     """Read a checkpoint, check that it can be averaged, and return its state dict.
 
     Args:
-        first_checkpoint: the state dict whose names, shapes and base the checkpoint must have; None
-            for no comparison.
+        first_checkpoint: the first state dict: the checkpoint must have the same names, shapes and
+            base. With None, nothing is compared.
 
     Raises:
         InputError: if a tensor is neither a weight nor a counter, or the checkpoint does not fit
@@ -126,7 +127,7 @@ def _read(path: str | Path, first_checkpoint: Mapping[str, Tensor] | None = None
 
 
 def _base_digest(state_dict: Mapping[str, Tensor]) -> str:
-    """Return 12 digits of the SHA-256 of an adapted detector's base; ``"none"`` for a checkpoint without a base."""
+    """Return 12 digits of the SHA-256 of an adapted detector's base, or ``"none"`` if the checkpoint has no base."""
     base = read_record(state_dict).get("base")
     if not isinstance(base, dict):
         return "none"

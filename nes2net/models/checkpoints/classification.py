@@ -31,18 +31,20 @@ ARCHITECTURES = {
     "HubertForSequenceClassification": "hubert",
     "WavLMForSequenceClassification": "wavlm",
 }
-#: Class of the transformers library whose folders are refused → the reason. AST shares neither features, network nor
-#: names of tensors with the other encoders (docs/checkpoints.md).
+#: Class of the transformers library whose folders are refused → the reason. AST has other features,
+#: another network and other names of tensors than these encoders (docs/checkpoints.md).
 REFUSED = {
     "ASTForAudioClassification": "AST, a transformer on patches of a log-mel spectrogram, is not built here: score such a "
     "folder with the transformers library, and bring its score file to `nes2net evaluate`"
 }
 #: A user who writes ``bonafide=NAME`` in place of an architecture states which class is bona fide.
 POLARITY = "bonafide="
-#: Key of a description. The value maps the names of the classes to their numbers in the folder, bona fide last.
+#: Key of a description. Its value: name of a class → index of the class in the folder, bona fide
+#: last.
 NAMES_KEY = "class_numbers"
 _LAYER_WEIGHTS = "layer_weights"
-# The library's name of a tensor → the name in a detector: the weights of the layers, the projection and the last layer.
+# The library's name of a tensor → the name in a detector, for the weights of the layers, the
+# projection and the last layer.
 _TENSORS = {
     _LAYER_WEIGHTS: "ssl_model.weight_hidd",
     "projector.weight": "projector.weight",
@@ -56,7 +58,8 @@ _SPOOF_WORDS = frozenset(
     "spoof spoofed fake deepfake synthetic synthesized synthesised generated ai tts cloned clone artificial vocoded".split()
 )
 _NEGATIONS = frozenset(("not", "non", "no", "un"))
-# Pattern of a word in a label. Capitals begin a new word: AIVoice is AI and Voice.
+# Pattern of a word in a label. A capital letter begins a new word: "AIVoice" has the words "AI" and
+# "Voice".
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
@@ -80,13 +83,13 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
     """Read a Hugging Face folder with a classification head as a detector.
 
     Args:
-        bonafide: name of the class that is bona fide, if the names of the classes do not tell;
+        bonafide: name of the bona fide class, if it is not clear from the names of the classes;
             otherwise None.
 
     Returns:
         The state dict under this toolkit's names, and a description. The description has the
-        architecture under the key ``"model"``, as :meth:`nes2net.Detector.from_config` takes it.
-        Under the key :data:`NAMES_KEY`, the description has the names and numbers of the classes.
+        architecture, an argument of :meth:`nes2net.Detector.from_config`, under the key
+        ``"model"``. Under :data:`NAMES_KEY`, it has the names and indices of the classes.
 
     Raises:
         InputError: if the folder is damaged, if its head is not supported, or if the names of its
@@ -129,22 +132,22 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
 
 
 def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Translate the aggregation and the back-end of a detector to the head of the library's classification class.
+    """Translate a detector's aggregation and back-end to a classification head of the transformers library.
 
     Args:
-        detector: its front-end is wav2vec 2.0, HuBERT or WavLM. The classes of the head have the
-            names and the order of the folder that the detector was read from. Without such a
-            folder, they have those of :attr:`~nes2net.models.network.Network.classes`.
+        detector: a detector with the front-end wav2vec 2.0, HuBERT or WavLM. If the detector was
+            read from a folder, the classes of the head have the names and the order of this folder.
+            Otherwise, they have those of :attr:`~nes2net.models.network.Network.classes`.
 
     Returns:
         - The tensors of the head under the library's names.
         - The options of the head in the library's configuration. ``label2id`` has bona fide last.
 
-        Both are empty if the library computes other logits than the detector: if the front-end
-        repeats frames or has a pre-emphasis, or if the back-end is not ``mean_linear`` with a
-        projection, on the last layer or on a weighted sum of layers. A weighted sum is left out,
-        too, if the network normalises before attention: release 5 of the library then sums the last
-        layer without its final norm.
+        Both are empty if the library would compute other logits than the detector. There are three
+        cases. The front-end repeats frames or has a pre-emphasis. The back-end is not
+        ``mean_linear`` with a projection, on the last layer or on a weighted sum of layers. The
+        layers are summed in a network that normalises before attention: release 5 of the library
+        includes the last layer in the sum without its final norm.
     """
     frontend, aggregation, backend = detector.config.values()
     state_dict = detector.state_dict()
@@ -159,7 +162,8 @@ def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
         or frontend.keys() & {"repeat_last", "pre_emphasis"}
     ):
         return {}, {}
-    # The names of the classes in the detector's order, and for each number in the folder the row of the last layer.
+    # Find the names of the classes in the detector's order, and the row of the last layer for each
+    # index in the folder.
     numbers = detector.provenance.facts.get(NAMES_KEY)
     rows = list(range(len(detector.classes)))
     if not isinstance(numbers, dict) or sorted(numbers.values(), key=str) != sorted(rows, key=str):
@@ -216,8 +220,8 @@ def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
     ``LABEL_1``.
 
     Raises:
-        InputError: if there are fewer than two names, if two classes have the same name, if a class
-            in 0, 1, … has no name, or if ``label2id`` contradicts ``id2label``.
+        InputError: if there are fewer than two names, if two classes have the same name, if one of
+            the indices 0, 1, … has no name, or if ``label2id`` contradicts ``id2label``.
     """
     names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # the default is that of the transformers library
     if not isinstance(names, dict) or len(names) < 2:
@@ -237,7 +241,7 @@ def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
 
 
 def bonafide_or_spoof(label: str) -> str | None:
-    """Decide what the words in the ``label`` of a class mean: ``"bonafide"``, ``"spoof"``, or None if they do not tell.
+    """Decide what the words in the ``label`` of a class mean: ``"bonafide"``, ``"spoof"``, or None for unknown.
 
     >>> [bonafide_or_spoof(name) for name in ("AIVoice", "bona-fide", "unreal", "LABEL_1", "not real")]
     ['spoof', 'bonafide', None, None, None]
@@ -256,12 +260,13 @@ def order_of_classes(labels: Sequence[str], folder: Path, bonafide: str | None =
 
     Args:
         folder: named in messages.
-        bonafide: name of the class that is bona fide, if the names do not tell; otherwise None.
+        bonafide: name of the class that is bona fide, if it is not clear from the names; otherwise
+            None.
 
     Raises:
         InputError: if ``bonafide`` is not among ``labels``, or contradicts the meaning of a name.
-            Without ``bonafide``: if the meaning of a name is unknown, or if not exactly one class
-            is bona fide.
+            If ``bonafide`` is None, an error is also raised if the meaning of a name is unknown, or
+            if the names do not give exactly one bona fide class.
     """
     meanings = [bonafide_or_spoof(label) for label in labels]
     # If the user names the bona fide class, all other classes are spoof.

@@ -20,8 +20,8 @@ from nes2net.models.checkpoints.state_dict import only_state_dict_in, state_dict
 from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.models.checkpoints.unpickling import Record, content_of, plain
 
-# Pairs of fairseq's and the transformers library's name of a tensor. {n} stands for a number, and {rest} for the rest
-# of the name. Names that are equal in both are not listed.
+# Pairs of names of the same tensor: (fairseq's name, the transformers library's name). {n} stands
+# for a number, and {rest} for the rest of the name. A name that both share is not listed.
 _NAMES = [
     ("layer_norm.{rest}", "feature_projection.layer_norm.{rest}"),
     ("post_extract_proj.{rest}", "feature_projection.projection.{rest}"),
@@ -41,16 +41,16 @@ _NAMES = [
     ("encoder.layers.{n}.fc1.{rest}", "encoder.layers.{n}.feed_forward.intermediate_dense.{rest}"),
     ("encoder.layers.{n}.fc2.{rest}", "encoder.layers.{n}.feed_forward.output_dense.{rest}"),
 ]
-# The pair for ``layer_norm`` in a convolution that has a group norm (wav2vec 2.0 Base, fairseq's extractor mode
-# "default").
+# The pair of names for the norm of a convolution, if it is a group norm (wav2vec 2.0 Base,
+# fairseq's extractor mode "default").
 _GROUP_NORM = ("feature_extractor.conv_layers.{n}.2.{rest}", "feature_extractor.conv_layers.{n}.layer_norm.{rest}")
 
-# In fairseq's fine-tuned models, names of the pre-trained model have this prefix. Other names belong to the head.
+# Prefix of the encoder's names in fairseq's fine-tuned models. All other names belong to the head.
 _PRETRAINED = "w2v_model."
 # Name of a tensor that every file of fairseq and unilm has.
 _POSITIONS = "encoder.pos_conv.0.weight_v"
-# Tensors that only pre-training uses, by the beginnings of their names. Only UniSpeech-SAT has the first group. The
-# second group has the tensors of all types of models.
+# Beginnings of the names of tensors that only pre-training uses. The first group occurs only in
+# UniSpeech-SAT; the second group covers all types of models.
 _SPEAKER_HEADS = ("encoder.layer_norm_for_extract.", "spk_proj.")
 _PRETRAINING_HEADS = (*_SPEAKER_HEADS, "mask_emb", "label_embs_concat", "final_proj.", "quantizer.", "project_q.")
 # Defaults of fairseq's Wav2Vec2Config and HubertConfig, for options that a file's configuration lacks.
@@ -74,7 +74,7 @@ _DEFAULTS = {
     "latent_groups": 2,
     "final_dim": 0,
 }
-# The name of a tensor ends with these words only in files of torchaudio.
+# Endings of tensor names that occur only in files of torchaudio.
 _TORCHAUDIO = "encoder.transformer.layer_norm.weight"
 
 _MOST_CONVOLUTIONS = 64
@@ -85,7 +85,7 @@ _Rules = list[tuple[re.Pattern, str]]
 
 
 def _rules(pairs: Iterable[tuple[str, str]]) -> _Rules:
-    """Compile pairs (old name, new name), which may contain {n} and {rest}, to rules for :func:`_translate`."""
+    """Compile pairs (old name, new name) to rules for :func:`_translate`. Names may contain {n} and {rest}."""
 
     def pattern(name: str) -> re.Pattern:
         """Compile a name with {n} and {rest} to a pattern."""
@@ -157,9 +157,9 @@ def read_ssl_checkpoint(
 ) -> tuple[dict[str, Tensor], dict[str, Any], str]:
     """Read a pre-training file of fairseq (wav2vec 2.0, HuBERT) or unilm (WavLM); no code in it is run.
 
-    Fine-tuned models of fairseq and files converted by s3prl are read too. A prefix that all names
-    share is removed. Some files, such as torchaudio's, have no configuration: the caller must then
-    know the options of the model.
+    Fine-tuned models of fairseq and files converted by s3prl can be read, too. If all names share a
+    prefix, it is removed. Some files, such as torchaudio's, have no configuration; the caller must
+    then know the options of the model.
 
     Args:
         types: the expected types of models
@@ -173,8 +173,9 @@ def read_ssl_checkpoint(
         UniSpeech-SAT are never read.
 
     Raises:
-        InputError: if the file is missing, is not a pre-training file, is of a type that is not in
-            ``types``, has an unsupported option, or names functions that would have to be called.
+        InputError: if the file is missing or is not a pre-training file; if its type is not in
+            ``types``; if it has an unsupported option; or if it names functions that would have to
+            be called.
     """
     path = Path(path)
     if not path.is_file():
@@ -183,7 +184,7 @@ def read_ssl_checkpoint(
             "`ssl_checkpoint`, or train a small front-end from scratch: `model.frontend=wav2vec2_small`"
         )
     content, _ = read_torch_file(path)
-    if is_openai(content):  # check_type() raises an error that names the front-end for Whisper
+    if is_openai(content):  # check_type() raises an error, which names the front-end for Whisper
         check_type(path, "whisper", types)
     tensors = state_dict_of(content, path)
     # torchaudio's files have names of their own, and no configuration.
@@ -213,7 +214,8 @@ def read_ssl_checkpoint(
         options["final_dim"] = options["encoder_embed_dim"]
     if isinstance(options.get("conv_feature_layers"), str):
         options["conv_feature_layers"] = parse_convolutions(options["conv_feature_layers"])
-    # Keep the tensors that only pre-training uses if they are complete, otherwise remove them all.
+    # If the tensors that only pre-training uses are complete, keep them; otherwise, remove them
+    # all.
     heads = "mask_emb" in state_dict and model_type != "unispeech-sat"
     if model_type == "hubert" and heads:
         targets = state_dict.get("label_embs_concat")
@@ -231,8 +233,8 @@ def read_ssl_checkpoint(
 def model_type_of(content: Any) -> str | None:
     """Find the type of the model in the ``content`` of a file of fairseq or unilm; None for any other file.
 
-    Most types follow from the tensors. Without pre-training heads, wav2vec 2.0 and HuBERT have the
-    same tensors, and the configuration decides.
+    Most types are recognised by their tensors. But wav2vec 2.0 and HuBERT without pre-training
+    heads have the same tensors; the configuration then decides.
     """
     names = encoder_tensors(content)
     if names is None:
@@ -291,7 +293,7 @@ def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
 
 def _mapping(value: Any) -> dict[str, Any]:
     """Return ``value`` as a mapping; it may also be a Namespace or a node of omegaconf. Otherwise return ``{}``."""
-    for _ in range(4):  # a record may contain another record
+    for _ in range(4):  # the value of a record may be a record again
         if isinstance(value, Record):
             value = content_of(value)
     return value if isinstance(value, dict) else {}
@@ -300,8 +302,8 @@ def _mapping(value: Any) -> dict[str, Any]:
 def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
     """Read fairseq's ``conv_feature_layers``, a Python expression of lists, sums and repetitions.
 
-    fairseq evaluates the expression as Python code. This function runs no code: it only understands
-    lists of tuples of numbers, sums, and repetitions.
+    fairseq evaluates the expression as Python code. This function runs no code. It understands only
+    lists of tuples of numbers, and sums and repetitions of such lists.
 
     Raises:
         InputError: if ``text`` is anything else, or describes too many or too large convolutions.
@@ -326,7 +328,7 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
         raise ValueError
 
     def not_too_long(layers: Any) -> Any:
-        """Return ``layers``; raise ValueError if it is no list, or so long that repetitions could fill the memory."""
+        """Return ``layers``; raise ValueError if it is not a list, or if it is too long for the memory."""
         if not isinstance(layers, list) or len(layers) > _MOST_CONVOLUTIONS:
             raise ValueError
         return layers

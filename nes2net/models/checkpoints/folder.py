@@ -1,7 +1,7 @@
 """Read and write detector folders (safetensors, YAML, model card), exchange them with the hub, and find their bases.
 
-The base of an adapted detector is the set of frozen tensors of its front-end. The checkpoint leaves
-out the base, and records its SHA-256 and the file that holds it.
+The base of an adapted detector is the set of frozen tensors of its front-end. The checkpoint does
+not contain the base. It records the base's SHA-256, and the file that holds the base.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def clear(folder: Path) -> None:
 def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write a safetensors file under a temporary name, then rename it.
 
-    The tensors may be memory-mapped from ``path`` itself, which must therefore not be overwritten.
-    safetensors writes a temporary file of its own beside its target. The target is therefore in a
-    temporary folder.
+    The tensors may be memory-mapped from the old file at ``path``, so this file must not be
+    overwritten. safetensors writes a temporary file of its own beside its target. The target is
+    therefore in a temporary folder.
     """
     with writing(path), temporary_folder(path) as folder, replacing(path, durable=True) as temporary:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -59,8 +59,8 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a detector's folder: return the state dict under the published names, and the description.
 
-    The description has the architecture under the key ``"model"``. The other keys of the
-    description are the record of :func:`write_description`.
+    The description has the architecture under the key ``"model"``. The other keys are the
+    ``record`` that was given to :func:`write_description`.
 
     Raises:
         InputError: if the folder has no description, if the description has no model, or if a file
@@ -95,8 +95,8 @@ def write_description(folder: Path, config: dict[str, Any], record: dict[str, An
     write_text(folder / CONFIG, write_yaml({"model": config, **(record or {})}))
 
 
-#: Patterns of temporary files, which are not uploaded. An interrupted write may leave them in the folder or one level
-#: below.
+#: Patterns of temporary files, which are not uploaded. An interrupted write may leave such files in
+#: the folder, or in a folder inside it.
 _TEMPORARY = [".*.tmp", "*/.*.tmp", ".*.tmp/*", "*/.*.tmp/*"]
 
 
@@ -126,8 +126,8 @@ def download(name: str) -> Path:
     """Download the model ``owner/name`` from the Hugging Face hub, and return its folder on this machine.
 
     Raises:
-        InputError: if the hub does not give the model. If ``name`` cannot be a repository on the
-            hub, the message calls it a missing file.
+        InputError: if the model cannot be downloaded. If ``name`` cannot be a repository on the
+            hub, the message says that no such file exists.
     """
     if name.count("/") != 1 or name.startswith((".", "/")) or Path(name).suffix in (".pth", ".pt", ".safetensors"):
         raise InputError(f"checkpoint {name} not found")
@@ -138,7 +138,7 @@ def download(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=_FETCHED))
 
 
-_SHOWN = 12  # a message shows this many digits of a SHA-256
+_SHOWN = 12  # number of digits of a SHA-256 that a message shows
 #: Advice in messages about a missing or wrong base, for callers that have an argument ``base``.
 NAME_IT = "name the base with `base`"
 
@@ -152,11 +152,11 @@ def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: st
     """Find the file or folder that holds the base of ``checkpoint``.
 
     Args:
-        record: ``{"digest": …, "file": …}`` from the checkpoint. If the file is not there, a file
-            of the same name beside the checkpoint is taken.
+        record: ``{"digest": …, "file": …}`` from the checkpoint. If the recorded file does not
+            exist, a file of the same name beside the checkpoint is taken.
         checkpoint: the file or folder of the adapted detector.
-        base: the file or folder that the user names; None for the file in the record.
-        remedy: the end of error messages, which says what to do.
+        base: the file or folder that the user names; None to use the file in the record.
+        remedy: advice at the end of error messages.
 
     Raises:
         InputError: if the file or folder is missing, or ``record`` does not identify a base.
@@ -195,14 +195,14 @@ def read_base(
 
     Args:
         path: the file or folder of the base, from :func:`find_base`.
-        names: the published names of the base's tensors.
+        names: the published names of the tensors that belong to the base.
         record, remedy: as for :func:`find_base`.
         read: function that reads the tensors in ``path``; the result may include tensors that do
             not belong to the base.
 
     Raises:
-        InputError: if ``path`` cannot be read or lacks a tensor of the base, or if the digest of
-            the tensors is not the one in ``record``.
+        InputError: if ``path`` cannot be read, if it lacks a tensor of the base, or if the digest
+            of the tensors differs from the digest in ``record``.
     """
     try:
         tensors = read(path)

@@ -16,7 +16,8 @@ from nes2net.models.checkpoints.state_dict import load_state_dict
 
 CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
-# Exported folders state values of ``normalize`` under this key if the library does not know the values.
+# Key of an exported folder for a value of ``normalize`` that the transformers library does not
+# know.
 _OUR_NORMALIZE = "nes2net_normalize"
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _INDEX_FILES = tuple(f"{name}.index.json" for name in _WEIGHT_FILES)
@@ -53,7 +54,8 @@ _RENAMED = {
     "encoder.pos_conv_embed.conv.weight_g": "encoder.pos_conv.0.weight_g",
     "encoder.pos_conv_embed.conv.weight_v": "encoder.pos_conv.0.weight_v",
 }
-# Front-ends do not read tensors whose names begin like this: heads of fine-tuned models, layers after the encoder.
+# Beginnings of the names of tensors that front-ends do not read: heads of fine-tuned models, layers
+# after the encoder.
 _HEADS = (
     "adapter.",
     "lm_head.",
@@ -64,7 +66,8 @@ _HEADS = (
     "feature_extractor.proj",
     "objective.",
 )
-# In folders of UniSpeech-SAT, the names of pre-training heads begin like this. Folders of HuBERT have no heads.
+# Beginnings of the names of pre-training heads in folders of UniSpeech-SAT. Folders of HuBERT have
+# no heads.
 _HUBERT_HEADS = (
     "quantizer.",
     "project_q.",
@@ -110,7 +113,8 @@ def library_config(config: dict[str, Any], head: dict[str, Any]) -> tuple[Any, A
         head: options of the classification head; empty to export the front-end alone.
 
     Returns:
-        The configuration of the network, and the feature extractor, which normalises waveforms.
+        The configuration of the network, and the configuration of the feature extractor, which
+        normalises waveforms.
     """
     kind = {"wavlm": "WavLM", "hubert": "Hubert"}.get(config["name"], "Wav2Vec2")
     config_class, preprocessing_class = from_transformers(f"{kind}Config", "Wav2Vec2FeatureExtractor")
@@ -178,7 +182,7 @@ def read_huggingface_folder(
         raise InputError(
             f"{folder / CONFIG_FILE} does not describe the convolutions as transformers does ({error})"
         ) from error
-    # Keep the tensors that only pre-training uses if they are complete.
+    # If the tensors that only pre-training uses are complete, keep them.
     has_pretraining_heads = "mask_emb" in state_dict and (kind == "wavlm" or "quantizer.vars" in state_dict)
     if not has_pretraining_heads:
         state_dict.pop("mask_emb", None)
@@ -237,7 +241,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     for name in _WEIGHT_FILES:
         if (folder / name).is_file():
             return load_state_dict(folder / name)
-    # The weights are in several files, which are called shards here: an index says which file holds a tensor.
+    # The weights are in several files ("shards"). An index says which file holds which tensor.
     for name in _INDEX_FILES:
         if (folder / name).is_file():
             index = read_json(folder / name).get("weight_map")

@@ -23,7 +23,8 @@ from nes2net.models.checkpoints.model_types import check_type, is_openai
 from nes2net.models.checkpoints.state_dict import state_dict_of
 from nes2net.models.checkpoints.torch_file import read_torch_file
 
-#: Newer releases of the transformers library write the settings of the feature extractor into this file.
+#: File with the settings of the feature extractor, as newer releases of the transformers library
+#: write it.
 _PROCESSOR_FILE = "processor_config.json"
 
 
@@ -110,7 +111,7 @@ WHISPER = Family(
         "do_normalize": False,
     },
 )
-#: Frames of Whisper's encoder in one second.
+#: Number of frames of Whisper's encoder in one second.
 FRAMES_PER_SECOND = 50
 
 # OpenAI's name of a tensor, as a pattern → the transformers library's name.
@@ -150,7 +151,8 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
             missing or has other settings.
     """
     path = Path(checkpoint)
-    # A folder is read by another function. A file must be OpenAI's file of Whisper.
+    # Let another function read a folder. If ``checkpoint`` is a file, it must be OpenAI's file of
+    # Whisper.
     if path.is_dir():
         return _read_folder(path, family)
     if family is not WHISPER:
@@ -187,7 +189,7 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
 
 
 def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read tensors and options of a Hugging Face folder; ``family`` and errors are as for :func:`read_mel_encoder`."""
+    """Read tensors and options of a Hugging Face folder; see :func:`read_mel_encoder` for ``family`` and the errors."""
     # Check the configuration, and read the options.
     config = read_configuration(folder)
     check_type(folder, config.get("model_type"), [family.model_type])
@@ -215,7 +217,7 @@ def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[
         raise InputError(f"{path} describes the feature extractor {shown(kind)}: {family.extractor} is expected")
     for name, value in family.features.items():
         expected = value
-        if isinstance(value, str):  # a text names an option, and this option has the expected value
+        if isinstance(value, str):  # the text names an option, whose value is expected here
             expected = options.get(value, extractor.get(name))
         if extractor.get(name, expected) != expected:
             raise InputError(

@@ -44,7 +44,7 @@ def check_type(path: str | Path, model_type: object, types: Iterable[str] = ()) 
 
     Args:
         model_type: the type that the file states.
-        types: the expected types; empty if any known type is expected.
+        types: the expected types; empty to accept any known type.
 
     Raises:
         InputError: if the type is unknown or not expected. The message names the front-end that

@@ -1,4 +1,4 @@
-"""Open ONNX files of detectors by onnxruntime. Nothing in a file can run code."""
+"""Open ONNX files of detectors by onnxruntime. An ONNX file cannot run code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nes2net.models.checkpoints.onnx_format import damaged, foreign, read_onnx
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-#: Key of a file's metadata whose value is the description of the detector, as JSON.
+#: Key of the description of the detector (as JSON) in a file's metadata.
 METADATA = "nes2net"
 #: Packages that an export imports.
 EXPORT_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -30,15 +30,15 @@ _INTERFACE = [
     [("waveform", "tensor(float)", 2)],
     [("scores", "tensor(float)", 1), ("logits", "tensor(float)", 2)],
 ]
-_LONGEST = 16_000 * 3600  # an hour in samples; ``min_samples`` and ``max_samples`` are not larger
-_ALIGNMENT = 2**16  # a file of weights may be this many bytes larger than its tensors, because ONNX aligns tensors
-_LARGEST_CONSTANT = 2**28  # when onnxruntime loads a file, it may compute constants of at most this many bytes
+_LONGEST = 16_000 * 3600  # upper limit of ``min_samples`` and ``max_samples``: an hour, in samples
+_ALIGNMENT = 2**16  # largest number of bytes by which a file of weights may exceed its tensors: ONNX aligns tensors
+_LARGEST_CONSTANT = 2**28  # largest number of bytes of constants that onnxruntime may compute when it loads a file
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 
 
 class OnnxFile:
-    """A detector's ONNX file in a session of onnxruntime, with the facts that the file states.
+    """An ONNX file of a detector, opened by onnxruntime, and the description in the file.
 
     onnxruntime computes with as many threads as PyTorch would. Before onnxruntime loads the file,
     :func:`nes2net.models.checkpoints.onnx_format.read_onnx` checks that this toolkit could have
@@ -152,12 +152,12 @@ def accepted_lengths(shortest: int, longest: int | None) -> str:
 def providers(device: str, available: Collection[str]) -> list[str | tuple[str, dict[str, Any]]]:
     """List the execution providers that onnxruntime should use for ``device``: names, or pairs of name and options.
 
-    On CUDA, TF32 is switched off: its products have a mantissa of 10 bits, and scores would differ
+    On CUDA, TF32 is switched off: TF32 keeps only 10 bits of the mantissa, so scores would differ
     from PyTorch's. cuDNN chooses its algorithm for convolutions by a heuristic. cuDNN's default is
     a search through all algorithms, which would run again for each new length of waveforms.
 
     Args:
-        available: names of the providers that this onnxruntime has.
+        available: names of the providers in the installed onnxruntime.
 
     Raises:
         InputError: if the device is unknown or onnxruntime does not support it.
@@ -182,7 +182,8 @@ def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:
     """Find the device on which a session of onnxruntime computes.
 
     Args:
-        options: provider of the session → its options, as onnxruntime returns them.
+        options: name of a provider of the session → options of the provider, as onnxruntime
+            returns them.
 
     >>> device_in_use({"CUDAExecutionProvider": {"device_id": "1"}, "CPUExecutionProvider": {}})
     device(type='cuda', index=1)
@@ -196,8 +197,9 @@ class _Description(BaseModel):
     """The description of a detector in the metadata of its file. Further keys are allowed.
 
     ``external_data`` is the name of the file that holds the weights; None if the ONNX file holds
-    them. Scores depend on at most ``used_samples`` samples; None for no limit. ``training`` has the
-    facts about training data. :class:`OnnxFile` explains the other keys.
+    them. ``used_samples`` is the largest number of samples on which a score depends; None for no
+    limit. ``training`` has the facts about training data. :class:`OnnxFile` explains the other
+    keys.
     """
 
     model_config = ConfigDict(strict=True, extra="allow")
@@ -236,7 +238,8 @@ def _read_description(path: Path) -> dict[str, Any]:
         description = validated_json(_Description, content.metadata[METADATA].encode())
     except ValueError as error:
         raise foreign(path, f"its metadata {METADATA}: {error}") from None
-    # If another file holds the weights, the description must name this file, which lies beside the ONNX file.
+    # If another file holds the weights, this file lies beside the ONNX file, and the description
+    # must name it.
     declared = description.external_data
     if undeclared := sorted(content.beside.keys() - {declared}):
         raise InputError(
@@ -245,7 +248,7 @@ def _read_description(path: Path) -> dict[str, Any]:
         )
     if declared is not None:
         beside = path.parent / declared
-        size = content.beside.get(declared, 0)  # the file must have at least this many bytes
+        size = content.beside.get(declared, 0)  # smallest possible number of bytes of the file
         if not os.path.isfile(beside):  # isfile() is also False for a name that no file can have
             raise InputError(f"{path} needs its weights in {beside}, which is missing or not a file: copy both")
         if beside.resolve().parent not in (path.parent.resolve(), path.resolve().parent):

@@ -16,14 +16,14 @@ from typing import NamedTuple, TypeAlias
 from nes2net.lib.errors import InputError, readable_size, shown
 from nes2net.lib.files import Budget
 
-_LARGEST_FILE = 2**31 - 1  # bytes, the limit of protobuf
-_MOST_NUMBERS = 1_000_000  # most numbers outside tensors; XLS-R 300M with Nes2Net-X has fewer than 100,000
-_DEEPEST = 32  # at most this many messages within each other
-_LARGEST_METADATA = 2**20  # all texts in the metadata have at most this many bytes
+_LARGEST_FILE = 2**31 - 1  # in bytes; protobuf allows no larger message
+_MOST_NUMBERS = 1_000_000  # largest count of numbers outside tensors; XLS-R 300M with Nes2Net-X has fewer than 100,000
+_DEEPEST = 32  # largest depth of nested messages
+_LARGEST_METADATA = 2**20  # largest number of bytes of all texts in the metadata together
 _LONGEST_DOMAIN = 1000  # bytes
-_MOST_PER_BYTE = 4  # a byte of a tensor holds at most 4 numbers: ONNX's smallest types have 2 bits
-_MANY = 2**63  # a larger product of sizes counts as this number, which is larger than any file
-_EXTERNAL = 1  # TensorProto.DataLocation has this value if the tensor is in another file
+_MOST_PER_BYTE = 4  # largest number of a tensor's elements in one byte: ONNX's smallest types have 2 bits
+_MANY = 2**63  # stands for any larger product of dimensions; no file has so many bytes
+_EXTERNAL = 1  # value of TensorProto.DataLocation for a tensor in another file
 
 #: A part of the file: the index of its first byte, and the index of the byte after its last byte.
 _Slice: TypeAlias = tuple[int, int]
@@ -87,15 +87,15 @@ def damaged(path: Path, why: str) -> InputError:
 
 
 def foreign(path: Path, why: str) -> InputError:
-    """Make the error for an ONNX file that this toolkit did not write; ``why`` is the reason for this conclusion."""
+    """Make the error for an ONNX file that this toolkit did not write; ``why`` says how this is known."""
     return InputError(f"{path} is not a detector of this toolkit ({why}): `nes2net export --to onnx` writes one")
 
 
 class _Reader:
     """Reads the bytes of an ONNX file as protobuf messages, and collects the :attr:`summary` of the file.
 
-    Methods take a message as the slice of its bytes in the file. A damaged file raises
-    :class:`_Damaged`, and a part that this toolkit never exports raises :class:`InputError`.
+    The methods receive a message as a slice: the positions of its bytes in the file. A damaged file
+    raises :class:`_Damaged`, and a part that this toolkit never exports raises :class:`InputError`.
     """
 
     def __init__(self, path: Path, content: mmap.mmap) -> None:
@@ -109,7 +109,7 @@ class _Reader:
 
         Args:
             kind: name of the message in onnx.proto, a key of :data:`PARTS`.
-            depth: number of messages around this one.
+            depth: number of messages that contain this message.
         """
         if depth > _DEEPEST:
             raise _Damaged(f"more than {_DEEPEST} messages within each other")
@@ -136,7 +136,7 @@ class _Reader:
 
         If another file holds the bytes, the file is recorded in :attr:`summary`.
         """
-        # Read the dimensions, and the place of the bytes if another file holds them.
+        # Read the dimensions; if another file holds the bytes, also read the name of this file.
         count = 1
         location = 0
         outside: dict[str, str] = {}
@@ -152,7 +152,7 @@ class _Reader:
                 outside[key] = text
             elif number == 14 and isinstance(value, int):
                 location = value
-        # Count the bytes: in the message itself, or in the other file.
+        # Count the bytes, which are either in the message itself or in the other file.
         num_bytes = message_slice[1] - message_slice[0]
         if outside or location == _EXTERNAL:
             if outside.keys() != {"location", "offset", "length"}:
@@ -175,8 +175,9 @@ class _Reader:
     def fields(self, message_slice: _Slice) -> Iterator[tuple[int, int | _Slice]]:
         """Yield the number and the value of each field of the message in ``message_slice``.
 
-        The value of a varint is a number, and the value of a field of bytes is the slice of these
-        bytes in the file. Fields of 4 or 8 bytes, such as floats, are skipped.
+        If the field is a varint, the value is a number. If the field consists of bytes, the value
+        is the slice of the file with these bytes. Fields of 4 or 8 bytes, such as floats, are
+        skipped.
         """
         position, end = message_slice
         while position < end:

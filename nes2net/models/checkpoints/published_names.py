@@ -92,11 +92,11 @@ def _deepfense(mark: str, backend: str, last: str, prefixes: Mapping[str, str] =
     depends on these tensors.
 
     Args:
-        mark: name of a tensor that only this back-end of DeepFense has.
+        mark: name of a tensor that identifies this back-end: no other back-end of DeepFense has it.
         backend: this toolkit's prefix of the back-end's names.
         last: this toolkit's prefix of the last layer's names.
-        prefixes: beginning of a name in the back-end → beginning in this toolkit, for tensors whose
-            names in this toolkit do not begin with ``backend``.
+        prefixes: beginning of a name in DeepFense's back-end → beginning of the name in this
+            toolkit. Only for tensors whose names in this toolkit do not begin with ``backend``.
     """
     backend_prefixes = {f"backend.{prefix}": own_prefix for prefix, own_prefix in prefixes.items()}
     return Layout(
@@ -139,7 +139,7 @@ _LAYOUTS = (
     Layout(  # XLSR-MamBo
         marks=("stacked_mamba2.layers.norm.weight",), prefixes={}, torchaudio_encoder="feature_extractor.model.model."
     ),
-    Layout(  # Spoof-SUPERB; if a file has the encoder, the encoder's names have s3prl's prefix
+    Layout(  # Spoof-SUPERB; some files include the encoder, under names with s3prl's prefix
         marks=("ssl_model.featurizer.weights", "post_net.linear.weight"),
         prefixes={"ssl_model.featurizer.weights": "ssl_model.weight_hidd", "post_net.linear.": "proj_fc."},
     ),
@@ -158,8 +158,8 @@ def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Give the tensors of a whole-model file the names that a detector saves.
 
     Tensors that a detector does not need are left out. Names in the layouts of other published
-    codes are translated. If a wrapper around the encoder, such as s3prl's ``upstream``, has added a
-    prefix to the encoder's names, the prefix is removed.
+    codes are translated. A wrapper around the encoder, such as s3prl's ``upstream``, adds a prefix
+    to the encoder's names; the prefix is removed.
 
     >>> list(unwrap_frontend({"m_ssl.model.mask_emb": 1, "m_output_act.0.weight": 2, "output_std": 3}))
     ['ssl_model.model.mask_emb', 'm_output_act.0.weight']

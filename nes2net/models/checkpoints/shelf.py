@@ -26,14 +26,15 @@ from nes2net.models.checkpoints.published_file import COMMIT, PublishedFile
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_RECORD = 10_000  # bytes
-# Patterns of file names. Of a folder on the hub, only files that match are downloaded: those that a front-end needs.
+# Patterns of the names of files that a front-end needs. Only these files of a folder on the hub are
+# downloaded.
 _FOLDER_FILES = ["config.json", "preprocessor_config.json", "model*.safetensors*", "pytorch_model*.bin*"]
-_MOST_TRIES = 3  # a download ends with an error after 3 failed tries in a row: 3 seconds if there is no network
+_MOST_TRIES = 3  # number of failed tries in a row that end a download with an error; without a network, they take 3 s
 
 
 @dataclass(frozen=True)
 class FirstSeen:
-    """The facts of a file when it was first seen, after a download or after a user had put it there."""
+    """What was known of a file when this toolkit first saw it: after a download, or after a user had put it there."""
 
     url: str
     """The address, as in :attr:`PublishedFile.url`."""
@@ -71,7 +72,7 @@ class Shelf:
     @property
     def place(self) -> Path:
         """The path for a file from a server other than the hub, and for a file that a user puts there by hand."""
-        return self.folder / self.file.name  # without a name, this is the folder itself
+        return self.folder / self.file.name  # for a folder, the name is empty, and the path is the folder itself
 
     @property
     def record(self) -> Path:
@@ -88,8 +89,8 @@ class Shelf:
     def holds(self, path: Path) -> bool:
         """Whether ``path``, or the file with the published name in a folder ``path``, has the published digest.
 
-        If no digest is published, the digest that was recorded when the file was first seen is
-        compared. A folder without such a file, or a file without a known digest, gives False.
+        If no digest is published, the file must have the digest that was recorded when it was first
+        seen. A folder without such a file, or a file without a known digest, gives False.
         """
         if path.is_dir() and self.file.name:
             path = path / self.file.name
@@ -117,7 +118,8 @@ class Shelf:
             return Path(cached_path) if isinstance(cached_path, str) else None
         with suppress(OSError):
             folder = Path(snapshot_download(repository, revision=revision, local_files_only=True))
-            # Another program may have downloaded only the configuration.
+            # The folder must have weights: another program may have downloaded only the
+            # configuration.
             if any(path.suffix in (".safetensors", ".bin") for path in folder.iterdir()):
                 return folder
         return None
@@ -125,7 +127,7 @@ class Shelf:
     def take(self) -> Path:
         """Return the path of the file or folder on this machine; download it if it is missing.
 
-        The digest of a file is checked when the file is first seen, and again if its size or its
+        A file is hashed and checked when it is first seen. It is checked again if its size or its
         published digest has changed.
 
         Raises:
@@ -136,7 +138,7 @@ class Shelf:
         path = self.find()
         first_seen = self.first_seen()
         if path is not None and first_seen is not None and self.file.sha256 in ("", first_seen.sha256):
-            # A file of the same size is not hashed again, because it may have gigabytes.
+            # Do not hash a file again if its size is unchanged: it may have gigabytes.
             if path.is_dir() or path.stat().st_size == first_seen.size:
                 return path
         if path is None:
@@ -149,8 +151,7 @@ class Shelf:
 
         Raises:
             InputError: if the download fails; the message says how to get the file by hand.
-            Unfinished: if the connection breaks and a partial file is left, from which a later call
-                resumes.
+            Unfinished: if the connection breaks; a later call resumes from the partial file.
         """
         print_note(f"{self.name} is fetched once from {self.file.address}; its licence: {self.licence or 'not stated'}")
         try:
@@ -180,7 +181,7 @@ class Shelf:
             return Path(snapshot_download(repository, revision=revision, allow_patterns=_FOLDER_FILES))
 
     def _from_server(self) -> Path:
-        """Download the file from another server to :attr:`place`; return this path.
+        """Download the file from a server other than the hub to :attr:`place`; return this path.
 
         Raises:
             InputError: if ``HF_HUB_OFFLINE`` is set, or the server does not give the file.
@@ -225,8 +226,8 @@ class Shelf:
         if path.is_file():
             size = path.stat().st_size
             sha256 = digests_of(path, ("sha256",), f"checking {path.name}")["sha256"]
-        # All known digests must equal this digest.
-        stored = path.resolve().name  # the name of a stored file of the hub is the digest that the hub states
+        # Each known digest must equal the computed digest.
+        stored = path.resolve().name  # huggingface_hub names a stored file by the digest that the hub states
         expected_digests = {"published with": self.file.sha256}
         if revision and _SHA256.fullmatch(stored):
             expected_digests["stated by the hub"] = stored

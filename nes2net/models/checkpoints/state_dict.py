@@ -29,13 +29,13 @@ from nes2net.lib.this_process import usable_processors
 from nes2net.models.checkpoints.torch_file import check_file, read_torch_file
 from nes2net.models.checkpoints.unpickling import Record, plain
 
-_METADATA = "nes2net"  # the metadata of a state dict hold this toolkit's record under this key
+_METADATA = "nes2net"  # key of this toolkit's record in the metadata of a state dict
 _MOST_TENSORS = 50_000
 _LONGEST_NAME = 1000  # characters
 # Keys under which training programs usually save a model.
 _USUAL_KEYS = ("model", "state_dict", "model_state")
-_MOST_CONTAINERS = 2  # a state dict is searched for in a dictionary within a dictionary, but no deeper
-_MOST_HEADER = 1 << 24  # most bytes of a safetensors file's header, which has about 150 bytes for each tensor
+_MOST_CONTAINERS = 2  # largest number of dictionaries around a state dict
+_MOST_HEADER = 1 << 24  # largest number of bytes of a safetensors header; it has about 150 bytes for each tensor
 
 #: Types of weights, and of counters such as the number of batches in batch normalisation.
 WEIGHTS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -43,7 +43,7 @@ COUNTERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedDict[str, Tensor]:
-    """Read the state dict of a checkpoint file, on the CPU; nothing in the file is ever executed.
+    """Read the state dict of a checkpoint file into CPU memory; no code in the file is run.
 
     The file is a bare state dict (``.pth``, ``.pt``, ``.bin``), a dictionary that contains a state
     dict and other objects such as the epoch, or a safetensors file. In a dictionary with several
@@ -52,7 +52,7 @@ def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedD
     memory-mapped file: do not write to the file while the tensors are in use.
 
     Args:
-        tensors_only: also read a file that names functions to be called, without calling them.
+        tensors_only: accept a file that names functions to be called; they are not called.
 
     Raises:
         InputError: if the file is missing or damaged, has no state dict, or names functions to be
@@ -68,7 +68,7 @@ def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedD
         if header > min(_MOST_HEADER, path.stat().st_size):
             raise ValueError(f"its header would take {header} bytes")
         tensors = load_file(path)
-    except Exception as error:  # safetensors, and PyTorch for an unknown type or shape, may raise any class
+    except Exception as error:  # safetensors may raise any exception, and so may PyTorch for an unknown type or shape
         raise InputError(f"{path} is not a safetensors file or is damaged ({first_line(error)})") from error
     return state_dict_of(tensors, path)
 
@@ -103,7 +103,7 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
     # Copy the metadata as plain data.
     metadata: OrderedDict[str, dict[str, Any]] | None = None
     if (file_metadata := metadata_of(content)) is not None:
-        metadata = OrderedDict()  # keep the versions of modules, which PyTorch reads, and this toolkit's record
+        metadata = OrderedDict()  # keep this toolkit's record, and the versions of modules, which PyTorch reads
         for module, entries in file_metadata.items():
             if isinstance(module, str) and isinstance(entries, dict):
                 version = entries.get("version")
@@ -120,7 +120,7 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
 
 
 def _state_dicts_in(content: Any) -> dict[tuple[str, ...], dict[str, Tensor]]:
-    """Find state dicts in ``content`` and in dictionaries within it: path of keys → state dict.
+    """Find state dicts in ``content`` and in its nested dictionaries; return the mapping path of keys → state dict.
 
     If several levels contain state dicts, the result has only those of the outermost level. If the
     key of a state dict is in ``_USUAL_KEYS``, the result is only this state dict.
@@ -185,19 +185,21 @@ def _canonical(value: Any, copies: dict[int, Any], canonical: dict[Any, Any]) ->
     """Copy plain data so that equal parts become one object, and equal data give equal bytes in a file.
 
     A pickle stores the same object once, but equal objects separately. Without this function, the
-    file of a resumed run would differ from the file of an uninterrupted run. The time is linear in
-    the number of different objects, even if a list contains another list many times.
+    file of a resumed run would differ from the file of an uninterrupted run. The time is
+    proportional to the number of different objects, even if a list contains the same list many
+    times.
 
     Args:
         copies: id of an original → its copy; this function fills it.
-        canonical: type and content → the one copy with this content; this function fills it.
+        canonical: (type, content) → the only copy with this type and content; this function fills
+            it.
     """
     if id(value) in copies:
         return copies[id(value)]
     copy = value
     key: Any = (type(value), id(value))
     if isinstance(value, (str, int, float)):
-        key = (type(value), repr(value))  # repr() tells 0.0 from −0.0, and is equal for two NaNs
+        key = (type(value), repr(value))  # repr() differs for 0.0 and −0.0, and is the same for two NaNs
     if isinstance(value, dict):
         copy = {
             _canonical(name, copies, canonical): _canonical(item, copies, canonical) for name, item in value.items()
@@ -231,7 +233,7 @@ def save_atomically(content: Any, path: str | Path) -> None:
     with replacing(path, durable=True) as temporary, open(temporary, "wb") as file:
         try:
             torch.save(content, file)
-        except RuntimeError as error:  # PyTorch raises this class for errors of the system, such as a full disk
+        except RuntimeError as error:  # PyTorch's class for system errors, such as a full disk
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from error
             raise
@@ -258,7 +260,7 @@ class Misfit:
     values: list[str] = field(default_factory=list)
 
     def _titled_lists(self) -> list[tuple[str, list[str]]]:
-        """Return the five lists of differences, each after its title."""
+        """Return the five lists of differences as pairs of a title and a list."""
         return [
             ("missing", self.missing),
             ("left over", self.left_over),
@@ -279,9 +281,8 @@ class Misfit:
 def compare(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Misfit:
     """Compare ``state_dict`` with the ``expected`` state dict of a model: names, shapes and kinds of numbers.
 
-    Weights may have any floating-point type, and counters any integer type. Where the model has a
-    counter, ``state_dict`` may have a floating-point number, because some programs average
-    counters.
+    Weights may have any floating-point type, and counters any integer type. A counter of the model
+    may be a floating-point number in ``state_dict``, because some programs average counters.
     """
     return Misfit(
         missing=[k for k in expected if k not in state_dict],
@@ -304,7 +305,7 @@ def compare(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) ->
 
 
 def named_type(tensor: Tensor) -> str:
-    """Return the name of the type of a tensor's numbers, such as ``"float32"``."""
+    """Return the name of a tensor's dtype, such as ``"float32"``."""
     return str(tensor.dtype).removeprefix("torch.")
 
 
@@ -334,8 +335,8 @@ def not_finite(state_dict: Mapping[str, Tensor]) -> list[str]:
     for name, tensor in state_dict.items():
         if tensor.dtype not in WEIGHTS or tensor.is_meta:
             continue
-        # A finite sum means that all numbers are finite, and is computed much faster than isfinite(). An infinite
-        # sum may be an overflow.
+        # If the sum is finite, all numbers are finite. The sum is much faster than isfinite(). An
+        # infinite sum may be an overflow.
         total = tensor.sum(dtype=torch.promote_types(tensor.dtype, torch.float32))
         if not total.isfinite() and not tensor.isfinite().all():
             names.append(name)

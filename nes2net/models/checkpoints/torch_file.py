@@ -39,8 +39,9 @@ _LEGACY_PROTOCOL = 1001
 # The tensors of a file may take at most 4 times the bytes of the file. Tensors take more bytes than the file if a
 # tensor repeats its storage (a stride of 0) or shares the storage with other tensors (tied weights).
 _MOST_EXPANSION = 4
-_ALWAYS_FIT = 1 << 28  # tensors may take this many bytes even if the file is small
-# Files that are not checkpoints: offset of the bytes that identify the kind, these bytes, and a name for the kind.
+_ALWAYS_FIT = 1 << 28  # number of bytes that tensors may take even if the file is small
+# Kinds of files that are not checkpoints: (offset of the bytes that identify the kind, these bytes,
+# name of the kind).
 _OTHER_KINDS = (
     (8, b"WAVE", "a recording (WAV)"),
     (8, b"AIF", "a recording (AIFF)"),
@@ -62,18 +63,19 @@ _OTHER_KINDS = (
     (257, b"ustar", "a tar archive"),
 )
 _NAME_WEIGHTS = "name the file that holds the weights"
-_MOST_STEPS = 6_000_000  # most instructions of a pickle; the pickle of 1,000 tensors has about 110,000
+_MOST_STEPS = 6_000_000  # largest number of instructions in a pickle; a pickle of 1,000 tensors has about 110,000
 _REMEDY = "if it is a checkpoint all the same, save its state_dict() alone with torch.save"
 
 
 def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[str]]:
-    """Read a file of ``torch.save``; return its content, and the names of classes that were read as records.
+    """Read a file of ``torch.save``; return its content, and the names of the classes that were replaced by records.
 
     The tensors of a zip archive are views of the memory-mapped file: do not write to the file while
     the tensors are in use.
 
     Args:
-        tensors_only: read objects of refused classes as records too, instead of raising an error.
+        tensors_only: whether objects of refused classes become records, too; if false, they raise
+            an error.
 
     Raises:
         InputError: if the file is missing, damaged or of another kind, or names functions to be
@@ -114,7 +116,7 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     except Exceeded as error:
         raise InputError(f"{path} was not read: {error}; {_REMEDY}") from error
     except Exception as error:  # a damaged pickle may raise any exception
-        text = codecs.getincrementaldecoder("utf-8")("replace").decode(beginning)  # the last character may be cut
+        text = codecs.getincrementaldecoder("utf-8")("replace").decode(beginning)  # the last character may be cut off
         if all(c.isprintable() or c.isspace() for c in text) and "\ufffd" not in text:
             kind = "a text file" if beginning else "an empty file"
             raise InputError(f"{path} is {kind}, not a checkpoint: {_NAME_WEIGHTS}") from error
@@ -135,11 +137,11 @@ def check_file(path: Path) -> None:
 
 
 def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
-    """Read the zip archive that PyTorch 1.6 and later write: a pickle, and a member of the archive for each storage.
+    """Read the zip archive that PyTorch 1.6 and later write: one member for the pickle, and one for each storage.
 
     Args:
         path: the file, which is memory-mapped and named in messages.
-        file: the same file, opened.
+        file: the open file at ``path``.
         unpickle: function that reads a pickle, see :data:`_Unpickle`.
 
     Raises:
@@ -153,7 +155,7 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
                 f"{path} is a TorchScript program, not a checkpoint: save its state_dict() with torch.save"
             )
         members: dict[str, zipfile.ZipInfo] = {}  # name below the archive's only folder → member
-        for member in archive.infolist():  # raise for members that torch.save never writes
+        for member in archive.infolist():  # raises an error for a member that torch.save never writes
             folder, _, name = member.filename.partition("/")
             odd = {"..", "."} & set(member.filename.split("/")) or "\\" in member.filename or ":" in folder
             if not folder or not name or odd:
@@ -165,7 +167,7 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
             members[name] = member
         if sum(member.file_size for member in members.values()) > size:
             raise ValueError("its members claim more bytes than the file has")
-        # Check that this is a whole checkpoint of a little-endian machine.
+        # Check that the archive is complete, and that a little-endian machine wrote it.
         if "data.pkl" not in members:
             raise InputError(f"{path} is a zip archive but not a checkpoint: it has no data.pkl")
         if "byteorder" in members and archive.open(members["byteorder"]).read(7) != b"little":
@@ -189,7 +191,7 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
                 storage = torch.UntypedStorage(0, device="cpu")
                 if num_bytes:
                     storage = mapped[start : start + num_bytes]
-                if start % 8:  # views need aligned numbers: copy the bytes
+                if start % 8:  # a view needs aligned numbers, so copy the bytes
                     storage = storage.clone()
                 storages[key] = storage
             return storages[key]
@@ -205,14 +207,14 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
         unpickle: function that reads a pickle, see :data:`_Unpickle`.
 
     Raises:
-        ValueError: if the file does not begin as a checkpoint does, or its storages do not fit.
+        ValueError: if the beginning is not that of a checkpoint, or if its storages do not fit.
         EOFError: if the file ends too early.
     """
     size = path.stat().st_size
     storages: dict[str, torch.UntypedStorage] = {}
 
     def storage_of(key: str, num_bytes: int) -> torch.UntypedStorage:
-        """Make a storage for ``key``, which is filled after all pickles. The unpickler calls this function."""
+        """Make an empty storage for ``key``, to be filled after all pickles. The unpickler calls this function."""
         if key not in storages:
             if num_bytes + sum(len(s) for s in storages.values()) > size:
                 raise ValueError(f"storage {key} claims more bytes than the file has")
@@ -226,14 +228,14 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
     # Read the five pickles: magic number, version, facts of the machine, content, and keys of the storages.
     if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
         raise ValueError("it does not begin as a checkpoint does")
-    load()  # skip byte order and integer sizes of the machine that wrote the file: all machines today are little-endian
+    load()  # skip the facts of the machine that wrote the file: all machines today are little-endian
     content = load()
     keys = load()
     if keys != sorted(storages):
         raise ValueError("it does not hold the storages that its tensors use")
     # After the pickles come the bytes of each storage.
     for key in keys:
-        file.read(8)  # skip the number of elements, which the pickle has stated
+        file.read(8)  # skip the number of elements, which is known from the pickle
         buffer = torch.empty(0, dtype=torch.uint8, device="cpu").set_(storages[key]).numpy()
         if file.readinto(buffer.data) != len(buffer):
             raise EOFError("it ends too early")
@@ -252,7 +254,7 @@ def _children(value: Any) -> Iterable[Any]:
 
 
 def _num_bytes_of_tensors(content: Any) -> int:
-    """Count the bytes of all tensors in nested containers and records; a tensor counts as often as it occurs."""
+    """Count the bytes of all tensors in nested containers and records; a tensor is counted each time it occurs."""
     sizes: dict[int, int] = {}  # id of a value → bytes of the tensors in it
     stack = [(content, False)]
     while stack:
@@ -262,7 +264,7 @@ def _num_bytes_of_tensors(content: Any) -> int:
         elif children_are_counted:
             sizes[id(value)] = sum(sizes.get(id(item), 0) for item in _children(value))
         elif id(value) not in sizes and (items := _children(value)):
-            sizes[id(value)] = 0  # ends the search in a cycle: a node of omegaconf contains its parent
+            sizes[id(value)] = 0  # ends the recursion in a cycle: a node of omegaconf contains its parent
             stack.append((value, True))
             stack += [(item, False) for item in items]
     return sizes.get(id(content), 0)

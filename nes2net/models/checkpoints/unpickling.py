@@ -67,18 +67,18 @@ _HARMLESS_BUILTINS = {
     "builtins.object",
     "builtins.slice",
     "builtins.NoneType",
-    "builtins.Ellipsis",  # occurs in types such as Tuple[int, ...]
+    "builtins.Ellipsis",  # the ellipsis in types such as Tuple[int, ...]
 }
 
-MOST_CLASSES = 1000  # at most this many different classes become records
-LONGEST_NAME = 500  # the name of a class has at most this many characters
-_MOST_DIMENSIONS = 64  # a tensor has at most this many dimensions
+MOST_CLASSES = 1000  # largest number of different classes that become records
+LONGEST_NAME = 500  # largest number of characters in the name of a class
+_MOST_DIMENSIONS = 64  # largest number of dimensions of a tensor
 
 
 class Record:
     """Stands for an object that is not built, and stores its arguments, items, elements and state.
 
-    The unpickler calls the methods to fill the record, as a pickle fills an object.
+    The unpickler fills the record by calling these methods, as it would fill the real object.
     :attr:`class_name` is the name of the object's class.
     """
 
@@ -90,7 +90,7 @@ class Record:
     elements: list[Any]
 
     def __new__(cls, *arguments: Any) -> Record:
-        """Store the arguments here and not in ``__init__``, which an unpickler may not call."""
+        """Store the arguments here, because an unpickler may create an object without calling ``__init__``."""
         self = super().__new__(cls)
         self.arguments = arguments
         self.state = None
@@ -99,19 +99,19 @@ class Record:
         return self
 
     def __setstate__(self, state: Any) -> None:
-        """Keep the state that the object would get."""
+        """Store the state of the object that this record replaces."""
         self.state = state
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Keep an item that a dictionary-like object would get."""
+        """Store an item of the dictionary-like object that this record replaces."""
         self.items[key] = value
 
     def append(self, element: Any) -> None:
-        """Keep an element that a list-like object would get."""
+        """Store an element of the list-like object that this record replaces."""
         self.elements.append(element)
 
     def extend(self, elements: Any) -> None:
-        """Keep elements that a list-like object would get."""
+        """Store elements of the list-like object that this record replaces."""
         self.elements.extend(elements)
 
 
@@ -122,9 +122,10 @@ class TensorUnpickler(GuardedUnpickler):
         budget: see :class:`GuardedUnpickler`.
         storage_of: function that returns a storage; the arguments are the key and the number of
             bytes of the storage.
-        records: name of a class → the subclass of :class:`Record` that stands for it. The unpickler
-            adds each class that it meets.
-        tensors_only: read objects of refused classes as records too, instead of raising an error.
+        records: name of a class → the subclass of :class:`Record` that stands for the class. The
+            unpickler adds every class in the pickle.
+        tensors_only: whether objects of refused classes become records, too; if false, they raise
+            an error.
     """
 
     keeps_state = (Record,)
@@ -191,12 +192,12 @@ class TensorUnpickler(GuardedUnpickler):
         """Make a container of type ``kind``. The unpickler calls this method in place of the container's constructor.
 
         Args:
-            position: index of the argument that has the items. If the call has no such argument,
-                the container is empty.
+            position: index of the argument that holds the container's items. If the call has fewer
+                arguments, the container is empty.
             arguments: arguments of the call.
 
         Raises:
-            TypeError: if the argument at ``position`` is not a container of items.
+            TypeError: if the argument at ``position`` is not a container.
         """
         items = arguments[position] if position < len(arguments) else ()
         if not isinstance(items, (list, tuple, dict, set, frozenset)):
@@ -230,7 +231,7 @@ class TensorUnpickler(GuardedUnpickler):
     def load_build(self) -> None:
         """Execute the instruction BUILD, which sets the state of an object.
 
-        An ordered dictionary gets only the metadata in its state; the rest of the state is ignored.
+        Of the state of an ordered dictionary, only the metadata are kept.
         """
         if not isinstance(self.stack[-2], OrderedDict):
             return super().load_build()
@@ -251,14 +252,14 @@ class _Storage:
 
 
 def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
-    """Make a tensor of shape ``size`` that views ``storage`` from the number at ``offset`` on.
+    """Make a tensor of shape ``size`` that views ``storage``; its first number is at ``offset``.
 
-    PyTorch's function of the same name does so, too. Its further arguments are not used here.
+    PyTorch's function of the same name does the same. Its other arguments are ignored here.
     """
     if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= _MOST_DIMENSIONS):
         raise ValueError("a tensor's shape is described in an unknown way")
     flat = torch.empty(0, dtype=storage.dtype, device="cpu").set_(storage.data)
-    return flat.as_strided(size, stride, offset)  # raises for a storage that is too small; set_() would enlarge it
+    return flat.as_strided(size, stride, offset)  # raises if the storage is too small; set_() would enlarge the storage
 
 
 def _rebuild_tensor_of(
@@ -291,7 +292,7 @@ def _enum_member(cls: type, name: Any) -> Record:
     """Return a record in place of the member ``name`` of an enumeration, stored as ``getattr(Class, "MEMBER")``.
 
     Raises:
-        Refused: if a pickle calls ``getattr`` with other arguments.
+        Refused: if the call is not of this form.
     """
     if not (isinstance(cls, type) and issubclass(cls, Record) and isinstance(name, str)):
         raise Refused("it asks for builtins.getattr")
@@ -347,8 +348,8 @@ def plain(value: Any, owner: str) -> Any:
     budget = Budget(f"{owner}: its metadata", MOST_BYTES, MOST_VALUES)
 
     def copy(value: Any, level: int) -> Any:
-        """Copy ``value``, which lies ``level`` containers deep."""
-        # Each value counts, so that nested or repeated values cannot fill the memory.
+        """Copy ``value``; it lies inside ``level`` nested containers."""
+        # Count each value, so that nested or repeated values cannot fill the memory.
         num_bytes = len(value) if isinstance(value, str) else 0
         budget.take("values", bytes=num_bytes, steps=1)
         if level > MOST_DEPTH:
@@ -373,7 +374,7 @@ def plain(value: Any, owner: str) -> Any:
 
 
 def content_of(record: Record) -> Any:
-    """Return the data in a record: attributes of a Namespace, content of an omegaconf node, value of an enumeration."""
+    """Return the data in a record: a Namespace's attributes, an omegaconf node's content, an enumeration's value."""
     state = record.items
     if isinstance(record.state, dict):
         state = record.state
