@@ -24,7 +24,7 @@ DOOR = "__main__"
 #: Every district may read the version of the installation.
 VERSION = "version"
 #: Why an import may stand inside a function; the comment says so.
-REASON = re.compile(r"#.*\b(start-up|optional)\b")
+REASON = re.compile(r"#.*\b(start-up|optional)\b|import(ed)? (only here|late)")
 
 
 def dotted(path: Path) -> str:

@@ -133,7 +133,7 @@ def min_cllr_of_counts(bonafide: NDArray, spoof: NDArray) -> float:
         bonafide, spoof: number of trials of each class at N distinct, ascending scores, shape (N,);
             each score has at least one trial.
     """
-    # Import SciPy only here, because loading it takes longer than computing all other metrics.
+    # SciPy is imported only here, because loading it takes longer than computing all other metrics.
     from scipy.optimize import isotonic_regression
 
     trials = bonafide + spoof
