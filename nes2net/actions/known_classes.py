@@ -10,12 +10,19 @@ from pathlib import Path
 from nes2net.evaluation.class_trials import ClassTrials, class_trials
 from nes2net.evaluation.judgements import EvaluationSettings
 from nes2net.evaluation.key import Key, Labels
+from nes2net.lib.errors import InputError
+from nes2net.metrics import compute_eer
 from nes2net.scoring.class_file import read_class_table
 from nes2net.scoring.decisions.known import KnownThreshold, LogitScore
 
 
 def known_classes(
-    labels: Labels, logits: str | Path, kind: LogitScore = "log_odds", *, allow_partial: bool = False
+    labels: Labels,
+    logits: str | Path,
+    kind: LogitScore = "log_odds",
+    *,
+    equal_errors: bool = False,
+    allow_partial: bool = False,
 ) -> tuple[KnownThreshold, ClassTrials]:
     """Learn a threshold from the logits of labelled trials.
 
@@ -26,16 +33,29 @@ def known_classes(
         labels: labels of the trials.
         logits: file that ``nes2net score --judgement classes`` wrote, of development trials.
         kind: the formula for the score, which is computed from the logits.
+        equal_errors: choose the threshold at which as many trials of known classes are rejected as
+            trials of unknown classes are accepted. By default, 95 % of trials of known classes are
+            accepted.
         allow_partial: leave out trials without usable logits.
 
     Returns:
         The content of the file that `nes2net predict` reads, and the trials with their logits.
 
     Raises:
-        InputError: if the file or the labels cannot be read or do not fit each other.
+        InputError: if the file or the labels cannot be read or do not fit each other, or if
+            ``equal_errors`` is given and no trial has an unknown class.
     """
     path = Path(logits)
     table = read_class_table(path)
     key = Key.read(labels.corpus, labels.keys, labels.phase)
     trials = class_trials(key, path, table, path.stem, EvaluationSettings(allow_partial=allow_partial))
-    return KnownThreshold.of_logits(trials.known.logits, kind, table.names), trials
+    known = KnownThreshold.of_logits(trials.known.logits, kind, table.names)
+    if equal_errors:
+        if not trials.unknown.names:
+            raise InputError(
+                f"{path}: all trials are of known classes, and the threshold of equal errors needs some of unknown ones: "
+                "give a phase with generators that training lacks, or no `equal_errors`"
+            )
+        _, threshold = compute_eer(trials.known.known_scores[kind], trials.unknown.known_scores[kind])
+        known = known.model_copy(update={"equal_errors": threshold})
+    return known, trials

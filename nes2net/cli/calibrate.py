@@ -286,6 +286,7 @@ def classes(
     keys: Folder = ".",
     phase: str = "dev",
     score: Literal["log_odds", "max_logit", "energy", "sme"] = "log_odds",
+    equal_errors: bool = False,
     allow_partial: bool = False,
 ) -> None:
     """Learn when a detector of classes knows none of them, from labelled logits.
@@ -299,6 +300,7 @@ def classes(
         keys: folder or file of the keys
         phase: phase or split of the keys
         score: score of being known
+        equal_errors: reject as many known trials as unknown ones are accepted; 5 % if not given
         allow_partial: leave out trials without usable logits
     """
     from nes2net.actions.known_classes import known_classes
@@ -306,11 +308,17 @@ def classes(
     from nes2net.lib.files import check_writable, write_output
 
     check_writable(save, stream=True)
-    known, trials = known_classes(Labels(corpus, keys, phase), dev_logits, score, allow_partial=allow_partial)
-    write_output(save, known.model_dump_json() + "\n")
+    known, trials = known_classes(
+        Labels(corpus, keys, phase), dev_logits, score, equal_errors=equal_errors, allow_partial=allow_partial
+    )
+    write_output(save, known.model_dump_json(exclude_none=True) + "\n")
+    num_known = counted(len(trials.known.numbers), "trial")
+    reached = f"at or above which lie 95 % of {num_known}"
+    if equal_errors:
+        reached = f"where the errors are equal on {num_known} of known classes and {len(trials.unknown.numbers)} of unknown ones"
     print(
         f"none of the {counted(len(known.classes), 'class', 'classes')} is named below a {score} of "
-        f"{known.threshold:.4g}, at or above which lie 95 % of {counted(len(trials.known.numbers), 'trial')}"
+        f"{known.threshold:.4g}, {reached}"
     )
     say_written(save)
     print_next([["predict", "FILE", "--model", "MODEL", "--judgement", f"{{name: classes, known: {save}}}"]])

@@ -13,6 +13,7 @@ from builders.runs import history_of
 
 from nes2net import Detector, InputError, decisions, metrics
 from nes2net.actions.evaluation import Pages, evaluate
+from nes2net.actions.known_classes import known_classes
 from nes2net.actions.prediction import Judged, predict
 from nes2net.cli.main import main
 from nes2net.cli.next_commands import after_training
@@ -472,6 +473,21 @@ def test_an_average_knows_its_classes_by_a_file_of_calibrate(run, tones, tmp_pat
     assert as_judgement("classes").fitted(detector).threshold is None
     fitted = as_judgement({"name": "classes", "known": str(known)}).fitted(detector)
     assert fitted.threshold.scores == expected.scores and fitted.options() == {"classes": list(TONES)[:3]}
+    assert not main(
+        ["calibrate", "classes", "generic", str(out), "--keys", str(tones), "--save", str(known), "--equal-errors"]
+    )
+    is_unknown = np.array(["_5000_" in id for id in table.ids])
+    scores = decisions.known_scores(table.logits)
+    _, threshold = metrics.compute_eer(scores[is_known], scores[is_unknown])
+    printed = capsys.readouterr().out
+    assert (
+        f"{threshold:.4g}, where the errors are equal on 36 trials of known classes and 12 of unknown ones" in printed
+    )
+    assert as_judgement({"name": "classes", "known": str(known)}).fitted(detector).threshold.threshold == threshold
+    with pytest.raises(InputError, match="all trials are of known classes"):
+        known_only = tmp_path / "known.csv"
+        known_only.write_text("".join(row for row in open(tones) if "_5000_" not in row and "_0_" not in row))
+        known_classes(Labels("generic", known_only, "dev"), out, equal_errors=True, allow_partial=True)
     known.write_text(known.read_text().replace("A lower", "A"))
     with pytest.raises(InputError, match="this one knows A lower, B, middle, C=higher"):
         as_judgement({"name": "classes", "known": str(known)}).fitted(detector)

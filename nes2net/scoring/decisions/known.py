@@ -301,6 +301,9 @@ class KnownThreshold(BaseModel):
         AfterValidator(lambda scores: tuple(sorted(scores))),
     ]
     """Scores of development trials of known classes, ascending."""
+    equal_errors: FiniteFloat | None = None
+    """The score at which as many trials of known classes are rejected as trials of unknown classes
+    are accepted; None if no development trials of unknown classes were used."""
 
     @classmethod
     def of_logits(cls, logits: ArrayLike, kind: LogitScore = "log_odds", classes: Sequence[str] = ()) -> KnownThreshold:
@@ -312,7 +315,12 @@ class KnownThreshold(BaseModel):
 
     @property
     def threshold(self) -> float:
-        """The score that 95 % of known trials reach. The class of a recording with a lower score is called unknown."""
+        """The score below which the class of a recording is called unknown.
+
+        It is ``equal_errors`` or, without it, the score that 95 % of known trials reach.
+        """
+        if self.equal_errors is not None:
+            return self.equal_errors
         return threshold_accepting(np.array(self.scores))
 
     def p_value(self, score: float) -> float:
@@ -325,7 +333,7 @@ class KnownThreshold(BaseModel):
 
     def to_dict(self) -> dict[str, object]:
         """Write plain data for a checkpoint, from which :meth:`read` builds the threshold again."""
-        return self.model_dump(mode="json", exclude={"classes"})
+        return self.model_dump(mode="json", exclude={"classes"}, exclude_none=True)
 
     @classmethod
     def read(cls, facts: object) -> KnownThreshold | None:
