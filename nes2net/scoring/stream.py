@@ -71,7 +71,7 @@ _MOST_BLOCKS = 64  # if more blocks than this are held, they are joined in one a
 
 
 class SlidingWindows:
-    """Cuts a recording that arrives into windows of ``length`` samples; a window begins every ``hop`` samples.
+    """Cuts a recording into windows of ``length`` samples while it arrives; a window begins every ``hop`` samples.
 
     The last window ends with the recording. If a recording is shorter than a window, the whole
     recording is one window. At most the samples of two windows and the pushed block are held in

@@ -265,7 +265,7 @@ def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
 
 
 class FrameWindows:
-    """Cuts a recording that arrives into windows of 2·``step`` samples; a window begins every ``step`` samples.
+    """Cuts a recording into windows of 2·``step`` samples while it arrives; a window begins every ``step`` samples.
 
     The last window ends with the recording, and has more than ``step`` samples. A recording of at
     most ``longest`` samples is one window. The class is a :class:`nes2net.data.audio.blocks.Stage`.

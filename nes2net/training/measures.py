@@ -105,8 +105,8 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     With several corpora, these values are pooled over all trials. ``val_eer_wo_aug/CORPUS`` is the
     EER of a corpus, and ``val_eer_wo_aug/CORPUS/ATTACK`` is the EER of an attack in this corpus.
     ``val_eer_wo_aug_mean`` and ``val_eer_wo_aug_worst`` are the mean and the highest EER of the
-    corpora (:class:`nes2net.evaluation.breakdown.OverCorpora`). ``val_min_dcf_wo_aug`` has the same
-    variants, except for attacks.
+    corpora (:class:`nes2net.evaluation.breakdown.OverCorpora`). The values of a corpus, the
+    mean and the worst value also exist for ``val_min_dcf_wo_aug``.
 
     Args:
         bonafide: the target that means bona fide.

@@ -107,7 +107,7 @@ class _ResultMemory(TorchDispatchMode):
 
     def __init__(self, storages: set[int]) -> None:
         super().__init__()
-        self.current = self.peak = 0
+        self.current = self.peak = 0  # bytes of results that are not yet freed
         self._known_storages = storages
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
