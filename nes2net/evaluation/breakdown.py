@@ -224,7 +224,7 @@ def breakdown(
         is_of_spoofing = name in ("attack", "vocoder")
         if not is_of_spoofing and (table.column(name).numbers[bonafide_positions] >= 0).any():
             shared_names.append(name)
-    # Group the positions of the trials by their values.
+    # Group the positions of the trials by the values of their fields.
     bonafide = _grouped(table, bonafide_positions, shared_names)
     spoof = _grouped(table, np.flatnonzero(~matched_trials.is_bonafide), names)
     drawn = _Drawn.of(table)

@@ -324,7 +324,7 @@ def decimal(value: float, digits: int = 2) -> str:
 
 
 #: Unit of figures → function that writes a value with a given number of digits. The value of a rate, or of a difference
-#: of rates (points), is a fraction and is written in percent. A value with the unit milliseconds is a number of seconds.
+#: of rates (points), is a fraction and is written in percent. A value with the unit milliseconds is stored in seconds.
 UNITS: dict[str, Callable[[float, int], str]] = {
     "rate": percent,
     "points": points,

@@ -268,7 +268,7 @@ class _Shortened(reprlib.Repr):
         )
 
     def repr_set(self, value: Set, level: int) -> str:
-        """Show the first elements in any order; the library would sort the elements."""
+        """Show a few elements in the order of iteration; the library would sort all elements."""
         if not value:
             return "set()"
         return self._in_braces((self.repr1(v, level - 1) for v in value), level)

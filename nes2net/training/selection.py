@@ -109,7 +109,7 @@ class Selection:
         self.history: list[Row] = []
 
     def state_dict(self) -> list[Row]:
-        """Return the history, which determines everything else that changes during training."""
+        """Return the history, from which everything else that changes in this object follows."""
         return self.history
 
     def load_state_dict(self, history: list[Row]) -> None:
@@ -117,7 +117,7 @@ class Selection:
         self.history = history
 
     def update(self, epoch: int, values: dict[str, float]) -> bool:
-        """Add ``epoch`` to the history, and return whether it is improved.
+        """Add ``epoch`` to the history, and return whether one of its measures is at least as good as ever before.
 
         Args:
             values: ``loss``, ``lr``, ``seconds`` and, if the epoch was validated, the values of the

@@ -27,7 +27,8 @@ _PROJECT = "nes2net"
 class Say(Protocol):
     """A function that prints a line, such as :meth:`nes2net.training.monitor.Monitor.say`."""
 
-    def __call__(self, text: str, *, remark: bool = False) -> None: ...
+    def __call__(self, text: str, *, remark: bool = False) -> None:
+        """Print ``text``; remarks go to standard error."""
 
 
 class _Ids(BaseModel):

@@ -43,7 +43,7 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
     """
     if decider is None:
         return _without_calibration(row, model)
-    # Answer if the detector cannot tell.
+    # If the detector has no decision, the answer is that it cannot tell.
     along = row.get("along", {})
     facts = [("What it rests on", _basis_words(row))]
     reason = row.get("reason", "")

@@ -194,12 +194,14 @@ def fetched(address: str) -> RecordingBytes:
 
 
 def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Row) -> Row:
-    """Make the row of a recording in a file.
+    """Make the row of a recording that lies in the file of a shard.
 
     If ``described`` or its ``notes`` have an id, the row gets this id. Otherwise the id consists of
     the names of the shard and of the recording.
 
     Args:
+        name_in_shard: name of the recording in the file.
+        content: the encoded recording; None if it is not in the file.
         described: the further columns of the recording.
     """
     notes = _parsed_notes(described.get("notes"))

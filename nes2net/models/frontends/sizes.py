@@ -404,8 +404,8 @@ def obtain(name: str) -> str:
 def _differences(name: str, config: Mapping[str, Any]) -> list[str]:
     """Describe each option in ``config`` that differs from the published size ``name``, in a short text.
 
-    Two values of an option count as equal to the published size: the value of the pre-training
-    file, and the value of the model's folder on the hub. Only the options in :data:`SHAPE` are
+    The published value of an option is its value in the pre-training file. Its value in the model's
+    folder on the hub is accepted, too. Only the options in :data:`SHAPE` are
     compared.
     """
     constructor = __getattr__(name)
