@@ -309,8 +309,8 @@ class _Trials:
 def _terms(provenance: Provenance) -> Iterator[str]:
     """Yield ``title: licence`` for each corpus of training and development whose licence is known.
 
-    A user's own list of trials may have the format of a corpus. The text about such a list says that
-    the licence is not known.
+    A user's own list of trials may have the format of a corpus. The text about such a list says
+    that the licence is not known.
     """
     terms = {}
     for described in provenance.trials:

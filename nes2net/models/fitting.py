@@ -184,9 +184,9 @@ def _suggested_numbers(
 
     Returns:
         Three sets: counts, sizes and factors, at most 40 each. A count is a possible length of a
-        list of modules. A size is the length of a tensor in ``tensors`` along one dimension. A factor
-        is the ratio of two such lengths, one in ``tensors`` and one in ``expected``, as a pair
-        (numerator, denominator).
+        list of modules. A size is the length of a tensor in ``tensors`` along one dimension. A
+        factor is the ratio of two such lengths, one in ``tensors`` and one in ``expected``, as a
+        pair (numerator, denominator).
     """
     counts: set[int] = set()
     for name in tensors.keys() ^ expected.keys():

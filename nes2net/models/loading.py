@@ -187,7 +187,7 @@ class SavedNetwork(Network):
             remedy: the end of error messages, which says what to do.
 
         Raises:
-            InputError: if the tensors are not found, or their digest differs from the recorded digest.
+            InputError: if the tensors are not found, or their digest is not the recorded digest.
         """
         checkpoint = Path(checkpoint)
         frontend = self.config["frontend"]
