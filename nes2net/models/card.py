@@ -83,7 +83,7 @@ class SetFigure(BaseModel):
 
     @property
     def title(self) -> str:
-        """The titles of the corpora, after the words ``trials in the layout of`` if the trials are not official."""
+        """The titles of the corpora; unofficial trials have ``trials in the layout of`` before the titles."""
         title = " + ".join(map(_title, self.corpus.split(" + ")))
         return title if self.is_official else f"{_IN_LAYOUT} {title}"
 
@@ -301,7 +301,7 @@ class _Trials:
 
     @property
     def title(self) -> str:
-        """Title of corpus and split, after the words ``trials in the layout of`` if the trials are not official."""
+        """Title of corpus and split; unofficial trials have ``trials in the layout of`` before the title."""
         title = f"{_title(str(self.described.get('corpus', '')))} {self['split']}"
         return title if self.described.get("official") else f"{_IN_LAYOUT} {title}"
 
@@ -309,8 +309,8 @@ class _Trials:
 def _terms(provenance: Provenance) -> Iterator[str]:
     """Yield ``title: licence`` for each corpus of training and development whose licence is known.
 
-    A user's own list of trials may have the format of a corpus. For such trials, the text says that
-    the licence is not known.
+    A user's own list of trials may have the format of a corpus. The text about such a list says
+    that the licence is not known.
     """
     terms = {}
     for described in provenance.trials:
@@ -363,8 +363,8 @@ def _training(provenance: Provenance) -> dict[str, str]:
 def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator[str]:
     """Yield sentences about what the detector has never heard, and about what its figures do not show.
 
-    A sentence names speech that was missing in training. If the lists of the training do not tell,
-    the sentence says so. Nothing is yielded if the trials of the training are unknown.
+    A sentence names speech that was missing in training. If the lists of training trials lack a
+    fact, a sentence says so. Nothing is yielded if the trials of the training are unknown.
     """
     if not provenance.trials:
         return

@@ -6,8 +6,8 @@ learns to compute the teacher's embeddings of it. If the embeddings of teacher a
 the speech is therefore likely spoofed.
 
 ``TeacherStudent`` is a front-end that contains the front-ends of teacher and student.
-``OneClassDistillation`` is a back-end that contains their back-ends. Both together form an ordinary
-detector.
+``OneClassDistillation`` is a back-end that contains the back-ends of teacher and student. Together,
+the front-end and the back-end form an ordinary detector.
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ class TeacherStudent(Frontend):
 
     Args:
         teacher: name and options of the teacher's front-end.
-        student: name and options of the student's front-end. Options without a name change options
-            of the teacher's front-end. With null, the student has the teacher's front-end with at
-            most 6 transformer layers; the number 6 is an assumption.
+        student: name and options of the student's front-end. Options without the
+            name of a front-end replace options of the teacher's front-end. With null, the student
+            has the teacher's front-end with at most 6 transformer layers; the number 6 is an
+            assumption.
 
     Raises:
         InputError: if the frames of teacher and student differ in size or times.
@@ -77,8 +78,8 @@ class TeacherStudent(Frontend):
         name, options = _half_options("teacher", teacher, "checkpoint")
         teacher_frontend = create_frontend(name, **options)
         teacher_config = teacher_frontend.config
-        # Without options, the student is the teacher with fewer layers. If the student's options have no name, they
-        # change the options of the teacher.
+        # Without options, the student is the teacher with fewer layers. Options that do not
+        # name a front-end replace the teacher's options with the same keys.
         if student is None:
             student = {}
             if teacher_config.get("encoder_layers", 0) > _STUDENT_LAYERS:

@@ -27,7 +27,7 @@ from nes2net.models.registry import Registry, aggregations, backends
 #: Part of a detector → its registry, and the default name of the part in a configuration.
 _PARTS: dict[str, tuple[Registry[Any], str]] = {"aggregation": (aggregations, "last"), "backend": (backends, "")}
 _OF_FRONTEND = ("feature_dim",)  # options of a back-end that the front-end determines
-_MOST_OTHER_NAMES = 0.5  # largest share of different names; beyond it, the file has other parts
+_MOST_OTHER_NAMES = 0.5  # largest share of different names; a larger share means that the file has other parts
 _MOST_NUMBERS = 40  # largest number of counts, of sizes and of factors to try for an option
 _MOST_TRIES = 400  # largest number of tries; each takes a few milliseconds to build the parts
 
@@ -101,7 +101,7 @@ def _without_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _compare_with(
     tensors: Mapping[str, Tensor], frontend: Frontend, model: Mapping[str, Any]
 ) -> tuple[Misfit | None, dict[str, Tensor]]:
-    """Try whether the ``tensors`` of a checkpoint fit the aggregation and back-end of ``model`` for ``frontend``.
+    """Compare ``tensors`` with the aggregation and back-end that ``model`` describes, built for ``frontend``.
 
     Returns the differences, and a mapping from name to tensor for both parts, on the meta device.
     The differences are None if ``model`` cannot be built.
@@ -184,8 +184,9 @@ def _suggested_numbers(
 
     Returns:
         Three sets: counts, sizes and factors, at most 40 each. A count is a possible length of a
-        list of modules. A size is the size of a dimension in ``tensors``. A factor is the ratio of
-        two sizes, one in ``tensors`` and one in ``expected``, as a pair (numerator, denominator).
+        list of modules. A size is the length of a tensor in ``tensors`` along one dimension. A
+        factor is the ratio of two such lengths, one in ``tensors`` and one in ``expected``, as a
+        pair (numerator, denominator).
     """
     counts: set[int] = set()
     for name in tensors.keys() ^ expected.keys():

@@ -111,8 +111,8 @@ class SavedNetwork(Network):
     def on_meta(cls, config: dict[str, Any] | str) -> Self | None:
         """Build a detector on the meta device, without memory; its weights are then loaded from a file.
 
-        Returns None if a part has tensors that checkpoints do not contain. Its constructor computes
-        these tensors, but on the meta device they would have no values.
+        Returns None if a part has tensors that checkpoints do not contain. The constructor of such
+        a part computes the tensors, but on the meta device the tensors would have no values.
         """
         with without_memory():
             detector = cls.from_config(config)
@@ -175,9 +175,9 @@ class SavedNetwork(Network):
     ) -> None:
         """Load the frozen tensors of the front-end, which ``checkpoint`` leaves out.
 
-        If the front-end is adapted, ``base`` or ``record`` names the file of these tensors. If the
-        front-end is not adapted, all its tensors are missing, and ``base`` must name its
-        pre-training file.
+        If the front-end is adapted, ``base`` or ``record`` names the file of the frozen tensors. If
+        the front-end is not adapted, ``checkpoint`` has no tensors of the front-end, and ``base``
+        must name the pre-training file.
 
         Args:
             record: the value of :attr:`base` that the checkpoint states.
@@ -187,7 +187,7 @@ class SavedNetwork(Network):
             remedy: the end of error messages, which says what to do.
 
         Raises:
-            InputError: if the tensors are not found, or their digest is not the one in ``record``.
+            InputError: if the tensors are not found, or their digest is not the recorded digest.
         """
         checkpoint = Path(checkpoint)
         frontend = self.config["frontend"]
@@ -226,7 +226,7 @@ class SavedNetwork(Network):
         all tensors of the copy.
         """
         detector = copy.deepcopy(self)
-        detector.provenance = evaluated(self)  # read from self, because the copy has another fingerprint
+        detector.provenance = evaluated(self)  # use ``self``, because the copy will have another fingerprint
         merge(detector.frontend)
         detector.base = None
         return detector
@@ -407,8 +407,8 @@ class SavedNetwork(Network):
             config = named_architecture(config)
         if architecture is None:
             state_dict = without_wrapper(state_dict, str(path_or_name), config)
-        # Record the published model. If only its architecture is known to be equal, record that the weights are
-        # unknown.
+        # Record the published model. If the weights are not known to be those of the model, record
+        # only the architecture.
         if architecture is None and fetched_name:  # fetch_published() has checked the digest of the file
             provenance = replace(provenance, published_model=fetched_name)
         elif architecture is None and published_name in PUBLISHED_MODELS:
@@ -623,7 +623,7 @@ def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict
     layout = layout_of(state_dict)
     state_dict = unwrap_frontend(state_dict)
     code = layout.code if layout else ""
-    has_frontend = bool(select_frontend(state_dict))  # False for files that leave out a frozen front-end
+    has_frontend = bool(select_frontend(state_dict))  # some files leave out a frozen front-end
     misfits = {
         name: compare(state_dict, _published_tensors(json.dumps(config), has_frontend))
         for name, config in PUBLISHED_MODELS.items()
@@ -681,7 +681,8 @@ def only_fitting_model(state_dict: Mapping[str, Tensor], path: str, path_note: s
         InputError: if no published model fits, or several models fit.
     """
     # First try the few models without a pre-trained front-end. Pre-trained front-ends need the transformers library,
-    # which takes seconds to import. No file fits models of both kinds.
+    # which takes seconds to import. No file fits both a model with and a model without a
+    # pre-trained front-end.
     misfits = recognise(state_dict, pretrained=False)
     fitting = fitting_models(state_dict, misfits)
     if not fitting:
@@ -714,8 +715,8 @@ def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfi
     # Return the models that fit without changes, if there are any.
     if fitting := [name for name, misfit in misfits.items() if not misfit]:
         return {name: PUBLISHED_MODELS[name] for name in fitting}
-    # Otherwise, change options of models whose front-end fits. Of these models, take those that share the most names
-    # with the checkpoint.
+    # Otherwise, select the models whose front-end fits, and among them the models that share the most names with the
+    # checkpoint. Then change options of the selected models.
     state_dict = unwrap_frontend(state_dict)
     has_frontend = bool(select_frontend(state_dict))
     shares = {}  # name of a model that may fit with other options → share of names that do not match

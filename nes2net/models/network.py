@@ -1,8 +1,8 @@
 """The network of a detector: front-end, aggregation and back-end, with the published parameter names.
 
-The methods of :class:`Network` come in this order. The first are properties such as ``device`` and
-``precision``. Then come ``forward`` and the steps from waveform to logits, then ``embeddings``,
-``scores`` and the scores of segments. The last are ``compile`` and ``fingerprint``.
+The class :class:`Network` begins with properties such as ``device`` and ``precision``. The methods
+follow in this order: ``forward`` and the steps from waveform to logits; ``embeddings``, ``scores``
+and the scores of segments; ``compile`` and ``fingerprint``.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ class Network(nn.Module):
         self.provenance = Provenance()
         self.source = ""
         self.base: dict[str, str] | None = None
-        self._chosen_precision = ""  # set by set_precision(): the weights' type does not show tf32 and int8
+        # set_precision() stores the precision here, because the type of the weights does not show tf32 and int8.
+        self._chosen_precision = ""
         self._fingerprint = ""  # fingerprint of the weights before they were quantised
         self._replayed: Replayed | None = None  # the function that computes the scores of a compiled detector
         self.register_state_dict_post_hook(_write_published_names)
@@ -168,7 +169,7 @@ class Network(nn.Module):
 
     @property
     def computes_on(self) -> torch.device:
-        """Device on which scores are computed: the device of the weights. ONNX detectors may use another device."""
+        """Device on which scores are computed; it differs from :attr:`device` only in some ONNX detectors."""
         return self.device
 
     @property
@@ -255,8 +256,9 @@ class Network(nn.Module):
         The waveform is float32 for any precision of the detector.
 
         Args:
-            scores: scores of other systems, B×``num_scores``, for a detector that fuses them,
-                normalised as in training (:func:`nes2net.scoring.system_scores.normalised`).
+            scores: for a detector that fuses scores, the scores B×``num_scores`` of other systems.
+                The scores must be normalised as in training
+                (:func:`nes2net.scoring.system_scores.normalised`).
 
         Raises:
             InputError: if a detector that fuses scores gets none, or another detector gets scores.
@@ -411,9 +413,9 @@ class Network(nn.Module):
     def trained_on_segments(self) -> bool:
         """Whether the detector was trained to score segments.
 
-        If the checkpoint contains a recipe, the recipe decides. Without a recipe, the answer is yes
-        for a back-end that is made for segments. For any other back-end the answer is no, because
-        its last layer was trained on utterances.
+        If the checkpoint contains a recipe, the recipe states this. Without a recipe, the value is
+        True for a back-end that is made for segments. For any other back-end the value is False,
+        because the last layer was trained on utterances.
         """
         if self.provenance.recipe is not None:
             section = self.provenance.recipe.get("segments")
@@ -469,7 +471,7 @@ class Network(nn.Module):
             self._replayed = Replayed(self._scores)
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the architecture and the weights. In int8, take the weights before quantisation."""
+        """Return the SHA-256 of the architecture and the weights (in int8, the weights before quantisation)."""
         if self.precision == "int8":
             return self._fingerprint
         architecture = json.dumps(self.config, sort_keys=True).encode()

@@ -54,7 +54,7 @@ class OnnxDetector(OnnxFile):
         return self._run("scores", waveform)
 
     def modules(self) -> Iterable[nn.Module]:
-        """Return no modules. Callers only ask whether a module is in train mode, and an exported detector never is."""
+        """Return no modules: callers look for modules in train mode, and an exported detector has no such modules."""
         return ()
 
     def train(self, mode: bool = True) -> OnnxDetector:
@@ -86,7 +86,7 @@ class OnnxDetector(OnnxFile):
         array = np.ascontiguousarray(waveform.numpy(), dtype=np.float32)
         computed: list[np.ndarray] = []
         batches = [array]
-        if self.precision == "int8":  # one waveform at a time, as the class docstring explains
+        if self.precision == "int8":  # compute one waveform at a time, see the docstring of the class
             batches = np.split(array, len(array))
         for batch in batches:
             try:

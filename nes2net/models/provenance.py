@@ -131,7 +131,7 @@ class Provenance:
     def architecture(self) -> tuple[str, PublishedModel] | None:
         """Name and facts of the published model whose architecture the detector has; None if unknown.
 
-        The weights of the detector may be other weights than the model's.
+        The detector may have other weights than the published model.
         """
         return _find_published(self.published_model or self.architecture_of)
 
@@ -175,7 +175,7 @@ class Provenance:
     def ancestors(self) -> Iterator[Provenance]:
         """Yield this provenance, then the provenance of each detector from which the training started.
 
-        The ancestors of these detectors follow. At most 100 provenances are yielded.
+        Earlier ancestors follow. At most 100 provenances are yielded.
         """
         waiting = [self]
         for number, provenance in enumerate(waiting):  # ``waiting`` grows during the loop

@@ -23,8 +23,8 @@ class PublishedModel:
     """A published detector.
 
     Corpora that the toolkit reads are named as in ``nes2net info``. If the source states the split,
-    the name of the split follows a colon: ``"asvspoof2019_la:train"``. Other corpora have the names
-    that their authors gave them.
+    a colon and the split follow the corpus: ``"asvspoof2019_la:train"``. Other corpora have the
+    names that their authors gave them.
     """
 
     config: Mapping[str, Any]

@@ -217,7 +217,7 @@ def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTa
 
 
 def _mapping_or_empty(value: Any, where: str) -> Mapping[str, Any]:
-    """Return ``value``, which must be a mapping, or an empty mapping for None.
+    """Return the mapping ``value``; if ``value`` is None, return an empty mapping.
 
     Args:
         where: place in the file, for messages.

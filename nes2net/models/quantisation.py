@@ -45,12 +45,12 @@ class Rows(NamedTuple):
 
 
 def quantised_rows(x: Tensor) -> Rows:
-    """Quantise each row of ``x`` …×K, bfloat16 or float32, so that its largest magnitude becomes 126."""
+    """Quantise each row of ``x`` …×K, bfloat16 or float32; the largest magnitude of a row becomes 126."""
     if torch.compiler.is_compiling():  # the compiler fuses these operations into one pass over ``x``
         factor = _LARGEST / x.float().abs().amax(-1, keepdim=True).clamp_min(_TINY)
         return Rows(((x * factor).round() + _OFFSET).to(torch.uint8), (1 / factor).to(x.dtype))
     # Read the bits of the numbers as integers; the mask removes the sign. The integers have the same order as the
-    # magnitudes, and PyTorch finds their largest several times as fast.
+    # magnitudes, and PyTorch finds the largest integer several times as fast as the largest magnitude.
     integer = torch.int16 if x.element_size() == 2 else torch.int32
     largest = (x.contiguous().view(integer) & torch.iinfo(integer).max).amax(-1, keepdim=True).view(x.dtype)
     factor = _LARGEST / largest.clamp_min_(_TINY)
@@ -61,8 +61,8 @@ def quantised_rows(x: Tensor) -> Rows:
 class Int8Linear(nn.Module):
     """One or more linear layers with int8 weights. All layers read the same input, and their outputs are concatenated.
 
-    There are no gradients. The int8 weights are not parameters. ``state_dict()`` would leave them
-    out, so it raises an error instead.
+    No gradients are computed. The int8 weights are not parameters, so ``state_dict()`` would lack
+    them; it raises an error instead.
 
     Args:
         linears: layers with K inputs each, and N outputs together.
@@ -164,16 +164,16 @@ def fastest_product(weight: Tensor, scale: Tensor) -> Product:
 def has_fast_product() -> bool:
     """Whether oneDNN multiplies int8 numbers fast and exactly on this processor.
 
-    The answer is yes on processors with VNNI or AMX. On other processors, oneDNN sums pairs of
+    The result is True on processors with VNNI or AMX. On other processors, oneDNN sums pairs of
     products in int16, which overflows. PyTorch has no int8 products if it was built for ARM or
-    without oneDNN. The products are computed once to test whether they are exact.
+    without oneDNN. A few products are computed once, and compared with exact products.
     """
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return False
     generator = torch.Generator().manual_seed(0)
     weight = torch.randint(-127, 128, (32, 64), dtype=torch.int8, generator=generator)
     values = torch.randint(1, 256, (8, 64), dtype=torch.uint8, generator=generator)
-    weight[:8] = 127  # these largest numbers have the largest sums of products, which overflow in int16
+    weight[:8] = 127  # the largest numbers give the largest sums of products, which would overflow in int16
     values[:2] = 255
     try:
         computed = onednn_product(weight, torch.ones(32))(values, torch.float32)
@@ -185,7 +185,7 @@ def has_fast_product() -> bool:
 def has_fast_bfloat16() -> bool:
     """Whether this processor has instructions for products of bfloat16 numbers (AVX-512 or AMX)."""
     check_names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    # If PyTorch lacks a check, bool() is called, which returns False.
+    # If this version of PyTorch lacks a check, getattr() returns bool, and bool() is False.
     return any(getattr(torch.cpu, name, bool)() for name in check_names)
 
 
@@ -307,8 +307,8 @@ class Int8RelativeAttention(Int8Attention):
 def _few_at_a_time(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Apply ``compute`` to the batch ``x`` B×T×D, a few utterances at a time, because this is faster.
 
-    The intermediate results of about 256 frames per thread fit into the processor's cache; those of
-    a whole batch do not.
+    The intermediate results of about 256 frames per thread fit into the processor's cache, but the
+    results of a whole batch do not.
     """
     if torch.compiler.is_compiling():
         return compute(x)
@@ -384,8 +384,8 @@ def quantise(model: nn.Module) -> nn.Module:
                 setattr(module, name, Int8Rows(child))  # in_layers does not contain layers of a back-end
             elif isinstance(child, nn.Conv1d) and parametrize.is_parametrized(child, "weight"):
                 # The positional convolution computes its weight from a norm and a direction in each call. Put the
-                # computed weight into a new layer. Do not remove the parametrization itself, because copies of
-                # ``child`` would lose it, too. The new layer needs no padding, because embed_positions() pads.
+                # computed weight into a new layer. Do not remove the parametrization from ``child``, because the
+                # copies of ``child`` would change, too. The new layer needs no padding, because embed_positions() pads.
                 shape = child.in_channels, child.out_channels, child.kernel_size[0]
                 plain = nn.Conv1d(*shape, groups=child.groups, device="meta")
                 plain.weight = nn.Parameter(child.weight.detach())

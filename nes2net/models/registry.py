@@ -376,7 +376,7 @@ commands: Registry[Callable[..., int | None]] = Registry(
 def takes_checkpoint(name: str) -> bool:
     """Whether the front-end ``name`` can start from a pre-training file.
 
-    A spectral front-end cannot, because it has no weights.
+    Spectral front-ends have no weights, and therefore take no pre-training file.
 
     Raises:
         InputError: if there is no such front-end.
@@ -412,7 +412,7 @@ def create_frontend(name: str, checkpoint: str | Path | None = None, **options: 
 
     adaptation = options.pop("adapt", None)
     if adaptation is not None:  # check the adaptation first, because the checkpoint takes long to read
-        from nes2net.models.frontends.adaptation import adapt, check_adaptation  # imported late, as above
+        from nes2net.models.frontends.adaptation import adapt, check_adaptation  # imported late, for a fast start-up
 
         adaptation = check_adaptation(adaptation, f"front-end '{name}': adapt")
     checkpoint = pretraining_file(checkpoint)
@@ -458,11 +458,11 @@ def create_backend(name: str, **options: Any) -> Backend:
     """
     from nes2net.lib.options import check_options, declared  # imported late, so that listing names needs no pydantic
     from nes2net.models.backends.base import Backend  # imported late, so that listing names needs no torch
-    from nes2net.models.backends.heads import GeneralOptions  # imported late, as above
+    from nes2net.models.backends.heads import GeneralOptions  # imported late, so that listing names needs no torch
 
     parameters = inspect.signature(backends.get(name)).parameters
-    # Separate the options that every back-end takes. An option that the constructor itself has is passed to the
-    # constructor.
+    # Separate the options that every back-end takes. If the constructor has a parameter with the name of
+    # such an option, the option is passed to the constructor.
     general_options = {
         key: options[key] for key in declared(GeneralOptions) if key in options and key not in parameters
     }
@@ -556,7 +556,7 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
         except InputError as error:
             if not isinstance(error, MissingLibrary) and "speech" not in effect.needs:
                 raise  # the user named a folder that cannot be used
-            suite.left_out[name] = str(error)  # a missing library, or too few recordings for babble
+            suite.left_out[name] = str(error)  # a library is missing, or there are too few recordings for babble
         else:
             suite.names.extend(texts)
     return suite
@@ -571,7 +571,7 @@ def _check_contract(module: Any, contract: type[Part], kind: str, name: str, opt
         name, options: the name and the options of the part, for ``module.config``.
 
     Raises:
-        InputError: if ``module`` is not a ``contract``.
+        InputError: if ``module`` is not an instance of ``contract``.
     """
     if not isinstance(module, contract):
         raise InputError(

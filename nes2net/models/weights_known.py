@@ -27,9 +27,8 @@ def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, gi
 
     Args:
         path: the file or folder of ``state_dict``.
-        given_name: the name or path that the user gave. The name may be the model's ``owner/name``
-            on the hub. If no local file has this name, the weights came from the hub and count as
-            known.
+        given_name: the name or path that the user gave. If this is the model's ``owner/name`` on
+            the hub, and no local file has this name, the weights were downloaded from the hub.
     """
     model = PUBLISHED.get(name)
     if model is None:

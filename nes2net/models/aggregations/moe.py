@@ -145,7 +145,7 @@ class MixtureOfExperts(Aggregation):
         """Compute the weight of each layer, B×L: the sum of its experts' gates, averaged over time.
 
         The gate of an expert is 0 in a frame for which the expert was not chosen. The last layer
-        has no experts, and so the weight 0. The gates are computed without noise, even in train
+        has no experts, so its weight is 0. The gates are computed without noise, even in train
         mode.
         """
         last = hidden_states[-1]

@@ -84,8 +84,8 @@ def average_checkpoints(
             else:  # integers are summed as integers
                 value = tensor.to(torch.int64)
             total[key] = total[key].add_(value) if key in total else value.clone()
-    # Turn the sum into the mean (weights that add up to 1 have already done this), and convert it
-    # to the types of the first checkpoint.
+    # Without weights, divide the sum by the number of checkpoints. Weights add up to 1, so that a
+    # weighted sum is the mean already. Convert the mean to the types of the first checkpoint.
     for key, value in total.items():
         if shares is not None:
             if not first_checkpoint[key].is_floating_point():

@@ -39,8 +39,8 @@ REFUSED = {
 }
 #: A user who writes ``bonafide=NAME`` in place of an architecture states which class is bona fide.
 POLARITY = "bonafide="
-#: Key of a description. Its value: name of a class → index of the class in the folder, bona fide
-#: last.
+#: Key of a description. The value is a mapping: name of a class → index of the class in the folder.
+#: The bona fide class is the last name.
 NAMES_KEY = "class_numbers"
 _LAYER_WEIGHTS = "layer_weights"
 # The library's name of a tensor → the name in a detector, for the weights of the layers, the
@@ -87,9 +87,9 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
             otherwise None.
 
     Returns:
-        The state dict under this toolkit's names, and a description. The description has the
-        architecture, an argument of :meth:`nes2net.Detector.from_config`, under the key
-        ``"model"``. Under :data:`NAMES_KEY`, it has the names and indices of the classes.
+        The state dict under this toolkit's names, and a description. Under the key ``"model"``, the
+        description has the architecture, as :meth:`nes2net.Detector.from_config` takes it. Under
+        the key :data:`NAMES_KEY`, the description has the names and indices of the classes.
 
     Raises:
         InputError: if the folder is damaged, if its head is not supported, or if the names of its
@@ -137,17 +137,19 @@ def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Args:
         detector: a detector with the front-end wav2vec 2.0, HuBERT or WavLM. If the detector was
             read from a folder, the classes of the head have the names and the order of this folder.
-            Otherwise, they have those of :attr:`~nes2net.models.network.Network.classes`.
+            For any other detector, names and order are those of
+            :attr:`~nes2net.models.network.Network.classes`.
 
     Returns:
         - The tensors of the head under the library's names.
         - The options of the head in the library's configuration. ``label2id`` has bona fide last.
 
-        Both are empty if the library would compute other logits than the detector. There are three
-        cases. The front-end repeats frames or has a pre-emphasis. The back-end is not
-        ``mean_linear`` with a projection, on the last layer or on a weighted sum of layers. The
-        layers are summed in a network that normalises before attention: release 5 of the library
-        includes the last layer in the sum without its final norm.
+        Tensors and options are empty if the library would compute other logits than the detector.
+        There are three cases. First, the front-end repeats frames or has a pre-emphasis. Second,
+        the back-end is not ``mean_linear`` with a projection, or its input is neither the last
+        layer nor a weighted sum of layers. Third, the detector sums the layers of a front-end that
+        normalises before attention: release 5 of the library adds the last layer to the sum before
+        the final norm.
     """
     frontend, aggregation, backend = detector.config.values()
     state_dict = detector.state_dict()

@@ -21,7 +21,7 @@ from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.models.checkpoints.unpickling import Record, content_of, plain
 
 # Pairs of names of the same tensor: (fairseq's name, the transformers library's name). {n} stands
-# for a number, and {rest} for the rest of the name. A name that both share is not listed.
+# for a number, and {rest} for the rest of the name. A name that is the same in both is left out.
 _NAMES = [
     ("layer_norm.{rest}", "feature_projection.layer_norm.{rest}"),
     ("post_extract_proj.{rest}", "feature_projection.projection.{rest}"),
@@ -107,7 +107,7 @@ _TO_FAIRSEQ = {
 def to_transformers(name: str) -> str:
     """Translate fairseq's name of a wav2vec 2.0 tensor to the transformers library's name.
 
-    A name that is equal in both is returned unchanged.
+    A name that is the same in both libraries is returned unchanged.
 
     >>> to_transformers("encoder.layers.3.fc1.weight")
     'encoder.layers.3.feed_forward.intermediate_dense.weight'
@@ -157,8 +157,8 @@ def read_ssl_checkpoint(
 ) -> tuple[dict[str, Tensor], dict[str, Any], str]:
     """Read a pre-training file of fairseq (wav2vec 2.0, HuBERT) or unilm (WavLM); no code in it is run.
 
-    Fine-tuned models of fairseq and files converted by s3prl can be read, too. If all names share a
-    prefix, it is removed. Some files, such as torchaudio's, have no configuration; the caller must
+    Fine-tuned models of fairseq and files converted by s3prl can be read, too. A prefix that all
+    names share is removed. Some files, such as torchaudio's, have no configuration; the caller must
     then know the options of the model.
 
     Args:
@@ -302,11 +302,12 @@ def _mapping(value: Any) -> dict[str, Any]:
 def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
     """Read fairseq's ``conv_feature_layers``, a Python expression of lists, sums and repetitions.
 
-    fairseq evaluates the expression as Python code. This function runs no code. It understands only
-    lists of tuples of numbers, and sums and repetitions of such lists.
+    fairseq evaluates the expression as Python code. This function runs no code: the expression may
+    only consist of lists of tuples of numbers, and of sums and repetitions of such lists.
 
     Raises:
-        InputError: if ``text`` is anything else, or describes too many or too large convolutions.
+        InputError: if ``text`` is another expression, or describes too many or too large
+            convolutions.
 
     >>> parse_convolutions("[(512, 10, 5)] + [(512, 3, 2)] * 2")
     [(512, 10, 5), (512, 3, 2), (512, 3, 2)]

@@ -151,8 +151,7 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
             missing or has other settings.
     """
     path = Path(checkpoint)
-    # Let another function read a folder. If ``checkpoint`` is a file, it must be OpenAI's file of
-    # Whisper.
+    # _read_folder() reads folders. The only file that can be read is OpenAI's file of Whisper.
     if path.is_dir():
         return _read_folder(path, family)
     if family is not WHISPER:

@@ -42,8 +42,8 @@ class OnnxFile:
 
     onnxruntime computes with as many threads as PyTorch would. Before onnxruntime loads the file,
     :func:`nes2net.models.checkpoints.onnx_format.read_onnx` checks that this toolkit could have
-    written it. The weights are in the file itself, or in one other file in the same folder. The
-    description names this other file.
+    written it. The weights are in the ONNX file, or in one other file in the same folder, which the
+    description names.
 
     Args:
         path: the file.
@@ -90,7 +90,7 @@ class OnnxFile:
         # Start a session of onnxruntime on the device.
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 4  # errors are raised, not logged
+        options.log_severity_level = 4  # log only fatal errors, because onnxruntime raises all errors
         options.add_session_config_entry(
             "optimization.constant_folding_max_output_size_in_bytes",
             str(max(_LARGEST_CONSTANT, sum(file.stat().st_size for file in self._files))),
@@ -249,7 +249,7 @@ def _read_description(path: Path) -> dict[str, Any]:
     if declared is not None:
         beside = path.parent / declared
         size = content.beside.get(declared, 0)  # smallest possible number of bytes of the file
-        if not os.path.isfile(beside):  # isfile() is also False for a name that no file can have
+        if not os.path.isfile(beside):  # isfile() returns False, and raises no error, if a name is too long
             raise InputError(f"{path} needs its weights in {beside}, which is missing or not a file: copy both")
         if beside.resolve().parent not in (path.parent.resolve(), path.resolve().parent):
             raise InputError(f"{beside} with the weights of {path} is a link to another folder: copy the file itself")

@@ -207,7 +207,7 @@ class _Reader:
             position += length
 
     def varints(self, message_slice: _Slice) -> Iterator[int]:
-        """Yield the numbers of the packed field in ``message_slice``, which is a sequence of varints."""
+        """Yield the numbers of a packed field; ``message_slice`` has the varints of the field."""
         position, end = message_slice
         while position < end:
             value, position = self.varint(position, end)

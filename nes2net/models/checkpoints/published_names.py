@@ -96,7 +96,7 @@ def _deepfense(mark: str, backend: str, last: str, prefixes: Mapping[str, str] =
         backend: this toolkit's prefix of the back-end's names.
         last: this toolkit's prefix of the last layer's names.
         prefixes: beginning of a name in DeepFense's back-end → beginning of the name in this
-            toolkit. Only for tensors whose names in this toolkit do not begin with ``backend``.
+            toolkit. All other names of DeepFense's back-end get the prefix ``backend``.
     """
     backend_prefixes = {f"backend.{prefix}": own_prefix for prefix, own_prefix in prefixes.items()}
     return Layout(

@@ -2,8 +2,8 @@
 
 A file of the hub is kept in huggingface_hub's cache. A file of another server is kept as
 ``nes2net/models/NAME/FILE`` below the folder ``HF_ASSETS_CACHE``, by default a folder in
-``HF_HOME``. A user may also put a file there by hand. When a file is first seen, its address and
-digest are recorded in ``NAME.json`` beside the folder ``NAME``.
+``HF_HOME``. A user may also put a file at this path by hand. When a file is first seen, its address
+and digest are recorded in ``NAME.json`` beside the folder ``NAME``.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _MOST_RECORD = 10_000  # bytes
 # Patterns of the names of files that a front-end needs. Only these files of a folder on the hub are
 # downloaded.
 _FOLDER_FILES = ["config.json", "preprocessor_config.json", "model*.safetensors*", "pytorch_model*.bin*"]
-_MOST_TRIES = 3  # number of failed tries in a row that end a download with an error; without a network, they take 3 s
+_MOST_TRIES = 3  # a download fails after so many failed tries in a row; without a network, this takes 3 s
 
 
 @dataclass(frozen=True)
 class FirstSeen:
-    """What was known of a file when this toolkit first saw it: after a download, or after a user had put it there."""
+    """Facts about a file, recorded when the file is first seen: after a download, or after a user has added it."""
 
     url: str
     """The address, as in :attr:`PublishedFile.url`."""
@@ -64,14 +64,14 @@ class Shelf:
 
     @property
     def folder(self) -> Path:
-        """The folder for files of servers other than the hub, and for files put there by hand."""
+        """The folder for files from servers other than the hub, and for files that users add by hand."""
         from huggingface_hub import constants  # start-up
 
         return Path(constants.HF_ASSETS_CACHE) / "nes2net" / "models" / self.name
 
     @property
     def place(self) -> Path:
-        """The path for a file from a server other than the hub, and for a file that a user puts there by hand."""
+        """The path for a file from a server other than the hub, and for a file that a user adds by hand."""
         return self.folder / self.file.name  # for a folder, the name is empty, and the path is the folder itself
 
     @property
@@ -87,7 +87,7 @@ class Shelf:
         return record if record.url == self.file.url else None
 
     def holds(self, path: Path) -> bool:
-        """Whether ``path``, or the file with the published name in a folder ``path``, has the published digest.
+        """Whether the published file, at ``path`` or in the folder ``path``, has the published digest.
 
         If no digest is published, the file must have the digest that was recorded when it was first
         seen. A folder without such a file, or a file without a known digest, gives False.
@@ -127,8 +127,8 @@ class Shelf:
     def take(self) -> Path:
         """Return the path of the file or folder on this machine; download it if it is missing.
 
-        A file is hashed and checked when it is first seen. It is checked again if its size or its
-        published digest has changed.
+        A file is hashed and checked when it is first seen, and again if its size or the published
+        digest has changed.
 
         Raises:
             InputError: if the file is missing and cannot be downloaded, or if its digest differs
@@ -208,7 +208,7 @@ class Shelf:
     def _check_digest(self, path: Path, first_seen: FirstSeen | None) -> None:
         """Compare the digest of ``path`` with all known digests. Record a file that is seen for the first time.
 
-        If neither a digest nor a commit of such a file is published, a note is printed, too.
+        If neither the digest nor the commit of a new file is published, a note is printed.
 
         Args:
             first_seen: the earlier record; None if the file is seen for the first time.

@@ -52,7 +52,7 @@ def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedD
     memory-mapped file: do not write to the file while the tensors are in use.
 
     Args:
-        tensors_only: accept a file that names functions to be called; they are not called.
+        tensors_only: accept a file that names functions to be called, but call no functions.
 
     Raises:
         InputError: if the file is missing or damaged, has no state dict, or names functions to be

@@ -74,8 +74,8 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     the tensors are in use.
 
     Args:
-        tensors_only: whether objects of refused classes become records, too; if false, they raise
-            an error.
+        tensors_only: true to make records of objects of refused classes, too; false to raise an
+            error for such objects.
 
     Raises:
         InputError: if the file is missing, damaged or of another kind, or names functions to be
@@ -132,7 +132,7 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
 
 def check_file(path: Path) -> None:
     """Raise :class:`InputError` if ``path`` is not a file."""
-    if not os.path.isfile(path):  # isfile() is also False for a name that no file can have
+    if not os.path.isfile(path):  # isfile() returns False, and raises no error, if a name is too long
         raise InputError(f"checkpoint {path} not found")
 
 
@@ -207,7 +207,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
         unpickle: function that reads a pickle, see :data:`_Unpickle`.
 
     Raises:
-        ValueError: if the beginning is not that of a checkpoint, or if its storages do not fit.
+        ValueError: if the file does not begin like a checkpoint, or lacks storages of its tensors.
         EOFError: if the file ends too early.
     """
     size = path.stat().st_size
@@ -243,7 +243,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
 
 
 def _children(value: Any) -> Iterable[Any]:
-    """List the values directly in ``value``, if it is a container or a record; otherwise nothing."""
+    """List the elements of a container or a record ``value``; the list is empty for any other ``value``."""
     if isinstance(value, dict):
         return value.values()
     if isinstance(value, (list, tuple, set, frozenset, deque)):

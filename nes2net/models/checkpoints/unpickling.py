@@ -124,8 +124,8 @@ class TensorUnpickler(GuardedUnpickler):
             bytes of the storage.
         records: name of a class → the subclass of :class:`Record` that stands for the class. The
             unpickler adds every class in the pickle.
-        tensors_only: whether objects of refused classes become records, too; if false, they raise
-            an error.
+        tensors_only: true to make records of objects of refused classes, too; false to raise an
+            error for such objects.
     """
 
     keeps_state = (Record,)
@@ -192,8 +192,8 @@ class TensorUnpickler(GuardedUnpickler):
         """Make a container of type ``kind``. The unpickler calls this method in place of the container's constructor.
 
         Args:
-            position: index of the argument that holds the container's items. If the call has fewer
-                arguments, the container is empty.
+            position: index of the argument that holds the container's items. Without this
+                argument, the container is empty.
             arguments: arguments of the call.
 
         Raises:
@@ -231,7 +231,7 @@ class TensorUnpickler(GuardedUnpickler):
     def load_build(self) -> None:
         """Execute the instruction BUILD, which sets the state of an object.
 
-        Of the state of an ordered dictionary, only the metadata are kept.
+        For an ordered dictionary, only the metadata in the state are kept.
         """
         if not isinstance(self.stack[-2], OrderedDict):
             return super().load_build()
@@ -254,12 +254,13 @@ class _Storage:
 def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
     """Make a tensor of shape ``size`` that views ``storage``; its first number is at ``offset``.
 
-    PyTorch's function of the same name does the same. Its other arguments are ignored here.
+    This function replaces PyTorch's function of the same name. Further arguments are ignored.
     """
     if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= _MOST_DIMENSIONS):
         raise ValueError("a tensor's shape is described in an unknown way")
     flat = torch.empty(0, dtype=storage.dtype, device="cpu").set_(storage.data)
-    return flat.as_strided(size, stride, offset)  # raises if the storage is too small; set_() would enlarge the storage
+    # If the storage is too small, as_strided() raises an error, whereas set_() would enlarge the storage.
+    return flat.as_strided(size, stride, offset)
 
 
 def _rebuild_tensor_of(
@@ -292,7 +293,7 @@ def _enum_member(cls: type, name: Any) -> Record:
     """Return a record in place of the member ``name`` of an enumeration, stored as ``getattr(Class, "MEMBER")``.
 
     Raises:
-        Refused: if the call is not of this form.
+        Refused: if ``cls`` is not a subclass of :class:`Record`, or ``name`` is not a text.
     """
     if not (isinstance(cls, type) and issubclass(cls, Record) and isinstance(name, str)):
         raise Refused("it asks for builtins.getattr")

@@ -180,7 +180,7 @@ def merge(frontend: Frontend) -> None:
     if not frontend.adapted:
         return
     for parent, name, layer in _lora_layers(frontend):
-        layer.merge(safe_merge=True)  # adds to a copy: the weight itself may be memory-mapped
+        layer.merge(safe_merge=True)  # merge() adds to a copy, because the weight may be memory-mapped
         setattr(parent, name, layer.get_base_layer())
     frontend.base = frozenset()
     frontend.requires_grad_(True)

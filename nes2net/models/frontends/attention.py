@@ -15,8 +15,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
     """Compute scaled dot-product attention; ``query``, ``key``, ``value`` and the output are B×H×T×D/H.
 
     PyTorch's own kernel computes the attention weights in blocks. For few frames in bfloat16 on the
-    CPU, without gradients, this function computes whole T×T matrices of weights instead. This takes
-    two thirds of the time of the kernel (``scripts/bench scoring``).
+    CPU, without gradients, this function computes whole T×T matrices of weights instead. The
+    matrices take two thirds of the kernel's time (``scripts/bench scoring``).
 
     Args:
         bias: …×T×T, added to the attention scores before the softmax.

@@ -16,12 +16,13 @@ from nes2net.lib.errors import InputError
 
 @dataclass(frozen=True)
 class UsedSamples:
-    """A function that counts the leading samples of a waveform that a front-end without padding reads.
+    """Counts how many leading samples of a waveform a front-end without padding reads.
 
     The argument is the number of samples of the waveform. The result is the number of samples up to
-    the end of the last complete frame; the front-end never reads later samples. Utterances with the
-    same result can be cut to this length and share a batch: their hidden states do not change. The
-    default values are for a front-end that reads all samples.
+    the end of the last complete frame; the front-end never reads later samples. If several
+    utterances have the same result, they can be cut to this number of samples and share a batch,
+    because the hidden states do not change. The default values are for a front-end that reads all
+    samples.
 
     Args:
         first: number of samples of the shortest waveform that gives a frame.
@@ -223,7 +224,8 @@ class Frontend(nn.Module):
         if not self.transformer_layers:
             super().compile(*args, **options)
         for layer in self.transformer_layers:
-            if isinstance(layer.forward, partial):  # wrapped by checkpoint_activations(): compile the inner method
+            if isinstance(layer.forward, partial):
+                # checkpoint_activations() has wrapped this method: compile the inner method.
                 forward = torch.compile(layer.forward.args[0], *args, **options)
                 layer.forward = partial(recomputed, forward, use_reentrant=False)
             else:

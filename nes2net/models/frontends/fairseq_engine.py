@@ -36,7 +36,8 @@ def build_model(options: dict[str, Any]) -> nn.Module:
     """
     try:
         from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model  # optional
-    except (ImportError, ValueError, AttributeError) as error:  # a new Python makes fairseq 0.12.2 raise the last two
+    except (ImportError, ValueError, AttributeError) as error:
+        # On new versions of Python, the import of fairseq 0.12.2 raises ValueError or AttributeError.
         raise MissingLibrary(
             f"engine=fairseq needs the package fairseq, which cannot be imported ({error}): "
             f"{how_to_install('fairseq')}, then pip install --no-deps fairseq-fixed==0.12.3.1 (Python 3.11 and a C++ "

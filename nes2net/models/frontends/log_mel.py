@@ -29,8 +29,8 @@ def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
 
     The computation is in float64, because in float32 a quiet band beside a loud band is mostly
     rounding error. On 40 real recordings, the normalised bins in float32 differ from float64 by up
-    to 0.011 (root mean square 7e-5). For a pure tone, they differ by 0.12. For 4 s of speech, the
-    features take 2·10⁷ operations, and the whole front-end about 10¹¹. Float64 therefore costs
+    to 0.011 (root mean square 7e-5). For a pure tone, the difference is 0.12. For 4 s of speech,
+    the features take 2·10⁷ operations, and the whole front-end about 10¹¹. Float64 therefore costs
     little, even on a GPU with few float64 units. On Apple's GPUs, which do not support float64, the
     computation is in float32.
 

@@ -82,8 +82,8 @@ class GatedRelativeAttention(nn.Module):
 
     def gated_bias(self, hidden_states: Tensor, position_bias: Tensor) -> Tensor:
         """Multiply ``position_bias`` 1×H×T×T by the gates of the queries in ``hidden_states`` B×T×D: B×H×T×T."""
-        # A gate is the sum of four outputs of a linear layer. To compute the sum at once, add up the weights of these
-        # outputs.
+        # A gate is the sum of four outputs of a linear layer. Add up the weights of the four outputs, so that one
+        # product computes the gate.
         weight, bias = (p.unflatten(0, (2, 4)).sum(1) for p in self.gru_rel_pos_linear.parameters())
         heads = self._heads(hidden_states)
         update, reset = functional.linear(heads, weight, bias).sigmoid().chunk(2, dim=-1)  # B×H×T×1 each

@@ -337,7 +337,7 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
 
 
 def pretraining_file(path_or_name: str | Path | None) -> Path | None:
-    """Return the path of a pre-training file or folder, given by its path or by the name of a published size.
+    """Return the path of a published size's pre-training file or folder; a path is returned unchanged.
 
     If the argument is None, the result is None. The file of a published size is downloaded once
     (:class:`nes2net.models.checkpoints.shelf.Shelf`). An existing file or folder with the name of a
@@ -404,9 +404,8 @@ def obtain(name: str) -> str:
 def _differences(name: str, config: Mapping[str, Any]) -> list[str]:
     """Describe each option in ``config`` that differs from the published size ``name``, in a short text.
 
-    The published value of an option is its value in the pre-training file. Its value in the model's
-    folder on the hub is accepted, too. Only the options in :data:`SHAPE` are
-    compared.
+    An option does not differ if it has the value from the pre-training file, or the value from the
+    model's folder on the hub. Only the options in :data:`SHAPE` are compared.
     """
     constructor = __getattr__(name)
     defaults = {key: parameter.default for key, parameter in signature(constructor).parameters.items()}

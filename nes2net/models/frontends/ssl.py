@@ -44,7 +44,7 @@ from nes2net.models.frontends.relative_attention import GatedRelativeAttention
 
 #: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
 STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
-#: Network → the options that this network has, but not every network.
+#: Network → the options of this network that at least one other network lacks.
 OWN_OPTIONS = {
     "wav2vec2": {"final_dim", "latent_vars", "latent_groups", "engine"},
     "hubert": {"final_dim", "num_targets"},
@@ -201,7 +201,7 @@ class SSLFrontend(Frontend):
         options = {key: value for key, value in options.items() if key not in _OPTIONS_OF_SOME - OWN_OPTIONS[name]}
         super().__init__()
         state_dict = None
-        # If the option ``normalize`` is None, a Hugging Face folder decides.
+        # If the option ``normalize`` is None, the Hugging Face folder says whether waveforms are normalised.
         if normalize is None and checkpoint is not None and Path(checkpoint).is_dir():
             normalize = normalize_of_folder(Path(checkpoint))
             reason = f"its {PREPROCESSOR_FILE} says so"
@@ -219,7 +219,7 @@ class SSLFrontend(Frontend):
             options = {**options, **checkpoint_options}
         options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
         _check_combination(options)
-        # The configuration leaves out options that are switched off. It also leaves out the engine, because both
+        # The configuration leaves out options that are switched off. The engine is left out, too, because both
         # engines have the same outputs.
         self.engine = options.pop("engine", "transformers")
         self.config = {"name": name, **options}
@@ -318,7 +318,7 @@ class SSLFrontend(Frontend):
         encoder = self.model.encoder
         x = extract_features(self.model.feature_extractor, waveform)  # B×T×channels
         if (scale := self.config["feature_grad_mult"]) != 1:
-            x = x.detach() + scale * (x - x.detach())  # equals x, but multiplies the gradient by ``scale``
+            x = x.detach() + scale * (x - x.detach())  # the sum equals x, but scales the gradient by ``scale``
         x = self.model.feature_projection(x)[0]  # B×T×D
         x = x + embed_positions(encoder.pos_conv_embed, x)
         if not self.layer_norm_first:
@@ -328,8 +328,8 @@ class SSLFrontend(Frontend):
     def set_normalize(self, normalize: bool | str) -> None:
         """Change how waveforms are normalised.
 
-        The argument has the values of the option ``normalize``. If waveforms are normalised, the
-        hidden states depend on all samples (:attr:`used_samples`).
+        The argument takes the same values as the option ``normalize``. If waveforms are normalised,
+        the hidden states depend on all samples (:attr:`used_samples`).
         """
         self.normalize = normalize
         if normalize:  # mean and variance depend on all samples

@@ -112,7 +112,7 @@ class WhisperFrontend(MelEncoder):
         config_class, models = from_transformers("WhisperConfig", "models")
         config = {library_name: options[name] for name, library_name in WHISPER.options.items()}
         config["max_source_positions"] = options["chunk_length"] * FRAMES_PER_SECOND
-        config["encoder_layerdrop"] = 0.0  # switched off, because forward() drops layers itself
+        config["encoder_layerdrop"] = 0.0  # the library must not drop layers, because forward() drops layers
         return models.whisper.modeling_whisper.WhisperEncoder(
             config_class(**config, **WHISPER.presumed, attn_implementation="sdpa")
         )
