@@ -195,8 +195,8 @@ class Length:
     def chosen(self, of_corpus: int, provenance: Provenance) -> int | None:
         """Choose the number of samples to score: the number that the flag gives, or else one that suits the detector.
 
-        If :func:`nes2net.scoring.score_length.samples_to_score` explains the choice, the explanation
-        is printed.
+        If :func:`nes2net.scoring.score_length.samples_to_score` explains the choice, the
+        explanation is printed.
 
         Args:
             of_corpus: number of samples in '4sec' scoring of the corpus.

@@ -74,8 +74,9 @@ def score_corpus(
         system_scores: for a detector that fuses scores of other systems, a score file for each
             system, in the order of training.
         score_range: a score file of a development set for each system. The lowest and the highest
-            score in a system's file normalise the scores of this system in ``system_scores``. ``["test"]`` takes the lowest and highest scores of ``system_scores``
-            themselves. If no files are given, the ranges that were stored in training are taken.
+            score in a system's file normalise the scores of this system in ``system_scores``.
+            ``["test"]`` takes the lowest and highest scores of ``system_scores`` themselves. If no
+            files are given, the ranges that were stored in training are taken.
         decider: decides on the trials; the decisions are written to a table beside the scores.
             Without a decider, there are no decisions.
         calibration: the file of the calibration in ``decider``, for the record.

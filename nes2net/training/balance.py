@@ -30,9 +30,9 @@ class Balance:
     Each level divides the groups of the level before into subgroups. In each batch, the draws of a
     group are divided among its subgroups; if rounding gives a subgroup too few draws, it gets more
     in the next batches. In a group of the last level, all items are drawn once in random order,
-    then all items again in another order, and so on. The counts of draws of any two items in
-    the group therefore differ by at most 1. Chance decides the order of the items, but not the
-    shares of the groups.
+    then all items again in another order, and so on. The counts of draws of any two items in the
+    group therefore differ by at most 1. Chance decides the order of the items, but not the shares
+    of the groups.
 
     Args:
         length: number of items.

@@ -76,8 +76,9 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the loop accumulates gradients
     )
     check_precision(IN_SCORING[precision], accelerator.device, "`train.precision=fp16` or `train.precision=fp32`")
+    # Keep the process group until this process ends, because later runs in this process use the same group.
     if first and dist.is_initialized():
-        atexit.register(dist.destroy_process_group)  # only at exit, because later runs in this process use the same process group
+        atexit.register(dist.destroy_process_group)
     return accelerator
 
 
@@ -154,7 +155,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         self._check_input_dim(input)
         axes = [axis for axis in range(input.dim()) if axis != 1]
         shape = [1, -1] + [1] * (input.dim() - 2)
-        x = input.double()  # so that rounding hardly depends on the number of processes
+        x = input.double()  # float64, so that the sums do not depend on the number of processes
         count = x.new_tensor([x.numel() / x.shape[1]])
         total = _SumOverProcesses.apply(torch.cat([x.sum(axes), count]))
         if total[-1] < 2:  # torch.nn.functional.batch_norm raises the same error

@@ -46,8 +46,9 @@ class Trainer:
         """Prepare model and optimiser for device, precision and processes, and make the learning-rate schedule."""
         self.steps_per_epoch = len(self.loader.batch_sampler)
         self.learning_rate = learning_rate_schedule(self.recipe.train, self.steps_per_epoch)
-        self.model = self.accelerator.prepare_model(self.objective)  # accelerate adds autocast and DDP
-        self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)  # accelerate adds the GradScaler of fp16
+        # Accelerate adds autocast and DDP to the model, and the GradScaler of fp16 to the optimiser.
+        self.model = self.accelerator.prepare_model(self.objective)
+        self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)
 
     def fit(self) -> None:
         """Train, validate and save the remaining epochs; SIGTERM and Ctrl-C take effect after a step or a save."""

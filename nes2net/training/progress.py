@@ -134,7 +134,7 @@ def advice(
     if wait_share <= WAIT_LIMIT or waited < 1:
         return None
     most_workers = usable_processors() if most is None else most
-    num_workers = min(num_workers, most_workers)  # the loader starts no more, whatever the recipe says
+    num_workers = min(num_workers, most_workers)  # the loader never starts more than `most_workers`
     workers = counted(num_workers, "worker")
     waiting = f"training waits for data for more than {100 * WAIT_LIMIT:.0f} % of its time with {workers}"
     if num_workers < most_workers:

@@ -95,9 +95,9 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
     """Raise :class:`InputError` if ``folder`` holds another run, or a run that cannot be recognised.
 
     If ``recipe.yaml`` is missing, :meth:`nes2net.training.run.Run.resume` later compares the recipe
-    in ``resume.pt``. If the folder has checkpoints but neither ``recipe.yaml`` nor
-    ``resume.pt``, the run cannot be recognised. If a run ended before its first save, for example
-    because memory was too small, any recipe may take its folder.
+    in ``resume.pt``. If the folder has checkpoints but neither ``recipe.yaml`` nor ``resume.pt``,
+    the run cannot be recognised. If a run ended before its first save, for example because memory
+    was too small, any recipe may take its folder.
     """
     saved_recipe = _saved_recipe(folder)
     if saved_recipe is not None:

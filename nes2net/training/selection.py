@@ -79,10 +79,10 @@ class Selection:
         offered: the measures of the task.
 
     Attributes:
-        measures: keys of the history whose lowest value marks the best epoch. By default,
-            as published, the keys are the losses of all passes. With ``validation.select_on``, the
-            only key is the training loss, ``loss``, or a measure of the task in the pass without
-            augmentation (deviations 13 and 14). ``validation.over`` chooses a pooled measure, or
+        measures: keys of the history whose lowest value marks the best epoch. By default, as
+            published, the keys are the losses of all passes. ``validation.select_on`` can
+            choose a single key instead (deviations 13 and 14): the training loss, ``loss``, or a
+            measure of the task in the pass without augmentation. ``validation.over`` chooses a pooled measure, or
             the mean or the highest value of the corpora.
     """
 
@@ -217,7 +217,7 @@ class Selection:
         """
         if not (measured := self._measured_rows()):
             return None
-        (best,) = _epochs_with_lowest(measured, 1, self.measures[-1])  # the last measure is of the pass without augmentation
+        (best,) = _epochs_with_lowest(measured, 1, self.measures[-1])  # this measure is taken without augmentation
         row = next(row for row in measured if row["epoch"] == best)
         eers = _values_by_key(row, _OF_CORPUS)
         groups = _values_by_key(row, _OF_GROUP)
