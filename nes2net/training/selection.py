@@ -80,10 +80,10 @@ class Selection:
 
     Attributes:
         measures: keys of the history whose lowest value marks the best epoch. By default, as
-            published, the keys are the losses of all passes. ``validation.select_on`` can
-            choose a single key instead (deviations 13 and 14): the training loss, ``loss``, or a
-            measure of the task in the pass without augmentation. ``validation.over`` chooses a pooled measure, or
-            the mean or the highest value of the corpora.
+            published, the keys are the losses of all passes. ``validation.select_on`` can choose
+            a single key instead (deviations 13 and 14): the training loss, ``loss``, or a measure
+            of the task in the pass without augmentation. ``validation.over`` chooses a pooled
+            measure, or the mean or the highest value of the corpora.
     """
 
     def __init__(
