@@ -257,9 +257,10 @@ class Detector(SavedNetwork):
     ) -> Stream:
         """Begin a stream that scores audio while it arrives; the caller pushes blocks of samples into it.
 
-        The scores equal those of :meth:`score_track`, whatever the sizes of the blocks. With the
-        same ``batch_size``, they are equal bit for bit. A stream keeps at most two windows of
-        samples in memory, and no scores. Any number of streams may share a detector.
+        The scores equal those of :meth:`score_track`, whatever the sizes of the blocks. If both
+        methods get the same ``batch_size``, the scores are equal bit for bit. A stream keeps at
+        most two windows of samples in memory, and no scores. Any number of streams may share a
+        detector.
 
         Args:
             sample_rate: sampling rate in Hz of the samples that are pushed.
@@ -332,9 +333,9 @@ class Detector(SavedNetwork):
 
         Raises:
             InputError: as for :meth:`frame_scores`. The error is also raised if a number is out of
-                its range, or if the calibration belongs to other frame scores. A detector that was
-                trained on whole recordings needs a threshold or a calibration; without either, the
-                error is raised too.
+                its range; if the calibration was not learned from frame scores of this detector; or
+                if the detector was trained on whole recordings, and ``threshold`` and
+                ``calibration`` are both None.
         """
         rule, resolution_ms = stretch_rule(
             self,

@@ -39,7 +39,7 @@ from nes2net.scoring.track import LONG_RECORDING
 #: Length of the periods in which recordings are counted. A recording belongs to the period in which its file was last
 #: changed.
 By = Literal["day", "week", "none"]
-#: Default of ``alpha``, the largest probability of a false alarm: drift is found although there is none.
+#: Default of ``alpha``: if there is no drift, drift is found with at most this probability.
 ALPHA = 0.01
 
 #: Kind of remark → words that only remarks of this kind contain (:mod:`nes2net.data.audio.remarks`).
@@ -263,8 +263,8 @@ def measure_drift(
 
     Args:
         files: audio files, and folders, which are searched for audio files.
-        alpha: largest probability of a false alarm: that at least one test finds drift although the
-            new recordings are like the calibration's.
+        alpha: largest probability of a false alarm. In a false alarm, at least one test finds drift
+            although the new recordings are like the recordings of the calibration.
         by: length of the periods in which recordings are counted; ``"none"`` for no periods.
         batch_size, workers: as for :func:`nes2net.scoring.files.judge_files`.
 

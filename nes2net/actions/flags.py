@@ -195,7 +195,8 @@ class Length:
     def chosen(self, of_corpus: int, provenance: Provenance) -> int | None:
         """Choose the number of samples to score: the number that the flag gives, or else one that suits the detector.
 
-        A note on the choice is printed.
+        If :func:`nes2net.scoring.score_length.samples_to_score` explains the choice, the
+        explanation is printed.
 
         Args:
             of_corpus: number of samples in '4sec' scoring of the corpus.
@@ -284,7 +285,7 @@ def report_finished(result: Finished, file: TextIO | None = None) -> int:
     """
     if not is_first():
         return 0
-    # An earlier run had written all rows.
+    # If an earlier run has written all rows, print only this fact.
     if result.already_complete:
         print(f"{result.path} is complete already: {result.done:,} {result.what} of this same detector", file=file)
         return 0

@@ -482,7 +482,7 @@ class _Scoring:
         extent = _extent_facts(file, self.num_samples)
         duration = extent["duration"]
         most_samples = self.asking.detector.used_samples.most
-        # A detector may read less than the samples that it gets.
+        # Print a note if the detector reads only a part of the samples.
         if most_samples is not None and min(file.num_samples, self.num_samples or file.num_samples) > most_samples:
             print(
                 f"{_display_name(source)}: the detector reads the first {most_samples / SAMPLE_RATE:g} s alone; "
@@ -512,7 +512,8 @@ class _Scoring:
             row["remark"] = remark.text
         if not self.question.track:
             return Prediction(source, row, words=words)
-        # The question asks for the scores of windows. These windows may differ from the windows of the decision.
+        # The question asks for the scores of windows. The decision may rest on windows of another length or hop. If so,
+        # score the windows of the question now.
         shown = self.windows.suited(duration)
         if track is None or windows != shown:
             track = self._score_along(source, duration, *shown)

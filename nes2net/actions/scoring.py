@@ -73,15 +73,16 @@ def score_corpus(
         trials: the trials to score; None for all trials of ``corpus_part``.
         system_scores: for a detector that fuses scores of other systems, a score file for each
             system, in the order of training.
-        score_range: score files of a development set. Their lowest and highest scores normalise
-            ``system_scores``. ``["test"]`` takes the lowest and highest scores of ``system_scores``
-            themselves. If no files are given, the ranges that were stored in training are taken.
+        score_range: a score file of a development set for each system. The lowest and the highest
+            score in a system's file normalise the scores of this system in ``system_scores``.
+            ``["test"]`` takes the lowest and highest scores of ``system_scores`` themselves. If no
+            files are given, the ranges that were stored in training are taken.
         decider: decides on the trials; the decisions are written to a table beside the scores.
             Without a decider, there are no decisions.
         calibration: the file of the calibration in ``decider``, for the record.
         about: further plain data for the record.
         say: whether to print notes and warnings. A caller that scores the same trials many times
-            prints them only the first time.
+            sets ``say`` for the first time only.
         settings: how utterances are read and computed; the argument ``num_samples`` replaces the
             setting of this name.
 

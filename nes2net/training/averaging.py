@@ -175,7 +175,7 @@ def average_path(
     if weights:
         name += "_weighted_" + "_".join(str(float(weight)).removesuffix(".0") for weight in weights)
     name += "_bn.pth" if batch_norm_batches is not None else ".pth"
-    if len(name) > 230:  # file systems allow 255 bytes, and the name of the temporary file is longer than this name
+    if len(name) > 230:  # a file name has at most 255 bytes, and the temporary file has a longer name
         raise InputError(
             f"the file name of an average of {counted(len(ids), 'checkpoint')} is too long: choose one with "
             "`nes2net average … --out FILE`"
@@ -189,8 +189,8 @@ def _with_new_batch_statistics(
     """Return ``state_dict`` with batch statistics that are estimated anew, on training batches of the run in ``folder``.
 
     Args:
-        state_dict: the average. If it lacks the base of an adapted front-end, the result lacks it
-            too.
+        state_dict: the average. If the average lacks the base of an adapted front-end, the result
+            lacks the base too.
         record: the record of the average.
         num_batches: number of training batches.
 

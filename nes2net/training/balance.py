@@ -30,19 +30,19 @@ class Balance:
     Each level divides the groups of the level before into subgroups. In each batch, the draws of a
     group are divided among its subgroups; if rounding gives a subgroup too few draws, it gets more
     in the next batches. In a group of the last level, all items are drawn once in random order,
-    then all items again in another order, and so on. Two items of the group are therefore drawn
-    equally often, or one of them is drawn once more. Chance decides the order of the items, but not
-    the shares of the groups.
+    then all items again in another order, and so on. The counts of draws of any two items in the
+    group therefore differ by at most 1. Chance decides the order of the items, but not the shares
+    of the groups.
 
     Args:
         length: number of items.
         levels: the divisions into groups, outermost first; without levels all items are one group.
         speakers: speaker of each item, None if unknown; needed for ``most_of_speaker``.
-        most_of_speaker: largest number of items of a speaker in an epoch. If a speaker has more
-            items, each epoch chooses among them at random. None for no limit. Items without a
-            speaker are always included.
-        draws: number of draws in an epoch. None for the number of items, counting at most
-            ``most_of_speaker`` items of each speaker.
+        most_of_speaker: largest number of items of a speaker in an epoch; with None, there is no
+            limit. If a speaker has more items, each epoch chooses among these items at random.
+            Items without a speaker are always included.
+        draws: number of draws in an epoch. None stands for the number of items that the limit
+            ``most_of_speaker`` leaves.
 
     >>> level = Level(["a", "a", "a", "a", "a", "b"], {"a": 1, "b": 1})
     >>> order = Balance(6, [level]).order(np.random.default_rng(0), batch_size=2)
@@ -175,7 +175,7 @@ def _number_groups(groups: Sequence[Hashable | None]) -> tuple[NDArray, list[Has
 
 
 def _positions(numbers: NDArray, count: int) -> list[NDArray]:
-    """List where each of the numbers 0 to ``count`` − 1 occurs in ``numbers``, in ascending order.
+    """List the positions in ``numbers`` of each number from 0 to ``count`` − 1; positions are in ascending order.
 
     >>> [positions.tolist() for positions in _positions(np.array([1, 0, 1]), 3)]
     [[1], [0, 2], []]
@@ -187,8 +187,8 @@ def _positions(numbers: NDArray, count: int) -> list[NDArray]:
 def _draw_in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
     """Draw numbers from 0 to ``count`` − 1: all numbers in random order, then all again in another order.
 
-    Two numbers are drawn equally often, or one of them is drawn once more. This holds for all draws
-    together, and also for the draws of each step.
+    The counts of draws of any two numbers differ by at most 1, both within each step and over all
+    steps together.
 
     Args:
         steps: the optimisation step of each draw, ascending.
@@ -204,7 +204,7 @@ def _draw_in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArr
         waiting = waiting[remainder:]
         if num_missing := remainder - len(drawn_now):
             order = rng.permutation(count)
-            # The new order ends with the numbers that this step has already drawn.
+            # Move the numbers that this step has already drawn to the end of the new order.
             already_drawn = np.isin(order, drawn_now)
             order = np.concatenate([order[~already_drawn], order[already_drawn]])
             drawn_now = np.concatenate([drawn_now, order[:num_missing]])
@@ -261,7 +261,7 @@ def _group_of_each_trial(trials: Sequence[Trial], name: str, key: str) -> list[H
             f"`data.{key}` needs the {name} of the training trials, but no trial states it; they have "
             f"{listed(['class', *stated_fields, *extra], 12)}"
         )
-    if name in ("attack", "speaker"):  # the attack A07 of two corpora is not the same attack, so add the corpus
+    if name in ("attack", "speaker"):  # add the corpus, because two corpora may use a name for different things
         for index, trial in enumerate(trials):
             if values[index] is not None:
                 values[index] = (trial.get("corpus"), values[index])

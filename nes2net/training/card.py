@@ -42,8 +42,8 @@ _MOST_NAMES = 100
 _MOST_HEADERS = 200
 # Settings that a card lists even if they have their defaults.
 _ALWAYS = ("train.epochs", "train.batch_size", "train.optimizer", "train.lr", "train.loss", "augment.algo", "seed")
-# Settings that the card does not list. Those in `_NEVER` do not change the weights, or the card states them elsewhere.
-# Those in `_FOLDERS` name folders, or the run.
+# Settings that the card does not list. The settings in `_NEVER` do not change the weights, or stand elsewhere in the
+# card. The settings in `_FOLDERS` say where the results of the run go, and under which name.
 _NEVER = ("data.cache", "data.num_workers", "data.corpora", "train.keep", "train.save_every_minutes", "model")
 _FOLDERS = ("output", "logs", "tracker", "name", "date", "comment")
 
@@ -125,7 +125,7 @@ def write_card(folder: Path, checkpoint: str | None = None) -> None:
 
     Args:
         checkpoint: file name of the checkpoint that the card describes; None for the checkpoint of
-            the earlier card. The name is stored in the folder.
+            the earlier card. The folder stores this name for later calls.
 
     Raises:
         InputError: if the checkpoint or another file cannot be read, or if the card cannot be
@@ -273,7 +273,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
     """Yield the dotted key of each value in nested mappings, and the value as text.
 
     If a text has slashes, as a path has, only the last part is kept. The items of a list are joined
-    by commas. A value None stays None. Each key begins with ``prefix``.
+    by commas. The value None is not converted to text. Each key begins with ``prefix``.
     """
     for key, value in values.items():
         if isinstance(value, dict):

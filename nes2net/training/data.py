@@ -54,13 +54,13 @@ def read_trials(
     """List the trials of ``part``, ``train`` or ``dev``, corpus by corpus.
 
     If several corpora have this part, the id of a trial begins with the alias of its corpus, such
-    as ``for:LA_T_1``, so that trials of different corpora differ. ``trial.get("corpus")`` is also
-    the alias. There is one exception: if the only corpus is a list of your own that has a column
-    ``corpus``, the value in this column stays.
+    as ``for:LA_T_1``, so that trials of different corpora differ. The column ``corpus`` of a
+    trial also holds the alias. There is one exception: if the only corpus is a list of your own
+    that has a column ``corpus``, this column keeps its values.
 
     Args:
-        labels: labels of the trials to list; it is no error if a corpus has no trials of the other
-            labels.
+        labels: labels of the trials to list. The part must have trials with each of these labels,
+            but may lack trials with other labels.
 
     Raises:
         InputError: if the folder of a corpus is not named; if a corpus lacks the split; if a key is
@@ -195,9 +195,10 @@ def list_examples(
 ) -> Examples:
     """List the examples of ``trials``: with ``data.crop: pieces`` their pieces, otherwise the trials themselves.
 
-    A piece is a trial too. Its id names its samples: ``LA_T_1000137[64000:128000]`` has samples
-    64000 to 127999. The lengths of most recordings are read from headers. A recording that cannot
-    be cut is left out, and ``errors`` of the result says why.
+    Each piece becomes a trial. The id of this trial states the samples of the piece:
+    ``LA_T_1000137[64000:128000]`` has samples 64000 to 127999. The lengths of most recordings are
+    read from headers. A recording that cannot be cut is left out, and ``errors`` of the result says
+    why.
 
     Args:
         part: name of the part, for the progress display.
@@ -325,7 +326,7 @@ def development_batches(
     excerpts = development.excerpts
     whole_utterances = recipe.validation.whole_utterances or data.num_samples is None
     if whole_utterances:
-        assert excerpts is None  # Run.examples does not cut whole utterances into pieces
+        assert excerpts is None  # Run.examples makes pieces only if utterances are cropped
         development = development._replace(trials=longest_first(development.trials))
     elif excerpts is not None:
         order = sorted(range(len(excerpts)), key=lambda index: -excerpts[index][1])

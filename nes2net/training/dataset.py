@@ -130,8 +130,8 @@ class TrainingSet(Dataset):
 
     Attributes:
         pre_emphasis: coefficient of the pre-emphasis after the augmentation, at first 0. The
-            detector determines the coefficient, and is built after the data. The caller then sets
-            the coefficient.
+            detector determines the coefficient. The detector is built after the data set, so the
+            caller sets this attribute later.
     """
 
     def __init__(
@@ -292,7 +292,7 @@ def check_readable(path: Path) -> None:
                 pass
     except (OSError, InputError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
-        if not isinstance(cause, OSError) or not cause.strerror:  # pyarrow's OSError for damage lacks strerror
+        if not isinstance(cause, OSError) or not cause.strerror:  # for damage, pyarrow's OSError has no strerror
             raise
         raise LostFile(f"{path} cannot be read at present ({cause.strerror})") from error
 

@@ -76,8 +76,9 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the loop accumulates gradients
     )
     check_precision(IN_SCORING[precision], accelerator.device, "`train.precision=fp16` or `train.precision=fp32`")
+    # Keep the process group until this process ends, because later runs in this process use the same group.
     if first and dist.is_initialized():
-        atexit.register(dist.destroy_process_group)  # later runs in this process use the group
+        atexit.register(dist.destroy_process_group)
     return accelerator
 
 
@@ -148,16 +149,16 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"batch normalisation takes at least 2 dimensions, not {input.dim()}")
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise ``input``. In train mode, use the statistics of all processes, and update the running ones."""
+        """Normalise ``input``; in train mode, use statistics over all processes, and update the running statistics."""
         if not self.training:
             return super().forward(input)
         self._check_input_dim(input)
         axes = [axis for axis in range(input.dim()) if axis != 1]
         shape = [1, -1] + [1] * (input.dim() - 2)
-        x = input.double()  # in float64, long sums do not depend on the number of processes
+        x = input.double()  # float64, so that the sums do not depend on the number of processes
         count = x.new_tensor([x.numel() / x.shape[1]])
         total = _SumOverProcesses.apply(torch.cat([x.sum(axes), count]))
-        if total[-1] < 2:  # raise the same error as torch.nn.functional.batch_norm
+        if total[-1] < 2:  # torch.nn.functional.batch_norm raises the same error
             raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.size()}")
         mean = total[:-1] / total[-1]
         count = total[-1].detach()
@@ -168,7 +169,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         x = ((x - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)).to(input.dtype)
         if self.affine:
             x = x * self.weight.view(shape) + self.bias.view(shape)
-        return x.to(input.dtype)  # under autocast, the float32 weights have turned the result into float32
+        return x.to(input.dtype)  # under autocast, the product with the float32 weights is float32
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
@@ -239,12 +240,12 @@ def plan_step(
         save: whether this process wants to save after the step.
         lost: number of this process's files that cannot be read at present.
     """
-    # Sum everything in one reduction: rows with a value for each part, and the flags.
+    # Put the flags and all rows into one list, so that a single reduction sums them. A row has a value for each part.
     denominators_of_terms = list(zip(*weights))
     rows = [*denominators_of_terms, counts, [count == 0 for count in counts]]
     values = [signal == SIGTERM, signal == SIGINT, save, lost, *chain.from_iterable(rows)]
     terminate, interrupt, saves, all_lost, *sums = sum_over_processes(accelerator, values)
-    # Cut the sums into rows again.
+    # Divide the list of sums into its rows.
     *denominators, all_counts, num_empty = (sums[i * len(counts) : (i + 1) * len(counts)] for i in range(len(rows)))
     used = [number for number, num_processes in enumerate(num_empty) if not num_processes]
     utterances = int(sum(all_counts[number] for number in used))

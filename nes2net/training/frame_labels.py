@@ -159,9 +159,9 @@ def draw_start(
 def pooled_targets(labels: Tensor, factor: int) -> Tensor:
     """Pool ``labels`` B×T of frames to labels B×T' of frames that are ``factor`` times as long.
 
-    Each row is pooled up to its first −1, as by :func:`nes2net.metrics.localisation.pool_labels`,
-    and the remaining frames are −1. If a row has fewer than ``factor`` labels, its first frame gets
-    the minimum of these labels.
+    In each row, the labels before the first −1 are pooled as by
+    :func:`nes2net.metrics.localisation.pool_labels`. All later frames of the row get the label −1.
+    If a row has fewer than ``factor`` labels, its first frame gets the minimum of these labels.
 
     >>> pooled_targets(torch.tensor([[1, 1, 0, 1, 1], [1, 1, 1, -1, -1], [1, -1, -1, -1, -1]]), 2)
     tensor([[ 1,  0],

@@ -30,8 +30,8 @@ class StopRequests:
 
     To end several processes together, set ``agree`` to a function. The function takes the signal
     that this process has received, and returns the signal that ends all processes; 0 is no signal.
-    Each signal then waits for the end of a :meth:`deferred` context. There the processes agree on a
-    signal.
+    Each signal then waits for the end of a :meth:`deferred` context, where the processes agree on
+    the signal that ends all of them.
 
     >>> import os, signal
     >>> with StopRequests() as stop:
@@ -93,8 +93,8 @@ class StopRequests:
         """Handle a signal: store its number for the end of :meth:`deferred`, or raise its exception at once."""
         if os.getpid() != self._process:  # this is a forked worker, which leaves the signal to its parent
             return
-        # The terminal or scheduler sends a signal to all processes, and torchrun sends it again. A second
-        # SIGINT within a second is therefore the same signal.
+        # The terminal or scheduler sends a signal to all processes, and torchrun sends the signal again. A SIGINT that
+        # comes less than 1 s after the first SIGINT is therefore not a second Ctrl-C.
         again = number == self.requested == signal.SIGINT and time.monotonic() - self._since > 1
         if not self.requested:
             self.requested = number

@@ -46,8 +46,9 @@ class Trainer:
         """Prepare model and optimiser for device, precision and processes, and make the learning-rate schedule."""
         self.steps_per_epoch = len(self.loader.batch_sampler)
         self.learning_rate = learning_rate_schedule(self.recipe.train, self.steps_per_epoch)
-        self.model = self.accelerator.prepare_model(self.objective)  # with autocast and DDP
-        self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)  # with the GradScaler of fp16
+        # Accelerate adds autocast and DDP to the model, and the GradScaler of fp16 to the optimiser.
+        self.model = self.accelerator.prepare_model(self.objective)
+        self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)
 
     def fit(self) -> None:
         """Train, validate and save the remaining epochs; SIGTERM and Ctrl-C take effect after a step or a save."""
@@ -101,11 +102,11 @@ class Trainer:
 
         Returns:
             The number of the signal that stops the run, 0 for no signal; and whether to save now. All
-            processes return the same.
+            processes return the same result.
 
         Raises:
             Unfinished: if a file of the step cannot be read at present, or if no process can use
-                any file of the step. The step is then not done.
+                any file of the step. The error is raised before the step changes any weight.
             InputError: if the loss or the gradient is not finite.
         """
         accelerator = self.accelerator

@@ -152,7 +152,8 @@ def split_by_class(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[N
     """Split ``scores`` (N,) by the mask ``is_bonafide`` (N,) into bona fide scores and spoof scores.
 
     Args:
-        items: what the scores belong to, for the message; a plural, such as "usable files".
+        items: a plural noun, such as "usable files"; the error message uses this noun for the
+            things that have the scores.
 
     Raises:
         InputError: if a class has no scores.
@@ -176,7 +177,8 @@ def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> di
     Raises:
         InputError: if no corpus has usable trials of both classes.
     """
-    # Match scores with trials, as the functions of the evaluation need them. Here every trial has a score.
+    # Match scores with trials, as the functions of the evaluation need them. The lists of mismatches are empty, because
+    # validation has given every trial a score.
     corpus = np.array([trial.get("corpus") for trial in validated.trials])
     scored = {}
     for alias in eer_methods:

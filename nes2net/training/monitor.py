@@ -152,7 +152,7 @@ class Monitor:
         if self.shown:
             stream = sys.stderr if remark or self.reporter is not None else sys.stdout
             tqdm.write(worded(text), file=stream)
-            stream.flush()  # otherwise the text could stay in a buffer for hours
+            stream.flush()  # without this, the text could stay in a buffer for hours
             self.run_log.write(worded(text))
 
     def report_failed_files(self, errors: Sequence[str]) -> None:

@@ -132,7 +132,7 @@ class Objective(nn.Module):
         # front-end without gradients (:meth:`features`).
         if train.freeze_frontend:
             frontend.requires_grad_(False)
-        if train.freeze_layers is not None:  # also freeze what comes before the lowest layer
+        if train.freeze_layers is not None:  # freeze the lowest layers and the parts of the front-end before them
             layers = frontend.transformer_layers
             name = frontend.config["name"]
             if not layers:

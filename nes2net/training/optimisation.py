@@ -52,8 +52,8 @@ def parameter_groups(detector: Detector, layer_decay: float) -> list[dict[str, A
     Parameters before these layers have the factor x^(L + 1). Parameters after these layers, in
     front-end, aggregation and back-end, have the factor 1. These are the factors in the code of
     BEiT (Bao et al., arXiv 2106.08254). The idea comes from ELECTRA (Clark et al., arXiv
-    2003.10555). In ELECTRA's code, only the head for the final task has the factor 1, and all other
-    factors are multiplied by x once more.
+    2003.10555). ELECTRA's code has smaller factors: only the head for the final task has the
+    factor 1, and every other factor is x times the factor here.
 
     Returns:
         A list of parameter groups for PyTorch's optimisers, from the lowest layer to the highest.

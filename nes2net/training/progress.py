@@ -32,8 +32,8 @@ class Meter(Generic[T]):
 
     Attributes:
         waited: seconds spent waiting for batches.
-        display: shows the pass. Set its ``later_steps`` and ``later_seconds`` to add what follows
-            the pass to the time left.
+        display: shows the pass. The caller may set ``display.later_steps`` and
+            ``display.later_seconds``; the time left then includes the work after the pass.
 
     Args:
         title: text before the counts.
@@ -134,13 +134,13 @@ def advice(
     if wait_share <= WAIT_LIMIT or waited < 1:
         return None
     most_workers = usable_processors() if most is None else most
-    num_workers = min(num_workers, most_workers)  # the loader never starts more workers than this
+    num_workers = min(num_workers, most_workers)  # the loader never starts more than `most_workers`
     workers = counted(num_workers, "worker")
     waiting = f"training waits for data for more than {100 * WAIT_LIMIT:.0f} % of its time with {workers}"
     if num_workers < most_workers:
-        # The w workers read all the time, but the steps compute only for the fraction 1 − wait_share of the time. If
-        # each worker adds the same speed, w/(1 − wait_share) workers are as fast as the steps. Without workers, this
-        # process itself reads during the fraction wait_share of the time.
+        # The w workers read during the whole time, but the steps compute only during the fraction 1 − wait_share of the
+        # time. If the speed of reading is proportional to the number of workers, w/(1 − wait_share) workers are as fast
+        # as the steps. Without workers, this process itself reads during the fraction wait_share of the time.
         needed = math.ceil((num_workers or wait_share) / max(1 - wait_share, 1e-6))
         return f"{waiting}: try `data.num_workers={min(most_workers, max(num_workers + 1, needed))}`"
     if not cached:

@@ -145,7 +145,7 @@ class Run:
         )
         with enough_memory(lambda: too_large):
             detector = build_detector(recipe, self.folder, saved_state, self.task).to(accelerator.device)
-        # Pre-emphasis and classes depend on the detector.
+        # The detector is built now: set its pre-emphasis in the data sets, and check that the detector fits the trials.
         for loader in (train_loader, *dev_loaders.values()):
             loader.dataset.pre_emphasis = detector.pre_emphasis
         for trials in (train_trials, dev_trials):
@@ -175,7 +175,7 @@ class Run:
                 recipe, objective, train_loader, validator, state, accelerator, monitor, self.stop
             )
             checkpoint = recipe.train.init_from if saved_state is None else None
-            if saved_state is not None:  # only now, after accelerate has moved the optimiser to the device
+            if saved_state is not None:  # load only now that accelerate has moved the optimiser to the device
                 with enough_memory(lambda: too_large):
                     state.load(saved_state)
             del saved_state
@@ -319,8 +319,8 @@ def _counts_by_class(trials: Sequence[Trial]) -> str:
 def batch_too_large(trainer: Trainer) -> str:
     """Write the message for a lack of memory. It says which batch was too large, and which settings save memory.
 
-    Some of these settings do not change the results, so that this run can resume with them. The
-    others need a new run.
+    This run can resume with settings that do not change its results. All other settings need a new
+    run.
     """
     recipe = trainer.recipe
     progress = trainer.state.progress
@@ -339,13 +339,13 @@ def batch_too_large(trainer: Trainer) -> str:
         f"the memory of {trainer.accelerator.device} ran out in epoch {progress.epoch}, {stage}, which computes "
         f"{'a whole utterance' if whole_utterances else batch_shape} at once"
     )
-    # Collect settings that save memory. Some leave the results unchanged, and others change them.
+    # Collect settings that save memory. The settings in other_results change the results of the run.
     same_results = []
     other_results = []
     keeps_activations = not train.activation_checkpointing and not train.freeze_frontend
     if not validates and keeps_activations and trainer.state.detector.frontend.transformer_layers:
         same_results.append("`train.activation_checkpointing=true`")
-    if not validates and part_size >= 4:  # each half needs two utterances for batch statistics
+    if not validates and part_size >= 4:  # batch statistics need two utterances in each half of the part
         other_results.append(f"`train.accumulate={2 * train.accumulate}`")
     if train.precision not in ("bf16", "fp16"):
         other_results.append("`train.precision=bf16`")

@@ -40,7 +40,7 @@ _NOT_COMPARED = (
     *("data.num_workers", "data.cache", "ssl_checkpoint", "output", "logs", "tracker"),
     *("train.activation_checkpointing", "train.keep", "train.save_every_minutes"),
 )
-_COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")  # these paths may change, but must stay set or unset
+_COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")  # a resumed run may change such a path, but not add or remove it
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
             raise InputError(
                 f"{folder} cannot be written to ({error.strerror}): name another folder with `output`"
             ) from error
-        # Training will write files in this folder. If something already has the name of such a file, it must be a
+        # Check the paths that already have the name of a file that training writes. Each of these paths must be a
         # regular file or a link to a file. The lock must not be a link.
         for path in folder.iterdir():
             mode = path.lstat().st_mode
@@ -95,16 +95,16 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
     """Raise :class:`InputError` if ``folder`` holds another run, or a run that cannot be recognised.
 
     If ``recipe.yaml`` is missing, :meth:`nes2net.training.run.Run.resume` later compares the recipe
-    in ``resume.pt``. If the folder has checkpoints but neither of the two files, the run cannot be
-    recognised. If a run ended before its first save, for example because memory was too small, any
-    recipe may take its folder.
+    in ``resume.pt``. If the folder has checkpoints but neither ``recipe.yaml`` nor ``resume.pt``,
+    the run cannot be recognised. If a run ended before its first save, for example because memory
+    was too small, any recipe may take its folder.
     """
     saved_recipe = _saved_recipe(folder)
     if saved_recipe is not None:
         if _is_begun(folder):
             check_same_run(folder / RECIPE_FILE, recipe, saved_recipe)
         else:
-            _with_defaults(folder / RECIPE_FILE, saved_recipe)  # raises the error if the file is not a recipe
+            _with_defaults(folder / RECIPE_FILE, saved_recipe)  # called for its error if the file is not a recipe
     elif any(folder.glob("*.pth")) and not (folder / RESUME_FILE).is_file():
         raise InputError(
             f"{folder} holds checkpoints but no {RECIPE_FILE}: give this run a `comment` of its own or move the folder away"
@@ -156,8 +156,8 @@ def _with_defaults(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:
 def _values_to_compare(recipe: dict[str, Any], prefix: str = "") -> dict[str, list[Any]]:
     """List the values of ``recipe`` that must not change when a run resumes, by dotted key.
 
-    Some keys name folders that may move. For such a key, the list only says whether the recipe sets
-    the key. For a key in a list of sections, the list has the values of all sections.
+    A key in a list of sections has a value for each section. Some keys name folders that may move.
+    The value of such a key only says whether the recipe sets the key.
 
     Args:
         prefix: the dotted key of ``recipe``, if it is a section, with a dot at the end.

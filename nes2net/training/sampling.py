@@ -14,7 +14,7 @@ from nes2net.training.balance import Balance
 
 T = TypeVar("T")
 
-_CHUNK_STREAM = 0xC4A2  # arbitrary number; sets the stream of lengths apart from others of the same step
+_CHUNK_STREAM = 0xC4A2  # arbitrary number; gives the lengths of a step a random stream of their own
 _BLOCK = 4  # number of batches in a block; pieces of similar length are shuffled within a block
 
 
@@ -55,8 +55,8 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     In training (``shuffle``), step s takes items s·B to (s + 1)·B of a permutation drawn from
     (seed, epoch); the last incomplete batch is dropped, as published. The batch is cut, in order,
     into ``accumulate`` × ``world_size`` parts of nearly equal size. An iteration yields the parts
-    of this process's ``share``. Of each step, these are the parts with the indices rank, rank +
-    world_size, rank + 2·world_size and so on.
+    of this process's ``share``. Each step gives this process the parts with the indices rank, rank
+    + world_size, rank + 2·world_size and so on.
 
     Without ``shuffle``, the items stay in order, and process r takes the batches with the indices
     r, r + world_size and so on.

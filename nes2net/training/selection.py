@@ -32,7 +32,7 @@ HISTORY_FILE = "history.json"
 _LARGEST = 16 << 20  # largest size of a history in bytes; the row of an epoch takes about 400 bytes
 
 Row = dict[str, Any]
-#: How many checkpoints the published averages take.
+#: Numbers of checkpoints in the published averages.
 AVERAGES = (3, 5)
 
 
@@ -79,11 +79,11 @@ class Selection:
         offered: the measures of the task.
 
     Attributes:
-        measures: keys of the history whose lowest value marks the best epoch. As published, these
-            are the losses of all passes. ``validation.select_on`` may choose the training loss,
-            ``loss``, or a measure of the task in the pass without augmentation instead (deviations
-            13 and 14). ``validation.over`` chooses a pooled measure, or the mean or the highest
-            value of the corpora.
+        measures: keys of the history whose lowest value marks the best epoch. By default, as
+            published, the keys are the losses of all passes. ``validation.select_on`` can choose
+            a single key instead (deviations 13 and 14): the training loss, ``loss``, or a measure
+            of the task in the pass without augmentation. ``validation.over`` chooses a pooled
+            measure, or the mean or the highest value of the corpora.
     """
 
     def __init__(
@@ -135,8 +135,8 @@ class Selection:
     def is_done(self) -> bool:
         """Whether training ends: all epochs are done, or early stopping applies.
 
-        Early stopping considers only rows that have the measures. It applies if, in the last
-        ``patience`` of these rows, no measure was lower than in the earlier rows.
+        Early stopping considers only epochs that have all measures. It ends training if no measure
+        has reached a new lowest value in the last ``patience`` of these epochs.
         """
         rows = self._measured_rows()
         if len(self.history) >= self.epochs:
@@ -155,8 +155,8 @@ class Selection:
         """Choose the epochs whose checkpoints ``train.keep`` keeps.
 
         The words ``all``, ``improved`` and ``last`` name epochs. A number k means the k best epochs
-        of each measure, and ``best`` means 1. If there are several words, separated by commas, the
-        epochs of all words are kept.
+        of each measure, and ``best`` means 1. If ``train.keep`` has several words, separated by
+        commas, the epochs of every word are kept.
         """
         improved = [row for row in self.history if row["improved"]]
         rows = {"all": self.history, "improved": improved, "last": self.history[-1:]}
@@ -217,7 +217,7 @@ class Selection:
         """
         if not (measured := self._measured_rows()):
             return None
-        (best,) = _epochs_with_lowest(measured, 1, self.measures[-1])  # the last measure is without augmentation
+        (best,) = _epochs_with_lowest(measured, 1, self.measures[-1])  # this measure is taken without augmentation
         row = next(row for row in measured if row["epoch"] == best)
         eers = _values_by_key(row, _OF_CORPUS)
         groups = _values_by_key(row, _OF_GROUP)
@@ -322,9 +322,9 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     columns = set()
     for key in chain.from_iterable(history):
         is_value = key == "loss" or key.startswith("val_")
-        is_limit = "/" not in key and key.endswith(
-            ("_low", "_high")
-        )  # a limit of an interval; names of corpora and attacks, which follow '/', may have the same ending
+        # The key of a limit of an interval has one of these endings. Names of corpora and attacks, which follow "/", may
+        # have the same endings.
+        is_limit = "/" not in key and key.endswith(("_low", "_high"))
         if is_value and not is_limit:
             columns.add(key)
     check_known([by], columns, f"`by` is one of the values of {path}, not")
@@ -358,8 +358,8 @@ def _values_by_key(row: Row, pattern: re.Pattern[str]) -> dict[str, float]:
     """Find the values of ``row`` whose keys match ``pattern``.
 
     Returns:
-        A mapping to these values. Its keys are the texts that the group of ``pattern`` matches,
-        such as the alias of a corpus.
+        A mapping from the text that the group of ``pattern`` matches, such as the alias of a
+        corpus, to the value.
     """
     values = {}
     for key, value in row.items():

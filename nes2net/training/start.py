@@ -116,7 +116,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
                 moved = recipe.ssl_checkpoint
                 remedy = "name with `ssl_checkpoint` the file that the run began with"
             detector.load_base(resume["base"], path, moved, remedy)
-            detector.float()  # the file may hold weights in half precision
+            detector.float()  # training needs float32, but the file may hold half precision
             if moved is not None:
                 detector.base = {**resume["base"], "file": moved}
         return detector

@@ -233,8 +233,9 @@ def fingerprint(
     """Identify a list of trials by its length, and by a digest of the ids and classes in order.
 
     A run resumes only if the fingerprints of its sets are unchanged. The digest also includes
-    ``labels`` of frames and the scores of other systems, for trials that have them. It does not
-    include paths of audio. A ``balance`` adds the number of draws, and a digest of its groups.
+    ``labels`` of frames and the scores of other systems, for trials that have them. The digest does
+    not include the paths of audio files. A ``balance`` adds the number of draws, and a digest of
+    its groups.
 
     Args:
         target: function from a trial to the index of its class.

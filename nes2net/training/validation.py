@@ -198,7 +198,7 @@ class Validator:
             batch_results.append(
                 _BatchResult(
                     accelerator.process_index + number * accelerator.num_processes,
-                    outcome.loss.item(),  # this waits for the device, but only after the last batch
+                    outcome.loss.item(),  # item() waits for the device, so call it after the last batch
                     {output: rows.double().cpu().numpy() for output, rows in outcome.outputs.items()},
                     targets.numpy(),
                     errors,

@@ -94,7 +94,11 @@ class Criterion(nn.Module):
             )
 
     def logits(self, outputs: Tensor) -> Tensor:
-        """Compute the logits from ``outputs``. Here ``outputs`` are logits already; a loss of embeddings overrides this."""
+        """Compute the logits from ``outputs``.
+
+        The base class returns ``outputs``, which are logits already. A loss of embeddings overrides
+        this method.
+        """
         return outputs
 
     def weight_of(self, targets: Tensor) -> Tensor:
@@ -144,7 +148,7 @@ class ClassWeighted(Criterion):
                 f"class_weights has a weight for each of {num_classes} classes, not {len(weights)} weights: give as many, "
                 "or null for the default"
             )
-        self.weight = torch.tensor(weights, dtype=torch.float64, device="cpu")  # targets are on the CPU too
+        self.weight = torch.tensor(weights, dtype=torch.float64, device="cpu")  # on the CPU, as the targets are
 
     def weight_of(self, targets: Tensor) -> Tensor:
         """Sum the class weights of all samples."""

@@ -120,7 +120,7 @@ class AngularSoftmax(ClassWeighted):
         return max(self.lambda_min, self.lambda_max / (1 + self.lambda_decay * step))
 
     def _psi(self, cosine: Tensor) -> Tensor:
-        """Compute ψ(θ) from ``cosine``, cos θ. The docstring of the class has the formula; its k is ``piece``."""
+        """Compute ψ(θ) from ``cosine``, cos θ, by the formula in the docstring of the class; ``piece`` is k there."""
         # Chebyshev's recurrence gives cos(0θ), cos(1θ), …, cos(mθ).
         before = torch.ones_like(cosine)
         multiple = cosine
@@ -435,10 +435,10 @@ class Prototypes(_MeanOverClasses):
     augmentation", ICASSP 2025 (arXiv 2501.14240). θ_c is the angle between the embedding and the
     nearest prototype of class c. The probabilities are a softmax over γ·cos θ_c, and the margin is
     added to the angle of the target's class (as in ArcFace, Deng et al., CVPR 2019). Two penalties
-    are added to the mean over samples; each penalty is a mean of max(0, cos). The first is the mean
-    over all pairs of spoof prototypes, and keeps these prototypes from collapsing. The second is
-    the mean over all pairs of a spoof prototype and a bona fide prototype. The forms and weights of
-    the penalties, γ and the margin are assumptions.
+    are added to the mean over samples; each penalty is a mean of max(0, cos). The first penalty is
+    the mean over all pairs of spoof prototypes; it keeps the spoof prototypes apart. The second
+    penalty is the mean over all pairs of a spoof prototype and a bona fide prototype. The forms and
+    weights of the penalties, γ and the margin are assumptions.
 
     Args:
         feature_dim: size of an embedding.

@@ -19,8 +19,8 @@ from nes2net.training.recipes.section import Section, meant_key
 
 #: File of the JSON schema, beside the packaged recipes. The first line of each recipe names this file.
 SCHEMA = PACKAGED / "recipe.schema.json"
-#: Facts in the JSON schema of a key that an editor does not need. The last three do not belong to JSON schema; they are
-#: for nes2net only.
+#: The JSON schema for editors leaves out these facts about a key. The last three facts are additions of nes2net, and do
+#: not belong to the standard of JSON schemas.
 _LEFT_OUT = ("title", "additionalProperties", "source", "takes", "usedWith")
 
 

@@ -68,8 +68,8 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_keys: Collection[str]) -> dict[str, Any]:
     """Return the recipe ``after``, with a new name if the parts of its model differ from ``before``.
 
-    The new name is made of the names of the parts. It replaces only a name or comment that is
-    inherited from ``before``, so that the run does not have the name of another system.
+    The new name is made of the names of the parts. A name and a comment that ``after`` inherits
+    from ``before`` are replaced, because they describe another system.
 
     Args:
         stated_keys: the keys that are not inherited from ``before``.

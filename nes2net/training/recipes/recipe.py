@@ -38,7 +38,7 @@ class Recipe(Section):
     seed: Annotated[
         int,
         Strict(),
-        Field(ge=0, lt=2**63),  # no seed of PyTorch's generators is larger
+        Field(ge=0, lt=2**63),  # PyTorch's generators take no larger seed
         Takes("a whole number from 0 to below 2^63"),
         Source("main.py --seed"),
     ] = 1234
@@ -156,7 +156,7 @@ class Recipe(Section):
         return self.model_dump()
 
     def written(self) -> dict[str, Any]:
-        """Write the recipe as plain data for people to read; `data` has its short form if that can express it."""
+        """Write the recipe as plain data for people to read, with the short form of `data` if that is possible."""
         return {**self.to_dict(), "data": self.data.written()}
 
     def check_noise(self) -> None:

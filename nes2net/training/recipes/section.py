@@ -173,7 +173,7 @@ class Section(BaseModel):
         """
         problem = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
         cause = problem.get("ctx", {}).get("error")
-        # A check of this package has raised the error, whose message is complete.
+        # If a check of this package raised the error, the message of the error is complete.
         if isinstance(cause, InputError):
             return str(cause)
         name = str(problem["loc"][0])
@@ -194,7 +194,7 @@ class Section(BaseModel):
         meant = nearest(str(values[name])[:100], schema.get("enum", ()))
         key = f"`{cls.prefix}{name}`"
         takes = what_it_takes(schema)
-        if re.fullmatch(r"--\S+", worded(key)):  # a flag of a command, which cannot be null
+        if re.fullmatch(r"--\S+", worded(key)):  # the key is a flag of a command, and a flag cannot be null
             takes = takes.removesuffix(", or null")
         return f"{key} is {takes}, not {shown(values[name])}{meant}"
 

@@ -92,7 +92,7 @@ class DistillationObjective(Objective):
     """The objective with the loss :class:`EmbeddingDistance`, for a detector that has a teacher and a student."""
 
     def __init__(self, detector: Detector, recipe: Recipe, distance: Literal["cosine", "mse"]) -> None:
-        self.distance = distance  # the base class calls make_criterion, which needs this
+        self.distance = distance  # set first, because the constructor of the base class calls make_criterion
         super().__init__(detector, recipe)
 
     def make_criterion(self, recipe: Recipe) -> Criterion:
@@ -113,8 +113,8 @@ class Distillation(Task):
     the front-end ``teacher_student`` and the back-end ``one_class_distillation``.
 
     Args:
-        teacher: checkpoint of a whole detector. Its front-end and back-end are those that the
-            recipe sets for the teacher; its aggregation is ``last``.
+        teacher: checkpoint of a whole detector. This detector must have the front-end and the
+            back-end that the recipe sets for the teacher, and the aggregation ``last``.
         student_init: ``teacher`` copies to the student the teacher's weights of the same name and
             shape, which belong to the first layers; ``random`` leaves random weights.
         distance: distance between the embeddings of student and teacher: 1 − cosine, or the mean
@@ -187,8 +187,9 @@ class Distillation(Task):
 def load_teacher(detector: Detector, path: str, student_too: bool = True) -> None:
     """Load the weights of the trained detector ``path`` into the teacher's half of ``detector``.
 
-    Front-end and back-end of ``detector`` each have such a half. The provenance of ``detector``
-    then names the trained detector. A ``detector`` without teacher and student stays as it is.
+    The front-end and the back-end of ``detector`` each have a half for the teacher and a half for
+    the student. The provenance of ``detector`` then names the trained detector. A ``detector``
+    without teacher and student stays as it is.
 
     Args:
         path: a file, folder or name that :meth:`Detector.from_pretrained` takes.
@@ -202,7 +203,7 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
     frontend = detector.frontend
     backend = detector.backend
     if not isinstance(frontend, TeacherStudent) or not isinstance(backend, OneClassDistillation):
-        return  # DistillationObjective later raises an error
+        return  # the detector has no teacher; DistillationObjective raises the error later
     trained = Detector.from_pretrained(path, device="cpu", dtype="float32").whole()
     _check_option(path, "aggregation.name", trained.aggregation.config["name"], "last")
     _check_same(path, "frontend.teacher", trained.frontend.config, frontend.config["teacher"])

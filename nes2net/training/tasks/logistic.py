@@ -37,7 +37,8 @@ class LogisticObjective(Objective):
         """Check the last layer and the loss, and freeze everything but the last layer."""
         super().__init__(detector, recipe)
         layer = detector.backend.last_layer
-        # A subclass of Linear or LogitLayer may compute something else, or have bona fide first.
+        # Refuse subclasses of these two layers: a subclass may compute something else, or give the logit of bona fide
+        # first.
         is_plain = type(layer) in (nn.Linear, LogitLayer)
         if not isinstance(layer, nn.Linear) or not is_plain or layer.bias is None or layer.out_features > 2:
             raise InputError(
@@ -157,10 +158,10 @@ def fit_logistic(embeddings: NDArray, targets: NDArray, c: float) -> tuple[NDArr
     >>> bool(weight[0] > 0), round(float(weight[0] * 2.5 + bias), 3) == 0
     (True, True)
     """
-    from sklearn.exceptions import ConvergenceWarning  # start-up: this takes seconds
-    from sklearn.linear_model import LogisticRegression  # start-up, as above
-    from sklearn.pipeline import make_pipeline  # start-up, as above
-    from sklearn.preprocessing import StandardScaler  # start-up, as above
+    from sklearn.exceptions import ConvergenceWarning  # imported late, because the import takes seconds
+    from sklearn.linear_model import LogisticRegression  # imported late, too
+    from sklearn.pipeline import make_pipeline  # imported late, too
+    from sklearn.preprocessing import StandardScaler  # imported late, too
 
     model = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=_MOST_ITERATIONS))
     with warnings.catch_warnings():
