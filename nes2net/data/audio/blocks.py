@@ -76,8 +76,8 @@ class BlocksAt16k:
 
     Args:
         subject: the beginning of error messages.
-        channels: if given, an object that compares the channels before they are averaged. A new
-            :class:`BlocksAt16k` makes ``channels`` forget earlier samples.
+        channels: if given, an object that compares the channels before they are averaged.
+            ``channels`` forgets earlier samples when a :class:`BlocksAt16k` is made.
     """
 
     def __init__(self, subject: str = "audio", channels: Channels | None = None) -> None:

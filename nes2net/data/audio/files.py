@@ -110,7 +110,7 @@ def with_folders_listed(names: Iterable[str]) -> list[Path]:
     """
     files: list[Path] = []
     for path in map(Path, names):
-        if not os.path.isdir(path):  # this includes impossible names, which are reported when they are read
+        if not os.path.isdir(path):  # an impossible name is kept, too; reading it raises an error later
             files.append(path)
             continue
         recordings = recordings_listed(path)

@@ -129,7 +129,7 @@ def samples_of(array: Any) -> np.ndarray:
                 array = array.float()
             array = array.numpy()
         samples = np.asarray(array)
-    except (TypeError, ValueError, RuntimeError) as error:  # such as for lists of unequal length
+    except (TypeError, ValueError, RuntimeError) as error:  # lists of unequal length raise such an error
         raise InputError(
             f"the samples are not an array ({error}); floating-point ones, (N,) or (channels, N), are expected"
         ) from error

@@ -154,7 +154,8 @@ class ParquetTable:
             budget.take("pages", bytes=size)
             decompressed += size
             page = header.get(5) or header.get(8) or {}  # field 1 is the number of values
-            # Rows may share a value of a dictionary. In encoding 7 (DELTA_BYTE_ARRAY), they may share bytes of a value.
+            # Several rows may share a value of a dictionary or, in encoding 7 (DELTA_BYTE_ARRAY), some bytes of a
+            # value.
             if header.get(7) or 7 in (page.get(2), page.get(4)):
                 largest_shared = max(largest_shared, size)
             num_values += page.get(1, 0)
@@ -343,7 +344,8 @@ class ArrowMessages:
             batch = _header_of_message(message)
             if message.type == "dictionary":
                 batch = _field(batch, 1, None)
-                # With each dictionary, count all earlier ones again, because it may extend a copy of an earlier one.
+                # A dictionary may extend a copy of an earlier dictionary, so each one is counted together with all
+                # earlier ones.
                 dictionaries += _decompressed_bytes(batch, message.body)
                 self._budget.take("dictionaries", bytes=dictionaries)
             elif message.type == "record batch":

@@ -15,8 +15,8 @@ from nes2net.metrics.localisation.frames import RESOLUTIONS, pool_labels
 from nes2net.metrics.localisation.label_files import read_rttm
 from nes2net.metrics.localisation.segments import ROUNDING, Segment, frame_labels
 
-#: The class of time that no segment covers. None: such gaps are bona fide if a file lists only spoofed
-#: segments, and an error in any other file.
+#: The class of gaps, which no segment covers. With None, gaps are bona fide if a file lists only spoofed segments. In
+#: any other file, a gap is then an error.
 Uncovered = Literal["bonafide", "spoof"] | None
 
 
