@@ -77,7 +77,7 @@ class TransferFlags:
         )
 
 
-@called(names={"root": "--keys", "protocols": "--keys"})  # protocols may hold the labels
+@called(names={"root": "--keys", "protocols": "--keys"})  # messages about these name --keys
 def evaluate(
     corpus: CorpusName,
     scores: Sequence[str],

@@ -36,9 +36,9 @@ def is_recording(name: str) -> bool:
 def recordings_below(folder: Path) -> list[Path]:
     """List the recordings in and below ``folder``, sorted by the parts of their paths.
 
-    Everything with the name of a recording is listed, even a pipe or a broken link. The problem is
-    reported when the file is read. Links to folders are not followed. A missing folder has no
-    recordings.
+    Everything with the name of a recording is listed, even a pipe or a broken link. Reading a pipe
+    or a broken link raises an error later. Links to folders are not followed. A missing folder has
+    no recordings.
 
     Raises:
         InputError: if a folder cannot be listed.

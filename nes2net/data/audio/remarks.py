@@ -251,7 +251,7 @@ class Listener:
     def _level_percentile(self, share: float, above: float = _LOWEST) -> float:
         """Find the level in dB below which a fraction ``share`` of the frames lies (a percentile).
 
-        Only frames whose level is ``above`` or higher are counted.
+        ``above`` is the lowest level of a frame that is counted.
         """
         counts = self._frame_levels.copy()
         counts[: max(0, int((above - _LOWEST) * _LEVELS_PER_DB))] = 0

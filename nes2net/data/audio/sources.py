@@ -34,8 +34,8 @@ def recording_of(
         audio: the recording; a file object is read from its current position.
         sample_rate: sampling rate in Hz, needed for samples and blocks; files and raw bytes state
             their own rate.
-        channels: if given, an object that compares the channels before they are averaged, unless
-            ``audio`` is a file.
+        channels: if given, an object that compares the channels before they are averaged. If
+            ``audio`` is a file, ``channels`` is not used.
 
     Raises:
         InputError: if samples have no ``sample_rate``; if there are no samples; if samples are

@@ -183,14 +183,14 @@ class _ChunkReader:
         self.closed = False
 
     def hold(self, extents: Iterable[tuple[int, int]]) -> None:
-        """Read the chunks at these (offset, size in bytes) into memory, and drop the earlier chunks."""
+        """Read chunks into memory, and drop earlier chunks; ``extents`` gives (offset, size in bytes) of each chunk."""
         self._chunks = {}
         for start, size in extents:
             self._file.seek(start)
             self._chunks[start] = self._file.read(size)
 
     def read(self, size: int = -1) -> bytes:
-        """Read ``size`` bytes (−1: all) from a chunk in memory that holds them, or from the file."""
+        """Read ``size`` bytes (−1: all) from memory if a chunk there holds these bytes, otherwise from the file."""
         for start, chunk in self._chunks.items():
             if start <= self._position and 0 <= size <= start + len(chunk) - self._position:
                 content = chunk[self._position - start : self._position - start + size]

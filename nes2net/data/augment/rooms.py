@@ -74,7 +74,7 @@ class MeasuredRoom(Effect):
 def reverberate(
     x: np.ndarray, impulse_response: np.ndarray, name: str = "the impulse response", *, aligned: bool = False
 ) -> np.ndarray:
-    """Convolve ``x`` (N,) with ``impulse_response`` (M,), scaled to unit energy.
+    """Scale ``impulse_response`` (M,) to unit energy, and convolve ``x`` (N,) with it.
 
     The result is N samples of the convolution, in the type of ``x``. These samples begin at the
     start of the convolution, or at the direct sound if ``aligned`` is true.

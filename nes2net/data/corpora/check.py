@@ -184,7 +184,7 @@ class CorpusCheck:
                 evaluate.append((f"evaluate{name}", self._evaluation(split, split_check.counts, _UNLABELLED)))
         if [task for task, _ in train] == ["train"] and not self.is_selection:
             train.append(("validate", "no: there is no part dev"))
-        # With a key, each of its phases can be evaluated.
+        # If there is a key, each phase of the key is a task of its own.
         if self.key is not None:
             reason = "the keys cannot be used"
             if self.key.path is None:

@@ -237,7 +237,8 @@ class Corpus(ABC):
 
         Args:
             root: the folder of the corpus; None for a corpus that is downloaded on first use.
-            protocols: the folder of the protocols, or a protocol, if these are not in ``root``.
+            protocols: the folder of the protocols, or one protocol, if ``root`` does not hold the
+                protocols.
         """
 
     @abstractmethod
@@ -254,7 +255,8 @@ class Corpus(ABC):
 
         Args:
             path: a key or protocol, or the folder that holds it.
-            phase: None for all phases, or for all splits that have a protocol.
+            phase: the wanted phase; None for all phases or, if protocols hold the labels, for all
+                splits that have a protocol.
         """
 
     def trials(

@@ -21,7 +21,7 @@ from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.this_process import usable_processors
 
 _CHUNK = 32  # a process reads this many files before it reports
-# Largest number of chunks for each process that are submitted and not yet collected. With this limit, no
+# For each process, at most this many chunks are submitted before their results are collected. With this limit, no
 # process has to wait, and memory does not grow with the corpus.
 _AHEAD = 4
 

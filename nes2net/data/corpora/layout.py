@@ -444,9 +444,9 @@ class ListedCorpus(Corpus):
         return files.checked_trials(chain.from_iterable(trials), path)
 
     def _lists_in(self, folder: Path, phase: str | None) -> list[Path]:
-        """Find the lists in ``folder`` that make up the split ``phase``, or all splits if ``phase`` is None or no split.
+        """Find the lists in ``folder`` that make up the split ``phase``, or all splits if no split is called ``phase``.
 
-        Lists that do not exist, and lists of parts that are not read together, are left out.
+        Missing lists are left out, and so are the lists of parts that are not read together.
         """
         splits: Iterable[str] = self.parts
         if phase is not None and phase in self.parts:
@@ -461,7 +461,7 @@ class ListedCorpus(Corpus):
     def _rows_of(self, path: Path) -> Rows:
         """Choose the columns of the list ``path`` by the number of fields in its first line.
 
-        The result is the variant with this number of columns, or else ``rows``.
+        The result is the variant with as many columns; ``rows`` if there is no such variant.
         """
         if self.variants:
             num_fields = _num_fields(path)
@@ -486,7 +486,7 @@ class ListedCorpus(Corpus):
 
 
 def _first_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> Path:
-    """Join ``root`` and ``folder``; for ``FOLDER/**`` (see :class:`Files`), find the wanted folder below.
+    """Join ``root`` and ``folder``; for ``FOLDER/**`` (see :class:`Files`), find the wanted folder in it.
 
     If there is no wanted folder in or below ``FOLDER``, the result is a path that does not exist.
 

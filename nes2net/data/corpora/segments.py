@@ -142,7 +142,8 @@ def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dic
     for utterance, utterance_segments in segments.items():
         if not utterance_segments:
             continue
-        # Files round the ends of segments. Round the duration in the same way, so that both ends lie in one frame.
+        # The ends of segments are rounded in files. Round the duration in the same way, so that a segment and its
+        # utterance end in the same frame.
         duration = round(utterance_segments[-1].end, 5)
         labels = frame_labels(utterance_segments, 10, duration, last_frame="round")
         if len(labels):

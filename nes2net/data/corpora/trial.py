@@ -116,9 +116,9 @@ def trials_digest(trials: Iterable[Trial], line: Callable[[Trial], str], *, in_o
     """Compute the SHA-256 of a list of trials, in hexadecimal, to tell whether two lists are equal.
 
     Args:
-        line: returns a text for a trial, such as its id and label; the digest is computed from
-            these lines.
-        in_order: whether the order of the trials matters; if not, the lines are sorted.
+        line: returns a text for a trial, such as its id and label; the digest is computed from the
+            texts of all trials.
+        in_order: whether the order of the trials matters; if not, the texts are sorted.
 
     >>> a, b = Trial("a", label="bonafide"), Trial("b", label="spoof")
     >>> trials_digest([b, a], lambda trial: trial.id)[:16]
@@ -165,7 +165,7 @@ class Part(NamedTuple):
 
 
 def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> list[Trial]:
-    """Draw some of the trials, ``count`` in all; keep the order, and the shares of labels and attacks.
+    """Draw ``count`` of the trials; keep their order, and the shares of labels and attacks.
 
     A stratum is a pair of label and attack. If there are no more than ``count`` trials, all are
     returned. If there are more trials, one is first drawn from each stratum. The remaining trials
