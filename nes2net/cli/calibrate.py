@@ -56,7 +56,7 @@ class EvaluationFlags:
     allow_partial: bool = False
 
 
-@called(names={"protocols": "--keys"})  # messages about `protocols` name --keys
+@called(names={"protocols": "--keys"})  # messages call this setting --keys
 def fit(
     corpus: CorpusName,
     dev_scores: Sequence[str],

@@ -77,7 +77,7 @@ class TransferFlags:
         )
 
 
-@called(names={"root": "--keys", "protocols": "--keys"})  # messages about these name --keys
+@called(names={"root": "--keys", "protocols": "--keys"})  # messages call both settings --keys
 def evaluate(
     corpus: CorpusName,
     scores: Sequence[str],

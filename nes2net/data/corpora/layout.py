@@ -486,7 +486,7 @@ class ListedCorpus(Corpus):
 
 
 def _first_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> Path:
-    """Join ``root`` and ``folder``; for ``FOLDER/**`` (see :class:`Files`), find the wanted folder in it.
+    """Join ``root`` and ``folder``; ``FOLDER/**`` (see :class:`Files`) is the wanted folder in or below ``FOLDER``.
 
     If there is no wanted folder in or below ``FOLDER``, the result is a path that does not exist.
 
