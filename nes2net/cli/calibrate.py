@@ -56,7 +56,7 @@ class EvaluationFlags:
     allow_partial: bool = False
 
 
-@called(names={"protocols": "--keys"})  # protocols may hold the labels
+@called(names={"protocols": "--keys"})  # messages call this setting --keys
 def fit(
     corpus: CorpusName,
     dev_scores: Sequence[str],
@@ -170,8 +170,7 @@ def fit(
         print("".join(f"note: {printable(note)}\n" for note in applied.notes), end="")
         rows = [*rows, *applied.rows]
         warnings = [*warnings, applied.warning]
-    # Save the calibration. It holds the traits of its recordings, so the files for resuming are no longer
-    # needed.
+    # Save the calibration. The file holds the traits of the recordings, so the files for resuming are no longer needed.
     if save:
         calibrated.calibration.save(save)
         if recordings:
@@ -250,7 +249,7 @@ def recordings(
     from nes2net.lib.files import check_writable, make_folder
 
     make_folder(Path(save).parent)
-    check_writable(save, stream=True)  # fail before a large model is read
+    check_writable(save, stream=True)  # an error here comes before a large model is read
     calibrated, scores = calibrate_recordings(
         loading.scorer(model),
         bonafide,
@@ -417,8 +416,8 @@ def calibrate() -> None:
 def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
     """Print notes on a new calibration; if it was saved, also print which detector and recordings the file describes.
 
-    A fusion of several systems describes no detector and no recordings. Recordings that could not
-    be measured are named on standard error.
+    The calibration of several systems describes neither a detector nor recordings. Recordings that
+    could not be measured are named on standard error.
 
     Args:
         saved: the score files from which a saved calibration was learned; empty if the calibration

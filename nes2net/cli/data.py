@@ -278,8 +278,8 @@ def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
 
     Args:
         counts: the numbers of the copy.
-        official: the official numbers; the line of all trials says whether its numbers are the
-            same. ``official`` is None if these numbers are not known, or must not be compared.
+        official: the official numbers; the line of all trials says whether both numbers are the
+            same. None if the official numbers are not known or must not be compared.
     """
     text = _numbers(counts)
     if official is not None and counts.trials:

@@ -48,7 +48,7 @@ class TransferFlags:
         from nes2net.evaluation.transfer import FurtherSet, ThresholdSource
         from nes2net.scoring.decisions.decision import OperatingPoint
 
-        # Some flags need a threshold from other trials, and must not be given without it.
+        # Refuse flags about a threshold from other trials if no flag gives such a threshold.
         point = OperatingPoint.parse(self.operating_point)
         if not self.threshold_from and not self.calibration:
             if self.also or self.dev_keys or self.dev_corpus or self.operating_point != "eer":
@@ -77,7 +77,7 @@ class TransferFlags:
         )
 
 
-@called(names={"root": "--keys", "protocols": "--keys"})  # protocols may hold the labels
+@called(names={"root": "--keys", "protocols": "--keys"})  # messages call both settings --keys
 def evaluate(
     corpus: CorpusName,
     scores: Sequence[str],

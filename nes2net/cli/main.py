@@ -93,7 +93,7 @@ def _installed_command(name: str) -> Callable[..., int | None]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in ``argv``, or in the arguments of this process if ``argv`` is None; return its exit status.
 
-    Without any argument, the help is printed, and the exit status is that of wrong input.
+    Without arguments, print the help and return the exit status for wrong input.
     """
     parser = build_parser()
     words = argv

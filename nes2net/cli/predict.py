@@ -232,7 +232,7 @@ def _channel(channel: str) -> int | Literal["mix", "each"]:
 
 
 def _channel_suffix(channel: int) -> str:
-    """Write what follows the name of a file in the table if only one channel of the file was judged."""
+    """Write the channel that was judged, to follow the name of the file in the table."""
     return f" [{channel}]"
 
 

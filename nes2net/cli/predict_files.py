@@ -32,7 +32,7 @@ class FilesBeside:
     """Names, checks and writes the files of the flags --plot, --rttm and --labels.
 
     The paths are checked when the object is made, so that no error comes after hours of scoring.
-    The folders of the files are made then, too.
+    The constructor also makes the folders of the files.
 
     Args:
         files: the recordings.
@@ -70,7 +70,8 @@ class FilesBeside:
         elif plot:
             self.pictures = {path: Path(plot) / name for path, name in output_names(files, ".png").items()}
         check_output_paths(self.pictures.values(), "name another with --plot")
-        # RTTM: ``names`` has the name of each recording. One file holds all recordings, or each has its own file.
+        # RTTM: ``names`` has the name of each recording. There is one RTTM file for all recordings, or one for each
+        # recording.
         self.names = {path: Path(name).stem for path, name in output_names(files, ".rttm").items()}
         self.one_rttm = None
         if rttm and is_one_file(Path(rttm), (".rttm",)):
@@ -88,8 +89,8 @@ class FilesBeside:
             for folder in dict.fromkeys(path.parent for path in files):
                 inside = output_names([path for path in files if path.parent == folder], ".labels.txt")
                 self.labels |= {path: folder / name for path, name in inside.items()}
-        # The check makes the folders of the files. Skip recordings whose own folder does not exist, so that no folder
-        # is made for a mistyped path. Such a recording cannot be read later, and its own message says so.
+        # The check also makes missing folders. Recordings in a folder that does not exist are skipped, so that no
+        # folder is made for a mistyped path. Reading such a recording later fails with a message of its own.
         check_output_paths((to for path, to in self.labels.items() if path.parent.is_dir()), "name a folder with --out")
 
     @contextmanager
@@ -100,8 +101,8 @@ class FilesBeside:
         even after an interruption, so that no hours of work are lost.
 
         Args:
-            detector: the detector. In pictures of fake stretches, its ``score_rule`` decides the
-                smallest range of the score axis.
+            detector: the detector; its ``score_rule`` decides the smallest range of the score axis
+                in pictures of fake stretches.
             decider: the calibration and the threshold for pictures of scores along a recording;
                 None for raw scores.
         """

@@ -88,7 +88,7 @@ def score(
     from nes2net.scoring.corpus import ScoringSettings
     from nes2net.scoring.judgement import Judgement, as_judgement
 
-    # Choose the judgement: scores, scores of frames, or another one by its name.
+    # Choose what to compute: scores, scores of frames, or the judgement that was named.
     if judgement is not None and segments is not None:
         raise InputError("`judgement` says what to make instead of scores: leave out --segments")
     if segments is None:

@@ -205,7 +205,7 @@ def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace)
 
 
 def _say_if_partial(matched_trials: Matched) -> None:
-    """Print on standard error that a result is partial, if scores and key do not fit each other in all trials."""
+    """If scores and key do not have the same trials, print on standard error that the result is partial."""
     if matched_trials.mismatch:
         evaluated = f"{len(matched_trials.trials)} of {matched_trials.num_expected} trials"
         print(

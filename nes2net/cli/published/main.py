@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # Value of --track → name of the corpus.
 TRACKS = {"LA": "asvspoof2021_la", "DF": "asvspoof2021_df", "in_the_wild": "in_the_wild"}
 # Value of --ssl_config → name of the front-end. The options of the front-end apply only if there is no wav2vec 2.0
-# file. With a file, the options come from the file, as in the published program.
+# file. If there is a wav2vec 2.0 file, the options come from this file, as in the published program.
 SSL_CONFIGS = {"xlsr_300m": "wav2vec2", "small": "wav2vec2_small"}
 
 # Flags of this toolkit that have the same names as keys of the recipe's section train.
@@ -385,8 +385,8 @@ def _average(args: argparse.Namespace) -> RunAverage | None:
     If a file with the average of other checkpoints was replaced, a note says so.
 
     Raises:
-        InputError: if the flags name no checkpoint; for an average, if the folder or the right
-            number of epochs is missing.
+        InputError: if the flags name no checkpoint or, for an average, no folder or a wrong number
+            of epochs.
     """
     from nes2net.training.averaging import average_run
 

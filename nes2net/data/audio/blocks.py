@@ -56,7 +56,7 @@ class PreEmphasis:
         self._before: np.ndarray = np.zeros(0)  # (1,): the last sample that was pushed; empty at the start
 
     def push(self, block: np.ndarray) -> tuple[np.ndarray]:
-        """Filter the next block; return it as the only result of this step (see :meth:`Stage.push`)."""
+        """Filter the next block; return a tuple that holds the filtered block (see :meth:`Stage.push`)."""
         if self._coefficient == 0 or not len(block):
             return (block,)
         joined = np.concatenate([self._before.astype(block.dtype), block])
@@ -76,8 +76,8 @@ class BlocksAt16k:
 
     Args:
         subject: the beginning of error messages.
-        channels: if given, an object that compares the channels before they are averaged. A new
-            :class:`BlocksAt16k` makes ``channels`` forget earlier samples.
+        channels: if given, an object that compares the channels before they are averaged.
+            ``channels`` forgets earlier samples when a :class:`BlocksAt16k` is made.
     """
 
     def __init__(self, subject: str = "audio", channels: Channels | None = None) -> None:

@@ -69,7 +69,7 @@ class AudioCache:
                 full.share_memory_()
             with suppress(OSError):  # another process may remove the same files
                 for temporary in self.folder.glob("??/.*.npy.*.tmp"):  # killed processes leave such files
-                    if time.time() - temporary.stat().st_mtime > 3600:  # writing takes less than an hour
+                    if time.time() - temporary.stat().st_mtime > 3600:  # nobody writes to such an old file any more
                         temporary.unlink()
         self._full = full
 
@@ -135,8 +135,8 @@ class AudioCache:
         except InputError:  # the entry is a pipe, which `replacing` refuses
             return
         except OSError as error:
-            # An error with a second file name says that the entry could not be replaced. Perhaps this concerns only
-            # one entry, which belongs to somebody else or, on Windows, is in use.
+            # If the error names a second file, the entry could not be replaced. The other entries may be fine: this
+            # entry may belong to somebody else or, on Windows, be in use.
             concerns_one_entry = isinstance(error, PermissionError) and error.filename2 is not None
             lasting_errors = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
             if concerns_one_entry or error.errno not in lasting_errors:  # try again with the next entry
@@ -177,7 +177,7 @@ def _read_entry(entry: Path, num_samples: int | None) -> np.ndarray | None:
                 length, num_odd_bytes = divmod(size - _HEADER_BYTES - _CHECKSUM_BYTES, dtype.itemsize)
                 if length > 0 and not num_odd_bytes and header == _npy_header(dtype, length):
                     break
-            else:  # not the header that the cache writes for a file of this size
+            else:  # the header is not the one that the cache writes for a file of this size
                 return None
             samples = np.memmap(file, dtype, "r", _HEADER_BYTES, (length,))
             file.seek(-_CHECKSUM_BYTES, os.SEEK_END)

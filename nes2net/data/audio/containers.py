@@ -49,7 +49,7 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
             present = size_of_file - position - 8
             if head[:4] != b"RIFF" or not size or is_placeholder(size):
                 return None
-            if size > present + 8:  # some programs add the 8 bytes of the chunk's own header
+            if size > present + 8:  # some programs count the 8 bytes of the chunk's header in its size
                 return size, present, "bytes"
             position += 8 + size + size % 2
     # WAV and AIFF: the chunk of samples must end before the end of the file.
@@ -213,7 +213,7 @@ class _Track:
         """The largest number of frames in a chunk."""
 
     def add(self, file: BinaryIO, box: _Box) -> None:
-        """Count the entries of the table in ``box``, and store its durations, its chunk sizes or its kind of media."""
+        """Count the entries of the table in ``box``; store the stated durations, chunk sizes or kind of media."""
         file.seek(box.body)
         head = file.read(16)
         if box.name == b"hdlr":

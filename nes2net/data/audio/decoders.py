@@ -44,10 +44,10 @@ from nes2net.data.audio.frames import (
 from nes2net.data.audio.packed import RecordingBytes, open_recording
 from nes2net.lib.errors import InputError
 
-#: Environment variable: with the value 1, formats in which a cut cannot be noticed are read, too.
+#: If this environment variable is 1, files are read even in formats in which a cut cannot be noticed.
 UNCHECKED = "NES2NET_UNCHECKED_AUDIO"
 # Formats in which a cut is noticed. Their files state the length of the recording, or consist of pages or
-# frames that state their own length. The names in capitals are libsndfile's, the others FFmpeg's.
+# frames that state their own length. The names in capitals come from libsndfile, and the other names come from FFmpeg.
 _CHECKED = frozenset(
     "WAV WAVEX RF64 AIFF AU CAF W64 NIST FLAC OGG MP3 MPEG HTK "
     "wav w64 aiff au caf nistsphere flac ogg mp3 aac mov matroska avi flv asf wv tta ape amr ac3 eac3 dts loas".split()
@@ -216,7 +216,7 @@ def libsndfile_blocks(
         header: the header of a FLAC file; None for other formats.
 
     Raises:
-        DamagedAudio: if the file holds other audio than it announces; this may be raised only after
+        DamagedAudio: if the file holds other audio than it announces; the error may come only after
             the last block.
         InputError: if the file was cut off.
     """
@@ -252,7 +252,7 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
     """Check that libsndfile will read the open ``file`` to the end, and that the file was not cut off.
 
     Args:
-        path: the same recording, to look at its bytes.
+        path: the recording that is open as ``file``; some checks read its bytes.
         header: the header of a FLAC file; None for other formats.
 
     Raises:
@@ -341,7 +341,8 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
         demuxed = () if container.format.name in _DURATION_OF_ALL else (stream,)  # demux() reads all streams
         try:
             for packet in container.demux(*demuxed):
-                # Other streams, such as pictures, are not decoded. Their times show how much of the recording is there.
+                # Other streams, such as pictures, are not decoded. The times of their packets show how much of the
+                # recording is there.
                 if packet.stream.index != stream.index:
                     latest = max(latest, float((packet.pts or 0) * packet.time_base))
                     continue
@@ -376,8 +377,8 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
             raise _incomplete_error(announced, count)
         if container.format.name == "caf" and count < stream.frames:  # each frame has at least one sample
             raise _incomplete_error(stream.frames, count)
-        # If a recorder lost packets, samples are missing. The stated duration and the time stamps still include the
-        # time of these samples.
+        # If a recorder lost packets, samples are missing, but the stated duration and the time stamps still count the
+        # missing time.
         decoded_seconds = max(count / stream.rate, end - begin, latest)
         _check_duration(container, stream, seconds, decoded_seconds)
         if not count:

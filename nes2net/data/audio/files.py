@@ -36,9 +36,9 @@ def is_recording(name: str) -> bool:
 def recordings_below(folder: Path) -> list[Path]:
     """List the recordings in and below ``folder``, sorted by the parts of their paths.
 
-    Everything with the name of a recording is listed, even a pipe or a broken link. The problem is
-    reported when the file is read. Links to folders are not followed. A missing folder has no
-    recordings.
+    Everything with the name of a recording is listed, even a pipe or a broken link. Reading a pipe
+    or a broken link raises an error later. Links to folders are not followed. A missing folder has
+    no recordings.
 
     Raises:
         InputError: if a folder cannot be listed.
@@ -110,7 +110,7 @@ def with_folders_listed(names: Iterable[str]) -> list[Path]:
     """
     files: list[Path] = []
     for path in map(Path, names):
-        if not os.path.isdir(path):  # this includes impossible names, which are reported when they are read
+        if not os.path.isdir(path):  # an impossible name is kept, too; reading it raises an error later
             files.append(path)
             continue
         recordings = recordings_listed(path)

@@ -37,7 +37,7 @@ def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
 
 
 def tag_fault(file: BinaryIO) -> str | None:
-    """Return "begins with more than 16 ID3v2 tags" if this is true of the file, otherwise None.
+    """Return the fault of a file that begins with more than 16 ID3v2 tags; None for other files.
 
     For a file with many empty tags, libmpg123 would print a line about each tag.
     """
@@ -401,7 +401,8 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
     # Search backwards from the end of the file for the start of a frame.
     size = file.seek(0, 2)
     file.seek(max(0, size - (header.largest_frame or 1 << 16) - 1024))  # tags may follow the last frame
-    tail = file.read() + bytes(_FRAME_HEADER_BYTES)  # pad it: the last frame may be shorter than a header
+    # zeros are appended, because the last frame may be shorter than a header
+    tail = file.read() + bytes(_FRAME_HEADER_BYTES)
     position = len(tail)
     while (position := tail.rfind(first[:2], 0, position)) >= 0:
         data = tail[position : position + _FRAME_HEADER_BYTES]

@@ -84,7 +84,7 @@ def all_channels(recording: AnyRecording) -> str | Path | RecordingBytes:
 
 
 class Status(NamedTuple):
-    """Size and time of the last change, of a file or of the shard that holds a recording."""
+    """Size and modification time of a file; for a recording in a shard, those of the shard."""
 
     size: int
     """Bytes."""
@@ -131,7 +131,8 @@ def fetched(recording: AnyRecording) -> Path | RecordingBytes:
         return recording
     address = shard_of(recording)
     if address is None:
-        return recording if isinstance(recording, Path) else Path(recording)  # making a copy of a path takes time
+        # a Path is returned unchanged, because a copy takes time
+        return recording if isinstance(recording, Path) else Path(recording)
     shard, row_or_member = address
     with _locked_shards(shard, row_or_member) as state:
         content, suffix = state.opened(shard).content(row_or_member)
@@ -174,7 +175,7 @@ def is_there(path: str | Path) -> bool:
 def size_of(path: str | Path) -> int:
     """Find the size of a recording in bytes.
 
-    To measure a recording in a Parquet file, its whole row group is read.
+    For a recording in a Parquet file, the whole row group is read.
 
     Raises:
         InputError, MissingLibrary: as :func:`fetched`.
@@ -237,7 +238,7 @@ def audio_column(schema: Any, shard: Path) -> str:
 
 def _is_row(text: str, num_rows: int) -> bool:
     """Whether ``text`` is the index of a row, from 0 to ``num_rows`` − 1."""
-    # At most 15 digits, because int() refuses thousands of digits.
+    # The text may have at most 15 digits, because int() refuses thousands of digits.
     return text.isascii() and text.isdecimal() and len(text) < 16 and int(text) < num_rows
 
 
@@ -251,8 +252,8 @@ def _row_number(text: str, num_rows: int) -> int:
 def content_of(value: Any) -> tuple[bytes | None, str]:
     """Return the bytes and the file name of a recording from ``value``, a cell in a column of recordings.
 
-    Without bytes, the first result is None, and the cell may still hold the path of the recording.
-    Without a name, the second result is empty.
+    If the cell holds no bytes, the first result is None, and the second may be the path of the
+    recording. If the cell holds no name, the second result is empty.
     """
     if isinstance(value, dict):
         return value.get("bytes"), str(value.get("path") or "")
@@ -272,10 +273,11 @@ class _Table:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.key = object()  # a key of ``_State.groups`` contains this object, which identifies the table
+        self.key = object()  # identifies this table in the keys of ``_State.groups``
         self.table = open_table(path, self._budget())
         self.column = audio_column(self.table.schema, path)
-        self.ends = [0, *accumulate(self.table.counts)]  # index of each group's first row; last, the number of rows
+        # index of the first row of each group; the last item is the number of rows
+        self.ends = [0, *accumulate(self.table.counts)]
 
     def has(self, row_text: str) -> bool:
         """Whether the table has a row with the index ``row_text``."""
@@ -410,7 +412,7 @@ _Open: TypeAlias = _Table | _Tar
 
 
 class _State:
-    """The shards that this process has open. A thread uses them only while it holds the lock ``turn``."""
+    """The shards that this process has open. A thread may use the shards only while it holds the lock ``turn``."""
 
     def __init__(self) -> None:
         self.turn = threading.RLock()
@@ -420,7 +422,7 @@ class _State:
     def opened(self, shard: Path) -> _Open:
         """Open ``shard``, or return it if it is open already and its file has not changed.
 
-        If more than 64 shards are open, the shard that was not used for the longest time is closed.
+        If more than 64 shards are open, the least recently used shard is closed.
 
         Raises:
             InputError: if the shard is not a regular file, or cannot be read.
@@ -441,8 +443,7 @@ class _State:
     def group(self, key: tuple[object, int], read: Callable[[], Any]) -> Any:
         """Return the audio column of a row group from memory, or else call ``read`` and keep its result.
 
-        If the groups in memory exceed 256 MiB, the groups that were not used for the longest time
-        are dropped.
+        If the groups in memory exceed 256 MiB, the least recently used groups are dropped.
 
         Args:
             key: the key of a :class:`_Table` and the index of the group.

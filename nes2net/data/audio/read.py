@@ -133,7 +133,8 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
         # A step is the shortest time that is a whole number of samples at both rates.
         step_at_16k = SAMPLE_RATE // divisor
         step_in_file = file.samplerate // divisor
-        # Begin and end at whole steps. The margin, in samples at 16 kHz, is longer than soxr's filter.
+        # The part that is read begins and ends at whole steps. A margin on either side, in samples at 16 kHz, is longer
+        # than soxr's filter.
         margin = 0 if file.samplerate == SAMPLE_RATE else 1024
         first_step = max(0, start - margin) // step_at_16k
         last_step = -(-(start + num_samples + margin) // step_at_16k)
@@ -461,7 +462,7 @@ def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]
     with _checked(path) as (source, header):
         for blocks in _blocks_by_decoder(source, header):
             blocks = _choose_channel(path, blocks)
-            num_repeated = num_yielded  # samples that an earlier decoder has yielded, to be skipped here
+            num_repeated = num_yielded  # an earlier decoder has yielded this many samples, which are skipped here
             try:
                 with closing(blocks):
                     for samples, rate in blocks:
@@ -497,7 +498,7 @@ def _choose_channel(path: AnyRecording, blocks: _Blocks) -> _Blocks:
 
 
 def count_channels(path: AnyRecording) -> int:
-    """Count the channels at the beginning of a recording.
+    """Decode the beginning of a recording, and count its channels.
 
     Raises:
         InputError: as :func:`load_audio`, for the part that is decoded.

@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 from nes2net.data.audio.speech import SpeechFrames
 from nes2net.data.audio.waveform import SAMPLE_RATE
 
-# Full scale in steps; a step is that of a 16-bit file. In such a file, samples below one step would be zeros.
+# Full scale, in steps of a 16-bit file. A 16-bit file would store samples below one step as zeros.
 _STEPS = 32767
 # Least share of silent samples in a silent recording, and of constant samples in a constant recording. The other
 # 1 % of the samples may be clicks.
 _NEARLY_ALL = 0.99
 # Clipping. The rule is an assumption. A recording counts as clipped under three conditions. First, at
-# least 0.2 % of its samples, and at least 10, are at the top: within 1 % of the largest sample. Second, the
-# next 1 % below the top holds fewer samples: less than 0.3 times as many as the top. A sine has more there.
-# Third, at least a tenth of the samples at the top have a neighbour at the top. If the largest sample is below
-# 1 % of full scale, the recording is not judged, because a 16-bit step is then a large part of the compared range.
-# In 607 clips of real and synthetic speech, the rule found no clipping. When the loudest 0.3 % of the samples
-# of each clip were clipped, the rule found 98 % of the clips. When clips were clipped at full scale at
-# 44.1 kHz and then resampled, the rule found 91 %.
+# least 0.2 % of its samples, and at least 10, are at the top: within 1 % of the largest sample. Second, the next 1 %
+# below the top holds less than 0.3 times as many samples as the top. A sine has more samples in this range. Third, at
+# least a tenth of the samples at the top have a neighbour at the top. If the largest sample is below 1 % of full scale,
+# the recording is not judged, because a 16-bit step is then a large part of the compared range. In 607 clips of real
+# and synthetic speech, the rule found no clipping. When the loudest 0.3 % of the samples of each clip were clipped,
+# the rule found 98 % of the clips. When clips were clipped at full scale at 44.1 kHz and then resampled, the rule
+# found 91 %.
 _AT_TOP = 0.99  # the top begins at this fraction of the largest sample
 _BELOW_TOP = 0.98  # the range below the top begins at this fraction of the largest sample
 _SHARE = 0.002  # in clipped audio, at least this share of the samples is at the top
@@ -43,9 +43,9 @@ _LOUD = 0.95  # this share of the frames is below the loud level
 _LEAST_LEVEL = -60.0  # dB
 _LOWEST = -120  # lowest level in dB; levels below it count as -120 dB
 _LEVELS_PER_DB = 10
-_AUDIBLE = 20  # dB below the loudest frame
+_AUDIBLE = 20  # a frame is audible down to this many dB below the loudest frame
 _FEWEST_FRAMES = 25
-_SPREAD = 3.0  # dB between the 10th and the 90th percentile of the levels
+_SPREAD = 3.0  # a recording is steady if the 10th and the 90th percentile of its levels differ by less than this, in dB
 # A recording counts as limited to the telephone band if its energy above 4.3 kHz is at least 50 dB below its energy
 # from 0.3 to 3.4 kHz. Among 2,037 recordings of 16 kHz the largest difference is 35 dB. Among 504 recordings of 8 kHz
 # the smallest difference is 70 dB.
@@ -66,7 +66,7 @@ _CANCELLED = 0.01  # channels cancel each other if their mean has less than this
 _ALIKE = 0.5  # two channels differ if their correlation is below this
 
 
-#: The reason why no decision can rest on a recording without speech.
+#: The message about a recording without speech, on which no decision can rest.
 NO_VOICE = "no voice was found in it, only other sounds, such as noise or music"
 
 
@@ -82,11 +82,11 @@ class Remark(NamedTuple):
 
 
 class Channels:
-    """Compares the channels of a recording while it is read, because detectors get only their mean.
+    """Compares the channels of a recording during reading, because detectors get only the mean of the channels.
 
     Args:
-        num_samples: how many samples from the beginning are compared, counted at 16 kHz; None for
-            all.
+        num_samples: number of samples to compare, from the beginning of the recording and counted
+            at 16 kHz; None for all samples.
     """
 
     def __init__(self, num_samples: int | None = None) -> None:
@@ -168,16 +168,15 @@ class Listener:
         self._sum = 0  # sum of all samples, in steps
         self._before = 0  # the last measured sample, in steps
         self._rest: NDArray = np.zeros(0)  # samples after the last whole frame
-        self._frame_levels = np.zeros(
-            -_LOWEST * _LEVELS_PER_DB + 1, np.int64
-        )  # for each level up to 0 dB: number of frames with this level
+        # number of frames with each level, up to 0 dB
+        self._frame_levels = np.zeros(-_LOWEST * _LEVELS_PER_DB + 1, np.int64)
         self._band_energies = np.zeros(2)  # energy in the bands of speech, and at high frequencies
         self._has_speech = False
         self._speech = SpeechFrames()  # frames are measured until speech is found
         self._piece_start = 0.0  # start, in seconds, of the piece that is searched for speech
         self._amplitude_counts = np.zeros(_STEPS + 1, np.int64)  # number of samples for each absolute value, in steps
-        # Neighbouring samples with the same sign are a pair. For each absolute value: the number of pairs whose
-        # smaller sample has this value.
+        # Two neighbouring samples with the same sign are a pair. ``_pairs`` counts the pairs by the absolute value of
+        # the smaller sample.
         self._pairs = np.zeros(_STEPS + 1, np.int64)
 
     def push(self, block: NDArray) -> tuple[NDArray]:
@@ -252,7 +251,7 @@ class Listener:
     def _level_percentile(self, share: float, above: float = _LOWEST) -> float:
         """Find the level in dB below which a fraction ``share`` of the frames lies (a percentile).
 
-        Only frames whose level is ``above`` or higher are counted.
+        ``above`` is the lowest level of a frame that is counted.
         """
         counts = self._frame_levels.copy()
         counts[: max(0, int((above - _LOWEST) * _LEVELS_PER_DB))] = 0

@@ -34,8 +34,8 @@ def recording_of(
         audio: the recording; a file object is read from its current position.
         sample_rate: sampling rate in Hz, needed for samples and blocks; files and raw bytes state
             their own rate.
-        channels: if given, an object that compares the channels before they are averaged, unless
-            ``audio`` is a file.
+        channels: if given, an object that compares the channels before they are averaged. If
+            ``audio`` is a file, ``channels`` is not used.
 
     Raises:
         InputError: if samples have no ``sample_rate``; if there are no samples; if samples are
@@ -129,7 +129,7 @@ def samples_of(array: Any) -> np.ndarray:
                 array = array.float()
             array = array.numpy()
         samples = np.asarray(array)
-    except (TypeError, ValueError, RuntimeError) as error:  # such as for lists of unequal length
+    except (TypeError, ValueError, RuntimeError) as error:  # lists of unequal length raise such an error
         raise InputError(
             f"the samples are not an array ({error}); floating-point ones, (N,) or (channels, N), are expected"
         ) from error

@@ -174,7 +174,7 @@ def _pitches(frames: NDArray) -> NDArray:
     before = correlations[rows, peaks - 1]
     top = correlations[rows, peaks]
     after = correlations[rows, peaks + 1]
-    # Distance from the peak to the maximum of the parabola through the three values, in samples at 4 kHz.
+    # The parabola through the three values has its maximum at this distance from ``top``, in samples at 4 kHz.
     offsets = np.clip((before - after) / (2 * (before - 2 * top + after) - 1e-12), -0.5, 0.5)
     pitches = SAMPLE_RATE / _DECIMATION / (_SHORTEST_LAG - 1 + peaks + offsets)
     return np.where(is_peak.any(1) & (top > _VOICED), pitches, 0).astype(np.float32)
@@ -208,7 +208,7 @@ def _movement(levels: NDArray, pitches: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def _long_runs(flags: NDArray, shortest: int) -> NDArray:
-    """Copy ``flags`` (T,), and set true runs that are shorter than ``shortest`` to false."""
+    """Copy ``flags`` (T,), and set each run of true flags that is shorter than ``shortest`` to false."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     long_runs = np.zeros_like(flags)
     for start, stop in edges.reshape(-1, 2):

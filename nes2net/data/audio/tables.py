@@ -154,7 +154,8 @@ class ParquetTable:
             budget.take("pages", bytes=size)
             decompressed += size
             page = header.get(5) or header.get(8) or {}  # field 1 is the number of values
-            # Rows may share a value of a dictionary. In encoding 7 (DELTA_BYTE_ARRAY), they may share bytes of a value.
+            # Several rows may share a value of a dictionary or, in encoding 7 (DELTA_BYTE_ARRAY), some bytes of a
+            # value.
             if header.get(7) or 7 in (page.get(2), page.get(4)):
                 largest_shared = max(largest_shared, size)
             num_values += page.get(1, 0)
@@ -182,14 +183,14 @@ class _ChunkReader:
         self.closed = False
 
     def hold(self, extents: Iterable[tuple[int, int]]) -> None:
-        """Read the chunks at these (offset, size in bytes) into memory, and drop the earlier chunks."""
+        """Read chunks into memory, and drop earlier chunks; ``extents`` gives (offset, size in bytes) of each chunk."""
         self._chunks = {}
         for start, size in extents:
             self._file.seek(start)
             self._chunks[start] = self._file.read(size)
 
     def read(self, size: int = -1) -> bytes:
-        """Read ``size`` bytes (−1: all) from a chunk in memory that holds them, or from the file."""
+        """Read ``size`` bytes (−1: all) from memory if a chunk there holds these bytes, otherwise from the file."""
         for start, chunk in self._chunks.items():
             if start <= self._position and 0 <= size <= start + len(chunk) - self._position:
                 content = chunk[self._position - start : self._position - start + size]
@@ -343,7 +344,8 @@ class ArrowMessages:
             batch = _header_of_message(message)
             if message.type == "dictionary":
                 batch = _field(batch, 1, None)
-                # With each dictionary, count all earlier ones again, because it may extend a copy of an earlier one.
+                # A dictionary may extend a copy of an earlier dictionary, so each one is counted together with all
+                # earlier ones.
                 dictionaries += _decompressed_bytes(batch, message.body)
                 self._budget.take("dictionaries", bytes=dictionaries)
             elif message.type == "record batch":

@@ -110,8 +110,7 @@ def check_samples(samples: np.ndarray, sample_rate: float, subject: str, start: 
     )
 
 
-# The samples of a recording, however loud, are never larger than this. Larger numbers are integers, stored as
-# floating point.
+# Even a very loud recording has no samples above this limit. Larger numbers must be integers, stored as floating point.
 _LOUDEST = 16
 
 #: Samples of an utterance on ASVspoof 2019 and 2021: in training, in development and in '4sec' scoring.

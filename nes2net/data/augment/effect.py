@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nes2net.data.augment.sources import Sources
 from nes2net.lib.errors import InputError
 
-# Field of Sources → the end of the message if the field is empty: what to provide, and how.
+# Field of Sources → what the user should provide, and how; the message about an empty field ends with this.
 _NEEDED = {
     "musan": "MUSAN (openslr.org/17): name its folder with `augment.musan`",
     "rir": "impulse responses (openslr.org/28): name their folder with `augment.rir`",

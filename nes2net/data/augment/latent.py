@@ -74,8 +74,8 @@ class LatentAugmentation(Settings):
                 sample of a mixed batch.
             rng: all random numbers come from this generator, in an order that depends only on the
                 shape and the settings.
-            bonafide: number of the bona fide class, which is the last class. If there is no bona
-                fide class, pass K.
+            bonafide: index of the bona fide class, which has to be the last class. If there is no
+                bona fide class, pass K.
 
         Returns:
             B×E, of the type of ``embeddings``.
@@ -110,7 +110,7 @@ class LatentAugmentation(Settings):
                 share = -share
             # Sort the spoofed utterances to the front, in a random order. The partner of a spoofed utterance is the next
             # one in this order; the partner of the last one is the first. A single spoofed utterance is its own partner.
-            # No step waits for a GPU.
+            # No step reads a value back from a GPU, because the CPU would have to wait.
             spoof_first = torch.where(spoof, order, 2.0).argsort()
             following = (torch.arange(batch, device=spoof.device) + 1) % spoof.sum().clamp_min(1)
             partners = torch.empty_like(spoof_first).scatter_(0, spoof_first, spoof_first[following])

@@ -122,7 +122,7 @@ class Babble(Noise):
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
         """Draw recordings, and add up excerpts (N,) of them at equal power.
 
-        If too many candidates are silent or equal ``x``, there are fewer talkers than the number
+        If too many candidates are silent or equal ``x``, the babble has fewer talkers than were
         drawn.
         """
         from nes2net.data.audio.read import load_audio  # for a fast start-up: --help imports nes2net.data.augment
@@ -206,11 +206,11 @@ def level_db(x: np.ndarray, floor: float = _POWER_FLOOR) -> float:
 
 
 def add_noise(x: np.ndarray, noise: np.ndarray, snr: float, floor: float = _POWER_FLOOR) -> np.ndarray:
-    """Add ``noise`` to ``x``, both (N,), at a signal-to-noise ratio of ``snr`` dB.
+    """Add ``noise`` (N,) to ``x`` (N,) at a signal-to-noise ratio of ``snr`` dB.
 
-    The ratio is the difference between the levels of ``x`` and ``noise``, which :func:`level_db`
-    computes with this ``floor``. If a level is infinite, because of silence and a floor of 0,
-    nothing is added. The result has the type of ``x``; it is not normalised and may exceed 1.
+    The ratio is the level of ``x`` minus the level of ``noise``; :func:`level_db` computes both
+    levels with ``floor``. If a level is infinite, because of silence and a floor of 0, nothing is
+    added. The result has the type of ``x``; it is not normalised and may exceed 1.
     """
     gain_db = level_db(x, floor) - level_db(noise, floor) - snr
     if not math.isfinite(gain_db):

@@ -136,8 +136,8 @@ class RawBoost(Effect):
 
     Args:
         parameters: the parameters; None for the published ones.
-        stream: generators that all utterances share, in the order in which the utterances are read
-            (``augment.rng: legacy``); None to draw from the generator of each utterance.
+        stream: generators for all utterances (``augment.rng: legacy``), so the draws depend on the
+            order in which utterances are read; None to draw from the generator of each utterance.
     """
 
     strengths = tuple(map(float, range(1, 9)))
@@ -178,9 +178,10 @@ def rawboost(
     """Augment one whole waveform with RawBoost, before it is cropped or padded.
 
     Algorithm 0 leaves the waveform unchanged. Algorithms 1 (LnL), 2 (ISD) and 3 (SSI) add one kind
-    of noise. In series: 4 LnL, ISD, SSI; 5 LnL, ISD; 6 LnL, SSI; 7 ISD, SSI. In parallel: 8 LnL +
-    ISD; 9 LnL + ISD + SSI. Algorithm 10 is like 8, and 11 is like 4, but each kind of noise occurs
-    with its own probability.
+    of noise. Algorithms 4 (LnL, ISD, SSI), 5 (LnL, ISD), 6 (LnL, SSI) and 7 (ISD, SSI) apply
+    several kinds of noise one after the other. Algorithms 8 (LnL, ISD) and 9 (LnL, ISD, SSI) apply
+    each kind to the same waveform, and add up the results. Algorithm 10 is like 8, and 11 is like
+    4, but each kind of noise occurs with its own probability.
 
     Args:
         x: samples in [−1, 1], shape (N,), N ≥ 1, float32 or float64; not modified.
@@ -188,8 +189,8 @@ def rawboost(
         rng: the generator for all draws. From a ``RandomState``, the same numbers are drawn in the
             same order as the published code draws from NumPy's global state.
         gate_rng: the generator that decides which kinds of noise occur in algorithms 10 and 11;
-            Python's ``random`` in the published code. By default, ``rng`` decides this, too. If
-            ``rng`` is a ``RandomState``, these algorithms require ``gate_rng``.
+            Python's ``random`` in the published code. By default, ``rng`` is also used for this
+            decision. If ``rng`` is a ``RandomState``, these algorithms require ``gate_rng``.
         sample_rate: in Hz.
         parameters: fields of :class:`RawBoostParameters`.
 
@@ -228,8 +229,7 @@ def rawboost(
     peak = float(_peak(x))
     if not math.isfinite(peak):
         raise InputError("the waveform has NaN or infinite samples; repair or leave out its audio file")
-    # Neither the highest power of a sample nor its square may overflow. A factor of 2²⁰ is left for the sums of an
-    # FFT.
+    # Neither the square nor the highest power of a sample may overflow. A factor of 2²⁰ is left for the sums of an FFT.
     if peak > (float(np.finfo(x.dtype).max) / 2**20) ** (1 / max(p.N_f, 2)):
         raise InputError(f"the waveform has peak {peak:g}, whose powers overflow; scale it to [-1, 1]")
 

@@ -31,7 +31,7 @@ class Room(Effect):
 
     The room is a box. The image method (Allen and Berkley, 1979) simulates sounds that were
     reflected up to 17 times. Gaussian noise with an exponential decay of 60 dB in RT60 replaces the
-    sounds that were reflected more often (as in Lehmann and Johansson, 2010).
+    sounds that were reflected more than 17 times (as in Lehmann and Johansson, 2010).
 
     Raises:
         MissingLibrary: if pyroomacoustics is not installed.
@@ -74,16 +74,16 @@ class MeasuredRoom(Effect):
 def reverberate(
     x: np.ndarray, impulse_response: np.ndarray, name: str = "the impulse response", *, aligned: bool = False
 ) -> np.ndarray:
-    """Convolve ``x`` (N,) with ``impulse_response`` (M,), scaled to unit energy.
+    """Scale ``impulse_response`` (M,) to unit energy, and convolve ``x`` (N,) with it.
 
-    The result is N samples of the convolution, in the type of ``x``. They begin at the start of the
-    convolution, or at the direct sound if ``aligned`` is true.
+    The result is N samples of the convolution, in the type of ``x``. These samples begin at the
+    start of the convolution, or at the direct sound if ``aligned`` is true.
 
     Args:
         name: name of the impulse response for the message of the error.
         aligned: start at the direct sound, which is the peak of the impulse response, like Kaldi's
-            ``wav-reverberate --shift-output``. Otherwise the result is delayed by the travel time
-            of the sound, 3 ms for each metre.
+            ``wav-reverberate --shift-output``. If ``aligned`` is false, the result is delayed by
+            the travel time of the sound, 3 ms for each metre.
 
     Raises:
         InputError: if the impulse response is silent.
@@ -134,7 +134,7 @@ def room_response(rt60: float, rng: np.random.Generator) -> NDArray[np.float64]:
     response[: len(early)] = early
     # Noise replaces the reflections that were not simulated.
     if max_reflections > _MOST_REFLECTIONS:
-        level_window = SAMPLE_RATE // 50  # 20 ms, over which the level before the tail is measured
+        level_window = SAMPLE_RATE // 50  # 20 ms: the level before the tail is measured over this time
         # Before this sample, no reflection is missing: no sound has crossed the room more than 17 times.
         tail_start = max(int(_MOST_REFLECTIONS * size.min() / _SOUND * SAMPLE_RATE) - direct_sound, level_window)
         tail_length = len(response) - tail_start

@@ -78,7 +78,7 @@ class Specmix(Settings):
 
         Random numbers are drawn on the generator's device, in an order that depends only on the
         shape and the settings. Therefore a generator on the CPU gives the same mix on every device.
-        Spectrograms and targets are mixed on their own devices.
+        Spectrograms and targets stay on the devices where they are.
 
         Args:
             spectrograms: B×T×F.

@@ -81,13 +81,13 @@ CORPUS = ListedCorpus(
     },
     asv_scores=asv_scores,
     tdcf_version=2019,
-    # Counted in the published protocols.
+    # These numbers were counted in the published protocols.
     counts={
         "train": Counts(25380, 2580, 22800, {"attack": {f"A{n:02}": 3800 for n in range(1, 7)}}),
         "dev": Counts(24844, 2548, 22296, {"attack": {f"A{n:02}": 3716 for n in range(1, 7)}}),
         "eval": Counts(71237, 7355, 63882, {"attack": {f"A{n:02}": 4914 for n in range(7, 20)}}),
     },
-    # Counted in the published score files.
+    # These numbers were counted in the published score files.
     asv_counts={"dev": (1484, 5768, 22296), "eval": (5370, 33327, 63882)},
     licence="ODC-By 1.0",
     source="https://arxiv.org/abs/1911.01601",

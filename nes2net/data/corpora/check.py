@@ -69,8 +69,8 @@ class SplitCheck:
     def validation(self) -> str:
         """Whether the part can be used for validation: ``"yes"``, ``"in part: …"`` or ``"no: …"``.
 
-        If all trials of the part are also training trials, the part cannot be used. If its audio is
-        missing as well, the answer names the missing audio as the reason.
+        If all trials of the part are also training trials, the part cannot be used. If the audio is
+        missing as well, the answer gives the missing audio as the reason.
         """
         if self.is_trained_on and self.training != f"no: {self.why_no_audio}":
             return f"no: {_TRAINED_ON}"
@@ -89,7 +89,7 @@ class SplitCheck:
     def num_readable(self) -> int:
         """The number of files in ``present`` that can be decoded.
 
-        This is the number of all files in ``present`` if the check does not decode files.
+        If the check does not decode files, all files in ``present`` are counted.
         """
         if self.decoding is None:
             return len(self.present)
@@ -113,7 +113,8 @@ class SplitCheck:
 class KeyCheck:
     """The state of the key, which is a file of labels.
 
-    ``path`` is None if there is no key. ``counts`` holds phase → numbers of labelled trials.
+    ``path`` is None if there is no key. ``counts`` maps each phase to its numbers of labelled
+    trials.
     """
 
     path: Path | None = None
@@ -183,7 +184,7 @@ class CorpusCheck:
                 evaluate.append((f"evaluate{name}", self._evaluation(split, split_check.counts, _UNLABELLED)))
         if [task for task, _ in train] == ["train"] and not self.is_selection:
             train.append(("validate", "no: there is no part dev"))
-        # With a key, each of its phases can be evaluated.
+        # If there is a key, each phase of the key is a task of its own.
         if self.key is not None:
             reason = "the keys cannot be used"
             if self.key.path is None:
@@ -483,7 +484,7 @@ def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[T
     Returns:
         The number of missing recordings that exist under another suffix.
     """
-    # Group the expected files by their folders. Recordings in shards are looked up here.
+    # Group the expected files by their folders. Recordings in shards are looked up one by one.
     expected: dict[str, dict[str, Path]] = defaultdict(dict)
     for trial in trials:
         if trial.path is None:

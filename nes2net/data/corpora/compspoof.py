@@ -6,8 +6,9 @@ Anti-spoofing Countermeasures", arXiv 2509.15804.
 Layout: ``<root>/CompSpoof_{train,dev,eval}.txt`` with lines ``mixed_audio speech_source env_source
 class``, whose files lie below ``<root>``. A trial is the mixed audio. The class ``original`` is
 bona fide. The other classes are the ``attack`` of a spoofed trial: ``bonafide_bonafide``,
-``spoof_bonafide``, ``bonafide_spoof`` and ``spoof_spoof``, where the first word is about the
-speech. So the task ``source_tracing`` with ``bonafide: true`` has five classes.
+``spoof_bonafide``, ``bonafide_spoof`` and ``spoof_spoof``. The first word is the class of the
+speech, and the second word is the class of the environmental sound. So the task ``source_tracing``
+with ``bonafide: true`` has five classes.
 """
 
 from nes2net.data.corpora.corpus import Download

@@ -31,7 +31,7 @@ COUNTED = ("attack", "codec", "transmission", "source", "vocoder", "quality")
 class Counts:
     """Numbers of trials in a part of a corpus, in all and by class; None if unknown.
 
-    ``by`` holds field → value → number of trials with this value.
+    ``by[field][value]`` is the number of trials with this value of the field.
     """
 
     trials: int
@@ -237,7 +237,8 @@ class Corpus(ABC):
 
         Args:
             root: the folder of the corpus; None for a corpus that is downloaded on first use.
-            protocols: the folder of the protocols, or a protocol, if these are not in ``root``.
+            protocols: the folder of the protocols, or one protocol, if ``root`` does not hold the
+                protocols.
         """
 
     @abstractmethod
@@ -254,7 +255,8 @@ class Corpus(ABC):
 
         Args:
             path: a key or protocol, or the folder that holds it.
-            phase: None for all phases, or for all splits that have a protocol.
+            phase: the wanted phase; None for all phases or, if protocols hold the labels, for all
+                splits that have a protocol.
         """
 
     def trials(
@@ -339,8 +341,8 @@ class Corpus(ABC):
         """Identify ``trials`` for the record of scores, by the number of trials and a digest of the ids.
 
         The entry ``official`` is false if the numbers of trials are known to differ from the
-        official numbers. These are the numbers of labelled trials of ``phase``, or the numbers of
-        ``split`` if ``phase`` is not given.
+        official numbers. The official numbers are those of the labelled trials of ``phase``, or
+        those of ``split`` if ``phase`` is not given.
         """
         counts = count(trials)
         if phase:
@@ -354,8 +356,8 @@ class Corpus(ABC):
     def differences_from_official(self, key: Sequence[Trial], phase: str) -> list[str] | None:
         """Describe each difference between the labelled trials ``key`` and the official ones of ``phase``.
 
-        The result is None if the official numbers are not known. It is also None if the numbers
-        differ, but the official numbers come only from a paper.
+        The result is None if the official numbers are not known. The result is also None if there
+        are differences, but the official numbers come only from a paper.
         """
         counts = count(key)
         official = self.labelled_counts(phase)
@@ -374,10 +376,10 @@ class Corpus(ABC):
     def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
         """Raise :class:`~nes2net.lib.errors.InputError` if the corpus has no such ``phase``.
 
-        The error is also raised if the labels name no phases, and their numbers belong to another
-        phase. Without this check, a key that names no phases would be accepted as the key of any
-        phase. If a user's own list names no parts, its only phases are ``eval`` and ``all``, which
-        mean the same.
+        The error is also raised if the labels name no phases, and the numbers of labels are those
+        of another phase. Without this check, a key that names no phases would be accepted as the
+        key of any phase. If a user's own list names no parts, its only phases are ``eval`` and
+        ``all``, which mean the same.
 
         Args:
             key: the labelled trials.

@@ -21,7 +21,7 @@ from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.this_process import usable_processors
 
 _CHUNK = 32  # a process reads this many files before it reports
-# Largest number of chunks for each process that are submitted and not yet collected. With this limit, no
+# For each process, at most this many chunks are submitted before their results are collected. With this limit, no
 # process has to wait, and memory does not grow with the corpus.
 _AHEAD = 4
 
@@ -45,10 +45,10 @@ class Decoded(NamedTuple):
 class Decoding:
     """Statistics of the files of a corpus.
 
-    Files are named by their paths below the folder of the audio. ``shortest`` and ``longest`` are
-    (length in seconds, name). ``rates`` and ``channels`` hold value → number of files.
-    ``second_decoder`` lists the files that only FFmpeg reads. ``other_rate`` lists the files that
-    are not at 16 kHz. ``unreadable`` holds name → reason.
+    Files are named by their paths below the folder of the audio. ``shortest`` and ``longest`` hold
+    the length in seconds and the name of a file. ``rates`` and ``channels`` count the files with
+    each value. ``second_decoder`` lists the files that only FFmpeg reads. ``other_rate`` lists the
+    files that are not at 16 kHz. ``unreadable`` maps the name of a file to the reason.
     """
 
     files: int = 0
@@ -108,7 +108,7 @@ def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, 
 
 
 def decode(path: Path) -> Decoded:
-    """Check that a file can be decoded to its end and fits the MD5 sum of FLAC; return its measurements or the error."""
+    """Decode a file to its end, and check the MD5 sum of a FLAC file; return the measurements or the error."""
     try:
         sample_rate, channels, length, second_decoder = measure_audio(path)
     except InputError as error:
@@ -137,8 +137,8 @@ def decode_in_parallel(
         submitted: deque[tuple[Sequence[Path], Future]] = deque()
         unfinished: list[Sequence[Path]] = []
         pool = _process_pool(workers)
-        # Submit a few chunks ahead, and yield their results in order. After a crash, submit nothing more, and collect the
-        # chunks without results.
+        # Submit a few chunks ahead, and yield their results in order. After a crash, submit no further chunks, and
+        # collect those that have no results.
         try:
             while submitted or (pending and not unfinished):
                 while pending and not unfinished and len(submitted) < _AHEAD * workers:

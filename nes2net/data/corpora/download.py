@@ -56,7 +56,7 @@ class PlannedHubSet:
     """A data set of the Hugging Face hub to fetch.
 
     If ``only`` is not empty, only the files that match one of its patterns are fetched.
-    ``files`` holds name → size in bytes.
+    ``files`` maps the name of each file to its size in bytes.
     """
 
     repository: str
@@ -299,7 +299,7 @@ def fetch_all(
             if not is_removed:  # an archive may be removed once it is unpacked
                 received = _fetch_one(file, folder, client, received, progress)
                 _write_record(folder, record, file.name, received)
-            assert received is not None  # for mypy: a file is removed only if it is recorded
+            assert received is not None  # for mypy: only a file in the record can have been removed
             if unpacking and file.unpack is not None and is_archive(file.name) and not received.unpacked:
                 unpack(folder / file.name, folder / file.unpack, f"unpacking {progress}: {file.name}")
                 received = received.model_copy(update={"unpacked": True})
@@ -368,7 +368,7 @@ def _fetch_one(
     path = folder / file.name
     published = bool(file.remote.digests)
     unpacked = False
-    # There is a copy: compare it with the published or the recorded checksum, or else with the published size.
+    # There is a copy: check it by the published or the recorded checksum, or else by the published size.
     if path.is_file():
         expected: Mapping[str, str] = file.remote.digests
         if received is not None:

@@ -3,13 +3,15 @@
 Reimao and Tzerpos, "FoR: A Dataset for Synthetic Speech Detection", SpeD 2019.
 
 Layout: ``<edition>/{training,validation,testing}/{real,fake}/*``, WAV files. The corpus has four
-editions. ``for-original`` is as collected, and partly MP3. ``for-norm`` is normalised to one rate,
-loudness and number of channels, and balanced in class and gender. ``for-2seconds`` is cut to two
-seconds. ``for-rerecorded`` was played and recorded again. The folder of one edition is the corpus.
-No file states the system of a recording, or its speaker.
+editions. ``for-original`` holds the recordings as they were collected, some of them as MP3.
+``for-norm`` is normalised to one rate, loudness and number of channels, and balanced in class and
+gender. ``for-2seconds`` holds recordings cut to two seconds. ``for-rerecorded`` holds recordings
+that were played and recorded again. Use the folder of one edition as the corpus. No file states the
+system of a recording, or its speaker.
 
 The numbers of trials come from other people's reports about the editions on the publishers' server.
-We did not count files. The paper reports accuracy; here the EER follows ASVspoof's rule.
+We did not count the files ourselves. The paper reports accuracy; here the EER follows ASVspoof's
+rule.
 """
 
 from nes2net.data.corpora.corpus import Counts, Download

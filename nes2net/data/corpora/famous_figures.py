@@ -30,7 +30,7 @@ _BONAFIDE_WORDS = ("bonafide", "Bonafide", "BONAFIDE", "bona-fide", "Bona-fide",
 
 
 def _path_below_speakers(path: str) -> str:
-    """Shorten an absolute ``AudioPath`` to SPEAKER/SOURCE/NAME.wav; the source ``-`` becomes ``Bonafide``."""
+    """Return the end of an ``AudioPath``, SPEAKER/SOURCE/NAME.wav, with the source ``-`` replaced by ``Bonafide``."""
     levels = PurePosixPath(path).parts[-3:]
     if len(levels) < 3 or ".." in levels or levels[0] == "/":
         raise InputError(f"expected a path SPEAKER/SOURCE/NAME.wav, found {shown(path)}")

@@ -251,7 +251,7 @@ def segments(
     whole_corpus = CORPUS.trials(root, WHOLE, protocols=protocols)
     trials = CORPUS.trials(root, split, protocols=protocols)
     ids = {trial.id for trial in whole_corpus}
-    ids.update(trial.id for trial in trials)  # ids may differ if only one split is read
+    ids.update(trial.id for trial in trials)  # an id may depend on whether one split or the whole corpus is read
     listed_ids = read_rttm(path).keys()
     unknown_ids = [id for id in listed_ids if id not in ids]
     if unknown_ids:
@@ -382,8 +382,8 @@ class GenericCorpus(UserCorpus):
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
         """Find the list of ``split``, its folder of classes, or the folder with a list for each part.
 
-        If ``protocols`` is given, it replaces ``root``. If this path is a file, the file is the
-        list.
+        If ``protocols`` is given, ``root`` is not used. If the path that is used is a file, the
+        file is the list.
 
         Raises:
             NotFound: if none of these exists.
@@ -400,13 +400,13 @@ class GenericCorpus(UserCorpus):
                     return list_or_folder
             if split == WHOLE and _has_lists(folder):
                 return folder
-            # Or find one list of all splits.
+            # Without such lists, find a single list of all splits.
             usual_lists = [path for path in lists if path.name in _LISTS]
             if usual_lists:
                 return usual_lists[0]
             if len(lists) == 1:
                 return lists[0]
-            # Or take the folder, if it has folders of classes.
+            # Without any list, take the folder if it has folders of classes.
             if _class_folders(folder) or any(_folder_of(folder, name) for name in self.splits):
                 return folder
         raise files.NotFound(

@@ -19,7 +19,7 @@ ID_COLUMNS = (
 )
 #: Names of a column of labels.
 LABEL_COLUMNS = ("label", "cm_label", "key", "class")
-#: Delimiter of the fields of a row, other than white space → its name in messages.
+#: Delimiter between fields → name of the delimiter in messages. White space is not listed here.
 DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "vertical bars"}
 
 
@@ -82,8 +82,8 @@ def read_id_table(
     """Open a table that states one value of each utterance.
 
     A first line with one of ``names`` is a header. Without a header, the first column holds the id,
-    and the last column holds the value. Between these two, there may be one or two further columns
-    if one of the further columns holds a word of ``between``.
+    and the last column holds the value. Such a table may have one or two further columns in the
+    middle, one of which holds a word of ``between``.
 
     Args:
         value: the name of the value in messages, such as ``"score"``.
@@ -95,7 +95,8 @@ def read_id_table(
         InputError: if no column of ids or of values is found, or if a row has another number of
             fields.
     """
-    # Find the delimiter. It is white space if the last word is then a value, or if a word is one of ``names``.
+    # Find the delimiter. White space is the delimiter if the last word of the line is a value, or if a word is one of
+    # ``names``.
     line = first_line(path)
     words = line.split()
     delimiter = delimiter_of(line)
@@ -201,9 +202,9 @@ def _delimiter_name(delimiter: str | None) -> str:
 
 
 def possible_ids(id: str) -> Iterator[str]:
-    """Yield possible readings of ``id``, which may be a path, without the suffix of audio.
+    """Yield the ids that ``id`` may mean if it is the path of a recording; a suffix of audio is removed.
 
-    The first reading is the whole path. For each further one, the outermost folder is removed.
+    The first id is the whole path. Each further id lacks one more of the outer folders.
 
     >>> list(possible_ids("D:\\\\data\\\\eval\\\\a.mp3"))
     ['D:/data/eval/a', 'data/eval/a', 'eval/a', 'a']

@@ -85,8 +85,8 @@ class _Meanings(dict[str, "str | None"]):
     """Maps each word of a list to the value of a field; a word that is not in ``words`` is not changed.
 
     Args:
-        words: word → its value, for words whose value is another word or None.
-        nothing: further words that mean None, as ``-`` does.
+        words: word → value of the field; None means that the field is empty.
+        nothing: further words for an empty field, such as ``-``.
     """
 
     def __init__(self, words: Mapping[str, str | None], *nothing: str) -> None:
@@ -143,7 +143,7 @@ class Table:
         """Yield the trials of the list ``path``, with paths of recordings below ``audio`` if it is given.
 
         If a column states the phase, only the trials of ``phase`` are read, or the trials of all
-        phases if ``phase`` is None. Otherwise all trials belong to ``phase``.
+        phases if ``phase`` is None. If no column states the phase, all trials belong to ``phase``.
         """
         # Find the columns.
         header, rows = self._header_and_rows(path)
@@ -208,10 +208,11 @@ class Table:
 # Columns that are not simply copied to a field.
 _CHECKED = ("utterance", "label", "phase", "-")
 _SNIFFED = 1 << 16  # at most this many bytes are read to find the first line of a list
-_BELOW = "/**"  # a folder with this suffix, in Files, stands for itself and all folders below it
+_BELOW = "/**"  # a path in Files with this end means the folder and all folders below it
 
-#: ``rows(path, phase, audio)`` yields the trials of the list ``path``. Their recordings are below the folder
-#: ``audio``, or have no path if ``audio`` is None. The trials belong to ``phase`` if the list states no phase.
+#: ``rows(path, phase, audio)`` yields the trials of the list ``path``. The recordings of the trials are below the
+#: folder ``audio``; if ``audio`` is None, the trials have no paths. The trials belong to ``phase`` if the list states
+#: no phase.
 Rows: TypeAlias = Callable[[Path, str | None, Path | None], Iterable[Trial]]
 
 
@@ -277,11 +278,11 @@ class ListedCorpus(Corpus):
                 ``files_are_trials`` is true and ``protocols`` is given.
             InputError: if there are no recordings with the suffix.
         """
-        # Without a suffix ``unlisted``, the trials are those of the list.
+        # If ``unlisted`` gives no suffix, only a list can give the trials.
         split_files, split, _ = self._files_of(split)
         if not split_files.unlisted:
             return super().trials(root, split, protocols=protocols)
-        # With this suffix, the list may be missing.
+        # If ``unlisted`` gives a suffix, the list may be missing.
         audio = self.find_audio(files.corpus_root(self.place(root)), split)
         labelled: dict[Path | None, Trial] = {}
         try:
@@ -399,7 +400,7 @@ class ListedCorpus(Corpus):
     def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
         """Find the audio as ``Corpus.find_audio`` does; the folders of ``Files.audio`` are tried in order."""
         split_files, _, title = self._files_of(split)
-        audio_of: dict[Path, Path] = {}  # path of a subfolder in ``holds`` → the folder of the audio around it
+        audio_of: dict[Path, Path] = {}  # subfolder to look for (``holds``) → folder of the audio that contains it
         for folder in split_files.audio:
             audio = _first_folder(self.place(root), folder, is_recording)
             for subfolder in split_files.holds:
@@ -413,7 +414,7 @@ class ListedCorpus(Corpus):
         return audio_of[subfolder_path]
 
     def _files_of(self, split: str) -> tuple[Files, str, str]:
-        """Return the files of ``split``, its name in this corpus, and its name in messages."""
+        """Return the files of ``split``, the name of the split in this corpus, and its name in messages."""
         split = files.known_split(split, self.splits, self.title)
         title = self.title
         if len(self.parts) > 1:
@@ -427,7 +428,7 @@ class ListedCorpus(Corpus):
         splits.
         """
         phase = None
-        # Trials get no phase if a key has the labels, or if the list only labels files.
+        # Trials get no phase if the labels come from a key, or if every file is a trial and the list only gives labels.
         if split is not None and self.key is None and not self.files_are_trials:
             phase = files.canonical_phase(split)
         lists = [path]
@@ -443,9 +444,9 @@ class ListedCorpus(Corpus):
         return files.checked_trials(chain.from_iterable(trials), path)
 
     def _lists_in(self, folder: Path, phase: str | None) -> list[Path]:
-        """Find the lists in ``folder`` that make up the split ``phase``, or all splits if ``phase`` is None or no split.
+        """Find the lists in ``folder`` that make up the split ``phase``, or all splits if no split is called ``phase``.
 
-        Lists that do not exist, and lists of parts that are not read together, are left out.
+        Missing lists are left out, and so are the lists of parts that are not read together.
         """
         splits: Iterable[str] = self.parts
         if phase is not None and phase in self.parts:
@@ -460,7 +461,7 @@ class ListedCorpus(Corpus):
     def _rows_of(self, path: Path) -> Rows:
         """Choose the columns of the list ``path`` by the number of fields in its first line.
 
-        The result is the variant with this number of columns, or else ``rows``.
+        The result is the variant with as many columns; ``rows`` if there is no such variant.
         """
         if self.variants:
             num_fields = _num_fields(path)
@@ -472,8 +473,9 @@ class ListedCorpus(Corpus):
     def _audio_of_list(self, file: Path, audio: Path) -> Path | None:
         """Find the folder below ``audio`` that holds the recordings in the list ``file``.
 
-        The result is the first folder of :attr:`folders_of` that exists, or the last one if none of
-        them exists. It is None if :attr:`folders_of` gives no folder.
+        Of the folders that :attr:`folders_of` gives, the result is the first that exists. If no
+        folder exists, the result is the last. If :attr:`folders_of` gives no folder, the result is
+        None.
         """
         recordings = None
         for folder in self.folders_of(file.stem):
@@ -484,7 +486,7 @@ class ListedCorpus(Corpus):
 
 
 def _first_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> Path:
-    """Join ``root`` and ``folder``; for ``FOLDER/**`` (see :class:`Files`), find the wanted folder below.
+    """Join ``root`` and ``folder``; ``FOLDER/**`` (see :class:`Files`) is the wanted folder in or below ``FOLDER``.
 
     If there is no wanted folder in or below ``FOLDER``, the result is a path that does not exist.
 

@@ -21,7 +21,8 @@ The protocols for source tracing (https://deepfake-total.com/sourcetracing) are 
 once, and a note says so. The folder ``fine`` beside the protocols holds files such as
 ``eval___lang_not_seen___model_seen.csv``. If it exists, the trials of ``dev`` and ``eval`` have two
 further fields, ``language_seen`` and ``model_seen``, with the values ``yes`` and ``no``. Evaluation
-breaks its figures down by these fields, but does not use them to decide which models are known.
+gives figures for each value of these fields, but ignores the fields when it decides which models
+are known.
 """
 
 from __future__ import annotations

@@ -100,16 +100,16 @@ def segments(
 ) -> dict[str, list[Segment]]:
     """Read the segments of ``split``: utterance → segments that cover it from 0 to its duration.
 
-    The segments are read from the RTTM of all segments. If this file is missing, they are read from
-    the RTTM of spoofed segments. If there is a protocol, its labels are compared with the segments.
+    The segments are read from the RTTM of all segments. If this RTTM is missing, the RTTM of
+    spoofed segments is read. If there is a protocol, its labels are compared with the segments.
 
     Args:
         root: the folder of the corpus, or the folder ``con_data`` of the split.
         protocols: the folder of the protocols, if they are not in the folder of the corpus.
         uncovered: the class of time that no segment covers: ``"bonafide"``, or ``"spoof"`` as in
             the published labels of frames. By default, gaps are bona fide if the RTTM lists only
-            spoofed segments. If it also lists bona fide segments, a gap of more than a millisecond
-            is an error.
+            spoofed segments. If the RTTM also lists bona fide segments, a gap of more than a
+            millisecond is an error.
 
     Raises:
         InputError: if the split is unknown; if a file is malformed; if an utterance of ``reco2dur``
@@ -130,7 +130,8 @@ def segments(
     reco2dur = files.first_file([path.with_name("reco2dur")], what=f"durations of {title}", remedy=_REMEDY)
     durations = read_reco2dur(reco2dur)
     segments = read_segments(path, durations, {BONAFIDE: BONAFIDE, SPOOF: SPOOF}, uncovered)
-    # In an RTTM of spoofed segments, utterances without segments are bona fide. In the other RTTM, they are an error.
+    # In an RTTM of spoofed segments, utterances without segments are bona fide. In the RTTM of all segments, an
+    # utterance without segments is an error.
     missing_ids = [utterance for utterance in durations if utterance not in segments]
     if path.name == _SPOOF_ALONE:
         spoofed = segments

@@ -13,7 +13,7 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, counted, listed, one_line, shown
 from nes2net.lib.text_files import decoded_text, has_control
 
-#: Stands for the whole corpus where the name of a part is expected.
+#: In place of the name of a part, this word means the whole corpus.
 WHOLE = "all"
 ASVSPOOF_LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
 
@@ -135,7 +135,8 @@ def repeated(words: Iterable[str]) -> list[str]:
 def checked_id(utterance: str, path: Path, line: int) -> str:
     """Return ``utterance`` if it can be an id: a path made from the id must stay in the corpus's folder.
 
-    Otherwise raise :class:`InputError`, whose message names the ``line`` of the list ``path``.
+    If ``utterance`` cannot be an id, raise :class:`InputError`; the message names the ``line`` of
+    the list ``path``.
     """
     if "/" in utterance or "\\" in utterance or ".." in utterance:
         raise InputError(
@@ -235,8 +236,9 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
 def canonical_phase(phase: str) -> str:
     """Return the name that this package gives to a phase or split of a corpus.
 
-    Two phases have other names elsewhere. The scripts of ASVspoof 2021 say ``hidden_track`` for the
-    phase that its keys call ``hidden``, and CtrSVDD calls its evaluation part ``test``.
+    Programs and corpora have other names for two of the phases. The scripts of ASVspoof 2021 say
+    ``hidden_track`` for the phase that its keys call ``hidden``, and CtrSVDD calls its evaluation
+    part ``test``.
 
     >>> canonical_phase("hidden_track"), canonical_phase("test"), canonical_phase("progress")
     ('hidden', 'eval', 'progress')

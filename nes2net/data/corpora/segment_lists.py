@@ -42,7 +42,7 @@ class SegmentListCorpus(ListedCorpus):
     rows: Rows = field(init=False)
 
     def __post_init__(self) -> None:
-        """Set the fields that follow from :attr:`utterances`."""
+        """Set the fields that are derived from :attr:`utterances`."""
         object.__setattr__(self, "rows", self._trials_of_list)
         object.__setattr__(self, "segments", self._segments_of_split)
         object.__setattr__(self, "segment_labels", self._labels_of_split)

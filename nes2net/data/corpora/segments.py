@@ -15,8 +15,8 @@ from nes2net.metrics.localisation.frames import RESOLUTIONS, pool_labels
 from nes2net.metrics.localisation.label_files import read_rttm
 from nes2net.metrics.localisation.segments import ROUNDING, Segment, frame_labels
 
-#: The class of time that no segment covers. None: such gaps are bona fide if a file lists only spoofed
-#: segments, and an error in any other file.
+#: The class of gaps, which no segment covers. With None, gaps are bona fide if a file lists only spoofed segments. In
+#: any other file, a gap is then an error.
 Uncovered = Literal["bonafide", "spoof"] | None
 
 
@@ -142,7 +142,8 @@ def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dic
     for utterance, utterance_segments in segments.items():
         if not utterance_segments:
             continue
-        # Files round the ends of segments. Round the duration in the same way, so that both ends lie in one frame.
+        # The ends of segments are rounded in files. Round the duration in the same way, so that a segment and its
+        # utterance end in the same frame.
         duration = round(utterance_segments[-1].end, 5)
         labels = frame_labels(utterance_segments, 10, duration, last_frame="round")
         if len(labels):

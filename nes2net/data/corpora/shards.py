@@ -231,7 +231,7 @@ def _class_labels(table: Table, path: Path) -> _ClassLabels | None:
     labels = [LABELS.get(name.strip().lower()) for name in names]
     if None not in labels:
         return _ClassLabels(names, labels)
-    if sorted(names) == ["0", "1"]:  # the Arena names its classes by their numbers
+    if sorted(names) == ["0", "1"]:  # in the Arena, the classes are called "0" and "1"
         return _ClassLabels(names, [_NUMBERED[int(name)] for name in names])
     raise InputError(
         f"shard {path}: the names of its labels are {shown(', '.join(names))}; expected {', '.join(LABELS)}"
@@ -337,9 +337,9 @@ def _trial_of_row(
 def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str | None:
     """Find the phase of a row; None if neither the shard nor the row states a split.
 
-    If the name of the shard states a split, the phase is this split. A row may then state a part of
-    the split, such as ``progress``, which is the phase of the row. If the name of the shard states
-    no split, the phase is the split that the row states.
+    If the name of the shard states a split, the phase is this split. If the row also states a part
+    of the split, such as ``progress``, the phase is this part. If the name of the shard states no
+    split, the phase is the split that the row states.
 
     Raises:
         InputError: if the row states an unknown split.
@@ -368,7 +368,7 @@ def _as_text(value: Any) -> str:
 
 
 def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
-    """Parse the notes of a row, a mapping in JSON; empty if there are no notes. Raise InputError for other texts."""
+    """Parse the notes of a row; raise InputError if they are not a mapping in JSON. No notes give an empty mapping."""
     if text in (None, ""):
         return {}
     try:

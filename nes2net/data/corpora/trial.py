@@ -116,9 +116,9 @@ def trials_digest(trials: Iterable[Trial], line: Callable[[Trial], str], *, in_o
     """Compute the SHA-256 of a list of trials, in hexadecimal, to tell whether two lists are equal.
 
     Args:
-        line: returns a text for a trial, such as its id and label; the digest is computed from
-            these lines.
-        in_order: whether the order of the trials matters; if not, the lines are sorted.
+        line: returns a text for a trial, such as its id and label; the digest is computed from the
+            texts of all trials.
+        in_order: whether the order of the trials matters; if not, the texts are sorted.
 
     >>> a, b = Trial("a", label="bonafide"), Trial("b", label="spoof")
     >>> trials_digest([b, a], lambda trial: trial.id)[:16]
@@ -165,10 +165,10 @@ class Part(NamedTuple):
 
 
 def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> list[Trial]:
-    """Draw some of the trials, ``count`` in all; keep the order, and the shares of labels and attacks.
+    """Draw ``count`` of the trials; keep their order, and the shares of labels and attacks.
 
     A stratum is a pair of label and attack. If there are no more than ``count`` trials, all are
-    returned. If there are more, one trial is first drawn from each stratum. The remaining trials
+    returned. If there are more trials, one is first drawn from each stratum. The remaining trials
     are distributed in proportion to the sizes of the strata, by the method of largest remainders.
     The draw within a stratum depends only on ``seed`` and on the trials of the stratum.
 
@@ -191,7 +191,7 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
     names = sorted(strata)
     sizes = np.array([len(strata[name]) for name in names])
     remaining = count - len(names)
-    # Compute each stratum's share of the remaining trials, rounded down, and the remainder; integers make this exact.
+    # Compute each stratum's share of the remaining trials, rounded down, and the remainder. Integers keep both exact.
     shares, remainders = np.divmod(remaining * (sizes - 1), len(trials) - len(names))
     largest_remainders = np.argsort(-remainders, kind="stable")
     shares[largest_remainders[: remaining - int(shares.sum())]] += 1
