@@ -29,7 +29,7 @@ _MOST_DIFFERENCES = 5
 
 
 class Judged(NamedTuple):
-    """The scored trials of a phase, once without the excluded trials and once with them."""
+    """The scored trials of a phase in two versions: without the excluded trials, and with the excluded trials."""
 
     matched: Matched
     excluded: Mapping[str, Collection[str]]
