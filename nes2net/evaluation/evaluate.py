@@ -311,7 +311,7 @@ def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[P
 
 
 def _drawn_words(systems: Sequence[SystemFigures]) -> str:
-    """Say what the bootstrap draws for all systems; ``trials`` if it draws different groups for different systems."""
+    """Say what the bootstrap draws; the result is ``trials`` if it does not draw the same for all systems."""
     units = {system.facts["interval_over"] for system in systems}
     return units.pop() if len(units) == 1 else "trials"
 

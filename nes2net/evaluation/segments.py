@@ -238,8 +238,8 @@ def _figures(
             rates.append(own_rate)
         elif measured_at % resolution == 0 or resolution % measured_at == 0:
             derived = "repeated" if measured_at < resolution else f"minimum of {measured_at // resolution}"
-            # If the corpus has a list of segments, this list gives the labels of frames that are shorter than those of
-            # the scores. The published tables are computed in this way.
+            # If the corpus has a list of segments, this list gives the labels of frames that are shorter than the
+            # scored frames. The published tables are computed in this way.
             by_segments = labelled.truth == RTTM
             frames = sorted_frames(
                 joined_measured_frames(

@@ -131,7 +131,7 @@ class Row:
         return replace(self, figures=figures)
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert to plain data for JSON: labels in ``on``, and each figure by the name of its measure."""
+        """Convert to plain data for JSON: ``on`` holds the labels, and each measure is a key with its figure."""
         return {"on": dict(self.labels), **{name: figure.to_dict() for name, figure in self.figures.items()}}
 
 
@@ -190,7 +190,7 @@ class Table:
 
 
 def in_this_process() -> dict[str, Any]:
-    """Return the options of a bootstrap that depend on this process: the display of progress, the number of threads."""
+    """Return the options that a bootstrap has in this process: its display of progress and its number of threads."""
     return {"progress": bootstrap_progress, "num_threads": usable_processors()}
 
 

@@ -70,7 +70,7 @@ def grid(table: Table, *, in_text: bool = False) -> Grid:
 
 
 def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = False) -> Cell:
-    """Write a figure and its interval as a cell; the heat of the cell is in percent of the highest figure."""
+    """Write a figure and its interval as a cell; the heat of the cell is the figure in percent of the highest one."""
     details: tuple[str, ...] = ()
     if figure.interval is not None:
         details = (measure.write_interval(figure.interval),)

@@ -433,8 +433,8 @@ class Population:
         The embedding is compared, too, if both the recording and the calibration have embeddings.
 
         Raises:
-            InputError: if the embedding of the recording has not the size of the calibration's
-                embeddings.
+            InputError: if the embedding of the recording does not have the size of the
+                calibration's embeddings.
         """
         distance_of_trait = dict(zip(SCALARS, _scalar_distances(self.usual, _scalar_values([traits]))[:, 0]))
         distances = self.distances

@@ -29,8 +29,7 @@ from nes2net.lib.errors import InputError
 from nes2net.scoring.decisions.calibration import LinearCalibration
 from nes2net.scoring.decisions.population import FEWEST, SCALARS, SHOWN, Population, Traits
 
-# Expected share of recordings outside of a usual range. A :class:`Population` has this share outside of its ranges,
-# too.
+# Expected share of recordings outside of a usual range. The ranges of a :class:`Population` leave out this share, too.
 _OUTSIDE = 0.05
 # The search for the smallest number of recordings that can show drift stops at this number. With a calibration of 10
 # recordings, 5 new recordings suffice.
