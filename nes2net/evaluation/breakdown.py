@@ -42,9 +42,9 @@ from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.terminal import text_table
 
-#: Pairs of fields. A corpus whose trials have both fields of a pair gets a table by both fields. The
-#: published tables of ASVspoof 2021 LA have the first two pairs. The published tables of ASVspoof 2021
-#: DF and ASVspoof 5 have the other pairs.
+#: Pairs of fields. If the trials of a corpus have both fields of a pair, the corpus gets a table by both fields. The
+#: first two pairs occur in the published tables of ASVspoof 2021 LA. The other pairs occur in the published tables of
+#: ASVspoof 2021 DF and of ASVspoof 5.
 CROSSED = (
     ("attack", "codec"),
     ("codec", "transmission"),
@@ -73,7 +73,7 @@ Unit = Literal["auto", "trials", "speakers", "attacks", "both"]
 #: The EER of a group counts only if each class has at least this many trials (an assumption). One trial then changes
 #: the miss or false-alarm rate by at most 5 %.
 FEWEST = 20
-# Row labels that every result may have. A field of a key may have the same name.
+# Row labels that do not come from the key. If a field of the key has one of these names, :func:`label_of` renames it.
 _OWN_LABELS = ("system", "set")
 
 
@@ -201,9 +201,9 @@ def breakdown(
 
     A field either describes recordings of both classes, such as ``codec``, or only the spoofing.
     Fields of the spoofing are ``attack``, ``vocoder`` and every field that no bona fide trial has.
-    A row stands for one value of each field. As in the published tables, its spoofed trials have
-    these values in all fields. Its bona fide trials need these values only in the fields that
-    describe recordings.
+    Each row belongs to a combination of values, one for each field. The spoofed trials of a row
+    have the values of the row in all fields, as in the published tables. The bona fide trials of a
+    row need these values only in the fields that describe recordings.
 
     Args:
         method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`.
@@ -307,7 +307,7 @@ class _Drawn(NamedTuple):
 
 
 def _are_drawable(numbers: NDArray, fewest: int) -> bool:
-    """Whether the bootstrap can draw the groups in ``numbers`` (N,), the number of each trial's speaker or attack.
+    """Whether the bootstrap can draw speakers or attacks; ``numbers`` (N,) gives each trial the number of its group.
 
     Every trial needs a group (−1 means no group), and there must be at least ``fewest`` different
     groups.
@@ -316,10 +316,10 @@ def _are_drawable(numbers: NDArray, fewest: int) -> bool:
 
 
 def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
-    """List the speaker of each trial, as the arguments of :func:`nes2net.metrics.bootstrap_interval` for both classes.
+    """List the speaker of each trial in the form that :func:`nes2net.metrics.bootstrap_interval` takes.
 
-    Speakers are numbers. If a trial has no speaker, or there are fewer than ten speakers, the
-    result is empty, and the bootstrap draws trials.
+    In the result, a number stands for each speaker. If a trial has no speaker, or there are fewer
+    than ten speakers, the result is empty, and the bootstrap draws trials.
     """
     return groups_of(trials, "speakers")
 
@@ -327,11 +327,11 @@ def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
 def groups_of(trials: Sequence[Trial], unit: Unit) -> dict[str, Any]:
     """List the speakers and the attacks that the bootstrap draws, as :func:`nes2net.metrics.bootstrap_interval` takes them.
 
-    Speakers and attacks are numbers. Speakers cannot be drawn if :func:`speaker_groups` is empty.
-    Attacks cannot be drawn if a spoofed trial has no attack, or there are fewer than five attacks.
-    If the groups that ``unit`` names cannot be drawn, the bootstrap draws trials, and the result is
-    empty. With ``both``, if speakers can be drawn and attacks cannot, the bootstrap draws speakers
-    alone.
+    In the result, a number stands for each speaker and each attack. Speakers cannot be drawn if
+    :func:`speaker_groups` is empty. Attacks cannot be drawn if a spoofed trial has no attack, or
+    there are fewer than five attacks. If the groups that ``unit`` names cannot be drawn, the
+    bootstrap draws trials, and the result is empty. With ``both``, if speakers can be drawn and
+    attacks cannot, the bootstrap draws speakers alone.
 
     Args:
         unit: what the bootstrap draws; ``auto`` means ``speakers``.
@@ -340,7 +340,7 @@ def groups_of(trials: Sequence[Trial], unit: Unit) -> dict[str, Any]:
 
 
 def drawn_groups(trials: Sequence[Trial], unit: Unit = "auto") -> dict[str, Any]:
-    """Say what a bootstrap over ``trials`` draws, in words, and the number of these groups or trials.
+    """Say in words what a bootstrap over ``trials`` draws, and count the drawn speakers, attacks or trials.
 
     Returns:
         ``interval_over``, such as ``"speakers"`` or ``"speakers × 8 attacks"``, and ``num_groups``.
@@ -395,8 +395,9 @@ class OverCorpora:
         eers: corpus → EER by the corpus's own rule. A corpus whose trials are of one class is left
             out.
         groups: corpus and attack, such as ``for/A07`` → EER of the attack against all bona fide
-            trials of the corpus. The attack and the bona fide trials must each have at least
-            :data:`FEWEST` trials. The corpus must have 2 to 100 attacks.
+            trials of the corpus. An attack is left out if it has fewer trials than :data:`FEWEST`.
+            A corpus has no groups if it has fewer bona fide trials than :data:`FEWEST`, a single
+            attack, or more than 100 attacks.
         pooled: EER of all trials together; None if it is not known.
     """
 
@@ -422,7 +423,7 @@ class OverCorpora:
         return _highest_item(self.groups)
 
     def rows(self) -> list[tuple[str, float]]:
-        """List the name and the EER of each corpus, and after them of the mean, the worst group and the pooled trials.
+        """List names and EERs: first each corpus, then the mean, the worst group and the pooled trials.
 
         The last three items have the names ``mean``, ``worst group (NAME)`` and ``pooled``. An item
         whose EER is None is left out.

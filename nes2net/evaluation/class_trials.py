@@ -130,7 +130,7 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
     if settings.reference:
         files = list(settings.reference)
         if path.with_suffix(".npy").is_file():
-            files.insert(0, path.with_suffix(".npy"))  # the user's files come later, and the last file counts
+            files.insert(0, path.with_suffix(".npy"))  # first, because the user's files take precedence over it
         for file in files:
             _check_one_detector(path, file)
         unscaled_logits = None if table.holds_posteriors else table.logits[rows]

@@ -33,8 +33,8 @@ _MOST_TOLD = 3  # number of the likeliest classes that a line of `predict` names
 class Classes(Rows):
     """The logits of all classes of a detector.
 
-    A row of `predict` has the posteriors of the classes. With a threshold, it also says whether the
-    recording is of a known class.
+    A row of `predict` has the posteriors of the classes. If there is a threshold, the row also says
+    whether the recording is of a known class.
 
     Args:
         classes: names of the classes; empty for the classes of the detector.

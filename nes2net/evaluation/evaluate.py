@@ -108,9 +108,9 @@ def evaluate_systems(
             the whole path if two files share a name.
         draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has a speaker and there
             are at least ten speakers, otherwise trials. To compare systems, it also draws attacks, if
-            every spoofed trial has an attack and there are at least five attacks. At thresholds
-            from other trials, ``draw`` has no effect: the bootstrap draws speakers if it can, and
-            single trials if not.
+            every spoofed trial has an attack and there are at least five attacks. ``draw`` has no
+            effect on the figures at thresholds from other trials. Their bootstrap draws speakers if
+            possible, otherwise trials.
 
     Returns:
         The tables ``systems`` and ``calibration`` with the pooled figures, ``differences`` of every
@@ -293,7 +293,8 @@ def _lines(header: Mapping[str, Any], systems: Sequence[SystemFigures], transfer
 def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[Path, str]) -> str:
     """Say whose speaker-verification scores min t-DCF rests on; empty if there is no min t-DCF.
 
-    The scores count as the organisers' scores if their numbers equal the official numbers.
+    The scores are taken for the organisers' scores if the corpus has official numbers of target,
+    nontarget and spoof scores, and the scores have these numbers.
 
     Args:
         asv_files: files of speaker-verification scores that were read → their SHA-256.
@@ -310,7 +311,7 @@ def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[P
 
 
 def _drawn_words(systems: Sequence[SystemFigures]) -> str:
-    """Say what the bootstrap draws for all systems; ``trials`` if it draws different groups for different systems."""
+    """Say what the bootstrap draws; the result is ``trials`` if it does not draw the same for all systems."""
     units = {system.facts["interval_over"] for system in systems}
     return units.pop() if len(units) == 1 else "trials"
 

@@ -391,7 +391,7 @@ class Frames(InLines[NDArray]):
         return segment_file.holds_frames(path)
 
     def fitted(self, scorer: Scorer) -> Self:
-        """Return this judgement; if no length of frames was chosen, it is the shortest that ``scorer`` scores.
+        """Return this judgement; if it has no length of a frame, fill in the shortest length that ``scorer`` scores.
 
         Raises:
             InputError: if ``scorer`` does not score frames of this length.

@@ -29,7 +29,7 @@ _MOST_DIFFERENCES = 5
 
 
 class Judged(NamedTuple):
-    """The scored trials of a phase, once without the excluded trials and once with them."""
+    """The scored trials of a phase in two versions: without the excluded trials, and with the excluded trials."""
 
     matched: Matched
     excluded: Mapping[str, Collection[str]]
@@ -145,7 +145,7 @@ class Key:
 
     @functools.cached_property
     def unofficial(self) -> list[str] | None:
-        """Differences between the trials of the phase and the official ones, in words; None if they cannot be compared."""
+        """How the trials of the phase differ from the official trials, in words; None if this is not known."""
         return self.definition.differences_from_official(select_phase(self.trials, self.phase), self.phase)
 
     def match(self, scores: str | Path, *, allow_partial: bool = False) -> Judged:

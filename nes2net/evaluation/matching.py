@@ -57,7 +57,7 @@ class Mismatch:
     repeated: list[str]
 
     def __bool__(self) -> bool:
-        """Whether anything does not fit."""
+        """Whether any score or trial does not fit."""
         return any(vars(self).values())
 
     def describe(self, num_trials: int) -> str:
@@ -153,8 +153,8 @@ def match(
     """Find the score of every trial of ``phase``; ``None`` stands for all phases.
 
     Args:
-        trials: The whole key, labelled. A scored utterance that is not in the key is unknown; an
-            utterance of another phase is left out.
+        trials: All trials of the key, with their labels. A scored utterance that is not in the key
+            is unknown; an utterance of another phase is left out.
         ids, scores: As read by :func:`nes2net.scoring.score_file.read_scores`. An id may end in the
             suffix of its audio file, and folders may stand before it.
         allow_partial: Leave out trials and scores that do not fit instead of raising. ``mismatch`` of
@@ -182,7 +182,7 @@ def match(
     is_first = np.zeros(usable.size, dtype=bool)
     is_first[first] = True
     is_equal = values[usable] == score_of_trial[positions[usable]]
-    # Collect the mismatch. An utterance with different scores, or with a score that is not finite, has no score.
+    # Collect the mismatch. An utterance counts as not scored if it has different scores, or a score that is not finite.
     not_finite = _distinct(positions[is_known & ~is_finite])
     conflicting = _distinct(positions[usable[~is_equal]])
     repeated = _distinct(positions[usable[is_equal & ~is_first]])
@@ -247,7 +247,7 @@ def _why_nothing_fits(expected: Trial, ids: Sequence[str], mismatch: Mismatch, *
     """Say why none of the expected trials has a score, and what to do.
 
     Args:
-        expected: the first of these trials.
+        expected: the first expected trial.
         ids: all ids of the score file.
         has_scores: whether any trial of the key has a score; if so, all such trials are of other
             phases.

@@ -20,7 +20,7 @@ from nes2net.lib.errors import counted
 from nes2net.metrics import wilson_interval
 from nes2net.scoring.decisions.decision import Decider
 
-#: Label of trials → what texts call these trials.
+#: Label of trials → the word for such trials in a text.
 WORDS = {SPOOF: "spoofed", BONAFIDE: "bona fide"}
 #: Label of trials → the measure that is the share of wrong decisions on these trials.
 MEASURES = {SPOOF: Measure("one_minus_srr", "1 − SRR %"), BONAFIDE: Measure("miss", "misses %")}

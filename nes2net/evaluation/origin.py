@@ -154,8 +154,8 @@ _VERDICTS = {
     "trained": "scores of {} on {} say nothing: {} was trained on {}",
     "selected": "scores of {} on {} are too good: {} was selected on {}",
 }
-# The same sentences in a doubtful wording, for scored trials that may or may not be the used trials. Two lists of
-# trials may overlap if only one of them is the official list of the corpus.
+# Sentences for a doubtful case: it is not known whether the detector used the scored trials or other trials. Two lists
+# of trials may overlap if only one of them is the official list of the corpus.
 _DOUBTS = {
     "trained": "scores of {} on {} may say nothing: {} was trained on {}, which may share trials with these",
     "selected": "scores of {} on {} may be too good: {} was selected on {}, which may share trials with these",
@@ -203,7 +203,8 @@ def seen(
             unstated = f"scores of {_name(provenance)} on {corpus} may say nothing: nobody states what "
             lines[unstated] = f"{unstated}{who['trained']} was trained on"
         for use in _uses(ancestor, root):
-            # Does the use concern the scored trials, certainly or possibly? An empty name stands for the whole corpus.
+            # Find out whether the detector used the scored trials: certainly, possibly or not. A part with an empty
+            # name is the whole corpus.
             overlaps = not use.part or not scored_part or canonical_phase(use.part) == scored_part
             is_same_folder = use.folder is None or _same_folder(use.folder, root)
             sure = use.in_folder or _are_same(use.trials, trials)
@@ -215,7 +216,7 @@ def seen(
             plain = f"{use.corpus} {use.part}".rstrip()
             verdict = _VERDICTS[use.how].format(_name(provenance), corpus, who[use.how], plain)
             words = _VERDICTS[use.how] if sure else _DOUBTS[use.how]
-            if sure or verdict not in lines:  # a certain sentence replaces the doubtful sentence about the same use
+            if sure or verdict not in lines:  # certain words replace doubtful words about the same use
                 lines[verdict] = words.format(_name(provenance), corpus, who[use.how], _words(plain, use.trials))
     return list(dict.fromkeys(lines.values()))
 
@@ -342,9 +343,9 @@ def _name(provenance: Provenance) -> str:
 def _part(corpus: str, split: str, phase: str | None) -> str:
     """Name the part of a corpus that a split and a phase choose; empty for the whole corpus.
 
-    If the corpus has phases, they divide its only split, so the part is the phase. In a corpus
-    without phases, the part is the split. If the split is empty or is the whole corpus, the part is
-    the phase.
+    Usually the part is the split. There are two exceptions. If the corpus has phases, all phases
+    lie in one split, so the part is the phase. If the split is empty or names the whole corpus, the
+    part is the phase, too.
     """
     has_phases = corpus in corpora.names() and corpora.get(corpus).phases
     part = split

@@ -196,9 +196,10 @@ def _linestyle(line: _Line) -> tuple[int, tuple[float, ...]] | str:
 def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
     """Draw for each system a histogram of the scores of both classes, with the threshold of the EER.
 
-    All histograms have the same axis of scores if each fills at least half of it; otherwise each
-    has its own axis. The axes of shares follow the same rule. All histograms have the same number
-    of bins. A text at an end of the axis of scores says how many scores lie beyond this end.
+    All histograms share one axis of scores, if the scores of each system fill at least half of this
+    axis. Otherwise each histogram has its own axis of scores. The axes of shares are chosen by the
+    same rule. All histograms have the same number of bins. A text at an end of the axis of scores
+    says how many scores lie beyond this end.
     """
     scores = []
     ranges = []
@@ -236,7 +237,7 @@ def _shares_in_bins(classes: Iterable[NDArray], edges: NDArray) -> list[NDArray]
 
 
 def _common_ranges(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Replace ``ranges`` by one common range if each fills at least half of it; otherwise return them unchanged."""
+    """Widen each of ``ranges`` to the range that covers them all, unless one of them fills less than half of it."""
     lows, highs = zip(*ranges)
     low = min(lows)
     high = max(highs)
@@ -261,8 +262,8 @@ def draw_histograms(
         threshold_name: what the threshold is, for the text above the line.
 
     Returns:
-        Text for the description of the plot, which says the same as the line and the texts in the
-        plot.
+        Texts for the description of the plot. They say in words where the line is, and repeat the
+        texts in the plot.
     """
     low = float(edges[0])
     high = float(edges[-1])
@@ -388,17 +389,17 @@ def reliability_svg(judged: JudgedSet, name: str) -> Markup:
 def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
     """Choose the lower and the upper end of an axis for the scores of several classes.
 
-    The axis leaves out 0.1 % of the scores of each class at either end. The axis leaves out 1 %
-    instead if this makes the axis less than half as long. At 0.1 %, a class with fewer than 1,000
-    scores loses none; at 1 %, a class with fewer than 100 scores loses none. If all scores are
-    equal, the axis extends 0.5 to both sides.
+    The axis leaves out 0.1 % of the scores of each class at either end. If leaving out 1 % would
+    shorten the axis to less than half, the axis leaves out 1 %. At 0.1 %, a class with fewer than
+    1,000 scores loses none; at 1 %, a class with fewer than 100 scores loses none. If all scores
+    are equal, the axis extends 0.5 to both sides.
     """
     lows = []
     highs = []
     for scores in classes:
         lows.append(np.quantile(scores, _TAILS, method="lower"))
         highs.append(np.quantile(scores, 1 - _TAILS, method="higher"))
-    lowest = np.min(lows, axis=0)  # for each share of _TAILS
+    lowest = np.min(lows, axis=0)  # one element for each share in _TAILS
     highest = np.max(highs, axis=0)
     widths = highest - lowest
     tail = 1 if widths[1] < widths[0] / 2 else 0

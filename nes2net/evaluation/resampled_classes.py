@@ -111,7 +111,7 @@ class Resamples:
             weight = times[present, number] / len(groups)
             for name in _AVERAGED:
                 means[name][present] += weight * _OF_COUNTS[name](known_counts[present], group_counts[present])
-        # Compute the figures themselves from the scores, without bins.
+        # Compute the figures from the scores; only the intervals come from the bins.
         unknown = np.concatenate(groups)
         fewer = min(known.size, unknown.size)
         figures = {}

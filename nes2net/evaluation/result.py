@@ -32,7 +32,7 @@ class Plot(NamedTuple):
 
 
 def _no_content() -> dict[str, Any]:
-    """Give no plots, curves or files: the default of :class:`Result`."""
+    """Return an empty mapping; a :class:`Result` without plots, curves or files uses this function."""
     return {}
 
 
@@ -49,8 +49,8 @@ class Result:
       the scores that make the figures doubtful.
     - ``plots`` draws the plots of the page: heading of a section → its plots. ``curves`` computes
       the data of the plots for the JSON. ``beside_page`` writes the tables that are too large for
-      the page: ending of a file name → the text of the file. These functions are called only when
-      needed, because they take longer than text.
+      the page: ending of a file name → the text of the file. Each of the three functions is called
+      only if its result is needed, because all three take time.
     """
 
     title: str

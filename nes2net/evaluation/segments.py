@@ -46,7 +46,7 @@ from nes2net.models.registry import corpora
 
 #: A true boundary counts as found if the system puts a boundary at most this many seconds away.
 TOLERANCE = 0.04
-#: The label ``scores`` of the rows that use the scores unchanged, at their own resolution.
+#: The value of the label ``scores`` in a row at the resolution of the score file, where scores stay unchanged.
 OWN = "own"
 #: Heading of the section of the page.
 EXAMPLES_SECTION = "Worst and best utterances"
@@ -91,8 +91,8 @@ def evaluate_segments(
         phase: a part of the corpus.
         resolution_ms: length of a frame in ms; None for the length in the record beside the file.
         threshold: frames with this score or a lower score are called spoof when F1, intersection
-            over union and boundary error are computed. These figures are always computed at the
-            threshold of the EER, too. None to compute them only there.
+            over union and boundary error are computed. The three figures are also computed at the
+            threshold of the EER. With None, they are computed only at the threshold of the EER.
         allow_partial: leave out utterances whose scores or labels are missing or do not fit.
         num_resamples, seed: draws of utterances, and their seed.
 
@@ -238,8 +238,8 @@ def _figures(
             rates.append(own_rate)
         elif measured_at % resolution == 0 or resolution % measured_at == 0:
             derived = "repeated" if measured_at < resolution else f"minimum of {measured_at // resolution}"
-            # Frames at a finer resolution than the scores get their labels from the list of segments, if the corpus has
-            # such a list. The published tables do the same.
+            # If the corpus has a list of segments, this list gives the labels of frames that are shorter than the
+            # scored frames. The published tables are computed in this way.
             by_segments = labelled.truth == RTTM
             frames = sorted_frames(
                 joined_measured_frames(
@@ -326,5 +326,5 @@ def _point_rate(name: str, derived: str, frames: TimedFrames, draws: Mapping[str
 
 
 def _or_none(value: float) -> float | None:
-    """Replace NaN by None, which is the value of a figure that is not defined."""
+    """Return ``value``, but None in place of NaN: a figure that is not defined has the value None."""
     return None if math.isnan(value) else value

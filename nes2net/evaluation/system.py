@@ -180,8 +180,8 @@ def _min_tdcf(
     """Make the metric min t-DCF from the speaker-verification scores of the corpus.
 
     If the metric cannot be computed, the metric and the numbers are None. If the corpus has
-    speaker-verification scores, a note says why: their file is missing, or they cannot be used
-    together with ``bonafide`` and ``spoof``.
+    speaker-verification scores, a note then gives the reason: the file of these scores is missing,
+    or the metric is not defined for these scores with ``bonafide`` and ``spoof``.
 
     Returns:
         - The metric, a function of the bona fide and the spoofed scores.

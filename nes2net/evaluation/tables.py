@@ -131,7 +131,7 @@ class Row:
         return replace(self, figures=figures)
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert to plain data for JSON: labels in ``on``, and each figure by the name of its measure."""
+        """Convert to plain data for JSON: ``on`` holds the labels, and each measure is a key with its figure."""
         return {"on": dict(self.labels), **{name: figure.to_dict() for name, figure in self.figures.items()}}
 
 
@@ -144,10 +144,10 @@ class Table:
     - ``notes`` says more about the figures, one or more sentences each.
     - ``hidden`` names labels that no reader needs, such as the name of the only system.
     - ``across`` names a label: on paper, each of its values has a column. If ``across`` is empty, a
-      table on paper has the same rows as ``rows``.
-    - ``readers`` says where the table is shown besides the JSON. ``"all"`` means everywhere.
-      ``"paper"`` means only on pages and in papers, because the table is long. ``"nobody"`` means
-      nowhere, because a plot shows the figures.
+      table on paper has a line for each of ``rows``.
+    - ``readers`` says where the table is shown. With ``"all"``, it is shown on terminals, on pages
+      and in papers. With ``"paper"``, terminals do not show it, because it is long. With
+      ``"nobody"``, only the JSON holds the table, because a plot shows the figures.
     """
 
     name: str
@@ -190,7 +190,7 @@ class Table:
 
 
 def in_this_process() -> dict[str, Any]:
-    """Return the options of a bootstrap that depend on this process: the display of progress, the number of threads."""
+    """Return the options that a bootstrap has in this process: its display of progress and its number of threads."""
     return {"progress": bootstrap_progress, "num_threads": usable_processors()}
 
 
@@ -206,8 +206,8 @@ class Measured:
     Attributes:
         values: name of a metric → its value for all trials.
         thresholds: name of an EER → its threshold.
-        draws: name of a metric → its value for each resample, (R,). For two systems on the same
-            trials, the resamples hold the same trials.
+        draws: name of a metric → its value for each resample, (R,). If two systems have the same
+            trials, resample number r consists of the same trials for both systems.
     """
 
     def __init__(
@@ -319,12 +319,13 @@ def format_p(p_value: float) -> str:
 
 
 def decimal(value: float, digits: int = 2) -> str:
-    """Write a number with ``digits`` decimals, such as a cost, bits or seconds."""
+    """Write a cost, a number of bits, a number of seconds or the like with ``digits`` decimals."""
     return f"{value:.{digits}f}"
 
 
 #: Unit of figures → function that writes a value with a given number of digits. The value of a rate, or of a difference
-#: of rates (points), is a fraction and is written in percent. A value with the unit milliseconds is stored in seconds.
+#: of rates (points), is a fraction and is written in percent. A time in ``milliseconds`` is stored in seconds and
+#: written in milliseconds.
 UNITS: dict[str, Callable[[float, int], str]] = {
     "rate": percent,
     "points": points,

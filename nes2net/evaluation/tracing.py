@@ -181,12 +181,12 @@ def _extent(key: Key, trials: ClassTrials, num_resamples: int) -> str:
 def _tables(
     title: str, systems: Sequence[ClassTrials], kind: str, resamples: Resamples, named: Collection[str]
 ) -> Iterator[Table]:
-    """Make all tables of the result. Some may have no rows; the caller drops these tables.
+    """Make all tables of the result. A table may have no rows; the caller drops such a table.
 
     Args:
         kind: the score of being known for the table of unknown classes.
-        named: names of the figures that the user asks for; some figures are computed only if they
-            are among these.
+        named: names of the figures that the user asks for. The one-against-rest EER is computed
+            only if the user asks for it.
     """
     hidden = () if len(systems) > 1 else ("system",)
 
@@ -257,8 +257,8 @@ def _tables(
 def closed_figures(known: ClassGroup, resamples: Resamples, named: Collection[str] = ()) -> dict[str, Figure]:
     """Compute the figures of the closed set: the detector gives one of its classes to each trial of a known class.
 
-    The one-against-rest EER is computed only if it is among the ``named`` figures. With three
-    classes or fewer, ``top_3`` is left out, because every class is then among the three likeliest.
+    The one-against-rest EER is computed only if ``named`` contains its name. With three classes or
+    fewer, ``top_3`` is left out, because every class is then among the three likeliest.
     """
     num_classes = len(known.names)
     num_trials = len(known.numbers)
@@ -267,8 +267,8 @@ def closed_figures(known: ClassGroup, resamples: Resamples, named: Collection[st
     rules = {name: Rule(rate, num_trials) for name, rate in _RATES.items()}
     figures = resamples.of_confusion(rules, known.confusion)
     if num_classes > _TOP:
-        # If two classes have equal logits, the first class counts as likelier. The predicted class follows the same
-        # rule.
+        # If two classes have equal logits, the first class counts as likelier. The predicted class is chosen by this
+        # rule, too.
         before = np.arange(num_classes) < known.numbers[:, None]
         num_likelier = (known.logits > of_class).sum(1) + ((known.logits == of_class) & before).sum(1)
         # K×2: for each class, how many of its trials have the class among the three likeliest, and how many do not.
@@ -301,7 +301,7 @@ def _open_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[Row]:
 
 
 def _threshold_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[Row]:
-    """Compute the figures of all trials if each trial whose score lies below the threshold is called unknown.
+    """Compute the figures of all trials; a trial whose score lies below the threshold is called unknown.
 
     The figures come from a confusion matrix with ``unknown`` as the last class. There is no row
     without a threshold, or without trials of unknown classes.
@@ -377,7 +377,7 @@ def _breakdown_rows(trials: ClassTrials, name: str, resamples: Resamples) -> Ite
 
 
 def _confusion_rows(known: ClassGroup) -> Iterator[Row]:
-    """Yield a row for each of the ten most frequent confusions of two known classes: its number and share of trials."""
+    """Yield rows for the ten most frequent confusions of two known classes, each with its count and share of trials."""
     wrong = known.confusion * (1 - np.eye(len(known.names), dtype=np.int64))
     largest = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_CONFUSIONS]
     for true, predicted in zip(*np.unravel_index(largest, wrong.shape)):
@@ -419,7 +419,7 @@ def _large_confusions(systems: Sequence[ClassTrials]) -> dict[str, str]:
         The ending of the file → a row for each system and true class, in the order of the picture.
         The mapping is empty if all systems have fewer classes.
     """
-    from nes2net.evaluation.tracing_plots import (  # quick start-up: needs SciPy
+    from nes2net.evaluation.tracing_plots import (  # quick start-up: this module needs SciPy
         CONFUSION_FILE,
         MOST_READABLE,
         ordered_confusion,

@@ -25,7 +25,7 @@ from nes2net.evaluation.tables import words
 from nes2net.lib.pictures import Rectangle
 
 _MOST_NUMBERED = 12  # with more classes, the cells have colours but no numbers
-_LEAST_SHARE = 0.005  # a cell with a smaller share of its row stays empty
+_LEAST_SHARE = 0.005  # a cell stays empty if its share of the row is below this share
 _CONFUSION_CAPTION = Markup(
     "<b>{}</b>: of the trials of each true class (rows), the share that is given each class (columns), darker for more. "
     "Classes that are taken for each other stand together.{}{}"

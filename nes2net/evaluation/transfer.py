@@ -397,7 +397,7 @@ def _with_unique_names(sets: list[_Set]) -> list[_Set]:
 
 
 def in_words(judged: JudgedSet) -> str:
-    """Explain what calibration and threshold cost on a test set: the loss of Cllr, and HTER minus EER."""
+    """Explain how much a test set loses by the calibration (loss of Cllr) and by the threshold (HTER minus EER)."""
     # Explain the loss by calibration, unless it is small.
     total = judged.row.value("cllr")
     lowest = judged.row.value("min_cllr")
@@ -475,7 +475,7 @@ def _warnings(
         phases = {canonical_phase(str(facts.get("phase", WHOLE))), scored.phase}
         if len(phases) == 1 or WHOLE in phases:
             yield f"the calibration was learned on trials of {scored.name}, so its figures flatter the threshold"
-    # Was the test set scored by a different detector than the calibration, or over a different length?
+    # Check that the test set was scored by the detector of the calibration, and over the same length.
     calibrated = calibration.scored_by
     tested = read_scored_by(scored.scores, scored.sha256)
     if calibrated is not None and tested is not None:

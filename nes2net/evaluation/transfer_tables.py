@@ -49,8 +49,8 @@ _ONE_CLASS = {
 def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
     """Make the tables ``rates``, ``costs`` and ``reliability`` of the sets that have trials of both classes.
 
-    After them come the tables of the sets whose trials are all of one class, with breakdowns. A
-    kind of set gets no tables if there are no sets of this kind.
+    The tables of the sets whose trials are all of one class come last, with breakdowns. If there
+    are no sets of a kind, the tables of this kind are left out.
     """
     hidden = () if len(transfers) > 1 else ("system",)
     rows = []

@@ -46,7 +46,8 @@ def grid(table: Table, *, in_text: bool = False) -> Grid:
     paper, each value of the label ``table.across`` has a column.
 
     Args:
-        in_text: for a terminal, where each row has its own line; otherwise for paper.
+        in_text: lay out for a terminal, where each row of the table has its own line. If false, lay
+            out for paper.
     """
     measures = []
     for measure in table.measures:
@@ -69,7 +70,7 @@ def grid(table: Table, *, in_text: bool = False) -> Grid:
 
 
 def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = False) -> Cell:
-    """Write a figure and its interval as a cell; its heat is the figure in percent of the measure's highest figure."""
+    """Write a figure and its interval as a cell; the heat of the cell is the figure in percent of the highest one."""
     details: tuple[str, ...] = ()
     if figure.interval is not None:
         details = (measure.write_interval(figure.interval),)
@@ -88,9 +89,9 @@ def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = Fal
 def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
     """Lay out a table in which each value of the label ``table.across`` has a column, such as a column for each system.
 
-    Such a column holds the figures of the first measure. A further measure has one column of its
-    own if its figures do not depend on this label. Otherwise its figures are details of the cells
-    of the first measure.
+    These columns hold the figures of the first measure. If a further measure has the same figures
+    for all values of the label, the measure has one column of its own. If a further measure has
+    different figures, they are added to the cells of the first measure as details.
     """
     # Group the rows of the table that differ only in the label; a group is a row of the result.
     names = [name for name in table.labels if name != table.across]
@@ -99,7 +100,8 @@ def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
     for row in table.shown:
         group = groups.setdefault(tuple(row.labels[name] for name in names), {})
         group[row.labels[table.across]] = row
-    # Separate the further measures: some have the same figures within each group, and the others do not.
+    # Divide the further measures: a common measure has one figure for a whole group, and a differing measure has
+    # several.
     main = measures[0]
     common = []
     differing = []
@@ -237,8 +239,8 @@ _LATEX = str.maketrans(
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
         '"': r"{\char34}",
-        "[": "{[}",  # otherwise a bracket after \\ would begin an option
-        "*": "{*}",  # otherwise a star after \\ would be an option
+        "[": "{[}",  # without braces, LaTeX would read a bracket after \\ as an option
+        "*": "{*}",  # without braces, LaTeX would read a star after \\ as an option
         "\0": "{}",
         "`": r"\textasciigrave{}",
         "'": r"\textquotesingle{}",

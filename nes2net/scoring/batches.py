@@ -46,7 +46,7 @@ _GROWTH = 4
 _HEADERS_AT_ONCE = 64  # number of headers that a thread reads in one task
 _NO_FILE = -1  # takes the place of the length if a trial has no readable file
 _SAMPLES_A_BYTE = 4  # samples that are assumed for each byte of a file whose header states no length
-# The numbers of rows to which batches on a GPU are filled up, see :func:`filled_rows`.
+# A batch on a GPU is filled up to one of these numbers of rows, see :func:`filled_rows`.
 _ROWS = (8, 16, 32)
 
 

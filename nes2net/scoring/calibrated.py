@@ -171,8 +171,8 @@ class TrackWindows(NamedTuple):
 def usual_window(scorer: Scorer, decider: Decider | None) -> float:
     """Choose the length in seconds of a window along a recording.
 
-    The window has the length that was scored for the calibration. If no such length is known, it
-    has the length of the training crops.
+    The window has the length that was scored for the calibration. If this length is not known, the
+    window has the length of the detector's training crops.
     """
     num_samples = None
     if decider is not None:
@@ -208,8 +208,8 @@ def stretch_rule(
     Args:
         calibration: a calibration of frame scores of this detector; its operating point becomes the
             threshold.
-        resolution_ms: length of a frame in ms. If None, the calibration states the length. If there
-            is no calibration either, the frames are the shortest that ``scorer`` scores.
+        resolution_ms: length of a frame in ms; None for the length that the calibration states.
+            Without a calibration, None means the shortest frames that ``scorer`` scores.
         threshold, hysteresis, min_duration: as for :meth:`StretchRule.of`.
 
     Raises:

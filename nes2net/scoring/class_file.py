@@ -1,9 +1,9 @@
 """Files of class logits: tables separated by tabs, with a row for each utterance.
 
 The header is ``utterance`` and the names of the classes, which may contain spaces and commas. A
-file of another program may hold posteriors in place of logits. Other packages may define judgements
-of their own. The files of these judgements have the same form, with other columns in place of the
-classes.
+file of another program may hold posteriors in place of logits. Other packages may define further
+judgements. A file of such a judgement looks like a file of logits, with other columns in place of
+the classes.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class ScoringSettings(RunSettings):
     """A change of each whole utterance before it is cut; None for no change."""
 
     def identity(self) -> dict[str, Any]:
-        """Collect the settings that change scores and differ from their defaults, for the identity of the run."""
+        """Collect the settings that change scores, for the identity of the run; default values are left out."""
         identity: dict[str, Any] = {}
         if self.crop != "head":
             identity |= {"crop": self.crop, "crop_seed": self.crop_seed}

@@ -108,7 +108,7 @@ class Embeddings(Judgement[NDArray]):
         if out.suffix not in SUFFIXES:
             raise InputError(f"{out}: embeddings go to a file that ends in {' or '.join(SUFFIXES)}: name another `out`")
         if out.suffix == ".parquet":
-            pyarrow_module("pyarrow", out)  # if pyarrow is missing, this raises before hours of work
+            pyarrow_module("pyarrow", out)  # raise now if pyarrow is missing, not after hours of work
         super().check(trials, out)
 
     def to_json(self, value: NDArray) -> str:

@@ -41,8 +41,9 @@ _ROWS_AT_ONCE = 1024  # number of rows of a finished file that are in memory at 
 T = TypeVar("T")
 B = TypeVar("B")
 
-#: What to do if the file exists already. True replaces the file. False and ``"others"`` resume from a file of the same
-#: run. If the file is of another run, False is an error, and ``"others"`` replaces the file.
+#: What to do if the file exists already. If the file belongs to the same run, False and ``"others"`` resume the run. If
+#: the file belongs to another run, False raises an error, and ``"others"`` replaces the file. True always replaces the
+#: file.
 Overwrite: TypeAlias = bool | Literal["others"]
 
 
@@ -206,7 +207,7 @@ def run_over(
         title = output.doing
         total = len(trials)
         start = num_already
-        if processes.count > 1:  # only the first process has a display, which shows the part of this process
+        if processes.count > 1:  # only process 1 has a display, which counts the trials of process 1
             title = f"{output.doing} (process 1 of {processes.count})"
             total = -(-(len(trials) - num_already) // processes.count)
             start = 0

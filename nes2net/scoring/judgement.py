@@ -36,7 +36,7 @@ class Judgement(Output[T]):
     """A kind of result that a detector gives for a recording, as a value of type ``T``.
 
     A subclass is a frozen dataclass, whose fields are the options of the judgement: plain data with
-    defaults. If the value is a row of numbers, the base is
+    defaults. If the value is a row of numbers, derive the subclass from
     :class:`nes2net.evaluation.judgements.Rows`.
     """
 

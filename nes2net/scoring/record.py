@@ -151,7 +151,7 @@ def record_path(path: Path) -> Path:
 def record_of(path: Path, sha256: str | None = None) -> WholeRecord | None:
     """Read the record beside ``path``; None if it is missing, is unreadable or states the SHA-256 of another file.
 
-    A record that states no SHA-256 is returned.
+    A record without a SHA-256 cannot be checked, and is returned.
 
     Args:
         sha256: SHA-256 of ``path``; None to compute it.
@@ -174,9 +174,9 @@ def audio_digest(trials: Iterable[Trial], stamps: Mapping[str, str]) -> str:
 
 def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
     """Collect the architecture, software and hardware of a run, which may change the last digits of scores."""
-    import torch  # for start-up time: programs that read records need no PyTorch
+    import torch  # for a fast start-up: programs that read records need no PyTorch
 
-    from nes2net.lib.devices import float32_settings  # for start-up time, too
+    from nes2net.lib.devices import float32_settings  # for a fast start-up: this module imports PyTorch
 
     packages = ("torch", "transformers", "onnxruntime", "numpy")
     versions = {}

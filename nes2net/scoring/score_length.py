@@ -10,7 +10,8 @@ from nes2net.models.provenance import Provenance
 #: Usual lengths of training crops. Authors who train on crops of these lengths score the corpus's usual number of
 #: samples ('4sec'), or whole utterances.
 _USUAL = (ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES)
-# Two minutes, which is longer than any real training crop. A record with a longer length counts as damaged.
+# Two minutes, which is longer than any real training crop. If a record states longer crops, the record counts as
+# damaged.
 _LONGEST = 120 * 16_000
 
 

@@ -98,7 +98,8 @@ class SlidingWindows:
             window = Window(self._start, samples.cut(self._start, self._length), False)
             self._start += self._hop
             yield window
-        # The last window has the last ``length`` samples of the recording; it may begin before the next window would.
+        # Keep the last ``length`` samples, even those before ``self._start``, because the recording may end here. The
+        # last window then consists of these samples.
         if is_complete or samples.end - samples.first >= 2 * self._length:
             samples.drop(min(self._start, samples.end - self._length))
 
@@ -270,10 +271,9 @@ class Stream:
     def finish(self) -> list[Scored]:
         """End the stream; return the last scores.
 
-        The last window ends with the last sample. If less than a window was pushed since the
-        beginning or since a long hole, these samples are scored in the same way as
-        :meth:`nes2net.Detector.score` scores a short recording. Without samples there are no
-        scores.
+        The last window ends with the last sample. The samples since the beginning, or since the
+        last long hole, may be fewer than a window has. They are then scored like a short recording
+        by :meth:`nes2net.Detector.score`. Without samples there are no scores.
 
         Raises:
             InputError: as :meth:`push`; a second call returns the scores of the batches after the
@@ -394,7 +394,7 @@ def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]
     """Convert ``window`` and ``hop`` from seconds to samples.
 
     If ``scorer`` reads only the first part of such a window, the window is shortened to this part.
-    The next window must then begin no later than this part ends.
+    The hop must then be no longer than this part.
 
     Returns:
         The length of a window and the hop from window to window, in samples.

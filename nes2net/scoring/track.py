@@ -75,7 +75,7 @@ class Track:
         """Compute the share of the recording that lies in the windows for which ``is_chosen`` (K,) is true."""
         if not is_chosen.any():
             return 0.0
-        # Seconds that lie in a chosen window; overlaps count once.
+        # Add up the seconds that the chosen windows cover; an overlap of two windows counts once.
         covered = self.window + np.minimum(np.diff(self.times[is_chosen]), self.window).sum()
         return min(1.0, float(covered / self.duration))
 
@@ -283,7 +283,7 @@ class FrameWindows:
         self._start = 0  # number of the first sample of the next window
 
     def push(self, block: np.ndarray) -> Iterator[Window]:
-        """Take the next samples (N,); yield complete windows, except a window with which the recording may end."""
+        """Take the next samples (N,); yield the complete windows, but keep back a window that may be the last one."""
         samples = self._held
         samples.append(block)
         if samples.end <= self._longest:
@@ -326,7 +326,7 @@ class Grid(NamedTuple):
         unit = 2 * math.lcm(*scorer.backend.resolutions) * hop
         step = max(1, round(WINDOW_STEP * SAMPLE_RATE / unit)) * unit
         longest = round(LONGEST_PIECE * SAMPLE_RATE)
-        # A detector that reads less at once has shorter windows.
+        # If the detector reads less audio at once, make the windows shorter.
         if most_samples is not None:
             step = min(step, most_samples // 2 // unit * unit)
             longest = min(longest, most_samples)

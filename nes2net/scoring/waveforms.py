@@ -206,7 +206,7 @@ class WaveformReader:
 
 
 def judged_share(length: int, *limits: int | None) -> float:
-    """Compute which share of a recording a detector gets; the recording has ``length`` samples.
+    """Compute the share that a detector gets of a recording with ``length`` samples.
 
     Each of ``limits`` is a largest number of samples, or None for no limit; the smallest limit
     decides.

@@ -154,7 +154,7 @@ class DecisionAlong(Decision):
 
 
 def suitable_hop(duration: float, window: float) -> float:
-    """Choose the hop from window to window: half a ``window`` for up to two minutes of recording, else a ``window``.
+    """Choose the hop between windows: half of ``window`` if the recording lasts up to two minutes, else ``window``.
 
     All times are in seconds.
     """
@@ -209,7 +209,7 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
     is_certain = is_bonafide == (factor * mean >= threshold)
     along = replace(along, llr=factor * mean, probability=float(decider.probability(factor * mean)))
     num_windows = max(1, round(rests_on * track.duration / track.window))  # number of windows that fit side by side
-    # Find what stands out, by comparison with chance.
+    # Find out whether a part stands out, by comparison with simulated recordings.
     simulated = _Chance.of(decider, num_windows)
     if simulated is not None:
         along = replace(
@@ -244,7 +244,8 @@ def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> S
     Args:
         running: the evidence up to the end of each window.
         starts: (K,), the start of each window in seconds.
-        chance: tells how often the sum rises at least as high in bona fide recordings.
+        chance: computes for a height the share of bona fide recordings in which the sum rises to
+            this height.
     """
     against = np.array([step.against for step in running])
     last = int(against.argmax())
@@ -267,7 +268,7 @@ def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int
         llrs: the ratio of each window with speech; windows may overlap.
         num_independent: how many windows fit side by side into the recording.
     """
-    from scipy.stats import betabinom  # start-up: scoring needs no SciPy
+    from scipy.stats import betabinom  # for a fast start-up: scoring needs no SciPy
 
     trials = decider.calibration.llrs
     assert trials is not None
@@ -300,7 +301,7 @@ class _Chance(NamedTuple):
 
     @classmethod
     def of(cls, decider: Decider, num_windows: int) -> _Chance | None:
-        """Simulate recordings of ``num_windows`` windows side by side, by drawing trials of the calibration.
+        """Simulate recordings of ``num_windows`` separate windows; each window is a trial drawn from the calibration.
 
         The result is None if the calibration does not hold the ratios of its trials.
         """
@@ -308,8 +309,8 @@ class _Chance(NamedTuple):
         if llrs is None:
             return None
         largest = decider.calibration.largest_llr
-        # Add to each class a trial with the ratio that speaks most for the other class. Without this trial, a sum could
-        # look rarer than so few trials can prove.
+        # Add to each class a trial with the ratio that speaks most for the other class. Without the two added trials, a
+        # sum could look rare only because the calibration has few trials.
         bonafide = np.append(np.clip(llrs.bonafide, -largest, largest), -largest)
         spoof = np.append(np.clip(llrs.spoof, -largest, largest), largest)
         count = min(num_windows, _MOST_WINDOWS)

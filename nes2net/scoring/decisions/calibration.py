@@ -478,8 +478,8 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
         The K weights and the offset in one vector (K + 1,), and the reason why the minimum was not
         found; the reason is empty if the minimum was found.
     """
-    from scipy.optimize import minimize  # start-up: scoring needs no SciPy
-    from scipy.special import expit  # start-up, as above
+    from scipy.optimize import minimize  # for a fast start-up: scoring needs no SciPy
+    from scipy.special import expit  # for a fast start-up: scoring needs no SciPy
 
     x = np.column_stack((standardised, np.ones(len(standardised))))  # the last column belongs to the offset
     num_spoof = len(x) - num_bonafide

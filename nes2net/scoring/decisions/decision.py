@@ -87,8 +87,8 @@ class OperatingPoint:
         """Compute the threshold θ, a natural-log likelihood ratio.
 
         Args:
-            llrs: ratios of the calibration's trials; None if the calibration does not hold them. A
-                threshold by ``cost`` does not need them.
+            llrs: ratios of the calibration's trials; None if the calibration does not hold these
+                ratios. A threshold by ``cost`` is computed without ``llrs``.
 
         Raises:
             InputError: if the calibration holds no trials, or too few trials for the rate.
@@ -101,8 +101,8 @@ class OperatingPoint:
                 "`nes2net calibrate fit … --save FILE`, or take cost:CMISS,CFA,PRIOR"
             )
         if self.kind == "eer":
-            # The threshold lies midway between two neighbouring ratios, at the place where the rates differ least. If
-            # the rates differ equally little at several places, the lowest place is taken.
+            # Find the two neighbouring ratios between which the rates differ least; the threshold lies midway between
+            # the two. If the least difference occurs several times, the lowest threshold is taken.
             steps = np.unique(np.concatenate(llrs))
             misses = np.searchsorted(np.sort(llrs.bonafide), steps, side="left") / len(llrs.bonafide)
             alarms = 1 - np.searchsorted(np.sort(llrs.spoof), steps, side="left") / len(llrs.spoof)
@@ -127,7 +127,7 @@ class OperatingPoint:
         allowed = int(num_trials * self.rate * (1 + 1e-12))  # number of allowed errors; the factor corrects rounding
         ordered = np.sort(class_llrs)
         if self.kind == "miss":
-            return float(ordered[allowed])  # the ratios before this one are the allowed misses
+            return float(ordered[allowed])  # the ratios before this one may be missed
         highest_rejected = ordered[num_trials - allowed - 1]
         return float(np.nextafter(highest_rejected, math.inf))
 
@@ -196,10 +196,10 @@ class Decider:
     Args:
         prior: prior of bona fide, for probabilities.
         operating_point: None for the Bayes threshold at ``prior`` with equal costs.
-        abstain: the decision on a recording is "cannot tell" if at most this share of the
-            calibration's recordings is at least as unusual as this recording. With 0, no recording
-            is "cannot tell" for this reason. The decision on an unfit recording, such as silence,
-            is always "cannot tell".
+        abstain: a share of the calibration's recordings. A recording gets "cannot tell" if at most
+            this share is as unusual as the recording, or more unusual. With 0, no recording gets
+            "cannot tell" for being unusual. The decision on an unfit recording, such as silence, is
+            always "cannot tell".
         unbounded: do not bound log-likelihood ratios by the largest ratio that the calibration's
             trials support (:attr:`LinearCalibration.largest_llr`). The probabilities, which are
             computed from the ratios, are then not bounded either. Decisions stay the same, because
@@ -302,7 +302,7 @@ class Decider:
 
     def probability(self, llrs: ArrayLike) -> NDArray:
         """Compute the probabilities of bona fide, at the prior, from log-likelihood ratios."""
-        from scipy.special import expit  # start-up: scoring needs no SciPy
+        from scipy.special import expit  # for a fast start-up: scoring needs no SciPy
 
         return expit(np.asarray(llrs) + math.log(self.prior / (1 - self.prior)))
 
@@ -364,8 +364,8 @@ class Decider:
     def note(self) -> str | None:
         """A note that says why no recording can get "cannot tell" for being unusual.
 
-        None if this decision is possible, or if ``abstain`` is 0, because the user then wants no
-        such decision.
+        The note is None if an unusual recording can get "cannot tell". The note is also None if
+        ``abstain`` is 0, because the user has then switched this decision off.
         """
         population = self.calibration.population
         if not self.abstain:

@@ -67,7 +67,8 @@ class Evidence:
             window.
         half_life: seconds after which the weight of a window is halved; infinite for a mean with
             equal weights.
-        alarm_probability, clear_probability, alarm_against: limits of an alarm, as above.
+        alarm_probability, clear_probability, alarm_against: limits at which an alarm begins and
+            ends.
         latch: whether an alarm lasts until the end of the stream.
 
     Raises:
@@ -90,7 +91,7 @@ class Evidence:
         alarm_against: float = 7.0,
         latch: bool = False,
     ) -> None:
-        """Check the numbers; no window is added yet."""
+        """Check the arguments, and begin with no windows."""
         for name, seconds in (("window", window), ("alarm_against", alarm_against)):
             if not 0 < seconds < math.inf:
                 raise InputError(f"`{name}` is a number above 0, not {seconds}")
@@ -120,7 +121,7 @@ class Evidence:
                 made.
 
         Raises:
-            InputError: if ``state`` is not such data.
+            InputError: if ``state`` is not data that :meth:`state` can return.
         """
         evidence = cls(decider, window, **settings)
         try:
@@ -152,7 +153,7 @@ class Evidence:
         if not math.isfinite(end) or (state.end is not None and end < state.end):
             raise InputError(f"windows are added in their order: one ends at {end} s, the one before at {state.end} s")
         llr = float(self.decider.llrs([score])[0])
-        passed = self.window  # the value for the first window, before which no weights fade
+        passed = self.window  # all of the first window is new, and there is no older weight that fades
         if state.end is not None:
             passed = end - state.end
         fading = 2 ** (-passed / self.half_life)

@@ -1,8 +1,8 @@
 """Score whether the class of a recording is known, and choose the score below which a class counts as unknown.
 
 A detector that names generators always names one of its classes. A score of being known is higher
-for recordings of the detector's classes. Such scores are computed in float64. In float32, a
-posterior would be rounded to 1 if its logit leads by about 17 or more, and the scores of many
+for recordings of the detector's classes. Scores of being known are computed in float64. In float32,
+a posterior would be rounded to 1 if its logit leads by about 17 or more, and the scores of many
 recordings would be equal.
 """
 
@@ -73,7 +73,7 @@ def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: 
 
 
 def _known_score(z: NDArray, kind: LogitScore, temperature: float) -> NDArray:
-    """Compute a score (N,) of :func:`known_scores`, except ``"max_logit"``, from logits ``z`` N×K in float64."""
+    """Compute the score ``kind`` (N,), which is not ``"max_logit"``, from logits ``z`` N×K in float64."""
     if kind == "energy":
         return temperature * logsumexp(z / temperature)
     if kind == "sme":
@@ -194,8 +194,8 @@ class Reference:
         """
         _, neighbours = self._nearest_embeddings(self._checked_for_reference(embeddings), k)
         predicted = []
-        # The nearest embedding comes first. If several classes are equally frequent, ``max`` therefore takes the class
-        # of the nearest of them.
+        # The classes are in the order of their embeddings, the nearest first. Among equally frequent classes, ``max``
+        # takes the first, which is the nearest.
         for classes in self.classes[neighbours].tolist():
             predicted.append(max(dict.fromkeys(classes), key=classes.count))
         return np.array(predicted)
@@ -317,7 +317,8 @@ class KnownThreshold(BaseModel):
     def threshold(self) -> float:
         """The score below which the class of a recording is called unknown.
 
-        It is ``equal_errors`` or, without it, the score that 95 % of known trials reach.
+        The threshold is ``equal_errors``. If ``equal_errors`` is None, the threshold is the score
+        that 95 % of known trials reach.
         """
         if self.equal_errors is not None:
             return self.equal_errors
@@ -326,8 +327,8 @@ class KnownThreshold(BaseModel):
     def p_value(self, score: float) -> float:
         """Compute the conformal p-value: the share of known trials whose score is at most ``score``.
 
-        The recording itself is counted like one of these trials. About a fraction α of recordings
-        of known classes has p ≤ α, if the recordings are like the development trials.
+        The recording itself counts as one more known trial, so p is never 0. About a fraction α of
+        recordings of known classes has p ≤ α, if the recordings are like the development trials.
         """
         return (1 + int(np.searchsorted(self.scores, score, side="right"))) / (len(self.scores) + 1)
 

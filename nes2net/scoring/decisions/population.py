@@ -49,11 +49,12 @@ _DEEPEST = 80.0  # dB; largest distance of the floor from the maximum
 # Number of samples that are measured at once. The number is a multiple of both frame lengths, so that frames do not
 # depend on how a recording is cut into blocks.
 _CHUNK = 64 * 2560
-# Quantiles at the edges of the usual range, which holds 95 % of the recordings. An edge has the distance 1.
+# Quantiles at the edges of the usual range, which holds 95 % of the recordings. The distance from the middle to an edge
+# is 1.
 _USUAL = (0.025, 0.975)
 # Smallest distance from the middle to an edge: 10 % of the duration, 1 dB of the level, 250 Hz of the bandwidth.
 _LEAST = {"duration": math.log(1.1), "level": 1.0, "bandwidth": 250.0}
-#: For each trait: the factor by which a value is multiplied for people to read, and the unit of the product.
+#: For each trait: the factor that converts a value to the unit that people read, and the name of this unit.
 SHOWN = {"duration": (1, "s"), "level": (1, "dB of full scale"), "bandwidth": (0.001, "kHz")}
 _FOLDS = 5
 _SEED = 0
@@ -306,7 +307,7 @@ class EmbeddingModel:
         variances = np.zeros(0)
         # Find the largest principal directions, and the variances along these directions.
         if rank and total > 0:
-            from scipy.linalg import eigh  # start-up: scoring needs no SciPy
+            from scipy.linalg import eigh  # for a fast start-up: scoring needs no SciPy
 
             # The N×N matrix of products and the E×E matrix have the same eigenvalues; the smaller matrix is faster.
             smaller = centred @ centred.T if count < size else centred.T @ centred
@@ -407,7 +408,7 @@ class Population:
                 embedded.append(recording.embedding)
         if len(embedded) < len(traits):
             return cls(len(traits), usual, np.sort(_rounded(scalar)))
-        # Compute the distances by the embeddings in the same way.
+        # Compute the distances by the embeddings, also by cross-validation.
         embeddings = np.stack(embedded).astype(np.float64)
         if not np.abs(embeddings).max() < _LARGEST:
             raise InputError("an embedding holds a number that is not finite, or above 10¹²: leave that recording out")
@@ -432,7 +433,8 @@ class Population:
         The embedding is compared, too, if both the recording and the calibration have embeddings.
 
         Raises:
-            InputError: if the embedding and those of the calibration's recordings differ in size.
+            InputError: if the embedding of the recording does not have the size of the
+                calibration's embeddings.
         """
         distance_of_trait = dict(zip(SCALARS, _scalar_distances(self.usual, _scalar_values([traits]))[:, 0]))
         distances = self.distances

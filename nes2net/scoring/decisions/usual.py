@@ -29,7 +29,7 @@ from nes2net.lib.errors import InputError
 from nes2net.scoring.decisions.calibration import LinearCalibration
 from nes2net.scoring.decisions.population import FEWEST, SCALARS, SHOWN, Population, Traits
 
-# Expected share of recordings outside of a usual range. The ranges of a population use the same share.
+# Expected share of recordings outside of a usual range. The ranges of a :class:`Population` leave out this share, too.
 _OUTSIDE = 0.05
 # The search for the smallest number of recordings that can show drift stops at this number. With a calibration of 10
 # recordings, 5 new recordings suffice.
@@ -213,7 +213,7 @@ def usual_of(calibration: LinearCalibration) -> list[Usual]:
             traits of 10 recordings.
     """
     all_usual = []
-    # The ratios are usual if they are usual for bona fide or for spoofed trials.
+    # Each class has a range of ratios. A ratio is usual if it lies in either range.
     llrs = calibration.llrs
     if llrs is not None and min(map(len, llrs)) >= FEWEST:
         ranges = []
@@ -332,8 +332,7 @@ def compare(all_usual: Sequence[Usual], values: Mapping[str, NDArray], alpha: fl
     """
     # Compare only the traits that new recordings have.
     compared = [usual for usual in all_usual if len(values.get(usual.name, ()))]
-    # For each trait, compute the p-value of each possible number k of recordings outside; element k belongs to k
-    # recordings.
+    # For each trait, compute an array of p-values: element k is the p-value if k recordings lie outside.
     all_p_values = [usual.p_values(len(values[usual.name])) for usual in compared]
     p_values = []
     for usual, by_number in zip(compared, all_p_values):
