@@ -298,7 +298,7 @@ def packaged_experiments() -> list[str]:
 
 
 def _split_assignments(texts: Iterable[str], subject: str) -> dict[str, str]:
-    """Split texts ``NAME=VALUE`` into a mapping name → value; error messages call a text ``subject``."""
+    """Split texts ``NAME=VALUE`` into a mapping name → value; ``subject`` is the word for a text in error messages."""
     pairs = {}
     for text in texts:
         name, equals, value = text.partition("=")

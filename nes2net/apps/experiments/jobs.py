@@ -298,9 +298,9 @@ class ReportFile(BaseModel):
 class EvaluateJob(Job):
     """Evaluates a score file: writes the report ``page``, and the figures to a ``.json`` file beside the page.
 
-    ``needs`` is the job that scores. Several evaluations may share the scores of one job. For this
-    reason, the evaluation set ``needs.tested`` may differ from ``tested`` in its labels and in its
-    excluded trials.
+    ``needs`` is the job that scores. Several evaluations may share the scores of one job. These
+    evaluations may use different labels and exclude different trials, so the evaluation set of the
+    scoring job, ``needs.tested``, may differ from ``tested``.
     """
 
     needs: ScoreJob

@@ -69,7 +69,8 @@ def _masks_to_remove(grid: Removable) -> tuple[NDArray, NDArray, NDArray, NDArra
 
     Returns:
         Windows of time (a window begins at every bin), bands, large blocks of cells, and small
-        blocks: arrays of booleans K×F×T. Only windows overlap each other.
+        blocks: arrays of booleans K×F×T. Two windows may overlap. Two bands never overlap, and
+        neither do two blocks of equal size.
     """
     num_bands, num_bins = grid.shape
     starts = np.arange(max(1, num_bins - WINDOW_BINS + 1))[:, None, None]

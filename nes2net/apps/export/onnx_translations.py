@@ -18,10 +18,10 @@ from onnxscript import opset18 as op
 def translations() -> dict[Callable, Callable]:
     """Map PyTorch operators to functions that build their ONNX nodes, for ``torch.onnx.export``.
 
-    A complex tensor becomes a real tensor with a last axis of size 2. Windows of a given length
-    become constants. Spectra become products with the Fourier matrix. onnxruntime's own transform
-    is not used: for lengths other than powers of two, its error is 1e-4 of the largest bin, and the
-    logarithm of a small bin would be meaningless.
+    A complex tensor becomes a real tensor with a last axis of size 2. A window function, such as
+    ``torch.hann_window``, becomes a constant. Spectra become products with the Fourier matrix.
+    onnxruntime's own transform is not used: for lengths other than powers of two, its error is 1e-4
+    of the largest bin, and the logarithm of a small bin would be meaningless.
     """
 
     def constant(array: np.ndarray) -> Any:

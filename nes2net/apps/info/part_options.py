@@ -89,8 +89,8 @@ def mapping_rows(key: str | None) -> list[dict[str, Any]]:
 def title(registry: Registry, name: str) -> str:
     """Return the title of a part, which is the first line of a docstring.
 
-    For an aggregation or a back-end, this is the docstring of its module. For the other kinds, this
-    is the docstring of the class.
+    The title of an aggregation or a back-end comes from the docstring of its module. The title of
+    any other part comes from the docstring of its class.
     """
     factory = _documented(registry.get(name))
     text = inspect.getdoc(factory)

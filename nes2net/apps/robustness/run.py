@@ -1,7 +1,8 @@
 """Score the same trials under many conditions, write the score files to a folder, and evaluate them.
 
-``OUT/scores/clean.txt`` is an ordinary score file, and so is the file of each condition. A complete
-file is not scored again, and an interrupted file is resumed.
+``OUT/scores/clean.txt`` is an ordinary score file, and so is the file of each condition. If a score
+file is complete, its trials are not scored again. If a score file is incomplete, scoring resumes
+where it was interrupted.
 """
 
 from __future__ import annotations

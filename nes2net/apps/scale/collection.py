@@ -87,9 +87,10 @@ def score_collection(
     cannot be read has an error in its row. A shard that cannot be read has no results; the next
     call tries it again.
 
-    The scores of a shard equal the scores of `nes2net score` for the same recordings in the same
-    order, with the same number of threads. The scores are equal bit for bit if a fixed number of
-    samples is scored, and up to the rounding of float32 if whole utterances are scored.
+    `nes2net score` gives the same scores for the recordings of a shard, if it reads the recordings
+    in this order and uses as many threads. The scores agree bit for bit if a fixed number of
+    samples is scored. If whole utterances are scored, the scores agree up to the rounding of
+    float32.
 
     Args:
         source: see :func:`nes2net.apps.scale.sources.shards_of`.

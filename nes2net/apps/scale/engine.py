@@ -275,7 +275,7 @@ def pieces_dataset(shards: list[Shard], batch_size: int, rows: int | None = None
 
 
 def _rows_dataset(pieces: Any, columns: Sequence[str]) -> Dataset:
-    """Make a dataset with a row for each recording of ``pieces``, and with the ``columns`` even if no row has them.
+    """Make a dataset with a row for each recording of ``pieces``; ``columns`` without any value are kept, too.
 
     Computing the dataset raises :class:`InputError` if a piece has a fault.
     """

@@ -152,7 +152,7 @@ def results(out: Path) -> Iterator[tuple[ShardScores, list[Row]]]:
         try:
             size = path.stat().st_size
             budget = Budget.of(str(path), size, "remove it, and score its shard again")
-            budget.most_steps = max(budget.most_steps, size)  # a row is a step, and may take only a byte
+            budget.most_steps = max(budget.most_steps, size)  # a step reads a row, which may take only a byte
             batches = ParquetTable(path, budget).batches(["id", "score", "error"], budget)
             yield done, [row for batch in batches for row in batch.to_pylist()]
         except InputError:
@@ -204,7 +204,7 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
     # Write the score file, then its record.
     check_no_device(record_path(path))
     with writing(path), replacing(path, durable=True) as temporary:
-        judgement.write([temporary], 0, scored_trials())  # 0, because judgements of recordings do not use `count`
+        judgement.write([temporary], 0, scored_trials())  # `count` is 0, because judgements of recordings do not use it
         result = Finished(path, len(shard_of), failures, what=judgement.what)
         if not result.done:
             raise InputError(f"{out} has no scores: nothing is written to {path}")

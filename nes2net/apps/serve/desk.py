@@ -210,7 +210,7 @@ class Scored:
 
     @property
     def is_mean(self) -> bool:
-        """Whether the score is the mean of the track, as for long recordings in `nes2net predict`."""
+        """Whether the score is the mean score of all windows, which `nes2net predict` gives for long recordings."""
         return self.num_samples is None and self.track.duration > LONG_RECORDING
 
 

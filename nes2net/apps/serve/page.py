@@ -157,7 +157,7 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Bloc
         private: dict[str, Any] = {"api_visibility": "private", "show_progress_on": shown, "concurrency_id": "desk"}
         dropped.upload(score_drop, dropped, [shown, dropped], **private)
         spoken.stop_recording(score_drop, spoken, [shown, spoken], **private)
-    # Say that the page is launched: otherwise Gradio accepts any path of this machine as an upload.
+    # Mark the page as launched, because before the launch Gradio accepts any path of this machine as an upload.
     blocks.has_launched = blocks.is_running = True
     blocks.queue(max_size=desk.limits.waiting, default_concurrency_limit=desk.limits.workers, api_open=False)
     uploads.queued_paths = lambda: _queued_paths(blocks)

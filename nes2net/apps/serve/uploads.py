@@ -51,7 +51,7 @@ class Uploads:
             The largest number of bytes that the request may send.
 
         Raises:
-            Refused: if too many bytes wait already.
+            Refused: if the files that wait leave too little room.
         """
         limits = self.desk.limits
         room = self.desk.most_present * limits.max_bytes
@@ -126,7 +126,7 @@ class Uploads:
         for folder in (self.folder, *self.desk.folder.glob(f"{_DROP}*")):
             for path in _files_below(folder):
                 with suppress(OSError):
-                    if path.parent != self.folder:  # temporary files are counted in `_promised`
+                    if path.parent != self.folder:  # `_promised` already counts temporary files
                         num_bytes += path.stat().st_size
         return num_bytes
 
