@@ -64,9 +64,9 @@ class Machine:
 class Run:
     """A training run of the experiment.
 
-    ``point`` is the name of the grid point in tables. This name lists the values of the grid, and
-    is empty without a grid. ``sets`` has the names of the evaluation sets on which detectors of the
-    run are scored.
+    ``point`` is the name of the grid point in tables. The name consists of the values at this point
+    of the grid; the name is empty if the experiment has no grid. ``sets`` has the names of the
+    evaluation sets on which detectors of the run are scored.
     """
 
     name: str
@@ -333,7 +333,7 @@ class EvaluateJob(Job):
     def is_done(self) -> bool:
         """Whether the report has these settings, and its input files have not changed since.
 
-        The scores must still exist. Any other input file may have been removed since.
+        The file of the scores must still exist. The other input files may be missing by now.
         """
         report = self.read()
         if report is None or not self.page.is_file() or report.asked != self.asked():

@@ -32,7 +32,7 @@ from nes2net.scoring.kernel import differentiable, scoring_mode
 
 #: Names of the methods.
 METHODS = ("gradient_x_input", "integrated_gradients")
-# Smallest magnitude of a cell, because 0 has no logarithm; 150 dB below a full-scale tone.
+# Smaller magnitudes are raised to this one, because 0 has no logarithm. It is 150 dB below a full-scale tone.
 _SMALLEST_MAGNITUDE = 1e-5
 
 

@@ -27,8 +27,8 @@ _NOT_OPTIONS = {
     tasks.kind: ("recipe",),
     judgements.kind: (),
 }
-#: Some keys of a recipe hold a mapping. Here: such a key → the class that declares the keys below it.
-#: The classes are given by name, because some of their modules load torch.
+#: Key of a recipe whose value is a mapping → class that declares the keys of the mapping. The classes are given by
+#: name, because some of their modules load torch.
 _DECLARED_BY = {
     "augment.fir": "nes2net.data.augment.channels:LowPass",
     "augment.latent": "nes2net.data.augment.latent:LatentAugmentation",

@@ -43,7 +43,7 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
     """
     if decider is None:
         return _without_calibration(row, model)
-    # Answer if the detector cannot tell.
+    # Return the answer "Cannot tell" if the decision says so.
     along = row.get("along", {})
     facts = [("What it rests on", _basis_words(row))]
     reason = row.get("reason", "")
@@ -121,7 +121,7 @@ def percent(share: float) -> str:
 
 
 def in_hundred(share: float) -> str:
-    """Write a share in words, as "about k in n"; "none" for 0, "all" for 1, and the smallest as "fewer than 1 in …".
+    """Write a share in words, as "about k in n"; 0 is "none", 1 is "all", and a tiny share is "fewer than 1 in …".
 
     >>> in_hundred(0.107), in_hundred(0.002), in_hundred(0.0), in_hundred(1.0)
     ('about 11 in 100', 'about 2 in 1,000', 'none', 'all')

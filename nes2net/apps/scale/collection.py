@@ -300,7 +300,7 @@ def _score_shards(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome
     incomplete = {shard.address: shard for shard in shards}
     pieces_by_shard: dict[str, list[Piece]] = defaultdict(list)
     dataset = scored_pieces(pieces_dataset(shards, facts.batch_size), facts)
-    # The value -1 lets Ray continue if a process dies. The pieces of that process are then missing.
+    # The value -1 lets Ray continue if a process dies. The pieces that the dead process was computing are missing.
     dataset.context.max_errored_blocks = -1
     display = ProgressDisplay[None](title="scoring", unit="shard", total=outcome.shards, start=outcome.kept, leave=True)
     recordings = 0

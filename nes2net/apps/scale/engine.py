@@ -361,7 +361,7 @@ def score(
 
 
 def piece_of_rows(table: Any, audio: str | None = None) -> Piece:
-    """Make a piece from the recordings in a :class:`pyarrow.Table`; its field ``beside`` gets the further columns.
+    """Make a piece from the recordings in a :class:`pyarrow.Table`; further columns go to ``Piece.beside``.
 
     Args:
         audio: name of the column of the recordings, as for :func:`score`.

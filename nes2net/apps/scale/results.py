@@ -97,8 +97,8 @@ def table_of(
         columns: names of columns that the table has in any case. Further columns of the rows follow
             after the second column.
         beside: a table with further columns of the same recordings; these columns come first.
-        has_lists: whether a score is a list of numbers, such as logits of classes. This is used
-            only if no row has a score.
+        has_lists: whether a score is a list of numbers, such as logits of classes. ``has_lists``
+            matters only if no row has a score.
     """
     arrow = library("pyarrow")
     kinds = {name: arrow.string() for name in ("id", "address", "suffix", "error")}
@@ -118,8 +118,9 @@ def table_of(
 def write_results(out: Path, shard: Shard, rows: Sequence[Row], *, has_lists: bool = False) -> ShardScores:
     """Write the results of ``shard`` atomically, and return the facts about them.
 
-    The content is forced to the disk now. The name of the file is forced to the disk only together
-    with the next record. After a power cut, a whole shard may be missing; it is scored again.
+    The content of the file is flushed to the disk now. The entry of the file in its folder is
+    flushed only when the next record is written. If the power fails before that, the results of a
+    shard may be missing, and the shard is scored again.
 
     Args:
         has_lists: as for :func:`table_of`.

@@ -240,8 +240,8 @@ class Desk:
         self.decider = decider
         #: Number of leading samples of a recording that are scored; None for all samples.
         self.num_samples, _ = score_length = calibrated_samples(decider, detector.provenance)
-        #: Notes for the user. They say what makes decisions uncertain, and which part of a recording is scored if it is
-        #: not the usual part.
+        #: Notes for the user. The notes say what makes decisions uncertain. If an unusual part of a recording is
+        #: scored, a note names this part.
         self.notes = [score_length.words] if score_length.words else []
         self.notes += notes_on(detector, decider, self.num_samples) if decider else []
         self.limits = limits or Limits()

@@ -216,7 +216,7 @@ class _TimedProtocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """At SIGTERM, lets the recordings at the desk be finished; at other signals, ends their scoring."""
+    """A web server that finishes the present recordings at SIGTERM, and stops scoring at other signals."""
 
     def __init__(self, config: uvicorn.Config, desk: Desk) -> None:
         super().__init__(config)
