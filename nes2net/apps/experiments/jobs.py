@@ -50,7 +50,7 @@ from nes2net.version import __version__
 class Machine:
     """Settings for this machine, which change no result.
 
-    ``batch_size`` and ``num_workers`` apply to scoring. With ``overwrite``, scores are replaced if
+    Scoring uses ``batch_size`` and ``num_workers``. With ``overwrite``, scores are replaced if
     their recordings have changed, or if they were computed on another device.
     """
 
@@ -244,7 +244,8 @@ class ScoreJob(Job):
         checkpoint = (record.model_extra or {}).get("checkpoint")
         if not isinstance(checkpoint, dict):
             return True
-        # The name of the run folder identifies the settings. A copy of a run folder may have other parent folders.
+        # Compare only the last two parts of the path: the name of the run folder identifies the settings, but a run
+        # folder may have been moved.
         if Path(str(checkpoint.get("path"))).parts[-2:] != self.checkpoints()[-1].parts[-2:]:
             return True
         expected: dict[str, Any] = {
@@ -397,7 +398,8 @@ class EvaluateJob(Job):
 def unfinished(jobs: Iterable[Job]) -> list[Job]:
     """Select the jobs that are not done; a job that needs an unfinished job counts as not done.
 
-    A job counts as not done if checking it raises an error. Doing the job raises the same error.
+    If the check of a job raises an error, the job counts as not done; the error appears again when
+    the job runs.
 
     Args:
         jobs: the jobs in order, such that a job comes after the job that it needs.

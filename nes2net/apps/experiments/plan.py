@@ -168,7 +168,7 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
 
     Returns:
         A mapping: alias of a left-out corpus → names of its evaluation sets. Without
-        `leave_one_out`, the mapping has a single entry: None → names of all sets.
+        `leave_one_out`, the only key is None, and its value has the names of all sets.
 
     Raises:
         InputError: if fewer than two corpora train, if a left-out corpus has no set, or if a set

@@ -37,7 +37,7 @@ class Check:
 
     @property
     def ratio(self) -> float:
-        """The change divided by the mean random change: ±inf if only the mean is 0, and 0 if both are 0."""
+        """The change divided by the mean random change; ±inf if the mean alone is 0, and 0 if the change is 0 too."""
         mean = self.mean_random_change
         if mean:
             return self.change / mean

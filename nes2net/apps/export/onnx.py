@@ -45,8 +45,8 @@ OPSET = 18
 #: Largest accepted difference between the logits of onnxruntime and torch. If the largest logit is
 #: above 1, the difference is divided by this logit.
 TOLERANCE = 1e-4
-#: Largest accepted difference for the shortest waveform. Its two frames are similar, and dividing by their standard
-#: deviation magnifies rounding.
+#: Largest accepted difference for the shortest waveform. The shortest waveform has two similar frames, and dividing by
+#: their small standard deviation magnifies rounding errors.
 ROUGH_TOLERANCE = 1e-2
 #: Largest accepted difference for int8. This limit detects a failed quantisation, not a small loss of accuracy.
 INT8_TOLERANCE = 0.1
@@ -362,7 +362,7 @@ def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> tupl
         path: the name that the file will get, for the error message.
 
     Returns:
-        The largest difference between a logit of onnxruntime and of torch, and the largest logit.
+        The largest difference between the logits of onnxruntime and torch, and the largest logit.
 
     Raises:
         InputError: if the difference is larger than accepted.

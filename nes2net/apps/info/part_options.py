@@ -76,7 +76,7 @@ def rows_of(factory: Callable[..., Any], left_out: Sequence[str] = ()) -> list[d
 
 
 def mapping_rows(key: str | None) -> list[dict[str, Any]]:
-    """Describe the mapping that a recipe has under ``key``, such as ``augment.fir``: a row for each of its keys.
+    """Return a row for each key of the mapping that a recipe has under ``key``, such as ``augment.fir``.
 
     The rows are like those of :func:`option_rows`. The result is empty if the value of ``key`` is
     not a mapping.

@@ -42,7 +42,8 @@ class Channel:
         stream: cuts the audio of this channel into windows, and scores the windows.
         hop: seconds from one window to the next.
         evidence: adds up the evidence of the windows by a calibration; None without a calibration.
-        is_live: whether the audio arrives as it is spoken. The lag of other audio is not measured.
+        is_live: whether the audio arrives as it is spoken. The lag is measured only for such live
+            audio.
         vad: the rule for windows with little speech.
     """
 

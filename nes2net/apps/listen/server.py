@@ -210,7 +210,7 @@ class Server:
         connection is cut first.
 
         Args:
-            names: names of the channels, which must be the same as before.
+            names: names of the channels, which must equal those of the kept session.
 
         Raises:
             InputError: if the session had another rate, encoding or other channels.

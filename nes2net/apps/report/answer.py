@@ -169,7 +169,7 @@ def _basis_words(row: dict[str, Any]) -> str:
 
 
 def _probability_words(row: dict[str, Any], decider: Decider) -> str:
-    """Say how probable bona fide is, at which prior, and from how many recordings this was learned."""
+    """Say how probable bona fide speech is, at which prior, and from how many recordings the calibration was made."""
     probability = row["probability"]
     subject = "the recording"
     if "along" in row and row["along"]["windows"] > 1:

@@ -149,7 +149,7 @@ def score_collection(
         else:
             before = read_record(out)
         if before is not None and (before.model_extra or {}).get("asked") == request:
-            return outcome  # return before Ray is started and the detector is loaded, which takes half a minute
+            return outcome  # starting Ray and loading the detector would take half a minute
         stack.enter_context(connected(resources))
         # Replace Ray's handler of SIGTERM, which prints a stack trace and aborts.
         stack.enter_context(StopRequests())
@@ -209,8 +209,8 @@ def _stamps_of_model(model: Path) -> str:
 def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], overwrite: bool) -> None:
     """Raise :class:`InputError` if ``out`` has results of shards that the source does not have.
 
-    With ``overwrite``, these results are removed instead. If these results stayed, the scores would
-    contain recordings that the source does not have.
+    With ``overwrite``, remove these results and raise no error. They cannot stay, because the
+    scores would then contain recordings that the source does not have.
     """
     foreign_results = list(done.keys() - {result_path(out, shard) for shard in shards})
     names = listed(sorted(done[path].shard for path in foreign_results))

@@ -74,8 +74,9 @@ class Uploads:
     def move_to_drop(self, paths: Iterable[str]) -> Iterator[dict[str, Path]]:
         """Move the files of a drop to a folder of its own, which is removed at the end of this context.
 
-        The context's value maps each path to the new path of its file. The mapping lacks a path
-        that is not an upload, or whose file was moved or removed already.
+        The context manager yields a mapping from the old path of each file to its new path. The
+        mapping omits paths that are no uploads, and paths whose files were already moved or
+        removed.
         """
         with self.desk.work_folder(_DROP) as folder:
             moved: dict[str, Path] = {}
