@@ -25,10 +25,11 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,
 PositiveInteger = Annotated[int, Field(ge=1)]
 #: Text without control characters: a line feed would begin a new line in a batch script or a table.
 TextLine = Annotated[str, StringConstraints(pattern=r"^\P{Cc}*$", max_length=1000)]
-#: A value in a batch script. It has no `/`, so it is no path, and it has no character that a shell interprets.
+#: A value in a batch script. The pattern excludes paths, by the character `/`, and all characters that a shell
+#: interprets.
 BatchValue = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:=+@%\[\]-]{1,200}$")]
-#: Allowed options of `sbatch`, which say where a job runs and with which resources. The other options of `sbatch` name
-#: files, commands or variables.
+#: Allowed options of `sbatch`, which say where a job runs and with which resources. All other options of `sbatch` are
+#: forbidden, because their values are files, commands or variables.
 _BATCH_OPTIONS = (
     "account|clusters|comment|constraint|cpus-per-gpu|exclude|exclusive|gres|hint|licenses|mail-type|mail-user|"
     "mem-per-cpu|mem-per-gpu|nice|nodelist|qos|reservation|switches|threads-per-core|tmp|wckey"
@@ -298,7 +299,7 @@ def packaged_experiments() -> list[str]:
 
 
 def _split_assignments(texts: Iterable[str], subject: str) -> dict[str, str]:
-    """Split texts ``NAME=VALUE`` into a mapping name → value; error messages call a text ``subject``."""
+    """Split texts ``NAME=VALUE`` into a mapping name → value; ``subject`` is the word for a text in error messages."""
     pairs = {}
     for text in texts:
         name, equals, value = text.partition("=")

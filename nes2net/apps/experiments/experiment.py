@@ -1,8 +1,8 @@
 """Report on a whole experiment: missing inputs, work to do and its time, and the table of the figures.
 
 Times are estimated from the seconds per epoch and the trials per second of earlier jobs. If no
-similar job was done, the time is unknown. The time of evaluation, seconds to minutes, is not
-estimated.
+similar job was done, the time is unknown. An evaluation takes seconds to minutes, which the
+estimates do not include.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ from nes2net.version import __version__
 class Machine:
     """Settings for this machine, which change no result.
 
-    ``batch_size`` and ``num_workers`` apply to scoring. With ``overwrite``, scores are replaced if
+    Scoring uses ``batch_size`` and ``num_workers``. With ``overwrite``, scores are replaced if
     their recordings have changed, or if they were computed on another device.
     """
 
@@ -64,9 +64,9 @@ class Machine:
 class Run:
     """A training run of the experiment.
 
-    ``point`` is the name of the grid point in tables. This name lists the values of the grid, and
-    is empty without a grid. ``sets`` has the names of the evaluation sets on which detectors of the
-    run are scored.
+    ``point`` is the name of the grid point in tables. The name consists of the values at this point
+    of the grid; the name is empty if the experiment has no grid. ``sets`` has the names of the
+    evaluation sets on which detectors of the run are scored.
     """
 
     name: str
@@ -244,7 +244,8 @@ class ScoreJob(Job):
         checkpoint = (record.model_extra or {}).get("checkpoint")
         if not isinstance(checkpoint, dict):
             return True
-        # The name of the run folder identifies the settings. A copy of a run folder may have other parent folders.
+        # Compare only the last two parts of the path: the name of the run folder identifies the settings, but a run
+        # folder may have been moved.
         if Path(str(checkpoint.get("path"))).parts[-2:] != self.checkpoints()[-1].parts[-2:]:
             return True
         expected: dict[str, Any] = {
@@ -298,9 +299,9 @@ class ReportFile(BaseModel):
 class EvaluateJob(Job):
     """Evaluates a score file: writes the report ``page``, and the figures to a ``.json`` file beside the page.
 
-    ``needs`` is the job that scores. Several evaluations may share the scores of one job. For this
-    reason, the evaluation set ``needs.tested`` may differ from ``tested`` in its labels and in its
-    excluded trials.
+    ``needs`` is the job that scores. Several evaluations may share the scores of one job. These
+    evaluations may use different labels and exclude different trials, so the evaluation set of the
+    scoring job, ``needs.tested``, may differ from ``tested``.
     """
 
     needs: ScoreJob
@@ -333,7 +334,7 @@ class EvaluateJob(Job):
     def is_done(self) -> bool:
         """Whether the report has these settings, and its input files have not changed since.
 
-        The scores must still exist. Any other input file may have been removed since.
+        The file of the scores must still exist. The other input files may be missing by now.
         """
         report = self.read()
         if report is None or not self.page.is_file() or report.asked != self.asked():
@@ -397,7 +398,8 @@ class EvaluateJob(Job):
 def unfinished(jobs: Iterable[Job]) -> list[Job]:
     """Select the jobs that are not done; a job that needs an unfinished job counts as not done.
 
-    A job counts as not done if checking it raises an error. Doing the job raises the same error.
+    If the check of a job raises an error, the job counts as not done; the error appears again when
+    the job runs.
 
     Args:
         jobs: the jobs in order, such that a job comes after the job that it needs.

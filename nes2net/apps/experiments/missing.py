@@ -116,8 +116,8 @@ def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
 class Search:
     """Remembers the results of searches, because a search for a large corpus takes long.
 
-    ``part`` is :func:`missing_part` with a cache, and ``keys`` is :func:`missing_keys` with a
-    cache.
+    ``part`` calls :func:`missing_part` and caches the results. ``keys`` calls :func:`missing_keys`
+    and caches the results.
     """
 
     def __init__(self) -> None:

@@ -79,7 +79,7 @@ class Plan:
         for tested in self.sets_of(run):
             subject = f"{run.name} {average.name} {tested.title}"
             same_scores = tested.model_dump_json(exclude={"name", "keys", "phase", "exclude"})
-            if same_scores not in scorings:  # sets that differ only in their labels share the scores
+            if same_scores not in scorings:  # score once for sets that differ only in labels
                 scores = self.out / "scores" / subfolder / f"{tested.title}.txt"
                 scorings[same_scores] = ScoreJob(f"score {subject}", run, training, average, tested, scores)
                 jobs.append(scorings[same_scores])
@@ -168,7 +168,7 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
 
     Returns:
         A mapping: alias of a left-out corpus → names of its evaluation sets. Without
-        `leave_one_out`, the mapping has a single entry: None → names of all sets.
+        `leave_one_out`, the only key is None, and its value has the names of all sets.
 
     Raises:
         InputError: if fewer than two corpora train, if a left-out corpus has no set, or if a set
@@ -204,7 +204,7 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
 
 
 def _short_key(key: str) -> str:
-    """Return the last part of a key; return "" for the key "recipe", because a recipe has a clear name."""
+    """Return the last part of a key; return "" for the key "recipe", because the name of a recipe needs no key."""
     if key == "recipe":
         return ""
     return key.rpartition(".")[2]

@@ -50,9 +50,10 @@ class Paths:
     """The files and folders of a reproduction.
 
     ``data`` is the folder of all corpora; each corpus may be in a subfolder with its registered
-    name. Everything is written to ``out``. If ``keys`` or ``protocols`` is None, the folder of the
-    corpus holds them. If ``recipe`` is None, the row names it. If ``ssl_checkpoint`` is None, the
-    recipe names it. If ``checkpoint`` is None, the detector is trained.
+    name. Everything is written to ``out``. If ``keys`` is None, the keys are in the folder of the
+    corpus. If ``protocols`` is None, the protocols are there as well. If ``recipe`` is None, the
+    published result names the recipe. If ``ssl_checkpoint`` is None, the recipe names the
+    pre-trained front-end. If ``checkpoint`` is None, the detector is trained.
     """
 
     data: Path

@@ -126,7 +126,7 @@ def experiment_result(
         seeds: seeds of the experiment.
         num_resamples: number of draws of the bootstrap that gave the intervals.
         left_out_in_turn: whether each set was scored by detectors whose training left out the
-            corpus of the set. If so, the tables also have the mean and the worst value over the
+            corpus of the set. If true, the tables also have the mean and the worst value over the
             sets.
         notes: remarks about missing or incomparable figures.
 

@@ -52,7 +52,7 @@ def do_here(
 
     Raises:
         Unfinished: if SIGTERM came, or if a disk is full.
-        KeyboardInterrupt: if Ctrl-C was pressed. In both cases, finished work is kept.
+        KeyboardInterrupt: if Ctrl-C was pressed. Finished work is kept after either error.
     """
     failures: dict[Job, Failure] = {}
     unfinished_jobs = unfinished(jobs)
@@ -95,8 +95,8 @@ def do_in_processes(
 
     Raises:
         Unfinished: as :func:`do_here`.
-        KeyboardInterrupt: as :func:`do_here`. In both cases, the signal was passed on to the
-            processes, and they have ended.
+        KeyboardInterrupt: as :func:`do_here`. Before either error is raised, the signal is passed
+            on to the processes, and all processes end.
     """
     waiting_tasks = list(tasks)
     free_slots = list(range(num_processes))

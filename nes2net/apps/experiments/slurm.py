@@ -1,8 +1,8 @@
 """Submit the tasks of an experiment as jobs of a Slurm cluster, with submitit.
 
-All trainings are one array of jobs. The other tasks of each run are an array that waits for the
-training of the run. A last job makes the table. If a job reaches its time limit, or has to make
-room for another job, it saves its work and is queued again.
+One array of jobs does all trainings. For each run, another array does the remaining tasks, after
+the training of this run. The last job makes the table. If a job reaches its time limit, or has to
+make room for another job, it saves its work and is queued again.
 """
 
 from __future__ import annotations

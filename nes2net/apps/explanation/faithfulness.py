@@ -37,7 +37,7 @@ class Check:
 
     @property
     def ratio(self) -> float:
-        """The change divided by the mean random change: ±inf if only the mean is 0, and 0 if both are 0."""
+        """The change divided by the mean random change; ±inf if the mean alone is 0, and 0 if the change is 0 too."""
         mean = self.mean_random_change
         if mean:
             return self.change / mean
@@ -77,12 +77,12 @@ def in_words(checks: Sequence[Check]) -> str:
 def check(
     subject: Subject, grid: Removable, score: float, relevance: Relevance, draws: int = 20, seed: int = 0
 ) -> list[Check]:
-    """Compare the removal of the most relevant tenth with that of random tenths, for time bins and for cells.
+    """Compare removing the most relevant tenth with removing random tenths, for time bins and for cells.
 
     Two tenths are considered: the tenth with the largest relevance towards bona fide, and the tenth
-    with the largest relevance towards spoof. The most relevant tenth is the one of these two with
-    the larger absolute sum of relevance. Parts of both kinds are not mixed, because their effects
-    would cancel. A random tenth has equally many bins or cells, drawn without replacement.
+    with the largest relevance towards spoof. The most relevant tenth is the tenth whose summed
+    relevance has the larger absolute value. Parts of both kinds are not mixed, because their
+    effects would cancel. A random tenth has equally many bins or cells, drawn without replacement.
 
     Args:
         score: score of the whole recording.

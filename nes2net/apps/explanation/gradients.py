@@ -2,13 +2,13 @@
 
 The waveform is the inverse transform of its cells, so the score is a function of the cells.
 
-Gradient × input: the relevance of a cell is the real part of gradient times cell. This is the
-derivative of the score with respect to the logarithm of the cell's magnitude.
+Gradient × input: the relevance of a cell is the real part of gradient times cell. This product is
+the derivative of the score with respect to the logarithm of the cell's magnitude.
 
-Integrated gradients: this derivative is summed along a path from the magnitudes of the baseline to
-the magnitudes of the recording. The path is a straight line in log magnitudes, with the phases of
-the recording. A straight line between complex cells would pass near 0, where the logarithm of a
-spectrum has no gradient.
+Integrated gradients: the same derivative is integrated along a path from the magnitudes of the
+baseline to the magnitudes of the recording. The path is a straight line in log magnitudes, with the
+phases of the recording. A straight line between complex cells would pass near 0, where the
+logarithm of a spectrum has no gradient.
 
 With both methods, the relevance of a time bin or a band is the sum over its cells.
 
@@ -32,7 +32,7 @@ from nes2net.scoring.kernel import differentiable, scoring_mode
 
 #: Names of the methods.
 METHODS = ("gradient_x_input", "integrated_gradients")
-# Smallest magnitude of a cell, because 0 has no logarithm; 150 dB below a full-scale tone.
+# Smaller magnitudes are raised to this one, because 0 has no logarithm. It is 150 dB below a full-scale tone.
 _SMALLEST_MAGNITUDE = 1e-5
 
 

@@ -38,8 +38,8 @@ def occlude(
     the part. The coarse pass removes windows of time, bands, and large blocks of cells. Then the
     small blocks within relevant large blocks are removed. A large block is relevant if its
     relevance is at least a quarter of the largest. The relevance of a time bin is the mean over the
-    windows that cover the bin. The relevance of a cell is the relevance of its small block. If the
-    small block was not removed, it is a quarter of the relevance of the large block.
+    windows that cover the bin. A cell has the relevance of the small block around it. If this small
+    block was not removed, the cell has a quarter of the relevance of the large block around it.
 
     Args:
         after_coarse_pass: called after the coarse pass with two arguments: the relevance so far,
@@ -69,7 +69,8 @@ def _masks_to_remove(grid: Removable) -> tuple[NDArray, NDArray, NDArray, NDArra
 
     Returns:
         Windows of time (a window begins at every bin), bands, large blocks of cells, and small
-        blocks: arrays of booleans K×F×T. Only windows overlap each other.
+        blocks: arrays of booleans K×F×T. Two windows may overlap. Two bands never overlap, and
+        neither do two blocks of equal size.
     """
     num_bands, num_bins = grid.shape
     starts = np.arange(max(1, num_bins - WINDOW_BINS + 1))[:, None, None]

@@ -1,7 +1,7 @@
 """Write a folder for the Speech Anti-Spoofing Arena, whose client then runs the detector.
 
 The folder has an adapter, which is a Python module, and ``meta.yaml``, which describes the system.
-The client (`speech-spoof-bench`) calls methods of the submitter's class: ``load`` once,
+The client (`speech-spoof-bench`) calls methods of the submitter's class: it calls ``load`` once,
 ``score_batch`` for every few recordings, and ``unload`` at the end. :class:`ArenaModel` has these
 methods. The class in the adapter also inherits from the client's base class, so that nes2net does
 not need the client.

@@ -45,8 +45,8 @@ OPSET = 18
 #: Largest accepted difference between the logits of onnxruntime and torch. If the largest logit is
 #: above 1, the difference is divided by this logit.
 TOLERANCE = 1e-4
-#: Largest accepted difference for the shortest waveform. Its two frames are similar, and dividing by their standard
-#: deviation magnifies rounding.
+#: Largest accepted difference for the shortest waveform. The shortest waveform has two similar frames, and dividing by
+#: their small standard deviation magnifies rounding errors.
 ROUGH_TOLERANCE = 1e-2
 #: Largest accepted difference for int8. This limit detects a failed quantisation, not a small loss of accuracy.
 INT8_TOLERANCE = 0.1
@@ -93,9 +93,10 @@ def export_onnx(
     Args:
         path: a name that ends in ``.onnx``.
         num_samples: the only length that the file accepts; None leaves the length free. If the
-            back-end reads only one number of frames (SLS), the length is always fixed. If 64,600
-            samples, the length in published recipes, give this number of frames, the length is
-            64,600 samples. Otherwise it is the shortest length that gives this number.
+            back-end reads only one number of frames (SLS), the length is always fixed. The length
+            is then 64,600 samples, as in published recipes, if the front-end turns these samples
+            into the right number of frames. If it does not, the length is the shortest one that
+            gives the right number of frames.
         quantize: ``"int8"`` quantises the linear layers of the front-end by onnxruntime's own tool.
             Weights become whole numbers from −64 to 64, with a scale per output. Activations are
             quantised during the computation, to 8 bits with one range per layer and waveform.
@@ -285,8 +286,8 @@ def _quantise_weights(path: Path, node_names: list[str], description: dict[str, 
     """Quantise the weights of the nodes ``node_names`` in the ONNX file ``path`` to int8.
 
     ``description`` is written into the metadata. The weights get 7 bits (``reduce_range``), because
-    processors without VNNI add two products of 8 bits in 16 bits. If such a sum overflowed, the
-    scores would be wrong without an error.
+    processors without VNNI add pairs of products in int16. With weights of 8 bits, a sum could
+    overflow, and the scores would be wrong without an error.
     """
     import onnx  # optional: the extra onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic  # optional, as above
@@ -361,7 +362,7 @@ def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> tupl
         path: the name that the file will get, for the error message.
 
     Returns:
-        The largest difference between a logit of onnxruntime and of torch, and the largest logit.
+        The largest difference between the logits of onnxruntime and torch, and the largest logit.
 
     Raises:
         InputError: if the difference is larger than accepted.
@@ -408,8 +409,9 @@ def _test_noise(batch: int, samples: int) -> Tensor:
 def _training_facts(provenance: Provenance) -> dict[str, Any]:
     """Collect the facts about the training of a detector for the metadata.
 
-    For a published model, the metadata say that the training started from this model. They do not
-    say that the ONNX file is the model itself, because the weights in the file cannot be verified.
+    For a published model, the metadata say that the training started from this model. The metadata
+    do not say that the ONNX file is the published model itself, because the weights in the file
+    cannot be verified.
     """
     training = provenance.start(places=False)
     if training.published_model:

@@ -18,10 +18,10 @@ from onnxscript import opset18 as op
 def translations() -> dict[Callable, Callable]:
     """Map PyTorch operators to functions that build their ONNX nodes, for ``torch.onnx.export``.
 
-    A complex tensor becomes a real tensor with a last axis of size 2. Windows of a given length
-    become constants. Spectra become products with the Fourier matrix. onnxruntime's own transform
-    is not used: for lengths other than powers of two, its error is 1e-4 of the largest bin, and the
-    logarithm of a small bin would be meaningless.
+    A complex tensor becomes a real tensor with a last axis of size 2. A window function, such as
+    ``torch.hann_window``, becomes a constant. Spectra become products with the Fourier matrix.
+    onnxruntime's own transform is not used: for lengths other than powers of two, its error is 1e-4
+    of the largest bin, and the logarithm of a small bin would be meaningless.
     """
 
     def constant(array: np.ndarray) -> Any:
@@ -41,7 +41,7 @@ def translations() -> dict[Callable, Callable]:
         """Build a sort that keeps the order of equal values, ``aten::sort.stable``."""
         axis = dim % len(x.shape)
         length = op.Shape(x, start=axis, end=axis + 1)
-        return op.TopK(x, length, axis=axis, largest=int(descending))  # TopK puts the first of equal values first
+        return op.TopK(x, length, axis=axis, largest=int(descending))  # TopK keeps the order of equal values
 
     def fft_r2c(x: Any, dim: list[int], normalization: int, onesided: bool) -> Any:
         """Build the spectrum …×bins×2 of real signals …×N, ``aten::_fft_r2c``."""
@@ -55,7 +55,7 @@ def translations() -> dict[Callable, Callable]:
 
     def stft(x: Any, n_fft: int, hop_length: int, win_length: int | None, window: Any, *options: Any, **_: Any) -> Any:
         """Build the spectrogram B×bins×frames×2 of waveforms B×N, ``aten::stft``."""
-        # The first of `options` is PyTorch's `normalized`.
+        # PyTorch passes `normalized` as the first of `options`.
         if len(x.shape) != 2 or win_length not in (None, n_fft) or options[:1] == (True,):
             raise NotImplementedError("only an unscaled spectrogram B×N → B×bins×frames is translated")
         basis = _fourier_basis(n_fft).transpose(2, 1, 0)  # 2×bins×n_fft

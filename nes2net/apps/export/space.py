@@ -80,8 +80,8 @@ def write_space(detector: Detector, folder: Path, calibration: str | Path | None
     """Write the detector, the files of a Space and, if given, a calibration to ``folder``.
 
     Args:
-        calibration: file of a calibration; None for a page with raw scores. An earlier calibration
-            in the folder is then removed.
+        calibration: file of a calibration; None for a page with raw scores. If None, a calibration
+            from an earlier call is removed from the folder.
 
     Raises:
         InputError: if the calibration does not belong to this detector alone, or if a file cannot

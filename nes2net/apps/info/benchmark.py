@@ -37,7 +37,7 @@ from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.scoring.waveforms import WaveformReader
 from nes2net.version import __version__
 
-# Kind of device → number of rows of two square matrices. The speed of their product is measured for comparison.
+# Kind of device → size of the square matrices whose product is timed, as a speed to compare with.
 _PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
 
 

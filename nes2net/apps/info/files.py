@@ -204,7 +204,7 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if recipe is not None:
         facts["recipe"] = recipe.name
-        if "seed" in (provenance.recipe or {}):  # missing in a copy of a detector, which keeps only part of the recipe
+        if "seed" in (provenance.recipe or {}):  # the recipe in a copied detector lacks the seed
             facts["recipe"] += f", seed {recipe.seed}, run {recipe.tag}"
         corpora_in_words = []
         for corpus in recipe.data.parts("train"):

@@ -168,8 +168,8 @@ def identify(path: str | Path) -> Identity:
 def _identify_folder(folder: Path) -> Identity:
     """Identify a folder with a detector or a Hugging Face model.
 
-    The Hugging Face model is a front-end, a front-end with a classification head, or any state dict
-    in this layout.
+    A Hugging Face model may be a front-end, a front-end with a classification head, or another
+    model in the layout of Hugging Face.
 
     Raises:
         InputError: if the folder is of another kind, or damaged.

@@ -37,8 +37,9 @@ PAPER_FRAMES = 200
 _FEATURE_DIM = 1024
 _NUM_STATES = 25
 
-#: Precision → operations per second that estimates of time assume. For bfloat16, this is a fifth
-#: of the dense peak of an H100 or H200 (989·10¹²); for float32, two fifths of their peak (67·10¹²).
+#: Precision → operations per second that estimates of time assume. An H100 or H200 has a dense peak
+#: of 989·10¹² in bfloat16, of which a fifth is assumed, and a peak of 67·10¹² in float32, of which
+#: two fifths are assumed.
 SPEED = {"bf16": 200e12, "fp32": 27e12}
 #: Bytes per second that estimates of time assume: the memory bandwidth of an H100, 3.35·10¹².
 BANDWIDTH = 3.35e12
@@ -176,10 +177,10 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
 def estimates(name: str) -> dict[str, str]:
     """Estimate memory and time of the front-end ``name`` at batch 1 for 64,600 samples; nothing is measured.
 
-    Memory is the weights, plus the peak of the results in the forward pass (:func:`peak_bytes`).
-    Time is the longer of two times: the time of the operations at :data:`SPEED`, and the time of
-    reading the weights once at :data:`BANDWIDTH`. The delay before the first operation is not
-    included.
+    The estimated memory is the size of the weights plus the peak size of the results in the forward
+    pass (:func:`peak_bytes`). The estimated time is the longer of two times: the time of the
+    operations at :data:`SPEED`, and the time of reading the weights once at :data:`BANDWIDTH`. The
+    delay before the first operation is not included.
 
     Returns:
         Texts for ``weights``, ``memory`` and ``time``; {} if the front-end has no weights.
@@ -305,7 +306,7 @@ def describe_config(config: dict[str, Any]) -> list[PartInfo]:
 
 
 def costs(descriptions: Sequence[PartInfo]) -> list[dict[str, Any]]:
-    """Make a table of the costs: a row for each part, with its first two notes, and for several parts a row of sums."""
+    """Make a table of the costs: a row for each part, with its first two notes, and a row of sums for several parts."""
     rows = []
     for description in descriptions:
         rows.append(

@@ -58,7 +58,8 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         return
     # Print all models as tables.
     detectors = []
-    # Detectors for commercial use come first, and among these the newest. Equally new detectors stay sorted by size.
+    # Put detectors for commercial use first. Within each group, put newer detectors first; equally new detectors stay
+    # sorted by size.
     for model in sorted(list_models(), key=lambda model: (PUBLISHED[model.name].non_commercial, -(model.until or 0))):
         detectors.append(
             {

@@ -421,7 +421,7 @@ def model_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
 
 
 def published_facts(name: str) -> dict[str, Any]:
-    """Collect facts about a published model: source, licences, scoring and training data; none for another name."""
+    """Collect facts about a published model: source, licences, scoring and training data; {} for any other name."""
     model = PUBLISHED.get(name)
     if model is None:
         return {}
@@ -612,7 +612,7 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     if isinstance(corpus, ListedCorpus):
         for split, files in corpus.parts.items():
             protocols = list(files.protocols)
-            # Show the folder only if there is one: a line with several folders would be too long.
+            # Show the folder only if the part has a single folder, because several folders do not fit on a line.
             if len(files.folders) == 1:
                 protocols = [os.path.normpath(f"{files.folders[0]}/{protocol}") for protocol in protocols]
             layout.append({"part": split, "protocol": " or ".join(protocols), "audio": " or ".join(files.audio)})

@@ -27,8 +27,8 @@ _NOT_OPTIONS = {
     tasks.kind: ("recipe",),
     judgements.kind: (),
 }
-#: Some keys of a recipe hold a mapping. Here: such a key → the class that declares the keys below it.
-#: The classes are given by name, because some of their modules load torch.
+#: Key of a recipe whose value is a mapping → class that declares the keys of the mapping. The classes are given by
+#: name, because some of their modules load torch.
 _DECLARED_BY = {
     "augment.fir": "nes2net.data.augment.channels:LowPass",
     "augment.latent": "nes2net.data.augment.latent:LatentAugmentation",
@@ -76,7 +76,7 @@ def rows_of(factory: Callable[..., Any], left_out: Sequence[str] = ()) -> list[d
 
 
 def mapping_rows(key: str | None) -> list[dict[str, Any]]:
-    """Describe the mapping that a recipe has under ``key``, such as ``augment.fir``: a row for each of its keys.
+    """Return a row for each key of the mapping that a recipe has under ``key``, such as ``augment.fir``.
 
     The rows are like those of :func:`option_rows`. The result is empty if the value of ``key`` is
     not a mapping.
@@ -89,8 +89,8 @@ def mapping_rows(key: str | None) -> list[dict[str, Any]]:
 def title(registry: Registry, name: str) -> str:
     """Return the title of a part, which is the first line of a docstring.
 
-    For an aggregation or a back-end, this is the docstring of its module. For the other kinds, this
-    is the docstring of the class.
+    The title of an aggregation or a back-end comes from the docstring of its module. The title of
+    any other part comes from the docstring of its class.
     """
     factory = _documented(registry.get(name))
     text = inspect.getdoc(factory)

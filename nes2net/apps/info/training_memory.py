@@ -91,7 +91,7 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
         trained = sum(parameter.numel() for parameter in parameters)
         if train.optimizer == "logistic":  # logistic regression has no steps and no gradients
             return TrainingMemory(trained, weights, 0, 0)
-        num_copies = 4 if train.amsgrad else 3  # copies of the weights: the gradient, and Adam's two or three averages
+        num_copies = 4 if train.amsgrad else 3  # as large as the weights: gradient, and Adam's 2 or 3 averages
         batch_size = -(-train.batch_size // train.accumulate)
         waveforms = torch.zeros(batch_size, recipe.data.num_samples or ASVSPOOF_SAMPLES)
         trial = Trial("any", label=BONAFIDE, system_scores=(0.0,) * detector.num_scores)

@@ -42,7 +42,8 @@ class Channel:
         stream: cuts the audio of this channel into windows, and scores the windows.
         hop: seconds from one window to the next.
         evidence: adds up the evidence of the windows by a calibration; None without a calibration.
-        is_live: whether the audio arrives as it is spoken. The lag of other audio is not measured.
+        is_live: whether the audio arrives as it is spoken. The lag is measured only for such live
+            audio.
         vad: the rule for windows with little speech.
     """
 
@@ -109,7 +110,7 @@ class Channel:
         """Skip all waiting windows but the newest, if more than ``most_waiting`` wait.
 
         A line about the skipped windows is put into the queue. If the queue already has a line
-        about skipped windows, the new line replaces it and counts its windows too.
+        about skipped windows, the new line replaces the old line, and counts the windows of both.
         """
         waiting = [item for item in self.queue if isinstance(item, WaitingBatch)]
         if len(waiting) <= most_waiting:
@@ -131,9 +132,10 @@ class Channel:
     def lines(self, item: WaitingBatch | Line) -> list[Line]:
         """Return the lines about ``item``, which the caller has removed from the front of the queue.
 
-        A window without speech is not scored if the channel skips such windows. If scoring a window
-        fails, its line has an ``error``. Further lines follow if silence begins with the window, or
-        if an alarm begins or ends. Each line has the name of the channel.
+        A window without speech is not scored if the channel skips such windows. If a window cannot
+        be scored, the line about the window has an ``error``. Further lines follow if silence
+        begins with the window, or if an alarm begins or ends. Each line has the name of the
+        channel.
 
         Raises:
             InputError: if ten windows in a row cannot be scored.

@@ -170,7 +170,7 @@ class Listening:
     def wait(self) -> None:
         """Wait until the thread that reads the source has ended, if :meth:`lines` has started it.
 
-        The thread cannot change the channels any more after that.
+        After this wait, the thread cannot change the channels any more.
         """
         if self._reader.ident is not None:
             self._reader.join()

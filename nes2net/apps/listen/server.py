@@ -210,7 +210,7 @@ class Server:
         connection is cut first.
 
         Args:
-            names: names of the channels, which must be the same as before.
+            names: names of the channels, which must equal those of the kept session.
 
         Raises:
             InputError: if the session had another rate, encoding or other channels.
@@ -241,7 +241,8 @@ def _blocks(connection: ServerConnection, start: _Start, session: Session, parke
         start: the first message, which has encoding and number of channels.
         session: the session, whose stream says how much audio it has.
         parked: the kept session if the client resumes one; None for a new session. The time without
-            a connection becomes a gap in the stream. Gaps that the client reports are added to it.
+            a connection becomes a gap in the stream. A gap that the client reports before the next
+            audio makes this gap longer.
 
     Raises:
         Gone: if the connection is lost.

@@ -124,8 +124,8 @@ def _is_pipe(source: str) -> bool:
 def _pieces(source: str) -> Iterator[bytes]:
     """Yield the bytes of a file or of the standard input as soon as they arrive.
 
-    The file is opened without a buffer. Otherwise a thread that still waits for the standard input
-    would keep the buffer locked when the process ends.
+    The file is opened without a buffer, because a thread that waits for the standard input would
+    lock the buffer, even while the process ends.
 
     Raises:
         InputError: if the file cannot be read.

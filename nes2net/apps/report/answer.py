@@ -121,7 +121,7 @@ def percent(share: float) -> str:
 
 
 def in_hundred(share: float) -> str:
-    """Write a share in words, as "about k in n"; "none" for 0, "all" for 1, and the smallest as "fewer than 1 in …".
+    """Write a share in words, as "about k in n"; 0 is "none", 1 is "all", and a tiny share is "fewer than 1 in …".
 
     >>> in_hundred(0.107), in_hundred(0.002), in_hundred(0.0), in_hundred(1.0)
     ('about 11 in 100', 'about 2 in 1,000', 'none', 'all')
@@ -169,7 +169,7 @@ def _basis_words(row: dict[str, Any]) -> str:
 
 
 def _probability_words(row: dict[str, Any], decider: Decider) -> str:
-    """Say how probable bona fide is, at which prior, and from how many recordings this was learned."""
+    """Say how probable bona fide speech is, at which prior, and from how many recordings the calibration was made."""
     probability = row["probability"]
     subject = "the recording"
     if "along" in row and row["along"]["windows"] > 1:

@@ -209,7 +209,7 @@ def _detector_facts(detector: Detector) -> Facts:
         published_model = None
     else:
         _, published_model = provenance.published
-    if published_model is None or not published_model.until:  # otherwise an earlier fact states the year
+    if published_model is None or not published_model.until:  # a known year is part of the card
         facts.append(("Newest fakes that it learned from", "its file does not say"))
     if published_model is not None:
         facts += [("Note", note) for note in published_model.notes]

@@ -103,7 +103,7 @@ def _draw_windows(axes: Axes, track: Track, examination: Examination) -> None:
     is_many = len(track) > _MOST_MARKS
     size = float(np.clip(600 / len(track), 1.5, 4.5))
     mark: dict[str, Any] = {"marker": "o", "markersize": size, "rasterized": is_many}
-    if len(track) == 1:  # the line of a single window is as long as the window
+    if len(track) == 1:  # draw a single window as a line of the window's length
         ends = track.times[0] + np.array([-0.5, 0.5]) * track.window
         axes.plot(ends, np.repeat(values, 2), color=_WINDOW_COLOUR if is_used[0] else _GREY, linewidth=1.2, alpha=0.6)
     width = 0.8 if len(track) <= _MOST_JOINED else 0

@@ -74,8 +74,9 @@ def evaluate_robustness(
             one of the other conditions is excluded under all of them.
         rule: source of the threshold: the decider of a calibration, or an operating point on the
             clean trials.
-        num_resamples: number of draws of the bootstrap. The bootstrap draws speakers if every trial
-            has a speaker and there are at least ten speakers, and otherwise trials.
+        num_resamples: number of draws of the bootstrap. If every trial has a speaker, and there are
+            at least ten speakers, the bootstrap draws speakers. In all other cases, it draws
+            trials.
         seed: seed of the bootstrap.
         failed: the conditions without scores, as condition → reason.
         num_available: number of trials of the phase if ``trials`` are a subset; None if ``trials``
@@ -182,7 +183,7 @@ def _condition_rows(
 
 
 def _source_facts(origin: Origin | None, seed: int, calibration: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
-    """Collect facts about the origin of the clean scores and of the threshold, except those that every run changes."""
+    """Collect facts on the origin of the clean scores and of the threshold, but no facts that differ in every run."""
     facts = origin.facts() if origin else {}
     clean_facts = {name: text for name, text in facts.items() if name not in ("record", "scored_at")}
     sources = {CLEAN: clean_facts | {"seed": str(seed)}}

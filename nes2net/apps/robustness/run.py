@@ -1,7 +1,8 @@
 """Score the same trials under many conditions, write the score files to a folder, and evaluate them.
 
-``OUT/scores/clean.txt`` is an ordinary score file, and so is the file of each condition. A complete
-file is not scored again, and an interrupted file is resumed.
+``OUT/scores/clean.txt`` is an ordinary score file, and so is the file of each condition. If a score
+file is complete, its trials are not scored again. If a score file is incomplete, scoring resumes
+where it was interrupted.
 """
 
 from __future__ import annotations
@@ -245,7 +246,8 @@ def run(
     num_bonafide = sum(trial.label == BONAFIDE for trial in plan.trials)
     if not 0 < num_bonafide < len(plan.trials):
         raise InputError("the trials are all of one class: error rates need bona fide and spoofed ones")
-    # Check before scoring that a threshold can be found. Only the numbers of trials matter, so zeros replace scores.
+    # Check before scoring that a threshold can be found. Whether a threshold can be found depends only on the numbers
+    # of trials, so the scores may be zeros.
     find_threshold((np.zeros(num_bonafide), np.zeros(len(plan.trials) - num_bonafide)), rule)
     with exclusive_lock(out / ".lock", f"another run is writing to {out}: wait for it, or name another folder"):
         _claim_folder(out, scorer, plan, num_samples)

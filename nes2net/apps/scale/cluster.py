@@ -24,8 +24,8 @@ class Resources:
     """The number of actors (the processes that score), and the resources that Ray reserves for each actor.
 
     Args:
-        num_actors: number of actors; None for as many as fit on the GPUs, or if there are no GPUs,
-            on all processors but one.
+        num_actors: number of actors; None for as many actors as fit. Actors on GPUs use all GPUs;
+            actors without a GPU leave one processor free.
         cpus_per_actor: number of threads of an actor without a GPU.
         gpus_per_actor: number of GPUs, which may be a fraction; None for one GPU if there are GPUs.
         address: address of a Ray cluster, such as ``"auto"``; None for the address in the variable
@@ -80,7 +80,7 @@ class Resources:
 
     @property
     def device(self) -> str:
-        """The device of an actor, without a number, because Ray shows an actor only its own GPUs."""
+        """The device of an actor. The device has no number, because Ray shows an actor only its own GPUs."""
         return "cuda" if self.gpus_per_actor else "cpu"
 
     def ray_options(self) -> dict[str, float]:
@@ -145,7 +145,7 @@ def connected(resources: Resources) -> Iterator[None]:
     """Connect to Ray within this context; if Ray was not connected before, disconnect afterwards."""
     started_here = False
     try:
-        with StopRequests() as stop, stop.deferred():  # an interrupted start of Ray would leave processes behind
+        with StopRequests() as stop, stop.deferred():  # an interrupted start of Ray leaves processes behind
             started_here = start_ray(resources)
         yield
     finally:

@@ -87,9 +87,10 @@ def score_collection(
     cannot be read has an error in its row. A shard that cannot be read has no results; the next
     call tries it again.
 
-    The scores of a shard equal the scores of `nes2net score` for the same recordings in the same
-    order, with the same number of threads. The scores are equal bit for bit if a fixed number of
-    samples is scored, and up to the rounding of float32 if whole utterances are scored.
+    `nes2net score` gives the same scores for the recordings of a shard, if it reads the recordings
+    in this order and uses as many threads. The scores agree bit for bit if a fixed number of
+    samples is scored. If whole utterances are scored, the scores agree up to the rounding of
+    float32.
 
     Args:
         source: see :func:`nes2net.apps.scale.sources.shards_of`.
@@ -148,7 +149,7 @@ def score_collection(
         else:
             before = read_record(out)
         if before is not None and (before.model_extra or {}).get("asked") == request:
-            return outcome  # return before Ray is started and the detector is loaded, which takes half a minute
+            return outcome  # starting Ray and loading the detector would take half a minute
         stack.enter_context(connected(resources))
         # Replace Ray's handler of SIGTERM, which prints a stack trace and aborts.
         stack.enter_context(StopRequests())
@@ -208,8 +209,8 @@ def _stamps_of_model(model: Path) -> str:
 def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], overwrite: bool) -> None:
     """Raise :class:`InputError` if ``out`` has results of shards that the source does not have.
 
-    With ``overwrite``, these results are removed instead. If these results stayed, the scores would
-    contain recordings that the source does not have.
+    With ``overwrite``, remove these results and raise no error. They cannot stay, because the
+    scores would then contain recordings that the source does not have.
     """
     foreign_results = list(done.keys() - {result_path(out, shard) for shard in shards})
     names = listed(sorted(done[path].shard for path in foreign_results))
@@ -299,7 +300,7 @@ def _score_shards(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome
     incomplete = {shard.address: shard for shard in shards}
     pieces_by_shard: dict[str, list[Piece]] = defaultdict(list)
     dataset = scored_pieces(pieces_dataset(shards, facts.batch_size), facts)
-    # The value -1 lets Ray continue if a process dies. The pieces of that process are then missing.
+    # The value -1 lets Ray continue if a process dies. The pieces that the dead process was computing are missing.
     dataset.context.max_errored_blocks = -1
     display = ProgressDisplay[None](title="scoring", unit="shard", total=outcome.shards, start=outcome.kept, leave=True)
     recordings = 0

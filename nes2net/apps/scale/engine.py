@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 #: Number of batches in a piece. An actor computes the batches of a piece without waiting for the next piece.
 BATCHES_OF_PIECE = 8
-# Number of processors of a task that reads a shard. The task mostly waits. If a reading task had the resources of a
-# decoding task, Ray would join the two, and one process would decode a whole shard.
+# Number of processors of a task that reads a shard. A half is enough, because such a task mostly waits. A decoding task
+# has another number, because Ray joins tasks with equal resources, and then one process would decode a whole shard.
 _READING_CPUS = 0.5
 _FETCHED_AT_ONCE = 16  # number of URLs that a process fetches at once; an object store needs about 50 ms to answer
 # Names of columns with recordings, in the order in which they are tried.
@@ -110,8 +110,8 @@ def facts_of(
         judgement: the kind of result.
 
     Raises:
-        InputError: if the detector cannot be loaded there, cannot score audio alone, or cannot make
-            the judgement.
+        InputError: if the process cannot load the detector, or if the detector cannot score audio
+            alone or cannot make the judgement.
     """
     ray = library("ray")
     resources = resources.resolved(ray.cluster_resources(), model.device)
@@ -150,7 +150,7 @@ def _load_facts(
         run["batch_size"] = batch_size
     with scoring_mode(scorer):
         record = {"checkpoint": plain(scorer.provenance.to_dict()), **circumstances(scorer, batch_size)}
-    model = replace(model, dtype=scorer.precision)  # replace "fastest", which may differ between machines
+    model = replace(model, dtype=scorer.precision)  # "fastest" may mean another precision on another machine
     return Facts(run, record, reader, batch_size, judgement, score_length, model, resources)
 
 
@@ -275,7 +275,7 @@ def pieces_dataset(shards: list[Shard], batch_size: int, rows: int | None = None
 
 
 def _rows_dataset(pieces: Any, columns: Sequence[str]) -> Dataset:
-    """Make a dataset with a row for each recording of ``pieces``, and with the ``columns`` even if no row has them.
+    """Make a dataset with a row for each recording of ``pieces``; ``columns`` without any value are kept, too.
 
     Computing the dataset raises :class:`InputError` if a piece has a fault.
     """
@@ -321,7 +321,7 @@ def score(
     have ``seconds`` (duration of the recording), ``score`` (higher for bona fide), and ``error``
     (reason for a missing score). Recordings share a batch with their neighbours in a block of the
     dataset, so the last digits of a score depend on how Ray cuts the dataset into blocks. The
-    scores of :func:`nes2net.apps.scale.collection.score_collection` do not depend on this.
+    blocks do not change the scores of :func:`nes2net.apps.scale.collection.score_collection`.
 
     Args:
         dataset: rows with the bytes of an audio file, or with its path or URL.
@@ -361,7 +361,7 @@ def score(
 
 
 def piece_of_rows(table: Any, audio: str | None = None) -> Piece:
-    """Make a piece from the recordings in a :class:`pyarrow.Table`; its field ``beside`` gets the further columns.
+    """Make a piece from the recordings in a :class:`pyarrow.Table`; further columns go to ``Piece.beside``.
 
     Args:
         audio: name of the column of the recordings, as for :func:`score`.

@@ -36,7 +36,8 @@ _PIECE_BYTES = 64 << 20
 #: Number of bytes of content after which a piece ends, even within a batch.
 _MOST_PIECE_BYTES = 512 << 20
 _MOST_TEXT = 1 << 20  # largest number of bytes of a description in a tar file; larger ones are ignored
-# A tar file may describe a recording in other files. Here: suffix of such a file → column for its content.
+# In a tar file, further files may describe a recording. This table has the suffix of a describing file → column for its
+# content.
 _DESCRIPTIONS = {"json": "notes", "cls": "label", "txt": "text"}
 
 #: A row: name of a column → its value for one recording.
@@ -196,8 +197,8 @@ def fetched(address: str) -> RecordingBytes:
 def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Row) -> Row:
     """Make the row of a recording that lies in the file of a shard.
 
-    If ``described`` or its ``notes`` have an id, the row gets this id. Otherwise the id consists of
-    the names of the shard and of the recording.
+    The row gets the id in ``described`` or in its ``notes``. If neither has an id, the id consists
+    of the names of the shard and of the recording.
 
     Args:
         name_in_shard: name of the recording in the file.

@@ -97,8 +97,8 @@ def table_of(
         columns: names of columns that the table has in any case. Further columns of the rows follow
             after the second column.
         beside: a table with further columns of the same recordings; these columns come first.
-        has_lists: whether a score is a list of numbers, such as logits of classes. This is used
-            only if no row has a score.
+        has_lists: whether a score is a list of numbers, such as logits of classes. ``has_lists``
+            matters only if no row has a score.
     """
     arrow = library("pyarrow")
     kinds = {name: arrow.string() for name in ("id", "address", "suffix", "error")}
@@ -118,8 +118,9 @@ def table_of(
 def write_results(out: Path, shard: Shard, rows: Sequence[Row], *, has_lists: bool = False) -> ShardScores:
     """Write the results of ``shard`` atomically, and return the facts about them.
 
-    The content is forced to the disk now. The name of the file is forced to the disk only together
-    with the next record. After a power cut, a whole shard may be missing; it is scored again.
+    The content of the file is flushed to the disk now. The entry of the file in its folder is
+    flushed only when the next record is written. If the power fails before that, the results of a
+    shard may be missing, and the shard is scored again.
 
     Args:
         has_lists: as for :func:`table_of`.
@@ -152,7 +153,7 @@ def results(out: Path) -> Iterator[tuple[ShardScores, list[Row]]]:
         try:
             size = path.stat().st_size
             budget = Budget.of(str(path), size, "remove it, and score its shard again")
-            budget.most_steps = max(budget.most_steps, size)  # a row is a step, and may take only a byte
+            budget.most_steps = max(budget.most_steps, size)  # a step reads a row, which may take only a byte
             batches = ParquetTable(path, budget).batches(["id", "score", "error"], budget)
             yield done, [row for batch in batches for row in batch.to_pylist()]
         except InputError:
@@ -204,7 +205,7 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
     # Write the score file, then its record.
     check_no_device(record_path(path))
     with writing(path), replacing(path, durable=True) as temporary:
-        judgement.write([temporary], 0, scored_trials())  # 0, because judgements of recordings do not use `count`
+        judgement.write([temporary], 0, scored_trials())  # `count` is 0, because judgements of recordings do not use it
         result = Finished(path, len(shard_of), failures, what=judgement.what)
         if not result.done:
             raise InputError(f"{out} has no scores: nothing is written to {path}")

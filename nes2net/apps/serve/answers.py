@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, with_config
 from typing_extensions import NotRequired, TypedDict  # before Python 3.12, pydantic refuses the types of `typing`
 
-# All keys are described, so other keys are forbidden. The text below a key is its description.
+# Refuse unknown keys, because every key has to be described. pydantic takes the text below a key as the description.
 _CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 

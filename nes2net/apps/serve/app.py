@@ -75,7 +75,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         version=__version__,
         description="Scores recordings: is the speech bona fide or fake? Higher scores mean bona fide.",
         lifespan=tidy_while_serving,
-        swagger_ui_parameters={"validatorUrl": None},  # otherwise the page would contact another server
+        swagger_ui_parameters={"validatorUrl": None},  # None, because the default would contact another server
     )
 
     # These two functions are async, because they have to answer while recordings occupy all threads.

@@ -210,7 +210,7 @@ class Scored:
 
     @property
     def is_mean(self) -> bool:
-        """Whether the score is the mean of the track, as for long recordings in `nes2net predict`."""
+        """Whether the score is the mean score of all windows, which `nes2net predict` gives for long recordings."""
         return self.num_samples is None and self.track.duration > LONG_RECORDING
 
 
@@ -219,9 +219,9 @@ class Desk:
 
     Args:
         detector: detector that scores the recordings.
-        folder: folder for temporary files. Only files in :attr:`player_files` stay there after
-            scoring. :meth:`withdraw` removes these files at once, and :meth:`tidy` removes them
-            some minutes after :meth:`offer`.
+        folder: folder for temporary files. After scoring, this folder keeps only the files in
+            :attr:`player_files`. :meth:`withdraw` removes these files at once, and :meth:`tidy`
+            removes them some minutes after :meth:`offer`.
         limits: limits for recordings; None for the defaults.
         decider: decides by a calibration; None for raw scores.
 
@@ -240,8 +240,8 @@ class Desk:
         self.decider = decider
         #: Number of leading samples of a recording that are scored; None for all samples.
         self.num_samples, _ = score_length = calibrated_samples(decider, detector.provenance)
-        #: Notes for the user. They say what makes decisions uncertain, and which part of a recording is scored if it is
-        #: not the usual part.
+        #: Notes for the user. The notes say what makes decisions uncertain. If an unusual part of a recording is
+        #: scored, a note names this part.
         self.notes = [score_length.words] if score_length.words else []
         self.notes += notes_on(detector, decider, self.num_samples) if decider else []
         self.limits = limits or Limits()
@@ -257,7 +257,7 @@ class Desk:
         states = self.observer.present
         states.labels("running").set_function(lambda: min(self.num_present, self.limits.workers))
         states.labels("waiting").set_function(lambda: max(0, self.num_present - self.limits.workers))
-        #: Token → file for the player. A file is there until a browser has fetched it or its time is over.
+        #: Token → file for the player. A file is removed when a browser has fetched it, or when its time is over.
         self.player_files: dict[str, Path] = {}
         self._offered_until: dict[str, float] = {}  # token → time at which the offered file is removed
 
@@ -503,7 +503,7 @@ def draw(path: Path, check: Callable[[], object]) -> Picture:
     high = []
     spectra = []
     window = np.hanning(_FFT).astype(np.float32)
-    # Samples before the column, so that even the shortest column fills a window.
+    # A window also takes samples from before its column, because a column may be shorter than a window.
     before: np.ndarray = np.zeros(_FFT - _FFT_HOP, np.float32)
     with soundfile.SoundFile(path) as file:
         samples_a_column = max(_FFT_HOP, -(-file.frames // _COLUMNS))

@@ -1,7 +1,7 @@
 """Check and rewrite the page's requests to Gradio's queue before Gradio gets them.
 
-A drop is a request to score uploaded files. An event of the page starts a drop: files were dropped,
-or speech was recorded. A session is an open page.
+A drop is a request to score uploaded files. The page starts a drop when the user has dropped files
+or has recorded speech. A session is an open page.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class DropsCheck:
         except Exception:
             if session is None or session in self.sessions:
                 raise
-            # Another request has ended the session by now, which is not an error.
+            # The application may fail because another request has ended the session, which is not an error.
             await send({"type": "http.response.body", "body": b""})
 
     def _rewrite(self, content: bytes, keys: tuple[str, ...]) -> bytes:

@@ -31,8 +31,8 @@ _POLICY = (
 
 
 #: Function that admits a request or raises Refused. The function is called before the body is received, with the
-#: method, the path and the stated length of the body. The function returns a context for the duration of the request;
-#: the value of the context is the largest number of bytes that the body may have.
+#: method, the path and the stated length of the body. The function returns a context manager, which is open while the
+#: request lasts. The context manager yields the largest allowed size of the body in bytes.
 Admit = Callable[[str, str, "int | None"], AbstractContextManager[int]]
 
 

@@ -34,7 +34,7 @@ class RecordingTimes:
 
 
 class Observer:
-    """Counts recordings and requests for ``/metrics``, and logs each."""
+    """Counts all recordings and requests for ``/metrics``, and writes each recording and request to the log."""
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
@@ -148,8 +148,9 @@ class JsonLines(logging.Formatter):
 def logging_as(kind: LogKind) -> Iterator[None]:
     """Log to standard error within this context, including what libraries log.
 
-    ``"text"`` prints notes, warnings and errors. ``"json"`` prints a line of JSON for each of these, and
-    for each recording, request and warning of Python.
+    ``"text"`` prints notes, warnings and errors as text. ``"json"`` prints each note, warning and
+    error as a line of JSON, and also a line for each recording, each request and each Python
+    warning.
     """
     handler = logging.StreamHandler()
     if kind == "json":

@@ -100,12 +100,12 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Bloc
         request: gradio.Request,
         progress: gradio.Progress = gradio.Progress(),  # noqa: B008
     ) -> Iterator[tuple[str, Any]]:
-        """Score the files of a drop, which Gradio passes.
+        """Score the files of a drop; Gradio calls this with the paths of the files.
 
         Yields:
             A pair after each file. The first value is the results so far as HTML. The second value
-            is for the input component. It changes nothing, except at the end: then it is None, and
-            empties the component.
+            updates the input component. All updates before the last leave the component unchanged.
+            The last update is None, which empties the component.
         """
         paths = [paths] if isinstance(paths, str) else paths or []
         results: list[Scored | dict[str, str]] = []
@@ -157,7 +157,7 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Bloc
         private: dict[str, Any] = {"api_visibility": "private", "show_progress_on": shown, "concurrency_id": "desk"}
         dropped.upload(score_drop, dropped, [shown, dropped], **private)
         spoken.stop_recording(score_drop, spoken, [shown, spoken], **private)
-    # Say that the page is launched: otherwise Gradio accepts any path of this machine as an upload.
+    # Mark the page as launched, because before the launch Gradio accepts any path of this machine as an upload.
     blocks.has_launched = blocks.is_running = True
     blocks.queue(max_size=desk.limits.waiting, default_concurrency_limit=desk.limits.workers, api_open=False)
     uploads.queued_paths = lambda: _queued_paths(blocks)

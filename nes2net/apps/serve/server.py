@@ -97,7 +97,7 @@ def serve(
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
         with _answering_while_loading(listener, name, names):
-            # Divide the threads among the workers, because torch uses this many threads in each worker.
+            # Divide the processors among the workers, because torch starts this number of threads in every worker.
             torch.set_num_threads(max(1, torch.get_num_threads() // limits.workers))
             detector = (loading or Loading()).scorer(str(model))
             check_takes_audio_alone(detector)
@@ -216,7 +216,7 @@ class _TimedProtocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """At SIGTERM, lets the recordings at the desk be finished; at other signals, ends their scoring."""
+    """A web server that finishes the present recordings at SIGTERM, and stops scoring at other signals."""
 
     def __init__(self, config: uvicorn.Config, desk: Desk) -> None:
         super().__init__(config)

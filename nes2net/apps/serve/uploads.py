@@ -51,7 +51,7 @@ class Uploads:
             The largest number of bytes that the request may send.
 
         Raises:
-            Refused: if too many bytes wait already.
+            Refused: if the files that wait leave too little room.
         """
         limits = self.desk.limits
         room = self.desk.most_present * limits.max_bytes
@@ -74,8 +74,9 @@ class Uploads:
     def move_to_drop(self, paths: Iterable[str]) -> Iterator[dict[str, Path]]:
         """Move the files of a drop to a folder of its own, which is removed at the end of this context.
 
-        The context's value maps each path to the new path of its file. The mapping lacks a path
-        that is not an upload, or whose file was moved or removed already.
+        The context manager yields a mapping from the old path of each file to its new path. The
+        mapping omits paths that are no uploads, and paths whose files were already moved or
+        removed.
         """
         with self.desk.work_folder(_DROP) as folder:
             moved: dict[str, Path] = {}
@@ -126,7 +127,7 @@ class Uploads:
         for folder in (self.folder, *self.desk.folder.glob(f"{_DROP}*")):
             for path in _files_below(folder):
                 with suppress(OSError):
-                    if path.parent != self.folder:  # temporary files are counted in `_promised`
+                    if path.parent != self.folder:  # `_promised` already counts temporary files
                         num_bytes += path.stat().st_size
         return num_bytes
 
