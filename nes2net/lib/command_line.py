@@ -112,7 +112,7 @@ def _has_many_choices(action: argparse.Action) -> bool:
 
 
 class Listed(list[str]):
-    """Choices of an argument that are too many for the help: the names of corpora, which `nes2net info` lists."""
+    """A list of choices that the help leaves out, such as the names of all corpora; `nes2net info` lists them."""
 
 
 class OneLineParser(argparse.ArgumentParser):

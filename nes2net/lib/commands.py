@@ -91,8 +91,8 @@ def called(
     Args:
         resumes: whether the same command resumes an interrupted run.
         names: further settings of the library → their flags.
-        subcommands: the functions of subcommands. If there are any, the decorated function itself
-            is never called: it only gives their group a name and a help text.
+        subcommands: the functions of subcommands. A function with subcommands is never called: it
+            only gives the group of subcommands a name and a help text.
     """
 
     def mark(function: Any) -> Any:
@@ -244,7 +244,7 @@ def _argparse_options(hint: Any) -> dict[str, Any]:
         }
     if origin is Literal:
         return {"choices": list(arguments)}
-    if origin is not None:  # a sequence, or a sequence of sequences, for which the flag may be repeated
+    if origin is not None:  # a sequence; for a sequence of sequences, the flag may be repeated
         options = _argparse_options(arguments[0])
         if "nargs" in options:
             repetition = {"action": "append"}

@@ -96,9 +96,9 @@ def replacing(path: str | Path, *, durable: bool = False, in_series: bool = Fals
             files that ended processes left for ``path`` are removed first. If false, writing is
             faster, which suits small files that can be made again.
         in_series: whether the caller writes many durable files into the folder. If true, the caller
-            must remove old temporary files once. The new name may not be on the disk yet when the
-            context ends; the next durable file in the folder without ``in_series`` waits for all
-            names.
+            must remove old temporary files once. When the context ends, the new name may not be on
+            the disk yet. Therefore write the last file of the series without ``in_series``: this
+            call waits until all names are on the disk.
 
     Raises:
         InputError: if ``path`` is a device, a pipe or a socket, which a file must not replace.

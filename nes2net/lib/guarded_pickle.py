@@ -95,7 +95,7 @@ class GuardedUnpickler(_Unpickler):
     def check_keys(self, keys: Iterable) -> None:
         """Raise :class:`Exceeded` for keys that may be slow to hash: tuples, long numbers, or very many numbers.
 
-        None counts as a number.
+        A key that is None is counted like a number.
         """
         for key in keys:
             if isinstance(key, (str, bytes, *self.keys)) or type(key).__hash__ is object.__hash__:

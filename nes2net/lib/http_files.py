@@ -24,7 +24,7 @@ from nes2net.lib.progress import ProgressDisplay
 _CHUNK = 1 << 20
 _MB = 1_000_000
 _MOST_REDIRECTS = 10
-MOST_TRIES = 6  # number of requests in a row with fewer than _LEAST_BETWEEN bytes after which the client gives up
+MOST_TRIES = 6  # the client gives up after so many requests in a row, each with fewer than _LEAST_BETWEEN bytes
 _LEAST_BETWEEN = 100_000  # bytes
 _SLOWEST = 300.0  # longest time in seconds for _LEAST_BETWEEN bytes: about 300 bytes/s
 _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP status codes of a server that may answer later
@@ -45,7 +45,10 @@ class RemoteFile:
 
 
 class _Busy(Exception):
-    """Raised if a failed request may succeed after ``pause`` seconds; None if the server states no time."""
+    """Raised if a failed request may succeed after ``pause`` seconds.
+
+    If the server states no time, ``pause`` is None.
+    """
 
     def __init__(self, problem: str, pause: float | None) -> None:
         super().__init__(problem)
@@ -214,7 +217,8 @@ class HttpFiles:
                 )
             length = file.size if length is None else length
             # The tag or the time will show later whether the file on the server is still the same.
-            # A weak tag cannot show this (RFC 9110, 13.1.5).
+            # A weak tag is not used, because it cannot prove that the file is the same (RFC 9110,
+            # 13.1.5).
             tag = answer.headers.get("etag", "")
             modified = answer.headers.get("last-modified", "")
             new_validators = {}
@@ -446,8 +450,8 @@ def _size_of_whole_file(answer: httpx.Response) -> int | None:
 def _state_of(partial_path: Path) -> Path:
     """Return the path of the file that stores the address and the validators of a partial download.
 
-    The validators show whether the file has changed on the server: its ETag or its modification
-    time.
+    A validator is the ETag or the modification time of the file on the server. It shows whether
+    this file has changed.
     """
     return partial_path.with_name(f"{partial_path.name}.json")
 

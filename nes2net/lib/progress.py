@@ -41,7 +41,7 @@ class ProgressDisplay(Generic[T]):
 
     On a terminal, a bar is shown. If there is no room for all facts, the least important ones, at
     the end of the list, are left out. If standard error is not a terminal, a line is printed there
-    every :data:`SECONDS`.
+    at intervals. The environment variable :data:`SECONDS` sets the interval in seconds.
 
     Attributes:
         facts: texts to show, the most important first.
@@ -159,7 +159,10 @@ class ProgressDisplay(Generic[T]):
         return (self.total - self.done) * seconds
 
     def seconds_per_step(self) -> float | None:
-        """Compute the mean seconds of a step; the first step, with preparations, is left out. None before step 2."""
+        """Compute the mean seconds of a step; leave out the first step, with preparations.
+
+        None is returned before step 2.
+        """
         if self._first is None or self.done <= self._first[1]:
             return None
         return (self.clock() - self._first[0]) / (self.done - self._first[1])

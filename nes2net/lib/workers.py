@@ -147,8 +147,8 @@ class Loader(DataLoader[Any]):
                 raise self._too_many_workers("the workers cannot be started", first_line(error)) from None
         if not self.worker_processes:
             self.worker_processes = batches._workers  # type: ignore[attr-defined]
-            # At the end of the program, multiprocessing waits for workers. Because of exitpriority,
-            # _kill_workers runs before.
+            # At the end of the program, multiprocessing waits for workers. The exitpriority
+            # makes multiprocessing call _kill_workers before this wait.
             Finalize(self, _kill_workers, args=(self.worker_processes,), exitpriority=0)
         return self._read_batches(batches, early)
 
@@ -254,8 +254,8 @@ class Loader(DataLoader[Any]):
 def _check_locks(num_workers: int) -> None:
     """Raise :class:`OSError` if shared memory has no room for the locks of ``num_workers`` processes.
 
-    PyTorch's iterator would raise the same error, and later print a traceback, when the unfinished
-    iterator is deleted.
+    Without this check, PyTorch's iterator would raise the error, and would also print a traceback
+    when the unfinished iterator is deleted.
     """
     locks = [torch.multiprocessing.Lock() for _ in range(3 * num_workers + 8)]
     locks.clear()

@@ -93,8 +93,8 @@ def compute_eer(
     if method == "roc":  # there is one more step, at which all trials are rejected
         rejected = np.append(rejected[0], bonafide.size), np.append(rejected[1], spoof.size)
     eer, after, share = interpolated_crossing(*rejected, bonafide.size, spoof.size)
-    # Find the threshold. It is the highest score, the score of a step, or a number between the
-    # scores of two steps.
+    # Find the threshold. The threshold is the highest score, the score of a step, or a number
+    # between the scores of two steps.
     if after == starts.size:
         return eer, float(scores[-1])
     higher = scores[starts[after]]

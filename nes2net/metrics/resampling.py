@@ -312,7 +312,7 @@ def _quick_minimum(
 
 
 def _sums_in_cells(bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells) -> NDArray:
-    """Count the trials of each class in each cell, and sum their terms: C×4, first both counts, then both sums.
+    """Count the trials of each class in each cell, and sum their terms: C×4, two counts and two sums.
 
     Args:
         bonafide_terms, spoof_terms: the term of each trial, (B,) and (S,).
@@ -358,7 +358,8 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resample
     # Count the trials of each class in each tie group.
     num_bonafide = np.diff(np.cumsum(index < bonafide.size)[ends], prepend=0)
     num_spoof = np.diff(ends, prepend=-1) - num_bonafide
-    begins = np.append(True, (num_spoof[:-1] > 0) & (num_bonafide[1:] > 0))  # whether a pool may begin with a group
+    # For each group, find out whether a pool may begin with this group.
+    begins = np.append(True, (num_spoof[:-1] > 0) & (num_bonafide[1:] > 0))
     pool = np.empty(index.size, dtype=np.int64)  # index of the pool of each trial of [bonafide, spoof]
     pool[index] = np.repeat(np.cumsum(begins) - 1, num_bonafide + num_spoof)
     pools_of_classes = pool[: bonafide.size], pool[bonafide.size :]

@@ -71,8 +71,8 @@ def compute_t_eer(
 
     At the t-EER, the tandem has three equal error rates: of missed targets, accepted nontargets and
     accepted spoofed trials. Each threshold of the ASV system is paired with one threshold of the
-    countermeasure: there, the tandem's miss rate is nearest to the mean of its two false alarm
-    rates.
+    countermeasure: the threshold at which the tandem's miss rate is nearest to the mean of the
+    tandem's two false alarm rates.
 
     Args:
         bonafide, spoof: Scores of the countermeasure, shapes (B,) and (S,). The thresholds of the

@@ -126,7 +126,7 @@ def match_boundaries(
     """
     if not tolerance > 0:
         raise InputError(f"the tolerance must be above 0 seconds, got {tolerance}")
-    from scipy.optimize import linear_sum_assignment  # imported here for start-up time, because scoring needs no SciPy
+    from scipy.optimize import linear_sum_assignment  # for a fast start-up: scoring does not need SciPy
 
     counts = []
     distances = [np.zeros(0)]

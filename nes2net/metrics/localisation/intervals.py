@@ -293,7 +293,7 @@ def _narrowed_window(frames: TimedFrames, amounts_below: NDArray, resamples: _Re
     amounts += amounts_below.T[:, :, None]
     fpr, recall = resamples.sums(amounts) / resamples.sizes.T[:, :, None]  # R×bins
     rise = fpr + recall - 1  # FPR − FNR after each bin
-    rise[:, -1] = 1  # needed because of time after the last frame
+    rise[:, -1] = 1  # so that FPR reaches FNR even if there is time after the last frame
     crossed = (rise >= 0).argmax(1)  # for each resample, the bin in which FPR reaches FNR
     # Include the neighbouring bins, because rounding may move a crossing into them.
     first = max(0, int(crossed.min()) - 1)

@@ -47,9 +47,9 @@ class Ensemble(LayerSum):
     2021, in the order CQCC-GMM, LFCC-GMM, LFCC-LCNN, RawNet2.
 
     Bona fide is column 0 in the published code, and column 1 of the logits here, as in all
-    back-ends. The weights in files keep the published order. As published, the score is the logit
-    of bona fide alone. The weights of the layers are divided by their sum, without a softmax, and
-    may be negative. With ``kind="classification"`` the weights are not divided.
+    back-ends. Weights in files have the published order of the classes. As published, the score is
+    the logit of bona fide alone. The weights of the layers are divided by their sum, without a
+    softmax, and may be negative. With ``kind="classification"`` the weights are not divided.
 
     A graph of ``torch.export`` has a fixed number of frames, because of ``nn.LSTM``. An ONNX file
     takes any number of frames.

@@ -5,10 +5,10 @@ A. Gu, T. Dao, "Mamba: linear-time sequence modeling with selective state spaces
 
 A loop over all T frames is slow, and an exported loop has a fixed T. Here time is cut into K chunks
 of 16 frames, and two passes step through the frames of all chunks in parallel. The first pass
-starts each chunk from a zero state. It shows what each chunk contributes to the state at its end.
-The second pass starts each chunk from its true state. Products of decays are computed as sums of
-logarithms, which are never positive. No decay is divided by another. Therefore nothing overflows.
-Up to rounding, the result equals the result of the loop.
+starts each chunk from a zero state. This pass shows how much of the state at the end of a chunk
+comes from the chunk itself. The second pass starts each chunk from its true state. Products of
+decays are computed as sums of logarithms, which are never positive. No decay is divided by another.
+Therefore nothing overflows. Up to rounding, the result equals the result of the loop.
 
 All operations are deterministic on CUDA. ``torch.cumsum`` of floats is not deterministic, and is
 therefore not used.
@@ -91,8 +91,8 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
     states = torch.stack(list(_run(zip(torch.exp(log_decays), _steps(left_behind)))))
     since = torch.stack(list(accumulate(log_decays)))  # log decay since the start of an outer chunk
     # At the end of outer chunk k, s_k = Σ_{j ≤ k} exp(Σ_{j < i ≤ k} d_i)·e_j. Here d_i, in
-    # since[-1], is the log decay of outer chunk i. And e_j, in states[-1], is the state at the end
-    # of outer chunk j if this chunk starts from zero.
+    # since[-1], is the log decay of outer chunk i. The state e_j, in states[-1], is the state at
+    # the end of outer chunk j if this chunk starts from zero.
     index = torch.arange(states.shape[2], device=states.device)
     k = index[:, None]
     j = index
