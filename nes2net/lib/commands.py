@@ -165,8 +165,8 @@ def _add_arguments(
 
     Args:
         meanings: name of a parameter → (title of its group, its meaning).
-        minimums: name of a parameter with a limit → smallest allowed number; this function fills
-            it.
+        minimums: name of a parameter with a limit → smallest allowed number. This function fills
+            the mapping.
 
     Returns:
         A function that calls ``owner`` with the values of a parsed command line.
@@ -174,7 +174,7 @@ def _add_arguments(
     hints = get_type_hints(owner, include_extras=True)
     values: dict[str, Callable[[argparse.Namespace], Any]] = {}
     for key, parameter in inspect.signature(owner).parameters.items():
-        # For a dataclass, add its fields as flags. Its docstring and the docstrings of its base
+        # For a dataclass, add its fields as flags. The docstrings of the dataclass and of its base
         # classes explain the flags.
         if is_dataclass(hints[key]):
             pages = [page_of(base.__doc__) for base in reversed(hints[key].__mro__) if is_dataclass(base)]

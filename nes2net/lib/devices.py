@@ -220,7 +220,7 @@ def _present_settings() -> dict[str, Any]:
 
 
 def _apply_settings(settings: Mapping[str, Any]) -> None:
-    """Set PyTorch to ``settings``, as :func:`_present_settings` returns them."""
+    """Apply ``settings``, which :func:`_present_settings` has read, to PyTorch."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if "matmul" in settings:

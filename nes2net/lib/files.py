@@ -59,7 +59,7 @@ class Budget:
         return cls(name, max(1 << 27, 16 * size), max(100_000, size // 64), size, remedy)
 
     def take(self, content: str, *, bytes: int = 0, steps: int = 0) -> None:
-        """Count the ``bytes`` and ``steps`` of ``content``, such as ``"rows"``, before it is expanded.
+        """Count ``bytes`` and ``steps`` before parts are expanded; ``content`` names the parts, such as ``"rows"``.
 
         Raises:
             InputError: if the file exceeds a limit.
@@ -259,7 +259,7 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def no_empty_folders(*paths: str | Path) -> Iterator[None]:
-    """At the end of this context, remove those of ``paths`` and their parents that are new and empty folders.
+    """At the end of this context, remove folders that are new and still empty: ``paths`` and their parents.
 
     Folders for results are made before the long work that computes the results, and would stay
     empty if this work fails. Only folders that :func:`make_folder` made within the context are
@@ -490,8 +490,8 @@ def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
 
     The file is created for the lock, and removed when the lock is released. If the folder was also
     created for the lock, and is empty, it is removed, too. A process that is forked meanwhile does
-    not hold the lock. If the file system has no locks, nothing is locked. Nothing is locked either
-    if the file cannot be created: then no other file can be written to the folder.
+    not hold the lock. If the file system has no locks, nothing is locked. If the file cannot be
+    created, no other file can be written to the folder either, so no lock is needed.
 
     Raises:
         InputError: if another process holds the lock, with the message ``refusal``; or if ``path``

@@ -120,7 +120,8 @@ class HttpFiles:
             # store.
             headers: dict[str, str] = {}
             with self._request("HEAD", file.url, headers) as answer:
-                # Any other error may mean that the server does not support HEAD. The file may exist nevertheless.
+                # Ignore any other error, because the file may exist on a server that does not
+                # support HEAD.
                 if answer.status_code in (404, 410, *_BUSY):
                     _check_found(answer, file.url)
                 size = headers.get("x-linked-size")
@@ -227,7 +228,7 @@ class HttpFiles:
             elif 0 < len(modified) < 100:
                 new_validators = {"modified": modified}
             if start and any(new_validators.get(name, value) != value for name, value in validators.items()):
-                _remove(partial_path)  # because of If-Range, the server should have sent the whole file
+                _remove(partial_path)  # the server ignored If-Range: it should have sent the whole file
                 raise _Busy("the file has changed: begun anew", 0.0)
             if start == 0:
                 write_text(_state_of(partial_path), json.dumps({"url": file.url, **new_validators}))

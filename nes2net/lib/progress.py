@@ -18,7 +18,8 @@ from nes2net.lib.errors import shown as quoted
 from nes2net.lib.this_process import is_first
 from nes2net.lib.times import readable_duration
 
-#: Name of the environment variable that sets the seconds from one line to the next; 0 prints no lines.
+#: Environment variable for the number of seconds from one line to the next; with 0, no lines are
+#: printed.
 SECONDS = "NES2NET_PROGRESS_SECONDS"
 #: Logger that receives every line, even if a terminal shows a bar. :mod:`nes2net.training.run_log`
 #: stores the lines of a run.

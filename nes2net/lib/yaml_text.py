@@ -149,7 +149,7 @@ def read_value(text: str, hint: Any, name: str) -> Any:
 
 
 def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any, name: str) -> None:
-    """Set ``values[keys[0]][keys[1]]…`` to the value in ``text``; the mappings inside ``values`` are copied before.
+    """Set ``values[keys[0]][keys[1]]…`` to the value in ``text``; copy the mappings inside ``values`` first.
 
     In ``values``, a part of the model may be only a name. A part with a default name may be
     missing. Such a part becomes a mapping with the key ``name``, so that options can be added.

@@ -37,8 +37,9 @@ def compute_eer(
       rates and the threshold are interpolated linearly where FAR − FRR first changes its sign. If
       FAR − FRR stays positive, because the highest score is tied, the EER is (FRR + FAR) / 2 at the
       highest score.
-    - ``"roc"`` is the rule for known against unknown classes. It is like ``"arena"``, but the ROC
-      curve has one more point, where everything is rejected. The EER is therefore 0.5 if all scores
+    - ``"roc"`` is the rule for known against unknown classes. This rule is like ``"arena"``, but
+    the ROC curve has one more point, at which all trials are rejected. The EER is therefore 0.5 if
+    all scores
       are equal, and the EERs of scores and of negated scores add up to 1.
     - ``"sklearn"`` is the rule of the published figures on CtrSVDD. The EER is (FRR + FAR) / 2 at
       the first corner of the ROC curve (see :func:`roc_points`) where ``|FRR − FAR|`` is smallest.
@@ -277,7 +278,7 @@ def interpolated_crossing(
     Args:
         rejected_bonafide, rejected_spoof: Numbers of rejected trials at each step, shape (N,),
             ascending from 0.
-        num_bonafide, num_spoof: Numbers of all trials.
+        num_bonafide, num_spoof: Numbers of all trials of each class.
 
     Returns:
         ``(eer, after, share)``: ``after`` is the index of the first step where FRR is at least FAR.

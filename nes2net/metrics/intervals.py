@@ -143,8 +143,8 @@ def bootstrap_interval(
 def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> tuple[float, float]:
     """Compute the interval ``(low, high)`` of an error rate from its bootstrap draws.
 
-    This is Wilson's interval for an effective number of trials. The error rate of so many
-    independent trials would have the same variance as the draws. Surveys of clusters use this
+    This is Wilson's interval for an effective number of trials. This is the number of independent
+    trials whose error rate would have the variance of the draws. Surveys of clusters use this
     interval for rates: Franco, Little, Louis and Slud, "Comparative study of confidence intervals
     for proportions in complex sample surveys", Journal of Survey Statistics and Methodology 7,
     2019.
@@ -382,7 +382,7 @@ def _figures(
     num_together = int(np.clip(_MOST_WEIGHTS // cells.size, 1, _MOST_TOGETHER))
 
     def resample(start: int) -> NDArray:
-        """Compute all metrics on one group of resamples, of which ``start`` is the first: (resamples, columns)."""
+        """Compute all metrics on a group of resamples, beginning with resample ``start``: (resamples, columns)."""
         weights = np.stack([drawing.draw(index) for index in range(start, min(start + num_together, num_resamples))])
         return np.hstack([evaluate(weights).reshape(len(weights), -1) for evaluate in evaluators])
 
@@ -399,9 +399,10 @@ def spread(num_clusters: int) -> float:
     """Compute the factor by which to spread the metrics of draws, which vary too little if there are few clusters.
 
     Let σ be the standard deviation between clusters. Draws of k clusters have the variance (k −
-    1)/k · σ². Their standard deviation is on average even smaller, √((k − 1.5)/k) · σ: Brugger, "A
-    note on unbiased estimation of the standard deviation", The American Statistician 23, 1969. The
-    benchmark ``scripts/bench interval_coverage`` shows the coverage with 20 speakers and 8 attacks.
+    1)/k · σ². The standard deviation of such draws is on average even smaller, √((k − 1.5)/k) · σ:
+    Brugger, "A note on unbiased estimation of the standard deviation", The American Statistician
+    23, 1969. The benchmark ``scripts/bench interval_coverage`` shows the coverage with 20 speakers
+    and 8 attacks.
 
     Args:
         num_clusters: k, the number of attacks or of speakers. For a single cluster, the factor is

@@ -184,8 +184,9 @@ def _rates_at_thresholds(
     rejected = [np.append(0, np.cumsum(label == i)[steps]) for i in range(3)]
     thresholds = np.append(scores[0] - 0.001, scores[steps])
     misses, *rejected_shares = (count / of_class.size for of_class, count in zip(classes, rejected))
-    # If two thresholds are equally near, the last bit of a rate decides between them. To get the
-    # same bits as the evaluation package, subtract the rejected fractions from 1.
+    # If two thresholds are equally near, the last bit of an error rate decides which threshold is
+    # chosen. To get the same bits as the evaluation package, subtract the rejected fractions from
+    # 1.
     nontarget_alarm = 1 - rejected_shares[0]
     spoof_alarm = 1 - rejected_shares[1]
     if method == "distinct":

@@ -97,7 +97,7 @@ def point_eer_of(frames: TimedFrames) -> PointEer:
 
 
 def sorted_frames(frames: Frames) -> TimedFrames:
-    """Sort frames by score, bona fide first among equal scores, and count equal frames.
+    """Sort frames by score, and count equal frames; among equal scores, bona fide comes first.
 
     Neighbouring frames of an utterance with equal scores and labels become one element with a
     count. Such frames are frequent if scores were repeated for a finer resolution. Frames with the
@@ -126,8 +126,8 @@ def sorted_frames(frames: Frames) -> TimedFrames:
         order = order[labels[order] >= 0]
     scores = scores[order]
     bonafide = labels[order] == 1
-    # argsort leaves equal scores in any order. If a spoofed frame comes before a bona fide frame in
-    # a run of equal scores, sort this run again.
+    # argsort does not sort equal scores by label. If a spoofed frame comes before a bona fide frame
+    # in a run of equal scores, sort this run again.
     tied = scores[1:] == scores[:-1]
     if (wrong := np.flatnonzero(tied & bonafide[1:] & ~bonafide[:-1])).size:
         run = np.append(False, ~tied).cumsum(dtype=np.int32)  # for each element, the index of its run of equal scores
@@ -323,8 +323,8 @@ def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail:
     utterance ends; frames that start after the end are dropped. The time of spoofed segments is
     spoofed, and all other time is bona fide. A frame is called spoof if its score is at or below
     the threshold. Thresholds are −∞ and all scores in ascending order. The EER is (FPR + FNR)/2 at
-    the first threshold where ``|FPR − FNR|`` is smallest. This search is exact. The bisection in
-    the published script may run for ever.
+    the first threshold where ``|FPR − FNR|`` is smallest. The published script finds the threshold
+    by a bisection that may run for ever; the search here is exact.
 
     Args:
         resolution_ms: length of a frame in ms.

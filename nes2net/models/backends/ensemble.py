@@ -87,8 +87,8 @@ class Ensemble(LayerSum):
         num_scores: Annotated[int, Field(ge=1, le=1000)] = 4,
         num_logits: Logits = 2,
     ) -> None:
-        # Both kinds have the same trunk and the same LSTM. They differ in the weights of the layers
-        # and in the perceptrons.
+        # Both kinds have the same trunk and the same LSTM, but different weights of the layers and
+        # different perceptrons.
         layer_weights: Literal["sum", "plain"] = "sum" if kind == "fusion" else "plain"
         super().__init__(feature_dim, num_layers, projection_dim, layer_weights)
         self.kind = kind

@@ -68,8 +68,8 @@ class CosineHead(Head):
     last row is bona fide. Additive-margin softmax trains the vectors (Wang et al., IEEE SPL 2018).
 
     Args:
-        scale: factor of the cosines. In training, it becomes the scale of the loss, so that a
-            softmax of the logits gives posteriors.
+        scale: factor of the cosines. In training, the scale of the loss replaces this factor, so
+            that a softmax of the logits gives posteriors.
     """
 
     score_rule = "difference"

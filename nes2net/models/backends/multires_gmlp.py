@@ -150,7 +150,8 @@ class MultiresGmlp(Backend):
     back-end does the same, because the published weights were trained in this way.
 
     The gates mix all frames of an utterance. In a training batch, a shorter utterance is padded
-    with zeros. The zeros therefore change its scores, as published. Scoring never pads utterances.
+    with zeros. These zeros therefore change the scores of the shorter utterance, as published.
+    Scoring never pads utterances.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
