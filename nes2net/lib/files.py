@@ -174,7 +174,7 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 
 
 def _lock_while_alive(opened: int) -> None:
-    """Lock a temporary file or folder to show :func:`remove_left` that the process of the file is alive.
+    """Lock a temporary file or folder, so that :func:`remove_left` leaves it alone while this process is alive.
 
     The lock ends when the descriptor ``opened`` is closed in this process, and in all processes
     that were forked meanwhile.

@@ -106,8 +106,8 @@ class HttpFiles:
     def described(self, file: RemoteFile) -> RemoteFile:
         """Ask the server for the size and the SHA-256 of ``file``; return a copy of ``file`` with the answers.
 
-        Only the Hugging Face hub states a SHA-256. If ``file`` already has a size or a digest, it
-        is not replaced.
+        Only the Hugging Face hub states a SHA-256. A size or a digest that ``file`` already has is
+        not replaced.
 
         Raises:
             InputError: if the file does not exist.

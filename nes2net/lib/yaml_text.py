@@ -187,7 +187,7 @@ def hint_of(hint: Any, key: str) -> Any:
 
 
 def _allows(hint: Any, kind: type) -> bool:
-    """Whether the type ``hint`` allows a value of the type ``kind``, perhaps among other types."""
+    """Whether the type ``hint`` allows values of the type ``kind``; ``hint`` may allow other types, too."""
     if typing.get_origin(hint) in (typing.Annotated, typing.Union, types.UnionType):
         return any(_allows(option, kind) for option in typing.get_args(hint))
     return hint is kind or typing.get_origin(hint) is kind

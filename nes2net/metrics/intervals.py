@@ -143,8 +143,8 @@ def bootstrap_interval(
 def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> tuple[float, float]:
     """Compute the interval ``(low, high)`` of an error rate from its bootstrap draws.
 
-    This is Wilson's interval for an effective number of trials. This is the number of independent
-    trials whose error rate would have the variance of the draws. Surveys of clusters use this
+    This is Wilson's interval for an effective number of trials. For this number of independent
+    trials, the error rate would have the same variance as the draws. Surveys of clusters use this
     interval for rates: Franco, Little, Louis and Slud, "Comparative study of confidence intervals
     for proportions in complex sample surveys", Journal of Survey Statistics and Methodology 7,
     2019.

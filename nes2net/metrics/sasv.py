@@ -162,7 +162,8 @@ def _rates_at_thresholds(
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Compute the error rates of targets, nontargets and spoofed trials at all thresholds, in ascending order.
 
-    By ``"asvspoof5"`` every trial is a step. By ``"distinct"`` every distinct score is a step.
+    With ``"asvspoof5"``, every trial is a step. With ``"distinct"``, every distinct score is a
+    step.
 
     Args:
         classes: scores of targets, of nontargets and of spoofed trials.
