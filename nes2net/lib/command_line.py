@@ -84,8 +84,7 @@ class HelpFormatter(argparse.HelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str:
         """Write the help of an argument: its meaning, its choices if there are many, and its default.
 
-        The choices of a :class:`Listed` are not written. A default that is None or empty is not
-        written either.
+        The help leaves out the choices of a :class:`Listed`, and a default that is None or empty.
         """
         text = action.help or ""
         default = action.default
@@ -112,7 +111,7 @@ def _has_many_choices(action: argparse.Action) -> bool:
 
 
 class Listed(list[str]):
-    """Choices of an argument that are too many for the help: the names of corpora, which `nes2net info` lists."""
+    """A list of choices that the help leaves out, such as the names of all corpora; `nes2net info` lists them."""
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -151,7 +150,10 @@ class OneLineParser(argparse.ArgumentParser):
         return parsers
 
     def flags(self) -> Mapping[str, str]:
-        """Map each setting of the library to its flag in this program; later changes of ``names`` also count."""
+        """Map each setting of the library to its flag in this program.
+
+        If ``names`` changes later, the mapping changes, too.
+        """
         return ChainMap(self.names, {a.dest: a.option_strings[-1] for a in self._actions if a.option_strings})
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
@@ -162,8 +164,8 @@ class OneLineParser(argparse.ArgumentParser):
         """
         words = list(sys.argv[1:] if args is None else args)
         if not any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions):
-            # Without subcommands, all flags belong to this parser. Check them here, because argparse would first report
-            # missing arguments.
+            # Without subcommands, all flags belong to this parser. Check the flags here, because
+            # argparse would first report missing arguments.
             actions_by_flag = self._option_string_actions
             own_words = words
             if "--" in words:
@@ -205,16 +207,16 @@ def run(
 
     An :class:`InputError`, a lack of memory and an error of the operating system become one line on
     standard error; with ``--debug`` they are raised instead. Interruptions (:class:`Unfinished`,
-    Ctrl-C) always become one line. Another program, such as ``head``, may read the output. If it
-    ends first, no error is printed, and the status is :data:`INCOMPLETE`. If an argument names an
+    Ctrl-C) always become one line. If the program that reads the output, such as ``head``, ends
+    first, no error is printed, and the status is :data:`INCOMPLETE`. If an argument names an
     output, the empty folders that this run made for the output are removed at the end.
 
     Args:
         command: function of the parsed arguments that returns an exit status; None means 0.
         parser: parses the arguments; its parsed arguments contain a :class:`OneLineParser` as
             ``parser``.
-        argv: the words after the program's name. None takes the words from ``sys.argv``; from then
-            on, this process imports no modules from the current folder.
+        argv: the words after the program's name. With None, the words come from ``sys.argv``, and
+            this process then imports no modules from the current folder.
     """
     if argv is None:
         leave_out_current_folder()
@@ -258,7 +260,7 @@ def run(
 
 
 def _print_error(text: str) -> None:
-    """Print ``text`` on standard error. If it is closed, only the exit status shows the error."""
+    """Print ``text`` on standard error. If standard error is closed, only the exit status shows the error."""
     with suppress(OSError):
         print(text, file=sys.stderr)
 

@@ -91,8 +91,8 @@ def called(
     Args:
         resumes: whether the same command resumes an interrupted run.
         names: further settings of the library → their flags.
-        subcommands: the functions of subcommands. If there are any, the decorated function itself
-            is never called: it only gives their group a name and a help text.
+        subcommands: the functions of subcommands. A function with subcommands is never called: it
+            only gives the group of subcommands a name and a help text.
     """
 
     def mark(function: Any) -> Any:
@@ -165,8 +165,8 @@ def _add_arguments(
 
     Args:
         meanings: name of a parameter → (title of its group, its meaning).
-        minimums: name of a parameter with a limit → smallest allowed number; this function fills
-            it.
+        minimums: name of a parameter with a limit → smallest allowed number. This function fills
+            the mapping.
 
     Returns:
         A function that calls ``owner`` with the values of a parsed command line.
@@ -174,7 +174,7 @@ def _add_arguments(
     hints = get_type_hints(owner, include_extras=True)
     values: dict[str, Callable[[argparse.Namespace], Any]] = {}
     for key, parameter in inspect.signature(owner).parameters.items():
-        # For a dataclass, add its fields as flags. Its docstring and the docstrings of its base
+        # For a dataclass, add its fields as flags. The docstrings of the dataclass and of its base
         # classes explain the flags.
         if is_dataclass(hints[key]):
             pages = [page_of(base.__doc__) for base in reversed(hints[key].__mro__) if is_dataclass(base)]
@@ -244,7 +244,7 @@ def _argparse_options(hint: Any) -> dict[str, Any]:
         }
     if origin is Literal:
         return {"choices": list(arguments)}
-    if origin is not None:  # a sequence, or a sequence of sequences, for which the flag may be repeated
+    if origin is not None:  # a sequence; for a sequence of sequences, the flag may be repeated
         options = _argparse_options(arguments[0])
         if "nargs" in options:
             repetition = {"action": "append"}

@@ -111,7 +111,7 @@ def named_precision(precision: str | torch.dtype) -> str:
     name = str(precision).removeprefix("torch.")
     if name in PRECISIONS and not (name == "int8" and isinstance(precision, torch.dtype)):
         return name
-    meant = nearest(name.replace("fp", "float"), PRECISIONS, cutoff=0.5)  # low enough that "bf16" suggests bfloat16
+    meant = nearest(name.replace("fp", "float"), PRECISIONS, cutoff=0.5)  # with this cutoff, "bf16" suggests bfloat16
     raise InputError(f"unknown dtype '{precision}': auto, fastest, {', '.join(PRECISIONS)} are known{meant}")
 
 
@@ -220,7 +220,7 @@ def _present_settings() -> dict[str, Any]:
 
 
 def _apply_settings(settings: Mapping[str, Any]) -> None:
-    """Set PyTorch to ``settings``, as :func:`_present_settings` returns them."""
+    """Apply ``settings``, which :func:`_present_settings` has read, to PyTorch."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if "matmul" in settings:

@@ -156,7 +156,7 @@ def nearest(word: str, known_names: Iterable[str], cutoff: float = 0.6) -> str:
 def did_you_mean(
     name: str, known_names: Iterable[str], command: str = "", *, cutoff: float = 0.6, meant: str | None = None
 ) -> str:
-    """Write the end of a message about an unknown ``name``: the nearest of ``known_names``, and a list of up to ten.
+    """Write the end of a message about an unknown ``name``: the nearest known name, and a list of at most ten.
 
     If there are more than ten names, the message lists the ten nearest, or the first ten if no name
     is near. Without known names, the text is empty.
@@ -164,8 +164,8 @@ def did_you_mean(
     Args:
         command: a command that lists all names. If there are more than ten names, the message
             mentions this command.
-        meant: the suggestion to print; empty for no suggestion, None for the suggestion of
-            :func:`nearest`.
+        meant: the suggestion to print, or an empty text. With None, :func:`nearest` makes the
+            suggestion.
 
     >>> did_you_mean("dilaton", ["pool", "dilation"])
     "; did you mean 'dilation'? Known: dilation, pool"
@@ -246,7 +246,7 @@ class _Shortened(reprlib.Repr):
         """Shorten ``value`` as the library does, but call no method of an unknown class.
 
         A subclass of a container is shown as its base class, and an unknown object by its class
-        alone. ``level`` is the number of nested levels of containers that are still shown.
+        alone. Containers are shown down to ``level`` more levels of nesting.
         """
         for kind in (str, dict, list, tuple, set, frozenset, deque, bytes):
             if isinstance(value, kind):

@@ -59,7 +59,7 @@ class Budget:
         return cls(name, max(1 << 27, 16 * size), max(100_000, size // 64), size, remedy)
 
     def take(self, content: str, *, bytes: int = 0, steps: int = 0) -> None:
-        """Count the ``bytes`` and ``steps`` of ``content``, such as ``"rows"``, before it is expanded.
+        """Count ``bytes`` and ``steps`` before parts are expanded; ``content`` names the parts, such as ``"rows"``.
 
         Raises:
             InputError: if the file exceeds a limit.
@@ -96,9 +96,9 @@ def replacing(path: str | Path, *, durable: bool = False, in_series: bool = Fals
             files that ended processes left for ``path`` are removed first. If false, writing is
             faster, which suits small files that can be made again.
         in_series: whether the caller writes many durable files into the folder. If true, the caller
-            must remove old temporary files once. The new name may not be on the disk yet when the
-            context ends; the next durable file in the folder without ``in_series`` waits for all
-            names.
+            must remove old temporary files once. When the context ends, the new name may not be on
+            the disk yet. Therefore write the last file of the series without ``in_series``: this
+            call waits until all names are on the disk.
 
     Raises:
         InputError: if ``path`` is a device, a pipe or a socket, which a file must not replace.
@@ -174,7 +174,7 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 
 
 def _lock_while_alive(opened: int) -> None:
-    """Lock a temporary file or folder to show :func:`remove_left` that the process of the file is alive.
+    """Lock a temporary file or folder, so that :func:`remove_left` leaves it alone while this process is alive.
 
     The lock ends when the descriptor ``opened`` is closed in this process, and in all processes
     that were forked meanwhile.
@@ -259,7 +259,7 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def no_empty_folders(*paths: str | Path) -> Iterator[None]:
-    """At the end of this context, remove those of ``paths`` and their parents that are new and empty folders.
+    """At the end of this context, remove folders that are new and still empty: ``paths`` and their parents.
 
     Folders for results are made before the long work that computes the results, and would stay
     empty if this work fails. Only folders that :func:`make_folder` made within the context are
@@ -490,8 +490,8 @@ def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
 
     The file is created for the lock, and removed when the lock is released. If the folder was also
     created for the lock, and is empty, it is removed, too. A process that is forked meanwhile does
-    not hold the lock. If the file system has no locks, nothing is locked. Nothing is locked either
-    if the file cannot be created: then no other file can be written to the folder.
+    not hold the lock. If the file system has no locks, nothing is locked. If the file cannot be
+    created, no other file can be written to the folder either, so no lock is needed.
 
     Raises:
         InputError: if another process holds the lock, with the message ``refusal``; or if ``path``

@@ -1,9 +1,9 @@
 """The common part of our unpicklers of untrusted files.
 
 A pickle is a program. The method ``find_class`` of each unpickler decides which names a pickle may
-use. The common part sets the state or the items of an object only if its class is permitted. The
-common part also limits memory and time: steps and lines have limits, and only keys that are quick
-to hash are allowed.
+use. The common part sets the state or the items of an object only if the class of the object is
+permitted. The common part also limits memory and time: steps and lines have limits, and only keys
+that are quick to hash are allowed.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import LONGEST_NUMBER
 
-# The standard library's unpickler in Python. In the standard library's unpickler in C, a huge memo
-# index would use much memory. The declared type is Any, because the type stubs lack the stack and
-# the load_… methods of the unpickler.
+# The standard library has two unpicklers. Use the unpickler that is written in Python: in the
+# unpickler that is written in C, a huge memo index would use much memory. The declared type is Any,
+# because the type stubs lack the stack and the load_… methods of the unpickler.
 _Unpickler: Any = pickle._Unpickler
 
 #: Largest number of keys that are numbers, in all dictionaries and sets of a pickle. A file could choose numbers whose
@@ -95,7 +95,7 @@ class GuardedUnpickler(_Unpickler):
     def check_keys(self, keys: Iterable) -> None:
         """Raise :class:`Exceeded` for keys that may be slow to hash: tuples, long numbers, or very many numbers.
 
-        None counts as a number.
+        A key that is None is counted like a number.
         """
         for key in keys:
             if isinstance(key, (str, bytes, *self.keys)) or type(key).__hash__ is object.__hash__:

@@ -24,7 +24,7 @@ from nes2net.lib.progress import ProgressDisplay
 _CHUNK = 1 << 20
 _MB = 1_000_000
 _MOST_REDIRECTS = 10
-MOST_TRIES = 6  # number of requests in a row with fewer than _LEAST_BETWEEN bytes after which the client gives up
+MOST_TRIES = 6  # the client gives up after so many requests in a row, each with fewer than _LEAST_BETWEEN bytes
 _LEAST_BETWEEN = 100_000  # bytes
 _SLOWEST = 300.0  # longest time in seconds for _LEAST_BETWEEN bytes: about 300 bytes/s
 _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP status codes of a server that may answer later
@@ -45,7 +45,10 @@ class RemoteFile:
 
 
 class _Busy(Exception):
-    """Raised if a failed request may succeed after ``pause`` seconds; None if the server states no time."""
+    """Raised if a failed request may succeed after ``pause`` seconds.
+
+    If the server states no time, ``pause`` is None.
+    """
 
     def __init__(self, problem: str, pause: float | None) -> None:
         super().__init__(problem)
@@ -103,8 +106,8 @@ class HttpFiles:
     def described(self, file: RemoteFile) -> RemoteFile:
         """Ask the server for the size and the SHA-256 of ``file``; return a copy of ``file`` with the answers.
 
-        Only the Hugging Face hub states a SHA-256. If ``file`` already has a size or a digest, it
-        is not replaced.
+        Only the Hugging Face hub states a SHA-256. A size or a digest that ``file`` already has is
+        not replaced.
 
         Raises:
             InputError: if the file does not exist.
@@ -117,7 +120,8 @@ class HttpFiles:
             # store.
             headers: dict[str, str] = {}
             with self._request("HEAD", file.url, headers) as answer:
-                # Any other error may mean that the server does not support HEAD. The file may exist nevertheless.
+                # Ignore any other error, because the file may exist on a server that does not
+                # support HEAD.
                 if answer.status_code in (404, 410, *_BUSY):
                     _check_found(answer, file.url)
                 size = headers.get("x-linked-size")
@@ -214,7 +218,8 @@ class HttpFiles:
                 )
             length = file.size if length is None else length
             # The tag or the time will show later whether the file on the server is still the same.
-            # A weak tag cannot show this (RFC 9110, 13.1.5).
+            # A weak tag is not used, because it cannot prove that the file is the same (RFC 9110,
+            # 13.1.5).
             tag = answer.headers.get("etag", "")
             modified = answer.headers.get("last-modified", "")
             new_validators = {}
@@ -223,7 +228,7 @@ class HttpFiles:
             elif 0 < len(modified) < 100:
                 new_validators = {"modified": modified}
             if start and any(new_validators.get(name, value) != value for name, value in validators.items()):
-                _remove(partial_path)  # because of If-Range, the server should have sent the whole file
+                _remove(partial_path)  # the server ignored If-Range: it should have sent the whole file
                 raise _Busy("the file has changed: begun anew", 0.0)
             if start == 0:
                 write_text(_state_of(partial_path), json.dumps({"url": file.url, **new_validators}))
@@ -446,8 +451,8 @@ def _size_of_whole_file(answer: httpx.Response) -> int | None:
 def _state_of(partial_path: Path) -> Path:
     """Return the path of the file that stores the address and the validators of a partial download.
 
-    The validators show whether the file has changed on the server: its ETag or its modification
-    time.
+    A validator is the ETag or the modification time of the file on the server. It shows whether
+    this file has changed.
     """
     return partial_path.with_name(f"{partial_path.name}.json")
 

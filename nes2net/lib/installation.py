@@ -51,7 +51,7 @@ def _address() -> str | None:
     """
     try:
         text = distribution("nes2net").read_text("direct_url.json")
-        if text is None:  # installed from a package index, or a copied folder
+        if text is None:  # nes2net was installed from a package index, or its folder was copied
             return None
         origin: dict[str, Any] = json.loads(text)
         address = str(origin["url"])

@@ -79,9 +79,9 @@ def at_most_states(unread: int = 0, minimum: int = 1) -> Follows:
 def multiple_of(number: Callable[[Mapping[str, Any]], int], usual: int) -> Follows:
     """Make the rule that rounds the size of a hidden state up to a multiple of ``number(options)``.
 
-    The network pads hidden states with zeros to the rounded size. A multiple of ``usual`` is not
-    rounded: if ``number(options)`` does not divide it, the options are wrong, and this must be
-    reported. Size 1, the waveform itself, is not rounded either.
+    The network pads hidden states with zeros to the rounded size. Two kinds of sizes are not
+    rounded: size 1, the waveform itself, and multiples of ``usual``. If ``number(options)`` does not
+    divide a multiple of ``usual``, the options are wrong, and rounding would hide this mistake.
     """
 
     def choose(inputs: Input, _: int, options: Mapping[str, Any]) -> int:
@@ -168,7 +168,7 @@ class Preset(partial):
         without: Iterable[str] = (),
         **defaults: Any,
     ) -> Self:
-        """Make the preset. Checks of options and the help read its own signature and its own docstring."""
+        """Make the preset, with a signature and a docstring of its own for the help and for checks of options."""
         self = super().__new__(cls, constructor, *arguments, **defaults)
         parameters = inspect.signature(partial(constructor, *arguments, **defaults)).parameters.values()
         self.__signature__ = inspect.Signature([parameter for parameter in parameters if parameter.name not in without])
@@ -194,7 +194,7 @@ def declared(factory: Callable[..., Any]) -> dict[str, Option]:
         function = function.__init__
     try:
         hints = typing.get_type_hints(function, include_extras=True)
-    except NameError:  # a part from another package may import the types in its annotations only under TYPE_CHECKING
+    except NameError:  # another package may import the types of its annotations only under TYPE_CHECKING
         hints = {}
     options = {}
     for name, parameter in inspect.signature(factory).parameters.items():

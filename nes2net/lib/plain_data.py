@@ -18,9 +18,9 @@ MOST_DEPTH = 32  # largest nesting of lists and mappings in a configuration file
 LONGEST_NUMBER = 64  # bits
 _MOST_KEYS = 10_000  # largest number of keys of a mapping
 _DEEPEST_JSON = 100  # largest nesting of lists and mappings in any JSON
-# Character outside of texts → largest number of bytes that a JSON parser needs for the object that
-# begins there: "[" for a list, "{" for a mapping, "," for a further item, ":" for the value of a
-# key. The number for a quotation mark is the memory of an empty text.
+# Character outside of texts → largest number of bytes that a JSON parser needs for an object that
+# begins with this character: "[" for a list, "{" for a mapping, "," for a further item, ":" for the
+# value of a key. The number for a quotation mark is the memory of an empty text.
 _HELD = {"[": 320, "{": 512, ",": 48, ":": 80, '"': 64}
 _MOST_HELD = 1 << 29  # largest number of bytes that a parser may need for all values
 _BLOCK = 1 << 20
@@ -96,10 +96,10 @@ def check_json(content: bytes, name: str) -> None:
     # A text of at most 1000 bytes with at most 100 opening brackets cannot exceed a limit.
     if len(content) <= 1000 and content.count(b"[") + content.count(b"{") <= _DEEPEST_JSON:
         return
-    import numpy as np  # imported here for start-up time, because most JSON is short
+    import numpy as np  # for a fast start-up: short JSON does not need NumPy
 
     budget = Budget(name, _MOST_HELD, len(content), len(content))
-    held_bytes = np.zeros(256, np.int64)  # character → bytes that a parser needs for the object that begins there
+    held_bytes = np.zeros(256, np.int64)  # character → bytes that a parser needs for an object that begins with it
     nesting = np.zeros(256, np.int64)  # character → 1 if it opens a list or a mapping, -1 if it closes one
     held_bytes[[ord(mark) for mark in _HELD]] = list(_HELD.values())
     nesting[[*b"[{"]] = 1

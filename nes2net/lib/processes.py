@@ -20,7 +20,8 @@ _PATIENCE = timedelta(days=30)  # longest wait for the slowest process; if one p
 class Processes:
     """The ``count`` processes that score together; ``rank`` is the index of this process, from 0.
 
-    A process that scores alone has rank 0 and count 1. It never waits in a method of this class.
+    A process that scores alone has rank 0 and count 1; for such a process, no method of this class
+    waits.
     """
 
     rank: int = 0

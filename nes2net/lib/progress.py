@@ -18,7 +18,8 @@ from nes2net.lib.errors import shown as quoted
 from nes2net.lib.this_process import is_first
 from nes2net.lib.times import readable_duration
 
-#: Name of the environment variable that sets the seconds from one line to the next; 0 prints no lines.
+#: Environment variable for the number of seconds from one line to the next; with 0, no lines are
+#: printed.
 SECONDS = "NES2NET_PROGRESS_SECONDS"
 #: Logger that receives every line, even if a terminal shows a bar. :mod:`nes2net.training.run_log`
 #: stores the lines of a run.
@@ -41,7 +42,7 @@ class ProgressDisplay(Generic[T]):
 
     On a terminal, a bar is shown. If there is no room for all facts, the least important ones, at
     the end of the list, are left out. If standard error is not a terminal, a line is printed there
-    every :data:`SECONDS`.
+    at intervals. The environment variable :data:`SECONDS` sets the interval in seconds.
 
     Attributes:
         facts: texts to show, the most important first.
@@ -159,7 +160,10 @@ class ProgressDisplay(Generic[T]):
         return (self.total - self.done) * seconds
 
     def seconds_per_step(self) -> float | None:
-        """Compute the mean seconds of a step; the first step, with preparations, is left out. None before step 2."""
+        """Compute the mean seconds of a step; leave out the first step, with preparations.
+
+        None is returned before step 2.
+        """
         if self._first is None or self.done <= self._first[1]:
             return None
         return (self.clock() - self._first[0]) / (self.done - self._first[1])

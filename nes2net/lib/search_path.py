@@ -1,8 +1,8 @@
 """Never import modules from the current folder: it may be a stranger's corpus with a ``multiprocessing.py``.
 
 ``python -c`` and ``python -m`` search the current folder before the standard library, and
-multiprocessing starts processes by ``python -c``. PYTHONSAFEPATH prevents this from Python 3.11 on.
-This module also protects Python 3.10.
+multiprocessing starts processes by ``python -c``. From Python 3.11 on, PYTHONSAFEPATH prevents this
+search. On Python 3.10, which does not read PYTHONSAFEPATH, this module prevents the search.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import sys
 
 _HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-# The code of the first `-c` removes the current folder ("") from the search path. It then runs the
-# code of the second `-c`, which Python treats as an argument. The module sys is built in, so
-# importing it reads no file.
+# The code of the first `-c` removes the current folder ("") from the search path. Python treats the
+# second `-c` as an argument of the program; the code of the first `-c` runs the code in this
+# argument. The module sys is built in, so importing it reads no file.
 _FIRST = ["-c", "import sys; sys.path[:] = filter(None, sys.path); del sys.argv[0]; exec(sys.argv.pop(1))"]
 
 

@@ -139,7 +139,7 @@ _deferred_lines: ContextVar[list[tuple[str, TextIO]] | None] = ContextVar("defer
 def say_written(path: object, *, beside_data: bool = False) -> None:
     """Print that ``path`` was written, or hold the message back within :func:`written_said_last`.
 
-    Every command calls this function for each of its files.
+    Every command calls this function for each file that the command has written.
 
     Args:
         beside_data: whether the command prints a table or other data on standard output. The

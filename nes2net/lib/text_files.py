@@ -56,7 +56,7 @@ def read_text(path: Path) -> str:
 
 
 def decoded_text(path: Path) -> str:
-    """Read a text file as :func:`read_text` does, with the same errors, but with its line ends unchanged."""
+    """Read a text file as :func:`read_text` does, with the same errors, but leave line ends unchanged."""
     content = read_bounded(path, MOST_BYTES, "give the path of a text file")
     if (digests := _digests.get()) is not None:
         digests[path] = hashlib.sha256(content).hexdigest()

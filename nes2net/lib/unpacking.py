@@ -206,7 +206,8 @@ class _TarSource:
         content = b""
         if self.left >= 0:
             content = self._file.read(size)
-        # In some versions of Python, the time in which tarfile reads a number is quadratic in its digits.
+        # In some versions of Python, the time that tarfile takes to read a number grows with the
+        # square of its length.
         if self.left < 0 or re.search(rb"\d{100}", content):
             raise InputError(
                 f"{self._name}: the header of a member has more than {_LONGEST_HEADER:,} bytes, or numbers of 100 digits: "

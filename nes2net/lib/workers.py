@@ -147,8 +147,8 @@ class Loader(DataLoader[Any]):
                 raise self._too_many_workers("the workers cannot be started", first_line(error)) from None
         if not self.worker_processes:
             self.worker_processes = batches._workers  # type: ignore[attr-defined]
-            # At the end of the program, multiprocessing waits for workers. Because of exitpriority,
-            # _kill_workers runs before.
+            # At the end of the program, multiprocessing waits for workers. The exitpriority
+            # makes multiprocessing call _kill_workers before this wait.
             Finalize(self, _kill_workers, args=(self.worker_processes,), exitpriority=0)
         return self._read_batches(batches, early)
 
@@ -187,9 +187,9 @@ class Loader(DataLoader[Any]):
             signals += early
             while True:
                 self._check_workers()
-                # Set the time-out for this call only: after it, PyTorch's iterator can be asked
-                # again. The public setting ``timeout`` would also apply at the start of a pass,
-                # where the iterator cannot be asked again.
+                # Set the time-out for this call only, because PyTorch's iterator can be asked again
+                # after a time-out here. The public setting ``timeout`` would also apply at the
+                # start of a pass, where the iterator cannot be asked again.
                 batches._timeout = _LOOK
                 try:
                     return next(batches)
@@ -254,8 +254,8 @@ class Loader(DataLoader[Any]):
 def _check_locks(num_workers: int) -> None:
     """Raise :class:`OSError` if shared memory has no room for the locks of ``num_workers`` processes.
 
-    PyTorch's iterator would raise the same error, and later print a traceback, when the unfinished
-    iterator is deleted.
+    Without this check, PyTorch's iterator would raise the error, and would also print a traceback
+    when the unfinished iterator is deleted.
     """
     locks = [torch.multiprocessing.Lock() for _ in range(3 * num_workers + 8)]
     locks.clear()
@@ -267,9 +267,9 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
 
     PyTorch's own handler for the end of a child may raise in the middle of a step; this context
     replaces it. The context yields the list of signals; an item is (number of the signal, time).
-    Outside of the main thread, nothing is watched, and the list stays empty. A signal may have
-    arrived before this context. If its handler is a method, and the attribute ``requested`` of the
-    method's object is the number of the signal, the signal is listed with the present time.
+    Outside of the main thread, nothing is watched, and the list stays empty. A signal that arrived
+    before this context is listed, too, with the present time, if its handler recorded it: the
+    handler is a method of an object whose attribute ``requested`` is the number of the signal.
     """
     noted: list[tuple[int, float]] = []
     watching = True
@@ -332,8 +332,8 @@ def _set_up_worker(_number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     Queue._on_queue_feeder_error = staticmethod(cannot_hand_over)  # type: ignore[attr-defined]
-    # End the worker at once. Otherwise it would wait until its batches are taken: for ever, if the
-    # main process was killed.
+    # End the worker at once. Otherwise the worker would wait until the main process takes the last
+    # batches, even if the main process was killed.
     Finalize(None, os._exit, args=(0,), exitpriority=100)
 
 

@@ -127,7 +127,9 @@ def read_yaml(text: str, hint: Any, name: str) -> Any:
 
 
 def read_value(text: str, hint: Any, name: str) -> Any:
-    """Read the value of an override ``key=text``. If ``hint`` allows text, it stays unchanged; otherwise, it is YAML.
+    """Read the value of an override ``key=text``.
+
+    If ``hint`` allows text, the value is ``text`` itself. Otherwise ``text`` is read as YAML.
 
     A quoted value is always read as YAML, and so is ``{…}`` if ``hint`` also allows a mapping. If
     ``hint`` allows text, an empty value, ``null`` and ``~`` become None.
@@ -147,9 +149,9 @@ def read_value(text: str, hint: Any, name: str) -> Any:
 
 
 def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any, name: str) -> None:
-    """Set ``values[keys[0]][keys[1]]…`` to the value in ``text``; the mappings inside ``values`` are copied before.
+    """Set ``values[keys[0]][keys[1]]…`` to the value in ``text``; copy the mappings inside ``values`` first.
 
-    In ``values``, a part of the model may be only a name. If its key has a default name, it may be
+    In ``values``, a part of the model may be only a name. A part with a default name may be
     missing. Such a part becomes a mapping with the key ``name``, so that options can be added.
 
     Args:
@@ -185,7 +187,7 @@ def hint_of(hint: Any, key: str) -> Any:
 
 
 def _allows(hint: Any, kind: type) -> bool:
-    """Whether the type ``hint`` allows a value of the type ``kind``, perhaps among other types."""
+    """Whether the type ``hint`` allows values of the type ``kind``; ``hint`` may allow other types, too."""
     if typing.get_origin(hint) in (typing.Annotated, typing.Union, types.UnionType):
         return any(_allows(option, kind) for option in typing.get_args(hint))
     return hint is kind or typing.get_origin(hint) is kind

@@ -75,7 +75,8 @@ def class_rates(confusion: ArrayLike) -> ClassRates:
     """Compute precision, recall and F1 of each class.
 
     F1 of a class is 2·r / (t + p). Here t is the number of trials of the class, p is the number of
-    trials that are predicted as the class, and r is the number of trials for which both are true.
+    trials that are predicted as the class, and r is the number of trials of the class that are
+    predicted correctly.
 
     Args:
         confusion: counts, shape (…, K, K): one confusion matrix or many; leading axes are kept.
@@ -181,7 +182,7 @@ def auroc(known: ArrayLike, unknown: ArrayLike) -> float:
 
 
 def fpr95(known: ArrayLike, unknown: ArrayLike) -> tuple[float, float]:
-    """Compute the fraction of unknown trials that are accepted at the threshold that accepts 95 % of known trials.
+    """Compute the fraction of accepted unknown trials; the threshold is chosen to accept 95 % of known trials.
 
     The threshold is the ⌈95n/100⌉-th largest of n known scores. A trial at or above the threshold
     is accepted as known (Liu et al., "Energy-based out-of-distribution detection", NeurIPS 2020).

@@ -110,8 +110,8 @@ def compute_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
 def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     """Compute Cllr in bits, in [0, 1], after the best monotone calibration of the scores.
 
-    The result is called the discrimination loss. If it is subtracted from the result of
-    :func:`compute_cllr`, the calibration loss remains. The calibration is the algorithm "pool
+    The result is called the discrimination loss. The calibration loss is the result of
+    :func:`compute_cllr` minus the discrimination loss. The calibration is the algorithm "pool
     adjacent violators" (Brümmer and du Preez, 2006, section 5). Equal scores are always in the same
     pool. The errors are the same as for :func:`compute_cllr`.
 
@@ -190,8 +190,8 @@ def dcf(frr, far, p_spoof: float, c_miss: float, c_fa: float, normalize: bool):
 def act_dcf(frr, far, p_spoof: float, c_miss: float, c_fa: float):
     """Compute the normalised :func:`dcf` exactly as the evaluation package of ASVspoof 5 computes it.
 
-    The package prints all digits of this cost, so the operations are done in the same order as in
-    the package. The rates are numbers, or arrays with a value for each resample.
+    This function does the operations in the package's order, because the package prints all digits
+    of the cost. The rates are numbers, or arrays with a value for each resample.
     """
     miss_weight = c_miss * (1 - p_spoof)
     alarm_weight = c_fa * p_spoof

@@ -37,15 +37,16 @@ def compute_eer(
       rates and the threshold are interpolated linearly where FAR − FRR first changes its sign. If
       FAR − FRR stays positive, because the highest score is tied, the EER is (FRR + FAR) / 2 at the
       highest score.
-    - ``"roc"`` is the rule for known against unknown classes. It is like ``"arena"``, but the ROC
-      curve has one more point, where everything is rejected. The EER is therefore 0.5 if all scores
-      are equal, and the EERs of scores and of negated scores add up to 1.
+    - ``"roc"`` is the rule for known against unknown classes. This rule is like ``"arena"``, but
+      the ROC curve has one more point, at which all trials are rejected. The EER is therefore 0.5
+      if all scores are equal, and the EERs of scores and of negated scores add up to 1.
     - ``"sklearn"`` is the rule of the published figures on CtrSVDD. The EER is (FRR + FAR) / 2 at
       the first corner of the ROC curve (see :func:`roc_points`) where ``|FRR − FAR|`` is smallest.
 
-    If all scores are equal, the EER is 0.5 by ``"arena"``, ``"roc"`` and ``"sklearn"``, and 1 by
-    ``"asvspoof"``, as in the published programs. By ``"interpolated"`` the EER then depends only on
-    ``order``. (The published program sorts equal scores in an unstable order.)
+    If all scores are equal, the EER is 0.5 with ``"arena"``, ``"roc"`` and ``"sklearn"``, and 1
+    with ``"asvspoof"``, as in the published programs. With ``"interpolated"``, the EER of equal
+    scores depends only on ``order``. (The published program sorts equal scores in an unstable
+    order.)
 
     Args:
         bonafide, spoof: Scores of the two classes, shapes (B,) and (S,); higher is more bona fide.
@@ -55,10 +56,10 @@ def compute_eer(
             [bonafide, spoof].
 
     Returns:
-        ``(eer, threshold)``: The EER, a fraction in [0, 1], and its threshold. By ``"asvspoof"``
-        the threshold is the highest rejected score, as in the evaluation packages. By ``"arena"``
-        and ``"roc"`` the threshold lies between two scores, or is the highest score. By the other
-        rules the threshold is the lowest accepted score.
+        ``(eer, threshold)``: The EER, a fraction in [0, 1], and its threshold. With ``"asvspoof"``,
+        the threshold is the highest rejected score, as in the evaluation packages. With ``"arena"``
+        and ``"roc"``, the threshold lies between two scores, or is the highest score. With the
+        other rules, the threshold is the lowest accepted score.
 
     Raises:
         InputError: if a class has no scores, if a score is NaN, or if the method is unknown.
@@ -93,8 +94,8 @@ def compute_eer(
     if method == "roc":  # there is one more step, at which all trials are rejected
         rejected = np.append(rejected[0], bonafide.size), np.append(rejected[1], spoof.size)
     eer, after, share = interpolated_crossing(*rejected, bonafide.size, spoof.size)
-    # Find the threshold. It is the highest score, the score of a step, or a number between the
-    # scores of two steps.
+    # Find the threshold. The threshold is the highest score, the score of a step, or a number
+    # between the scores of two steps.
     if after == starts.size:
         return eer, float(scores[-1])
     higher = scores[starts[after]]
@@ -277,7 +278,7 @@ def interpolated_crossing(
     Args:
         rejected_bonafide, rejected_spoof: Numbers of rejected trials at each step, shape (N,),
             ascending from 0.
-        num_bonafide, num_spoof: Numbers of all trials.
+        num_bonafide, num_spoof: Numbers of all trials of each class.
 
     Returns:
         ``(eer, after, share)``: ``after`` is the index of the first step where FRR is at least FAR.

@@ -31,14 +31,14 @@ from nes2net.metrics.resampling import Cells, any_metric, figures_of, quick_metr
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_ERRORS = 10  # weight of the variance of independent trials in rate_interval, as a number of errors
+_ERRORS = 10  # rate_interval gives the variance of independent trials the weight of this many errors
 
 #: Resamples are evaluated in groups. Largest number of resamples in a group, and largest number of
 #: counts of cells in it.
 _MOST_TOGETHER = 50
 _MOST_WEIGHTS = 1 << 22
-# Largest number of items in a draw that is cached. A breakdown repeats the bootstrap with the same
-# seed.
+# Largest number of items in a draw that is cached. Caching saves time if the bootstrap is repeated
+# with the same seed, as in a breakdown.
 _MOST_KEPT = 1024
 
 #: A function that draws one resample. The argument is the index of the resample. The result (C,)
@@ -143,8 +143,8 @@ def bootstrap_interval(
 def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> tuple[float, float]:
     """Compute the interval ``(low, high)`` of an error rate from its bootstrap draws.
 
-    This is Wilson's interval for an effective number of trials. The error rate of so many
-    independent trials would have the same variance as the draws. Surveys of clusters use this
+    This is Wilson's interval for an effective number of trials. For this number of independent
+    trials, the error rate would have the same variance as the draws. Surveys of clusters use this
     interval for rates: Franco, Little, Louis and Slud, "Comparative study of confidence intervals
     for proportions in complex sample surveys", Journal of Survey Statistics and Methodology 7,
     2019.
@@ -154,8 +154,8 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
     ``num_trials`` independent trials. In this average, the weight of the draws is the number of
     errors in the sample, and the weight of the independent trials is ten. The average is used only
     if it is larger than the variance of the draws. In simulations with 40 bona fide trials, 400
-    spoofed trials and an EER of 2.3 %, a 95 % interval contains the EER 97 times out of 100. The
-    percentile interval contains the EER 80 times (``scripts/bench intervals``).
+    spoofed trials and an EER of 2.3 %, a 95 % interval contains the EER 97 times out of 100. A
+    percentile interval contains the EER only 80 times out of 100 (``scripts/bench intervals``).
 
     Args:
         rate: In [0, 1].
@@ -298,7 +298,7 @@ def wilson_interval(share: float, number: float, confidence: float = 0.95) -> tu
     >>> [round(bound, 3) for bound in wilson_interval(0.75, 4)]
     [0.301, 0.954]
     """
-    from scipy.special import ndtri  # imported here for start-up time, because scoring needs no SciPy
+    from scipy.special import ndtri  # for a fast start-up: scoring does not need SciPy
 
     z_squared = float(ndtri((1 + confidence) / 2)) ** 2
     scale = 1 + z_squared / number
@@ -382,7 +382,7 @@ def _figures(
     num_together = int(np.clip(_MOST_WEIGHTS // cells.size, 1, _MOST_TOGETHER))
 
     def resample(start: int) -> NDArray:
-        """Compute all metrics on one group of resamples, of which ``start`` is the first: (resamples, columns)."""
+        """Compute all metrics on a group of resamples, beginning with resample ``start``: (resamples, columns)."""
         weights = np.stack([drawing.draw(index) for index in range(start, min(start + num_together, num_resamples))])
         return np.hstack([evaluate(weights).reshape(len(weights), -1) for evaluate in evaluators])
 
@@ -399,12 +399,14 @@ def spread(num_clusters: int) -> float:
     """Compute the factor by which to spread the metrics of draws, which vary too little if there are few clusters.
 
     Let σ be the standard deviation between clusters. Draws of k clusters have the variance (k −
-    1)/k · σ². Their standard deviation is on average even smaller, √((k − 1.5)/k) · σ: Brugger, "A
-    note on unbiased estimation of the standard deviation", The American Statistician 23, 1969. The
-    benchmark ``scripts/bench interval_coverage`` shows the coverage with 20 speakers and 8 attacks.
+    1)/k · σ². The standard deviation of such draws is on average even smaller, √((k − 1.5)/k) · σ:
+    Brugger, "A note on unbiased estimation of the standard deviation", The American Statistician
+    23, 1969. The benchmark ``scripts/bench interval_coverage`` shows the coverage with 20 speakers
+    and 8 attacks.
 
     Args:
-        num_clusters: k, the number of attacks or of speakers. If it is 1, the factor is 1.
+        num_clusters: k, the number of attacks or of speakers. For a single cluster, the factor is
+            1.
 
     >>> round(spread(8), 3), round(spread(20), 3)
     (1.109, 1.04)
@@ -491,7 +493,10 @@ def _drawings(
         cells = Cells(np.concatenate((cells_of_bonafide, num_cells + attacks)), num_cells + num_attacks)
 
         def draw_attacks(index: int) -> NDArray:
-            """Draw attacks, then bona fide trials (with groups, take each once). Counts of bona fide come first."""
+            """Draw attacks and bona fide trials; the result begins with the counts of bona fide trials.
+
+            If there are groups, do not draw bona fide trials, but take each of them once.
+            """
             source = _Source(seed, index)
             times = source.draw_counts(num_attacks)
             counts = source.draw_counts(num_bonafide) if groups is None else np.ones(1, dtype=np.int64)

@@ -140,8 +140,8 @@ class _Blocks:
         wished_ends = np.arange(1, num_blocks + 1) * index.size // num_blocks - 1
         self._bounds = np.append(0, np.unique(ends[np.searchsorted(ends, wished_ends)]) + 1)
         num_blocks = self._bounds.size - 1
-        # For each class: the M cells that have trials of the class, (M,), and the number of these
-        # trials by cell and block, M×K.
+        # For each class: the indices (M,) of the cells with trials of this class, and a table M×K
+        # with the number of trials of this class in each cell and block.
         self._tables: list[tuple[NDArray, NDArray]] = []
         if cells.size * num_blocks <= min(_LARGEST_TABLE, _TABLE_PER_TRIAL * index.size):
             entries = self._cells * num_blocks + np.repeat(np.arange(num_blocks), np.diff(self._bounds))
@@ -162,8 +162,8 @@ class _Blocks:
         starts = self._bounds[:-1]
         in_blocks = np.empty((len(weights), 2, starts.size))
         for number, (occupied, table) in enumerate(self._tables):
-            # Compute in float64, for which products of matrices are fast; it represents numbers of
-            # trials exactly.
+            # Compute in float64: products of matrices are fast in this type, and numbers of trials
+            # are exact.
             in_blocks[:, number] = weights[:, occupied].astype(np.float64) @ table
         if not self._tables:
             for numbers, weights_of_cells in zip(in_blocks, weights):
@@ -179,7 +179,7 @@ class _Blocks:
         return slice(self._bounds[number], self._bounds[number + 1])
 
     def counts(self, weights: NDArray, trials: slice) -> NDArray:
-        """Count how often each of the sorted ``trials`` is drawn if the cells are drawn ``weights`` (C,) times."""
+        """Count how often each of the sorted ``trials`` is drawn; ``weights`` (C,) are the draws of each cell."""
         return weights[self._cells[trials]]
 
 
@@ -204,7 +204,7 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
         is_bonafide = blocks.is_bonafide[trials]
         counts = blocks.counts(weights, trials)
         rise = climbed_before[block] + np.cumsum(counts * np.where(is_bonafide, num_spoof, num_bonafide))
-        crossing = int(np.searchsorted(rise, to_climb))  # index of the trial at whose copies FRR reaches FAR
+        crossing = int(np.searchsorted(rise, to_climb))  # index of the trial whose copies make FRR reach FAR
         climbed = int(rise[crossing - 1] if crossing else climbed_before[block])
         rejected_bonafide = int(rejected[0, block]) + int((counts * is_bonafide)[:crossing].sum())
         rejected_spoof = (climbed - rejected_bonafide * num_spoof) // num_bonafide
@@ -290,7 +290,7 @@ def _quick_minimum(
         far = (sizes[:, 1:] - rejected[:, 1]) / sizes[:, 1:]
         lowest = cost(frr, far).min(axis=1)  # the first column is the threshold that accepts all trials
         bounds = cost(frr[:, :-1], far[:, 1:])
-        # Read the blocks that may have a lower cost, trial by trial.
+        # If the bound of a block is below the lowest cost, read the block trial by trial.
         for row, block in np.argwhere(bounds < lowest[:, None]).tolist():
             if bounds[row, block] >= lowest[row]:  # an earlier block already has a lower cost
                 continue
@@ -312,7 +312,7 @@ def _quick_minimum(
 
 
 def _sums_in_cells(bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells) -> NDArray:
-    """Count the trials of each class in each cell, and sum their terms: C×4, first both counts, then both sums.
+    """Count the trials of each class in each cell, and sum their terms: C×4, two counts and two sums.
 
     Args:
         bonafide_terms, spoof_terms: the term of each trial, (B,) and (S,).
@@ -358,7 +358,8 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resample
     # Count the trials of each class in each tie group.
     num_bonafide = np.diff(np.cumsum(index < bonafide.size)[ends], prepend=0)
     num_spoof = np.diff(ends, prepend=-1) - num_bonafide
-    begins = np.append(True, (num_spoof[:-1] > 0) & (num_bonafide[1:] > 0))  # whether a pool may begin with a group
+    # For each group, find out whether a pool may begin with this group.
+    begins = np.append(True, (num_spoof[:-1] > 0) & (num_bonafide[1:] > 0))
     pool = np.empty(index.size, dtype=np.int64)  # index of the pool of each trial of [bonafide, spoof]
     pool[index] = np.repeat(np.cumsum(begins) - 1, num_bonafide + num_spoof)
     pools_of_classes = pool[: bonafide.size], pool[bonafide.size :]

@@ -71,8 +71,8 @@ def compute_t_eer(
 
     At the t-EER, the tandem has three equal error rates: of missed targets, accepted nontargets and
     accepted spoofed trials. Each threshold of the ASV system is paired with one threshold of the
-    countermeasure: there, the tandem's miss rate is nearest to the mean of its two false alarm
-    rates.
+    countermeasure: the threshold at which the tandem's miss rate is nearest to the mean of the
+    tandem's two false alarm rates.
 
     Args:
         bonafide, spoof: Scores of the countermeasure, shapes (B,) and (S,). The thresholds of the
@@ -162,7 +162,8 @@ def _rates_at_thresholds(
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Compute the error rates of targets, nontargets and spoofed trials at all thresholds, in ascending order.
 
-    By ``"asvspoof5"`` every trial is a step. By ``"distinct"`` every distinct score is a step.
+    With ``"asvspoof5"``, every trial is a step. With ``"distinct"``, every distinct score is a
+    step.
 
     Args:
         classes: scores of targets, of nontargets and of spoofed trials.
@@ -184,8 +185,9 @@ def _rates_at_thresholds(
     rejected = [np.append(0, np.cumsum(label == i)[steps]) for i in range(3)]
     thresholds = np.append(scores[0] - 0.001, scores[steps])
     misses, *rejected_shares = (count / of_class.size for of_class, count in zip(classes, rejected))
-    # If two thresholds are equally near, the last bit of a rate decides between them. To get the
-    # same bits as the evaluation package, subtract the rejected fractions from 1.
+    # If two thresholds are equally near, the last bit of an error rate decides which threshold is
+    # chosen. To get the same bits as the evaluation package, subtract the rejected fractions from
+    # 1.
     nontarget_alarm = 1 - rejected_shares[0]
     spoof_alarm = 1 - rejected_shares[1]
     if method == "distinct":

@@ -126,7 +126,7 @@ def match_boundaries(
     """
     if not tolerance > 0:
         raise InputError(f"the tolerance must be above 0 seconds, got {tolerance}")
-    from scipy.optimize import linear_sum_assignment  # imported here for start-up time, because scoring needs no SciPy
+    from scipy.optimize import linear_sum_assignment  # for a fast start-up: scoring does not need SciPy
 
     counts = []
     distances = [np.zeros(0)]
@@ -136,8 +136,8 @@ def match_boundaries(
             edges = np.array(spoofed_time(segments, f"utterance {number}", duration)).ravel()
             times.append(edges[(edges > tolerance) & (edges < duration - tolerance)])
         pair_distances = np.abs(np.subtract.outer(*times))
-        # A hit must be worth more than any change of distances. The matching with the largest sum
-        # of values then has the most hits.
+        # Give a hit a larger value than any sum of distances, so that the matching with the largest
+        # sum of values has the most hits.
         limit = tolerance + _ROUNDING
         pair_values = np.where(pair_distances <= limit, (pair_distances.size + 1) * limit - pair_distances, 0)
         pairs = linear_sum_assignment(pair_values, maximize=True)

@@ -2,9 +2,9 @@
 
 Frames of one utterance are not independent, so whole utterances are drawn. A corpus has millions of
 frames, but the EER thresholds of all resamples lie close together. First, the sorted frames are
-divided into a few bins, and the amount of each class is summed for each utterance and bin. These
-sums show between which bins all thresholds lie. For each resample, only the frames of this window
-of bins are then read. The result is exact.
+divided into a few bins, and the amount of each class is summed for each utterance and bin. From
+these sums, a window of bins is found that contains the thresholds of all resamples. Then only the
+frames of this window are read for each resample. The result is exact.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from nes2net.metrics.resampling import Resampled, quick_metric, single_trials
 _CHUNK = 64  # number of resamples that are summed together
 _BINS = 32  # largest number of bins
 _FEW = 100_000  # largest number of frames in a window that is not narrowed further
-_KEPT = 100_000_000  # largest number of bytes of draws that are kept for the next metric
+_KEPT = 100_000_000  # draws of at most this many bytes are kept for the next metric
 
 
 def range_eer_interval(
@@ -239,8 +239,8 @@ class _Resamples:
 def _kept_draws(size: int, number: int, seed: int) -> NDArray:
     """Draw all resamples, and count how often each resample contains each utterance: (R, U).
 
-    A resample that lacks a class stays as it is. The last result is cached, because all metrics of
-    an evaluation use the same draws.
+    This function does not draw again if a resample lacks a class. The last result is cached,
+    because all metrics of an evaluation use the same draws.
 
     Args:
         size: U, the number of utterances.
@@ -270,7 +270,7 @@ def _window_of_thresholds(frames: TimedFrames, resamples: _Resamples) -> tuple[T
 
 
 def _narrowed_window(frames: TimedFrames, amounts_below: NDArray, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
-    """Narrow the window ``frames`` once, by sums over bins; a step of :func:`_window_of_thresholds`.
+    """Narrow the window ``frames`` once by sums over bins, for :func:`_window_of_thresholds`.
 
     Args:
         amounts_below: the amount of each class below the window in each utterance, (U, 2).
@@ -293,7 +293,7 @@ def _narrowed_window(frames: TimedFrames, amounts_below: NDArray, resamples: _Re
     amounts += amounts_below.T[:, :, None]
     fpr, recall = resamples.sums(amounts) / resamples.sizes.T[:, :, None]  # R×bins
     rise = fpr + recall - 1  # FPR − FNR after each bin
-    rise[:, -1] = 1  # needed because of time after the last frame
+    rise[:, -1] = 1  # so that FPR reaches FNR even if there is time after the last frame
     crossed = (rise >= 0).argmax(1)  # for each resample, the bin in which FPR reaches FNR
     # Include the neighbouring bins, because rounding may move a crossing into them.
     first = max(0, int(crossed.min()) - 1)

@@ -97,7 +97,7 @@ def point_eer_of(frames: TimedFrames) -> PointEer:
 
 
 def sorted_frames(frames: Frames) -> TimedFrames:
-    """Sort frames by score, bona fide first among equal scores, and count equal frames.
+    """Sort frames by score, and count equal frames; among equal scores, bona fide comes first.
 
     Neighbouring frames of an utterance with equal scores and labels become one element with a
     count. Such frames are frequent if scores were repeated for a finer resolution. Frames with the
@@ -126,8 +126,8 @@ def sorted_frames(frames: Frames) -> TimedFrames:
         order = order[labels[order] >= 0]
     scores = scores[order]
     bonafide = labels[order] == 1
-    # argsort leaves equal scores in any order. If a spoofed frame comes before a bona fide frame in
-    # a run of equal scores, sort this run again.
+    # argsort does not sort equal scores by label. If a spoofed frame comes before a bona fide frame
+    # in a run of equal scores, sort this run again.
     tied = scores[1:] == scores[:-1]
     if (wrong := np.flatnonzero(tied & bonafide[1:] & ~bonafide[:-1])).size:
         run = np.append(False, ~tied).cumsum(dtype=np.int32)  # for each element, the index of its run of equal scores
@@ -178,8 +178,8 @@ def measured_frames(
 
     At the resolution of the scores, labels are pooled from labels of 10-ms frames. At a coarser
     resolution, the score of a long frame is the lowest score of the frames in it; the long frame is
-    spoof if any of these frames is spoof. At a finer resolution, each score is repeated. The EER at
-    a coarser resolution is too low; the EER at a finer resolution is not.
+    spoof if any of these frames is spoof. At a finer resolution, each score is repeated. Measuring
+    at a coarser resolution gives too low an EER. Measuring at a finer resolution does not.
 
     Args:
         resolution_ms: length of a frame of the scores in ms, a multiple of 10.
@@ -323,13 +323,13 @@ def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail:
     utterance ends; frames that start after the end are dropped. The time of spoofed segments is
     spoofed, and all other time is bona fide. A frame is called spoof if its score is at or below
     the threshold. Thresholds are −∞ and all scores in ascending order. The EER is (FPR + FNR)/2 at
-    the first threshold where ``|FPR − FNR|`` is smallest. This search is exact. The bisection in
-    the published script may run for ever.
+    the first threshold where ``|FPR − FNR|`` is smallest. The published script finds the threshold
+    by a bisection that may run for ever; the search here is exact.
 
     Args:
         resolution_ms: length of a frame in ms.
         tail: the class of the time after the last frame. With ``"bonafide"``, this time is bona
-            fide, as published. With ``"last"``, it has the class of the last frame, as in
+            fide, as published. With ``"last"``, this time has the class of the last frame, as in
             WeDefense.
 
     Raises:
@@ -426,12 +426,12 @@ def _seconds_of_frames(
     if scores.ndim != 1 or not 0 <= duration < np.inf:
         raise InputError(f"{utterance.name}: expected a row of scores and a duration, got {scores.shape}, {duration} s")
     edges = np.arange(len(scores) + 1) * step
-    count = int(np.searchsorted(edges[:-1], duration))  # number of frames that start before the end
+    count = int(np.searchsorted(edges[:-1], duration))  # number of frames that start before the utterance ends
     edges = np.minimum(edges[: count + 1], duration)
     if tail == "last" and count:
         edges[-1] = duration
-    # The spoofed time before a time t is a piecewise linear function of t. Its knots are the edges
-    # of the spoofed stretches.
+    # The spoofed time before a time t is a piecewise linear function of t. The knots of this
+    # function are the edges of the spoofed stretches.
     knots = np.array([*chain.from_iterable(spoofed_time(utterance.segments, utterance.name, duration))] or [0.0])
     lengths = np.diff(knots)
     lengths[1::2] = 0  # the time between two stretches is not spoofed

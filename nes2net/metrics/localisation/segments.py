@@ -20,8 +20,8 @@ from nes2net.lib.errors import InputError, check_known
 
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
-#: Largest difference in seconds of times that count as equal, because times in files have three
-#: decimals.
+#: Two times count as equal if they differ by at most this many seconds, because times in files have
+#: three decimals.
 ROUNDING = 1e-3 + 1e-9
 _SHORTEST = 1e-4  # smallest duration in seconds of a segment that map_segments keeps
 _TOUCHING = 1e-6  # smallest gap in seconds between segments that map_segments does not merge

@@ -14,8 +14,8 @@ from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment
 
 #: Score rule → threshold and hysteresis. For ``logit`` and ``difference``, both classes have the
 #: same odds at the threshold. For ``probability`` the threshold is the middle of the range, and for
-#: ``cosine`` it lies midway between the published targets 1 and 0. The hysteresis is an assumption:
-#: a factor of e in the odds, or a tenth of the range.
+#: ``cosine`` the threshold lies midway between the published targets 1 and 0. The hysteresis is an
+#: assumption: a factor of e in the odds, or a tenth of the range.
 DEFAULTS = {"logit": (0.0, 1.0), "difference": (0.0, 1.0), "probability": (0.5, 0.1), "cosine": (0.5, 0.1)}
 #: Smallest duration of a stretch and of a gap in seconds. The number is an assumption: about the
 #: duration of a short phone.
@@ -45,11 +45,11 @@ class StretchRule(NamedTuple):
 
         Args:
             score_rule: how the detector makes scores from logits, a key of :data:`DEFAULTS`.
-            threshold: a fake stretch begins at a score of at most this value. None takes 0 for
-                logits and their differences, and 0.5 for probabilities and cosines. Scores are not
-                calibrated: choose a threshold on data of your own.
+            threshold: a fake stretch begins at a score of at most this value. The default is 0 for
+                logits and differences of logits, and 0.5 for probabilities and cosines. Scores are
+                not calibrated: choose a threshold on data of your own.
             hysteresis: a stretch continues while scores are at most ``threshold + hysteresis``.
-                None takes 1 for logits and their differences, and 0.1 for probabilities and
+                The default is 1 for logits and differences of logits, and 0.1 for probabilities and
                 cosines.
             min_duration: smallest duration in seconds. First, gaps shorter than this are filled;
                 then, stretches shorter than this are dropped.
@@ -100,8 +100,8 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
         raise InputError(f"scores of frames are a row of finite numbers, got shape {row.shape}")
     begins = row <= rule.threshold
     continues = row <= rule.threshold + rule.hysteresis
-    # For each frame, look at the frames up to this one: find the last that begins a stretch, and
-    # the last that ends a stretch. If the former is later, the frame is inside a stretch.
+    # For each frame, find the last begin and the last end of a stretch up to this frame. The frame
+    # is inside a stretch if the begin is later than the end.
     numbers = np.arange(len(row))
     last_begin = np.maximum.accumulate(np.where(begins, numbers, -1))
     last_end = np.maximum.accumulate(np.where(continues, -1, numbers))

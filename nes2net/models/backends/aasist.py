@@ -48,7 +48,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map an image of features ``x`` B×C×F×T to B×C'×F×T."""
         if self.training and not self.first:
-            self.bn1(x)  # only updates the running statistics; the published code ignores the result
+            self.bn1(x)  # this call only updates the running statistics; the published code ignores its result
         y = F.selu(self.bn2(self.conv1(x)), inplace=True)  # conv1 gives F + 1 rows
         y = self.conv2(y)  # F rows
         if self.reshape_skip:

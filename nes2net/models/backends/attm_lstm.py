@@ -22,9 +22,9 @@ from nes2net.models.backends.base import Backend, LogitLayer
 class SiLU(nn.Module):
     """SiLU, with a linear layer that is never used.
 
-    The published code passes an ``nn.Linear`` where SiLU expects its flag ``inplace``, so that
-    checkpoints contain this layer. The linear layer is kept here so that checkpoints load and save
-    completely. It gets no gradient.
+    By mistake, the published code passes an ``nn.Linear`` to SiLU as the flag ``inplace``.
+    Checkpoints therefore contain this layer. The linear layer is kept here so that checkpoints load
+    and save completely. It gets no gradient.
     """
 
     def __init__(self, unused_dim: int) -> None:

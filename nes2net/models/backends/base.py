@@ -224,7 +224,7 @@ class LogitLayer(nn.Linear):
     score_rule: ScoreRule = "logit"
     """The rule that computes the score from the logits, unless the back-end has another rule."""
 
-    def __init__(self, in_features: int, out_features: int) -> None:  # fewer arguments than nn.Linear
+    def __init__(self, in_features: int, out_features: int) -> None:  # nn.Linear takes more arguments
         super().__init__(in_features, out_features)
 
     def forward(self, embeddings: Tensor) -> Tensor:
@@ -246,10 +246,10 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
     Args:
         rule: ``"logit"`` takes the last logit. ``"cosine"`` also takes the last logit, which is
             then a cosine. ``"difference"`` is the last logit − logsumexp of the others: the log
-            odds of bona fide after a softmax. Of two logits, this is the difference. A single logit
-            is already the log odds. ``"probability"`` is the softmax probability of bona fide. The
-            order of trials is the same as with ``"difference"``. But in float32, all differences
-            above about 17 become the same probability, 1.
+            odds of bona fide after a softmax. With two logits, this score is their difference. A
+            single logit is already the log odds. ``"probability"`` is the softmax probability of
+            bona fide. The order of trials is the same as with ``"difference"``. But in float32, all
+            differences above about 17 become the same probability, 1.
 
     >>> logits = torch.tensor([[-1.0, 2.0]])
     >>> [round(scores_of(logits, rule).item(), 4) for rule in ("logit", "difference", "probability")]

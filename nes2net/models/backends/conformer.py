@@ -161,7 +161,7 @@ class Convolution(nn.Module):
 
 
 class PreNorm(nn.Module):
-    """Apply ``fn`` to the layer norm of the input, B×N×E → B×N×E."""
+    """Normalise the input by a layer norm, and apply ``fn`` to the result, B×N×E → B×N×E."""
 
     def __init__(self, embed_dim: int, fn: nn.Module) -> None:
         super().__init__()

@@ -47,9 +47,9 @@ class Ensemble(LayerSum):
     2021, in the order CQCC-GMM, LFCC-GMM, LFCC-LCNN, RawNet2.
 
     Bona fide is column 0 in the published code, and column 1 of the logits here, as in all
-    back-ends. The weights in files keep the published order. As published, the score is the logit
-    of bona fide alone. The weights of the layers are divided by their sum, without a softmax, and
-    may be negative. With ``kind="classification"`` the weights are not divided.
+    back-ends. Weights in files have the published order of the classes. As published, the score is
+    the logit of bona fide alone. The weights of the layers are divided by their sum, without a
+    softmax, and may be negative. With ``kind="classification"`` the weights are not divided.
 
     A graph of ``torch.export`` has a fixed number of frames, because of ``nn.LSTM``. An ONNX file
     takes any number of frames.
@@ -87,8 +87,8 @@ class Ensemble(LayerSum):
         num_scores: Annotated[int, Field(ge=1, le=1000)] = 4,
         num_logits: Logits = 2,
     ) -> None:
-        # Both kinds have the same trunk and the same LSTM. They differ in the weights of the layers
-        # and in the perceptrons.
+        # Both kinds have the same trunk and the same LSTM, but different weights of the layers and
+        # different perceptrons.
         layer_weights: Literal["sum", "plain"] = "sum" if kind == "fusion" else "plain"
         super().__init__(feature_dim, num_layers, projection_dim, layer_weights)
         self.kind = kind

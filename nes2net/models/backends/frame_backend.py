@@ -93,7 +93,7 @@ class FrameBackend(Backend):
         return self.pool_frames(self.frames(features))
 
     def segments(self, features: Any, frame_ms: float = 20.0) -> dict[float, Tensor]:
-        """Compute the logits B×T×n of frames from ``features`` B×T×D. In the result, their key is ``frame_ms``.
+        """Compute the logits B×T×n of frames from ``features`` B×T×D. The result maps ``frame_ms`` to these logits.
 
         Raises:
             InputError: if ``pool`` is neither ``"mean"`` nor None.

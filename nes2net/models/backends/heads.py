@@ -68,8 +68,8 @@ class CosineHead(Head):
     last row is bona fide. Additive-margin softmax trains the vectors (Wang et al., IEEE SPL 2018).
 
     Args:
-        scale: factor of the cosines. In training, it becomes the scale of the loss, so that a
-            softmax of the logits gives posteriors.
+        scale: factor of the cosines. In training, the scale of the loss replaces this factor, so
+            that a softmax of the logits gives posteriors.
     """
 
     score_rule = "difference"
@@ -136,8 +136,8 @@ class P2SGradHead(Head):
 
     ``weight`` is E×n; the last column is bona fide. The mean squared error of the cosines trains
     the vectors (Wang & Yamagishi, Interspeech 2021, arXiv 2103.11326). Columns are scaled as in the
-    published code (:func:`renormed_cosines`). For this reason, cosines have an error of 1e-7, and a
-    column shorter than 1e-5 does not get unit length.
+    published code (:func:`renormed_cosines`). This scaling causes an error of 1e-7 in cosines, and
+    does not give unit length to columns that are shorter than 1e-5.
     """
 
     score_rule = "cosine"

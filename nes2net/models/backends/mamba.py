@@ -147,7 +147,7 @@ class DualColumn(nn.Module):
         self.b_attention_pool = nn.Linear(embed_dim, 1)
         self.LL = nn.Linear(2 * embed_dim, embed_dim)
         self.classifier = LogitLayer(embed_dim, num_logits)
-        with torch.no_grad():  # as in GPT-2 and mamba_ssm: n layers together then add only the variance of one layer
+        with torch.no_grad():  # as in GPT-2 and mamba_ssm, so that n layers together add only the variance of one layer
             for layer in [*self.forward_layers, *self.backward_layers]:
                 layer.mixer.out_proj.weight.div_(math.sqrt(layers_per_column))
 
@@ -163,14 +163,14 @@ class DualColumn(nn.Module):
         The residual is at least float32, as published.
 
         Args:
-            unreversed: the frames in forward order. In both columns, the published code adds them
-                to the residual before the final norm.
+            unreversed: the frames in forward order. In both columns, the published code adds these
+                frames to the residual before the final norm.
         """
         residual = x.to(torch.promote_types(x.dtype, torch.float32))
         for layer in layers[:-1]:
             residual = residual + layer(residual)
         # In the paper, the output of the last layer is added to the residual. The published code
-        # adds the model's input instead, so the last layer is not computed.
+        # adds the model's input to the residual. The output of the last layer is then not needed.
         last = unreversed
         if self.final_norm != "published":
             last = layers[-1](residual)

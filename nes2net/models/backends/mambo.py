@@ -69,7 +69,7 @@ class Mamba2(nn.Module):
         inner_dim = expand * embed_dim
         scans = 2 if self.both_ways else 1
         heads = inner_dim // head_dim
-        # Sizes of the three outputs of ``in_proj``: first z, the gate; then x, with B and C of each
+        # Sizes of the three outputs of ``in_proj``: the gate z; then x, followed by B and C of each
         # scan; then Δ of each scan.
         self.sizes = [inner_dim, inner_dim + 2 * scans * state_dim, scans * heads]
         self.state_dim = state_dim
@@ -147,7 +147,7 @@ class GatedPerceptron(nn.Module):
 
     def __init__(self, embed_dim: int, dropout: float) -> None:
         super().__init__()
-        hidden = 8 * embed_dim // 3  # the same number of weights as in two layers with 4·E hidden units and no gate
+        hidden = 8 * embed_dim // 3  # two layers of 4·E hidden units without a gate would have as many weights
         self.w1_w3_combined = nn.Linear(embed_dim, 2 * hidden, bias=False)
         self.w2_out = nn.Linear(hidden, embed_dim, bias=False)
         self.dropout = nn.Dropout(dropout)

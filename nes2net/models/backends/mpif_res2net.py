@@ -39,7 +39,8 @@ class PerspectiveFusion(nn.Module):
     g is the mean of the gates of all perspectives. To compute the gate of a perspective, x + p is
     averaged over the axes in ``_POOLED``; a bottleneck of 1×1 convolutions and a sigmoid follow.
     The weighted sum of x and p comes from attentional feature fusion (Dai et al., WACV 2021). The
-    bottleneck has few units. With ReLU, all of them could die, so its activation is SiLU.
+    bottleneck has few units. With ReLU, all these units could die, so the activation of the
+    bottleneck is SiLU.
 
     Args:
         channels: C.

@@ -137,10 +137,11 @@ class MultiresGmlp(Backend):
     Scale i scores segments of 2^i frames. The input of scale i has d_i = ``feature_dim``/2^i
     channels. For i > 0, this input is the input of scale i − 1, halved by maxima over pairs of
     frames and pairs of channels. Each scale has its own gMLP blocks and two class vectors. The
-    utterance has its own blocks, which read the input of the last scale. Its embedding is compared
-    with the class vectors of the last scale. Train segments alone, or segments and the utterance
-    together, but not the utterance alone. If a network is trained for a single resolution, it has
-    the weights of all scales, but only one scale is trained.
+    utterance has its own blocks, which read the input of the last scale. The embedding of the
+    utterance is compared with the class vectors of the last scale. Train segments alone, or
+    segments and the utterance together, but not the utterance alone. A network that is trained for
+    a single resolution contains the weights of all scales, but only the weights of one scale are
+    trained.
 
     The published system fine-tunes wav2vec 2.0 Large and reads its 25 hidden states, which are
     weighted by a softmax of learned numbers. In the published code, the halving before the last
@@ -149,7 +150,8 @@ class MultiresGmlp(Backend):
     back-end does the same, because the published weights were trained in this way.
 
     The gates mix all frames of an utterance. In a training batch, a shorter utterance is padded
-    with zeros. The zeros therefore change its scores, as published. Scoring never pads utterances.
+    with zeros. These zeros therefore change the scores of the shorter utterance, as published.
+    Scoring never pads utterances.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -261,7 +263,7 @@ class MultiresGmlp(Backend):
     def _scales(self) -> Scales:
         """The only item of ``m_transform``: the layers of all scales."""
         scales = self.m_transform[0]
-        assert isinstance(scales, Scales)  # for mypy, which only knows that the items of a ModuleList are modules
+        assert isinstance(scales, Scales)  # mypy knows only that an item of a ModuleList is a Module
         return scales
 
     def _scale_inputs(self, hidden_states: Sequence[Tensor]) -> list[Tensor]:

@@ -133,8 +133,8 @@ class Res2NetXBlock(Res2NetBlock):
     At first, the only column is the last split. Step i appends split i as a column, convolves all
     columns with the same kernel, and outputs their weighted sum. The published code keeps the N
     columns in a fourth axis, B×C×T×N. Here the columns lie in the batch axis, N·B×C×1×T, because
-    convolution, activation and normalisation treat a column like an utterance. No step needs to
-    copy the columns to another axis.
+    convolution, activation and normalisation treat a column like an utterance. With this layout,
+    the columns are never copied to another axis.
     """
 
     def _build_hierarchy(self, width: int, dilation: int) -> None:

@@ -147,8 +147,8 @@ def _in_stretches(block: nn.Module, x: Tensor) -> Tensor:
     return torch.cat(stretches, 3)
 
 
-# Number of frames in a stretch, a multiple of 3. With shorter stretches, there are more calls;
-# longer stretches do not fit into the cache.
+# Number of frames in a stretch, a multiple of 3. Shorter stretches would need more calls, and
+# longer stretches would not fit into the cache.
 _STRETCH = 3072
 
 

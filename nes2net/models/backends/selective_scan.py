@@ -5,10 +5,10 @@ A. Gu, T. Dao, "Mamba: linear-time sequence modeling with selective state spaces
 
 A loop over all T frames is slow, and an exported loop has a fixed T. Here time is cut into K chunks
 of 16 frames, and two passes step through the frames of all chunks in parallel. The first pass
-starts each chunk from a zero state. It shows what each chunk contributes to the state at its end.
-The second pass starts each chunk from its true state. Products of decays are computed as sums of
-logarithms, which are never positive. No decay is divided by another. Therefore nothing overflows.
-Up to rounding, the result equals the result of the loop.
+starts each chunk from a zero state. This pass shows how much of the state at the end of a chunk
+comes from the chunk itself. The second pass starts each chunk from its true state. Products of
+decays are computed as sums of logarithms, which are never positive. No decay is divided by another.
+Therefore nothing overflows. Up to rounding, the result equals the result of the loop.
 
 All operations are deterministic on CUDA. ``torch.cumsum`` of floats is not deterministic, and is
 therefore not used.
@@ -31,8 +31,8 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
 
     Time and memory are linear in T up to many minutes of speech. The scan has three forms. For
     torch.compile, the scan is one operator, ``nes2net::selective_scan``, because compiling its
-    parts would take minutes. For torch.export, it consists of ordinary tensor operations. For
-    torch.onnx, it is a loop, because ONNX has an operator for loops.
+    parts would take minutes. For torch.export, the scan consists of ordinary tensor operations. For
+    torch.onnx, the scan is a loop over frames, because ONNX has an operator for loops.
 
     Args:
         x: B×T×D; all arguments have one dtype.
@@ -52,8 +52,8 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
     if not torch.onnx.is_in_onnx_export():
         return _scan(x, delta, A, B, C)
 
-    # An ONNX graph of a scan frame by frame has five nodes; in chunks, it would have hundreds.
-    # scan() calls step().
+    # In an ONNX graph, a loop over frames has five nodes; a scan in chunks would have hundreds.
+    # PyTorch's scan() calls step() for each frame.
     def step(carried: tuple[Tensor, Tensor], frame: tuple[Tensor, ...]) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """Compute one frame from the pair of state and A; return this pair for the next frame, and y_t B×D."""
         state, A = carried
@@ -91,8 +91,8 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
     states = torch.stack(list(_run(zip(torch.exp(log_decays), _steps(left_behind)))))
     since = torch.stack(list(accumulate(log_decays)))  # log decay since the start of an outer chunk
     # At the end of outer chunk k, s_k = Σ_{j ≤ k} exp(Σ_{j < i ≤ k} d_i)·e_j. Here d_i, in
-    # since[-1], is the log decay of outer chunk i. And e_j, in states[-1], is the state at the end
-    # of outer chunk j if this chunk starts from zero.
+    # since[-1], is the log decay of outer chunk i. The state e_j, in states[-1], is the state at
+    # the end of outer chunk j if this chunk starts from zero.
     index = torch.arange(states.shape[2], device=states.device)
     k = index[:, None]
     j = index
@@ -102,7 +102,7 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
     log_weight = torch.einsum("kji,bidn->bkjdn", between.double(), since[-1].double()).to(states.dtype)
     weight = torch.exp(log_weight).masked_fill((k < j)[:, :, None, None], 0.0)
     ends = (weight * states[-1].unsqueeze(1)).sum(dim=2)
-    earlier = F.pad(ends, (0, 0, 0, 0, 1, -1))  # an outer chunk starts from the end state of the previous one
+    earlier = F.pad(ends, (0, 0, 0, 0, 1, -1))  # each outer chunk starts from the end state of the chunk before
     before = _in_order(torch.addcmul(states, torch.exp(since), earlier), left_behind.shape[1], delay=1)
     return _run(_transitions(u, delta, A, b), before)
 
@@ -129,10 +129,10 @@ def _run(transitions: Iterable[tuple[Tensor, Tensor]], state: Tensor | None = No
 def chunks(x: Tensor, size: int) -> Tensor:
     """Cut time into K chunks of ``size`` frames, B×T×… → B×K×…×``size``, with zeros after the end.
 
-    The last one or two chunks contain only zeros. K is therefore at least 2 for any T; torch.export
-    would treat a size of 1 as a special case. For an unknown T, torch.export supports neither a
-    reshape to K×``size`` nor a slice of T frames. This module uses unfolding and negative padding
-    instead.
+    The last one or two chunks contain only zeros. They keep K at 2 or more for any T, because
+    torch.export would treat a size of 1 as a special case. For an unknown T, torch.export supports
+    neither a reshape to K×``size`` nor a slice of T frames. This module uses unfolding and negative
+    padding instead.
     """
     num_chunks = x.shape[1] // size + 2
     return F.pad(x, [0, 0] * (x.ndim - 2) + [0, num_chunks * size - x.shape[1]]).unfold(1, size, size)
@@ -151,8 +151,8 @@ def _in_order(steps: Iterable[Tensor], num_frames: int, delay: int = 0) -> Tenso
 
     Args:
         steps: CHUNK tensors B×K×….
-        delay: number of frames by which the result is delayed. ``delay`` frames of zeros are put
-            first, and ``delay`` frames are dropped at the end.
+        delay: number of frames by which the result is delayed: so many frames of zeros are put
+            first, and so many frames are dropped at the end.
     """
     x = torch.stack(list(steps), dim=2).flatten(1, 2)
     return F.pad(x, [0, 0] * (x.ndim - 2) + [delay, num_frames - delay - x.shape[1]])
