@@ -271,7 +271,11 @@ def _same_folder(folder: str | os.PathLike[str], other: str | os.PathLike[str]) 
 
 
 def _are_same(used: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) -> bool:
-    """Whether the used and the scored trials of a part are the same; True if either list is not described."""
+    """Whether a detector ``used`` the same trials of a part as were ``scored``.
+
+    The result is True if one of the two is None, because nothing is known then, and if both are the
+    official trials.
+    """
     if used is None or scored is None or (used.get("official") and scored.get("official")):
         return True
     digest = used.get("ids_sha256")

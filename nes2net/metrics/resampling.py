@@ -231,7 +231,7 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
 
 
 def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Cells) -> Resampled:
-    """Make the quick form of :func:`compute_eer` for a ``method`` in which equal scores are one step."""
+    """Make a function of trial counts that computes the EER of a resample, for a ``method`` that accepts equal scores at once."""
     index = sorting_index(bonafide, spoof)[::-1]  # highest score first
     is_bonafide = index < bonafide.size
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])

@@ -258,7 +258,7 @@ class Int8Attention(nn.Module):
     def forward(self, hidden_states: Tensor, **_: Any) -> tuple[Tensor, ...]:
         """Attend over ``hidden_states`` B×T×D.
 
-        Returns the output B×T×D and None. The library's layers expect a pair of output and
+        Returns the output B×T×D and None. The library's layers expect a pair: the output, and the
         attention weights.
         """
         return _few_at_a_time(self._attend, hidden_states), None  # type: ignore[return-value]

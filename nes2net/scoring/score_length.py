@@ -45,7 +45,7 @@ def samples_to_score(
     usual: int | None = None,
     protocol: Literal["4sec", "full"] | None = None,
 ) -> ScoreLength:
-    """Choose the part of a recording to score with a detector of this ``provenance``.
+    """Choose how many samples of a recording are scored with a detector of this ``provenance``.
 
     The user's choice decides, if there is one. Otherwise the practice of the authors decides, if
     the detector has a published architecture. Otherwise the length of the detector's training crops

@@ -228,7 +228,9 @@ class Objective(nn.Module):
         return int(sequence.generate_state(1)[0])
 
     def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
-        """Compute the denominator of each term of the loss; this is possible before any forward pass.
+        """Compute a part's share of the denominator of each term of the loss.
+
+        No forward pass is needed, so the sum over all parts of a step is known before the first one.
 
         Args:
             targets, carried: targets and carried tensors of a part, on the CPU.

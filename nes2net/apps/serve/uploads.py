@@ -72,8 +72,9 @@ class Uploads:
 
     @contextmanager
     def move_to_drop(self, paths: Iterable[str]) -> Iterator[dict[str, Path]]:
-        """Move the files of a drop to a folder of its own, which is removed at the end of this context.
+        """Move the files of a drop, which a user submits together, to a folder that lasts as long as this context.
 
+        A file that another drop still needs is copied instead.
         The context manager yields a mapping from the old path of each file to its new path. The
         mapping omits paths that are no uploads, and paths whose files were already moved or
         removed.

@@ -387,7 +387,7 @@ class _Tar:
         self.members = {member.name: member for member in tar_members(path)}
 
     def has(self, name: str) -> bool:
-        """Whether the tar file has the member."""
+        """Whether the tar file has a member called ``name``."""
         return name in self.members
 
     def size(self, name: str) -> int:

@@ -1,8 +1,8 @@
 """Tell speech from silence, noise, tones and music, by voiced sound whose pitch moves.
 
 The pitch of a voice glides all the time. The pitch of a musical note or of a tone stays, and noise
-has no pitch. A frame of 10 ms is voiced if the normalised cross-correlation of its samples below
-1.5 kHz has a peak above 0.6 at a lag of 70 to 400 Hz (Talkin, "A robust algorithm for pitch
+has no pitch. A frame of 10 ms is voiced if the normalised cross-correlation of its samples, low-passed
+at 1.5 kHz, has a peak above 0.6 at the lag of a pitch of 70 to 400 Hz (Talkin, "A robust algorithm for pitch
 tracking (RAPT)", 1995, without its dynamic programming).
 
 All other numbers in this module are assumptions. With these numbers, speech is found in 2,878 of

@@ -110,7 +110,8 @@ def check_samples(samples: np.ndarray, sample_rate: float, subject: str, start: 
     )
 
 
-# Even a very loud recording has no samples above this limit. Larger numbers must be integers, stored as floating point.
+# Even a very loud recording has no samples above this limit. Larger numbers are probably integers that were
+# stored as floating-point numbers.
 _LOUDEST = 16
 
 #: Samples of an utterance on ASVspoof 2019 and 2021: in training, in development and in '4sec' scoring.

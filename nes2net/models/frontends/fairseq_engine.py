@@ -52,7 +52,7 @@ def build_model(options: dict[str, Any]) -> nn.Module:
     # The front-end itself keeps the tensors that only pre-training uses.
     model.remove_pretraining_modules()
     del model.mask_emb
-    model.register_load_state_dict_pre_hook(partial(_read_transformers_names, options["extractor_mode"]))
+    model.register_load_state_dict_pre_hook(partial(_rename_transformers_names, options["extractor_mode"]))
     return model
 
 
@@ -95,7 +95,7 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
     return states
 
 
-def _read_transformers_names(extractor_mode: str, _: nn.Module, state_dict: dict, prefix: str, *__: Any) -> None:
+def _rename_transformers_names(extractor_mode: str, _: nn.Module, state_dict: dict, prefix: str, *__: Any) -> None:
     """Rename the tensors under ``prefix`` from the transformers library's names to fairseq's names, in place.
 
     PyTorch calls this hook before ``load_state_dict()``. ``extractor_mode`` is as for

@@ -347,9 +347,9 @@ class Population:
 
     Attributes:
         usual: the usual range of each of :data:`SCALARS`; durations are in logarithms of seconds.
-        distances: (N,) sorted: the largest distance of each recording by these traits. The ranges
-            for this distance were learned from four fifths of the recordings, without the recording
-            itself.
+        distances: (N,) sorted: for each recording, the largest of the distances of its traits from
+            their usual ranges. These ranges were learned from four fifths of the recordings,
+            without the recording itself.
         embeddings: the model of the embeddings; None without embeddings.
         usual_embedding: the usual range of distances from the means of the model.
         distances_with_embedding: (N,) sorted: like ``distances``, but the distance of the embedding
