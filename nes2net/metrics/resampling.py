@@ -231,7 +231,7 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
 
 
 def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Cells) -> Resampled:
-    """Make a function of trial counts that computes the EER of a resample, for a ``method`` that accepts equal scores at once."""
+    """Make a function that computes the EER of a resample from counts; its ``method`` accepts equal scores at once."""
     index = sorting_index(bonafide, spoof)[::-1]  # highest score first
     is_bonafide = index < bonafide.size
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
