@@ -33,9 +33,9 @@ def known_classes(
         labels: labels of the trials.
         logits: file that ``nes2net score --judgement classes`` wrote, of development trials.
         kind: the formula for the score, which is computed from the logits.
-        equal_errors: choose the threshold at which as many trials of known classes are rejected as
-            trials of unknown classes are accepted. By default, 95 % of trials of known classes are
-            accepted.
+        equal_errors: choose the threshold at which the share of known trials that are rejected is
+            nearest to the share of unknown trials that are accepted. By default, 95 % of the trials
+            of known classes are accepted.
         allow_partial: leave out trials without usable logits.
 
     Returns:
@@ -56,6 +56,6 @@ def known_classes(
                 f"{path}: all trials are of known classes, and the threshold of equal errors needs some of unknown ones: "
                 "give a phase with generators that training lacks, or no `equal_errors`"
             )
-        _, threshold = compute_eer(trials.known.known_scores[kind], trials.unknown.known_scores[kind])
+        _, threshold = compute_eer(trials.known.known_scores[kind], trials.unknown.known_scores[kind], "roc")
         known = known.model_copy(update={"equal_errors": threshold})
     return known, trials

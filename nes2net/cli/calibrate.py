@@ -299,7 +299,7 @@ def classes(
         keys: folder or file of the keys
         phase: phase or split of the keys
         score: score of being known
-        equal_errors: reject as many known trials as unknown ones are accepted; 5 % if not given
+        equal_errors: reject the same share of known trials as of unknown ones is accepted; 5 % if not given
         allow_partial: leave out trials without usable logits
     """
     from nes2net.actions.known_classes import known_classes

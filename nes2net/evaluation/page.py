@@ -18,7 +18,7 @@ from nes2net.evaluation.glossary import terms_in
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.tables import Table
 from nes2net.evaluation.writers import Grid, grid
-from nes2net.lib.files import json_text, write_output
+from nes2net.lib.files import is_stream, json_text, write_output
 from nes2net.lib.templates import page_templates
 from nes2net.lib.terminal import printable
 
@@ -58,7 +58,7 @@ def write_result(
         if path is not None:
             write_output(path, printable(write()))
     files_beside = {}
-    if page is not None and Path(page).is_file():
+    if page is not None and not is_stream(page):
         files_beside = {f"{page}{ending}": text for ending, text in result.beside_page().items()}
     for file, text in files_beside.items():
         write_output(file, printable(text))

@@ -198,11 +198,11 @@ def _tables(
         section: str,
         notes: Sequence[str] = (),
     ) -> Table:
-        """Make a table of the rows of all systems; a table with more than 30 rows is not printed on a terminal."""
+        """Make a table of the rows of all systems; with more than 30 rows a system, it is not printed on a terminal."""
         rows = []
         for trials in systems:
             rows += [Row({"system": trials.system, **row.labels}, row.figures) for row in rows_of(trials)]
-        readers: Literal["all", "paper"] = "paper" if len(rows) > _MOST_PRINTED else "all"
+        readers: Literal["all", "paper"] = "paper" if len(rows) > _MOST_PRINTED * len(systems) else "all"
         return Table(name, caption, measures, rows, section, notes, hidden, readers=readers)
 
     # Make the tables of the trials of known classes.
@@ -367,6 +367,8 @@ def _fields_of_breakdowns(trials: ClassTrials) -> list[str]:
 
 def _breakdown_rows(trials: ClassTrials, name: str, resamples: Resamples) -> Iterator[Row]:
     """Compute the closed-set figures for each value of the field ``name`` with at least 20 trials of known classes."""
+    if name not in _fields_of_breakdowns(trials):  # only of other systems
+        return
     few_resamples = Resamples(min(resamples.num_resamples, ROW_RESAMPLES), resamples.seed)
     numbers, values = trials.known.trials.column(name)
     for number in np.unique(numbers[numbers >= 0]).tolist():

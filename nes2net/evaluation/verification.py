@@ -128,12 +128,16 @@ class ComparedEmbeddings(Embeddings):
             raise InputError(f"{path}: has no embedding of a spoofed trial of the phase: give embeddings of this phase")
         # Collect for each enrolled model the embeddings of its examples, and its class.
         examples: dict[str, list[NDArray]] = {}
-        class_of_model = {}
+        class_of_model: dict[str, str] = {}
         for example in examples_of(dict(self.read(enrolled)), enrolled, key, field, aliases):
             if example.name != BONAFIDE:
                 for model in (example.trial.get(ENROLMENT_MODELS) or "").split() or [example.name]:
                     examples.setdefault(model, []).append(example.embedding)
-                    class_of_model[model] = example.name
+                    if class_of_model.setdefault(model, example.name) != example.name:
+                        raise InputError(
+                            f"{enrolled}: examples of the enrolled model {model} are of {class_of_model[model]} and of "
+                            f"{example.name}: a model has examples of one {field}"
+                        )
         models = sorted(examples)
         if not models:
             raise InputError(

@@ -315,7 +315,7 @@ def check_writable(
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file to write")
-    if stream and _is_stream(path):
+    if stream and is_stream(path):
         return
     check_no_device(path)
     folder = Path(os.path.realpath(path)).parent if stream else path.parent
@@ -366,7 +366,7 @@ def write_output(path: str | Path, text: str) -> None:
     Raises:
         InputError: if the output cannot be written.
     """
-    if not _is_stream(path):
+    if not is_stream(path):
         target = path
         if os.path.islink(path):
             target = os.path.realpath(path)
@@ -384,7 +384,7 @@ def write_output(path: str | Path, text: str) -> None:
             stream.write(text)
 
 
-def _is_stream(path: str | Path) -> bool:
+def is_stream(path: str | Path) -> bool:
     """Whether ``path`` is a device, a pipe, or the standard output or error of this process."""
     try:
         status = os.stat(path)

@@ -369,7 +369,9 @@ def _resample(
     sample = np.concatenate([np.ravel(figures_of(result)) for result in results])
     factors = [spread(drawing.num_clusters) for drawing in drawings]
     distances = np.tensordot(factors, drawn - drawn.mean(axis=1, keepdims=True), axes=1)
-    return results, np.clip(sample + distances, min(0, drawn.min()), max(1, drawn.max()))
+    lowest = np.minimum(0, drawn.min(axis=(0, 1)))
+    highest = np.maximum(1, drawn.max(axis=(0, 1)))
+    return results, np.clip(sample + distances, lowest, highest)
 
 
 def _figures(

@@ -399,6 +399,11 @@ def test_models_of_several_sizes_are_pooled(checkpoint, tones, tmp_path):
     )
     is_target = np.array([[name in id for name in ("_300_", "_300_", "_900_")] for id in spoofed])
     assert pooled.value("eer") == metrics.compute_eer(scores[is_target], scores[~is_target])[0]
+    key.write_text(key.read_text().replace(",other", ",one"))
+    with pytest.raises(
+        InputError, match="enrolled model one are of A lower and of B, middle: a model has examples of one vocoder"
+    ):
+        evaluate(Labels("generic", key, "eval"), [files["eval"]], EvaluationSettings(reference=(files["train"],)))
 
 
 def test_text_json_and_page(result, tmp_path):
@@ -478,12 +483,14 @@ def test_an_average_knows_its_classes_by_a_file_of_calibrate(run, tones, tmp_pat
     )
     is_unknown = np.array(["_5000_" in id for id in table.ids])
     scores = decisions.known_scores(table.logits)
-    _, threshold = metrics.compute_eer(scores[is_known], scores[is_unknown])
+    threshold = as_judgement({"name": "classes", "known": str(known)}).fitted(detector).threshold.threshold
+    rejected, accepted = np.mean(scores[is_known] < threshold), np.mean(scores[is_unknown] >= threshold)
+    errors = [(np.mean(scores[is_known] < t), np.mean(scores[is_unknown] >= t)) for t in scores]
+    assert abs(rejected - accepted) == min(abs(one - other) for one, other in errors)
     printed = capsys.readouterr().out
     assert (
         f"{threshold:.4g}, where the errors are equal on 36 trials of known classes and 12 of unknown ones" in printed
     )
-    assert as_judgement({"name": "classes", "known": str(known)}).fitted(detector).threshold.threshold == threshold
     with pytest.raises(InputError, match="all trials are of known classes"):
         known_only = tmp_path / "known.csv"
         known_only.write_text("".join(row for row in open(tones) if "_5000_" not in row and "_0_" not in row))

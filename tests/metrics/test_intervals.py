@@ -129,6 +129,17 @@ def test_copies_of_trials_tell_nothing_new_if_their_speakers_and_attacks_are_dra
         assert once == pytest.approx(often, abs=0.02) and once.std() > 0.02
 
 
+def test_the_draws_of_a_metric_do_not_depend_on_the_metrics_beside_it():
+    """Few attacks are spread; costs above 1 must not let a share exceed 1."""
+    rng = np.random.default_rng(0)
+    bonafide, spoof = 9 * rng.normal(0.5, 1, 60), 9 * rng.normal(0, 1, 60)
+    options = {"num_resamples": 50, "spoof_attacks": np.arange(60) % 3}
+    alone = metrics.bootstrap_values([metrics.compute_min_cllr], bonafide, spoof, **options)
+    both = metrics.bootstrap_values([metrics.compute_min_cllr, metrics.compute_cllr], bonafide, spoof, **options)
+    np.testing.assert_allclose(alone[:, 0], both[:, 0], rtol=1e-12)
+    assert alone.max() <= 1 < both[:, 1].max()
+
+
 def test_speakers_and_attacks_cover_the_truth_of_new_ones():
     """20 speakers × 8 attacks with effects of their own; `scripts/bench interval_coverage` has more repeats."""
     benchmark = loaded("benchmarks/interval_coverage.py")

@@ -100,7 +100,8 @@ def explain(
     for path in paths:
         title = f"explaining {printable_name(path.name)}"
         try:
-            with ProgressDisplay[None](title=title, unit="version", advice=_ADVICE, delay=1) as display:
+            advice = _ADVICE if method.method == "occlusion" else "fewer `steps` or `draws` take less"
+            with ProgressDisplay[None](title=title, unit="version", advice=advice, delay=1) as display:
 
                 def progress(count: int, total: int, display: ProgressDisplay[None] = display) -> None:
                     """Show progress: ``count`` further versions of the recording were scored, out of ``total``."""

@@ -49,7 +49,9 @@ def occlude(
     windows_cover = windows[:, 0].astype(float)
     over_time = subject.changes(grid, windows, score) @ windows_cover / windows_cover.sum(0)
     over_bands = subject.changes(grid, bands, score)
-    cells = np.tensordot(subject.changes(grid, large_blocks, score), large_blocks / _LARGER**2, 1)
+    # A small block that is not removed gets an equal share of its large block; at an edge, a large block has fewer.
+    num_small = (large_blocks[:, None] & blocks).any((2, 3)).sum(1)
+    cells = np.tensordot(subject.changes(grid, large_blocks, score) / num_small, large_blocks.astype(float), 1)
     sizes = np.abs(cells)
     is_relevant = (blocks & (sizes >= LEAST_SHARE * sizes.max())).any((1, 2))  # (K,)
     coarse = Relevance(grid.times, grid.bands, over_time, over_bands, cells, additive=False)

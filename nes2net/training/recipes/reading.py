@@ -145,9 +145,12 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
     """
     overrides = list(overrides)
     values = {k: dict(v) if isinstance(v, dict) else v for k, v in values.items()}
-    for override in overrides:
-        key, _, name = override.partition("=")
-        values = _without_options_of_old_part(values, key.split("."), name.strip())
+    last_texts = dict(override.partition("=")[::2] for override in overrides)
+    for key, text in last_texts.items():
+        if key.endswith(".name"):
+            values = _without_options_of_old_part(
+                values, key.split("."), read_value(text, str, f"override {shown(key)}")
+            )
     for override in overrides:
         keys, equals, text = override.partition("=")
         if not equals or not keys:
@@ -173,12 +176,12 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
     return values
 
 
-def _without_options_of_old_part(values: dict[str, Any], keys: Sequence[str], name: str) -> dict[str, Any]:
+def _without_options_of_old_part(values: dict[str, Any], keys: Sequence[str], name: object) -> dict[str, Any]:
     """Return ``values``; if an override gives a part another name, the old options of the part are removed.
 
     Args:
         keys: the keys of an override, such as ``train``, ``loss`` and ``name``. The values are not
-            changed if the last key is not ``name`` or if the keys name no part in ``values``.
+            changed if the keys lead to no part that ``values`` names.
         name: the value of the override, which is the new name of the part.
     """
     section, *further_keys = keys
@@ -186,7 +189,7 @@ def _without_options_of_old_part(values: dict[str, Any], keys: Sequence[str], na
     if not further_keys or not isinstance(child, dict):
         return values
     if further_keys == ["name"]:
-        if child.get("name") == name:
+        if child.get("name", name) == name:
             return values
         return {**values, section: {}}
     return {**values, section: _without_options_of_old_part(child, further_keys, name)}

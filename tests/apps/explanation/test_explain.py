@@ -11,6 +11,7 @@ from builders import hears_a_tone
 from nes2net import Detector, InputError
 from nes2net.apps.explanation.explain import EXPLANATION_METHODS, How, explain
 from nes2net.apps.explanation.faithfulness import in_words
+from nes2net.apps.explanation.occlusion import occlude
 from nes2net.apps.explanation.picture import draw
 from nes2net.apps.explanation.subject import Removable
 
@@ -99,6 +100,24 @@ def test_the_coarse_pass_is_shown_before_small_blocks_are_removed():
     assert coarse.strongest_bands() == found.relevance.strongest_bands()
     band, time = np.unravel_index(np.argmin(coarse.cells), (16, 8))  # of 2 kHz × 0.2 s, the lowest
     assert (band, time) == (4, 2)
+
+
+@pytest.mark.parametrize("shape", [(16, 8), (14, 13)])
+def test_a_small_block_gets_its_share_of_a_large_one_at_edges_too(shape):
+    """Where each removed cell lowers the score by the same amount, all small blocks matter alike, and all are removed."""
+
+    class Additive:
+        def changes(self, grid, masks, score):
+            return masks.sum((1, 2)).astype(float)
+
+    class Grid:
+        def __init__(self):
+            self.shape, self.times, self.bands = shape, np.arange(shape[1]), np.arange(shape[0])
+
+    skipped = []
+    occlude(Additive(), Grid(), 0.0, lambda coarse, num_skipped: skipped.append((coarse.cells, num_skipped)))
+    ((cells, num_skipped),) = skipped
+    assert num_skipped == 0 and cells.min() >= cells.max() / 2
 
 
 def test_what_remains_is_as_it_was():

@@ -135,6 +135,11 @@ def test_a_wrong_override_is_refused_in_a_short_message(path, override, message)
         (["train.loss.name=aam_softmax", "train.loss.scale=20"], {"name": "aam_softmax", "scale": 20}),
         (["train.loss.name=am_softmax"], {"name": "am_softmax", "scale": 15, "margin": 0.9}),
         (["train.loss.margin=0.3"], {"name": "am_softmax", "scale": 15, "margin": 0.3}),
+        (["train.loss.name='am_softmax'"], {"name": "am_softmax", "scale": 15, "margin": 0.9}),
+        (
+            ["train.loss.name=aam_softmax", "train.loss.name=am_softmax"],
+            {"name": "am_softmax", "scale": 15, "margin": 0.9},
+        ),
     ],
 )
 def test_a_part_that_an_override_gives_another_name_has_no_options_of_the_old_part(path, overrides, loss):
