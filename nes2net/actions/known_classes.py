@@ -49,7 +49,7 @@ def known_classes(
     table = read_class_table(path)
     key = Key.read(labels.corpus, labels.keys, labels.phase)
     trials = class_trials(key, path, table, path.stem, EvaluationSettings(allow_partial=allow_partial))
-    known = KnownThreshold.of_logits(trials.known.logits, kind, table.names)
+    learned = KnownThreshold.of_logits(trials.known.logits, kind, table.names)
     if equal_errors:
         if not trials.unknown.names:
             raise InputError(
@@ -57,5 +57,5 @@ def known_classes(
                 "give a phase with generators that training lacks, or no `equal_errors`"
             )
         _, threshold = compute_eer(trials.known.known_scores[kind], trials.unknown.known_scores[kind], "roc")
-        known = known.model_copy(update={"equal_errors": threshold})
-    return known, trials
+        learned = learned.model_copy(update={"equal_errors": threshold})
+    return learned, trials

@@ -197,12 +197,13 @@ def _tables(
         rows_of: Callable[[ClassTrials], Iterable[Row]],
         section: str,
         notes: Sequence[str] = (),
+        of: Sequence[ClassTrials] = systems,
     ) -> Table:
-        """Make a table of the rows of all systems; with more than 30 rows a system, it is not printed on a terminal."""
+        """Make a table of the rows of the systems ``of``; with more than 30 rows a system, it is only on paper and page."""
         rows = []
-        for trials in systems:
+        for trials in of:
             rows += [Row({"system": trials.system, **row.labels}, row.figures) for row in rows_of(trials)]
-        readers: Literal["all", "paper"] = "paper" if len(rows) > _MOST_PRINTED * len(systems) else "all"
+        readers: Literal["all", "paper"] = "paper" if len(rows) > _MOST_PRINTED * len(of) else "all"
         return Table(name, caption, measures, rows, section, notes, hidden, readers=readers)
 
     # Make the tables of the trials of known classes.
@@ -243,14 +244,18 @@ def _tables(
     caption = "Known classes one by one."
     yield table("by_class", caption, _BY_CLASS, lambda trials: _class_rows(trials.known), "Classes")
     # Make a table for each field that groups the trials of known classes.
-    names = dict.fromkeys(name for trials in systems for name in _fields_of_breakdowns(trials))
-    for name in names:
+    systems_with: dict[str, list[ClassTrials]] = {}
+    for trials in systems:
+        for name in _fields_of_breakdowns(trials):
+            systems_with.setdefault(name, []).append(trials)
+    for name, systems_with_field in systems_with.items():
         yield table(
             f"by {name}",
             f"Trials of known classes by {words(name)}.",
             _BREAKDOWN,
             functools.partial(_breakdown_rows, name=name, resamples=resamples),
             "Known classes by condition",
+            of=systems_with_field,
         )
 
 
@@ -367,8 +372,6 @@ def _fields_of_breakdowns(trials: ClassTrials) -> list[str]:
 
 def _breakdown_rows(trials: ClassTrials, name: str, resamples: Resamples) -> Iterator[Row]:
     """Compute the closed-set figures for each value of the field ``name`` with at least 20 trials of known classes."""
-    if name not in _fields_of_breakdowns(trials):  # only of other systems
-        return
     few_resamples = Resamples(min(resamples.num_resamples, ROW_RESAMPLES), resamples.seed)
     numbers, values = trials.known.trials.column(name)
     for number in np.unique(numbers[numbers >= 0]).tolist():
