@@ -189,7 +189,7 @@ def apply(
 
     Args:
         parameters: file written by --save of nes2net calibrate fit
-        scores: score files, in the order of the systems trained on
+        scores: score files, one for each system, in the order of calibrate fit
         out: score file to write
 
     The scores to calibrate:

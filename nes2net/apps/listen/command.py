@@ -90,7 +90,7 @@ def listen(
         clients: most clients at once
         allow_name: a further name of this machine
     """
-    from nes2net.apps.listen.listening import Judge, Listening, stopped_by_signals
+    from nes2net.apps.listen.listening import LONGEST_WAIT, Judge, Listening, stopped_by_signals
     from nes2net.apps.listen.sources import opened
     from nes2net.apps.listen.words import heading, in_words
     from nes2net.data.audio.waveform import SAMPLE_RATE
@@ -124,8 +124,12 @@ def listen(
     listening = Listening(session, heard.blocks)
     print(json_text(session.ready) if json_ else "\n".join(heading(session.ready)), flush=True)
     with stopped_by_signals(listening.stop):
-        for line in listening.lines():
-            print(json_text(line) if json_ else in_words(line), flush=True)
+        try:
+            for line in listening.lines():
+                print(json_text(line) if json_ else in_words(line), flush=True)
+        finally:
+            listening.stop()
+            listening.wait(LONGEST_WAIT)
 
 
 def _serve(judge: Judge, address: str, clients: int, names: Sequence[str]) -> None:

@@ -23,6 +23,9 @@ from nes2net.scoring.stream import Stream
 #: What happens if computing is slower than the audio. ``"all"``: every window is scored, and the source waits.
 #: ``"latest"``: old windows are skipped.
 Keep: TypeAlias = Literal["all", "latest"]
+#: Seconds that a program waits for the thread that reads before the program ends. Python would abort if it ended
+#: while that thread computes; a thread that only waits for audio does no harm.
+LONGEST_WAIT = 1.0
 _LOOK = 0.1  # seconds from one check for a stop to the next
 _FEW = 2  # number of unscored windows of a channel at which the source has to wait
 
@@ -167,13 +170,16 @@ class Listening:
         """Stop reading the source; :meth:`lines` ends after the waiting windows. A signal handler may call this."""
         self._is_stopped = True
 
-    def wait(self) -> None:
+    def wait(self, seconds: float | None = None) -> None:
         """Wait until the thread that reads the source has ended, if :meth:`lines` has started it.
 
         After this wait, the thread cannot change the channels any more.
+
+        Args:
+            seconds: longest time to wait; None to wait without a limit.
         """
         if self._reader.ident is not None:
-            self._reader.join()
+            self._reader.join(seconds)
 
     def lines(self) -> Iterator[Line]:
         """Start to read, and yield the lines as soon as they are known; a summary of each channel comes last.

@@ -18,7 +18,7 @@ from websockets.sync.server import ServerConnection
 from websockets.sync.server import serve as websocket_server
 
 from nes2net.apps.listen.channel import Line
-from nes2net.apps.listen.listening import Block, Gone, Judge, Listening, Session
+from nes2net.apps.listen.listening import LONGEST_WAIT, Block, Gone, Judge, Listening, Session
 from nes2net.apps.listen.sources import channel_names
 from nes2net.data.audio.pcm import Encoding, PcmDecoder
 from nes2net.lib.errors import InputError
@@ -120,11 +120,14 @@ class Server:
             time.sleep(_LOOK)
         # Stop all sessions, and wait until their last lines are sent.
         with self._lock:
-            for listening, _ in self._running.values():
-                listening.stop()
+            last_ones = [listening for listening, _ in self._running.values()]
+        for listening in last_ones:
+            listening.stop()
         while self._running:
             time.sleep(_LOOK)
         server.shutdown()
+        for listening in last_ones:
+            listening.wait(LONGEST_WAIT)
 
     def _check(self, connection: ServerConnection, request: Request) -> Response | None:
         """Refuse a handshake that a page of another site has caused, or that names another machine.
