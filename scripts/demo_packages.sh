@@ -9,8 +9,10 @@ done
 if [ ${#missing[@]} -gt 0 ]; then
   as_root=()
   [ "$(id -u)" = 0 ] || as_root=(sudo -n)
+  # Another program that installs packages, such as the system's own updates, is waited for.
   if ! { command -v apt-get >/dev/null && "${as_root[@]}" apt-get update -qq &&
-    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null; }; then
+    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=300 install -qq -y --no-install-recommends \
+      "${missing[@]}" >/dev/null; }; then
     echo "error: apt-get could not install ${missing[*]}: install them by hand, or give your own recordings with --bonafide DIR" >&2
     exit 2
   fi

@@ -9,7 +9,8 @@ done
 as_root=()
 [ "$(id -u)" = 0 ] || as_root=(sudo -n)
 if command -v apt-get >/dev/null && "${as_root[@]}" apt-get update -qq >/dev/null 2>&1 &&
-  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -qq -y --no-install-recommends chromium >/dev/null 2>&1; then
+  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=300 install -qq -y --no-install-recommends \
+    chromium >/dev/null 2>&1; then
   echo "chromium installed"
 else
   echo "chromium could not be installed: the tests that open the report page in a browser will be skipped"
