@@ -45,7 +45,7 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.text_files import recorded_digests
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 
-#: The name that notes give to the speaker-verification system behind the official min t-DCF.
+#: The name that notes give to the speaker-verification system whose scores the official min t-DCF uses.
 ORGANISERS = "the organisers’ ASV system"
 #: The name that the list of inputs gives to files of speaker-verification scores, which min t-DCF needs.
 ASV_SCORES = "speaker-verification scores"
@@ -98,19 +98,20 @@ def evaluate_systems(
         exclude: Field of :class:`~nes2net.data.corpora.trial.Trial` → values. Trials with these
             values are left out of the result, but still need scores. If None, the result leaves out
             the same trials as the published figures of the corpus.
-        num_resamples, seed: Draws and seed of the bootstrap. The rows of a breakdown get at most 200
-            draws.
+        num_resamples, seed: Number of bootstrap draws, and their seed. The rows of a breakdown get
+            at most 200 draws.
         threshold_source: The source of the thresholds that were chosen on other trials, one
             threshold for each system. Each system is also judged at its threshold. If all trials
-            are of one class, the system is judged only at this threshold. None for no such
-            thresholds.
+            are of one class, the system is judged only at this threshold. With None, there are no
+            such thresholds.
         names: Names of the systems. If None, each system has the name of its file without suffix, or
             the whole path if two files share a name.
-        draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has a speaker and there
-            are at least ten speakers, otherwise trials. To compare systems, it also draws attacks, if
-            every spoofed trial has an attack and there are at least five attacks. ``draw`` has no
-            effect on the figures at thresholds from other trials. Their bootstrap draws speakers if
-            possible, otherwise trials.
+        draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has a speaker and
+            there are at least ten speakers, otherwise trials. If several systems are compared,
+            ``"auto"`` also draws attacks, provided that every spoofed trial has an attack and there
+            are at least five attacks. ``draw`` has no effect on the figures at thresholds from
+            other trials: the bootstrap of these figures draws speakers if possible, otherwise
+            trials.
 
     Returns:
         The tables ``systems`` and ``calibration`` with the pooled figures, ``differences`` of every
@@ -118,7 +119,7 @@ def evaluate_systems(
         such as ``by attack``. The table ``differences`` is computed from the trials in the order of
         the key; all other tables are computed from the trials in the order of the score file.
         Therefore, if scores are tied and the method is ``"interpolated"``, the EERs in
-        ``differences`` may differ a little from those in ``systems``.
+        ``differences`` may differ a little from the EERs in ``systems``.
 
     Raises:
         InputError: if a file is missing or malformed, scores and key do not fit (see
@@ -139,7 +140,8 @@ def evaluate_systems(
     one_class = threshold_source is not None and key.only_label is not None
     if threshold_source is not None:
         transferred, further_sets = thresholds(threshold_source, corpus, len(paths), allow_partial=allow_partial)
-    # Read and judge the score files. If all trials are of one class, they are judged only at the thresholds below.
+    # Read and judge the score files. If all trials are of one class, they are judged later, at the thresholds from
+    # other trials.
     unit = resolved_unit(draw, key.evaluated_trials, len(paths))
     files = _Files(key, allow_partial, {"num_resamples": num_resamples, "seed": seed, "unit": unit})
     names = names or system_names(paths)
@@ -217,7 +219,7 @@ class _Files:
         self.excluded: Mapping[str, Collection[str]] = {}
 
     def read(self, path: Path, name: str, *, judge: bool) -> None:
-        """Read the score file of system ``name`` and the record beside it.
+        """Read the score file of system ``name`` and the record beside the file, and fill in the attributes.
 
         Args:
             judge: also compute the figures of the system, which need trials of both classes.
@@ -291,10 +293,10 @@ def _lines(header: Mapping[str, Any], systems: Sequence[SystemFigures], transfer
 
 
 def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[Path, str]) -> str:
-    """Say whose speaker-verification scores min t-DCF rests on; empty if there is no min t-DCF.
+    """Name the speaker-verification system whose scores min t-DCF uses; empty if there is no min t-DCF.
 
-    The scores are taken for the organisers' scores if the corpus has official numbers of target,
-    nontarget and spoof scores, and the scores have these numbers.
+    If the numbers of target, nontarget and spoof scores are the official numbers of the corpus, the
+    scores count as the organisers' scores.
 
     Args:
         asv_files: files of speaker-verification scores that were read → their SHA-256.
@@ -311,7 +313,7 @@ def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[P
 
 
 def _drawn_words(systems: Sequence[SystemFigures]) -> str:
-    """Say what the bootstrap draws; the result is ``trials`` if it does not draw the same for all systems."""
+    """Say in words what the bootstrap draws; ``trials`` if it draws other units for one system than for another."""
     units = {system.facts["interval_over"] for system in systems}
     return units.pop() if len(units) == 1 else "trials"
 
@@ -360,7 +362,7 @@ def _differences(
 
 
 def _same_trials(systems: Sequence[SystemFigures]) -> bool:
-    """Whether all systems rest on the same trials, so that their figures can be compared."""
+    """Whether all systems were evaluated on the same trials, so that their figures can be compared."""
     return all(np.array_equal(system.matched.table.in_key, systems[0].matched.table.in_key) for system in systems)
 
 
@@ -371,7 +373,7 @@ def _tables(
     asv_system: str,
     differences: Sequence[Row],
 ) -> Iterator[Table]:
-    """Make the tables ``systems``, ``differences`` and ``calibration``; no tables without ``systems``.
+    """Make the tables ``systems``, ``differences`` and ``calibration``; no tables if there are no systems.
 
     In ``systems``, the best figure of a column is marked if it is certainly the best. If the
     systems have different trials, no figure is marked, and a note says so.
@@ -379,7 +381,7 @@ def _tables(
     Args:
         excluded: field → values of the trials that were left out, for the caption.
         asv_system: from :func:`_asv_system`.
-        differences: from :func:`_differences`; empty for no table of differences.
+        differences: the rows of :func:`_differences`; if empty, there is no table of differences.
     """
     if not systems:
         return
@@ -428,7 +430,7 @@ def _breakdown_tables(key: Key, systems: Sequence[SystemFigures]) -> Iterator[Ta
 
 
 def _plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> Mapping[str, Sequence[Plot]]:
-    """Draw all plots; :class:`Result` calls this only for the page."""
+    """Draw all plots of the evaluation; :class:`Result` calls this function only to write the page."""
     from nes2net.evaluation.plots import score_plots  # quick start-up: the text needs no Matplotlib
 
     return score_plots(systems, transfers)

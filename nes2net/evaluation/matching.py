@@ -61,7 +61,7 @@ class Mismatch:
         return any(vars(self).values())
 
     def describe(self, num_trials: int) -> str:
-        """Write one line with the total and up to ten ids of each kind; empty if all fit.
+        """Write one line with the number of utterances of each kind and up to ten of their ids; empty if all fit.
 
         Args:
             num_trials: number of trials in the phase of the key.
@@ -84,7 +84,8 @@ class Mismatch:
 class Matched:
     """The evaluated trials in the order of the score file, with their scores, shape (N,).
 
-    ``num_expected`` counts the trials of the phase in the key, also those without a score.
+    ``num_expected`` counts the trials of the phase in the key, including the trials without a
+    score.
     """
 
     trials: Sequence[Trial]
@@ -126,10 +127,10 @@ class Matched:
         return np.concatenate((np.flatnonzero(self.is_bonafide), np.flatnonzero(~self.is_bonafide)))
 
     def where(self, keeps: Callable[[Trial], bool], key: Sequence[Trial], num_expected: int) -> Matched:
-        """Keep only the trials for which ``keeps`` is true, among the matched trials and in the mismatch.
+        """Leave out the trials for which ``keeps`` is false, both from the matched trials and from the mismatch.
 
         Args:
-            keeps: decides whether a trial is kept.
+            keeps: says whether a trial is kept.
             key: all trials of the key, with or without scores.
             num_expected: the number of trials of the phase in the key for which ``keeps`` is true.
         """
@@ -157,9 +158,9 @@ def match(
             is unknown; an utterance of another phase is left out.
         ids, scores: As read by :func:`nes2net.scoring.score_file.read_scores`. An id may end in the
             suffix of its audio file, and folders may stand before it.
-        allow_partial: Leave out trials and scores that do not fit instead of raising. ``mismatch`` of
-            the result lists these trials. A row that repeats the id and the score of an earlier row
-            is ignored.
+        allow_partial: Leave out trials and scores that do not fit, instead of raising. ``mismatch``
+            of the result lists what was left out. A row that repeats the id and the score of an
+            earlier row is ignored.
 
     Raises:
         InputError: if no trial has a score, a trial has no label, or a score lies beyond ±1e300.
@@ -228,7 +229,7 @@ def match(
 
 
 def _positions(key: TrialTable, ids: Sequence[str]) -> NDArray:
-    """Find the position in ``key`` of the trial that each of ``ids`` means, (N,); −1 for an unknown id."""
+    """Find for each of ``ids`` the position of its trial in ``key``, (N,); −1 for an unknown id."""
     position_of = key.position_of
     positions = np.array([position_of.get(id, -1) for id in ids], dtype=np.int64)
     for row in np.flatnonzero(positions < 0).tolist():
@@ -249,8 +250,8 @@ def _why_nothing_fits(expected: Trial, ids: Sequence[str], mismatch: Mismatch, *
     Args:
         expected: the first expected trial.
         ids: all ids of the score file.
-        has_scores: whether any trial of the key has a score; if so, all such trials are of other
-            phases.
+        has_scores: whether any trial of the key has a score. In this case all trials with a score
+            are of other phases.
     """
     if not ids:
         return "the file of scores is empty: give the file that the detector wrote"
@@ -270,7 +271,7 @@ def match_file(
     """Match the scores of the file ``path`` by :func:`match`; errors begin with ``path``.
 
     Raises:
-        InputError: as :func:`match`, or if the file is malformed.
+        InputError: if the file is malformed, or :func:`match` raises it.
     """
     ids, scores = scores_of(path)
     try:

@@ -24,7 +24,7 @@ from nes2net.scoring.record import record_of, record_path
 
 @dataclass(frozen=True)
 class Origin:
-    """The facts in the record of a score file; None for a fact that the record lacks."""
+    """The facts in the record of a score file; a fact that the record lacks is None."""
 
     record: str
     """Path of the record."""
@@ -37,14 +37,14 @@ class Origin:
     protocol: str | None
     """How much of each utterance was scored: ``"4sec"`` or ``"full"``."""
     scored_at: str | None
-    """When the scores were finished, as ISO 8601."""
+    """Time at which the scores were finished, as ISO 8601."""
     software: str | None
     """Versions of nes2net and torch."""
     licence: str | None = None
     """Licence of a published detector's weights."""
     seen: tuple[str, ...] | None = None
-    """Sentences of :func:`seen`, which say how the detector was trained or selected on the scored trials.
-    None if it was not, as far as is known."""
+    """Sentences of :func:`seen`, which say how the detector was trained or selected on the scored
+    trials. None if no such use is known."""
 
     def facts(self) -> dict[str, str]:
         """Collect the facts that the record states, without :attr:`seen`."""
@@ -55,11 +55,11 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
     """Read the record beside the score file ``scores``.
 
     The result is None if there is no record, or if the record belongs to other scores. An
-    evaluation does not need the record.
+    evaluation is possible without a record.
 
     Args:
         sha256: the digest of the score file; a record with a different digest is ignored.
-        corpus, phase: the corpus and the phase of the evaluation; they serve only to find
+        corpus, phase: the corpus and the phase of the evaluation; they are used only to find
             :attr:`Origin.seen`.
     """
     record = record_of(scores, sha256)
@@ -123,7 +123,7 @@ def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
 
 
 def recorded_part(path: Path) -> Part | None:
-    """Read the part of a corpus that was scored or embedded from the record beside ``path``; None if unknown."""
+    """Read from the record beside ``path`` which part of a corpus was scored or embedded; None if this is not known."""
     record = record_of(path)
     content = None if record is None else record.model_extra
     corpus = _text(content, "corpus", "name")
@@ -134,7 +134,7 @@ def recorded_part(path: Path) -> Part | None:
 
 
 def _text(content: Any, *keys: str) -> str | None:
-    """Look up ``keys`` one after the other in nested mappings; None if there is no text at the end."""
+    """Look up a text in nested mappings by ``keys``, one key for each level; None if there is no such text."""
     for key in keys:
         if not isinstance(content, dict):
             return None
@@ -143,19 +143,19 @@ def _text(content: Any, *keys: str) -> str | None:
 
 
 def _mapping(content: Mapping[str, Any], key: str) -> dict[str, Any] | None:
-    """Look up ``key``; None if its value is missing or not a mapping."""
+    """Look up the mapping ``content[key]``; None if it is missing or not a mapping."""
     value = content.get(key)
     return value if isinstance(value, dict) else None
 
 
-# How the detector used the trials → sentence. The four gaps are filled with the name of the detector, the
-# scored corpus, the detector or the ancestor that used the trials, and the used part of the corpus.
+# How the detector used the trials → sentence. The four gaps are filled with the name of the detector, the scored
+# corpus, the detector or the ancestor that used the trials, and the part of the corpus that was used.
 _VERDICTS = {
     "trained": "scores of {} on {} say nothing: {} was trained on {}",
     "selected": "scores of {} on {} are too good: {} was selected on {}",
 }
-# Sentences for a doubtful case: it is not known whether the detector used the scored trials or other trials. Two lists
-# of trials may overlap if only one of them is the official list of the corpus.
+# Sentences for a doubtful case: it is not known whether the detector used the scored trials or other trials. If only
+# one of two lists of trials is the official list of the corpus, the two lists may overlap.
 _DOUBTS = {
     "trained": "scores of {} on {} may say nothing: {} was trained on {}, which may share trials with these",
     "selected": "scores of {} on {} may be too good: {} was selected on {}, which may share trials with these",
@@ -170,20 +170,21 @@ def seen(
     phase: str | None = None,
     trials: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Say how a detector was trained or selected on the scored trials, a sentence for each use.
+    """Say in sentences how a detector was trained or selected on the scored trials, one sentence for each use.
 
-    The list is empty if no such use is known. For a published model, the uses are the corpora that
-    its authors name. For a detector of this toolkit, the uses come from its recipe and the recipes
-    of its ancestors: the detectors from which its training started. If it is not known which part
-    of a corpus was used, the whole corpus counts as used.
+    The list is empty if no such use is known. The uses of a published model are the corpora that
+    its authors name. The uses of a detector of this toolkit come from its recipe and the recipes of
+    its ancestors. Ancestors are the detectors from which the training started. If it is not known
+    which part of a corpus was used, the whole corpus counts as used.
 
     Args:
         provenance: :attr:`nes2net.Detector.provenance`.
         corpus, split: the scored corpus and split.
-        root: the folder of the scored corpus, because users' own corpora share a name.
+        root: the folder of the scored corpus. All users' own corpora have the same name, so only
+            their folders tell them apart.
         phase: the evaluated phase; None for all trials.
         trials: the scored trials as :meth:`nes2net.data.corpora.corpus.Corpus.describe_trials`
-            describes them; None if only their corpus is known.
+            describes them; None if only the corpus is known.
 
     >>> seen(Provenance("multiapi_nes2net_la"), "in_the_wild", "eval")
     ['scores of multiapi_nes2net_la on in_the_wild are too good: its epoch was selected on in_the_wild']
@@ -203,8 +204,8 @@ def seen(
             unstated = f"scores of {_name(provenance)} on {corpus} may say nothing: nobody states what "
             lines[unstated] = f"{unstated}{who['trained']} was trained on"
         for use in _uses(ancestor, root):
-            # Find out whether the detector used the scored trials: certainly, possibly or not. A part with an empty
-            # name is the whole corpus.
+            # Find out whether the detector used the scored trials certainly, possibly or not. A part with an empty name
+            # is the whole corpus.
             overlaps = not use.part or not scored_part or canonical_phase(use.part) == scored_part
             is_same_folder = use.folder is None or _same_folder(use.folder, root)
             sure = use.in_folder or _are_same(use.trials, trials)
@@ -228,9 +229,9 @@ class _Use(NamedTuple):
     """``"trained"`` or ``"selected"``."""
     corpus: str
     part: str
-    """Empty for the whole corpus."""
+    """Name of the part; empty for the whole corpus."""
     folder: str | None = None
-    """The folder of a user's own corpus, because users' own corpora share a name; None for other corpora."""
+    """The folder of a user's own corpus, because all users' own corpora have the same name; None for other corpora."""
     trials: Mapping[str, Any] | None = MappingProxyType({"official": True})
     """The used trials, as ``Corpus.describe_trials`` describes them; None if they are not described."""
     in_folder: bool = False
@@ -238,7 +239,7 @@ class _Use(NamedTuple):
 
 
 def _uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator[_Use]:
-    """List how a detector itself, without its ancestors, used corpora.
+    """List the uses of corpora by a detector itself, without the uses by its ancestors.
 
     Args:
         root: the folder of the scored corpus.
@@ -271,10 +272,10 @@ def _same_folder(folder: str | os.PathLike[str], other: str | os.PathLike[str]) 
 
 
 def _are_same(used: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) -> bool:
-    """Whether a detector ``used`` the same trials of a part as were ``scored``.
+    """Whether the trials that a detector ``used`` are the ``scored`` trials, so far as is known.
 
-    The result is True if one of the two is None, because nothing is known then, and if both are the
-    official trials.
+    The result is True if both are the official trials. Trials that are not described (None) also
+    count as the same trials.
     """
     if used is None or scored is None or (used.get("official") and scored.get("official")):
         return True
@@ -283,11 +284,11 @@ def _are_same(used: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) 
 
 
 def _words(part: str, trials: Mapping[str, Any] | None) -> str:
-    """Name the used ``part`` of a corpus; the name says so if its trials are not the official ones.
+    """Name the ``part`` of a corpus that was used; the name says so if its trials are not the official trials.
 
     Args:
-        trials: the used trials, as ``Corpus.describe_trials`` describes them; None if not
-            described.
+        trials: the used trials, as ``Corpus.describe_trials`` describes them; None if there is no
+            such description.
     """
     if trials is not None and trials.get("official") is False and isinstance(trials.get("trials"), int):
         return f"{trials['trials']:,} trials in the layout of {part}"
@@ -295,7 +296,7 @@ def _words(part: str, trials: Mapping[str, Any] | None) -> str:
 
 
 def card(provenance: Provenance) -> str:
-    """Say in one line what a detector was trained on; empty if its checkpoint does not state it.
+    """Say in one line what a detector was trained on; empty if its checkpoint does not state its training data.
 
     If a checkpoint states only the architecture, the line names the architecture. If the authors of
     a published model do not state its training data, the line says so.
@@ -331,7 +332,7 @@ def card(provenance: Provenance) -> str:
 
 
 def _title(corpus: str, root: str = "") -> str:
-    """Name a corpus for readers: by its title, or a user's own corpus by the name of its folder or list."""
+    """Name a corpus in texts: the title of the corpus, or the name of the folder or list of a user's own corpus."""
     if corpus not in corpora.names():
         return corpus
     if corpora.get(corpus).user_defined and root:
@@ -347,9 +348,8 @@ def _name(provenance: Provenance) -> str:
 def _part(corpus: str, split: str, phase: str | None) -> str:
     """Name the part of a corpus that a split and a phase choose; empty for the whole corpus.
 
-    Usually the part is the split. There are two exceptions. If the corpus has phases, all phases
-    lie in one split, so the part is the phase. If the split is empty or names the whole corpus, the
-    part is the phase, too.
+    The part is the phase if the corpus has phases, because all phases lie in one split. The part is
+    also the phase if the split is empty or names the whole corpus. Otherwise the part is the split.
     """
     has_phases = corpus in corpora.names() and corpora.get(corpus).phases
     part = split
