@@ -227,8 +227,8 @@ def breakdown(
         if not is_of_spoofing and (table.column(name).numbers[bonafide_positions] >= 0).any():
             shared_names.append(name)
     # Group the positions of the trials by the values of their fields.
-    bonafide = _grouped(table, bonafide_positions, shared_names)
-    spoof = _grouped(table, np.flatnonzero(~matched_trials.is_bonafide), names)
+    bonafide = _group_positions(table, bonafide_positions, shared_names)
+    spoof = _group_positions(table, np.flatnonzero(~matched_trials.is_bonafide), names)
     drawn = _Drawn.of(table)
     # Compute a row for each combination of values; a spoofed trial that lacks a field is in no row.
     rows = []
@@ -255,7 +255,7 @@ def breakdown(
     return rows
 
 
-def _grouped(table: TrialTable, positions: NDArray, names: Sequence[str]) -> dict[tuple[str, ...], NDArray]:
+def _group_positions(table: TrialTable, positions: NDArray, names: Sequence[str]) -> dict[tuple[str, ...], NDArray]:
     """Group ``positions`` (N,) of trials by the values of the fields ``names``: values → positions, sorted by values.
 
     A trial that lacks one of the fields is in no group. Without ``names``, all positions form one

@@ -21,7 +21,7 @@ from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.evaluation.breakdown import Unit, breakdown_tables, groups_of, resolved_unit
-from nes2net.evaluation.key import Key, describe_excluded, not_official, score_input
+from nes2net.evaluation.key import Key, describe_excluded, score_input, unofficial_note
 from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.origin import read_origin
 from nes2net.evaluation.result import Plot, Result, versions
@@ -36,10 +36,18 @@ from nes2net.evaluation.tables import (
     Measure,
     Row,
     Table,
-    in_this_process,
+    bootstrap_options,
     with_best,
 )
-from nes2net.evaluation.transfer import ScoredSet, Threshold, ThresholdSource, Transfer, judge_sets, thresholds
+from nes2net.evaluation.transfer import (
+    ScoredSet,
+    Threshold,
+    ThresholdSource,
+    Transfer,
+    choose_thresholds,
+    judge_sets,
+    read_set,
+)
 from nes2net.evaluation.transfer_tables import transfer_tables
 from nes2net.lib.errors import InputError
 from nes2net.lib.text_files import recorded_digests
@@ -133,13 +141,15 @@ def evaluate_systems(
     for real_path, count in Counter(map(os.path.realpath, paths)).items():
         if count > 1:
             raise InputError(f"score file {real_path} is given more than once")
-    # Read the key, and the thresholds that were chosen on other trials.
+    # Read the key, choose the thresholds on other trials, and read the further test sets.
     key = Key.read(corpus, keys_path, phase, exclude)
     transferred: list[Threshold] = []
     further_sets: list[ScoredSet] = []
     one_class = threshold_source is not None and key.only_label is not None
     if threshold_source is not None:
-        transferred, further_sets = thresholds(threshold_source, corpus, len(paths), allow_partial=allow_partial)
+        transferred = choose_thresholds(threshold_source, corpus, len(paths), allow_partial=allow_partial)
+        for files_of_set in threshold_source.further:
+            further_sets.append(read_set(files_of_set, "further", None, allow_partial=allow_partial))
     # Read and judge the score files. If all trials are of one class, they are judged later, at the thresholds from
     # other trials.
     unit = resolved_unit(draw, key.evaluated_trials, len(paths))
@@ -264,7 +274,7 @@ def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[
     A note that holds for all systems is given once. Any other note begins with the name of its
     system. ``asv_system`` comes from :func:`_asv_system`.
     """
-    notes = [not_official(key)]
+    notes = [unofficial_note(key)]
     if asv_system not in ("", ORGANISERS):
         notes.append(f"min t-DCF is computed with {asv_system}")
     for system in systems:
@@ -287,7 +297,7 @@ def _lines(header: Mapping[str, Any], systems: Sequence[SystemFigures], transfer
     if header["excluded"]:
         yield f"left out by definition: {describe_excluded(header['excluded'])}"
     for transfer in transfers:
-        yield f"threshold of {transfer.system}: {transfer.threshold}"
+        yield f"threshold of {transfer.system}: {transfer.threshold_in_words}"
         for judged in transfer.one_class:
             yield f"{judged.headline}; they are judged at a threshold that was chosen on others"
 
@@ -330,7 +340,7 @@ def _differences(
         InputError: if two systems have no trials of both classes in common.
     """
     for first, second in itertools.combinations(systems, 2):
-        rows = np.flatnonzero(first.matched.table.in_key & second.matched.table.in_key)
+        rows = np.flatnonzero(first.matched.table.mask_in_key & second.matched.table.mask_in_key)
         common = key.trials.take(rows)
         is_bonafide = common.column("label").where(BONAFIDE)
         if is_bonafide.all() or not is_bonafide.any():
@@ -349,7 +359,7 @@ def _differences(
             *classes,
             num_resamples=num_resamples,
             seed=seed,
-            **(groups_of(common, unit) | in_this_process()),
+            **(groups_of(common, unit) | bootstrap_options()),
         )
         figures = {
             "difference": Figure(compared.difference, compared.interval),
@@ -363,7 +373,9 @@ def _differences(
 
 def _same_trials(systems: Sequence[SystemFigures]) -> bool:
     """Whether all systems were evaluated on the same trials, so that their figures can be compared."""
-    return all(np.array_equal(system.matched.table.in_key, systems[0].matched.table.in_key) for system in systems)
+    return all(
+        np.array_equal(system.matched.table.mask_in_key, systems[0].matched.table.mask_in_key) for system in systems
+    )
 
 
 def _tables(

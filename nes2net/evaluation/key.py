@@ -204,7 +204,7 @@ def extra_fields(trials: Iterable[Trial]) -> dict[str, None]:
     return names
 
 
-def not_official(key: Key) -> str:
+def unofficial_note(key: Key) -> str:
     """Write a note that says how the trials differ from the official ones; empty if no difference is known."""
     if not key.unofficial:
         return ""

@@ -171,7 +171,7 @@ def match(
     key = TrialTable.of(trials)
     is_expected = key.is_in_phase(phase)
     values = np.asarray(scores, dtype=np.float64)
-    positions = _positions(key, ids)  # (rows,); −1 for an unknown id
+    positions = _positions_in_key(key, ids)  # (rows,); −1 for an unknown id
     is_known = positions >= 0
     is_finite = np.isfinite(values)
     # Take the first score of each trial. Further scores of the trial may be equal to the first score, or differ from
@@ -184,9 +184,9 @@ def match(
     is_first[first] = True
     is_equal = values[usable] == score_of_trial[positions[usable]]
     # Collect the mismatch. An utterance counts as not scored if it has different scores, or a score that is not finite.
-    not_finite = _distinct(positions[is_known & ~is_finite])
-    conflicting = _distinct(positions[usable[~is_equal]])
-    repeated = _distinct(positions[usable[is_equal & ~is_first]])
+    not_finite = _distinct_positions(positions[is_known & ~is_finite])
+    conflicting = _distinct_positions(positions[usable[~is_equal]])
+    repeated = _distinct_positions(positions[usable[is_equal & ~is_first]])
     is_missing = is_expected.copy()
     is_missing[scored] = False
     is_missing[not_finite] = False
@@ -228,7 +228,7 @@ def match(
     return Matched(evaluated, finite, num_expected, mismatch)
 
 
-def _positions(key: TrialTable, ids: Sequence[str]) -> NDArray:
+def _positions_in_key(key: TrialTable, ids: Sequence[str]) -> NDArray:
     """Find for each of ``ids`` the position of its trial in ``key``, (N,); −1 for an unknown id."""
     position_of = key.position_of
     positions = np.array([position_of.get(id, -1) for id in ids], dtype=np.int64)
@@ -239,7 +239,7 @@ def _positions(key: TrialTable, ids: Sequence[str]) -> NDArray:
     return positions
 
 
-def _distinct(positions: NDArray) -> list[int]:
+def _distinct_positions(positions: NDArray) -> list[int]:
     """List ``positions`` (N,), each only once, in the order in which they occur first."""
     return list(dict.fromkeys(positions.tolist()))
 
@@ -325,10 +325,10 @@ def labelled_trials(
         classes = f"{len(common)} bona fide trials with scores, but no spoofed ones"
     if classes is not None:
         raise InputError(f"phase {phase} has {classes}; both are needed")
-    return common, _columns(by_file, [trial.id for trial in common])
+    return common, _stack_scores(by_file, [trial.id for trial in common])
 
 
-def _columns(by_file: Sequence[Mapping[str, float]], ids: Sequence[str]) -> NDArray:
+def _stack_scores(by_file: Sequence[Mapping[str, float]], ids: Sequence[str]) -> NDArray:
     """Stack the scores of ``ids`` in each file into a matrix of shape (N, files)."""
     columns = []
     for scores in by_file:
@@ -379,4 +379,4 @@ def unlabelled_scores(paths: Sequence[str], *, allow_partial: bool = False) -> t
     ids = [id for id in by_file[0] if id in common_ids]
     if not ids:
         raise InputError(f"{', '.join(paths)}: no trial has a score in all of them")
-    return ids, _columns(by_file, ids)
+    return ids, _stack_scores(by_file, ids)

@@ -289,16 +289,16 @@ def draw_histograms(
         axes.text(position, 1.02, facts[0], transform=axes.transAxes, ha=align, va="bottom", color=INK, fontsize=8.5)
     offset = matplotlib.transforms.ScaledTranslation(0, -20 / 72, axes.figure.dpi_scale_trans)
     below_axis = axes.transAxes + offset
-    if text := _counts({kind: scores < low for kind, scores in classes.items()}):
+    if text := _counts_beyond({kind: scores < low for kind, scores in classes.items()}):
         facts.append(f"{text} below the axis")
         axes.text(0, 0, f"◂ {text}", transform=below_axis, ha="left", va="top", color=INK, fontsize=8.5)
-    if text := _counts({kind: scores > high for kind, scores in classes.items()}):
+    if text := _counts_beyond({kind: scores > high for kind, scores in classes.items()}):
         facts.append(f"{text} above the axis")
         axes.text(1, 0, f"{text} ▸", transform=below_axis, ha="right", va="top", color=INK, fontsize=8.5)
     return facts
 
 
-def _counts(is_beyond: Mapping[str, NDArray]) -> str:
+def _counts_beyond(is_beyond: Mapping[str, NDArray]) -> str:
     """Write how many trials of each class lie beyond an end of the axis; empty if no trials lie there.
 
     Args:

@@ -68,10 +68,10 @@ class Resamples:
         rates_of_draws = []
         for start in range(0, self.num_resamples, chunk_size):
             num_draws = min(chunk_size, self.num_resamples - start)
-            confusions = _resample(rng, known_rows, np.ones((num_draws, len(known_rows)), dtype=np.int64))
+            confusions = _draw_counts(rng, known_rows, np.ones((num_draws, len(known_rows)), dtype=np.int64))
             if unknown_rows is not None:
-                repeats = _resample_groups(rng, num_draws, len(unknown_rows))
-                unknown_counts = _resample(rng, unknown_rows, repeats)
+                repeats = _draw_groups(rng, num_draws, len(unknown_rows))
+                unknown_counts = _draw_counts(rng, unknown_rows, repeats)
                 confusions = np.concatenate([confusions, unknown_counts.sum(1, keepdims=True)], axis=1)
             rates_of_draws += [[rule.rate(confusion) for rule in rules.values()] for confusion in confusions]
         confusion = known_rows
@@ -98,13 +98,13 @@ class Resamples:
         rng = np.random.default_rng(self.seed)
         edges = _bin_edges(np.concatenate([known, *groups]))
         once = np.ones((self.num_resamples, 1), dtype=np.int64)
-        known_counts = _resample(rng, _histogram(known, edges)[None], once)[:, 0]  # R×B
-        times = _resample_groups(rng, self.num_resamples, len(groups))  # R×G
+        known_counts = _draw_counts(rng, _histogram(known, edges)[None], once)[:, 0]  # R×B
+        times = _draw_groups(rng, self.num_resamples, len(groups))  # R×G
         unknown_counts = np.zeros_like(known_counts)
         means = {name: np.zeros(self.num_resamples) for name in _AVERAGED}
         for number, scores in enumerate(groups):
             row = _histogram(scores, edges)[None]
-            group_counts = _resample(rng, row, times[:, number : number + 1])[:, 0]  # R×B
+            group_counts = _draw_counts(rng, row, times[:, number : number + 1])[:, 0]  # R×B
             unknown_counts += group_counts
             # If a draw has a class several times, the class counts that many times in the mean over the classes.
             present = times[:, number] > 0  # draws that contain the group
@@ -128,12 +128,12 @@ def _figure(value: float, draws: NDArray, num_trials: int) -> Figure:
     return Figure(value, metrics.rate_interval(value, draws, num_trials))
 
 
-def _resample_groups(rng: np.random.Generator, num_draws: int, num_groups: int) -> NDArray:
+def _draw_groups(rng: np.random.Generator, num_draws: int, num_groups: int) -> NDArray:
     """In each of R draws, draw G of G groups with replacement; return how often each group was drawn, R×G."""
     return rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=num_draws)
 
 
-def _resample(rng: np.random.Generator, counts: NDArray, times: NDArray) -> NDArray:
+def _draw_counts(rng: np.random.Generator, counts: NDArray, times: NDArray) -> NDArray:
     """Draw with replacement from the trials that each row of ``counts`` stands for.
 
     Args:

@@ -1,7 +1,7 @@
 """The result of an evaluation: a header, which says what was evaluated, and tables of figures.
 
 Evaluations of recordings, evaluations of frames, evaluations under conditions and experiments all
-give such a result. Such results share the writers of text, Markdown, LaTeX, JSON and HTML.
+give such a result. One set of functions writes every result as text, Markdown, LaTeX, JSON and HTML.
 """
 
 from __future__ import annotations

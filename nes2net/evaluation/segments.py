@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from nes2net.data.corpora.corpus import key_digest
 from nes2net.data.corpora.protocol import canonical_phase
-from nes2net.evaluation.key import not_official, score_input
+from nes2net.evaluation.key import score_input, unofficial_note
 from nes2net.evaluation.labelled_frames import RTTM, Example, LabelledFrames, labelled_frames
 from nes2net.evaluation.origin import read_origin
 from nes2net.evaluation.result import Plot, Result, versions
@@ -116,7 +116,7 @@ def evaluate_segments(
     draws = {"num_resamples": num_resamples, "seed": seed}
     rates, detections, seconds, wrong = _figures(labelled, threshold, draws)
     examples = _examples(labelled.utterances, wrong)
-    notes = list(filter(None, [not_official(labelled.key)]))
+    notes = list(filter(None, [unofficial_note(labelled.key)]))
     num_utterances = len(labelled.utterances)
     if labelled.left_out:
         expected = counted(labelled.num_expected, "utterance")

@@ -197,7 +197,7 @@ class Table:
         return {"name": self.name, "caption": self.caption, "units": units, "rows": rows, "notes": list(self.notes)}
 
 
-def in_this_process() -> dict[str, Any]:
+def bootstrap_options() -> dict[str, Any]:
     """Return options of a bootstrap for this process: how progress is displayed, and the number of threads."""
     return {"progress": bootstrap_progress, "num_threads": usable_processors()}
 
@@ -224,7 +224,7 @@ class Measured:
         """Compute all metrics, and their values in each bootstrap resample."""
         self.values: dict[str, float] = {}
         self.thresholds: dict[str, float] = {}
-        results, values = measure_and_resample(list(rules.values()), bonafide, spoof, **in_this_process(), **draws)
+        results, values = measure_and_resample(list(rules.values()), bonafide, spoof, **bootstrap_options(), **draws)
         for name, measured in zip(rules, results):
             if isinstance(measured, metrics.Rates):
                 self.values |= measured._asdict()

@@ -22,7 +22,7 @@ from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.evaluation.breakdown import FEWEST, grouping_fields, label_of
 from nes2net.evaluation.class_trials import ClassGroup, ClassTrials, class_trials
-from nes2net.evaluation.key import Key, Labels, not_official, score_input
+from nes2net.evaluation.key import Key, Labels, score_input, unofficial_note
 from nes2net.evaluation.resampled_classes import RATES_OF_SCORES, Resamples, Rule
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.system import ROW_RESAMPLES
@@ -132,7 +132,7 @@ def evaluate_classes(
     first = systems[0]
     kind = settings.unknown or (first.threshold.kind if first.threshold else LOGIT_SCORES[0])
     resamples = Resamples(settings.num_resamples, settings.seed)
-    notes = [*filter(None, [not_official(key)]), MEANING_OF_NAMES]
+    notes = [*filter(None, [unofficial_note(key)]), MEANING_OF_NAMES]
     warnings: list[str] = []
     for trials in systems:
         if trials.mismatch:
@@ -155,17 +155,17 @@ def evaluate_classes(
     return Result(
         f"{key.title}: which class",
         header,
-        [_extent(key, first, settings.num_resamples)],
+        [_first_line(key, first, settings.num_resamples)],
         [table for table in _tables(key.title, systems, kind, resamples, settings.metrics) if table.rows],
         notes,
         warnings,
         functools.partial(_plots, systems, kind),
-        functools.partial(_curves, systems),
-        functools.partial(_large_confusions, systems),
+        functools.partial(_confusions_for_json, systems),
+        functools.partial(_write_large_confusions, systems),
     )
 
 
-def _extent(key: Key, trials: ClassTrials, num_resamples: int) -> str:
+def _first_line(key: Key, trials: ClassTrials, num_resamples: int) -> str:
     """Write the first line of the result: how many trials and classes were evaluated."""
     line = (
         f"{key.corpus}, phase {canonical_phase(key.phase)}: {counted(len(trials.known.numbers), 'trial')} of "
@@ -192,7 +192,7 @@ def _tables(
     """
     hidden = () if len(systems) > 1 else ("system",)
 
-    def table(
+    def make_table(
         name: str,
         caption: str,
         measures: Sequence[Measure],
@@ -219,9 +219,11 @@ def _tables(
         notes=["Macro-F1 is the mean over classes with a trial, each with the same weight."],
     )
     caption = "The largest confusions of known classes."
-    yield table("confusions", caption, _CONFUSIONS, lambda trials: _confusion_rows(trials.known), CONFUSION_SECTION)
+    yield make_table(
+        "confusions", caption, _CONFUSIONS, lambda trials: _confusion_rows(trials.known), CONFUSION_SECTION
+    )
     # Make the table of known against unknown trials, with a row for each score of being known.
-    yield table(
+    yield make_table(
         "open",
         "Known classes against unknown ones, by scores of being known.",
         _OPEN,
@@ -233,7 +235,7 @@ def _tables(
         ],
     )
     # Make the table of all trials; a trial whose score of being known lies below the threshold is called unknown.
-    yield table(
+    yield make_table(
         "with_unknown",
         f"At the threshold that accepts 95 % of the known development trials: below it a trial is called {UNKNOWN}.",
         _WITH_THRESHOLD,
@@ -243,16 +245,16 @@ def _tables(
     )
     # Make the tables of each unknown class and of each known class.
     caption = f"Unknown classes one by one, by the score {kind}."
-    yield table("unknown", caption, _BY_GENERATOR, lambda trials: _generator_rows(trials, kind), KNOWN_SECTION)
+    yield make_table("unknown", caption, _BY_GENERATOR, lambda trials: _generator_rows(trials, kind), KNOWN_SECTION)
     caption = "Known classes one by one."
-    yield table("by_class", caption, _BY_CLASS, lambda trials: _class_rows(trials.known), "Classes")
+    yield make_table("by_class", caption, _BY_CLASS, lambda trials: _class_rows(trials.known), "Classes")
     # Make a table for each field that groups the trials of known classes.
     systems_with: dict[str, list[ClassTrials]] = {}
     for trials in systems:
         for name in _fields_of_breakdowns(trials):
             systems_with.setdefault(name, []).append(trials)
     for name, systems_with_field in systems_with.items():
-        yield table(
+        yield make_table(
             f"by {name}",
             f"Trials of known classes by {words(name)}.",
             _BREAKDOWN,
@@ -367,7 +369,7 @@ def _class_rows(known: ClassGroup) -> Iterator[Row]:
 
 
 def _fields_of_breakdowns(trials: ClassTrials) -> list[str]:
-    """List the fields for breakdowns: all fields that group the trials of known classes, but not the field of the class.
+    """List the fields for breakdowns: all fields that group the trials of known classes, except the field of the class.
 
     A field with more than 50 values is also left out.
     """
@@ -408,7 +410,7 @@ def _plots(systems: Sequence[ClassTrials], kind: str) -> Mapping[str, Sequence[P
     }
 
 
-def _curves(systems: Sequence[ClassTrials]) -> dict[str, Any]:
+def _confusions_for_json(systems: Sequence[ClassTrials]) -> dict[str, Any]:
     """Collect the confusion matrix of each system for the JSON, because the tables list only the largest confusions."""
     return {
         "confusion": {
@@ -422,7 +424,7 @@ def _curves(systems: Sequence[ClassTrials]) -> dict[str, Any]:
     }
 
 
-def _large_confusions(systems: Sequence[ClassTrials]) -> dict[str, str]:
+def _write_large_confusions(systems: Sequence[ClassTrials]) -> dict[str, str]:
     """Write as CSV the confusion matrix of each system with more than 30 classes, too many for numbers in a plot.
 
     Returns:

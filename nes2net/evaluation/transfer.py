@@ -8,7 +8,7 @@ A calibration turns scores into log-likelihood ratios, and an operating point ch
 ratios as the threshold. Therefore costs of log-likelihood ratios can be computed, too: the actual
 DCF, and Cllr with its two parts.
 
-In reading order: ``thresholds`` reads or fits a calibration for each system; ``judge_sets`` judges
+In reading order: ``choose_thresholds`` reads or fits a calibration for each system; ``judge_sets`` judges
 the sets of one system; ``losses_in_words`` and the warnings explain the figures.
 """
 
@@ -73,7 +73,7 @@ class ScoredSet(NamedTuple):
         return labels.pop()
 
 
-class FurtherSet(NamedTuple):
+class SetFiles(NamedTuple):
     """The files of a set of scored trials, for :func:`read_set`."""
 
     corpus: str
@@ -105,7 +105,7 @@ class ThresholdSource:
     dev_phase: str = "dev"
     calibrations: Sequence[str] = ()
     operating_point: OperatingPoint = field(default_factory=lambda: OperatingPoint("eer"))
-    further: Sequence[FurtherSet] = ()
+    further: Sequence[SetFiles] = ()
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Transfer:
     warnings: list[str]
 
     @property
-    def threshold(self) -> str:
+    def threshold_in_words(self) -> str:
         """A text with the operating point, the set on which the threshold was chosen, and the threshold."""
         basis = self.decider.basis()
         source = " ".join(str(basis[key]) for key in ("corpus", "phase") if key in basis) or "an unnamed set"
@@ -185,23 +185,23 @@ class Threshold(NamedTuple):
 # Thresholds
 
 
-def thresholds(
+def choose_thresholds(
     source: ThresholdSource, corpus: str, num_systems: int, *, allow_partial: bool = False
-) -> tuple[list[Threshold], list[ScoredSet]]:
-    """Read or fit the calibration of each system, and read the further test sets.
+) -> list[Threshold]:
+    """Choose the threshold of each system by a calibration: it is fitted to development scores, or read from a file.
 
     Args:
-        source: the files of the development scores or of the calibrations, and of the further sets.
+        source: the files of the development scores or of the calibrations.
         corpus: the corpus of the evaluation.
         num_systems: number of evaluated systems; each system needs a calibration.
 
     Returns:
-        The threshold of each system, and the further test sets.
+        The threshold of each system.
 
     Raises:
         InputError: if a file is missing, malformed or does not fit its key, the numbers of files and
-            systems differ, further sets are given for several systems, development trials are all
-            of one class, a calibration is of frames, or no calibration or threshold can be
+            systems differ, ``source`` has further test sets for several systems, development trials
+            are all of one class, a calibration is of frames, or no calibration or threshold can be
             computed.
     """
     # Check that there is one file for each system.
@@ -219,7 +219,7 @@ def thresholds(
     thresholds = []
     for path in source.dev_scores:
         development = read_set(
-            FurtherSet(source.dev_corpus or corpus, path, source.dev_keys, source.dev_phase),
+            SetFiles(source.dev_corpus or corpus, path, source.dev_keys, source.dev_phase),
             "development",
             {},
             allow_partial=allow_partial,
@@ -249,14 +249,11 @@ def thresholds(
                 "make one from a score file of recordings"
             )
         thresholds.append(Threshold(decider, None, [score_input(Path(path), sha256_of(path), "calibration")]))
-    further_sets = []
-    for files in source.further:
-        further_sets.append(read_set(files, "further", None, allow_partial=allow_partial))
-    return thresholds, further_sets
+    return thresholds
 
 
 def read_set(
-    files: FurtherSet,
+    files: SetFiles,
     kind: str,
     excluded: Mapping[str, Collection[str]] | None,
     *,
@@ -397,7 +394,7 @@ def _with_unique_names(sets: list[_Set]) -> list[_Set]:
 # Comments and warnings
 
 
-def in_words(judged: JudgedSet) -> str:
+def losses_in_words(judged: JudgedSet) -> str:
     """Explain how much the calibration (loss of Cllr) and the threshold (HTER minus EER) cost on a test set."""
     # Explain the loss by calibration, unless it is small.
     total = judged.row.value("cllr")

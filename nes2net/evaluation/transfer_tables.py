@@ -10,7 +10,7 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.breakdown import label_of
 from nes2net.evaluation.one_class import MEASURES, WORDS
 from nes2net.evaluation.tables import NUM_BONAFIDE, NUM_SPOOF, Figure, Measure, Row, Table, words
-from nes2net.evaluation.transfer import JudgedSet, Transfer, in_words
+from nes2net.evaluation.transfer import JudgedSet, Transfer, losses_in_words
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 
 #: Heading of the section of a page that has these tables.
@@ -48,8 +48,9 @@ _ONE_CLASS = {
 
 
 def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
-    """Make the tables ``rates``, ``costs`` and ``reliability`` of the sets that have trials of both classes.
+    """Make all tables at the transferred thresholds, with the rows of all systems.
 
+    The tables ``rates``, ``costs`` and ``reliability`` have the sets with trials of both classes.
     The tables of the sets whose trials are all of one class come last, with breakdowns. Tables
     without rows are left out.
     """
@@ -65,7 +66,7 @@ def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
             if judged.is_development:
                 name += " (development)"
             else:
-                comments.append(f"{start}{name}: {in_words(judged)}")
+                comments.append(f"{start}{name}: {losses_in_words(judged)}")
             rows.append(replace(judged.row, labels={"system": transfer.system, "set": name}))
     if rows:
         yield Table(

@@ -36,11 +36,11 @@ class Column(NamedTuple):
 
 
 class TrialTable(list[Trial]):
-    """Trials, some or all of a key.
+    """A list of trials: a whole key, or a selection from a key. A selection takes its columns from the key.
 
     Args:
         trials: the trials.
-        key: the table of the key that holds the trials; None if this table is a key itself.
+        key: the table from which the trials were selected; None if this table is a whole key.
         rows: positions of the trials in ``key``, (N,); None if this table is a whole key.
     """
 
@@ -60,7 +60,7 @@ class TrialTable(list[Trial]):
         return TrialTable(map(self.__getitem__, positions.tolist()), self.key, self.rows[positions])
 
     @property
-    def in_key(self) -> NDArray:
+    def mask_in_key(self) -> NDArray:
         """Which trials of the key this table holds: one element for each trial of the key."""
         is_in_table = np.zeros(len(self.key), dtype=bool)
         is_in_table[self.rows] = True

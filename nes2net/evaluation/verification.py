@@ -15,7 +15,7 @@ from nes2net.data.corpora.trial import BONAFIDE, ENROLMENT_MODELS
 from nes2net.evaluation.class_reference import embeddings_of, examples_of
 from nes2net.evaluation.class_trials import class_labels_of, classes_of
 from nes2net.evaluation.judgements import EvaluationSettings
-from nes2net.evaluation.key import Key, Labels, not_official, score_input
+from nes2net.evaluation.key import Key, Labels, score_input, unofficial_note
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
 from nes2net.lib.errors import InputError, counted, listed
@@ -49,7 +49,7 @@ class ComparedEmbeddings(Embeddings):
     """The judgement ``embeddings``, evaluated by comparing embeddings of trials with embeddings of enrolled trials."""
 
     def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
-        """Compute the EERs of verification; the score of a trial is its cosine to the mean embedding of an enrolled model.
+        """Evaluate the cosine of each spoofed trial to the mean embedding of each enrolled model, by the EER.
 
         Args:
             settings: ``reference`` holds a file of embeddings of enrolled trials for each file of
@@ -69,7 +69,7 @@ class ComparedEmbeddings(Embeddings):
         rows: list[Row] = []
         rows_of_models: list[Row] = []
         inputs = []
-        warnings = [not_official(key)]
+        warnings = [unofficial_note(key)]
         for path, enrolled, system in zip(paths, settings.reference, settings.names_of(paths)):
             pairs = self._pairs(path, enrolled, key, settings.allow_partial)
             is_enrolled = pairs.is_target.any(1, keepdims=True)  # N×1: whether the class of the trial has a model
@@ -117,7 +117,7 @@ class ComparedEmbeddings(Embeddings):
             InputError: if a file cannot be read, a trial has no embedding or no class, or no trials
                 or no models are left to compare.
         """
-        # The evaluated trials.
+        # Select the spoofed trials to evaluate.
         field, aliases, _ = class_labels_of(record_of(path))
         rows = dict(self.read(path))
         spoofed_trials = [trial for trial in key.evaluated_trials if trial.label != BONAFIDE]
