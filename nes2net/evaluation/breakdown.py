@@ -62,7 +62,7 @@ _MOST_VALUES = 400
 _MOST_INTERVALS = 500
 # With fewer speakers or attacks, a bootstrap that draws speakers or attacks gives too narrow an interval (Cameron,
 # Gelbach and Miller, 2008). Corpora seldom have more than a few attacks. Therefore five attacks are enough, and the
-# interval is widened if there are few attacks (:func:`nes2net.metrics.intervals.spread`).
+# interval is widened if there are few attacks (:func:`nes2net.metrics.intervals.spread_factor`).
 _FEWEST_SPEAKERS = 10
 _FEWEST_ATTACKS = 5
 #: The units that the bootstrap draws. ``both`` draws speakers and attacks; for ``auto``, :func:`resolved_unit`
@@ -318,7 +318,7 @@ def _are_drawable(numbers: NDArray, fewest: int) -> bool:
 
 
 def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
-    """List the speaker of each trial in the form that :func:`nes2net.metrics.bootstrap_interval` takes.
+    """List the speaker of each trial, as arguments of :func:`nes2net.metrics.bootstrap_interval`.
 
     In the result, a number stands for each speaker. If a trial has no speaker, or there are fewer
     than ten speakers, the result is empty, and the bootstrap draws trials.
@@ -327,7 +327,7 @@ def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
 
 
 def groups_of(trials: Sequence[Trial], unit: Unit) -> dict[str, Any]:
-    """List the speakers and the attacks that the bootstrap draws, as :func:`nes2net.metrics.bootstrap_interval` takes them.
+    """List the speakers and attacks to draw, as arguments of :func:`nes2net.metrics.bootstrap_interval`.
 
     In the result, a number stands for each speaker and each attack. Speakers cannot be drawn if
     :func:`speaker_groups` is empty. Attacks cannot be drawn if a spoofed trial has no attack, or

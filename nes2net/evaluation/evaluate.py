@@ -187,7 +187,7 @@ def evaluate_systems(
     return Result(
         key.title,
         header,
-        list(_lines(header, systems, transfers)),
+        list(_first_lines(header, systems, transfers)),
         [
             *_tables(key, systems, files.excluded, asv_system, differences),
             *transfer_tables(transfers),
@@ -284,7 +284,9 @@ def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[
     return list(dict.fromkeys(filter(None, notes)))
 
 
-def _lines(header: Mapping[str, Any], systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> Iterator[str]:
+def _first_lines(
+    header: Mapping[str, Any], systems: Sequence[SystemFigures], transfers: Sequence[Transfer]
+) -> Iterator[str]:
     """Write the first lines of a result: trials, draws, exclusions, transferred thresholds, and sets of one class."""
     start = f"{header['corpus']}, phase {header['phase']}"
     draws = f"{header['num_resamples']:,} draws, {header['num_row_resamples']:,} in the breakdowns"

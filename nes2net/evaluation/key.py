@@ -242,7 +242,7 @@ class Labels:
     phase: str = "dev"
 
     def read(self) -> tuple[Corpus, list[Trial]]:
-        """Read the labels.
+        """Read the labelled trials of the corpus.
 
         Returns:
             The corpus, and the labelled trials of all its phases.

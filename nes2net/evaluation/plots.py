@@ -238,8 +238,7 @@ def _shares_in_bins(classes: Iterable[NDArray], edges: NDArray) -> list[NDArray]
 
 
 def _common_ranges(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Replace each of ``ranges`` by one range that covers all, unless one of them fills less than
-    half of that range."""
+    """Widen all ``ranges`` to one range that covers all, unless one of them would fill less than half of that range."""
     lows, highs = zip(*ranges)
     low = min(lows)
     high = max(highs)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.lib.progress import bootstrap_progress
 from nes2net.lib.this_process import usable_processors
-from nes2net.metrics.intervals import Draws, measure_and_resample, trials_behind
+from nes2net.metrics.intervals import Draws, measure_and_resample, num_trials_by_rate
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -233,7 +233,7 @@ class Measured:
             else:
                 self.values[name] = measured
         self.draws: dict[str, NDArray] = dict(zip(self.values, values.T))
-        self._trials_behind = trials_behind(bonafide.size, spoof.size)
+        self._num_trials_by_rate = num_trials_by_rate(bonafide.size, spoof.size)
 
     def figure(self, name: str) -> Figure:
         """Return the figure of the metric ``name`` with its 95 % interval.
@@ -243,8 +243,8 @@ class Measured:
         """
         value = self.values[name]
         draws = self.draws[name]
-        if name in self._trials_behind:
-            interval = metrics.rate_interval(value, draws, self._trials_behind[name])
+        if name in self._num_trials_by_rate:
+            interval = metrics.rate_interval(value, draws, self._num_trials_by_rate[name])
         else:
             interval = metrics.percentiles(draws, 0.95)
         return Figure(value, interval, draws=draws)

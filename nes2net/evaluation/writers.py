@@ -178,7 +178,7 @@ def markdown(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
     for table in tables:
         layout = grid(table)
         if layout.rows:
-            rows = _marked_up(layout, markdown_text, "**{}**")
+            rows = _cell_texts(layout, markdown_text, "**{}**")
             texts += [markdown_text(table.caption), markdown_table(list(map(markdown_text, layout.head)), rows)]
         texts += map(markdown_text, table.notes)
     for notice in notices:
@@ -203,7 +203,7 @@ def latex(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
             r"    \toprule",
             rf"    {' & '.join(map(latex_text, layout.head))} \\",
             r"    \midrule",
-            *(rf"    {' & '.join(row)} \\" for row in _marked_up(layout, latex_text, r"\textbf{{{}}}")),
+            *(rf"    {' & '.join(row)} \\" for row in _cell_texts(layout, latex_text, r"\textbf{{{}}}")),
             r"    \bottomrule",
             r"  \end{tabular}",
             rf"  \label{{tab:{re.sub('[^a-z0-9]+', '-', table.name.lower())}}}",
@@ -214,7 +214,7 @@ def latex(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _marked_up(layout: Grid, escape: Callable[[str], str], best_form: str) -> list[list[str]]:
+def _cell_texts(layout: Grid, escape: Callable[[str], str], best_form: str) -> list[list[str]]:
     """Write the cells of ``layout`` as texts of a markup language.
 
     Args:

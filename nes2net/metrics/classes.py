@@ -184,7 +184,7 @@ def auroc(known: ArrayLike, unknown: ArrayLike) -> float:
 
 
 def fpr95(known: ArrayLike, unknown: ArrayLike) -> tuple[float, float]:
-    """Compute the fraction of unknown trials that are accepted at the threshold that accepts 95 % of known trials.
+    """Compute the fraction of accepted unknown trials, at the threshold that accepts 95 % of the known trials.
 
     The threshold is the ⌈95n/100⌉-th largest of n known scores. A trial at or above the threshold
     is accepted as known (Liu et al., "Energy-based out-of-distribution detection", NeurIPS 2020).

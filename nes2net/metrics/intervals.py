@@ -73,7 +73,7 @@ class Draws(TypedDict, total=False):
     speakers and attacks were drawn in one draw, this variance would be counted three times (Owen,
     "The pigeonhole bootstrap", Annals of Applied Statistics 1, 2007). Because there are few
     attacks, the metric varies too little between draws. Therefore the distances are multiplied by
-    the factor :func:`spread`."""
+    the factor :func:`spread_factor`."""
     num_threads: int | None
     """Number of threads, used for the metrics that :func:`bootstrap_interval` names; by default
     :class:`~concurrent.futures.ThreadPoolExecutor` chooses the number. The result does not depend
@@ -141,7 +141,7 @@ def bootstrap_interval(
         function = metric.func
     if function is not compute_eer:
         return percentiles(values[:, 0], confidence)
-    num_trials = trials_behind(np.size(bonafide), np.size(spoof))["eer"]
+    num_trials = num_trials_by_rate(np.size(bonafide), np.size(spoof))["eer"]
     return rate_interval(result[0], values[:, 0], num_trials, confidence)
 
 
@@ -167,7 +167,7 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
         rate: The error rate on all trials, in [0, 1].
         draws: Rates of the resamples, shape (R,).
         num_trials: Number of trials from which the rate is computed, as if all trials were
-            independent; see :func:`trials_behind`.
+            independent; see :func:`num_trials_by_rate`.
         confidence: Probability with which the interval should contain the true rate, between 0 and
             1.
 
@@ -191,7 +191,7 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
     return wilson_interval(rate, 1 / max(inverse_of_draws, average), confidence)
 
 
-def trials_behind(num_bonafide: int, num_spoof: int) -> dict[str, float]:
+def num_trials_by_rate(num_bonafide: int, num_spoof: int) -> dict[str, float]:
     """Compute the argument ``num_trials`` of :func:`rate_interval` for each rate: name of the rate → number of trials.
 
     The rates are the EER and the fields of :class:`~nes2net.metrics.Rates`. The mean of the error
@@ -346,7 +346,7 @@ def _resample(
 
     Each resample has its own random generator, so the result does not depend on the number of
     threads. If attacks are drawn, the distances of the values from the metric of the sample are
-    multiplied by :func:`spread`.
+    multiplied by :func:`spread_factor`.
 
     Args:
         systems: (metric, bona fide scores, spoof scores) of each system.
@@ -374,7 +374,7 @@ def _resample(
     # Because there are few clusters, enlarge the distances of the draws from the metrics of the sample. Clip the result
     # to 0 … 1, or to the range of the draws if this range is larger.
     sample = np.concatenate([np.ravel(figures_of(result)) for result in results])
-    factors = [spread(drawing.num_clusters) for drawing in drawings]
+    factors = [spread_factor(drawing.num_clusters) for drawing in drawings]
     distances = np.tensordot(factors, drawn - drawn.mean(axis=1, keepdims=True), axes=1)
     lowest = np.minimum(0, drawn.min(axis=(0, 1)))
     highest = np.maximum(1, drawn.max(axis=(0, 1)))
@@ -404,7 +404,7 @@ def _figures(
         yield from itertools.chain.from_iterable(blocks)
 
 
-def spread(num_clusters: int) -> float:
+def spread_factor(num_clusters: int) -> float:
     """Compute the factor that makes up for draws that vary too little because there are few clusters.
 
     Let σ be the standard deviation between clusters. Draws of k clusters have the variance (k −
@@ -417,7 +417,7 @@ def spread(num_clusters: int) -> float:
         num_clusters: k, the number of clusters: of attacks or of speakers. For a single cluster,
             the factor is 1.
 
-    >>> round(spread(8), 3), round(spread(20), 3)
+    >>> round(spread_factor(8), 3), round(spread_factor(20), 3)
     (1.109, 1.04)
     """
     return math.sqrt(num_clusters / (num_clusters - 1.5)) if num_clusters > 1 else 1.0

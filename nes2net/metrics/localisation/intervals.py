@@ -256,7 +256,7 @@ def _kept_draws(size: int, number: int, seed: int) -> NDArray:
 
 
 def _window_of_thresholds(frames: TimedFrames, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
-    """Find the range of the sorted ``frames`` that contains the EER threshold of every resample, the window.
+    """Find the window: the range of the sorted ``frames`` that contains the EER threshold of every resample.
 
     Returns:
         The frames in the window; and the amount of each class below the window in each utterance,
