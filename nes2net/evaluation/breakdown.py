@@ -55,7 +55,7 @@ CROSSED = (
 )
 # Fields that say nothing about how an utterance was made or recorded.
 _NOT_TABULATED = ("id", "path", "label", "speaker", "phase", "seed", "extra", "system_scores")
-# A field with more values than this does not group the trials: it is, for example, a seed or a segment number.
+# A field with more values than this, for example one that holds a seed or a segment number, does not group the trials.
 _MOST_VALUES = 400
 # Largest number of rows of breakdowns that get an interval; computing intervals takes most of the time of an
 # evaluation. The breakdowns of every published corpus have fewer rows.
@@ -65,13 +65,13 @@ _MOST_INTERVALS = 500
 # interval is widened if there are few attacks (:func:`nes2net.metrics.intervals.spread_factor`).
 _FEWEST_SPEAKERS = 10
 _FEWEST_ATTACKS = 5
-#: The units that the bootstrap draws. ``both`` draws speakers and attacks; for ``auto``, :func:`resolved_unit`
-#: chooses.
+#: The units that the bootstrap draws. With ``both``, the bootstrap draws speakers and attacks; for ``auto``,
+#: :func:`resolved_unit` chooses the unit.
 Unit = Literal["auto", "trials", "speakers", "attacks", "both"]
 
 
-#: The EER of a group counts only if each class has at least this many trials (an assumption). One trial then changes
-#: the miss or false-alarm rate by at most 5 %.
+#: The EER of a group counts only if each class has at least this many trials (an assumption). If a class has 20 trials,
+#: one trial changes the miss or false-alarm rate by 5 %.
 FEWEST = 20
 # Names of row labels that are not fields of the key. If a field of the key has one of these names, :func:`label_of`
 # renames the field.
@@ -214,8 +214,8 @@ def breakdown(
 
     Returns:
         The rows sorted by value, each with a bootstrap interval if ``num_resamples`` is above 0.
-        The EER is None if no bona fide trial belongs to the row. A row without an interval has
-        ``is_shown`` False if a class has fewer than 20 trials.
+        The EER is None if no bona fide trial belongs to the row. If a row has no interval, and a
+        class has fewer than 20 trials, ``is_shown`` of the row is False.
     """
     # Find the fields that describe recordings, `shared_names`; the other fields describe only the spoofing.
     table = matched_trials.table
@@ -320,7 +320,7 @@ def _are_drawable(numbers: NDArray, fewest: int) -> bool:
 def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
     """List the speaker of each trial, as arguments of :func:`nes2net.metrics.bootstrap_interval`.
 
-    In the result, a number stands for each speaker. If a trial has no speaker, or there are fewer
+    In the result, each speaker is given as a number. If a trial has no speaker, or there are fewer
     than ten speakers, the result is empty, and the bootstrap draws trials.
     """
     return groups_of(trials, "speakers")
@@ -329,11 +329,11 @@ def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
 def groups_of(trials: Sequence[Trial], unit: Unit) -> dict[str, Any]:
     """List the speakers and attacks to draw, as arguments of :func:`nes2net.metrics.bootstrap_interval`.
 
-    In the result, a number stands for each speaker and each attack. Speakers cannot be drawn if
+    In the result, each speaker and each attack is given as a number. Speakers cannot be drawn if
     :func:`speaker_groups` is empty. Attacks cannot be drawn if a spoofed trial has no attack, or
     there are fewer than five attacks. If the groups that ``unit`` names cannot be drawn, the
-    bootstrap draws trials, and the result is empty. With ``both``, if speakers can be drawn and
-    attacks cannot, the bootstrap draws speakers alone.
+    bootstrap draws trials, and the result is empty. With ``both``, if speakers can be drawn but
+    attacks cannot be drawn, the bootstrap draws only speakers.
 
     Args:
         unit: what the bootstrap draws; ``auto`` means ``speakers``.

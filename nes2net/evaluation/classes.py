@@ -57,7 +57,7 @@ class Classes(Rows):
 
     @property
     def columns(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The names of the numbers in a row, which are the logits of the classes."""
+        """The names of the columns, which are the names of the classes: a row holds the logit of each class."""
         return self.classes
 
     def fitted(self, scorer: Scorer) -> Self:
@@ -155,7 +155,7 @@ class Classes(Rows):
         return holds_classes(path)
 
     def table(self, path: Path) -> ClassTable:
-        """Read a whole file of logits.
+        """Read a file of logits into a table.
 
         Raises:
             InputError: if the file is malformed, or its classes are not :attr:`classes`.

@@ -95,13 +95,13 @@ def evaluate_systems(
     """Evaluate the score files of one or more systems on the same trials, and compare every two systems.
 
     Args:
-        corpus: A name of :data:`nes2net.models.registry.corpora`. The corpus reads the key and knows the
-            rules of its published figures.
+        corpus: A name of :data:`nes2net.models.registry.corpora`. The definition of the corpus says
+            how to read the key, and has the rules of the published figures.
         score_paths: Files with a line ``utterance score`` for each trial; higher is more bona fide. Each
             file holds the scores of one system.
         keys_path: File or folder of the key, as ``keys`` of the corpus accepts it.
-        phase: A phase or split of the corpus. A corpus without phases has ``"eval"``; your own
-            corpus has ``"all"`` as well.
+        phase: A phase or split of the corpus. A corpus without phases has the phase ``"eval"``;
+            your own corpus also has the phase ``"all"``.
         allow_partial: As in :func:`~nes2net.evaluation.matching.match`.
         exclude: Field of :class:`~nes2net.data.corpora.trial.Trial` → values. Trials with these
             values are left out of the result, but still need scores. If None, the result leaves out
@@ -110,8 +110,8 @@ def evaluate_systems(
             at most 200 draws.
         threshold_source: The source of the thresholds that were chosen on other trials, one
             threshold for each system. Each system is also judged at its threshold. If all trials
-            are of one class, the system is judged only at this threshold. With None, there are no
-            such thresholds.
+            are of one class, the system is judged only at this threshold. With None, no system has
+            such a threshold.
         names: Names of the systems. If None, each system has the name of its file without suffix, or
             the whole path if two files share a name.
         draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has a speaker and
@@ -325,7 +325,7 @@ def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[P
 
 
 def _drawn_words(systems: Sequence[SystemFigures]) -> str:
-    """Say in words what the bootstrap draws; ``trials`` if it draws other units for one system than for another."""
+    """Say in words what the bootstrap draws for the systems; ``trials`` if this differs between the systems."""
     units = {system.facts["interval_over"] for system in systems}
     return units.pop() if len(units) == 1 else "trials"
 

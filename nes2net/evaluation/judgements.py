@@ -51,8 +51,8 @@ class EvaluationSettings:
     threshold: float | None = None
     """Frames with this score or a lower score count as spoof. Applies only to scores of frames."""
     resolution_ms: float | None = None
-    """Length of a frame in ms, needed if no record beside the scores states this length. Applies
-    only to scores of frames."""
+    """Length of a frame in ms. This setting is needed if no record beside the scores states the
+    length. Applies only to scores of frames."""
     allow_partial: bool = False
     """Whether to leave out trials whose scores are missing or unusable."""
     exclude: Mapping[str, Collection[str]] | None = None
@@ -63,9 +63,9 @@ class EvaluationSettings:
     """Whether bona fide trials count as trials of an unknown class if bona fide is not a class of
     the detector; otherwise bona fide trials are left out. Applies only to classes."""
     reference: Sequence[Path] = ()
-    """For classes: files of embeddings, and of logits, of training trials and of the evaluated trials,
-    which give further scores of being known. For embeddings: a file of the embeddings of enrolled
-    trials."""
+    """For classes: files of embeddings or logits of training trials and of the evaluated trials,
+    from which further scores of being known are computed. For embeddings: a file of embeddings of
+    enrolled trials for each evaluated file."""
     metrics: Collection[str] = ()
     """Names of figures that are computed only if this setting names them, because computing them takes long."""
     names: Sequence[str] = ()
@@ -357,7 +357,7 @@ class Rows(OfRecordings[NDArray]):
         return zip(table.ids, table.logits)
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
-        """Write the header and ``rows`` to the only file in ``files``; nine digits of a number identify a float32.
+        """Write the header and ``rows`` to the only file in ``files``, with nine digits a number, enough for a float32.
 
         The result is empty, because the record needs no further facts. ``count`` is not used.
         """

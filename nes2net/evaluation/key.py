@@ -173,7 +173,7 @@ class Key:
         phase.
 
         Args:
-            kind: the name that the list gives to this file, such as ``"further key"``.
+            kind: the name that the list of inputs gives to this file, such as ``"further key"``.
         """
         path = self.path
         if path not in self.digests and not path.is_file():

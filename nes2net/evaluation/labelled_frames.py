@@ -164,7 +164,8 @@ def _join_segments(
             truth = RTTM
         except NotFound:
             pass
-    # Join each utterance with its segments; leave it out if its labels are missing or do not fit the number of frames.
+    # Join each utterance with its segments; leave out utterances whose labels are missing or do not fit the number of
+    # frames.
     unlabelled = []
     mismatched = []
     utterances = []

@@ -61,7 +61,7 @@ class Mismatch:
         return any(vars(self).values())
 
     def describe(self, num_trials: int) -> str:
-        """Write one line with the number of utterances of each kind and up to ten of their ids; empty if all fit.
+        """Write a line with the number and up to ten ids of the utterances of each kind; empty if all utterances fit.
 
         Args:
             num_trials: number of trials in the phase of the key.
@@ -156,8 +156,8 @@ def match(
     Args:
         trials: All trials of the key, with their labels. A scored utterance that is not in the key
             is unknown; an utterance of another phase is left out.
-        ids, scores: As read by :func:`nes2net.scoring.score_file.read_scores`. An id may end in the
-            suffix of its audio file, and folders may stand before it.
+        ids, scores: As read by :func:`nes2net.scoring.score_file.read_scores`. An id may be the
+            name of an audio file with its suffix, and folders may precede this name.
         allow_partial: Leave out trials and scores that do not fit, instead of raising. ``mismatch``
             of the result lists what was left out. A row that repeats the id and the score of an
             earlier row is ignored.

@@ -23,7 +23,7 @@ from nes2net.scoring.decisions.decision import Decider
 
 #: Label of trials → the word for such trials in a text.
 WORDS = {SPOOF: "spoofed", BONAFIDE: "bona fide"}
-#: Label of trials → the measure that is the share of wrong decisions on these trials.
+#: Label of trials → measure of the share of wrong decisions on such trials.
 MEASURES = {SPOOF: Measure("one_minus_srr", "1 − SRR %"), BONAFIDE: Measure("miss", "misses %")}
 
 

@@ -27,13 +27,13 @@ class Origin:
     """The facts in the record of a score file; a fact that the record lacks is None."""
 
     record: str
-    """Path of the record."""
+    """Path of the record beside the score file."""
     model: str | None
     """Front-end, aggregation and back-end."""
     checkpoint: str | None
     """Path of the checkpoint."""
     recipe: str | None
-    """Name of the recipe of the detector's training, and the comment of this run."""
+    """Name of the recipe with which the detector was trained, and the comment of its training run."""
     protocol: str | None
     """How much of each utterance was scored: ``"4sec"`` or ``"full"``."""
     scored_at: str | None
@@ -43,8 +43,8 @@ class Origin:
     licence: str | None = None
     """Licence of a published detector's weights."""
     seen: tuple[str, ...] | None = None
-    """Sentences of :func:`uses_in_words`, which say how the detector was trained or selected on the scored
-    trials. None if no such use is known."""
+    """Sentences of :func:`uses_in_words`, which say how the detector was trained or selected on the
+    scored trials. None if no use of the scored trials is known."""
 
     def facts(self) -> dict[str, str]:
         """Collect the facts that the record states, without :attr:`seen`."""
@@ -172,10 +172,10 @@ def uses_in_words(
 ) -> list[str]:
     """Say in sentences how a detector was trained or selected on the scored trials, one sentence for each use.
 
-    The list is empty if no such use is known. The uses of a published model are the corpora that
-    its authors name. The uses of a detector of this toolkit come from its recipe and the recipes of
-    its ancestors. Ancestors are the detectors from which the training started. If it is not known
-    which part of a corpus was used, the whole corpus counts as used.
+    The list is empty if no use of the scored trials is known. The uses of a published model are the
+    corpora that its authors name. The uses of a detector of this toolkit come from its recipe and
+    the recipes of its ancestors. Ancestors are the detectors from which the training started. If it
+    is not known which part of a corpus was used, the whole corpus counts as used.
 
     Args:
         provenance: :attr:`nes2net.Detector.provenance`.
@@ -192,7 +192,8 @@ def uses_in_words(
     []
     """
     scored_part = _chosen_part(corpus, split, phase)
-    # A sentence in its certain wording → the sentence to report, in the certain or in the doubtful wording.
+    # Each key is a sentence in the wording for a certain use. Its value is the sentence to report: the same sentence,
+    # or the sentence for a doubtful use.
     lines: dict[str, str] = {}
     for ancestor in provenance.ancestors():
         who = {"trained": "it", "selected": "its epoch"}
@@ -217,7 +218,7 @@ def uses_in_words(
             plain = f"{use.corpus} {use.part}".rstrip()
             verdict = _VERDICTS[use.how].format(_detector_name(provenance), corpus, who[use.how], plain)
             words = _VERDICTS[use.how] if sure else _DOUBTS[use.how]
-            if sure or verdict not in lines:  # certain words replace doubtful words about the same use
+            if sure or verdict not in lines:  # a certain sentence replaces a doubtful one
                 lines[verdict] = words.format(
                     _detector_name(provenance), corpus, who[use.how], _part_in_words(plain, use.trials)
                 )

@@ -256,8 +256,8 @@ def draw_histograms(
     A text at an end of the axis of scores says how many scores lie beyond this end.
 
     Args:
-        classes: name of a class → its scores. The first class has the colour of bona fide, the
-            second the colour of spoof.
+        classes: name of a class → its scores. The first class has the colour of bona fide, and the
+            second class has the colour of spoof.
         edges: B + 1 edges of the bins, which are also the ends of the axis of scores.
         threshold: the score at which the line is drawn; with None, no line is drawn.
         threshold_name: name of the threshold in the text above the line.
@@ -456,7 +456,8 @@ def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
     ):
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    # Keep the element without metadata and size, make its ids unique, and insert the fonts and colours of the page.
+    # Keep the SVG element but not its metadata and size, make its ids unique, and insert the fonts and colours of the
+    # page.
     text = buffer.getvalue().decode()
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)

@@ -134,12 +134,12 @@ def _draw_groups(rng: np.random.Generator, num_draws: int, num_groups: int) -> N
 
 
 def _draw_counts(rng: np.random.Generator, counts: NDArray, times: NDArray) -> NDArray:
-    """Draw with replacement from the trials that each row of ``counts`` stands for.
+    """Draw trials with replacement, separately for each row of ``counts``, and return the counts of drawn trials.
 
     Args:
         counts: numbers of trials, C×K.
-        times: R×C. If a row of ``counts`` stands for n trials, and its element of this array is t,
-            a draw takes t·n trials of the row.
+        times: R×C. If a row of ``counts`` counts n trials, and the element of ``times`` for a draw
+            and this row is t, the draw takes t·n trials of the row.
 
     Returns:
         The numbers of trials in each draw, R×C×K.
@@ -173,7 +173,7 @@ def _histogram(scores: NDArray, edges: NDArray) -> NDArray:
 def _auroc(known: NDArray, unknown: NDArray) -> NDArray:
     """Compute the AUROC (R,) from counts R×B of known and of unknown trials in bins of rising score."""
     below = np.cumsum(unknown, axis=1) - unknown  # unknown trials in lower bins
-    ordered_pairs = (known * (below + unknown / 2)).sum(1)  # a pair in the same bin counts half
+    ordered_pairs = (known * (below + unknown / 2)).sum(1)  # a pair of trials in one bin counts half
     return ordered_pairs / (known.sum(1) * unknown.sum(1))
 
 

@@ -90,7 +90,7 @@ class Result:
         """Return a result that has only the figures of ``metrics``, and the numbers of trials in the same tables.
 
         Raises:
-            InputError: if any of the metrics is in no table.
+            InputError: if one of the metrics is not in any table.
         """
         # ``metrics`` cannot name numbers of trials, because these numbers are always shown.
         known = {measure.name for table in self.tables for measure in table.measures if measure.unit != "count"}

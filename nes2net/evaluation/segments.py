@@ -1,10 +1,10 @@
 """Evaluate a file of frame scores against the labels of segments.
 
 The published tables of PartialSpoof give the EER of a system at all resolutions from 10 to 640 ms.
-At the system's own resolution the scores are used unchanged. At a coarser resolution, a longer frame
-has the lowest score of the shorter frames in it. At a finer resolution, each score is repeated. The
-authors of PartialSpoof remark that the EER is honest at a finer resolution, and optimistic at a
-coarser resolution.
+At the system's own resolution the scores are used unchanged. At a coarser resolution, a longer
+frame has the lowest score of the shorter frames in it. At a finer resolution, each score is
+repeated. The authors of PartialSpoof remark that the EER at a coarser resolution is optimistic, and
+that the EER at a finer resolution is not.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def evaluate_segments(
 
     Args:
         corpus: a corpus with labels of segments.
-        keys_path: folder or file of these labels.
+        keys_path: folder or file of the labels of segments.
         scores_path: a file in the format of :mod:`nes2net.scoring.segment_file`.
         phase: a part of the corpus.
         resolution_ms: length of a frame in ms; None for the length in the record beside the file.

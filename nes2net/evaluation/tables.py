@@ -33,7 +33,7 @@ class Figure:
 
     - ``value`` is the number itself, a fraction for a rate; None if the figure is not defined, such
       as the EER of one class.
-    - ``interval`` is the 95 % interval; None if it was not computed.
+    - ``interval`` is the 95 % interval; None if no interval was computed.
     - ``is_best`` says that the figure is marked as the best one among several systems.
     - ``is_bound`` says that the true value is at most ``value``, because no smaller value can be measured.
     - ``draws`` holds the value of the figure in each bootstrap resample, (R,); None if these values
@@ -136,8 +136,8 @@ class Row:
         return replace(self, figures=figures)
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert the row to plain data for JSON: ``on`` holds the labels, and the name of each
-        measure maps to its figure."""
+        """Convert the row to plain data for JSON: ``on`` holds the labels, and the name of a
+        measure is the key of its figure."""
         return {"on": dict(self.labels), **{name: figure.to_dict() for name, figure in self.figures.items()}}
 
 

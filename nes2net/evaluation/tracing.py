@@ -2,8 +2,8 @@
 
 ``evaluate_classes`` makes the result, and ``_tables`` makes its tables. The functions below
 ``_tables`` compute the figures. The closed set consists of the trials of known classes. The open
-set compares trials of known with trials of unknown classes. Further figures are of all trials at a
-threshold.
+set compares trials of known with trials of unknown classes. Further figures describe all trials at
+the threshold for unknown classes.
 """
 
 from __future__ import annotations
@@ -127,8 +127,9 @@ def evaluate_classes(
             )
         systems.append(trials)
         inputs.append(score_input(path, trials.sha256))
-    # Choose the score of being known for the table of unknown classes: the score that the settings name. If they name
-    # no score, take the score of the first system's threshold; if there is no threshold, take the default.
+    # Choose the score of being known for the table of unknown classes: the score that the settings name. If the
+    # settings name no score, take the score of the first system's threshold; if there is no threshold, take the
+    # default.
     first = systems[0]
     kind = settings.unknown or (first.threshold.kind if first.threshold else LOGIT_SCORES[0])
     resamples = Resamples(settings.num_resamples, settings.seed)

@@ -188,7 +188,7 @@ class Threshold(NamedTuple):
 def choose_thresholds(
     source: ThresholdSource, corpus: str, num_systems: int, *, allow_partial: bool = False
 ) -> list[Threshold]:
-    """Choose the threshold of each system by a calibration: it is fitted to development scores, or read from a file.
+    """Choose the threshold of each system, with a calibration that is fitted to development scores or read from a file.
 
     Args:
         source: the files of the development scores or of the calibrations.
@@ -264,7 +264,7 @@ def read_set(
     Args:
         kind: word that the list of inputs uses for this set, such as ``"development"``.
         excluded: Field of a trial → values; trials with these values are left out. With None, the
-            trials that the published figures of the corpus leave out are left out.
+            same trials are left out as in the published figures of the corpus.
         allow_partial: as for :func:`~nes2net.evaluation.matching.match`.
 
     Raises:
@@ -396,7 +396,7 @@ def _with_unique_names(sets: list[_Set]) -> list[_Set]:
 
 def losses_in_words(judged: JudgedSet) -> str:
     """Explain how much the calibration (loss of Cllr) and the threshold (HTER minus EER) cost on a test set."""
-    # Explain the loss by calibration, unless it is small.
+    # Explain the loss by calibration, unless this loss is small.
     total = judged.row.value("cllr")
     lowest = judged.row.value("min_cllr")
     lost = judged.row.value("calibration_loss")

@@ -154,14 +154,15 @@ def _figures(
 ) -> dict[str, Figure]:
     """Compute the EER of target pairs against nontarget pairs by two rules, and the numbers of both kinds of pairs.
 
-    If there are no pairs of one kind, there is no EER. The bootstrap of the interval draws trials,
-    each with all its pairs.
+    If one of the two kinds has no pairs, there is no EER. The bootstrap of the interval draws
+    trials, each with all its pairs.
 
     Args:
         scores: scores of N trials for M enrolled models, N×M, or for one enrolled model, (N,).
         is_target: whether the trial and the model of a pair are of the same class; of the shape of
             ``scores``.
-        is_nontarget: whether a pair is of different classes and counts; of the shape of ``scores``.
+        is_nontarget: whether a pair of different classes takes part in the EER; of the shape of
+            ``scores``.
     """
     target_trials = np.nonzero(is_target)[0].tolist()
     nontarget_trials = np.nonzero(is_nontarget)[0].tolist()

@@ -24,7 +24,8 @@ def compute_eer(
     """Compute the equal error rate: the rate at the threshold where FRR and FAR are equal.
 
     With finitely many trials, FRR and FAR are rarely equal at any threshold, so the EER is defined
-    by a rule. There are five rules:
+    by a rule. In the rules, a *step* is what a rising threshold rejects at once: one trial, or all
+    trials with the same score. There are five rules:
 
     - ``"asvspoof"`` is the rule of the evaluation packages of ASVspoof 2019, 2021 and 5. Every
       trial is a step; among equal scores, bona fide comes first. The EER is (FRR + FAR) / 2 at the
@@ -43,8 +44,9 @@ def compute_eer(
       the first corner of the ROC curve (see :func:`roc_points`) where ``|FRR − FAR|`` is smallest.
 
     If all scores are equal, the EER is 0.5 with ``"arena"``, ``"roc"`` and ``"sklearn"``, and 1
-    with ``"asvspoof"``, as in the published programs. With ``"interpolated"``, the EER then depends
-    only on ``order``. (The published program sorts equal scores in an unstable order.)
+    with ``"asvspoof"``, as in the published programs. With ``"interpolated"``, the EER of equal
+    scores depends only on the order of the trials, ``order``. (The published program sorts equal
+    scores in an unstable order.)
 
     Args:
         bonafide, spoof: Scores of the two classes, shapes (B,) and (S,); higher is more bona fide.
@@ -134,7 +136,7 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
     crossing = bisect_left(
         range(scores.size), True, key=lambda i: frr_reaches_far([int(counts[i]) for counts in cumulative_counts])
     )
-    tied = int(bonafide[crossing]), int(spoof[crossing])  # trials of the element
+    tied = int(bonafide[crossing]), int(spoof[crossing])  # numbers of trials of the element
     below = [int(counts[crossing]) - num_tied for counts, num_tied in zip(cumulative_counts, tied)]
     # Numbers of rejected (bona fide, spoofed) trials if 0, 1, … trials of the element are rejected.
     steps = [(below[0] + step * bool(tied[0]), below[1] + step * bool(tied[1])) for step in range(sum(tied) + 1)]
@@ -280,9 +282,9 @@ def interpolated_crossing(
 
     Returns:
         ``(eer, after, share)``: ``after`` is the index of the first step where FRR is at least FAR.
-        Between the previous step (``share`` = 0) and the step ``after`` (``share`` = 1), ``share``
-        says where FRR and FAR are equal. If FRR never reaches FAR, ``after`` is the last step,
-        ``share`` is 1, and ``eer`` is (FRR + FAR) / 2 at the last step.
+        ``share`` says where FRR and FAR are equal: it is 0 at the previous step and 1 at the step
+        ``after``. If FRR never reaches FAR, ``after`` is the last step, ``share`` is 1, and ``eer``
+        is (FRR + FAR) / 2 at the last step.
     """
     frr = rejected_bonafide / num_bonafide
     far = (num_spoof - rejected_spoof) / num_spoof

@@ -1,15 +1,16 @@
 """Bootstrap confidence intervals of metrics, and comparison of two systems on the same trials.
 
 The bootstrap draws single trials, whole speakers, whole attacks, or speakers and attacks together.
-Trials of one speaker depend on each other, so an interval from draws of single trials is too
-narrow: Ferrer and Riera, "Confidence Intervals for Evaluation in Machine Learning" (2023). Trials
-of one attack depend on each other, too. Draw attacks if the result is meant also for attacks that
-are not in the sample. An error rate has the interval of :func:`rate_interval`, which is also valid
-if there are few errors. Any other metric has Efron's percentile interval.
+Trials of one speaker depend on each other, so an interval from draws of single trials is too narrow
+(Ferrer and Riera, "Confidence Intervals for Evaluation in Machine Learning", 2023). Trials of one
+attack depend on each other, too. Draw attacks if the result is meant also for attacks that are not
+in the sample. An error rate has the interval of :func:`rate_interval`, which is also valid if there
+are few errors. Any other metric has Efron's percentile interval.
 
-In reading order: ``bootstrap_interval`` computes the interval of one metric, ``rate_interval`` the
-interval of an error rate; ``bootstrap_values`` computes several metrics on resamples;
-``compare_systems`` compares two systems; all these functions use the draws below.
+In reading order: ``bootstrap_interval`` computes the interval of one metric, and ``rate_interval``
+computes the interval of an error rate; ``bootstrap_values`` computes several metrics on resamples;
+``compare_systems`` compares two systems. All these functions use the draws at the end of the
+module.
 """
 
 from __future__ import annotations
@@ -118,8 +119,8 @@ def bootstrap_interval(
         metric: A function of two score vectors that returns a number, or a tuple with the number
             first. For ``compute_eer``, ``compute_min_dcf``, ``compute_act_dcf``, ``compute_cllr``,
             ``compute_min_cllr`` and ``compute_min_tdcf`` the scores are sorted only once for all
-            resamples. Options are passed as ``functools.partial(compute_eer, method=…)``. Any other
-            function is called on each resample.
+            resamples. Options of a metric are passed as ``functools.partial(compute_eer,
+            method=…)``. Any other function is called on each resample.
         bonafide, spoof: Scores, shapes (B,) and (S,).
         confidence: Fraction of the draws that lie inside the interval; above 0 and below 1.
         draws: the settings of the bootstrap, such as ``num_resamples`` and ``seed``; see
@@ -195,9 +196,9 @@ def num_trials_by_rate(num_bonafide: int, num_spoof: int) -> dict[str, float]:
     """Compute the argument ``num_trials`` of :func:`rate_interval` for each rate: name of the rate → number of trials.
 
     The rates are the EER and the fields of :class:`~nes2net.metrics.Rates`. The mean of the error
-    rates of two classes varies as much as the error rate of a single class of 4 / (1/B + 1/S)
-    trials: Bengio and Mariéthoz, "A statistical significance test for person authentication",
-    Odyssey 2004. The denominator of F1 is about 2·S: it is the number of spoofed trials plus the
+    rates of two classes varies as much as the error rate of a single class with 4 / (1/B + 1/S)
+    trials (Bengio and Mariéthoz, "A statistical significance test for person authentication",
+    Odyssey 2004). The denominator of F1 is about 2·S: it is the number of spoofed trials plus the
     number of rejected trials, and these two numbers are about the same.
 
     Args:
@@ -405,7 +406,7 @@ def _figures(
 
 
 def spread_factor(num_clusters: int) -> float:
-    """Compute the factor that makes up for draws that vary too little because there are few clusters.
+    """Compute the factor that corrects the variation of draws, which is too small if there are few clusters.
 
     Let σ be the standard deviation between clusters. Draws of k clusters have the variance (k −
     1)/k · σ². The standard deviation of such draws is on average smaller than the root of this
@@ -414,8 +415,8 @@ def spread_factor(num_clusters: int) -> float:
     interval_coverage`` shows the coverage with 20 speakers and 8 attacks.
 
     Args:
-        num_clusters: k, the number of clusters: of attacks or of speakers. For a single cluster,
-            the factor is 1.
+        num_clusters: k, the number of clusters, which are attacks or speakers. For a single
+            cluster, the factor is 1.
 
     >>> round(spread_factor(8), 3), round(spread_factor(20), 3)
     (1.109, 1.04)
@@ -479,7 +480,7 @@ def _drawings(
         return [_Drawing(single_trials(num_bonafide + num_spoof), draw, num_bonafide + num_spoof)]
     drawings = []
     if groups is not None:
-        # Each group is a cell.
+        # The trials of each group form a cell.
         num_groups = int(groups.max()) + 1
         groups_of_classes = np.unique(groups[:num_bonafide]), np.unique(groups[num_bonafide:])
 

@@ -20,7 +20,7 @@ class Rates(NamedTuple):
     hter: float
     """Half total error rate: the mean of ``miss`` and ``false_alarm``; 1 − HTER is the balanced accuracy."""
     accuracy: float
-    """Share of all trials that are on the right side of the threshold."""
+    """Share of all trials with a right decision: bona fide at or above the threshold, or spoof below it."""
     f1: float
     """F1 of the class spoof: 2 · hits / (2 · hits + errors). A hit is a spoofed trial below the threshold."""
     macro_f1: float

@@ -1,4 +1,4 @@
-"""Compute metrics on bootstrap resamples from the numbers of times that each trial was drawn.
+"""Compute metrics on bootstrap resamples from counts, which say how often each trial was drawn.
 
 A resample repeats trials but keeps their order, so the scores are sorted once for all resamples. If
 whole speakers are drawn, all trials of a speaker are drawn equally often. Trials that are always
@@ -64,7 +64,7 @@ def single_trials(num_trials: int) -> Cells:
 
 
 def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled | None:
-    """Make a function that computes ``metric`` quickly, from counts of cells; None if there is none for this metric.
+    """Make a function that computes ``metric`` quickly, from counts of cells; None if no such function is known.
 
     Scores and options are not checked here, because the caller has already computed the metric on
     all trials.
@@ -83,7 +83,7 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, 
 
 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
-    """Make a function that computes any ``metric`` from counts of cells, on scores repeated as often as drawn.
+    """Make a function that computes any ``metric`` from counts of cells; a score is repeated as often as it is drawn.
 
     The function applies :func:`figures_of` to the result of the metric.
     """

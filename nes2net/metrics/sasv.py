@@ -30,7 +30,7 @@ def compute_a_dcf(
 
     Args:
         target, nontarget, spoof: Scores of the whole system, shapes (T,), (N,) and (S,); a higher
-            score speaks for the claimed speaker and for bona fide speech.
+            score means that a trial is more likely bona fide and of the claimed speaker.
         method: The rule for the thresholds; a trial is accepted if its score is above the
             threshold. ``"asvspoof5"`` is the rule of the evaluation package of ASVspoof 5: the
             first threshold accepts all trials, and each further threshold rejects one more trial.

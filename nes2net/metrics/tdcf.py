@@ -67,9 +67,9 @@ def compute_min_tdcf(
 
     Args:
         bonafide, spoof: Countermeasure scores, shapes (B,) and (S,); higher is more bona fide.
-        asv_target, asv_nontarget, asv_spoof: ASV scores of the same phase; a higher score speaks
-            for the claimed speaker. The ASV system decides at the threshold of the EER between
-            targets and nontargets, by the ASVspoof rule.
+        asv_target, asv_nontarget, asv_spoof: ASV scores of the same phase; a higher score means
+            that a trial is more likely of the claimed speaker. The ASV system decides at the
+            threshold of the EER between targets and nontargets, by the ASVspoof rule.
         version: 2021 for the revised form, 2019 for the legacy form.
 
     Returns:

@@ -24,9 +24,9 @@ class Detection(NamedTuple):
     """Figures that say how well spoof is detected, each in [0, 1]; a figure whose denominator is 0 is NaN."""
 
     precision: float
-    """hits / (hits + false alarms)."""
+    """Precision: hits / (hits + false alarms)."""
     recall: float
-    """hits / (hits + misses)."""
+    """Recall: hits / (hits + misses)."""
     f1: float
     """The harmonic mean of precision and recall: 2·hits / (2·hits + false alarms + misses)."""
     iou: float
@@ -85,7 +85,7 @@ def overlap_of_segments(
 
 
 class Boundaries(NamedTuple):
-    """Comparison of true and detected boundaries between bona fide and spoof."""
+    """Result of comparing true with detected boundaries between bona fide and spoof."""
 
     counts: NDArray
     """(U, 3): hits, false alarms and misses of each utterance, for :func:`detection`."""

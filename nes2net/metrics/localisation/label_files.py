@@ -52,8 +52,8 @@ def rttm_text(segments: Mapping[str, Iterable[tuple]], width: int = 0) -> str:
     """Write utterance → segments as the text of an RTTM file; times have three decimals.
 
     White space in a name or label becomes ``%20``. A byte of a file name that is not UTF-8 becomes
-    an escape such as ``\\udcff``. Scores are left out. Segments that touch still touch after
-    rounding.
+    an escape such as ``\\udcff``. Scores of segments are not written. Segments that touch still
+    touch after rounding.
 
     Args:
         width: number of characters to which times are padded with spaces.
@@ -143,7 +143,7 @@ def _rttm_field(text: str) -> str:
 def audacity_text(segments: Iterable[tuple]) -> str:
     """Write the segments of a recording as the text of a label file of Audacity; times have six decimals.
 
-    White space within a label becomes one space. Scores are left out.
+    White space within a label becomes one space. Scores of segments are not written.
 
     >>> audacity_text([("spoof", 0.5, 1.25)])
     '0.500000\\t1.250000\\tspoof\\n'

@@ -324,9 +324,10 @@ def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail:
     Frame t begins at t times the length of a frame. A frame lasts until the next frame begins or
     the utterance ends; frames that begin after the end of the utterance are left out. The time of
     spoofed segments is spoofed, and all other time is bona fide. A frame is called spoof if its
-    score is at or below the threshold. Thresholds are −∞ and all scores in ascending order. The EER
-    is (FPR + FNR)/2 at the first threshold where ``|FPR − FNR|`` is smallest. The published script
-    finds the threshold by a bisection that may never end; here, all thresholds are compared.
+    score is at or below the threshold. The thresholds are −∞ and then all scores in ascending
+    order. The EER is (FPR + FNR)/2 at the first threshold where ``|FPR − FNR|`` is smallest. The
+    published script finds the threshold by a bisection that may never end; here, all thresholds are
+    compared.
 
     Args:
         resolution_ms: length of a frame in ms.

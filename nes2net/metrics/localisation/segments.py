@@ -1,4 +1,4 @@
-"""Convert the segments of an utterance to labels of frames, labels of frames to segments, and labels of segments.
+"""Convert segments of an utterance to labels of frames and back, and give segments new labels.
 
 L. Zhang, X. Wang, E. Cooper, N. Evans, J. Yamagishi, "The PartialSpoof database and countermeasures
 for the detection of short fake speech segments embedded in an utterance", IEEE/ACM TASLP 31, 2023
@@ -23,8 +23,8 @@ SPOOF = "spoof"
 #: Two times count as equal if they differ by at most this many seconds, because times in files have
 #: three decimals.
 ROUNDING = 1e-3 + 1e-9
-_SHORTEST = 1e-4  # map_segments drops shorter segments than this, in seconds
-_TOUCHING = 1e-6  # map_segments merges segments of the same label with a smaller gap than this, in seconds
+_SHORTEST = 1e-4  # map_segments drops segments shorter than this, in seconds
+_TOUCHING = 1e-6  # map_segments merges segments if the gap between them is smaller than this, in seconds
 
 
 class Segment(NamedTuple):

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike
 from nes2net.lib.errors import InputError, check_known
 from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment
 
-#: How a detector makes scores from logits, the score rule → threshold and hysteresis. For ``logit`` and ``difference``,
-#: both classes are equally likely at the threshold. For ``probability``, the threshold is the middle of the range of
-#: scores. For ``cosine``, the threshold lies midway between 1 and 0, the published targets of the two classes. The
-#: hysteresis is an assumption: a factor of e in the odds, or a tenth of the range from 0 to 1.
+#: Score rule (how a detector makes scores from logits) → threshold and hysteresis of :class:`StretchRule`. For
+#: ``logit`` and ``difference``, both classes are equally likely at the threshold. For ``probability``, the threshold is
+#: the middle of the range of scores. For ``cosine``, the threshold lies midway between 1 and 0, the published targets
+#: of the two classes. The hysteresis is an assumption: a factor of e in the odds, or a tenth of the range from 0 to 1.
 DEFAULTS = {"logit": (0.0, 1.0), "difference": (0.0, 1.0), "probability": (0.5, 0.1), "cosine": (0.5, 0.1)}
 #: Smallest duration of a stretch, and of a gap between stretches, in seconds. The number is an assumption: about the
 #: duration of a short phone.
