@@ -43,8 +43,8 @@ class ClassGroup:
     - ``names`` holds the names of the C classes.
     - ``numbers`` (N,) holds the class of each trial, as an index of ``names``.
     - ``logits`` (N×K) holds the logits of the trials for the K known classes.
-    - ``compared`` maps the name of a score of being known to the scores (N,), for the scores that
-      result from comparing the trials with training trials.
+    - ``compared`` holds the scores of being known that come from comparing the trials with training
+      trials: name of a score → scores (N,).
     """
 
     names: Sequence[str]

@@ -351,7 +351,8 @@ class Rows(OfRecordings[NDArray]):
         """Read the id and the row (K,) float32 of each recording in the file ``out``.
 
         Raises:
-            InputError: if the file is malformed, or its columns are not those of this judgement.
+            InputError: if the file is malformed, or its columns are not the columns of this
+                judgement.
         """
         table = read_class_table(out, self.columns)
         return zip(table.ids, table.logits)

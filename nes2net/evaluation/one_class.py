@@ -67,7 +67,7 @@ class OneClass:
 
     @property
     def headline(self) -> str:
-        """Say how many trials the set has, and of which class.
+        """Say how many trials the set has, and to which class they belong.
 
         >>> OneClass("mine", "spoof", Errors(1, 4), {}).headline
         'mine: 4 trials, all spoofed, so there is no EER'

@@ -143,7 +143,7 @@ def _look_up_text(content: Any, *keys: str) -> str | None:
 
 
 def _look_up_mapping(content: Mapping[str, Any], key: str) -> dict[str, Any] | None:
-    """Look up the mapping ``content[key]``; None if it is missing or not a mapping."""
+    """Look up the mapping ``content[key]``; None if the value is missing or not a mapping."""
     value = content.get(key)
     return value if isinstance(value, dict) else None
 
@@ -192,7 +192,7 @@ def uses_in_words(
     []
     """
     scored_part = _chosen_part(corpus, split, phase)
-    # Each key is a sentence in the wording for a certain use. Its value is the sentence to report: the same sentence,
+    # Each key is a sentence in the wording for a certain use. The value is the sentence to report: the same sentence,
     # or the sentence for a doubtful use.
     lines: dict[str, str] = {}
     for ancestor in provenance.ancestors():

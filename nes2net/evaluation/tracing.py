@@ -202,8 +202,7 @@ def _tables(
         notes: Sequence[str] = (),
         of: Sequence[ClassTrials] = systems,
     ) -> Table:
-        """Make a table of the rows of the systems ``of``; a table with more than 30 rows a system
-        is not for terminals."""
+        """Make a table of the rows of the systems ``of``; terminals do not show more than 30 rows a system."""
         rows = []
         for trials in of:
             rows += [Row({"system": trials.system, **row.labels}, row.figures) for row in rows_of(trials)]

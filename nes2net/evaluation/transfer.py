@@ -199,10 +199,10 @@ def choose_thresholds(
         The threshold of each system.
 
     Raises:
-        InputError: if a file is missing, malformed or does not fit its key, the numbers of files and
-            systems differ, ``source`` has further test sets for several systems, development trials
-            are all of one class, a calibration is of frames, or no calibration or threshold can be
-            computed.
+        InputError: if a file is missing, malformed or does not fit its key, the numbers of files
+            and systems differ, ``source`` has further test sets for several systems, development
+            trials are all of one class, a calibration is for scores of frames, or no calibration or
+            threshold can be computed.
     """
     # Check that there is one file for each system.
     num_files = len(source.dev_scores) or len(source.calibrations)

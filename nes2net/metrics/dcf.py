@@ -30,9 +30,9 @@ def compute_min_dcf(
     """Compute the smallest detection cost (minDCF) over all thresholds θ.
 
     DCF(θ) = c_miss · (1 − p_spoof) · FRR(θ) + c_fa · p_spoof · FAR(θ). The normalised cost is
-    DCF(θ) / min(c_miss · (1 − p_spoof), c_fa · p_spoof). The defaults are those of the evaluation
-    plan of ASVspoof 5, track 1. Published costs on CtrSVDD are ½ FRR + ½ FAR; to compute such
-    costs, pass ``p_spoof=0.5, c_fa=1, method="sklearn", normalize=False``.
+    DCF(θ) / min(c_miss · (1 − p_spoof), c_fa · p_spoof). The defaults come from the evaluation plan
+    of ASVspoof 5, track 1. Published costs on CtrSVDD are ½ FRR + ½ FAR; to compute such costs,
+    pass ``p_spoof=0.5, c_fa=1, method="sklearn", normalize=False``.
 
     Args:
         bonafide, spoof: Scores, shapes (B,) and (S,); higher is more bona fide.
@@ -178,8 +178,8 @@ def act_dcf_threshold(p_spoof: float, c_miss: float, c_fa: float) -> float:
 def dcf(frr, far, p_spoof: float, c_miss: float, c_fa: float, normalize: bool):
     """Compute the detection cost at a threshold from the error rates ``frr`` and ``far``.
 
-    The rates are numbers, or arrays with a value for each threshold. The other arguments are those
-    of :func:`compute_min_dcf`.
+    The rates are numbers, or arrays with a value for each threshold. The other arguments are the
+    same as for :func:`compute_min_dcf`.
     """
     _check_costs(p_spoof, c_miss, c_fa)
     p_bonafide = 1 - p_spoof

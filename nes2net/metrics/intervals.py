@@ -352,7 +352,7 @@ def _resample(
     Args:
         systems: (metric, bona fide scores, spoof scores) of each system.
 
-    The other arguments are those of :class:`Draws`.
+    The other arguments are the settings of :class:`Draws`.
 
     Returns:
         The result of each system's metric for all trials, and the values of the resamples, shape

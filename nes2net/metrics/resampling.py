@@ -98,7 +98,7 @@ def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, ce
 
 
 def figures_of(value: Any) -> Any:
-    """Choose from ``value``, the result of a metric, what is resampled: all fields of :class:`Rates`, or one number.
+    """Choose the part of ``value``, the result of a metric, to resample: all fields of :class:`Rates`, or one number.
 
     From any other tuple, such as the result of ``compute_eer``, the first number is chosen.
     """
