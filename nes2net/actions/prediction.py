@@ -19,7 +19,7 @@ from nes2net.data.audio.read import LongAudio, count_channels, count_samples, st
 from nes2net.data.audio.remarks import Remark
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.evaluation.judgements import Scores
-from nes2net.evaluation.origin import card
+from nes2net.evaluation.origin import training_in_words
 from nes2net.lib.errors import InputError, counted, worded
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable_name
@@ -351,7 +351,7 @@ def predict(
     answer = (question or Once()).answer(Asking(detector, decider, batch_size, workers), recordings)
     # Collect the facts that are added to every row, and the sentences that explain the rows.
     model = detector.provenance.published
-    described = card(detector.provenance)
+    described = training_in_words(detector.provenance)
     facts: dict[str, Any] = {}
     meaning = [f"detector: {described}"] if described else []
     if model:

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Part, Trial
-from nes2net.evaluation.origin import seen
+from nes2net.evaluation.origin import uses_in_words
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import sha256_of
 from nes2net.lib.terminal import print_note, print_warnings
@@ -129,7 +129,7 @@ def score_corpus(
     if model := scorer.provenance.published:
         record["published_model"] = {"name": model[0], **model[1].facts()}
     record["scored_trials"] = corpus.describe_trials(trials, corpus_part.split)
-    record["seen"] = seen(
+    record["seen"] = uses_in_words(
         scorer.provenance, corpus_part.corpus, corpus_part.split, corpus_part.root or "", trials=record["scored_trials"]
     )
     warnings = list(record["seen"])

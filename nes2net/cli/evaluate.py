@@ -45,7 +45,7 @@ class TransferFlags:
         Raises:
             InputError: if flags do not go together.
         """
-        from nes2net.evaluation.transfer import FurtherSet, ThresholdSource
+        from nes2net.evaluation.transfer import SetFiles, ThresholdSource
         from nes2net.scoring.decisions.decision import OperatingPoint
 
         # Refuse flags about a threshold from other trials if no flag gives such a threshold.
@@ -73,7 +73,7 @@ class TransferFlags:
             dev_phase=self.dev_phase,
             calibrations=self.calibration,
             operating_point=point,
-            further=[FurtherSet(*further_set) for further_set in self.also],
+            further=[SetFiles(*further_set) for further_set in self.also],
         )
 
 

@@ -55,25 +55,26 @@ CROSSED = (
 )
 # Fields that say nothing about how an utterance was made or recorded.
 _NOT_TABULATED = ("id", "path", "label", "speaker", "phase", "seed", "extra", "system_scores")
-# A field with more values than this, such as a seed or a segment number, does not group the trials.
+# A field with more values than this, for example one that holds a seed or a segment number, does not group the trials.
 _MOST_VALUES = 400
-# Largest number of rows that get an interval; intervals take most of the time. The breakdowns of every published corpus
-# have fewer rows.
+# Largest number of rows of breakdowns that get an interval; computing intervals takes most of the time of an
+# evaluation. The breakdowns of every published corpus have fewer rows.
 _MOST_INTERVALS = 500
-# With fewer speakers or attacks, a bootstrap interval over them is too narrow (Cameron, Gelbach and Miller, 2008). Five
-# attacks are enough, because corpora seldom have more than a few attacks, and the interval is widened if there are few
-# (:func:`nes2net.metrics.intervals.spread`).
+# With fewer speakers or attacks, a bootstrap that draws speakers or attacks gives too narrow an interval (Cameron,
+# Gelbach and Miller, 2008). Corpora seldom have more than a few attacks. Therefore five attacks are enough, and the
+# interval is widened if there are few attacks (:func:`nes2net.metrics.intervals.spread_factor`).
 _FEWEST_SPEAKERS = 10
 _FEWEST_ATTACKS = 5
-#: The units that the bootstrap draws. ``both`` draws speakers and attacks; for ``auto``, :func:`resolved_unit`
-#: chooses.
+#: The units that the bootstrap draws. With ``both``, the bootstrap draws speakers and attacks; for ``auto``,
+#: :func:`resolved_unit` chooses the unit.
 Unit = Literal["auto", "trials", "speakers", "attacks", "both"]
 
 
-#: The EER of a group counts only if each class has at least this many trials (an assumption). One trial then changes
-#: the miss or false-alarm rate by at most 5 %.
+#: The EER of a group counts only if each class has at least this many trials (an assumption). If a class has 20 trials,
+#: one trial changes the miss or false-alarm rate by 5 %.
 FEWEST = 20
-# Row labels that do not come from the key. If a field of the key has one of these names, :func:`label_of` renames it.
+# Names of row labels that are not fields of the key. If a field of the key has one of these names, :func:`label_of`
+# renames the field.
 _OWN_LABELS = ("system", "set")
 
 
@@ -94,8 +95,8 @@ def breakdowns(
     Args:
         method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`.
         num_resamples, seed: number and seed of the bootstrap draws; 0 for no intervals.
-        unit: what the bootstrap draws. If the trials of a row do not allow this, the bootstrap
-            draws something else, see :func:`groups_of`.
+        unit: what the bootstrap draws. If the trials of a row lack these speakers or attacks, the
+            bootstrap draws something else, as :func:`groups_of` says.
 
     Returns:
         The names of one or two fields → the rows of the breakdown by these fields.
@@ -119,8 +120,8 @@ def breakdown_tables(
 ) -> list[Table]:
     """Make a table for each breakdown, with the rows of all systems that have this breakdown.
 
-    The tables of several systems are not shown on a terminal, only on pages and in papers. A note
-    counts the rows with too few trials, which are not shown.
+    If there are several systems, the tables are shown on pages and in papers, but not on a
+    terminal. Rows with too few trials are not shown; a note says how many such rows there are.
 
     Args:
         by_system: name of a system → its :func:`breakdowns`.
@@ -163,7 +164,7 @@ def breakdown_tables(
 
 
 def label_of(field_name: str) -> str:
-    """Make a row label from the name of a field of the key; the label differs from ``_OWN_LABELS``."""
+    """Turn the name of a field of the key into the name of a row label that is not one of ``_OWN_LABELS``."""
     return f"{field_name} of the key" if field_name in _OWN_LABELS else field_name
 
 
@@ -173,7 +174,8 @@ def grouping_fields(trials: Sequence[Trial], label: str | None = None) -> dict[s
     Fields of ``_NOT_TABULATED``, such as the label and the speaker, are left out.
 
     Args:
-        label: count only the values of trials with this label; None for all trials.
+        label: only the values of trials with this label are counted; None counts the values of all
+            trials.
     """
     table = TrialTable.of(trials)
     is_counted = np.ones(len(table), dtype=bool)
@@ -212,8 +214,8 @@ def breakdown(
 
     Returns:
         The rows sorted by value, each with a bootstrap interval if ``num_resamples`` is above 0.
-        The EER is None if no bona fide trial belongs to the row. A row without an interval has
-        ``is_shown`` False if a class has fewer than 20 trials.
+        The EER is None if no bona fide trial belongs to the row. If a row has no interval, and a
+        class has fewer than 20 trials, ``is_shown`` of the row is False.
     """
     # Find the fields that describe recordings, `shared_names`; the other fields describe only the spoofing.
     table = matched_trials.table
@@ -225,8 +227,8 @@ def breakdown(
         if not is_of_spoofing and (table.column(name).numbers[bonafide_positions] >= 0).any():
             shared_names.append(name)
     # Group the positions of the trials by the values of their fields.
-    bonafide = _grouped(table, bonafide_positions, shared_names)
-    spoof = _grouped(table, np.flatnonzero(~matched_trials.is_bonafide), names)
+    bonafide = _group_positions(table, bonafide_positions, shared_names)
+    spoof = _group_positions(table, np.flatnonzero(~matched_trials.is_bonafide), names)
     drawn = _Drawn.of(table)
     # Compute a row for each combination of values; a spoofed trial that lacks a field is in no row.
     rows = []
@@ -253,7 +255,7 @@ def breakdown(
     return rows
 
 
-def _grouped(table: TrialTable, positions: NDArray, names: Sequence[str]) -> dict[tuple[str, ...], NDArray]:
+def _group_positions(table: TrialTable, positions: NDArray, names: Sequence[str]) -> dict[tuple[str, ...], NDArray]:
     """Group ``positions`` (N,) of trials by the values of the fields ``names``: values → positions, sorted by values.
 
     A trial that lacks one of the fields is in no group. Without ``names``, all positions form one
@@ -274,7 +276,7 @@ def _grouped(table: TrialTable, positions: NDArray, names: Sequence[str]) -> dic
 
 
 class _Drawn(NamedTuple):
-    """The speakers and the attacks of N trials, as numbers; the bootstrap draws from these."""
+    """The speakers and the attacks of N trials, as numbers. The bootstrap draws speakers or attacks."""
 
     is_bonafide: NDArray
     """Whether each trial is bona fide, (N,)."""
@@ -307,7 +309,7 @@ class _Drawn(NamedTuple):
 
 
 def _are_drawable(numbers: NDArray, fewest: int) -> bool:
-    """Whether the bootstrap can draw speakers or attacks; ``numbers`` (N,) gives each trial the number of its group.
+    """Whether the bootstrap can draw speakers or attacks; ``numbers`` (N,) holds the number of each trial's group.
 
     Every trial needs a group (−1 means no group), and there must be at least ``fewest`` different
     groups.
@@ -316,22 +318,22 @@ def _are_drawable(numbers: NDArray, fewest: int) -> bool:
 
 
 def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
-    """List the speaker of each trial in the form that :func:`nes2net.metrics.bootstrap_interval` takes.
+    """List the speaker of each trial, as arguments of :func:`nes2net.metrics.bootstrap_interval`.
 
-    In the result, a number stands for each speaker. If a trial has no speaker, or there are fewer
+    In the result, each speaker is given as a number. If a trial has no speaker, or there are fewer
     than ten speakers, the result is empty, and the bootstrap draws trials.
     """
     return groups_of(trials, "speakers")
 
 
 def groups_of(trials: Sequence[Trial], unit: Unit) -> dict[str, Any]:
-    """List the speakers and the attacks that the bootstrap draws, as :func:`nes2net.metrics.bootstrap_interval` takes them.
+    """List the speakers and attacks to draw, as arguments of :func:`nes2net.metrics.bootstrap_interval`.
 
-    In the result, a number stands for each speaker and each attack. Speakers cannot be drawn if
+    In the result, each speaker and each attack is given as a number. Speakers cannot be drawn if
     :func:`speaker_groups` is empty. Attacks cannot be drawn if a spoofed trial has no attack, or
     there are fewer than five attacks. If the groups that ``unit`` names cannot be drawn, the
-    bootstrap draws trials, and the result is empty. With ``both``, if speakers can be drawn and
-    attacks cannot, the bootstrap draws speakers alone.
+    bootstrap draws trials, and the result is empty. With ``both``, if speakers can be drawn but
+    attacks cannot be drawn, the bootstrap draws only speakers.
 
     Args:
         unit: what the bootstrap draws; ``auto`` means ``speakers``.
@@ -360,10 +362,10 @@ def drawn_groups(trials: Sequence[Trial], unit: Unit = "auto") -> dict[str, Any]
 
 
 def resolved_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit:
-    """Choose what the bootstrap draws in an evaluation, and check that it can be drawn from ``trials``.
+    """Choose what the bootstrap draws in an evaluation, and check that ``trials`` have such speakers or attacks.
 
-    ``auto`` becomes ``both`` if several systems are compared, otherwise ``speakers``. This
-    choice is not checked, because :func:`groups_of` falls back to what the trials allow.
+    ``auto`` becomes ``both`` if several systems are compared, otherwise ``speakers``. A unit chosen
+    for ``auto`` is not checked, because :func:`groups_of` can fall back to another unit.
 
     Raises:
         InputError: if ``unit`` is not ``auto``, and ``trials`` lack the speakers or attacks to
@@ -398,7 +400,7 @@ class OverCorpora:
             trials of the corpus. An attack is left out if it has fewer trials than :data:`FEWEST`.
             A corpus has no groups if it has fewer bona fide trials than :data:`FEWEST`, a single
             attack, or more than 100 attacks.
-        pooled: EER of all trials together; None if it is not known.
+        pooled: EER of all trials together; None if it was not computed.
     """
 
     eers: Mapping[str, float]
@@ -407,19 +409,19 @@ class OverCorpora:
 
     @property
     def mean(self) -> float | None:
-        """The mean of the EERs of the corpora; None without corpora."""
+        """The mean of the EERs of the corpora; None if there are no corpora."""
         if not self.eers:
             return None
         return sum(self.eers.values()) / len(self.eers)
 
     @property
     def worst(self) -> tuple[str, float] | None:
-        """The corpus with the highest EER, and this EER; the first corpus if EERs are equal, None without corpora."""
+        """The corpus with the highest EER, and this EER; of equal EERs, the first one counts. None without corpora."""
         return _highest_item(self.eers)
 
     @property
     def worst_group(self) -> tuple[str, float] | None:
-        """The group with the highest EER, and this EER; the first group if EERs are equal, None without groups."""
+        """The group with the highest EER, and this EER; of equal EERs, the first one counts. None without groups."""
         return _highest_item(self.groups)
 
     def rows(self) -> list[tuple[str, float]]:
@@ -445,7 +447,7 @@ class OverCorpora:
         return "\n".join(text_table(rows, "lrl"))
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert to plain data for JSON."""
+        """Convert the EERs to plain data for JSON."""
         return {
             "corpora": dict(self.eers),
             "groups": dict(self.groups),
@@ -492,7 +494,7 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
             eer = row["eer"].value
             if eer is not None and min(row.value("num_bonafide"), row.value("num_spoof")) >= FEWEST:
                 groups[f"{name}/{row.labels['attack']}"] = eer
-    # Pool the trials of all corpora. The mismatch has no influence on the EER.
+    # Pool the trials of all corpora. ``Matched`` needs a mismatch, but the EER does not depend on the mismatch.
     mismatch = next(iter(scored.values())).mismatch
     all_trials = Matched(trials, np.concatenate(scores), num_expected, mismatch)
     pooled = None
@@ -508,5 +510,5 @@ def _eer_of(matched_trials: Matched, method: str) -> float:
 
 
 def _highest_item(eers: Mapping[str, float]) -> tuple[str, float] | None:
-    """Find the name and the value of the highest EER, the first one if several are equal; None if ``eers`` is empty."""
+    """Find the name and the value of the highest EER, the first of equal EERs; None if ``eers`` is empty."""
     return max(eers.items(), key=itemgetter(1), default=None)

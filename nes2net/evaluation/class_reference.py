@@ -1,7 +1,8 @@
 """Compare the embeddings of evaluated trials with the embeddings of other trials with known classes.
 
 In reading order: ``examples_of`` finds the classes of labelled trials; ``embeddings_of`` finds the
-embeddings of evaluated trials; ``reference_scores`` computes scores of being known from both.
+embeddings of evaluated trials; ``reference_scores`` compares both kinds of trials, and computes the
+scores of being known. A score of being known is higher if a trial is more likely of a known class.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from nes2net.scoring.class_file import read_class_table
 from nes2net.scoring.decisions.known import Reference
 from nes2net.scoring.embeddings import SUFFIXES, Embeddings
 
-_MOST_NEIGHBOURS = 10  # k
+_MOST_NEIGHBOURS = 10  # largest number of neighbours for the score `knn`
 
 
 class Example(NamedTuple):
@@ -38,10 +39,9 @@ class Example(NamedTuple):
 def examples_of(
     rows: Mapping[str, NDArray], file: Path, key: Key, field: str, aliases: Mapping[str, str]
 ) -> list[Example]:
-    """Find the classes of the trials in a file of embeddings; trials without a class are left out.
+    """Join the embeddings of a file with the classes of their trials; trials without a class are left out.
 
-    If the key lacks a trial, its label comes from a corpus; the record beside the file names this
-    corpus.
+    If the key lacks a trial, its label comes from the corpus that the record beside the file names.
 
     Args:
         rows: the content of ``file``: id of a trial → its embedding.
@@ -92,16 +92,19 @@ def reference_scores(
     field: str,
     aliases: Mapping[str, str],
 ) -> dict[str, NDArray]:
-    """Compare the embeddings of ``trials`` with the embeddings of training trials of known classes.
+    """Compute scores of being known by comparing the embeddings of ``trials`` and of training trials.
 
     Args:
         files: files of embeddings, which ``nes2net embed --of backend`` wrote with the evaluated
             detector. Each of these files holds either training trials or evaluated trials. The
             score ``nsd`` also needs files with the logits of the training trials (``nes2net score
-            --judgement classes``). If several files have a trial, the last file counts.
-        key: labelled trials. A file with a trial of the evaluated phase holds evaluated trials.
+            --judgement classes``). If several files have the same trial, the last of these files
+            counts.
+        key: labelled trials. A file that has a trial of the evaluated phase is read as a file of
+            evaluated trials.
         trials: the N evaluated trials.
-        logits: N×K, of the evaluated trials; None if only their posteriors are known.
+        logits: the logits N×K of the evaluated trials; None if only the posteriors of these trials
+            are known.
         names: the names of the known classes.
         field, aliases: as for :func:`nes2net.data.corpora.trial.class_name`.
 

@@ -38,13 +38,13 @@ _OF_POSTERIORS: tuple[LogitScore, ...] = ("log_odds", "sme")
 
 @dataclass(frozen=True)
 class ClassGroup:
-    """The trials of the known classes, or those of the unknown classes: N trials of C classes.
+    """The trials of all known classes, or the trials of all unknown classes: N trials of C classes.
 
     - ``names`` holds the names of the C classes.
     - ``numbers`` (N,) holds the class of each trial, as an index of ``names``.
     - ``logits`` (N×K) holds the logits of the trials for the K known classes.
-    - ``compared`` holds the scores of being known that result from comparison with training trials:
-      name → the scores (N,).
+    - ``compared`` holds the scores of being known that come from comparing the trials with training
+      trials: name of a score → scores (N,).
     """
 
     names: Sequence[str]
@@ -54,24 +54,24 @@ class ClassGroup:
     compared: Mapping[str, NDArray]
 
     def where(self, chosen: NDArray) -> ClassGroup:
-        """Keep only the trials that the mask ``chosen`` (N,) selects; the names of all classes are kept."""
+        """Select the trials for which the mask ``chosen`` (N,) is true; the names of all classes are kept."""
         compared = {kind: scores[chosen] for kind, scores in self.compared.items()}
         trials = self.trials.take(np.flatnonzero(chosen))
         return ClassGroup(self.names, self.numbers[chosen], self.logits[chosen], trials, compared)
 
     @functools.cached_property
     def predicted(self) -> NDArray:
-        """For each trial, the index (N,) of the known class with the largest logit; the first class wins a tie."""
+        """The index of the known class with the largest logit, for each trial (N,); of equal logits, the first."""
         return self.logits.argmax(1)
 
     @functools.cached_property
     def confusion(self) -> NDArray:
-        """Counts C×K of trials: rows are true classes, columns predicted known classes."""
+        """Numbers of trials, C×K: rows are true classes, and columns are predicted known classes."""
         return pair_counts(self.numbers, self.predicted, len(self.names), self.logits.shape[1])
 
     @functools.cached_property
     def known_scores(self) -> dict[str, NDArray]:
-        """Map each score of being known to its values (N,)."""
+        """The scores of being known: name of a score → the score of each trial, (N,)."""
         return {**{kind: known_scores(self.logits, kind) for kind in LOGIT_SCORES}, **self.compared}
 
 
@@ -83,12 +83,12 @@ class ClassTrials:
     - ``num_left_out`` counts the bona fide trials if they are of neither a known nor an unknown
       class; otherwise it is 0.
     - ``sha256`` is the digest of the file of logits.
-    - ``kinds`` names the scores of being known that can be computed: from these logits, then by
-      comparison with training trials.
+    - ``kinds`` names the scores of being known that can be computed: first scores from these
+      logits, then scores from comparing embeddings with training trials.
     - ``mismatch`` says in words which trials and scores do not fit each other; empty if all fit.
     - ``origin`` holds the facts of the record beside the file of logits; None without a record.
-    - ``threshold`` comes from this record; None if the record has no threshold. A trial whose score
-      of being known lies below the threshold is called unknown.
+    - ``threshold`` comes from the record beside the file; None if the record has no threshold. A
+      trial whose score of being known lies below the threshold is called unknown.
     """
 
     system: str
@@ -104,7 +104,7 @@ class ClassTrials:
 
 
 def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings: EvaluationSettings) -> ClassTrials:
-    """Find the true class of each trial of a file of logits.
+    """Find the true class of each trial of a file of logits, and divide the trials into known and unknown classes.
 
     Args:
         key: the labels of the evaluation.
@@ -130,13 +130,13 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
     if settings.reference:
         files = list(settings.reference)
         if path.with_suffix(".npy").is_file():
-            files.insert(0, path.with_suffix(".npy"))  # first, because the user's files take precedence over it
+            files.insert(0, path.with_suffix(".npy"))  # first, because a later file takes precedence over it
         for file in files:
             _check_one_detector(path, file)
         unscaled_logits = None if table.holds_posteriors else table.logits[rows]
         compared = reference_scores(files, key, trials, unscaled_logits, table.names, field_name, aliases)
-    # Divide the trials into those of known and those of unknown classes; bona fide trials may be in neither group. Each
-    # logit is copied only once from the table, because there may be a million trials.
+    # Divide the trials into trials of known and trials of unknown classes; bona fide trials may be in neither group.
+    # Each logit is copied only once from the table, because there may be a million trials.
     groups = []
     for names_of_group in (table.names, unknown_names):
         number_of = {name: number for number, name in enumerate(names_of_group)}
@@ -180,7 +180,7 @@ def _check_one_detector(path: Path, file: Path) -> None:
 
 
 def class_labels_of(record: WholeRecord | None) -> tuple[str, Mapping[str, str], KnownThreshold | None]:
-    """Read how a detector names classes, from the record of a file.
+    """Read from the record of a file how its detector names classes, and its threshold for unknown classes.
 
     Returns:
         - The field that names the class of a trial; ``attack`` if no record states the field.
@@ -193,7 +193,7 @@ def class_labels_of(record: WholeRecord | None) -> tuple[str, Mapping[str, str],
 
 
 def classes_of(trials: Sequence[Trial], field: str, aliases: Mapping[str, str], path: Path) -> list[str]:
-    """Name the class of each of ``trials``; ``path`` is the file of their logits or embeddings, for messages.
+    """Name the class of each of ``trials``; messages name ``path``, the file of their logits or embeddings.
 
     Raises:
         InputError: if a spoofed trial has no class; the message names up to ten.
@@ -205,7 +205,7 @@ def classes_of(trials: Sequence[Trial], field: str, aliases: Mapping[str, str], 
 def _match_rows(key: Key, path: Path, table: ClassTable, allow_partial: bool) -> tuple[NDArray, TrialTable, str]:
     """Match the rows of ``table`` with the trials of ``key``.
 
-    A row with a logit that is not finite counts as a missing row. ``path`` is for messages, and
+    A row with a logit that is not finite counts as a missing row. Messages name the file ``path``.
     ``allow_partial`` is the same as for :func:`~nes2net.evaluation.matching.match`.
 
     Returns:

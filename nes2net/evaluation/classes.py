@@ -37,7 +37,7 @@ class Classes(Rows):
     whether the recording is of a known class.
 
     Args:
-        classes: names of the classes; empty for the classes of the detector.
+        classes: names of the classes; empty to take the classes of the detector.
         known: file of `nes2net calibrate classes` with the threshold that tells known from unknown
             classes; None to take the threshold in the checkpoint.
         threshold: the threshold from the file or the checkpoint, filled in by :meth:`fitted`; None if
@@ -57,7 +57,7 @@ class Classes(Rows):
 
     @property
     def columns(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The names of the numbers in a row, which are the logits of the classes."""
+        """The names of the columns, which are the names of the classes: a row holds the logit of each class."""
         return self.classes
 
     def fitted(self, scorer: Scorer) -> Self:
@@ -96,11 +96,11 @@ class Classes(Rows):
         return {"classes": list(self.classes)}
 
     def identity(self) -> dict[str, Any]:
-        """Return the name of the judgement, and the classes as one text, because an identity has no nested values."""
+        """Return the facts that identify a run: the name of the judgement, and the names of the classes in one text."""
         return {"judgement": self.name, "classes": "\t".join(self.classes)}
 
     def tell(self, value: NDArray) -> dict[str, Any]:
-        """Compute from the logits (K,) of a recording the likeliest class and all posteriors.
+        """Compute the likeliest class of a recording and all posteriors, from its logits (K,).
 
         With a threshold, the fact ``known`` says whether the recording is of a known class, and
         gives the score of being known, the threshold and the p-value.
@@ -122,10 +122,10 @@ class Classes(Rows):
         return facts
 
     def in_words(self, told: Any) -> str:
-        """Put the facts of :meth:`tell` into words.
+        """Write the facts that :meth:`tell` returns in words.
 
-        The words name the three likeliest classes. If the recording is of no known class, the words
-        name only the nearest class.
+        The text names the three likeliest classes. If the recording is of no known class, the text
+        names only the nearest class.
         """
         known = told.get("known")
         if known is not None and not known["is_known"]:
@@ -137,9 +137,9 @@ class Classes(Rows):
         return "   ".join(words)
 
     def meaning(self) -> list[str]:
-        """Write for the readers of `predict` which classes the detector knows, and what the names of classes mean.
+        """Explain to users of `predict` which classes the detector knows, and what the names of classes mean.
 
-        Without a threshold, a further sentence says why unknown classes are not recognised.
+        If there is no threshold, a further sentence says why unknown classes are not recognised.
         """
         lines = [f"the detector knows {listed(self.classes, 20)}; {MEANING_OF_NAMES}"]
         if self.threshold is None:
@@ -155,7 +155,7 @@ class Classes(Rows):
         return holds_classes(path)
 
     def table(self, path: Path) -> ClassTable:
-        """Read a whole file of logits.
+        """Read a file of logits into a table.
 
         Raises:
             InputError: if the file is malformed, or its classes are not :attr:`classes`.
@@ -168,9 +168,10 @@ class Classes(Rows):
         See :func:`~nes2net.evaluation.tracing.evaluate_classes`.
 
         Raises:
-            InputError: if a file does not hold logits of classes, or as ``evaluate_classes``.
+            InputError: if a file does not hold logits of classes, or for a reason that
+                ``evaluate_classes`` names.
         """
-        from nes2net.evaluation.tracing import evaluate_classes  # quick start-up: scoring does not need it
+        from nes2net.evaluation.tracing import evaluate_classes  # quick start-up: scoring does not need this module
 
         read_tables = []
         for path in paths:

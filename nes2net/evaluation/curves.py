@@ -26,7 +26,7 @@ _STEPS = 1000
 
 
 def thinned_det(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
-    """Compute FRR and FAR of a DET curve, without the points that a plot could not tell apart.
+    """Compute FRR and FAR of a DET curve, and leave out points that would lie at the same place of a plot.
 
     Returns:
         FRR (N,) and FAR (N,); the curve is :func:`nes2net.metrics.det_curve` without most of its points.
@@ -46,7 +46,7 @@ def det_range(curves: Sequence[tuple[NDArray, NDArray]], eers: Sequence[float]) 
 
     The highest rate lies well above every EER, so that no mark of an EER is in a corner. The plot
     shows a point of a curve if both of its rates are at most the highest rate. The lowest rate is
-    at most the smallest positive rate of these points, and at most 5 %, but never below 0.01 %.
+    at most the smallest positive rate of the shown points, and at most 5 %, but never below 0.01 %.
 
     Args:
         curves: FRR and FAR of each system.
@@ -68,26 +68,27 @@ _FEWEST_IN_BIN = 20  # trials
 
 
 class Bin(NamedTuple):
-    """Trials of about the same predicted probability of bona fide."""
+    """A bin of the reliability: trials with about the same predicted probability of bona fide."""
 
     predicted: float
-    """Mean of the predicted probabilities of these trials."""
+    """Mean of the predicted probabilities of the trials in the bin."""
     share: float
-    """The share of bona fide trials among these trials."""
+    """Share of bona fide trials in the bin."""
     low: float
     """Lower end of Wilson's 95 % interval of ``share``."""
     high: float
-    """Upper end of this interval."""
+    """Upper end of Wilson's 95 % interval of ``share``."""
     num_trials: int
 
 
 def reliability(llrs: Llrs) -> list[Bin]:
-    """Sort trials into bins of about equal count by their predicted probability of bona fide.
+    """Sort trials by their predicted probability of bona fide, and divide them into bins of about equal size.
 
     There are at most ten bins, with about 20 trials or more in each; fewer than 40 trials share one
-    bin. Trials with equal ratios are always in the same bin, so there are fewer bins if many ratios
-    are equal. The prior that turns a ratio into a probability is the share of bona fide trials in
-    the set, so that ``predicted`` and ``share`` agree for good ratios.
+    bin. Trials with equal log-likelihood ratios are always in the same bin, so there are fewer bins
+    if many ratios are equal. A ratio is turned into a probability with the share of bona fide
+    trials in the set as the prior. Therefore ``predicted`` and ``share`` agree if the ratios are
+    well calibrated.
 
     Args:
         llrs: log-likelihood ratios of the bona fide and of the spoofed trials.

@@ -21,7 +21,7 @@ from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.evaluation.breakdown import Unit, breakdown_tables, groups_of, resolved_unit
-from nes2net.evaluation.key import Key, describe_excluded, not_official, score_input
+from nes2net.evaluation.key import Key, describe_excluded, score_input, unofficial_note
 from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.origin import read_origin
 from nes2net.evaluation.result import Plot, Result, versions
@@ -36,16 +36,24 @@ from nes2net.evaluation.tables import (
     Measure,
     Row,
     Table,
-    in_this_process,
+    bootstrap_options,
     with_best,
 )
-from nes2net.evaluation.transfer import ScoredSet, Threshold, ThresholdSource, Transfer, judge_sets, thresholds
+from nes2net.evaluation.transfer import (
+    ScoredSet,
+    Threshold,
+    ThresholdSource,
+    Transfer,
+    choose_thresholds,
+    judge_sets,
+    read_set,
+)
 from nes2net.evaluation.transfer_tables import transfer_tables
 from nes2net.lib.errors import InputError
 from nes2net.lib.text_files import recorded_digests
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 
-#: The name that notes give to the speaker-verification system behind the official min t-DCF.
+#: The name that notes give to the speaker-verification system whose scores the official min t-DCF uses.
 ORGANISERS = "the organisers’ ASV system"
 #: The name that the list of inputs gives to files of speaker-verification scores, which min t-DCF needs.
 ASV_SCORES = "speaker-verification scores"
@@ -87,30 +95,31 @@ def evaluate_systems(
     """Evaluate the score files of one or more systems on the same trials, and compare every two systems.
 
     Args:
-        corpus: A name of :data:`nes2net.models.registry.corpora`. The corpus reads the key and knows the
-            rules of its published figures.
+        corpus: A name of :data:`nes2net.models.registry.corpora`. The definition of the corpus says
+            how to read the key, and has the rules of the published figures.
         score_paths: Files with a line ``utterance score`` for each trial; higher is more bona fide. Each
             file holds the scores of one system.
         keys_path: File or folder of the key, as ``keys`` of the corpus accepts it.
-        phase: A phase or split of the corpus. A corpus without phases has ``"eval"``; your own
-            corpus has ``"all"`` as well.
+        phase: A phase or split of the corpus. A corpus without phases has the phase ``"eval"``;
+            your own corpus also has the phase ``"all"``.
         allow_partial: As in :func:`~nes2net.evaluation.matching.match`.
         exclude: Field of :class:`~nes2net.data.corpora.trial.Trial` → values. Trials with these
             values are left out of the result, but still need scores. If None, the result leaves out
             the same trials as the published figures of the corpus.
-        num_resamples, seed: Draws and seed of the bootstrap. The rows of a breakdown get at most 200
-            draws.
+        num_resamples, seed: Number of bootstrap draws, and their seed. The rows of a breakdown get
+            at most 200 draws.
         threshold_source: The source of the thresholds that were chosen on other trials, one
             threshold for each system. Each system is also judged at its threshold. If all trials
-            are of one class, the system is judged only at this threshold. None for no such
-            thresholds.
+            are of one class, the system is judged only at this threshold. With None, no system has
+            such a threshold.
         names: Names of the systems. If None, each system has the name of its file without suffix, or
             the whole path if two files share a name.
-        draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has a speaker and there
-            are at least ten speakers, otherwise trials. To compare systems, it also draws attacks, if
-            every spoofed trial has an attack and there are at least five attacks. ``draw`` has no
-            effect on the figures at thresholds from other trials. Their bootstrap draws speakers if
-            possible, otherwise trials.
+        draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has a speaker and
+            there are at least ten speakers, otherwise trials. If several systems are compared,
+            ``"auto"`` also draws attacks, provided that every spoofed trial has an attack and there
+            are at least five attacks. ``draw`` has no effect on the figures at thresholds from
+            other trials: the bootstrap of these figures draws speakers if possible, otherwise
+            trials.
 
     Returns:
         The tables ``systems`` and ``calibration`` with the pooled figures, ``differences`` of every
@@ -118,7 +127,7 @@ def evaluate_systems(
         such as ``by attack``. The table ``differences`` is computed from the trials in the order of
         the key; all other tables are computed from the trials in the order of the score file.
         Therefore, if scores are tied and the method is ``"interpolated"``, the EERs in
-        ``differences`` may differ a little from those in ``systems``.
+        ``differences`` may differ a little from the EERs in ``systems``.
 
     Raises:
         InputError: if a file is missing or malformed, scores and key do not fit (see
@@ -132,14 +141,17 @@ def evaluate_systems(
     for real_path, count in Counter(map(os.path.realpath, paths)).items():
         if count > 1:
             raise InputError(f"score file {real_path} is given more than once")
-    # Read the key, and the thresholds that were chosen on other trials.
+    # Read the key, choose the thresholds on other trials, and read the further test sets.
     key = Key.read(corpus, keys_path, phase, exclude)
     transferred: list[Threshold] = []
     further_sets: list[ScoredSet] = []
     one_class = threshold_source is not None and key.only_label is not None
     if threshold_source is not None:
-        transferred, further_sets = thresholds(threshold_source, corpus, len(paths), allow_partial=allow_partial)
-    # Read and judge the score files. If all trials are of one class, they are judged only at the thresholds below.
+        transferred = choose_thresholds(threshold_source, corpus, len(paths), allow_partial=allow_partial)
+        for files_of_set in threshold_source.further:
+            further_sets.append(read_set(files_of_set, "further", None, allow_partial=allow_partial))
+    # Read and judge the score files. If all trials are of one class, they are judged later, at the thresholds from
+    # other trials.
     unit = resolved_unit(draw, key.evaluated_trials, len(paths))
     files = _Files(key, allow_partial, {"num_resamples": num_resamples, "seed": seed, "unit": unit})
     names = names or system_names(paths)
@@ -175,7 +187,7 @@ def evaluate_systems(
     return Result(
         key.title,
         header,
-        list(_lines(header, systems, transfers)),
+        list(_first_lines(header, systems, transfers)),
         [
             *_tables(key, systems, files.excluded, asv_system, differences),
             *transfer_tables(transfers),
@@ -217,7 +229,7 @@ class _Files:
         self.excluded: Mapping[str, Collection[str]] = {}
 
     def read(self, path: Path, name: str, *, judge: bool) -> None:
-        """Read the score file of system ``name`` and the record beside it.
+        """Read the score file of system ``name`` and the record beside the file, and fill in the attributes.
 
         Args:
             judge: also compute the figures of the system, which need trials of both classes.
@@ -262,7 +274,7 @@ def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[
     A note that holds for all systems is given once. Any other note begins with the name of its
     system. ``asv_system`` comes from :func:`_asv_system`.
     """
-    notes = [not_official(key)]
+    notes = [unofficial_note(key)]
     if asv_system not in ("", ORGANISERS):
         notes.append(f"min t-DCF is computed with {asv_system}")
     for system in systems:
@@ -272,7 +284,9 @@ def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[
     return list(dict.fromkeys(filter(None, notes)))
 
 
-def _lines(header: Mapping[str, Any], systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> Iterator[str]:
+def _first_lines(
+    header: Mapping[str, Any], systems: Sequence[SystemFigures], transfers: Sequence[Transfer]
+) -> Iterator[str]:
     """Write the first lines of a result: trials, draws, exclusions, transferred thresholds, and sets of one class."""
     start = f"{header['corpus']}, phase {header['phase']}"
     draws = f"{header['num_resamples']:,} draws, {header['num_row_resamples']:,} in the breakdowns"
@@ -285,16 +299,16 @@ def _lines(header: Mapping[str, Any], systems: Sequence[SystemFigures], transfer
     if header["excluded"]:
         yield f"left out by definition: {describe_excluded(header['excluded'])}"
     for transfer in transfers:
-        yield f"threshold of {transfer.system}: {transfer.threshold}"
+        yield f"threshold of {transfer.system}: {transfer.threshold_in_words}"
         for judged in transfer.one_class:
             yield f"{judged.headline}; they are judged at a threshold that was chosen on others"
 
 
 def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[Path, str]) -> str:
-    """Say whose speaker-verification scores min t-DCF rests on; empty if there is no min t-DCF.
+    """Name the speaker-verification system whose scores min t-DCF uses; empty if there is no min t-DCF.
 
-    The scores are taken for the organisers' scores if the corpus has official numbers of target,
-    nontarget and spoof scores, and the scores have these numbers.
+    If the numbers of target, nontarget and spoof scores are the official numbers of the corpus, the
+    scores count as the organisers' scores.
 
     Args:
         asv_files: files of speaker-verification scores that were read → their SHA-256.
@@ -311,7 +325,7 @@ def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[P
 
 
 def _drawn_words(systems: Sequence[SystemFigures]) -> str:
-    """Say what the bootstrap draws; the result is ``trials`` if it does not draw the same for all systems."""
+    """Say in words what the bootstrap draws for the systems; ``trials`` if this differs between the systems."""
     units = {system.facts["interval_over"] for system in systems}
     return units.pop() if len(units) == 1 else "trials"
 
@@ -328,7 +342,7 @@ def _differences(
         InputError: if two systems have no trials of both classes in common.
     """
     for first, second in itertools.combinations(systems, 2):
-        rows = np.flatnonzero(first.matched.table.in_key & second.matched.table.in_key)
+        rows = np.flatnonzero(first.matched.table.mask_in_key & second.matched.table.mask_in_key)
         common = key.trials.take(rows)
         is_bonafide = common.column("label").where(BONAFIDE)
         if is_bonafide.all() or not is_bonafide.any():
@@ -347,7 +361,7 @@ def _differences(
             *classes,
             num_resamples=num_resamples,
             seed=seed,
-            **(groups_of(common, unit) | in_this_process()),
+            **(groups_of(common, unit) | bootstrap_options()),
         )
         figures = {
             "difference": Figure(compared.difference, compared.interval),
@@ -360,8 +374,10 @@ def _differences(
 
 
 def _same_trials(systems: Sequence[SystemFigures]) -> bool:
-    """Whether all systems rest on the same trials, so that their figures can be compared."""
-    return all(np.array_equal(system.matched.table.in_key, systems[0].matched.table.in_key) for system in systems)
+    """Whether all systems were evaluated on the same trials, so that their figures can be compared."""
+    return all(
+        np.array_equal(system.matched.table.mask_in_key, systems[0].matched.table.mask_in_key) for system in systems
+    )
 
 
 def _tables(
@@ -371,7 +387,7 @@ def _tables(
     asv_system: str,
     differences: Sequence[Row],
 ) -> Iterator[Table]:
-    """Make the tables ``systems``, ``differences`` and ``calibration``; no tables without ``systems``.
+    """Make the tables ``systems``, ``differences`` and ``calibration``; no tables if there are no systems.
 
     In ``systems``, the best figure of a column is marked if it is certainly the best. If the
     systems have different trials, no figure is marked, and a note says so.
@@ -379,7 +395,7 @@ def _tables(
     Args:
         excluded: field → values of the trials that were left out, for the caption.
         asv_system: from :func:`_asv_system`.
-        differences: from :func:`_differences`; empty for no table of differences.
+        differences: the rows of :func:`_differences`; if empty, there is no table of differences.
     """
     if not systems:
         return
@@ -428,7 +444,7 @@ def _breakdown_tables(key: Key, systems: Sequence[SystemFigures]) -> Iterator[Ta
 
 
 def _plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> Mapping[str, Sequence[Plot]]:
-    """Draw all plots; :class:`Result` calls this only for the page."""
+    """Draw all plots of the evaluation; :class:`Result` calls this function only to write the page."""
     from nes2net.evaluation.plots import score_plots  # quick start-up: the text needs no Matplotlib
 
     return score_plots(systems, transfers)

@@ -1,4 +1,4 @@
-"""The terms of a report's page, each in one or two sentences and with its source."""
+"""The terms that the page of an evaluation explains, each in one or two sentences and with its source."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ class Term(NamedTuple):
     source: str = ""
     """The publication that defines the term."""
     sign: str = ""
-    """Regular expression that finds the term in a text; if empty, the name up to its first comma is sought."""
+    """Regular expression that finds the term in a text; if empty, the text is searched for the name
+    up to its first comma."""
 
 
 _T_DCF = "Kinnunen et al., IEEE/ACM TASLP 28, 2020; the form of 2019: Odyssey 2018"

@@ -46,38 +46,39 @@ class EvaluationSettings:
     """The settings of an evaluation."""
 
     threshold_source: ThresholdSource | None = None
-    """The source of thresholds that were chosen on other trials; None for none. Only for scores of recordings."""
+    """The source of thresholds that were chosen on other trials; None if there are no such
+    thresholds. Applies only to scores of recordings."""
     threshold: float | None = None
-    """Frames with this score or a lower one are spoof. Only for scores of frames."""
+    """Frames with this score or a lower score count as spoof. Applies only to scores of frames."""
     resolution_ms: float | None = None
-    """Length of a frame in ms, needed if no record beside the scores states this length. Only for scores
-    of frames."""
+    """Length of a frame in ms. This setting is needed if no record beside the scores states the
+    length. Applies only to scores of frames."""
     allow_partial: bool = False
     """Whether to leave out trials whose scores are missing or unusable."""
     exclude: Mapping[str, Collection[str]] | None = None
     """Field → values of the trials to leave out; None for the trials that the published figures leave out."""
     unknown: str | None = None
-    """Name of the score of being known for the table and the plot of unknown classes. Only for classes."""
+    """Name of the score of being known for the table and the plot of unknown classes. Applies only to classes."""
     bonafide_unknown: bool = False
-    """Whether bona fide trials count as trials of an unknown class if bona fide is not a class of the
-    detector; otherwise they are left out. Only for classes."""
+    """Whether bona fide trials count as trials of an unknown class if bona fide is not a class of
+    the detector; otherwise bona fide trials are left out. Applies only to classes."""
     reference: Sequence[Path] = ()
-    """For classes: files of embeddings, and of logits, of training trials and of the evaluated trials,
-    which give further scores of being known. For embeddings: a file of the embeddings of enrolled
-    trials."""
+    """For classes: files of embeddings or logits of training trials and of the evaluated trials,
+    from which further scores of being known are computed. For embeddings: a file of embeddings of
+    enrolled trials for each evaluated file."""
     metrics: Collection[str] = ()
-    """Names of figures that are computed only if they are named, because they take long."""
+    """Names of figures that are computed only if this setting names them, because computing them takes long."""
     names: Sequence[str] = ()
     """A name for the system of each file; if empty, the systems have the names of their files."""
     num_resamples: int = 1000
     """Number of draws of the bootstrap."""
     seed: int = 0
-    """Seed of the draws."""
+    """Seed of the draws of the bootstrap."""
     draw: Unit = "auto"
-    """What the bootstrap draws. Only for scores of recordings."""
+    """What the bootstrap draws. Applies only to scores of recordings."""
 
     def names_of(self, paths: Sequence[Path]) -> list[str]:
-        """Name the systems whose files are ``paths``.
+        """List the name of the system of each file in ``paths``.
 
         Raises:
             InputError: if there are not as many names as files, or two names are equal.
@@ -154,9 +155,10 @@ class OfRecordings(InLines[T]):
         """Evaluate a score file for each system; see :func:`~nes2net.evaluation.evaluate.evaluate_systems`.
 
         Raises:
-            InputError: if settings for classes or for frames are given, or as ``evaluate_systems``.
+            InputError: if settings for classes or for frames are given, or for a reason that
+                ``evaluate_systems`` names.
         """
-        from nes2net.evaluation.evaluate import evaluate_systems  # quick start-up: scoring does not need it
+        from nes2net.evaluation.evaluate import evaluate_systems  # quick start-up: scoring does not need this module
 
         settings.check_no_classes(paths[0])
         if settings.threshold is not None or settings.resolution_ms is not None:
@@ -184,7 +186,8 @@ class OfRecordings(InLines[T]):
         """Read the trials that occur in all score files ``paths``, and their scores: a column for each file.
 
         Raises:
-            InputError: if ``resolution_ms`` is given, or as :func:`~nes2net.evaluation.matching.labelled_trials`.
+            InputError: if ``resolution_ms`` is given, or
+                :func:`~nes2net.evaluation.matching.labelled_trials` raises it.
         """
         if resolution_ms is not None:
             raise InputError(
@@ -200,7 +203,7 @@ class OfRecordings(InLines[T]):
 
 @dataclass(frozen=True)
 class Scores(OfRecordings[float]):
-    """The score of a recording.
+    """The judgement ``scores``: one score for each recording.
 
     A file has a line ``utterance score`` for each recording (:mod:`nes2net.scoring.score_file`).
     """
@@ -232,7 +235,7 @@ class Scores(OfRecordings[float]):
         return start(scorer, *inputs, stream=stream, rows=rows)
 
     def identity(self) -> dict[str, Any]:
-        """Return no facts, because a run of scores is identified without its judgement."""
+        """Return an empty mapping, because a run of scores is identified without facts about its judgement."""
         return {}
 
     def tell(self, value: float) -> dict[str, Any]:
@@ -252,7 +255,7 @@ class Scores(OfRecordings[float]):
         return float(value)
 
     def from_json(self, value: Any) -> float:
-        """Check a score that was read from a journal.
+        """Check a score that was read from a journal, and return the score.
 
         Raises:
             ValueError: if the entry of the journal is damaged.
@@ -276,7 +279,7 @@ class Scores(OfRecordings[float]):
 
 
 class Rows(OfRecordings[NDArray]):
-    """A row of numbers for each recording; other packages derive their judgements from this class.
+    """A judgement with a row of numbers for each recording; other packages derive their judgements from this class.
 
     A file is a table with tabs: a header with ``utterance`` and the names of the columns, then a line
     for each recording. Reading a file gives exactly the float32 numbers that were written. A
@@ -348,13 +351,14 @@ class Rows(OfRecordings[NDArray]):
         """Read the id and the row (K,) float32 of each recording in the file ``out``.
 
         Raises:
-            InputError: if the file is malformed, or its columns are not those of this judgement.
+            InputError: if the file is malformed, or its columns are not the columns of this
+                judgement.
         """
         table = read_class_table(out, self.columns)
         return zip(table.ids, table.logits)
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
-        """Write the header and ``rows`` to the only file in ``files``, with nine digits, which identify a float32.
+        """Write the header and ``rows`` to the only file in ``files``, with nine digits a number, enough for a float32.
 
         The result is empty, because the record needs no further facts. ``count`` is not used.
         """
@@ -367,7 +371,7 @@ class Rows(OfRecordings[NDArray]):
 
 @dataclass(frozen=True)
 class Frames(InLines[NDArray]):
-    """The scores of the frames of a recording.
+    """The judgement ``frames``: a score for each frame of a recording.
 
     A file has a line for each frame (:mod:`nes2net.scoring.segment_file`). A recording of at most
     30 s is scored in one piece. A longer recording is scored in windows
@@ -454,9 +458,9 @@ class Frames(InLines[NDArray]):
 
         Raises:
             InputError: if there are several files, settings for classes or for scores of recordings
-                are given, or as ``evaluate_segments``.
+                are given, or for a reason that ``evaluate_segments`` names.
         """
-        from nes2net.evaluation.segments import evaluate_segments  # quick start-up: scoring does not need it
+        from nes2net.evaluation.segments import evaluate_segments  # quick start-up: scoring does not need this module
 
         if len(paths) > 1:
             raise InputError(f"one of {len(paths)} files holds scores of frames: evaluate such a file alone")
@@ -484,7 +488,8 @@ class Frames(InLines[NDArray]):
         """Read the scores and labels of the frames in one file; the result has a single system, K = 1.
 
         Raises:
-            InputError: if there are several files, or as :func:`~nes2net.evaluation.segments.evaluate_segments`.
+            InputError: if there are several files, or for a reason that
+                :func:`~nes2net.evaluation.segments.evaluate_segments` names.
         """
         if len(paths) > 1:
             raise InputError(f"{paths[0]} holds scores of frames, which are calibrated alone: give one file")
@@ -502,12 +507,12 @@ class Frames(InLines[NDArray]):
 
     @property
     def _resolution(self) -> float:
-        """The length of a frame in ms, after :meth:`fitted` has chosen it."""
+        """The length of a frame in ms, which :meth:`fitted` has chosen."""
         assert self.resolution_ms is not None, "fitted() chooses it"
         return self.resolution_ms
 
     def identity(self) -> dict[str, Any]:
-        """Return the length of a frame, the only fact that identifies a run of frame scores."""
+        """Return the length of a frame, the only fact about this judgement that identifies a run of frame scores."""
         return self.options()
 
     def tell(self, value: NDArray) -> dict[str, Any]:
@@ -515,7 +520,7 @@ class Frames(InLines[NDArray]):
         return {"resolution_ms": self.resolution_ms, "scores": value.tolist()}
 
     def rows_are(self, out: Path) -> str:
-        """Name the rows of a run in its summary; ``out`` is not used."""
+        """Say for the summary of a run what its rows are; ``out`` is not used."""
         return f"utterances in frames of {self.resolution_ms:g} ms"
 
     def to_json(self, value: NDArray) -> list[float]:
@@ -548,7 +553,7 @@ def _finite_row(value: Any, size: int | None = None) -> NDArray:
     """Convert an entry of a journal to a row of float32.
 
     Args:
-        size: how many numbers the row must have; None to accept one or more.
+        size: how many numbers the row must have; None to accept a row of any length except 0.
 
     Raises:
         ValueError: if the row is damaged: it is not a list of numbers, is empty, does not have

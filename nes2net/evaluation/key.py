@@ -35,7 +35,7 @@ class Judged(NamedTuple):
     excluded: Mapping[str, Collection[str]]
     """Field → values whose trials are not in ``matched``; empty if no trial was left out."""
     complete: Matched
-    """All trials, including the excluded ones."""
+    """All scored trials of the phase, including the excluded trials."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Key:
         """Collect the facts that stand in the header of every result.
 
         Args:
-            inputs: the files of the systems that were read, from :func:`score_input`.
+            inputs: the score files that were read, each as :func:`score_input` describes it.
             num_resamples: number of draws of the bootstrap.
         """
         return {
@@ -155,7 +155,8 @@ class Key:
             allow_partial: as for :func:`~nes2net.evaluation.matching.match`.
 
         Raises:
-            InputError: as :func:`~nes2net.evaluation.matching.match_file`, or if no trial is left.
+            InputError: if :func:`~nes2net.evaluation.matching.match_file` raises it, or no trial is
+                left.
         """
         complete = match_file(self.trials, scores, self.phase, allow_partial=allow_partial)
         num_evaluated = len(self.evaluated_trials)
@@ -166,13 +167,13 @@ class Key:
         return Judged(complete.where(self._keeps, self.trials, num_evaluated), self.excluded, complete)
 
     def input(self, kind: str = "key") -> dict[str, str]:
-        """Describe the file of the labels for the list of files that an evaluation read.
+        """Describe the file of the labels, for the list of the files that an evaluation read.
 
         If ``path`` is a folder, the result describes the file in it that has the labels of the
         phase.
 
         Args:
-            kind: the name that the list gives to this file, such as ``"further key"``.
+            kind: the name that the list of inputs gives to this file, such as ``"further key"``.
         """
         path = self.path
         if path not in self.digests and not path.is_file():
@@ -203,7 +204,7 @@ def extra_fields(trials: Iterable[Trial]) -> dict[str, None]:
     return names
 
 
-def not_official(key: Key) -> str:
+def unofficial_note(key: Key) -> str:
     """Write a note that says how the trials differ from the official ones; empty if no difference is known."""
     if not key.unofficial:
         return ""
@@ -218,7 +219,7 @@ def not_official(key: Key) -> str:
 
 
 def score_input(path: Path, sha256: str, kind: str = "scores") -> dict[str, str]:
-    """Describe a score file for the list of files that an evaluation read; ``kind`` is its name in this list."""
+    """Describe a score file, for the list of the files that an evaluation read; this list calls the file ``kind``."""
     return {"kind": kind, "path": str(path), "sha256": sha256}
 
 
@@ -241,7 +242,7 @@ class Labels:
     phase: str = "dev"
 
     def read(self) -> tuple[Corpus, list[Trial]]:
-        """Read the labels.
+        """Read the labelled trials of the corpus.
 
         Returns:
             The corpus, and the labelled trials of all its phases.

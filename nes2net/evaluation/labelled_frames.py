@@ -75,7 +75,7 @@ class Example(NamedTuple):
     """``"worst"`` or ``"best"``."""
     utterance: ScoredUtterance
     wrong: float
-    """Share of the utterance's time that is called wrongly, in [0, 1]."""
+    """Share of the utterance's time that is classified wrongly, in [0, 1]."""
 
 
 def labelled_frames(
@@ -111,7 +111,8 @@ def labelled_frames(
             f"{scores_path}: frames of {resolution:g} ms cannot be compared with labels of {resolutions} ms"
         )
     # Match the utterances with the key. The score of an utterance is the lowest score of its frames. If the highest
-    # score of the frames is NaN, infinite or too large, the highest score is taken, so that match() refuses the utterance.
+    # score of the frames is NaN, infinite or too large, this highest score becomes the score of the utterance, so that
+    # match() refuses the utterance.
     utterance_scores = []
     for frame_scores in score_file.scores.values():
         highest = frame_scores.max()
@@ -153,7 +154,7 @@ def _join_segments(
     corpus = key.definition
     phase = canonical_phase(key.phase)
     assert corpus.segment_labels is not None
-    # Read the true segments: from RTTM files if the corpus has them, otherwise from the labels of 10 ms.
+    # Read the true segments from RTTM files if the corpus has such files, otherwise from the labels of 10-ms frames.
     labels = corpus.segment_labels(key.path, phase, LABELS_MS)
     segments_by_id = None
     truth = f"labels of {LABELS_MS} ms"
@@ -163,7 +164,8 @@ def _join_segments(
             truth = RTTM
         except NotFound:
             pass
-    # Join each utterance with its segments; leave it out if its labels are missing or do not fit the number of frames.
+    # Join each utterance with its segments; leave out utterances whose labels are missing or do not fit the number of
+    # frames.
     unlabelled = []
     mismatched = []
     utterances = []

@@ -61,7 +61,7 @@ class Mismatch:
         return any(vars(self).values())
 
     def describe(self, num_trials: int) -> str:
-        """Write one line with the total and up to ten ids of each kind; empty if all fit.
+        """Write a line with the number and up to ten ids of the utterances of each kind; empty if all utterances fit.
 
         Args:
             num_trials: number of trials in the phase of the key.
@@ -84,7 +84,8 @@ class Mismatch:
 class Matched:
     """The evaluated trials in the order of the score file, with their scores, shape (N,).
 
-    ``num_expected`` counts the trials of the phase in the key, also those without a score.
+    ``num_expected`` counts the trials of the phase in the key, including the trials without a
+    score.
     """
 
     trials: Sequence[Trial]
@@ -126,10 +127,10 @@ class Matched:
         return np.concatenate((np.flatnonzero(self.is_bonafide), np.flatnonzero(~self.is_bonafide)))
 
     def where(self, keeps: Callable[[Trial], bool], key: Sequence[Trial], num_expected: int) -> Matched:
-        """Keep only the trials for which ``keeps`` is true, among the matched trials and in the mismatch.
+        """Leave out the trials for which ``keeps`` is false, both from the matched trials and from the mismatch.
 
         Args:
-            keeps: decides whether a trial is kept.
+            keeps: says whether a trial is kept.
             key: all trials of the key, with or without scores.
             num_expected: the number of trials of the phase in the key for which ``keeps`` is true.
         """
@@ -155,11 +156,11 @@ def match(
     Args:
         trials: All trials of the key, with their labels. A scored utterance that is not in the key
             is unknown; an utterance of another phase is left out.
-        ids, scores: As read by :func:`nes2net.scoring.score_file.read_scores`. An id may end in the
-            suffix of its audio file, and folders may stand before it.
-        allow_partial: Leave out trials and scores that do not fit instead of raising. ``mismatch`` of
-            the result lists these trials. A row that repeats the id and the score of an earlier row
-            is ignored.
+        ids, scores: As read by :func:`nes2net.scoring.score_file.read_scores`. An id may be the
+            name of an audio file with its suffix, and folders may precede this name.
+        allow_partial: Leave out trials and scores that do not fit, instead of raising. ``mismatch``
+            of the result lists what was left out. A row that repeats the id and the score of an
+            earlier row is ignored.
 
     Raises:
         InputError: if no trial has a score, a trial has no label, or a score lies beyond ±1e300.
@@ -170,7 +171,7 @@ def match(
     key = TrialTable.of(trials)
     is_expected = key.is_in_phase(phase)
     values = np.asarray(scores, dtype=np.float64)
-    positions = _positions(key, ids)  # (rows,); −1 for an unknown id
+    positions = _positions_in_key(key, ids)  # (rows,); −1 for an unknown id
     is_known = positions >= 0
     is_finite = np.isfinite(values)
     # Take the first score of each trial. Further scores of the trial may be equal to the first score, or differ from
@@ -183,9 +184,9 @@ def match(
     is_first[first] = True
     is_equal = values[usable] == score_of_trial[positions[usable]]
     # Collect the mismatch. An utterance counts as not scored if it has different scores, or a score that is not finite.
-    not_finite = _distinct(positions[is_known & ~is_finite])
-    conflicting = _distinct(positions[usable[~is_equal]])
-    repeated = _distinct(positions[usable[is_equal & ~is_first]])
+    not_finite = _distinct_positions(positions[is_known & ~is_finite])
+    conflicting = _distinct_positions(positions[usable[~is_equal]])
+    repeated = _distinct_positions(positions[usable[is_equal & ~is_first]])
     is_missing = is_expected.copy()
     is_missing[scored] = False
     is_missing[not_finite] = False
@@ -227,8 +228,8 @@ def match(
     return Matched(evaluated, finite, num_expected, mismatch)
 
 
-def _positions(key: TrialTable, ids: Sequence[str]) -> NDArray:
-    """Find the position in ``key`` of the trial that each of ``ids`` means, (N,); −1 for an unknown id."""
+def _positions_in_key(key: TrialTable, ids: Sequence[str]) -> NDArray:
+    """Find for each of ``ids`` the position of its trial in ``key``, (N,); −1 for an unknown id."""
     position_of = key.position_of
     positions = np.array([position_of.get(id, -1) for id in ids], dtype=np.int64)
     for row in np.flatnonzero(positions < 0).tolist():
@@ -238,7 +239,7 @@ def _positions(key: TrialTable, ids: Sequence[str]) -> NDArray:
     return positions
 
 
-def _distinct(positions: NDArray) -> list[int]:
+def _distinct_positions(positions: NDArray) -> list[int]:
     """List ``positions`` (N,), each only once, in the order in which they occur first."""
     return list(dict.fromkeys(positions.tolist()))
 
@@ -249,8 +250,8 @@ def _why_nothing_fits(expected: Trial, ids: Sequence[str], mismatch: Mismatch, *
     Args:
         expected: the first expected trial.
         ids: all ids of the score file.
-        has_scores: whether any trial of the key has a score; if so, all such trials are of other
-            phases.
+        has_scores: whether any trial of the key has a score. In this case all trials with a score
+            are of other phases.
     """
     if not ids:
         return "the file of scores is empty: give the file that the detector wrote"
@@ -270,7 +271,7 @@ def match_file(
     """Match the scores of the file ``path`` by :func:`match`; errors begin with ``path``.
 
     Raises:
-        InputError: as :func:`match`, or if the file is malformed.
+        InputError: if the file is malformed, or :func:`match` raises it.
     """
     ids, scores = scores_of(path)
     try:
@@ -324,10 +325,10 @@ def labelled_trials(
         classes = f"{len(common)} bona fide trials with scores, but no spoofed ones"
     if classes is not None:
         raise InputError(f"phase {phase} has {classes}; both are needed")
-    return common, _columns(by_file, [trial.id for trial in common])
+    return common, _stack_scores(by_file, [trial.id for trial in common])
 
 
-def _columns(by_file: Sequence[Mapping[str, float]], ids: Sequence[str]) -> NDArray:
+def _stack_scores(by_file: Sequence[Mapping[str, float]], ids: Sequence[str]) -> NDArray:
     """Stack the scores of ``ids`` in each file into a matrix of shape (N, files)."""
     columns = []
     for scores in by_file:
@@ -378,4 +379,4 @@ def unlabelled_scores(paths: Sequence[str], *, allow_partial: bool = False) -> t
     ids = [id for id in by_file[0] if id in common_ids]
     if not ids:
         raise InputError(f"{', '.join(paths)}: no trial has a score in all of them")
-    return ids, _columns(by_file, ids)
+    return ids, _stack_scores(by_file, ids)

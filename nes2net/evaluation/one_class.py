@@ -1,8 +1,9 @@
-"""Judge test sets whose trials are all spoofed or all bona fide: they have no EER, only errors at a threshold.
+"""Judge test sets whose trials are all spoofed or all bona fide. Such a set has no EER, only errors at a threshold.
 
-The threshold comes from other trials (:mod:`nes2net.evaluation.transfer`). For spoofed trials the
-error is the share that is accepted as bona fide. The Speech Anti-Spoofing Arena calls this share
-1 − SRR, where SRR is the rate of spoofed trials that are rejected.
+The threshold comes from other trials (:mod:`nes2net.evaluation.transfer`). The error rate of
+spoofed trials is the share of spoofed trials that are accepted as bona fide. The Speech
+Anti-Spoofing Arena calls this share 1 − SRR, where SRR is the rate of spoofed trials that are
+rejected.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from nes2net.scoring.decisions.decision import Decider
 
 #: Label of trials → the word for such trials in a text.
 WORDS = {SPOOF: "spoofed", BONAFIDE: "bona fide"}
-#: Label of trials → the measure that is the share of wrong decisions on these trials.
+#: Label of trials → measure of the share of wrong decisions on such trials.
 MEASURES = {SPOOF: Measure("one_minus_srr", "1 − SRR %"), BONAFIDE: Measure("miss", "misses %")}
 
 
 class Errors(NamedTuple):
-    """The numbers of wrong decisions and of trials, for trials of one class."""
+    """The number of wrong decisions on trials of one class, and the number of these trials."""
 
     wrong: int
     """Number of wrong decisions."""
@@ -52,9 +53,11 @@ class Errors(NamedTuple):
 class OneClass:
     """The errors on a test set of one class, at a threshold that was chosen on other trials.
 
-    - ``label`` is the label of all its trials, ``"spoof"`` or ``"bonafide"``.
-    - ``errors`` counts the spoofed trials that are accepted, or the bona fide ones that are rejected.
-    - ``by_field`` maps a field that groups the trials to its values, and a value to its errors.
+    - ``label`` is the label of all trials of the set, ``"spoof"`` or ``"bonafide"``.
+    - ``errors`` counts the spoofed trials that are accepted, or the bona fide trials that are
+      rejected.
+    - ``by_field`` maps a field that groups the trials to a mapping: value of the field → errors on
+      the trials with this value.
     """
 
     name: str
@@ -64,7 +67,7 @@ class OneClass:
 
     @property
     def headline(self) -> str:
-        """Say how many trials the set has, and of which class.
+        """Say how many trials the set has, and to which class they belong.
 
         >>> OneClass("mine", "spoof", Errors(1, 4), {}).headline
         'mine: 4 trials, all spoofed, so there is no EER'

@@ -1,7 +1,7 @@
 """Read the origin of a score file from the record beside it: model, recipe, date, software.
 
-In reading order: ``read_origin`` and ``read_scored_by`` read the record; ``seen`` warns if a detector
-was trained or selected on the scored trials; ``card`` says what a detector was trained on.
+In reading order: ``read_origin`` and ``read_scored_by`` read the record; ``uses_in_words`` warns if a detector
+was trained or selected on the scored trials; ``training_in_words`` says what a detector was trained on.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from nes2net.scoring.record import record_of, record_path
 
 @dataclass(frozen=True)
 class Origin:
-    """The facts in the record of a score file; None for a fact that the record lacks."""
+    """The facts in the record of a score file; a fact that the record lacks is None."""
 
     record: str
-    """Path of the record."""
+    """Path of the record beside the score file."""
     model: str | None
     """Front-end, aggregation and back-end."""
     checkpoint: str | None
     """Path of the checkpoint."""
     recipe: str | None
-    """Name of the recipe of the detector's training, and the comment of this run."""
+    """Name of the recipe with which the detector was trained, and the comment of its training run."""
     protocol: str | None
     """How much of each utterance was scored: ``"4sec"`` or ``"full"``."""
     scored_at: str | None
-    """When the scores were finished, as ISO 8601."""
+    """Time at which the scores were finished, as ISO 8601."""
     software: str | None
     """Versions of nes2net and torch."""
     licence: str | None = None
     """Licence of a published detector's weights."""
     seen: tuple[str, ...] | None = None
-    """Sentences of :func:`seen`, which say how the detector was trained or selected on the scored trials.
-    None if it was not, as far as is known."""
+    """Sentences of :func:`uses_in_words`, which say how the detector was trained or selected on the
+    scored trials. None if no use of the scored trials is known."""
 
     def facts(self) -> dict[str, str]:
         """Collect the facts that the record states, without :attr:`seen`."""
@@ -55,11 +55,11 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
     """Read the record beside the score file ``scores``.
 
     The result is None if there is no record, or if the record belongs to other scores. An
-    evaluation does not need the record.
+    evaluation is possible without a record.
 
     Args:
         sha256: the digest of the score file; a record with a different digest is ignored.
-        corpus, phase: the corpus and the phase of the evaluation; they serve only to find
+        corpus, phase: the corpus and the phase of the evaluation; they are used only to find
             :attr:`Origin.seen`.
     """
     record = record_of(scores, sha256)
@@ -68,31 +68,31 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
     content = record.model_extra or {}
     component_names = []
     for component in ("frontend", "aggregation", "backend"):
-        component_names.append(_text(content, "architecture", component, "name"))
+        component_names.append(_look_up_text(content, "architecture", component, "name"))
     software = []
     for package in ("nes2net", "torch"):
-        if version := _text(content, "versions", package):
+        if version := _look_up_text(content, "versions", package):
             software.append(f"{package} {version}")
-    recipe = _text(content, "checkpoint", "recipe", "name")
-    comment = _text(content, "checkpoint", "recipe", "comment")
+    recipe = _look_up_text(content, "checkpoint", "recipe", "name")
+    comment = _look_up_text(content, "checkpoint", "recipe", "comment")
     if recipe and comment:
         recipe = f"{recipe} ({comment})"
     provenance = record.provenance
     split = ""
-    if _text(content, "corpus", "name") == corpus:
-        split = _text(content, "corpus", "split") or ""
-    root = _text(content, "corpus", "root") or ""
-    trials = _mapping(content, "scored_trials")
+    if _look_up_text(content, "corpus", "name") == corpus:
+        split = _look_up_text(content, "corpus", "split") or ""
+    root = _look_up_text(content, "corpus", "root") or ""
+    trials = _look_up_mapping(content, "scored_trials")
     return Origin(
         record=str(record_path(scores)),
         model=" + ".join(filter(None, component_names)) or None,
-        checkpoint=_text(content, "checkpoint", "path"),
+        checkpoint=_look_up_text(content, "checkpoint", "path"),
         recipe=recipe,
-        protocol=_text(content, "corpus", "protocol"),
-        scored_at=_text(content, "scored_at"),
+        protocol=_look_up_text(content, "corpus", "protocol"),
+        scored_at=_look_up_text(content, "scored_at"),
         software=", ".join(software) or None,
-        licence=_text(content, "published_model", "licence"),
-        seen=tuple(seen(provenance, corpus, split, root, phase, trials)) or None,
+        licence=_look_up_text(content, "published_model", "licence"),
+        seen=tuple(uses_in_words(provenance, corpus, split, root, phase, trials)) or None,
     )
 
 
@@ -123,18 +123,18 @@ def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
 
 
 def recorded_part(path: Path) -> Part | None:
-    """Read the part of a corpus that was scored or embedded from the record beside ``path``; None if unknown."""
+    """Read from the record beside ``path`` which part of a corpus was scored or embedded; None if this is not known."""
     record = record_of(path)
     content = None if record is None else record.model_extra
-    corpus = _text(content, "corpus", "name")
-    root = _text(content, "corpus", "root")
+    corpus = _look_up_text(content, "corpus", "name")
+    root = _look_up_text(content, "corpus", "root")
     if corpus is None or root is None:
         return None
-    return Part(corpus, root, _text(content, "corpus", "split") or "eval")
+    return Part(corpus, root, _look_up_text(content, "corpus", "split") or "eval")
 
 
-def _text(content: Any, *keys: str) -> str | None:
-    """Look up ``keys`` one after the other in nested mappings; None if there is no text at the end."""
+def _look_up_text(content: Any, *keys: str) -> str | None:
+    """Look up a text in nested mappings by ``keys``, one key for each level; None if there is no such text."""
     for key in keys:
         if not isinstance(content, dict):
             return None
@@ -142,27 +142,27 @@ def _text(content: Any, *keys: str) -> str | None:
     return content if isinstance(content, str) else None
 
 
-def _mapping(content: Mapping[str, Any], key: str) -> dict[str, Any] | None:
-    """Look up ``key``; None if its value is missing or not a mapping."""
+def _look_up_mapping(content: Mapping[str, Any], key: str) -> dict[str, Any] | None:
+    """Look up the mapping ``content[key]``; None if the value is missing or not a mapping."""
     value = content.get(key)
     return value if isinstance(value, dict) else None
 
 
-# How the detector used the trials → sentence. The four gaps are filled with the name of the detector, the
-# scored corpus, the detector or the ancestor that used the trials, and the used part of the corpus.
+# How the detector used the trials → sentence. The four gaps are filled with the name of the detector, the scored
+# corpus, the detector or the ancestor that used the trials, and the part of the corpus that was used.
 _VERDICTS = {
     "trained": "scores of {} on {} say nothing: {} was trained on {}",
     "selected": "scores of {} on {} are too good: {} was selected on {}",
 }
-# Sentences for a doubtful case: it is not known whether the detector used the scored trials or other trials. Two lists
-# of trials may overlap if only one of them is the official list of the corpus.
+# Sentences for a doubtful case: it is not known whether the detector used the scored trials or other trials. If only
+# one of two lists of trials is the official list of the corpus, the two lists may overlap.
 _DOUBTS = {
     "trained": "scores of {} on {} may say nothing: {} was trained on {}, which may share trials with these",
     "selected": "scores of {} on {} may be too good: {} was selected on {}, which may share trials with these",
 }
 
 
-def seen(
+def uses_in_words(
     provenance: Provenance,
     corpus: str,
     split: str,
@@ -170,41 +170,43 @@ def seen(
     phase: str | None = None,
     trials: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Say how a detector was trained or selected on the scored trials, a sentence for each use.
+    """Say in sentences how a detector was trained or selected on the scored trials, one sentence for each use.
 
-    The list is empty if no such use is known. For a published model, the uses are the corpora that
-    its authors name. For a detector of this toolkit, the uses come from its recipe and the recipes
-    of its ancestors: the detectors from which its training started. If it is not known which part
-    of a corpus was used, the whole corpus counts as used.
+    The list is empty if no use of the scored trials is known. The uses of a published model are the
+    corpora that its authors name. The uses of a detector of this toolkit come from its recipe and
+    the recipes of its ancestors. Ancestors are the detectors from which the training started. If it
+    is not known which part of a corpus was used, the whole corpus counts as used.
 
     Args:
         provenance: :attr:`nes2net.Detector.provenance`.
         corpus, split: the scored corpus and split.
-        root: the folder of the scored corpus, because users' own corpora share a name.
+        root: the folder of the scored corpus. All users' own corpora have the same name, so only
+            their folders tell them apart.
         phase: the evaluated phase; None for all trials.
         trials: the scored trials as :meth:`nes2net.data.corpora.corpus.Corpus.describe_trials`
-            describes them; None if only their corpus is known.
+            describes them; None if only the corpus is known.
 
-    >>> seen(Provenance("multiapi_nes2net_la"), "in_the_wild", "eval")
+    >>> uses_in_words(Provenance("multiapi_nes2net_la"), "in_the_wild", "eval")
     ['scores of multiapi_nes2net_la on in_the_wild are too good: its epoch was selected on in_the_wild']
-    >>> seen(Provenance("AASIST"), "asvspoof2019_la", "eval")
+    >>> uses_in_words(Provenance("AASIST"), "asvspoof2019_la", "eval")
     []
     """
-    scored_part = _part(corpus, split, phase)
-    # A sentence in its certain wording → the sentence to report, in the certain or in the doubtful wording.
+    scored_part = _chosen_part(corpus, split, phase)
+    # Each key is a sentence in the wording for a certain use. The value is the sentence to report: the same sentence,
+    # or the sentence for a doubtful use.
     lines: dict[str, str] = {}
     for ancestor in provenance.ancestors():
         who = {"trained": "it", "selected": "its epoch"}
         if ancestor is not provenance:
-            start = f"{_name(ancestor)}, from which it started,"
+            start = f"{_detector_name(ancestor)}, from which it started,"
             who = {"trained": start, "selected": f"the epoch of {start}"}
         # The authors of a published model may not state its training data.
         if ancestor.published and not ancestor.published[1].trained_on:
-            unstated = f"scores of {_name(provenance)} on {corpus} may say nothing: nobody states what "
+            unstated = f"scores of {_detector_name(provenance)} on {corpus} may say nothing: nobody states what "
             lines[unstated] = f"{unstated}{who['trained']} was trained on"
-        for use in _uses(ancestor, root):
-            # Find out whether the detector used the scored trials: certainly, possibly or not. A part with an empty
-            # name is the whole corpus.
+        for use in _list_uses(ancestor, root):
+            # Find out whether the detector used the scored trials certainly, possibly or not. A part with an empty name
+            # is the whole corpus.
             overlaps = not use.part or not scored_part or canonical_phase(use.part) == scored_part
             is_same_folder = use.folder is None or _same_folder(use.folder, root)
             sure = use.in_folder or _are_same(use.trials, trials)
@@ -214,10 +216,12 @@ def seen(
             if use.corpus != corpus or not (overlaps and is_same_folder and possible):
                 continue
             plain = f"{use.corpus} {use.part}".rstrip()
-            verdict = _VERDICTS[use.how].format(_name(provenance), corpus, who[use.how], plain)
+            verdict = _VERDICTS[use.how].format(_detector_name(provenance), corpus, who[use.how], plain)
             words = _VERDICTS[use.how] if sure else _DOUBTS[use.how]
-            if sure or verdict not in lines:  # certain words replace doubtful words about the same use
-                lines[verdict] = words.format(_name(provenance), corpus, who[use.how], _words(plain, use.trials))
+            if sure or verdict not in lines:  # a certain sentence replaces a doubtful one
+                lines[verdict] = words.format(
+                    _detector_name(provenance), corpus, who[use.how], _part_in_words(plain, use.trials)
+                )
     return list(dict.fromkeys(lines.values()))
 
 
@@ -228,17 +232,17 @@ class _Use(NamedTuple):
     """``"trained"`` or ``"selected"``."""
     corpus: str
     part: str
-    """Empty for the whole corpus."""
+    """Name of the part; empty for the whole corpus."""
     folder: str | None = None
-    """The folder of a user's own corpus, because users' own corpora share a name; None for other corpora."""
+    """The folder of a user's own corpus, because all users' own corpora have the same name; None for other corpora."""
     trials: Mapping[str, Any] | None = MappingProxyType({"official": True})
     """The used trials, as ``Corpus.describe_trials`` describes them; None if they are not described."""
     in_folder: bool = False
     """Whether the used corpus lies in the same folder as the scored corpus."""
 
 
-def _uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator[_Use]:
-    """List how a detector itself, without its ancestors, used corpora.
+def _list_uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator[_Use]:
+    """List the uses of corpora by a detector itself, without the uses by its ancestors.
 
     Args:
         root: the folder of the scored corpus.
@@ -258,10 +262,10 @@ def _uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator[_Use
         in_folder = _same_folder(used.root, root)
         if used.train_split is not None:
             trials = provenance.trials_of("train", used.name, used.train_split)
-            yield _Use("trained", used.name, _part(used.name, used.train_split, None), folder, trials, in_folder)
+            yield _Use("trained", used.name, _chosen_part(used.name, used.train_split, None), folder, trials, in_folder)
         if used.dev_split is not None:
             trials = provenance.trials_of("dev", used.name, used.dev_split)
-            part = _part(used.name, used.dev_split, used.dev_phase)
+            part = _chosen_part(used.name, used.dev_split, used.dev_phase)
             yield _Use("selected", used.name, part, folder, trials, in_folder)
 
 
@@ -271,10 +275,10 @@ def _same_folder(folder: str | os.PathLike[str], other: str | os.PathLike[str]) 
 
 
 def _are_same(used: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) -> bool:
-    """Whether a detector ``used`` the same trials of a part as were ``scored``.
+    """Whether the trials that a detector ``used`` are the ``scored`` trials, so far as is known.
 
-    The result is True if one of the two is None, because nothing is known then, and if both are the
-    official trials.
+    The result is True if both are the official trials. Trials that are not described (None) also
+    count as the same trials.
     """
     if used is None or scored is None or (used.get("official") and scored.get("official")):
         return True
@@ -282,28 +286,28 @@ def _are_same(used: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) 
     return digest is not None and digest == scored.get("ids_sha256")
 
 
-def _words(part: str, trials: Mapping[str, Any] | None) -> str:
-    """Name the used ``part`` of a corpus; the name says so if its trials are not the official ones.
+def _part_in_words(part: str, trials: Mapping[str, Any] | None) -> str:
+    """Name the ``part`` of a corpus that was used; the name says so if its trials are not the official trials.
 
     Args:
-        trials: the used trials, as ``Corpus.describe_trials`` describes them; None if not
-            described.
+        trials: the used trials, as ``Corpus.describe_trials`` describes them; None if there is no
+            such description.
     """
     if trials is not None and trials.get("official") is False and isinstance(trials.get("trials"), int):
         return f"{trials['trials']:,} trials in the layout of {part}"
     return part
 
 
-def card(provenance: Provenance) -> str:
-    """Say in one line what a detector was trained on; empty if its checkpoint does not state it.
+def training_in_words(provenance: Provenance) -> str:
+    """Say in one line what a detector was trained on; empty if its checkpoint does not state its training data.
 
     If a checkpoint states only the architecture, the line names the architecture. If the authors of
     a published model do not state its training data, the line says so.
 
-    >>> card(Provenance("AASIST"))
+    >>> training_in_words(Provenance("AASIST"))
     'AASIST, trained on ASVspoof 2019 LA train, attacks until 2019; licence of its weights: MIT'
     >>> used = [{"name": "ctrsvdd"}, {"name": "generic", "root": "a/b.csv"}]
-    >>> card(Provenance(recipe={"name": "mine", "data": {"corpora": used}}))
+    >>> training_in_words(Provenance(recipe={"name": "mine", "data": {"corpora": used}}))
     'mine, trained on CtrSVDD train, b.csv train'
     """
     facts = ""
@@ -312,7 +316,7 @@ def card(provenance: Provenance) -> str:
         model = provenance.published[1]
         for row in model.trained_on:
             name, _, part = row.partition(":")
-            parts.append(f"{_title(name)} {part}".rstrip())
+            parts.append(f"{_corpus_title(name)} {part}".rstrip())
         if model.until:
             facts = f", attacks until {model.until}"
         facts += f"; licence of its weights: {model.licence}"
@@ -322,16 +326,16 @@ def card(provenance: Provenance) -> str:
         for used in provenance.corpora:
             if used.train_split is not None:
                 trials = provenance.trials_of("train", used.name, used.train_split)
-                parts.append(_words(f"{_title(used.name, used.root)} {used.train_split}", trials))
+                parts.append(_part_in_words(f"{_corpus_title(used.name, used.root)} {used.train_split}", trials))
     if parts:
-        return f"{_name(provenance)}, trained on {listed(parts, 5)}{facts}"
+        return f"{_detector_name(provenance)}, trained on {listed(parts, 5)}{facts}"
     if provenance.published:
-        return f"{_name(provenance)}, whose training data are not stated{facts}"
+        return f"{_detector_name(provenance)}, whose training data are not stated{facts}"
     return ""
 
 
-def _title(corpus: str, root: str = "") -> str:
-    """Name a corpus for readers: by its title, or a user's own corpus by the name of its folder or list."""
+def _corpus_title(corpus: str, root: str = "") -> str:
+    """Name a corpus in texts: the title of the corpus, or the name of the folder or list of a user's own corpus."""
     if corpus not in corpora.names():
         return corpus
     if corpora.get(corpus).user_defined and root:
@@ -339,17 +343,16 @@ def _title(corpus: str, root: str = "") -> str:
     return corpora.get(corpus).title
 
 
-def _name(provenance: Provenance) -> str:
+def _detector_name(provenance: Provenance) -> str:
     """Name the detector for a sentence; a detector without a name is "this detector"."""
     return provenance.name or "this detector"
 
 
-def _part(corpus: str, split: str, phase: str | None) -> str:
+def _chosen_part(corpus: str, split: str, phase: str | None) -> str:
     """Name the part of a corpus that a split and a phase choose; empty for the whole corpus.
 
-    Usually the part is the split. There are two exceptions. If the corpus has phases, all phases
-    lie in one split, so the part is the phase. If the split is empty or names the whole corpus, the
-    part is the phase, too.
+    The part is the phase if the corpus has phases, because all phases lie in one split. The part is
+    also the phase if the split is empty or names the whole corpus. Otherwise the part is the split.
     """
     has_phases = corpus in corpora.names() and corpora.get(corpus).phases
     part = split

@@ -1,4 +1,4 @@
-"""Write a result as one HTML page without scripts or links; it contains its styles and plots.
+"""Write a result as one HTML page without scripts or links; the page itself contains its styles and plots.
 
 The template escapes all text from files (names of systems, attacks, utterances, paths), and the
 page's own policy forbids scripts and requests. The same result gives the same bytes.
@@ -22,7 +22,7 @@ from nes2net.lib.files import is_stream, json_text, write_output
 from nes2net.lib.templates import page_templates
 from nes2net.lib.terminal import printable
 
-# A section with more rows is collapsed at first.
+# A section with more rows than this is collapsed at first.
 _MOST_ROWS_UNFOLDED = 40
 
 
@@ -33,14 +33,14 @@ def write_result(
     latex: str | Path | None = None,
     markdown: str | Path | None = None,
 ) -> list[str]:
-    """Write the page, the JSON and the tables of ``result`` to the files that are given.
+    """Write the page, the JSON and the tables of ``result`` to those files that are given.
 
     Each file is replaced atomically; a path may also be a pipe. Tables that are too large for the
-    page are written beside it, unless the page is a pipe.
+    page are written to files beside the page, unless the page is a pipe.
 
     Args:
         page, data, latex, markdown: the files for the HTML page, for the JSON, and for the tables
-            in LaTeX and in Markdown; None to leave a file out.
+            in LaTeX and in Markdown; a file that is None is not written.
 
     Returns:
         The paths of the tables that were written beside the page.
@@ -105,7 +105,7 @@ def html_page(result: Result) -> str:
 
 
 def _breakable(text: str) -> Markup:
-    """Escape a name, and allow a line break after each underscore. The template calls this filter ``name``."""
+    """Escape a name for HTML, and allow a line break after each underscore. Templates call this filter ``name``."""
     return Markup(re.sub("_(?=.)", "_<wbr>", str(escape(text))))
 
 

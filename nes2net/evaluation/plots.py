@@ -1,4 +1,4 @@
-"""Draw plots as SVG, in colours of the page: DET curves, score distributions, errors by threshold, reliability.
+"""Draw plots as SVG, in the colours of the page: DET curves, score distributions, errors by threshold, reliability.
 
 In reading order: ``score_plots`` draws all plots of an evaluation of recordings with ``det_svg``,
 ``distribution_svgs``, ``threshold_svg`` and ``reliability_svg``; ``strip_plots`` draws utterances
@@ -31,7 +31,7 @@ from nes2net.metrics.localisation.segments import BONAFIDE
 
 
 class _Line(NamedTuple):
-    """The style of a system's line: its dashes, and the mark at its EER."""
+    """The style of the line of a system in plots: the dashes, and the mark at the EER."""
 
     dashes: tuple[float, ...]
     """Lengths of dashes and gaps in turn, in line widths; empty for a solid line."""
@@ -41,7 +41,7 @@ class _Line(NamedTuple):
     """The mark as an SVG path, for legends."""
 
 
-#: CSS colours of the systems, as variables of the page; the ninth system has the first colour again.
+#: CSS colours of the systems, as variables of the page. The ninth system has the same colour as the first system.
 SERIES = [f"var(--series-{n})" for n in range(1, 9)]
 _LINES = (
     _Line((), "o", "M14 6a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z"),
@@ -49,8 +49,8 @@ _LINES = (
     _Line((5, 1.5, 1, 1.5), "^", "M18 1.5l4.5 8h-9z"),
     _Line((1, 1.3), "D", "M18 1l5 5l-5 5l-5 -5z"),
 )
-# Plots are drawn in placeholder colours. Then CSS variables replace these colours, so that plots suit
-# light and dark pages.
+# Plots are drawn in placeholder colours. CSS variables then replace the placeholder colours, so that plots suit light
+# and dark pages.
 INK = "#010203"
 GRID = "#010204"
 BONAFIDE_COLOUR = "#010205"
@@ -66,15 +66,16 @@ _FEWEST_BINS = 5
 _MOST_BINS = 100
 _HEIGHTS = {1: 3.4, 2: 2.2, 3: 1.8}  # height of a histogram in inches, by the number of histograms
 _STEPS = 400  # number of thresholds at which a curve is drawn
-# Shares of the scores that may lie beyond each end of the axis of a histogram; `score_range` chooses one of the two.
+# Shares of the scores that may lie beyond each end of the axis of a histogram; `score_range` chooses one of the two
+# shares.
 _TAILS = np.array([0.001, 0.01])
 
 
 def line_of(number: int) -> tuple[int, _Line]:
     """Choose the colour, as an index of :data:`SERIES`, and the line style of system ``number``.
 
-    No two of the first 32 systems have the same colour and the same style. If two systems have the
-    same style, colour-blind readers can tell their colours apart.
+    Any two of the first 32 systems differ in the colour or in the style. Colour-blind readers can
+    tell apart the colours of systems that have the same style.
 
     >>> [(colour, line.marker) for colour, line in map(line_of, (0, 1, 4, 8))]
     [(0, 'o'), (1, 's'), (4, 'o'), (0, 's')]
@@ -83,7 +84,7 @@ def line_of(number: int) -> tuple[int, _Line]:
 
 
 def swatch_svg(number: int) -> Markup:
-    """Draw the line and the mark of system ``number`` as in the plots, for legends."""
+    """Draw a sample of the line and the mark of system ``number``, for the legend of plots."""
     colour, line = line_of(number)
     dashes = ""
     if line.dashes:
@@ -97,11 +98,11 @@ def swatch_svg(number: int) -> Markup:
 
 
 def score_plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> dict[str, list[Plot]]:
-    """Draw all plots of an evaluation: section of the page → its plots.
+    """Draw all plots of an evaluation; the result maps the heading of a section of the page to its plots.
 
     One section has the DET curves of all systems and a histogram for each system. The other section
-    has, for each system and test set, the errors by threshold and the reliability. Development sets
-    have no plots.
+    has two plots for each system and test set: the errors by threshold, and the reliability.
+    Development sets have no plots.
     """
     plots: dict[str, list[Plot]] = {}
     if systems:
@@ -165,7 +166,7 @@ def det_svg(systems: Sequence[SystemFigures]) -> Markup:
     for number, (misses, false_alarms) in enumerate(curves):
         series, line = line_of(number)
         colour = SERIES_PLACEHOLDERS[series]
-        # A rate of 0 or 1 lies at infinity: let the line end outside the frame.
+        # A rate of 0 or 1 lies at infinity: let the line end outside of the frame of the plot.
         x, y = np.clip(ndtri([false_alarms, misses]), limits[0] - 1, limits[1] + 1)
         axes.plot(x, y, color=colour, linewidth=1.6, linestyle=_linestyle(line))
         eer = float(np.clip(ndtri(eers[number]), *limits))
@@ -194,12 +195,12 @@ def _linestyle(line: _Line) -> tuple[int, tuple[float, ...]] | str:
 
 
 def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
-    """Draw for each system a histogram of the scores of both classes, with the threshold of the EER.
+    """Draw a histogram for each system: the scores of both classes, and a line at the threshold of the EER.
 
-    All histograms share one axis of scores, if the scores of each system fill at least half of this
-    axis. Otherwise each histogram has its own axis of scores. The axes of shares are chosen by the
-    same rule. All histograms have the same number of bins. A text at an end of the axis of scores
-    says how many scores lie beyond this end.
+    All histograms have the same axis of scores, if the scores of each system fill at least half of
+    this axis. Otherwise each histogram has its own axis of scores. The vertical axes, which show
+    shares of trials, are chosen by the same rule. All histograms have the same number of bins. A
+    text at an end of the axis of scores says how many scores lie beyond this end.
     """
     scores = []
     ranges = []
@@ -237,7 +238,7 @@ def _shares_in_bins(classes: Iterable[NDArray], edges: NDArray) -> list[NDArray]
 
 
 def _common_ranges(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Widen each of ``ranges`` to the range that covers them all, unless one of them fills less than half of it."""
+    """Widen all ``ranges`` to one range that covers all, unless one of them would fill less than half of that range."""
     lows, highs = zip(*ranges)
     low = min(lows)
     high = max(highs)
@@ -255,15 +256,15 @@ def draw_histograms(
     A text at an end of the axis of scores says how many scores lie beyond this end.
 
     Args:
-        classes: name of a class → its scores. The first class has the colour of bona fide, the
-            second the colour of spoof.
+        classes: name of a class → its scores. The first class has the colour of bona fide, and the
+            second class has the colour of spoof.
         edges: B + 1 edges of the bins, which are also the ends of the axis of scores.
-        threshold: the score at which the line is drawn; None for no line.
-        threshold_name: what the threshold is, for the text above the line.
+        threshold: the score at which the line is drawn; with None, no line is drawn.
+        threshold_name: name of the threshold in the text above the line.
 
     Returns:
-        Texts for the description of the plot. They say in words where the line is, and repeat the
-        texts in the plot.
+        Texts for the description of the plot. The texts say in words where the line is, and how
+        many scores lie beyond each end of the axis.
     """
     low = float(edges[0])
     high = float(edges[-1])
@@ -287,17 +288,17 @@ def draw_histograms(
         axes.text(position, 1.02, facts[0], transform=axes.transAxes, ha=align, va="bottom", color=INK, fontsize=8.5)
     offset = matplotlib.transforms.ScaledTranslation(0, -20 / 72, axes.figure.dpi_scale_trans)
     below_axis = axes.transAxes + offset
-    if text := _counts({kind: scores < low for kind, scores in classes.items()}):
+    if text := _counts_beyond({kind: scores < low for kind, scores in classes.items()}):
         facts.append(f"{text} below the axis")
         axes.text(0, 0, f"◂ {text}", transform=below_axis, ha="left", va="top", color=INK, fontsize=8.5)
-    if text := _counts({kind: scores > high for kind, scores in classes.items()}):
+    if text := _counts_beyond({kind: scores > high for kind, scores in classes.items()}):
         facts.append(f"{text} above the axis")
         axes.text(1, 0, f"{text} ▸", transform=below_axis, ha="right", va="top", color=INK, fontsize=8.5)
     return facts
 
 
-def _counts(is_beyond: Mapping[str, NDArray]) -> str:
-    """Write how many trials of each class lie beyond an end of the axis; empty if there are none.
+def _counts_beyond(is_beyond: Mapping[str, NDArray]) -> str:
+    """Write how many trials of each class lie beyond an end of the axis; empty if no trials lie there.
 
     Args:
         is_beyond: class in words → whether each of its trials lies beyond the end.
@@ -309,13 +310,13 @@ def _counts(is_beyond: Mapping[str, NDArray]) -> str:
 
 
 def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
-    """Draw misses and false alarms of a test set against the threshold, a log-likelihood ratio.
+    """Draw how misses and false alarms of a test set depend on the threshold, which is a log-likelihood ratio.
 
     A dashed line is at the threshold where the errors of this set are equal.
 
     Args:
         threshold: the transferred threshold, drawn as a solid line.
-        name: makes the ids of the plot unique in its page.
+        name: part of the ids of the plot, which must be unique in a page.
     """
     own_threshold = judged.row.value("eer_llr")
     miss = judged.row.value("miss")
@@ -343,13 +344,13 @@ def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
 
 
 def reliability_svg(judged: JudgedSet, name: str) -> Markup:
-    """Draw the share of bona fide trials against the predicted probability.
+    """Draw the share of bona fide trials in each bin of trials against their predicted probability of bona fide.
 
-    A line is drawn for the calibrated scores, and one for the scores before calibration if they are
-    known.
+    One line is drawn for the calibrated scores. If the scores before calibration are known, a
+    second line is drawn for these scores.
 
     Args:
-        name: makes the ids of the plot unique in its page.
+        name: part of the ids of the plot, which must be unique in a page.
     """
     figure, axes = figure_of(5.2, 3.6)
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.2)
@@ -389,10 +390,10 @@ def reliability_svg(judged: JudgedSet, name: str) -> Markup:
 def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
     """Choose the lower and the upper end of an axis for the scores of several classes.
 
-    The axis leaves out 0.1 % of the scores of each class at either end. If leaving out 1 % would
-    shorten the axis to less than half, the axis leaves out 1 %. At 0.1 %, a class with fewer than
-    1,000 scores loses none; at 1 %, a class with fewer than 100 scores loses none. If all scores
-    are equal, the axis extends 0.5 to both sides.
+    At either end, the axis leaves out 0.1 % of the scores of each class. If leaving out 1 % makes
+    the axis less than half as long, the axis leaves out 1 %. At 0.1 %, no score of a class with
+    fewer than 1,000 scores is left out; at 1 %, no score of a class with fewer than 100 scores. If
+    all scores are equal, the axis extends 0.5 to both sides.
     """
     lows = []
     highs = []
@@ -411,9 +412,9 @@ def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
 def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
     """Choose the number of bins, 5 to 100, between ``low`` and ``high`` for a histogram of several classes.
 
-    The number for a class follows the rule of Freedman and Diaconis (1981), but it is at least the
-    number by the rule of Sturges (1926), and at most 2·√n for n trials. The result is the smallest
-    of these numbers over all classes, so that every bar stands for enough trials.
+    A number of bins is computed for each class by the rule of Freedman and Diaconis (1981). This
+    number is at least the number by the rule of Sturges (1926), and at most 2·√n for n trials. The
+    result is the smallest number over all classes, so that every bar stands for enough trials.
     """
     num_by_class = []
     for scores in classes:
@@ -445,17 +446,18 @@ def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
     """Write ``figure`` as an ``<svg>`` element for a page; the same figure gives the same text.
 
     Args:
-        name: unique in the page; all ids of the element begin with it.
-        title, description: text for screen readers.
+        name: beginning of all ids of the element, which must be unique in the page.
+        title, description: texts for screen readers.
     """
-    # Write the figure with its text as text, not as outlines, and without a date or other facts that change.
+    # Write letters as text, not as outlines, and leave out the date and other facts that differ between two runs.
     buffer = io.BytesIO()
     with matplotlib.rc_context(
         {"svg.hashsalt": f"nes2net-{name}", "svg.fonttype": "none", "font.family": "sans-serif"}
     ):
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    # Keep the element without metadata and size, make its ids unique, and insert the fonts and colours of the page.
+    # Keep the SVG element but not its metadata and size, make its ids unique, and insert the fonts and colours of the
+    # page.
     text = buffer.getvalue().decode()
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
@@ -477,7 +479,7 @@ def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
 # Width and height of a strip in units of its viewBox.
 _STRIP_WIDTH = 1000
 _STRIP_HEIGHT = 100
-_MOST_POINTS = 500  # largest number of steps of a line; a step may be the lowest score of several frames
+_MOST_POINTS = 500  # largest number of steps of a line; a step shows the lowest score of one or more frames
 _STRIP_CAPTION = Markup(
     "{}: <b>{}</b>, {:.2f} s, {:.1f} % of it called wrongly. Truth above, scores below; dashed is the threshold. All "
     "strips have the same scale of scores."
@@ -489,7 +491,7 @@ def strip_plots(examples: Sequence[Example], resolution_ms: float, threshold: fl
 
     Args:
         resolution_ms: length of a frame in ms.
-        threshold: the score at which a dashed line is drawn; None for no line.
+        threshold: the score at which a dashed line is drawn; with None, no line is drawn.
     """
     scores = np.concatenate([example.utterance.scores for example in examples])
     low = float(scores.min())
@@ -515,8 +517,8 @@ def strip_svg(
 
     Args:
         resolution_ms: length of a frame in ms.
-        threshold: the score at which a horizontal line is drawn if it lies between ``low`` and
-            ``high``; None for no line.
+        threshold: the score at which a horizontal line is drawn; there is no line if this score is
+            None, or does not lie between ``low`` and ``high``.
         low, high: the scores at the bottom and at the top of the steps.
     """
     scale = _STRIP_WIDTH / utterance.duration

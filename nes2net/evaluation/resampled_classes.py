@@ -1,10 +1,10 @@
 """Compute bootstrap intervals of figures of classes.
 
-The bootstrap draws as many unknown classes as there are, with replacement, and then the trials of
-each class. The bootstrap does not draw single trials. Instead, the bootstrap draws the counts of
-trials in the cells of a confusion matrix, or in bins of scores, from a multinomial distribution.
-The counts have the same distribution as if single trials were drawn, but the cost is the same for a
-thousand trials and for a million.
+From G unknown classes, the bootstrap draws G classes with replacement, and then the trials of each
+drawn class. Drawing single trials would take long. Instead, the numbers of drawn trials in the
+cells of a confusion matrix, or in bins of scores, are drawn from a multinomial distribution. These
+numbers have the same distribution as if single trials were drawn, but drawing them takes no longer
+for a million trials than for a thousand.
 
 In shapes, R is the number of draws, and K is the number of classes of the detector. The trials have
 C known and G unknown classes, and their scores fall into B bins.
@@ -31,13 +31,13 @@ class Rule(NamedTuple):
     """A rule by which a rate is computed from a confusion matrix."""
 
     rate: Callable[[NDArray], float]
-    """Computes the rate from the counts of a confusion matrix, whose rows are the true classes."""
+    """Computes the rate from the numbers of trials in a confusion matrix, whose rows are the true classes."""
     num_trials: int
-    """Number of trials that the rate rests on; the interval of the rate depends on this number."""
+    """Number of trials from which the rate is computed; the interval of the rate depends on this number."""
 
 
 class Resamples:
-    """Draws the resamples of an evaluation, and computes figures with their 95 % intervals.
+    """Draws the bootstrap resamples of an evaluation, and computes figures with their 95 % intervals.
 
     Args:
         num_resamples: R, the number of draws.
@@ -59,19 +59,19 @@ class Resamples:
 
         Args:
             rules: name of a rate → its rule.
-            known_rows: counts C×K, a row for each known class.
-            unknown_rows: counts G×K, a row for each unknown class. The sum of these rows is the
-                last row of the confusion matrix. None if the matrix has no such row.
+            known_rows: numbers of trials, C×K; a row for each known class.
+            unknown_rows: numbers of trials, G×K; a row for each unknown class. The sum of these
+                rows is the last row of the confusion matrix. None if the matrix has no such row.
         """
         rng = np.random.default_rng(self.seed)
         chunk_size = max(1, _AT_ONCE // known_rows.size)  # draws
         rates_of_draws = []
         for start in range(0, self.num_resamples, chunk_size):
             num_draws = min(chunk_size, self.num_resamples - start)
-            confusions = _resample(rng, known_rows, np.ones((num_draws, len(known_rows)), dtype=np.int64))
+            confusions = _draw_counts(rng, known_rows, np.ones((num_draws, len(known_rows)), dtype=np.int64))
             if unknown_rows is not None:
-                repeats = _resample_groups(rng, num_draws, len(unknown_rows))
-                unknown_counts = _resample(rng, unknown_rows, repeats)
+                repeats = _draw_groups(rng, num_draws, len(unknown_rows))
+                unknown_counts = _draw_counts(rng, unknown_rows, repeats)
                 confusions = np.concatenate([confusions, unknown_counts.sum(1, keepdims=True)], axis=1)
             rates_of_draws += [[rule.rate(confusion) for rule in rules.values()] for confusion in confusions]
         confusion = known_rows
@@ -86,28 +86,28 @@ class Resamples:
         """Compute AUROC, FPR95 and EER of known against unknown trials, each with its 95 % interval.
 
         Args:
-            known: (N,), the scores of being known that trials of known classes have.
-            groups: for each unknown class, the scores of its trials.
+            known: the score of being known of each trial of a known class, (N,).
+            groups: the same score of the trials of each unknown class.
 
         Returns:
             ``auroc``, ``fpr95`` and ``eer`` of all unknown trials together; ``mean_auroc`` and
-            ``mean_fpr95`` are the means over the unknown classes.
+            ``mean_fpr95`` are the means of the AUROC and of the FPR95 over the unknown classes.
         """
         known = np.sort(known)  # the metrics below are faster if the scores are sorted
-        # Draw the counts of known and of unknown trials in bins of scores.
+        # Draw how many known and how many unknown trials each bin of scores holds.
         rng = np.random.default_rng(self.seed)
         edges = _bin_edges(np.concatenate([known, *groups]))
         once = np.ones((self.num_resamples, 1), dtype=np.int64)
-        known_counts = _resample(rng, _histogram(known, edges)[None], once)[:, 0]  # R×B
-        times = _resample_groups(rng, self.num_resamples, len(groups))  # R×G
+        known_counts = _draw_counts(rng, _histogram(known, edges)[None], once)[:, 0]  # R×B
+        times = _draw_groups(rng, self.num_resamples, len(groups))  # R×G
         unknown_counts = np.zeros_like(known_counts)
         means = {name: np.zeros(self.num_resamples) for name in _AVERAGED}
         for number, scores in enumerate(groups):
             row = _histogram(scores, edges)[None]
-            group_counts = _resample(rng, row, times[:, number : number + 1])[:, 0]  # R×B
+            group_counts = _draw_counts(rng, row, times[:, number : number + 1])[:, 0]  # R×B
             unknown_counts += group_counts
-            # A draw may have a class several times; the mean over the classes then counts the class that many times.
-            present = times[:, number] > 0  # draws that have the group
+            # If a draw has a class several times, the class counts that many times in the mean over the classes.
+            present = times[:, number] > 0  # draws that contain the group
             weight = times[present, number] / len(groups)
             for name in _AVERAGED:
                 means[name][present] += weight * _OF_COUNTS[name](known_counts[present], group_counts[present])
@@ -124,25 +124,25 @@ class Resamples:
 
 
 def _figure(value: float, draws: NDArray, num_trials: int) -> Figure:
-    """Make the figure of a rate, with the 95 % interval from the values of the rate in all draws, (R,)."""
+    """Make the figure of a rate; its 95 % interval comes from ``draws`` (R,), the values of the rate in all draws."""
     return Figure(value, metrics.rate_interval(value, draws, num_trials))
 
 
-def _resample_groups(rng: np.random.Generator, num_draws: int, num_groups: int) -> NDArray:
-    """Draw G times from G groups, with replacement, in each of R draws; count how often each group was drawn, R×G."""
+def _draw_groups(rng: np.random.Generator, num_draws: int, num_groups: int) -> NDArray:
+    """In each of R draws, draw G of G groups with replacement; return how often each group was drawn, R×G."""
     return rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=num_draws)
 
 
-def _resample(rng: np.random.Generator, counts: NDArray, times: NDArray) -> NDArray:
-    """Draw the trials behind each row of counts with replacement.
+def _draw_counts(rng: np.random.Generator, counts: NDArray, times: NDArray) -> NDArray:
+    """Draw trials with replacement, separately for each row of ``counts``, and return the counts of drawn trials.
 
     Args:
-        counts: C×K.
-        times: R×C. For n trials in a row of ``counts`` and the factor t in this array, a draw takes
-            t·n trials of the row.
+        counts: numbers of trials, C×K.
+        times: R×C. If a row of ``counts`` counts n trials, and the element of ``times`` for a draw
+            and this row is t, the draw takes t·n trials of the row.
 
     Returns:
-        The counts of each draw, R×C×K.
+        The numbers of trials in each draw, R×C×K.
     """
     drawn = np.zeros((len(times), *counts.shape), dtype=np.int64)
     for row, count in enumerate(counts):
@@ -153,10 +153,10 @@ def _resample(rng: np.random.Generator, counts: NDArray, times: NDArray) -> NDAr
 
 
 def _bin_edges(scores: NDArray) -> NDArray:
-    """Choose the lowest score of each bin, (B,).
+    """Divide ``scores`` into bins, and return the lowest score of each bin, (B,).
 
-    Each distinct score has its own bin. If there are more than 512 distinct scores, the edges are
-    the scores at 512 evenly spaced ranks.
+    Each distinct score has its own bin. If there are more than 512 distinct scores, the bins begin
+    at the scores of 512 evenly spaced ranks.
     """
     distinct = np.unique(scores)
     if distinct.size > _MOST_BINS:
@@ -173,13 +173,13 @@ def _histogram(scores: NDArray, edges: NDArray) -> NDArray:
 def _auroc(known: NDArray, unknown: NDArray) -> NDArray:
     """Compute the AUROC (R,) from counts R×B of known and of unknown trials in bins of rising score."""
     below = np.cumsum(unknown, axis=1) - unknown  # unknown trials in lower bins
-    ordered_pairs = (known * (below + unknown / 2)).sum(1)  # a tie counts half
+    ordered_pairs = (known * (below + unknown / 2)).sum(1)  # a pair of trials in one bin counts half
     return ordered_pairs / (known.sum(1) * unknown.sum(1))
 
 
 def _fpr95(known: NDArray, unknown: NDArray) -> NDArray:
     """Compute the FPR95 (R,) from counts R×B of known and of unknown trials in bins of rising score."""
-    # Count the trials in each bin and all higher bins, from the highest bin down. These trials are accepted if the
+    # From the highest bin down, count the trials in each bin and all higher bins: the trials that are accepted if the
     # threshold is the lowest score of the bin.
     accepted_known = np.cumsum(known[:, ::-1], axis=1)
     accepted_unknown = np.cumsum(unknown[:, ::-1], axis=1)

@@ -1,7 +1,7 @@
 """The result of an evaluation: a header, which says what was evaluated, and tables of figures.
 
 Evaluations of recordings, evaluations of frames, evaluations under conditions and experiments all
-give such a result. Such results share the writers of text, Markdown, LaTeX, JSON and HTML.
+give such a result. One set of functions writes every result as text, Markdown, LaTeX, JSON and HTML.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Plot(NamedTuple):
 
 
 def _no_content() -> dict[str, Any]:
-    """Return an empty mapping; a :class:`Result` without plots, curves or files uses this function."""
+    """Return an empty mapping; a :class:`Result` without plots, curves or further files uses this
+    function in their place."""
     return {}
 
 
@@ -40,17 +41,17 @@ def _no_content() -> dict[str, Any]:
 class Result:
     """The facts of an evaluation, and all its figures.
 
-    - ``header`` holds the facts for programs as plain data, at the top of the JSON. Its key
-      ``sources`` says where each set of scores comes from, ``inputs`` names the files that were read,
-      with their SHA-256, and ``versions`` names the software.
-    - ``lines`` holds the facts as sentences.
-    - ``tables`` holds the figures; the first table has the most important ones.
+    - ``header`` holds the facts for programs as plain data, at the top of the JSON. The key
+      ``sources`` of the header says where each set of scores comes from, ``inputs`` names the files
+      that were read, with their SHA-256, and ``versions`` names the software.
+    - ``lines`` holds the same facts as sentences.
+    - ``tables`` holds the figures; the first table has the most important figures.
     - ``notes`` says what readers must know about the figures. ``warnings`` gives reasons outside
       the scores that make the figures doubtful.
-    - ``plots`` draws the plots of the page: heading of a section → its plots. ``curves`` computes
-      the data of the plots for the JSON. ``beside_page`` writes the tables that are too large for
-      the page: ending of a file name → the text of the file. Each of the three functions is called
-      only if its result is needed, because all three take time.
+    - ``plots`` draws the plots of the page: heading of a section → plots of the section. ``curves``
+      computes the data of the plots for the JSON. ``beside_page`` writes the tables that are too
+      large for the page: ending of a file name → the text of the file. Each of these three
+      functions takes time, so it is called only if its result is needed.
     """
 
     title: str
@@ -65,7 +66,8 @@ class Result:
 
     @property
     def notices(self) -> list[str]:
-        """List the notes, then the warnings. :meth:`text` prints only the notes; all other writers print both."""
+        """List the notes, then the warnings. :meth:`text` prints only the notes; all other writers
+        also print the warnings."""
         return [*self.notes, *self.warnings]
 
     @property
@@ -85,12 +87,12 @@ class Result:
         raise KeyError(f"the result has no figure '{measure}'")
 
     def only(self, metrics: Collection[str]) -> Result:
-        """Return the result with only the figures of ``metrics``, and the numbers of trials in the same tables.
+        """Return a result that has only the figures of ``metrics``, and the numbers of trials in the same tables.
 
         Raises:
-            InputError: if any of the metrics is in no table.
+            InputError: if one of the metrics is not in any table.
         """
-        # Numbers of trials cannot be asked for, because they are always shown.
+        # ``metrics`` cannot name numbers of trials, because these numbers are always shown.
         known = {measure.name for table in self.tables for measure in table.measures if measure.unit != "count"}
         check_known(metrics, known, "`metric` names figures of this result, not")
         tables = []
@@ -108,7 +110,7 @@ class Result:
         return []
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert to plain data for JSON, without scores; a number that is not finite becomes None."""
+        """Convert the result to plain data for JSON, without scores; a number that is not finite becomes None."""
         return {
             "title": self.title,
             **plain(self.header),
@@ -141,7 +143,7 @@ class Result:
 
 
 def versions() -> dict[str, str]:
-    """List the versions of everything that figures and plots depend on."""
+    """List the versions of nes2net, Python and the packages on which figures and plots depend."""
     packages = {"nes2net": __version__, "python": platform.python_version()}
     for package in ("numpy", "scipy", "matplotlib"):
         packages[package] = version(package)

@@ -1,10 +1,10 @@
 """Evaluate a file of frame scores against the labels of segments.
 
 The published tables of PartialSpoof give the EER of a system at all resolutions from 10 to 640 ms.
-At the system's own resolution the scores are used unchanged. At a coarser resolution, a longer frame
-has the lowest score of the shorter frames in it. At a finer resolution, each score is repeated. The
-authors of PartialSpoof remark that the EER is honest at a finer resolution, and optimistic at a
-coarser resolution.
+At the system's own resolution the scores are used unchanged. At a coarser resolution, a longer
+frame has the lowest score of the shorter frames in it. At a finer resolution, each score is
+repeated. The authors of PartialSpoof remark that the EER at a coarser resolution is optimistic, and
+that the EER at a finer resolution is not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from nes2net.data.corpora.corpus import key_digest
 from nes2net.data.corpora.protocol import canonical_phase
-from nes2net.evaluation.key import not_official, score_input
+from nes2net.evaluation.key import score_input, unofficial_note
 from nes2net.evaluation.labelled_frames import RTTM, Example, LabelledFrames, labelled_frames
 from nes2net.evaluation.origin import read_origin
 from nes2net.evaluation.result import Plot, Result, versions
@@ -46,9 +46,9 @@ from nes2net.models.registry import corpora
 
 #: A true boundary counts as found if the system puts a boundary at most this many seconds away.
 TOLERANCE = 0.04
-#: The value of the label ``scores`` in a row at the resolution of the score file, where scores stay unchanged.
+#: The label ``scores`` of a row has this value at the resolution of the score file, where scores are used unchanged.
 OWN = "own"
-#: Heading of the section of the page.
+#: Heading of the section with the worst and the best utterances on a page.
 EXAMPLES_SECTION = "Worst and best utterances"
 _RATES_NOTE = (
     "Frames have the point-based EER. At a finer resolution than the scores' own each score is repeated, at a coarser one "
@@ -82,19 +82,21 @@ def evaluate_segments(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> Result:
-    """Evaluate a file of frame scores.
+    """Evaluate a file of frame scores against the labels of segments of a corpus.
 
     Args:
         corpus: a corpus with labels of segments.
-        keys_path: folder or file of these labels.
+        keys_path: folder or file of the labels of segments.
         scores_path: a file in the format of :mod:`nes2net.scoring.segment_file`.
         phase: a part of the corpus.
         resolution_ms: length of a frame in ms; None for the length in the record beside the file.
-        threshold: frames with this score or a lower score are called spoof when F1, intersection
-            over union and boundary error are computed. The three figures are also computed at the
-            threshold of the EER. With None, they are computed only at the threshold of the EER.
-        allow_partial: leave out utterances whose scores or labels are missing or do not fit.
-        num_resamples, seed: draws of utterances, and their seed.
+        threshold: a threshold for F1, intersection over union and boundary error: frames with this
+            score or a lower score are called spoof. These figures are also computed at the
+            threshold of the EER. With None, these figures are computed only at the threshold of the
+            EER.
+        allow_partial: leave out utterances whose scores or labels are missing or do not fit each
+            other.
+        num_resamples, seed: number of bootstrap draws of utterances, and seed of the draws.
 
     Raises:
         InputError: if a file is missing or malformed, the resolution is unknown or not one of
@@ -114,7 +116,7 @@ def evaluate_segments(
     draws = {"num_resamples": num_resamples, "seed": seed}
     rates, detections, seconds, wrong = _figures(labelled, threshold, draws)
     examples = _examples(labelled.utterances, wrong)
-    notes = list(filter(None, [not_official(labelled.key)]))
+    notes = list(filter(None, [unofficial_note(labelled.key)]))
     num_utterances = len(labelled.utterances)
     if labelled.left_out:
         expected = counted(labelled.num_expected, "utterance")
@@ -173,15 +175,15 @@ def _tables(
 
 
 def _own_rate(rates: Sequence[Row]) -> Row:
-    """Find the row of the point-based EER at the resolution of the scores themselves."""
+    """Find the row of the point-based EER at the resolution of the score file."""
     return next(row for row in rates if row.labels["scores"] == OWN)
 
 
 def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> list[Example]:
     """Choose the utterances with the most and the fewest errors as examples for a page.
 
-    If any utterance has segments of both classes, only such utterances are chosen as the best ones.
-    An utterance is never among both the worst and the best.
+    If any utterance has segments of both classes, only utterances with segments of both classes are
+    chosen as the best. No utterance is chosen twice.
 
     Args:
         wrong: the share of each utterance's time that is classified wrongly, (U,).
@@ -203,7 +205,7 @@ def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> list[Exa
 
 
 def _plots(examples: Sequence[Example], resolution_ms: float, threshold: float | None) -> Mapping[str, Sequence[Plot]]:
-    """Draw the examples; :class:`Result` calls this only for the page."""
+    """Draw the worst and the best utterances; :class:`Result` calls this function only to write the page."""
     from nes2net.evaluation.plots import strip_plots  # quick start-up: the text needs no Matplotlib
 
     return {EXAMPLES_SECTION: strip_plots(examples, resolution_ms, threshold)}
@@ -215,7 +217,8 @@ def _figures(
     """Compute all figures of a file of frame scores.
 
     Args:
-        threshold: the user's threshold; None to compute figures at the threshold of the EER alone.
+        threshold: the threshold of the user; with None, figures are computed only at the threshold
+            of the EER.
         draws: ``num_resamples`` and ``seed`` of the bootstrap.
 
     Returns:
@@ -238,8 +241,8 @@ def _figures(
             rates.append(own_rate)
         elif measured_at % resolution == 0 or resolution % measured_at == 0:
             derived = "repeated" if measured_at < resolution else f"minimum of {measured_at // resolution}"
-            # If the corpus has a list of segments, this list gives the labels of frames that are shorter than the
-            # scored frames. The published tables are computed in this way.
+            # If the corpus has a list of segments, labels of frames that are shorter than the scored frames come from
+            # this list, as in the published tables.
             by_segments = labelled.truth == RTTM
             frames = sorted_frames(
                 joined_measured_frames(
@@ -247,7 +250,7 @@ def _figures(
                 )
             )
             rates.append(_point_rate(f"{measured_at} ms", derived, frames, draws))
-            del frames  # hundreds of megabytes
+            del frames  # the frames take hundreds of megabytes
     # Compute the point-based EER of utterances. Each utterance has the lowest score and the lowest label of its frames.
     scores = np.minimum.reduceat(labelled.frames.scores, labelled.frames.starts)
     labels = np.minimum.reduceat(labelled.frames.labels, labelled.frames.starts)
@@ -293,7 +296,7 @@ def _figures(
 
 
 def _detection_figure(counts: NDArray, name: str, draws: Mapping[str, Any]) -> Figure:
-    """Compute one field of ``detection`` from counts of hits, false alarms and misses, with its interval.
+    """Compute the figure ``name`` of detection, with its interval, from counts of hits, false alarms and misses.
 
     If all counts are 0, the figure has no value.
 
@@ -307,13 +310,13 @@ def _detection_figure(counts: NDArray, name: str, draws: Mapping[str, Any]) -> F
 
 
 def _point_rate(name: str, derived: str, frames: TimedFrames, draws: Mapping[str, Any]) -> Row:
-    """Compute a row with the point-based EER of ``frames`` and its interval.
+    """Make a row of the table of EERs: the point-based EER of ``frames`` and its interval.
 
     The EER of the row has no value if a class has no frames.
 
     Args:
-        name: what the trials are, such as ``"20 ms"``.
-        derived: how the scores of these trials follow from the scores of the file, such as
+        name: the frames or utterances that count as trials, such as ``"20 ms"``.
+        derived: how the scores of these trials are made from the scores of the file, such as
             ``"repeated"``.
     """
     num_bonafide, num_spoof = frames.totals.sum(0, dtype=int).tolist()
@@ -326,5 +329,5 @@ def _point_rate(name: str, derived: str, frames: TimedFrames, draws: Mapping[str
 
 
 def _or_none(value: float) -> float | None:
-    """Return ``value``, but None in place of NaN: a figure that is not defined has the value None."""
+    """Return ``value``, or None if it is NaN, because a figure that is not defined has the value None."""
     return None if math.isnan(value) else value

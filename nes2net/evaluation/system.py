@@ -19,9 +19,9 @@ from nes2net.evaluation.tables import Figure, Measured, Row
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.metrics.intervals import Draws
 
-#: Largest number of bootstrap draws for a row of a breakdown; the number is small, because there are many rows. With
-#: 200 draws, an end of the interval of a rate varies between seeds by 3 % of the interval's width. An end that is a
-#: percentile of 1,000 draws varies by 4 %.
+#: Largest number of bootstrap draws for a row of a breakdown; the number is small, because there are many rows. If the
+#: same interval of a rate is computed with several seeds and 200 draws, its ends vary by 3 % of its width. The ends of
+#: a percentile interval from 1,000 draws vary by 4 %.
 ROW_RESAMPLES = 200
 _OF_OFFICIAL_ROWS = ("eer", "min_dcf", "num_bonafide", "num_spoof")
 #: Note about an EER above 50 %.
@@ -32,14 +32,15 @@ REVERSED = "the EER is above 50 %, so higher scores probably mean spoof: negate 
 class SystemFigures:
     """The figures of one score file.
 
-    - ``name`` is the name of the system; ``matched`` holds its trials and scores.
+    - ``name`` is the name of the system; ``matched`` holds the trials and scores of the system.
     - ``row`` holds the pooled figures: ``eer`` and its ``threshold``, ``min_dcf``, ``act_dcf``,
-      ``cllr``, and ``min_tdcf`` if it can be computed. ``row`` also holds the numbers of
-      trials; ``num_expected`` counts the trials of the phase in the key.
+      ``cllr``, and ``min_tdcf`` if it can be computed. ``row`` also holds the numbers of trials;
+      one of these numbers, ``num_expected``, counts the trials of the phase in the key.
     - ``facts`` is part of the header of the result. The keys ``interval_over`` and ``num_groups``
       say what the bootstrap drew. ``asv_counts`` holds the numbers of speaker-verification scores
-      from which min t-DCF was computed; None without min t-DCF. ``left_out`` says why trials are
-      left out, and ``partial`` is the note about them; both are empty if no trial is left out.
+      from which min t-DCF was computed; None if there is no min t-DCF. ``left_out`` says why trials
+      are left out, and ``partial`` is the note about these trials; both are empty if no trial is
+      left out.
     - ``tables`` holds the :func:`~nes2net.evaluation.breakdown.breakdowns`.
     - ``official`` holds the rows of the official table of the corpus, if it has one.
     - ``notes`` says what readers must know about the figures.
@@ -138,7 +139,7 @@ def evaluate_scores(
 
 
 def _partial_note(matched_trials: Matched) -> str:
-    """Write the note that a result is partial; empty if every trial has a score and every score has a trial."""
+    """Write the note that an evaluation is partial; empty if every trial has a score and every score has a trial."""
     left_out = matched_trials.mismatch.describe(matched_trials.num_expected)
     num_trials = len(matched_trials.trials)
     if num_trials == matched_trials.num_expected and not left_out:
@@ -148,7 +149,8 @@ def _partial_note(matched_trials: Matched) -> str:
 
 
 def _doubt_notes(scores_path: Path, matched_trials: Matched, eer: float) -> Iterator[str]:
-    """Write notes about scores that look wrong: they are all equal, or reversed, or their labels contradict the key."""
+    """Write notes about scores that look wrong: all are equal, or reversed, or labels in their file
+    contradict the key."""
     if matched_trials.scores.min() == matched_trials.scores.max():
         yield f"all trials have the same score, {matched_trials.scores[0]:.6g}, so no rate here tells the classes apart"
     elif eer > 0.5:
@@ -179,9 +181,9 @@ def _min_tdcf(
 ) -> tuple[Callable[..., float] | None, tuple[int, int, int] | None, tuple[str, ...]]:
     """Make the metric min t-DCF from the speaker-verification scores of the corpus.
 
-    If the metric cannot be computed, the metric and the numbers are None. If the corpus has
-    speaker-verification scores, a note then gives the reason: the file of these scores is missing,
-    or the metric is not defined for these scores with ``bonafide`` and ``spoof``.
+    If the metric cannot be computed, the metric and the numbers are None. For a corpus with
+    speaker-verification scores, a note gives the reason: the file of these scores is missing, or
+    the metric is not defined for these scores together with ``bonafide`` and ``spoof``.
 
     Returns:
         - The metric, a function of the bona fide and the spoofed scores.

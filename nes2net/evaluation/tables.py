@@ -1,8 +1,8 @@
-"""Figures with their 95 % intervals, and tables of figures; every result consists of such tables.
+"""Figures with their 95 % intervals, and tables of figures; every result of an evaluation consists of such tables.
 
-In reading order: ``Figure``, ``Measure``, ``Row`` and ``Table`` are the form of a result; ``Measured``
-computes figures, all with the same bootstrap draws; ``with_best`` marks the best figures; the
-functions of ``UNITS`` write figures as text.
+In reading order: ``Figure``, ``Measure``, ``Row`` and ``Table`` define the form of a result;
+``Measured`` computes figures, all with the same bootstrap draws; ``with_best`` marks the best
+figures; the functions of ``UNITS`` write figures as text.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.lib.progress import bootstrap_progress
 from nes2net.lib.this_process import usable_processors
-from nes2net.metrics.intervals import Draws, measure_and_resample, trials_behind
+from nes2net.metrics.intervals import Draws, measure_and_resample, num_trials_by_rate
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-# With fewer draws, no figure is marked as the best, because 2.5 % of the draws would be less than one draw.
+# With fewer bootstrap draws, no figure is marked as the best, because 2.5 % of the draws would be less than one draw.
 _FEWEST_DRAWS = 40
 
 
@@ -31,11 +31,13 @@ _FEWEST_DRAWS = 40
 class Figure:
     """A figure and its 95 % interval.
 
-    - ``value`` is a fraction for a rate; None if the figure is not defined, such as the EER of one class.
-    - ``interval`` is the 95 % interval; None if it was not computed.
-    - ``is_best`` marks the best figure among systems.
+    - ``value`` is the number itself, a fraction for a rate; None if the figure is not defined, such
+      as the EER of one class.
+    - ``interval`` is the 95 % interval; None if no interval was computed.
+    - ``is_best`` says that the figure is marked as the best one among several systems.
     - ``is_bound`` says that the true value is at most ``value``, because no smaller value can be measured.
-    - ``draws`` holds the figure of each bootstrap resample, (R,); None if it is not needed.
+    - ``draws`` holds the value of the figure in each bootstrap resample, (R,); None if these values
+      are not needed.
     """
 
     value: float | None = None
@@ -45,7 +47,7 @@ class Figure:
     draws: NDArray | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert to plain data for JSON; ``interval`` is left out if there is none."""
+        """Convert the figure to plain data for JSON; ``interval`` is left out if there is no interval."""
         facts: dict[str, Any] = {"value": self.value}
         if self.interval is not None:
             facts["interval"] = self.interval
@@ -54,14 +56,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Measure:
-    """The kind of figures in a column of a table, and how they are written.
+    """The kind of figures in a column of a table, and the way in which these figures are written.
 
-    - ``name`` is the key in JSON, and ``heading`` is the head of the column.
+    - ``name`` is the key of the figures in JSON, and ``heading`` is the head of their column.
     - ``unit`` is a key of :data:`UNITS`.
-    - ``digits`` is the number of decimals of figures on paper, and of ends of intervals everywhere.
-      ``text_digits`` is the number of decimals on a terminal if this number differs.
-    - ``has_heat`` says that a page gives each figure a background, in a stronger colour for a
-      higher figure.
+    - ``digits`` is the number of decimals of a figure on pages and in papers, and of the ends of an
+      interval everywhere. ``text_digits`` is the number of decimals of a figure on a terminal; with
+      None, this number is ``digits``, too.
+    - ``has_heat`` says that a page gives each figure a coloured background; the higher the figure,
+      the stronger the colour.
     """
 
     name: str
@@ -75,7 +78,8 @@ class Measure:
         """Write the value of a figure, or a dash for None.
 
         Args:
-            in_text: write for a terminal, with ``text_digits``; otherwise for paper.
+            in_text: write the value for a terminal, with ``text_digits``; otherwise for a page or a
+                paper.
         """
         if value is None:
             return "–"
@@ -96,9 +100,10 @@ class Measure:
 class Row:
     """The figures of one system, one attack, one recording or the like.
 
-    - ``labels`` says to what the figures belong, such as ``{"system": "lfcc", "attack": "A07"}``.
+    - ``labels`` names the system, the attack and so on to which the figures belong, such as
+      ``{"system": "lfcc", "attack": "A07"}``.
     - ``figures`` maps the name of a measure to its figure.
-    - ``is_shown`` is False for a row with too few trials, which only the JSON holds.
+    - ``is_shown`` is False if the row has too few trials; such a row is only in the JSON.
     - ``link`` is the relative URL of a page about the row.
     """
 
@@ -131,23 +136,26 @@ class Row:
         return replace(self, figures=figures)
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert to plain data for JSON: ``on`` holds the labels, and each measure is a key with its figure."""
+        """Convert the row to plain data for JSON: ``on`` holds the labels, and the name of a
+        measure is the key of its figure."""
         return {"on": dict(self.labels), **{name: figure.to_dict() for name, figure in self.figures.items()}}
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of figures of the same measures.
+    """A table: rows that hold figures of the same measures.
 
-    - ``name`` is unique in a result.
-    - ``section`` is the heading of its section of the page; empty for the top of the page.
-    - ``notes`` says more about the figures, one or more sentences each.
+    - ``name`` is the name of the table, unique in a result.
+    - ``section`` is the heading of the section of a page that has the table; empty for the top of
+      the page.
+    - ``notes`` explains the figures; each note has one or more sentences.
     - ``hidden`` names labels that no reader needs, such as the name of the only system.
-    - ``across`` names a label: on paper, each of its values has a column. If ``across`` is empty, a
-      table on paper has a line for each of ``rows``.
-    - ``readers`` says where the table is shown. With ``"all"``, it is shown on terminals, on pages
-      and in papers. With ``"paper"``, terminals do not show it, because it is long. With
-      ``"nobody"``, only the JSON holds the table, because a plot shows the figures.
+    - ``across`` is the name of a label. On pages and in papers, each value of this label has a
+      column. If ``across`` is empty, each of ``rows`` has a line.
+    - ``readers`` says where the table is shown. With ``"all"``, the table is shown on terminals, on
+      pages and in papers. With ``"paper"``, the table is shown on pages and in papers, but not on
+      terminals, because the table is long. With ``"nobody"``, only the JSON holds the table,
+      because a plot shows the figures.
     """
 
     name: str
@@ -162,7 +170,7 @@ class Table:
 
     @property
     def shown(self) -> list[Row]:
-        """The rows that have enough trials to be printed."""
+        """The rows that have enough trials to be shown."""
         return [row for row in self.rows if row.is_shown]
 
     @property
@@ -172,7 +180,7 @@ class Table:
         return [name for name in names if name not in self.hidden]
 
     def row(self, **labels: str) -> Row:
-        """Return the first row that has these labels, whatever its other labels are.
+        """Return the first row that has these labels; the row may have other labels, too.
 
         Raises:
             KeyError: if no row has these labels.
@@ -183,31 +191,31 @@ class Table:
         raise KeyError(f"no row of '{self.name}' has {labels}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert to plain data for JSON."""
+        """Convert the table to plain data for JSON."""
         units = {measure.name: measure.unit for measure in self.measures}
         rows = [row.to_dict() for row in self.rows]
         return {"name": self.name, "caption": self.caption, "units": units, "rows": rows, "notes": list(self.notes)}
 
 
-def in_this_process() -> dict[str, Any]:
-    """Return the options that a bootstrap has in this process: its display of progress and its number of threads."""
+def bootstrap_options() -> dict[str, Any]:
+    """Return options of a bootstrap for this process: how progress is displayed, and the number of threads."""
     return {"progress": bootstrap_progress, "num_threads": usable_processors()}
 
 
 class Measured:
-    """Metrics of the scores of two classes, with bootstrap draws that all metrics share.
+    """Metrics of the scores of two classes, all computed on the same bootstrap draws.
 
     Args:
         rules: name → metric, a function of the bona fide and the spoofed scores. A metric returns a
-            number, or an EER and its threshold, or :class:`~nes2net.metrics.Rates`. Each field of
-            the rates counts as a metric with its own name.
+            number, an EER and its threshold, or :class:`~nes2net.metrics.Rates`. Each field of
+            :class:`~nes2net.metrics.Rates` counts as a metric, whose name is the name of the field.
         draws: options of the bootstrap, as for :func:`nes2net.metrics.bootstrap_values`.
 
     Attributes:
-        values: name of a metric → its value for all trials.
-        thresholds: name of an EER → its threshold.
-        draws: name of a metric → its value for each resample, (R,). If two systems have the same
-            trials, resample number r consists of the same trials for both systems.
+        values: name of a metric → value of the metric for all trials.
+        thresholds: name of an EER → threshold of the EER.
+        draws: name of a metric → value of the metric for each resample, (R,). If two systems have
+            the same trials, resample number r consists of the same trials for both systems.
     """
 
     def __init__(
@@ -216,7 +224,7 @@ class Measured:
         """Compute all metrics, and their values in each bootstrap resample."""
         self.values: dict[str, float] = {}
         self.thresholds: dict[str, float] = {}
-        results, values = measure_and_resample(list(rules.values()), bonafide, spoof, **in_this_process(), **draws)
+        results, values = measure_and_resample(list(rules.values()), bonafide, spoof, **bootstrap_options(), **draws)
         for name, measured in zip(rules, results):
             if isinstance(measured, metrics.Rates):
                 self.values |= measured._asdict()
@@ -225,18 +233,18 @@ class Measured:
             else:
                 self.values[name] = measured
         self.draws: dict[str, NDArray] = dict(zip(self.values, values.T))
-        self._trials_behind = trials_behind(bonafide.size, spoof.size)
+        self._num_trials_by_rate = num_trials_by_rate(bonafide.size, spoof.size)
 
     def figure(self, name: str) -> Figure:
         """Return the figure of the metric ``name`` with its 95 % interval.
 
-        An error rate has Wilson's interval. The interval of any other metric ends at percentiles of
-        the draws.
+        An error rate has Wilson's interval. The ends of the interval of any other metric are
+        percentiles of its values in the resamples.
         """
         value = self.values[name]
         draws = self.draws[name]
-        if name in self._trials_behind:
-            interval = metrics.rate_interval(value, draws, self._trials_behind[name])
+        if name in self._num_trials_by_rate:
+            interval = metrics.rate_interval(value, draws, self._num_trials_by_rate[name])
         else:
             interval = metrics.percentiles(draws, 0.95)
         return Figure(value, interval, draws=draws)
@@ -248,11 +256,12 @@ class Measured:
 
 
 def with_best(rows: Sequence[Row], label: str) -> list[Row]:
-    """Mark the lowest figure of each measure as the best, if it is certainly the lowest.
+    """Mark the lowest figure of each measure as the best, if this figure is certainly the lowest.
 
-    Rows are compared if they differ only in ``label``, such as ``"system"``. A figure is certainly
-    the lowest if the 95 % interval of its difference from the second lowest figure lies below 0.
-    All rows must come from the same bootstrap draws. With fewer than 40 draws, no figure is marked.
+    Rows are compared if they differ only in ``label``, such as ``"system"``. Subtract the second
+    lowest figure from the lowest: if the 95 % interval of this difference lies below 0, the lowest
+    figure is certainly the lowest. The figures of all rows must come from the same bootstrap draws.
+    With fewer than 40 draws, no figure is marked.
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for number, row in enumerate(rows):
@@ -319,13 +328,13 @@ def format_p(p_value: float) -> str:
 
 
 def decimal(value: float, digits: int = 2) -> str:
-    """Write a cost, a number of bits, a number of seconds or the like with ``digits`` decimals."""
+    """Write a number, such as a cost, a number of bits or a number of seconds, with ``digits`` decimals."""
     return f"{value:.{digits}f}"
 
 
 #: Unit of figures → function that writes a value with a given number of digits. The value of a rate, or of a difference
-#: of rates (points), is a fraction and is written in percent. A time in ``milliseconds`` is stored in seconds and
-#: written in milliseconds.
+#: of rates (unit ``points``), is a fraction; it is written in percent. A time in ``milliseconds`` is stored in seconds
+#: and written in milliseconds.
 UNITS: dict[str, Callable[[float, int], str]] = {
     "rate": percent,
     "points": points,
@@ -343,15 +352,15 @@ THRESHOLD = Measure("threshold", "threshold", "score", 4, 6)
 MIN_DCF = Measure("min_dcf", "minDCF", "cost", 4, 5)
 NUM_BONAFIDE = Measure("num_bonafide", "bona fide", "count")
 NUM_SPOOF = Measure("num_spoof", "spoof", "count")
-#: A table with more rows is not printed on the terminal, only on the page and in the JSON.
+#: A table with more rows than this is not printed on the terminal; it is only on the page and in the JSON.
 MOST_LINES = 150
 
 
 def plain(value: Any) -> Any:
-    """Convert a result to plain data; a dataclass or a named tuple becomes a mapping of its fields.
+    """Convert ``value`` to plain data for JSON; a dataclass or a named tuple becomes a mapping of its fields.
 
-    A field of a dataclass that was declared with ``repr=False``, such as scores, is left out. A
-    number that is not finite becomes None.
+    Fields that a dataclass declares with ``repr=False``, such as scores, are left out. A number
+    that is not finite becomes None.
 
     >>> plain({"interval": (0.25, math.inf)})
     {'interval': [0.25, None]}

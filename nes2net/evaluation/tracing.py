@@ -1,8 +1,9 @@
-"""Evaluate logits of classes: is each trial given its class, and are unknown classes recognised as unknown?
+"""Evaluate logits of classes: does a detector find the class of each trial, and recognise unknown classes as unknown?
 
-``evaluate_classes`` makes the result, and ``_tables`` makes its tables. The functions below them
-compute the figures of the closed set (trials of known classes), of the open set (known against
-unknown trials), and of all trials at a threshold.
+``evaluate_classes`` makes the result, and ``_tables`` makes its tables. The functions below
+``_tables`` compute the figures. The closed set consists of the trials of known classes. The open
+set compares trials of known with trials of unknown classes. Further figures describe all trials at
+the threshold for unknown classes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.evaluation.breakdown import FEWEST, grouping_fields, label_of
 from nes2net.evaluation.class_trials import ClassGroup, ClassTrials, class_trials
-from nes2net.evaluation.key import Key, Labels, not_official, score_input
+from nes2net.evaluation.key import Key, Labels, score_input, unofficial_note
 from nes2net.evaluation.resampled_classes import RATES_OF_SCORES, Resamples, Rule
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.system import ROW_RESAMPLES
@@ -35,7 +36,7 @@ from nes2net.scoring.decisions.known import LOGIT_SCORES, class_posteriors, know
 if TYPE_CHECKING:
     from nes2net.evaluation.judgements import EvaluationSettings
 
-#: The name of the class that a trial gets if its score of being known lies below the threshold.
+#: Name of the class that is given to a trial whose score of being known lies below the threshold.
 UNKNOWN = "unknown"
 #: Headings of sections of the page.
 CONFUSION_SECTION = "Confusion"
@@ -43,7 +44,7 @@ KNOWN_SECTION = "Known or unknown"
 _TOP = 3  # `top_3` is the share of trials whose class is among the three likeliest
 _MOST_CONFUSIONS = 10  # largest number of rows of a system in the table of confusions
 _MOST_PRINTED = 30  # a table with more rows than this is not printed on a terminal
-_MOST_VALUES = 50  # a field with more values has no breakdown
+_MOST_VALUES = 50  # a field with more values than this has no breakdown
 
 _CLOSED = (
     Measure("accuracy", "accuracy %"),
@@ -81,7 +82,7 @@ _BY_GENERATOR = (
 )
 _CONFUSIONS = (Measure("num_trials", "trials", "count"), Measure("share", "of its trials %"))
 
-#: Name of a measure → function that computes it from a confusion matrix of known classes.
+#: Name of a measure → function that computes the measure from a confusion matrix of known classes.
 _RATES: dict[str, Callable[[NDArray], float]] = {
     "accuracy": metrics.accuracy,
     "balanced_accuracy": metrics.balanced_accuracy,
@@ -98,10 +99,10 @@ def evaluate_classes(
     """Evaluate files of class logits against the true classes in a key.
 
     Args:
-        labels: where the key is.
+        labels: the corpus, the key and the phase of the evaluation.
         paths, read_tables: the file of each system, and the function that reads it.
-        settings: the settings for classes, and those for all judgements. Other settings must not be
-            given.
+        settings: the settings for classes and the settings for all judgements. Settings for scores
+            must not be given.
 
     Raises:
         InputError: if labels cannot be read, files and labels do not fit each other, or a setting
@@ -113,7 +114,8 @@ def evaluate_classes(
     systems = []
     inputs = []
     for path, read_table, system in zip(paths, read_tables, settings.names_of(paths)):
-        # No variable holds the table, so that its memory is free as soon as the trials have copies of their logits.
+        # The table of logits is not kept in a variable: its memory is then free as soon as the trials have copies of
+        # their logits.
         trials = class_trials(key, path, read_table(path), system, settings)
         if settings.unknown is not None and settings.unknown not in trials.kinds:
             if settings.unknown not in LOGIT_SCORES:
@@ -125,12 +127,13 @@ def evaluate_classes(
             )
         systems.append(trials)
         inputs.append(score_input(path, trials.sha256))
-    # Choose the score of being known for the table of unknown classes: the score that the settings name, else the score
-    # of the first system's threshold, else the default.
+    # Choose the score of being known for the table of unknown classes: the score that the settings name. If the
+    # settings name no score, take the score of the first system's threshold; if there is no threshold, take the
+    # default.
     first = systems[0]
     kind = settings.unknown or (first.threshold.kind if first.threshold else LOGIT_SCORES[0])
     resamples = Resamples(settings.num_resamples, settings.seed)
-    notes = [*filter(None, [not_official(key)]), MEANING_OF_NAMES]
+    notes = [*filter(None, [unofficial_note(key)]), MEANING_OF_NAMES]
     warnings: list[str] = []
     for trials in systems:
         if trials.mismatch:
@@ -153,17 +156,17 @@ def evaluate_classes(
     return Result(
         f"{key.title}: which class",
         header,
-        [_extent(key, first, settings.num_resamples)],
+        [_first_line(key, first, settings.num_resamples)],
         [table for table in _tables(key.title, systems, kind, resamples, settings.metrics) if table.rows],
         notes,
         warnings,
         functools.partial(_plots, systems, kind),
-        functools.partial(_curves, systems),
-        functools.partial(_large_confusions, systems),
+        functools.partial(_confusions_for_json, systems),
+        functools.partial(_write_large_confusions, systems),
     )
 
 
-def _extent(key: Key, trials: ClassTrials, num_resamples: int) -> str:
+def _first_line(key: Key, trials: ClassTrials, num_resamples: int) -> str:
     """Write the first line of the result: how many trials and classes were evaluated."""
     line = (
         f"{key.corpus}, phase {canonical_phase(key.phase)}: {counted(len(trials.known.numbers), 'trial')} of "
@@ -181,16 +184,16 @@ def _extent(key: Key, trials: ClassTrials, num_resamples: int) -> str:
 def _tables(
     title: str, systems: Sequence[ClassTrials], kind: str, resamples: Resamples, named: Collection[str]
 ) -> Iterator[Table]:
-    """Make all tables of the result. A table may have no rows; the caller drops such a table.
+    """Make all tables of the result. A table may have no rows; the caller leaves out such a table.
 
     Args:
         kind: the score of being known for the table of unknown classes.
         named: names of the figures that the user asks for. The one-against-rest EER is computed
-            only if the user asks for it.
+            only if ``named`` contains its name.
     """
     hidden = () if len(systems) > 1 else ("system",)
 
-    def table(
+    def make_table(
         name: str,
         caption: str,
         measures: Sequence[Measure],
@@ -199,7 +202,7 @@ def _tables(
         notes: Sequence[str] = (),
         of: Sequence[ClassTrials] = systems,
     ) -> Table:
-        """Make a table of the rows of the systems ``of``; with more than 30 rows a system, it is only on paper and page."""
+        """Make a table of the rows of the systems ``of``; terminals do not show more than 30 rows a system."""
         rows = []
         for trials in of:
             rows += [Row({"system": trials.system, **row.labels}, row.figures) for row in rows_of(trials)]
@@ -216,9 +219,11 @@ def _tables(
         notes=["Macro-F1 is the mean over classes with a trial, each with the same weight."],
     )
     caption = "The largest confusions of known classes."
-    yield table("confusions", caption, _CONFUSIONS, lambda trials: _confusion_rows(trials.known), CONFUSION_SECTION)
+    yield make_table(
+        "confusions", caption, _CONFUSIONS, lambda trials: _confusion_rows(trials.known), CONFUSION_SECTION
+    )
     # Make the table of known against unknown trials, with a row for each score of being known.
-    yield table(
+    yield make_table(
         "open",
         "Known classes against unknown ones, by scores of being known.",
         _OPEN,
@@ -229,8 +234,8 @@ def _tables(
             "gives each the same weight."
         ],
     )
-    # Make the table of all trials; trials below the threshold for unknown classes are called unknown.
-    yield table(
+    # Make the table of all trials; a trial whose score of being known lies below the threshold is called unknown.
+    yield make_table(
         "with_unknown",
         f"At the threshold that accepts 95 % of the known development trials: below it a trial is called {UNKNOWN}.",
         _WITH_THRESHOLD,
@@ -240,16 +245,16 @@ def _tables(
     )
     # Make the tables of each unknown class and of each known class.
     caption = f"Unknown classes one by one, by the score {kind}."
-    yield table("unknown", caption, _BY_GENERATOR, lambda trials: _generator_rows(trials, kind), KNOWN_SECTION)
+    yield make_table("unknown", caption, _BY_GENERATOR, lambda trials: _generator_rows(trials, kind), KNOWN_SECTION)
     caption = "Known classes one by one."
-    yield table("by_class", caption, _BY_CLASS, lambda trials: _class_rows(trials.known), "Classes")
+    yield make_table("by_class", caption, _BY_CLASS, lambda trials: _class_rows(trials.known), "Classes")
     # Make a table for each field that groups the trials of known classes.
     systems_with: dict[str, list[ClassTrials]] = {}
     for trials in systems:
         for name in _fields_of_breakdowns(trials):
             systems_with.setdefault(name, []).append(trials)
     for name, systems_with_field in systems_with.items():
-        yield table(
+        yield make_table(
             f"by {name}",
             f"Trials of known classes by {words(name)}.",
             _BREAKDOWN,
@@ -260,7 +265,7 @@ def _tables(
 
 
 def closed_figures(known: ClassGroup, resamples: Resamples, named: Collection[str] = ()) -> dict[str, Figure]:
-    """Compute the figures of the closed set: the detector gives one of its classes to each trial of a known class.
+    """Compute the figures of the closed set: how often the detector finds the class of a trial of a known class.
 
     The one-against-rest EER is computed only if ``named`` contains its name. With three classes or
     fewer, ``top_3`` is left out, because every class is then among the three likeliest.
@@ -272,11 +277,12 @@ def closed_figures(known: ClassGroup, resamples: Resamples, named: Collection[st
     rules = {name: Rule(rate, num_trials) for name, rate in _RATES.items()}
     figures = resamples.of_confusion(rules, known.confusion)
     if num_classes > _TOP:
-        # If two classes have equal logits, the first class counts as likelier. The predicted class is chosen by this
-        # rule, too.
+        # Of two classes with equal logits, the first counts as likelier. The predicted class is chosen by the same
+        # rule.
         before = np.arange(num_classes) < known.numbers[:, None]
         num_likelier = (known.logits > of_class).sum(1) + ((known.logits == of_class) & before).sum(1)
-        # K×2: for each class, how many of its trials have the class among the three likeliest, and how many do not.
+        # K×2: for each class, in how many of its trials the class is among the three likeliest, and in how many it is
+        # not.
         counts = pair_counts(known.numbers, num_likelier >= _TOP, num_classes, 2)
         top = Rule(lambda counts: counts[:, 0].sum() / counts.sum(), num_trials)
         figures |= resamples.of_confusion({f"top_{_TOP}": top}, counts)
@@ -289,15 +295,16 @@ def closed_figures(known: ClassGroup, resamples: Resamples, named: Collection[st
 
 
 def _scores_by_generator(trials: ClassTrials, kind: str) -> list[NDArray]:
-    """For each unknown class, collect the scores of being known that its trials have; ``kind`` names the score."""
+    """Collect the scores of the trials of each unknown class; ``kind`` is the name of a score of being known."""
     scores = trials.unknown.known_scores[kind]
     return [scores[trials.unknown.numbers == number] for number in range(len(trials.unknown.names))]
 
 
 def _open_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[Row]:
-    """Compute for each score of being known how well it tells known from unknown trials; no rows without unknown trials.
+    """Compute how well each score of being known tells known from unknown trials; no rows without unknown trials.
 
-    Some figures rest on all unknown trials together; others are means over the unknown classes.
+    Some figures are computed from all unknown trials together; other figures are means over the
+    unknown classes.
     """
     if trials.unknown.names:
         for kind in trials.kinds:
@@ -308,8 +315,8 @@ def _open_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[Row]:
 def _threshold_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[Row]:
     """Compute the figures of all trials; a trial whose score lies below the threshold is called unknown.
 
-    The figures come from a confusion matrix with ``unknown`` as the last class. There is no row
-    without a threshold, or without trials of unknown classes.
+    The figures come from a confusion matrix with ``unknown`` as the last class. If there is no
+    threshold, or no trial of an unknown class, there is no row.
     """
     threshold = trials.threshold
     if threshold is None or not trials.unknown.names:
@@ -332,13 +339,13 @@ def _threshold_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[Row]:
 
 
 def _generator_rows(trials: ClassTrials, kind: str) -> list[Row]:
-    """Compute a row for each unknown class: its AUROC and FPR95 against the trials of known classes.
+    """Compute a row for each unknown class: the AUROC and FPR95 of its trials against the trials of known classes.
 
-    The row also names the known class for which trials of the unknown class are most often taken.
-    The classes that are most often taken for known come first.
+    The row also names the known class that is most often predicted for trials of the unknown class.
+    The unknown classes with the highest FPR95 come first.
 
     Args:
-        kind: the score of being known.
+        kind: name of the score of being known.
     """
     rows = []
     nearest = trials.unknown.confusion.argmax(1)
@@ -362,9 +369,9 @@ def _class_rows(known: ClassGroup) -> Iterator[Row]:
 
 
 def _fields_of_breakdowns(trials: ClassTrials) -> list[str]:
-    """List the fields that group the trials of known classes, except the field of the classes.
+    """List the fields for breakdowns: all fields that group the trials of known classes, except the field of the class.
 
-    A field with more than 50 values is left out, too.
+    A field with more than 50 values is also left out.
     """
     fields = grouping_fields(trials.known.trials)
     return [name for name, size in fields.items() if name != trials.field and size <= _MOST_VALUES]
@@ -393,7 +400,7 @@ def _confusion_rows(known: ClassGroup) -> Iterator[Row]:
 
 
 def _plots(systems: Sequence[ClassTrials], kind: str) -> Mapping[str, Sequence[Plot]]:
-    """Draw all plots; :class:`Result` calls this only for the page."""
+    """Draw all plots of the evaluation; :class:`Result` calls this function only to write the page."""
     from nes2net.evaluation.tracing_plots import confusion_plot, known_plot  # quick start-up: text needs no Matplotlib
 
     with_unknown = [trials for trials in systems if trials.unknown.names]
@@ -403,8 +410,8 @@ def _plots(systems: Sequence[ClassTrials], kind: str) -> Mapping[str, Sequence[P
     }
 
 
-def _curves(systems: Sequence[ClassTrials]) -> dict[str, Any]:
-    """Give the confusion matrix of each system for the JSON, because the tables list only the largest confusions."""
+def _confusions_for_json(systems: Sequence[ClassTrials]) -> dict[str, Any]:
+    """Collect the confusion matrix of each system for the JSON, because the tables list only the largest confusions."""
     return {
         "confusion": {
             trials.system: {
@@ -417,14 +424,14 @@ def _curves(systems: Sequence[ClassTrials]) -> dict[str, Any]:
     }
 
 
-def _large_confusions(systems: Sequence[ClassTrials]) -> dict[str, str]:
-    """Write the confusion matrices as CSV if a system has more than 30 classes, too many for numbers in a picture.
+def _write_large_confusions(systems: Sequence[ClassTrials]) -> dict[str, str]:
+    """Write as CSV the confusion matrix of each system with more than 30 classes, too many for numbers in a plot.
 
     Returns:
-        The ending of the file → a row for each system and true class, in the order of the picture.
-        The mapping is empty if all systems have fewer classes.
+        The ending of the name of the file → the text of the file: a row for each system and true
+        class, in the order of the plot. The mapping is empty if no system has more than 30 classes.
     """
-    from nes2net.evaluation.tracing_plots import (  # quick start-up: this module needs SciPy
+    from nes2net.evaluation.tracing_plots import (  # quick start-up: the imported module needs SciPy
         CONFUSION_FILE,
         MOST_READABLE,
         ordered_confusion,

@@ -24,13 +24,13 @@ from nes2net.evaluation.result import Plot
 from nes2net.evaluation.tables import words
 from nes2net.lib.pictures import Rectangle
 
-_MOST_NUMBERED = 12  # with more classes, the cells have colours but no numbers
-_LEAST_SHARE = 0.005  # a cell stays empty if its share of the row is below this share
+_MOST_NUMBERED = 12  # with more classes than this, the cells have colours but no numbers
+_LEAST_SHARE = 0.005  # a cell with a smaller share of its row than this stays empty
 _CONFUSION_CAPTION = Markup(
     "<b>{}</b>: of the trials of each true class (rows), the share that is given each class (columns), darker for more. "
     "Classes that are taken for each other stand together.{}{}"
 )
-#: With more classes than this, the counts also stand in a file beside the page; the name of this file ends in
+#: With more classes than this, the numbers of trials are also in a file beside the page; the name of this file ends in
 #: :data:`CONFUSION_FILE`.
 MOST_READABLE = 30
 CONFUSION_FILE = ".confusion.csv"
@@ -44,10 +44,10 @@ _KNOWN_CAPTION = Markup(
 
 
 def order_of_lookalikes(confusion: NDArray) -> NDArray:
-    """Order K classes: classes that are often taken for each other become neighbours.
+    """Order K classes so that classes which are often confused with each other become neighbours.
 
     Args:
-        confusion: counts K×K; a row is a true class, and a column is a predicted class.
+        confusion: numbers of trials, K×K; a row is a true class, and a column is a predicted class.
 
     Returns:
         The indices (K,) of the classes, in the order of an average-linkage clustering.
@@ -61,14 +61,14 @@ def order_of_lookalikes(confusion: NDArray) -> NDArray:
 
 
 class OrderedConfusion(NamedTuple):
-    """A confusion matrix in the order of the plot: classes that are taken for each other stand together."""
+    """A confusion matrix in the order of the plot: classes that are confused with each other are neighbours."""
 
     counts: NDArray
-    """Counts (rows, K): a row for each known class that has trials, then a row for each unknown class."""
+    """Numbers of trials, (rows, K): a row for each known class that has trials, then a row for each unknown class."""
     rows: list[str]
-    """Names of the true classes."""
+    """Names of the true classes, one for each row."""
     columns: list[str]
-    """Names of the K known classes."""
+    """Names of the K known classes, one for each column."""
     num_known: int
     """Number of rows of known classes."""
 
@@ -76,8 +76,8 @@ class OrderedConfusion(NamedTuple):
 def ordered_confusion(trials: ClassTrials) -> OrderedConfusion:
     """Sort the rows and the columns of the confusion matrix for the plot.
 
-    Unknown classes that are taken for the same known class stand together. A known class without
-    trials has a column but no row.
+    Unknown classes for which the same known class is predicted most often are neighbours. A known
+    class without trials has a column but no row.
     """
     known = trials.known
     unknown = trials.unknown
@@ -95,8 +95,8 @@ def ordered_confusion(trials: ClassTrials) -> OrderedConfusion:
 def confusion_plot(trials: ClassTrials) -> Plot:
     """Draw the confusion matrix of known classes, and below it a row for each unknown class.
 
-    The row of an unknown class shows for which known classes its trials are taken. A known class
-    without trials has a column but no row.
+    The row of an unknown class shows which known classes are predicted for its trials. A known
+    class without trials has a column but no row.
     """
     confusion = ordered_confusion(trials)
     rows = _shares(confusion.counts)
@@ -130,9 +130,9 @@ def confusion_plot(trials: ClassTrials) -> Plot:
 
 
 def known_plot(trials: ClassTrials, kind: str) -> Plot:
-    """Draw histograms of one score of being known, for trials of known and of unknown classes.
+    """Draw histograms of a score of being known, one for trials of known and one for trials of unknown classes.
 
-    A dashed line is at the threshold of the system, if it has a threshold for this score.
+    If the system has a threshold for this score, a dashed line is drawn at the threshold.
 
     Args:
         kind: name of the score, such as ``log_odds``.
@@ -154,5 +154,5 @@ def known_plot(trials: ClassTrials, kind: str) -> Plot:
 
 
 def _shares(counts: NDArray) -> NDArray:
-    """Divide each count by the sum of its row; a row without trials has shares of 0."""
+    """Turn numbers of trials into shares of their row; a row without trials has shares of 0."""
     return counts / np.maximum(counts.sum(1, keepdims=True), 1)

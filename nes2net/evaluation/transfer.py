@@ -1,15 +1,15 @@
 """Judge test sets at a threshold that was chosen on a development set.
 
-The EER chooses its threshold with the labels of the test set, which users of a detector do not
-have. With the threshold of its development set, a detector with an EER of 11.2 % on In-the-Wild has
-a half total error rate of 39.5 % there (arXiv 2606.21584).
+The threshold of the EER is chosen with the labels of the test set, which users of a detector do not
+have. For example, a detector has an EER of 11.2 % on In-the-Wild. At the threshold of its
+development set, its half total error rate on In-the-Wild is 39.5 % (arXiv 2606.21584).
 
 A calibration turns scores into log-likelihood ratios, and an operating point chooses one of these
-ratios as the threshold. Therefore the costs of the ratios can be judged too: the actual DCF, and
-Cllr with its two parts.
+ratios as the threshold. Therefore costs of log-likelihood ratios can be computed, too: the actual
+DCF, and Cllr with its two parts.
 
-In reading order: ``thresholds`` reads or fits a calibration for each system; ``judge_sets`` judges
-the sets of one system; ``in_words`` and the warnings explain the figures.
+In reading order: ``choose_thresholds`` reads or fits a calibration for each system; ``judge_sets`` judges
+the sets of one system; ``losses_in_words`` and the warnings explain the figures.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from nes2net.scoring.decisions.decision import INVERTED, Decider, OperatingPoint
 
 # Scored lengths count as equal if they differ by less than this share: "four seconds" are 64,000 or 64,600 samples.
 _SAME_LENGTH = 0.05
-# A loss by calibration is not mentioned if it is at most this share of Cllr.
+# A loss by calibration is not mentioned if this loss is at most this share of Cllr.
 _LITTLE = 0.05
 
 
@@ -47,7 +47,7 @@ _Set = TypeVar("_Set", "JudgedSet", OneClass)
 
 
 class ScoredSet(NamedTuple):
-    """The labelled trials of a part of a corpus, and their scores."""
+    """A scored part of a corpus: its labelled trials, and their scores."""
 
     corpus: str
     phase: str
@@ -57,11 +57,11 @@ class ScoredSet(NamedTuple):
     inputs: Sequence[dict[str, str]] = ()
     """The files that were read, as in the header of a :class:`~nes2net.evaluation.result.Result`."""
     key_sha256: str = ""
-    """Digest of the whole key, which holds these trials and possibly others."""
+    """Digest of the whole key, which holds the trials of this set and possibly other trials."""
 
     @property
     def name(self) -> str:
-        """The corpus, and the phase unless it is ``"eval"``."""
+        """The name of the corpus, followed by the phase unless the phase is ``"eval"``."""
         return self.corpus if self.phase == "eval" else f"{self.corpus}, {self.phase}"
 
     @property
@@ -73,7 +73,7 @@ class ScoredSet(NamedTuple):
         return labels.pop()
 
 
-class FurtherSet(NamedTuple):
+class SetFiles(NamedTuple):
     """The files of a set of scored trials, for :func:`read_set`."""
 
     corpus: str
@@ -92,11 +92,11 @@ class ThresholdSource:
         dev_scores: score files of a development set, in the order of the systems; empty if
             ``calibrations`` are given.
         dev_keys: folder or file of the key of the development set.
-        dev_corpus: corpus of the development set; None for the corpus of the evaluation.
+        dev_corpus: corpus of the development set; with None, it is the corpus of the evaluation.
         dev_phase: phase of the development set.
         calibrations: files of ``nes2net calibrate``, in the order of the systems.
         operating_point: the rule that chooses a threshold on the development set.
-        further: more test sets besides the evaluated one; only for a single system.
+        further: more test sets, judged like the evaluated set; only for a single system.
     """
 
     dev_scores: Sequence[str] = ()
@@ -105,20 +105,20 @@ class ThresholdSource:
     dev_phase: str = "dev"
     calibrations: Sequence[str] = ()
     operating_point: OperatingPoint = field(default_factory=lambda: OperatingPoint("eer"))
-    further: Sequence[FurtherSet] = ()
+    further: Sequence[SetFiles] = ()
 
 
 @dataclass(frozen=True)
 class JudgedSet:
     """The figures of a set with trials of both classes, judged at the transferred threshold.
 
-    - ``is_development`` says whether the threshold was chosen on these trials.
-    - ``facts`` says which set was judged and what the bootstrap drew. The bootstrap does not vary
-      the calibration and the threshold.
-    - ``row`` holds the figures of the measures :data:`~nes2net.evaluation.transfer_tables.RATES` and
-      :data:`~nes2net.evaluation.transfer_tables.COSTS`. With few trials the interval of
-      ``min_cllr`` is too low and the interval of ``calibration_loss`` too high, because the best
-      calibration is fitted again to each draw.
+    - ``is_development`` says whether the threshold was chosen on the trials of this set.
+    - ``facts`` says which set was judged and what the bootstrap drew. The calibration and the
+      threshold are the same in all draws of the bootstrap.
+    - ``row`` holds the figures of the measures :data:`~nes2net.evaluation.transfer_tables.RATES`
+      and :data:`~nes2net.evaluation.transfer_tables.COSTS`. With few trials, the interval of
+      ``min_cllr`` is too low, and the interval of ``calibration_loss`` is too high, because the
+      best calibration is fitted again to each draw.
     - ``llrs`` holds the calibrated scores of both classes. ``raw`` holds the scores before
       calibration; None if only the calibrated scores are known.
     """
@@ -136,7 +136,8 @@ class Transfer:
     """The judged sets of one system, all at the same transferred threshold.
 
     - ``decider`` holds the calibration and the threshold.
-    - ``sets`` holds the development set, if it is known, and then the test sets with both classes.
+    - ``sets`` holds the development set if its scores are known, and then the test sets with trials
+      of both classes.
     - ``one_class`` holds the test sets whose trials are all of one class.
     - ``warnings`` gives reasons to doubt the threshold or the figures.
     """
@@ -148,8 +149,8 @@ class Transfer:
     warnings: list[str]
 
     @property
-    def threshold(self) -> str:
-        """The operating point, the set on which the threshold was chosen, and the threshold, in words."""
+    def threshold_in_words(self) -> str:
+        """A text with the operating point, the set on which the threshold was chosen, and the threshold."""
         basis = self.decider.basis()
         source = " ".join(str(basis[key]) for key in ("corpus", "phase") if key in basis) or "an unnamed set"
         if {"num_bonafide", "num_spoof"} <= basis.keys():
@@ -160,7 +161,7 @@ class Transfer:
         return f"operating point {basis['operating_point']} of {source}: {threshold}"
 
     def facts(self) -> dict[str, Any]:
-        """Collect the threshold, its source and the judged sets as plain data."""
+        """Collect the threshold, its source, the judged sets and the warnings as plain data."""
         (weight,) = self.decider.calibration.weights
         return {
             "system": self.system,
@@ -176,7 +177,7 @@ class Threshold(NamedTuple):
     decider: Decider
     """The calibration and the threshold."""
     development: ScoredSet | None
-    """The trials that the calibration was fitted to; None if it was read from a file."""
+    """The trials to which the calibration was fitted; None if the calibration was read from a file."""
     inputs: Sequence[dict[str, str]]
     """The files that were read."""
 
@@ -184,24 +185,24 @@ class Threshold(NamedTuple):
 # Thresholds
 
 
-def thresholds(
+def choose_thresholds(
     source: ThresholdSource, corpus: str, num_systems: int, *, allow_partial: bool = False
-) -> tuple[list[Threshold], list[ScoredSet]]:
-    """Read or fit the calibration of each system, and read the further test sets.
+) -> list[Threshold]:
+    """Choose the threshold of each system, with a calibration that is fitted to development scores or read from a file.
 
     Args:
-        source: the files of the development scores or of the calibrations, and of the further sets.
+        source: the files of the development scores or of the calibrations.
         corpus: the corpus of the evaluation.
-        num_systems: number of evaluated systems; each needs a calibration.
+        num_systems: number of evaluated systems; each system needs a calibration.
 
     Returns:
-        The threshold of each system, and the further test sets.
+        The threshold of each system.
 
     Raises:
-        InputError: if a file is missing, malformed or does not fit its key, the numbers of files and
-            systems differ, further sets are given for several systems, development trials are all
-            of one class, a calibration is of frames, or no calibration or threshold can be
-            computed.
+        InputError: if a file is missing, malformed or does not fit its key, the numbers of files
+            and systems differ, ``source`` has further test sets for several systems, development
+            trials are all of one class, a calibration is for scores of frames, or no calibration or
+            threshold can be computed.
     """
     # Check that there is one file for each system.
     num_files = len(source.dev_scores) or len(source.calibrations)
@@ -218,7 +219,7 @@ def thresholds(
     thresholds = []
     for path in source.dev_scores:
         development = read_set(
-            FurtherSet(source.dev_corpus or corpus, path, source.dev_keys, source.dev_phase),
+            SetFiles(source.dev_corpus or corpus, path, source.dev_keys, source.dev_phase),
             "development",
             {},
             allow_partial=allow_partial,
@@ -248,25 +249,22 @@ def thresholds(
                 "make one from a score file of recordings"
             )
         thresholds.append(Threshold(decider, None, [score_input(Path(path), sha256_of(path), "calibration")]))
-    further_sets = []
-    for files in source.further:
-        further_sets.append(read_set(files, "further", None, allow_partial=allow_partial))
-    return thresholds, further_sets
+    return thresholds
 
 
 def read_set(
-    files: FurtherSet,
+    files: SetFiles,
     kind: str,
     excluded: Mapping[str, Collection[str]] | None,
     *,
     allow_partial: bool = False,
 ) -> ScoredSet:
-    """Read the scores of a set and match them with its key.
+    """Read the score file and the key of a set, and match the scores with the trials of the key.
 
     Args:
-        kind: what the list of files calls this set, such as ``"development"``.
-        excluded: Field of a trial → values; trials with these values are left out. None to leave
-            out the same trials as the published figures of the corpus.
+        kind: word that the list of inputs uses for this set, such as ``"development"``.
+        excluded: Field of a trial → values; trials with these values are left out. With None, the
+            same trials are left out as in the published figures of the corpus.
         allow_partial: as for :func:`~nes2net.evaluation.matching.match`.
 
     Raises:
@@ -319,7 +317,7 @@ def judge_sets(
         row = _figures(decider, llrs, raw, rule, {**draws, **speaker_groups(trials)})
         return JudgedSet(scored.name, is_development, facts, row, llrs, raw)
 
-    # Judge the development set, or the ratios in the file of the calibration.
+    # Judge the development set, or the log-likelihood ratios in the file of the calibration.
     sets = []
     if development is not None:
         sets.append(judge(development, is_development=True))
@@ -357,9 +355,9 @@ def _figures(decider: Decider, llrs: Llrs, raw: Llrs | None, eer: Any, draws: di
 
     Args:
         llrs: calibrated scores.
-        raw: scores before calibration; None if they are not known.
-        eer: computes the EER and its threshold from the scores of two classes.
-        draws: arguments of :class:`Measured` about the bootstrap.
+        raw: scores before calibration; None if only the calibrated scores are known.
+        eer: function that computes the EER and its threshold from the scores of two classes.
+        draws: the arguments of :class:`Measured` that describe the bootstrap.
     """
     rules: dict[str, Any] = {
         "rates": functools.partial(metrics.compute_rates, threshold=decider.llr_threshold),
@@ -396,9 +394,9 @@ def _with_unique_names(sets: list[_Set]) -> list[_Set]:
 # Comments and warnings
 
 
-def in_words(judged: JudgedSet) -> str:
-    """Explain how much a test set loses by the calibration (loss of Cllr) and by the threshold (HTER minus EER)."""
-    # Explain the loss by calibration, unless it is small.
+def losses_in_words(judged: JudgedSet) -> str:
+    """Explain how much the calibration (loss of Cllr) and the threshold (HTER minus EER) cost on a test set."""
+    # Explain the loss by calibration, unless this loss is small.
     total = judged.row.value("cllr")
     lowest = judged.row.value("min_cllr")
     lost = judged.row.value("calibration_loss")
@@ -429,11 +427,11 @@ def in_words(judged: JudgedSet) -> str:
 
 
 def _warnings_of_threshold(calibration: LinearCalibration, development: ScoredSet | None) -> list[str]:
-    """List reasons to doubt a threshold, one sentence each.
+    """List reasons to doubt a threshold, each in one sentence.
 
     Args:
-        development: the trials to which the calibration was fitted; None if the calibration was
-            read from a file.
+        development: the trials to which the calibration was fitted; None if a file holds the
+            calibration.
     """
     lines = []
     if calibration.weights[0] < 0:
@@ -450,11 +448,11 @@ def _warnings_of_threshold(calibration: LinearCalibration, development: ScoredSe
 def _warnings(
     calibration: LinearCalibration, development: ScoredSet | None, scored: ScoredSet, judged: JudgedSet | None
 ) -> Iterator[str]:
-    """List reasons to doubt the figures of a test set, one sentence each.
+    """List reasons to doubt the figures of a test set, each in one sentence.
 
     Args:
-        development: the trials to which the calibration was fitted; None if the calibration was
-            read from a file.
+        development: the trials to which the calibration was fitted; None if a file holds the
+            calibration.
         scored: the test set.
         judged: the figures of the test set; None for a set of one class.
     """
@@ -475,7 +473,7 @@ def _warnings(
         phases = {canonical_phase(str(facts.get("phase", WHOLE))), scored.phase}
         if len(phases) == 1 or WHOLE in phases:
             yield f"the calibration was learned on trials of {scored.name}, so its figures flatter the threshold"
-    # Check that the test set was scored by the detector of the calibration, and over the same length.
+    # Check that the same detector scored the test set and the trials of the calibration, over the same length.
     calibrated = calibration.scored_by
     tested = read_scored_by(scored.scores, scored.sha256)
     if calibrated is not None and tested is not None:
@@ -514,10 +512,10 @@ def _length_in_words(num_samples: float) -> str:
 def _same_corpus(facts: Mapping[str, Any], scored: ScoredSet) -> bool:
     """Whether a calibration was learned on trials of the corpus of ``scored``.
 
-    All users' own lists have the same corpus name, so the digest of the key distinguishes them.
+    All users' own lists have the same corpus name, so the digests of their keys are compared.
 
     Args:
-        facts: what the calibration was trained on.
+        facts: facts about the trials on which the calibration was learned.
     """
     if corpora.get(scored.corpus).user_defined:
         return facts.get("key_sha256") == scored.key_sha256

@@ -1,4 +1,5 @@
-"""Make tables of the figures at a transferred threshold: error rates, costs, reliability, and sets of one class."""
+"""Make tables of the figures at a transferred threshold: error rates, costs, reliability, and
+errors on sets of one class."""
 
 from __future__ import annotations
 
@@ -9,10 +10,10 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.breakdown import label_of
 from nes2net.evaluation.one_class import MEASURES, WORDS
 from nes2net.evaluation.tables import NUM_BONAFIDE, NUM_SPOOF, Figure, Measure, Row, Table, words
-from nes2net.evaluation.transfer import JudgedSet, Transfer, in_words
+from nes2net.evaluation.transfer import JudgedSet, Transfer, losses_in_words
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 
-#: Heading of the section of the page.
+#: Heading of the section of a page that has these tables.
 SECTION = "At the transferred threshold"
 RATES = (
     NUM_BONAFIDE,
@@ -47,10 +48,11 @@ _ONE_CLASS = {
 
 
 def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
-    """Make the tables ``rates``, ``costs`` and ``reliability`` of the sets that have trials of both classes.
+    """Make all tables at the transferred thresholds, with the rows of all systems.
 
-    The tables of the sets whose trials are all of one class come last, with breakdowns. If there
-    are no sets of a kind, the tables of this kind are left out.
+    The tables ``rates``, ``costs`` and ``reliability`` have the sets with trials of both classes.
+    The tables of the sets whose trials are all of one class come last, with breakdowns. Tables
+    without rows are left out.
     """
     hidden = () if len(transfers) > 1 else ("system",)
     rows = []
@@ -64,7 +66,7 @@ def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
             if judged.is_development:
                 name += " (development)"
             else:
-                comments.append(f"{start}{name}: {in_words(judged)}")
+                comments.append(f"{start}{name}: {losses_in_words(judged)}")
             rows.append(replace(judged.row, labels={"system": transfer.system, "set": name}))
     if rows:
         yield Table(
@@ -98,7 +100,7 @@ def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
 
 
 def _reliability_rows(system: str, judged: JudgedSet) -> Iterator[Row]:
-    """Make a row for each bin of the reliability of a set."""
+    """Make a row for each bin of the reliability of a set, for the table ``reliability``."""
     from nes2net.evaluation.curves import reliability  # quick start-up: SciPy takes long to import
 
     for number, trials in enumerate(reliability(judged.llrs), 1):
@@ -108,7 +110,7 @@ def _reliability_rows(system: str, judged: JudgedSet) -> Iterator[Row]:
 
 
 def _one_class_tables(transfers: Sequence[Transfer], hidden: Sequence[str]) -> Iterator[Table]:
-    """Make tables of the sets of spoofed trials, then of the sets of bona fide trials, each with breakdowns by field.
+    """Make the tables of errors on sets of only spoofed trials, then on sets of only bona fide trials, with breakdowns.
 
     Args:
         hidden: names of labels that the tables do not show.

@@ -1,7 +1,7 @@
 """A list of trials whose fields can be read as columns of numbers.
 
-Evaluations group up to a million trials of each system by many fields. A column reads a field of
-all trials once, and all systems share the columns of the key.
+Evaluations group up to a million trials of each system by many fields. Therefore each field of the
+key is read into a column only once, and all systems share the columns of the key.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nes2net.data.corpora.trial import Trial
 
 
 class Column(NamedTuple):
-    """A field of N trials."""
+    """The values of a field of N trials, as numbers."""
 
     numbers: NDArray
     """Position of each trial's value in ``values``, (N,); −1 for a trial without the field."""
@@ -36,12 +36,12 @@ class Column(NamedTuple):
 
 
 class TrialTable(list[Trial]):
-    """Trials, some or all of a key.
+    """A list of trials: a whole key, or a selection from a key. A selection takes its columns from the key.
 
     Args:
         trials: the trials.
-        key: the table of the key that holds the trials; None if this table is a key itself.
-        rows: positions of the trials in ``key``, (N,).
+        key: the table from which the trials were selected; None if this table is a whole key.
+        rows: positions of the trials in ``key``, (N,); None if this table is a whole key.
     """
 
     def __init__(self, trials: Iterable[Trial], key: TrialTable | None = None, rows: NDArray | None = None) -> None:
@@ -52,27 +52,27 @@ class TrialTable(list[Trial]):
 
     @classmethod
     def of(cls, trials: Sequence[Trial]) -> TrialTable:
-        """Make a table of ``trials``; if they are a table already, return this table."""
+        """Make a table of ``trials``; if ``trials`` is a table already, return it."""
         return trials if isinstance(trials, TrialTable) else cls(trials)
 
     def take(self, positions: NDArray) -> TrialTable:
-        """Select the trials at ``positions`` (M,), in this order."""
+        """Make a table of the trials at ``positions`` (M,), in this order."""
         return TrialTable(map(self.__getitem__, positions.tolist()), self.key, self.rows[positions])
 
     @property
-    def in_key(self) -> NDArray:
-        """For each trial of the key, whether this table holds the trial; one element per trial of the key."""
+    def mask_in_key(self) -> NDArray:
+        """Which trials of the key this table holds: one element for each trial of the key."""
         is_in_table = np.zeros(len(self.key), dtype=bool)
         is_in_table[self.rows] = True
         return is_in_table
 
     @functools.cached_property
     def position_of(self) -> dict[str, int]:
-        """Id of a trial → its position."""
+        """Id of a trial → position of the trial in this table."""
         return {trial.id: position for position, trial in enumerate(self)}
 
     def column(self, name: str) -> Column:
-        """Return the column of the field ``name``; each column is read only once."""
+        """Return the column of the field ``name``; the field is read only once."""
         if name not in self._columns:
             if self.key is self:
                 self._columns[name] = self._read_column(name)
@@ -82,7 +82,7 @@ class TrialTable(list[Trial]):
         return self._columns[name]
 
     def _read_column(self, name: str) -> Column:
-        """Read the field ``name`` of all trials."""
+        """Read the field ``name`` of all trials into a column."""
         fields: Iterable[str | None]
         if name in Trial.__dataclass_fields__:  # quicker than `Trial.get`
             fields = map(attrgetter(name), self)
@@ -92,7 +92,7 @@ class TrialTable(list[Trial]):
         values = sorted({value for value in set(fields) if value is not None})
         number_of: dict[str | None, int] = {value: number for number, value in enumerate(values)}
         number_of[None] = -1
-        # Take the smallest type of integers, because it is sorted fastest.
+        # Take the smallest type of integers, because small integers are sorted fastest.
         dtype = np.min_scalar_type(-1 - len(values))
         return Column(np.fromiter(map(number_of.__getitem__, fields), dtype, len(fields)), values)
 
@@ -107,5 +107,5 @@ class TrialTable(list[Trial]):
         column = self.column("phase")
         is_in_phase = column.where(canonical_phase(str(phase))) | (column.numbers < 0)
         if not is_in_phase.any():
-            select_phase(self, phase)  # raises an error that lists the phases
+            select_phase(self, phase)  # this call raises an error that lists the phases
         return is_in_phase

@@ -1,4 +1,4 @@
-"""Evaluate embeddings by verification: do a trial and the enrolled trials have the same class, such as a generator?"""
+"""Evaluate embeddings by verification: are a trial and the enrolled trials of the same class, such as a generator?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nes2net.data.corpora.trial import BONAFIDE, ENROLMENT_MODELS
 from nes2net.evaluation.class_reference import embeddings_of, examples_of
 from nes2net.evaluation.class_trials import class_labels_of, classes_of
 from nes2net.evaluation.judgements import EvaluationSettings
-from nes2net.evaluation.key import Key, Labels, not_official, score_input
+from nes2net.evaluation.key import Key, Labels, score_input, unofficial_note
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
 from nes2net.lib.errors import InputError, counted, listed
@@ -38,7 +38,7 @@ class _Pairs(NamedTuple):
     scores: NDArray
     """Cosines, N×M."""
     is_target: NDArray
-    """Whether a trial is of the class of the model, N×M."""
+    """Whether a trial and a model are of the same class, N×M."""
     models: list[str]
     """Names of the models."""
     num_left_out: int
@@ -46,14 +46,14 @@ class _Pairs(NamedTuple):
 
 
 class ComparedEmbeddings(Embeddings):
-    """Embeddings of recordings; they are evaluated by comparison with the embeddings of enrolled trials."""
+    """The judgement ``embeddings``, evaluated by comparing embeddings of trials with embeddings of enrolled trials."""
 
     def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
-        """Compare each spoofed trial with the mean embedding of each enrolled model, by the cosine.
+        """Evaluate the cosine of each spoofed trial to the mean embedding of each enrolled model, by the EER.
 
         Args:
-            settings: ``reference`` has, for each file of ``paths``, the file of the embeddings of
-                enrolled trials.
+            settings: ``reference`` holds a file of embeddings of enrolled trials for each file of
+                ``paths``.
 
         Raises:
             InputError: if a file cannot be read, a trial has no embedding or no class, the numbers
@@ -69,7 +69,7 @@ class ComparedEmbeddings(Embeddings):
         rows: list[Row] = []
         rows_of_models: list[Row] = []
         inputs = []
-        warnings = [not_official(key)]
+        warnings = [unofficial_note(key)]
         for path, enrolled, system in zip(paths, settings.reference, settings.names_of(paths)):
             pairs = self._pairs(path, enrolled, key, settings.allow_partial)
             is_enrolled = pairs.is_target.any(1, keepdims=True)  # N×1: whether the class of the trial has a model
@@ -103,7 +103,7 @@ class ComparedEmbeddings(Embeddings):
         return Result(title, header, [extent], tables, list(filter(None, warnings)))
 
     def _pairs(self, path: Path, enrolled: Path, key: Key, allow_partial: bool) -> _Pairs:
-        """Compare the spoofed trials of the evaluated phase with the models of the trials in ``enrolled``.
+        """Compare the spoofed trials of the evaluated phase with the enrolled models.
 
         The field ``enrolment_models`` of an enrolled trial names the models to which the trial
         belongs. Without this field, the trial belongs to the only model of its class.
@@ -111,13 +111,13 @@ class ComparedEmbeddings(Embeddings):
         Args:
             path: the embeddings of the evaluated trials.
             enrolled: the embeddings of the enrolled trials; bona fide trials among them are ignored.
-            allow_partial: leave out trials without an embedding instead of raising.
+            allow_partial: leave out trials without an embedding, instead of raising.
 
         Raises:
             InputError: if a file cannot be read, a trial has no embedding or no class, or no trials
                 or no models are left to compare.
         """
-        # The evaluated trials.
+        # Select the spoofed trials to evaluate.
         field, aliases, _ = class_labels_of(record_of(path))
         rows = dict(self.read(path))
         spoofed_trials = [trial for trial in key.evaluated_trials if trial.label != BONAFIDE]
@@ -126,7 +126,7 @@ class ComparedEmbeddings(Embeddings):
             trials = [trial for trial in trials if trial.id in rows]
         if not trials:
             raise InputError(f"{path}: has no embedding of a spoofed trial of the phase: give embeddings of this phase")
-        # Collect for each enrolled model the embeddings of its examples, and its class.
+        # Collect the class of each enrolled model, and the embeddings of its enrolled trials.
         examples: dict[str, list[NDArray]] = {}
         class_of_model: dict[str, str] = {}
         for example in examples_of(dict(self.read(enrolled)), enrolled, key, field, aliases):
@@ -154,12 +154,15 @@ def _figures(
 ) -> dict[str, Figure]:
     """Compute the EER of target pairs against nontarget pairs by two rules, and the numbers of both kinds of pairs.
 
-    If a kind has no pairs, there is no EER. The bootstrap of the interval draws trials.
+    If one of the two kinds has no pairs, there is no EER. The bootstrap of the interval draws
+    trials, each with all its pairs.
 
     Args:
-        scores: N×M, or (N,) for one enrolled model.
-        is_target: whether a pair is of the same class, in the shape of ``scores``.
-        is_nontarget: whether a pair of different classes counts, in the shape of ``scores``.
+        scores: scores of N trials for M enrolled models, N×M, or for one enrolled model, (N,).
+        is_target: whether the trial and the model of a pair are of the same class; of the shape of
+            ``scores``.
+        is_nontarget: whether a pair of different classes takes part in the EER; of the shape of
+            ``scores``.
     """
     target_trials = np.nonzero(is_target)[0].tolist()
     nontarget_trials = np.nonzero(is_nontarget)[0].tolist()
@@ -173,7 +176,7 @@ def _figures(
             nontargets,
             num_resamples=settings.num_resamples,
             seed=settings.seed,
-            bonafide_groups=target_trials,  # a draw takes or leaves all pairs of a trial
+            bonafide_groups=target_trials,  # all pairs of a trial are drawn together
             spoof_groups=nontarget_trials,
         )
         figures["eer"] = Figure(metrics.compute_eer(targets, nontargets)[0], interval)

@@ -1,4 +1,4 @@
-"""Write tables of figures as text for a terminal, Markdown and LaTeX; pages draw the same cells."""
+"""Write tables of figures as text for a terminal, as Markdown and as LaTeX; pages show the same cells."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Cell(NamedTuple):
     is_best: bool = False
     """Whether the figure is marked as the best of its column."""
     details: tuple[str, ...] = ()
-    """An interval and further figures, which stand beside or below the text."""
+    """Texts of an interval and of further figures, which are shown beside or below ``text``."""
     heat: int | None = None
-    """The figure in percent of the highest figure of its measure in the table, which sets the strength of
-    the background on a page; None for no background."""
+    """The figure in percent of the highest figure of the same measure in the table. A page gives a
+    cell with a higher number a stronger background; None for no background."""
 
     @property
     def text_with_details(self) -> str:
@@ -31,7 +31,7 @@ class Cell(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """A table as readers see it."""
+    """The head and the cells of a table, as they are shown."""
 
     head: list[str]
     rows: list[list[Cell]]
@@ -40,14 +40,14 @@ class Grid(NamedTuple):
 
 
 def grid(table: Table, *, in_text: bool = False) -> Grid:
-    """Lay out the rows of ``table`` that have enough trials to be shown.
+    """Arrange ``table`` as a head and rows of cells; rows with too few trials are left out.
 
     A measure without any figure has no column. If no measure has a figure, the result is empty. On
-    paper, each value of the label ``table.across`` has a column.
+    pages and in papers, each value of the label ``table.across`` has a column.
 
     Args:
-        in_text: lay out for a terminal, where each row of the table has its own line. If false, lay
-            out for paper.
+        in_text: arrange for a terminal, where each row of the table has its own line; otherwise for
+            a page or a paper.
     """
     measures = []
     for measure in table.measures:
@@ -70,7 +70,7 @@ def grid(table: Table, *, in_text: bool = False) -> Grid:
 
 
 def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = False) -> Cell:
-    """Write a figure and its interval as a cell; the heat of the cell is the figure in percent of the highest one."""
+    """Write a figure and its interval as a cell; a measure with heat also gives the cell its heat."""
     details: tuple[str, ...] = ()
     if figure.interval is not None:
         details = (measure.write_interval(figure.interval),)
@@ -87,21 +87,22 @@ def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = Fal
 
 
 def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
-    """Lay out a table in which each value of the label ``table.across`` has a column, such as a column for each system.
+    """Arrange a table in which each value of the label ``table.across`` has a column, such as a column for each system.
 
     These columns hold the figures of the first measure. If a further measure has the same figures
     for all values of the label, the measure has one column of its own. If a further measure has
-    different figures, they are added to the cells of the first measure as details.
+    different figures, these figures are added to the cells of the first measure as details.
     """
-    # Group the rows of the table that differ only in the label; a group is a row of the result.
+    # Group the rows of the table that differ only in the label ``table.across``; each group becomes a row of the
+    # result.
     names = [name for name in table.labels if name != table.across]
     columns = list(dict.fromkeys(row.labels[table.across] for row in table.shown))
     groups: dict[tuple[str, ...], dict[str, Row]] = {}
     for row in table.shown:
         group = groups.setdefault(tuple(row.labels[name] for name in names), {})
         group[row.labels[table.across]] = row
-    # Divide the further measures: a common measure has one figure for a whole group, and a differing measure has
-    # several.
+    # Sort the further measures: a common measure has the same figure in all rows of a group, and a differing measure
+    # has different figures.
     main = measures[0]
     common = []
     differing = []
@@ -139,11 +140,11 @@ def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
 
 
 def text_lines(table: Table) -> list[str]:
-    """Write ``table`` for a terminal.
+    """Write ``table`` as lines of text for a terminal.
 
-    If a single measure has intervals, they have a column of their own. Otherwise intervals stand
-    below their figures. If the table has more than 150 rows, or none, only its caption and its
-    notes are written.
+    If a single measure has intervals, the intervals have a column of their own. Otherwise each
+    interval is written below its figure. If the table has no rows or more than 150 rows, only its
+    caption and its notes are written.
     """
     layout = grid(table, in_text=True)
     if len(layout.rows) > MOST_LINES:
@@ -172,12 +173,12 @@ def text_lines(table: Table) -> list[str]:
 
 
 def markdown(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
-    """Write ``tables`` in Markdown (GitHub's), the best figures in bold, and notices below them."""
+    """Write ``tables`` in GitHub's Markdown, with the best figures in bold, and ``notices`` below the tables."""
     texts = []
     for table in tables:
         layout = grid(table)
         if layout.rows:
-            rows = _marked_up(layout, markdown_text, "**{}**")
+            rows = _cell_texts(layout, markdown_text, "**{}**")
             texts += [markdown_text(table.caption), markdown_table(list(map(markdown_text, layout.head)), rows)]
         texts += map(markdown_text, table.notes)
     for notice in notices:
@@ -186,7 +187,8 @@ def markdown(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
 
 
 def latex(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
-    """Write ``tables`` in LaTeX with the package booktabs, the best figures in bold, and notices below them."""
+    """Write ``tables`` in LaTeX with the package booktabs, with the best figures in bold, and
+    ``notices`` below the tables."""
     lines = [r"% Needs \usepackage{booktabs} in the preamble."]
     for table in tables:
         layout = grid(table)
@@ -201,7 +203,7 @@ def latex(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
             r"    \toprule",
             rf"    {' & '.join(map(latex_text, layout.head))} \\",
             r"    \midrule",
-            *(rf"    {' & '.join(row)} \\" for row in _marked_up(layout, latex_text, r"\textbf{{{}}}")),
+            *(rf"    {' & '.join(row)} \\" for row in _cell_texts(layout, latex_text, r"\textbf{{{}}}")),
             r"    \bottomrule",
             r"  \end{tabular}",
             rf"  \label{{tab:{re.sub('[^a-z0-9]+', '-', table.name.lower())}}}",
@@ -212,12 +214,12 @@ def latex(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _marked_up(layout: Grid, escape: Callable[[str], str], best_form: str) -> list[list[str]]:
-    """Write the cells of ``layout`` in a markup language.
+def _cell_texts(layout: Grid, escape: Callable[[str], str], best_form: str) -> list[list[str]]:
+    """Write the cells of ``layout`` as texts of a markup language.
 
     Args:
         escape: escapes a text for this language.
-        best_form: the form of the best figures, with ``{}`` for the text.
+        best_form: markup of the best figures, with ``{}`` in place of the text.
     """
     rows = []
     for row in layout.rows:
@@ -254,7 +256,7 @@ _LATEX = str.maketrans(
 
 
 def latex_text(text: str) -> str:
-    r"""Escape ``text`` for LaTeX.
+    r"""Escape the characters of ``text`` that have a meaning in LaTeX.
 
     >>> latex_text("50 % of a_b & c\\d")
     '50 \\% of a\\_b \\& c\\textbackslash{}d'

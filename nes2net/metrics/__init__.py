@@ -5,7 +5,7 @@ false rejection rate (FRR, misses) is the share of bona fide trials below the th
 acceptance rate (FAR, false alarms) is the share of spoofed trials at or above the threshold.
 
 In reading order: ``eer``, ``rates``, ``dcf``, ``tdcf``, ``sasv``, ``classes``, ``intervals``,
-``tables``; then ``localisation``, for parts of an utterance. Imports ``lib``.
+``tables``; then ``localisation``, for parts of an utterance. This package imports only ``lib``.
 """
 
 from nes2net.metrics.classes import (

@@ -1,4 +1,4 @@
-"""Metrics of closed and open sets of classes: confusion, accuracy, F1, AUROC and FPR95.
+"""Metrics of classifiers with known and unknown classes: confusion, accuracy, F1, AUROC and FPR95.
 
 AUROC and FPR95 take scores that are higher for trials of known classes.
 :func:`nes2net.scoring.decisions.known_scores` computes such scores.
@@ -15,11 +15,11 @@ from nes2net.lib.errors import InputError, check_known
 from nes2net.metrics.eer import checked_scores, compute_eer
 
 Over = Literal["present", "union", "all"]
-"""Which classes :func:`macro_f1` averages over."""
+"""Names the classes over which :func:`macro_f1` takes the mean."""
 
 
 class ClassRates(NamedTuple):
-    """Precision, recall and F1 of each of K classes, shape (…, K) each; a rate is 0 if its denominator is 0."""
+    """Precision, recall and F1 of each of K classes, shape (…, K) each; a rate whose denominator is 0 is 0."""
 
     precision: NDArray
     recall: NDArray
@@ -27,10 +27,11 @@ class ClassRates(NamedTuple):
 
 
 def confusion_matrix(true: ArrayLike, predicted: ArrayLike, num_classes: int) -> NDArray:
-    """Count the trials of each pair of classes.
+    """Count the trials of each pair of a true and a predicted class.
 
     Args:
-        true, predicted: class of each trial, as an index from 0 to ``num_classes`` − 1, shape (N,).
+        true, predicted: true and predicted class of each trial, as an index from 0 to
+            ``num_classes`` − 1, shape (N,).
 
     Returns:
         K×K counts, int64: rows are true classes, columns are predicted classes.
@@ -49,7 +50,7 @@ def confusion_matrix(true: ArrayLike, predicted: ArrayLike, num_classes: int) ->
 
 
 def pair_counts(rows: NDArray, columns: NDArray, num_rows: int, num_columns: int) -> NDArray:
-    """For each pair of a row and a column, count the trials that have this pair.
+    """Count the trials of each pair of a row and a column.
 
     Args:
         rows, columns: the row and the column of each trial, as indices from 0, shape (N,).
@@ -79,7 +80,8 @@ def class_rates(confusion: ArrayLike) -> ClassRates:
     predicted correctly.
 
     Args:
-        confusion: counts, shape (…, K, K): one confusion matrix or many; leading axes are kept.
+        confusion: numbers of trials, shape (…, K, K): one confusion matrix or many. The rates have
+            the same leading axes.
     """
     counts = np.asarray(confusion, dtype=np.float64)
     right = np.diagonal(counts, axis1=-2, axis2=-1)
@@ -114,10 +116,10 @@ def macro_f1(confusion: ArrayLike, over: Over = "present") -> float:
     """Compute the unweighted mean of F1 over classes; NaN if there is no class to average.
 
     Args:
-        over: the classes to average. ``"present"`` takes the classes that have trials. ``"union"``
-            also takes classes that have no trials but are predicted, as in scikit-learn's
-            ``f1_score(average="macro")``. ``"all"`` takes all K classes; the F1 of an absent class
-            is 0.
+        over: the classes over which the mean is taken. ``"present"`` takes the classes that have
+            trials. ``"union"`` also takes classes that have no trials but are predicted, as in
+            scikit-learn's ``f1_score(average="macro")``. ``"all"`` takes all K classes; the F1 of
+            an absent class is 0.
 
     >>> confusion = [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
     >>> round(macro_f1(confusion), 4), round(macro_f1(confusion, "all"), 4)
@@ -127,7 +129,7 @@ def macro_f1(confusion: ArrayLike, over: Over = "present") -> float:
 
 
 def _macro_f1_of_each(counts: NDArray, over: Over = "present") -> NDArray:
-    """Compute :func:`macro_f1` of each of many confusion matrices (…, K, K): one mean F1 per matrix, (…,)."""
+    """Compute :func:`macro_f1` of each of many confusion matrices (…, K, K); the result has the shape (…,)."""
     check_known([over], ("present", "union", "all"), "a macro-F1 is not the mean over")
     counted = np.ones(counts.shape[:-1], dtype=bool)
     if over == "present":
@@ -140,11 +142,11 @@ def _macro_f1_of_each(counts: NDArray, over: Over = "present") -> NDArray:
 def one_against_rest_eer(posteriors: ArrayLike, true: ArrayLike) -> float:
     """Compute one EER over all classes: each posterior of each trial counts as a detection score.
 
-    The posterior of a trial's true class is a target score; the posteriors of its other classes are
-    non-target scores.
+    The posterior of the true class of a trial is a target score; the posteriors of all other
+    classes are non-target scores.
 
     Args:
-        posteriors: of N trials and K classes, N×K.
+        posteriors: posterior of each of K classes for each of N trials, N×K.
         true: the number of the true class of each trial, shape (N,).
 
     Raises:
@@ -169,7 +171,7 @@ def auroc(known: ArrayLike, unknown: ArrayLike) -> float:
             higher is more likely known.
 
     Raises:
-        InputError: if one of the two has no scores or a score is NaN.
+        InputError: if there are no known or no unknown scores, or a score is NaN.
 
     >>> auroc([2.0, 1.0], [1.0, 0.0])
     0.875
@@ -182,12 +184,12 @@ def auroc(known: ArrayLike, unknown: ArrayLike) -> float:
 
 
 def fpr95(known: ArrayLike, unknown: ArrayLike) -> tuple[float, float]:
-    """Compute the fraction of accepted unknown trials; the threshold is chosen to accept 95 % of known trials.
+    """Compute the fraction of accepted unknown trials, at the threshold that accepts 95 % of the known trials.
 
     The threshold is the ⌈95n/100⌉-th largest of n known scores. A trial at or above the threshold
     is accepted as known (Liu et al., "Energy-based out-of-distribution detection", NeurIPS 2020).
-    In OpenOOD, the roles of known and unknown trials are exchanged: its FPR95 is ``fpr95(-unknown,
-    -known)``.
+    OpenOOD exchanges the roles of known and unknown trials: the FPR95 of OpenOOD is
+    ``fpr95(-unknown, -known)``.
 
     Args:
         known, unknown: scores of trials of known and of unknown classes, shapes (N,) and (M,);
@@ -197,7 +199,7 @@ def fpr95(known: ArrayLike, unknown: ArrayLike) -> tuple[float, float]:
         ``(rate, threshold)``: the fraction of accepted unknown trials, and the threshold.
 
     Raises:
-        InputError: if one of the two has no scores or a score is NaN.
+        InputError: if there are no known or no unknown scores, or a score is NaN.
 
     >>> fpr95([3.0, 2.0, 1.0], [2.5, 0.5])
     (0.5, 1.0)
@@ -219,7 +221,8 @@ def _ratio(numerator: NDArray, denominator: NDArray) -> NDArray:
 
 
 def _mean_where(values: NDArray, counted: NDArray) -> NDArray:
-    """Average those ``values`` of the last axis for which the mask ``counted`` is true; NaN if there are none."""
+    """Average the ``values`` for which the mask ``counted`` is true, over the last axis; NaN if the
+    mask is nowhere true."""
     number = counted.sum(-1)
     mean = (values * counted).sum(-1) / np.maximum(number, 1)
     return np.where(number > 0, mean, np.nan)

@@ -1,4 +1,4 @@
-"""Detection cost functions of ASVspoof 5 (track 1) and CtrSVDD, and Cllr."""
+"""Detection costs: the detection cost functions of ASVspoof 5 (track 1) and CtrSVDD, and Cllr."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def compute_min_dcf(
     """Compute the smallest detection cost (minDCF) over all thresholds θ.
 
     DCF(θ) = c_miss · (1 − p_spoof) · FRR(θ) + c_fa · p_spoof · FAR(θ). The normalised cost is
-    DCF(θ) / min(c_miss · (1 − p_spoof), c_fa · p_spoof). The defaults are those of the evaluation
-    plan of ASVspoof 5, track 1. Published costs on CtrSVDD are ½ FRR + ½ FAR; to compute such
-    costs, pass ``p_spoof=0.5, c_fa=1, method="sklearn", normalize=False``.
+    DCF(θ) / min(c_miss · (1 − p_spoof), c_fa · p_spoof). The defaults come from the evaluation plan
+    of ASVspoof 5, track 1. Published costs on CtrSVDD are ½ FRR + ½ FAR; to compute such costs,
+    pass ``p_spoof=0.5, c_fa=1, method="sklearn", normalize=False``.
 
     Args:
         bonafide, spoof: Scores, shapes (B,) and (S,); higher is more bona fide.
@@ -42,11 +42,12 @@ def compute_min_dcf(
             :func:`~nes2net.metrics.eer.det_curve`, ``"sklearn"`` takes them from
             :func:`~nes2net.metrics.eer.roc_points`. The two sources differ if a bona fide trial and
             a spoofed trial have equal scores.
-        normalize: Whether to normalise the cost: it is divided by the cost of accepting all trials,
-            or by the cost of rejecting all trials, whichever is smaller.
+        normalize: Whether to divide the cost by the cost of accepting all trials or the cost of
+            rejecting all trials, whichever is smaller.
 
     Returns:
-        The cost, 0 or more. The normalised cost is at most 1, the cost of a useless system.
+        The cost, 0 or more. The normalised cost is at most 1, which is also the cost of a useless
+        system.
 
     Raises:
         InputError: if a class has no scores, if a score is NaN, if a cost is not positive, if
@@ -70,7 +71,7 @@ def compute_act_dcf(
     c_miss: float = C_MISS,
     c_fa: float = C_FALSE_ALARM,
 ) -> float:
-    """Compute the actual detection cost (actDCF); scores are taken as natural-log likelihood ratios.
+    """Compute the actual detection cost (actDCF) of scores that are taken as natural-log likelihood ratios.
 
     actDCF is the normalised DCF of :func:`compute_min_dcf` at the threshold that is optimal for
     log-likelihood ratios, −ln(c_miss · (1 − p_spoof) / (c_fa · p_spoof)). The difference between
@@ -108,12 +109,13 @@ def compute_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
 
 
 def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
-    """Compute Cllr in bits, in [0, 1], after the best monotone calibration of the scores.
+    """Compute the minimum Cllr: Cllr in bits, in [0, 1], after the best monotone calibration of the scores.
 
     The result is called the discrimination loss. The calibration loss is the result of
-    :func:`compute_cllr` minus the discrimination loss. The calibration is the algorithm "pool
-    adjacent violators" (Brümmer and du Preez, 2006, section 5). Equal scores are always in the same
-    pool. The errors are the same as for :func:`compute_cllr`.
+    :func:`compute_cllr` minus the discrimination loss. The best calibration is found by the
+    algorithm "pool adjacent violators" (Brümmer and du Preez, 2006, section 5). The algorithm
+    divides the sorted scores into pools; equal scores are always in the same pool. The errors are
+    the same as for :func:`compute_cllr`.
 
     >>> compute_min_cllr([1.0, 2.0], [0.0]), compute_min_cllr([0.0], [1.0])
     (0.0, 1.0)
@@ -127,11 +129,11 @@ def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
 
 
 def min_cllr_of_counts(bonafide: NDArray, spoof: NDArray) -> float:
-    """Compute Cllr in bits after the best monotone calibration, given the number of trials at each score.
+    """Compute the minimum Cllr in bits from the numbers of trials at each score.
 
     Args:
-        bonafide, spoof: number of trials of each class at N distinct, ascending scores, shape (N,);
-            each score has at least one trial.
+        bonafide, spoof: numbers of trials of each class at N distinct, ascending scores, shape
+            (N,); each score has at least one trial.
     """
     # SciPy is imported only here, because loading it takes longer than computing all other metrics.
     from scipy.optimize import isotonic_regression
@@ -154,7 +156,7 @@ def min_cllr_of_counts(bonafide: NDArray, spoof: NDArray) -> float:
 
 
 def cllr_terms(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
-    """Compute the cost of each trial in Cllr, in bits.
+    """Compute the cost of each trial in bits; Cllr is the mean of these costs over both classes.
 
     The costs are log2(1 + e^−b) of bona fide scores (B,), and log2(1 + e^s) of spoofed scores (S,).
     """
@@ -174,10 +176,10 @@ def act_dcf_threshold(p_spoof: float, c_miss: float, c_fa: float) -> float:
 
 
 def dcf(frr, far, p_spoof: float, c_miss: float, c_fa: float, normalize: bool):
-    """Compute the detection cost of :func:`compute_min_dcf` from the error rates at a threshold.
+    """Compute the detection cost at a threshold from the error rates ``frr`` and ``far``.
 
-    The rates are numbers, or arrays with a value for each threshold. The other arguments are those
-    of :func:`compute_min_dcf`.
+    The rates are numbers, or arrays with a value for each threshold. The other arguments are the
+    same as for :func:`compute_min_dcf`.
     """
     _check_costs(p_spoof, c_miss, c_fa)
     p_bonafide = 1 - p_spoof

@@ -1,8 +1,7 @@
 """Equal error rate by the rules of published figures, and the DET curve.
 
-If no scores are equal, two rules give EERs that differ by about one trial. If scores are equal, the
-EERs differ more. A published EER can then be reproduced only by the rule with which it was
-computed.
+If no scores are equal, the EERs by two rules differ by about one trial. If scores are equal, the
+EERs differ more, and a published EER can be reproduced only by the rule with which it was computed.
 """
 
 from __future__ import annotations
@@ -24,8 +23,9 @@ def compute_eer(
 ) -> tuple[float, float]:
     """Compute the equal error rate: the rate at the threshold where FRR and FAR are equal.
 
-    With finitely many trials the two rates are rarely equal, so the EER is defined by a rule. There
-    are five rules:
+    With finitely many trials, FRR and FAR are rarely equal at any threshold, so the EER is defined
+    by a rule. In the rules, a *step* is what a rising threshold rejects at once: one trial, or all
+    trials with the same score. There are five rules:
 
     - ``"asvspoof"`` is the rule of the evaluation packages of ASVspoof 2019, 2021 and 5. Every
       trial is a step; among equal scores, bona fide comes first. The EER is (FRR + FAR) / 2 at the
@@ -45,8 +45,8 @@ def compute_eer(
 
     If all scores are equal, the EER is 0.5 with ``"arena"``, ``"roc"`` and ``"sklearn"``, and 1
     with ``"asvspoof"``, as in the published programs. With ``"interpolated"``, the EER of equal
-    scores depends only on ``order``. (The published program sorts equal scores in an unstable
-    order.)
+    scores depends only on the order of the trials, ``order``. (The published program sorts equal
+    scores in an unstable order.)
 
     Args:
         bonafide, spoof: Scores of the two classes, shapes (B,) and (S,); higher is more bona fide.
@@ -81,8 +81,8 @@ def compute_eer(
     if method != "interpolated":
         order = None
     scores, is_bonafide = sorted_trials(bonafide, spoof, order)
-    # The threshold of a step is the score of its trial: earlier trials are rejected, and this trial
-    # is accepted. Count the rejected trials of each class at each step.
+    # The threshold of a step is the score of its trial: earlier trials are rejected, and this trial is accepted. Count
+    # the trials of each class that are rejected at each step.
     rejected_bonafide = np.cumsum(is_bonafide) - is_bonafide
     rejected_spoof = np.arange(scores.size) - rejected_bonafide
     if method == "interpolated":
@@ -91,7 +91,7 @@ def compute_eer(
     # From here on, each run of equal scores is one step. ``starts`` holds the index of the first trial of each step.
     starts = np.append(0, last_of_ties(scores)[:-1] + 1)
     rejected = rejected_bonafide[starts], rejected_spoof[starts]
-    if method == "roc":  # there is one more step, at which all trials are rejected
+    if method == "roc":  # the rule ``roc`` has one more step, at which all trials are rejected
         rejected = np.append(rejected[0], bonafide.size), np.append(rejected[1], spoof.size)
     eer, after, share = interpolated_crossing(*rejected, bonafide.size, spoof.size)
     # Find the threshold. The threshold is the highest score, the score of a step, or a number
@@ -136,9 +136,9 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
     crossing = bisect_left(
         range(scores.size), True, key=lambda i: frr_reaches_far([int(counts[i]) for counts in cumulative_counts])
     )
-    tied = int(bonafide[crossing]), int(spoof[crossing])  # trials of the element
+    tied = int(bonafide[crossing]), int(spoof[crossing])  # numbers of trials of the element
     below = [int(counts[crossing]) - num_tied for counts, num_tied in zip(cumulative_counts, tied)]
-    # numbers of rejected (bona fide, spoofed) trials if 0, 1, … trials of the element are rejected
+    # Numbers of rejected (bona fide, spoofed) trials if 0, 1, … trials of the element are rejected.
     steps = [(below[0] + step * bool(tied[0]), below[1] + step * bool(tied[1])) for step in range(sum(tied) + 1)]
     after = bisect_left(steps, True, key=frr_reaches_far)
     nearest = min((max(after - 1, 0), after), key=lambda step: abs(operator.sub(*rates(steps[step]))))
@@ -157,9 +157,9 @@ def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray, 
     Every trial is a step; among equal scores, bona fide comes first.
 
     Returns:
-        ``(frr, far, thresholds)``, each of shape (B + S + 1,). At the first point everything is
-        accepted, and the threshold is the lowest score − 0.001. At point i > 0 the i lowest trials
-        are rejected, and the threshold is the highest of their scores.
+        ``(frr, far, thresholds)``, each of shape (B + S + 1,). At the first point all trials are
+        accepted, and the threshold is the lowest score − 0.001. At point i > 0, the i trials with
+        the lowest scores are rejected, and the threshold is the highest of these scores.
 
     Raises:
         InputError: if a class has no scores or a score is NaN.
@@ -182,7 +182,7 @@ def roc_points(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray,
 
     Returns:
         ``(frr, far, thresholds)`` of the points in scikit-learn's ``roc_curve``, with FRR = 1 − TPR
-        and FAR = FPR. The first threshold is infinity, where everything is rejected.
+        and FAR = FPR. The first threshold is infinity, at which all trials are rejected.
 
     Raises:
         InputError: if a class has no scores or a score is NaN.
@@ -208,7 +208,7 @@ def last_of_ties(scores: NDArray) -> NDArray:
 
 
 def roc_corners(accepted_bonafide: NDArray, accepted_spoof: NDArray) -> NDArray:
-    """Mark the points of the ROC curve that scikit-learn keeps, its two ends and its bends: (N,).
+    """Mark the points of an ROC curve that scikit-learn keeps, (N,): the two ends and the bends of the curve.
 
     Args:
         accepted_bonafide, accepted_spoof: numbers of accepted trials at each of N points.
@@ -220,7 +220,7 @@ def roc_corners(accepted_bonafide: NDArray, accepted_spoof: NDArray) -> NDArray:
 
 
 def checked_scores(scores: ArrayLike, name: str) -> NDArray:
-    """Convert ``scores`` to a float64 vector, and check the scores; ``name`` is the name of their class in messages.
+    """Convert ``scores`` to a float64 vector, and check them; messages call the scores ``name``.
 
     Raises:
         InputError: if there are no scores, if a score is NaN, or if the scores are not a vector.
@@ -257,9 +257,9 @@ def sorted_trials(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = N
 
 
 def sorting_index(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None) -> NDArray:
-    """Find the indices into [bonafide, spoof] that sort the trials as :func:`sorted_trials` does, (B + S,).
+    """Find the indices (B + S,) that sort the trials of [bonafide, spoof] as :func:`sorted_trials` does.
 
-    Raises :class:`InputError` if ``order`` does not have this shape.
+    Raises :class:`InputError` if ``order`` does not have the shape (B + S,).
     """
     scores = np.concatenate((bonafide, spoof))
     if order is None:
@@ -273,7 +273,7 @@ def sorting_index(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = N
 def interpolated_crossing(
     rejected_bonafide: NDArray, rejected_spoof: NDArray, num_bonafide: int, num_spoof: int
 ) -> tuple[float, int, float]:
-    """Find the two steps between which FRR reaches FAR, and interpolate the EER linearly.
+    """Find the two neighbouring steps between which FRR reaches FAR, and interpolate the EER linearly.
 
     Args:
         rejected_bonafide, rejected_spoof: Numbers of rejected trials at each step, shape (N,),
@@ -282,9 +282,9 @@ def interpolated_crossing(
 
     Returns:
         ``(eer, after, share)``: ``after`` is the index of the first step where FRR is at least FAR.
-        The two rates are equal between the previous step (``share`` = 0) and this step (``share`` =
-        1). If FRR never reaches FAR, ``after`` is the last step, ``share`` is 1, and ``eer`` is
-        (FRR + FAR) / 2 at the last step.
+        ``share`` says where FRR and FAR are equal: it is 0 at the previous step and 1 at the step
+        ``after``. If FRR never reaches FAR, ``after`` is the last step, ``share`` is 1, and ``eer``
+        is (FRR + FAR) / 2 at the last step.
     """
     frr = rejected_bonafide / num_bonafide
     far = (num_spoof - rejected_spoof) / num_spoof

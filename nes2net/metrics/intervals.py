@@ -1,14 +1,16 @@
-"""Bootstrap confidence intervals of a metric, and paired comparison of two systems.
+"""Bootstrap confidence intervals of metrics, and comparison of two systems on the same trials.
 
 The bootstrap draws single trials, whole speakers, whole attacks, or speakers and attacks together.
-Trials of one speaker are not independent, so an interval from draws of single trials is too narrow:
-Ferrer and Riera, "Confidence Intervals for Evaluation in Machine Learning" (2023). Trials of one
-attack are not independent either. Draw attacks, unless the result is meant only for the attacks of
-the sample. An error rate has the interval of :func:`rate_interval`, which is also valid if there
+Trials of one speaker depend on each other, so an interval from draws of single trials is too narrow
+(Ferrer and Riera, "Confidence Intervals for Evaluation in Machine Learning", 2023). Trials of one
+attack depend on each other, too. Draw attacks if the result is meant also for attacks that are not
+in the sample. An error rate has the interval of :func:`rate_interval`, which is also valid if there
 are few errors. Any other metric has Efron's percentile interval.
 
-In reading order: ``bootstrap_interval`` of one metric, ``rate_interval``, ``bootstrap_values`` of
-several metrics, and ``compare_systems``; then the draws that these functions share.
+In reading order: ``bootstrap_interval`` computes the interval of one metric, and ``rate_interval``
+computes the interval of an error rate; ``bootstrap_values`` computes several metrics on resamples;
+``compare_systems`` compares two systems. All these functions use the draws at the end of the
+module.
 """
 
 from __future__ import annotations
@@ -31,23 +33,23 @@ from nes2net.metrics.resampling import Cells, any_metric, figures_of, quick_metr
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_ERRORS = 10  # rate_interval gives the variance of independent trials the weight of this many errors
+_ERRORS = 10  # in rate_interval, the variance of independent trials has the weight of this many errors
 
-#: Resamples are evaluated in groups. Largest number of resamples in a group, and largest number of
-#: counts of cells in it.
+#: Resamples are evaluated in groups. A group has at most _MOST_TOGETHER resamples, with at most _MOST_WEIGHTS counts of
+#: cells in all.
 _MOST_TOGETHER = 50
 _MOST_WEIGHTS = 1 << 22
-# Largest number of items in a draw that is cached. Caching saves time if the bootstrap is repeated
-# with the same seed, as in a breakdown.
+# A draw is cached if it has at most this many items. Caching saves time if the bootstrap is repeated with the same
+# seed, as in a breakdown.
 _MOST_KEPT = 1024
 
-#: A function that draws one resample. The argument is the index of the resample. The result (C,)
-#: says how often the resample contains each cell.
+#: A function that draws one resample. The argument is the index of the resample. The result (C,) says how often the
+#: resample contains each cell. A cell is a trial, or a group of trials that are drawn together.
 Draw = Callable[[int], NDArray]
 
 
 class Draws(TypedDict, total=False):
-    """Settings of the bootstrap: keywords that all functions of this module share."""
+    """Settings of the bootstrap: keyword arguments that the public functions of this module share."""
 
     num_resamples: int
     """Number of draws, at least 1; by default 1,000."""
@@ -57,32 +59,35 @@ class Draws(TypedDict, total=False):
     """The speaker of each bona fide trial, length B. Give either the groups of both classes or no groups.
 
     With groups, whole speakers are drawn, each with all its trials of both classes. Without groups,
-    B bona fide and S spoofed trials are drawn. With few speakers a draw may lack a class; the draw
-    is then repeated."""
+    B bona fide and S spoofed trials are drawn. If there are few speakers, a draw may lack a class;
+    such a draw is repeated."""
     spoof_groups: Sequence | None
     """The speaker of each spoofed trial, length S."""
     spoof_attacks: Sequence | None
     """The attack of each spoofed trial, length S; there must be at least two attacks.
 
-    With attacks, whole attacks are drawn. If there are also groups, one draw takes speakers with
-    all attacks, another takes attacks with all speakers and all bona fide trials. The distances
-    of both figures from their means are added to the figure of the sample. The variance of single
-    trials, and of effects of a speaker and an attack together, then counts twice. If both were
-    drawn at once, it would count three times (Owen, "The pigeonhole bootstrap", Annals of Applied
-    Statistics 1, 2007). Because attacks are few, the figures of the draws vary too little. Their
-    distances from the mean are therefore multiplied by the factor :func:`spread`."""
+    With attacks, whole attacks are drawn. If there are also groups, a resample consists of two
+    draws: one draw takes speakers with all attacks, the other takes attacks with all speakers and
+    all bona fide trials. The metric is computed on each of the two draws. The distances of the two
+    values from their means over all draws are added to the metric of the sample. The variance of
+    single trials, and of effects of a speaker and an attack together, is then counted twice. If
+    speakers and attacks were drawn in one draw, this variance would be counted three times (Owen,
+    "The pigeonhole bootstrap", Annals of Applied Statistics 1, 2007). Because there are few
+    attacks, the metric varies too little between draws. Therefore the distances are multiplied by
+    the factor :func:`spread_factor`."""
     num_threads: int | None
-    """Number of threads for the metrics that :func:`bootstrap_interval` lists; by default
-    :class:`~concurrent.futures.ThreadPoolExecutor` chooses. The result does not depend on this
-    number."""
+    """Number of threads, used for the metrics that :func:`bootstrap_interval` names; by default
+    :class:`~concurrent.futures.ThreadPoolExecutor` chooses the number. The result does not depend
+    on the number of threads."""
     progress: Callable[[Iterable[NDArray], int], Iterable[NDArray]] | None
-    """A function that is called with the draws and their number. It yields the same draws, and
-    shows how many are done. :func:`nes2net.lib.progress.bootstrap_progress` is such a function. By
-    default nothing is shown."""
+    """A function that shows the progress. The function is called with the draws and their number,
+    yields the same draws, and shows how many draws are done.
+    :func:`nes2net.lib.progress.bootstrap_progress` is such a function. By default no progress is
+    shown."""
 
 
 class Comparison(NamedTuple):
-    """Result of :func:`compare_systems`: the metric of both systems, and the difference first − second.
+    """The comparison of two systems: the metric of both systems, and the difference ``first`` − ``second``.
 
     ``interval`` is the interval of the difference.
     """
@@ -92,7 +97,7 @@ class Comparison(NamedTuple):
     difference: float
     interval: tuple[float, float]
     p_value: float
-    """The two-sided p-value of a difference of 0."""
+    """The two-sided p-value of the hypothesis that the difference is 0."""
 
 
 def bootstrap_interval(
@@ -105,20 +110,21 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Compute the bootstrap interval ``(low, high)`` of ``metric(bonafide, spoof)``.
 
-    For ``compute_eer`` this is the interval of :func:`rate_interval`; for any other metric it is
-    the percentile interval. A bootstrap cannot draw errors that are not in the sample. If there are
-    few errors, a percentile interval is therefore too narrow. If there are few speakers, any
-    interval is too narrow.
+    For ``compute_eer``, the interval is computed by :func:`rate_interval`; for any other metric,
+    the interval is the percentile interval. A bootstrap cannot draw errors that are not in the
+    sample. Therefore a percentile interval is too narrow if there are few errors. If there are few
+    speakers, any interval is too narrow.
 
     Args:
         metric: A function of two score vectors that returns a number, or a tuple with the number
             first. For ``compute_eer``, ``compute_min_dcf``, ``compute_act_dcf``, ``compute_cllr``,
             ``compute_min_cllr`` and ``compute_min_tdcf`` the scores are sorted only once for all
-            resamples. Options are passed as ``functools.partial(compute_eer, method=…)``. Any other
-            function is called on each resample.
+            resamples. Options of a metric are passed as ``functools.partial(compute_eer,
+            method=…)``. Any other function is called on each resample.
         bonafide, spoof: Scores, shapes (B,) and (S,).
         confidence: Fraction of the draws that lie inside the interval; above 0 and below 1.
-        draws: ``num_resamples``, ``seed`` and so on, see :class:`Draws`.
+        draws: the settings of the bootstrap, such as ``num_resamples`` and ``seed``; see
+            :class:`Draws`.
 
     Raises:
         InputError: if a class is empty, if a score is NaN, if groups do not fit the scores, or if a
@@ -136,33 +142,35 @@ def bootstrap_interval(
         function = metric.func
     if function is not compute_eer:
         return percentiles(values[:, 0], confidence)
-    num_trials = trials_behind(np.size(bonafide), np.size(spoof))["eer"]
+    num_trials = num_trials_by_rate(np.size(bonafide), np.size(spoof))["eer"]
     return rate_interval(result[0], values[:, 0], num_trials, confidence)
 
 
 def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> tuple[float, float]:
     """Compute the interval ``(low, high)`` of an error rate from its bootstrap draws.
 
-    This is Wilson's interval for an effective number of trials. For this number of independent
-    trials, the error rate would have the same variance as the draws. Surveys of clusters use this
-    interval for rates: Franco, Little, Louis and Slud, "Comparative study of confidence intervals
-    for proportions in complex sample surveys", Journal of Survey Statistics and Methodology 7,
-    2019.
+    The result is Wilson's interval for an effective number of trials: for this number of
+    independent trials, the error rate would have the same variance as the draws. Wilson's interval
+    is used in this way for rates in surveys of clusters: Franco, Little, Louis and Slud,
+    "Comparative study of confidence intervals for proportions in complex sample surveys", Journal
+    of Survey Statistics and Methodology 7, 2019.
 
-    With many errors, the interval is as wide as the percentile interval. With few errors or none,
-    the draws vary too little. The variance of the draws is therefore averaged with the variance of
-    ``num_trials`` independent trials. In this average, the weight of the draws is the number of
-    errors in the sample, and the weight of the independent trials is ten. The average is used only
-    if it is larger than the variance of the draws. In simulations with 40 bona fide trials, 400
-    spoofed trials and an EER of 2.3 %, a 95 % interval contains the EER 97 times out of 100. A
-    percentile interval contains the EER only 80 times out of 100 (``scripts/bench intervals``).
+    With many errors, the interval is as wide as the percentile interval. If there are few errors or
+    no errors, the draws vary too little. The variance of the draws is therefore averaged with the
+    variance of ``num_trials`` independent trials. In this average, the weight of the draws is the
+    number of errors in the sample, and the weight of the independent trials is ten. The average is
+    used only if it is larger than the variance of the draws. In simulations with 40 bona fide
+    trials, 400 spoofed trials and an EER of 2.3 %, a 95 % interval contains the EER 97 times out of
+    100. A percentile interval contains the EER only 80 times out of 100 (``scripts/bench
+    intervals``).
 
     Args:
-        rate: In [0, 1].
+        rate: The error rate on all trials, in [0, 1].
         draws: Rates of the resamples, shape (R,).
         num_trials: Number of trials from which the rate is computed, as if all trials were
-            independent; see :func:`trials_behind`.
-        confidence: Between 0 and 1.
+            independent; see :func:`num_trials_by_rate`.
+        confidence: Probability with which the interval should contain the true rate, between 0 and
+            1.
 
     Raises:
         InputError: if ``confidence`` is out of range.
@@ -184,14 +192,14 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
     return wilson_interval(rate, 1 / max(inverse_of_draws, average), confidence)
 
 
-def trials_behind(num_bonafide: int, num_spoof: int) -> dict[str, float]:
-    """Compute the number of trials behind each rate: name of the rate → ``num_trials`` of :func:`rate_interval`.
+def num_trials_by_rate(num_bonafide: int, num_spoof: int) -> dict[str, float]:
+    """Compute the argument ``num_trials`` of :func:`rate_interval` for each rate: name of the rate → number of trials.
 
-    The rates are the EER and the fields of :class:`~nes2net.metrics.Rates`. A mean of the rates of
-    two classes varies as much as the error rate of 4 / (1/B + 1/S) trials: Bengio and Mariéthoz, "A
-    statistical significance test for person authentication", Odyssey 2004. The denominator of F1 is
-    about 2·S: the number of spoofed trials, plus the number of rejected trials, which is about the
-    same.
+    The rates are the EER and the fields of :class:`~nes2net.metrics.Rates`. The mean of the error
+    rates of two classes varies as much as the error rate of a single class with 4 / (1/B + 1/S)
+    trials (Bengio and Mariéthoz, "A statistical significance test for person authentication",
+    Odyssey 2004). The denominator of F1 is about 2·S: it is the number of spoofed trials plus the
+    number of rejected trials, and these two numbers are about the same.
 
     Args:
         num_bonafide, num_spoof: numbers of trials, B and S.
@@ -205,11 +213,11 @@ def trials_behind(num_bonafide: int, num_spoof: int) -> dict[str, float]:
 def bootstrap_values(
     metrics: Sequence[Callable[..., Any]], bonafide: ArrayLike, spoof: ArrayLike, **draws: Unpack[Draws]
 ) -> NDArray:
-    """Compute several metrics on the same resamples, shape (num_resamples, columns).
+    """Compute several metrics on the same resamples; the result has the shape (num_resamples, columns).
 
-    A metric has one column; ``compute_rates`` has six columns, the fields of its result. To compare
-    two metrics, subtract their columns; :func:`percentiles` gives an interval of the difference.
-    Arguments and errors are the same as for :func:`bootstrap_interval`.
+    A metric gives one column; ``compute_rates`` gives six columns, the fields of its result. To
+    compare two metrics, subtract their columns; :func:`percentiles` gives an interval of the
+    difference. Arguments and errors are the same as for :func:`bootstrap_interval`.
     """
     return measure_and_resample(metrics, bonafide, spoof, **draws)[1]
 
@@ -217,12 +225,12 @@ def bootstrap_values(
 def measure_and_resample(
     metrics: Sequence[Callable[..., Any]], bonafide: ArrayLike, spoof: ArrayLike, **draws: Unpack[Draws]
 ) -> tuple[list[Any], NDArray]:
-    """Compute several metrics on all trials and on the same resamples.
+    """Compute several metrics on all trials, and on resamples that all metrics share.
 
     Arguments and errors are the same as for :func:`bootstrap_interval`.
 
     Returns:
-        What each metric returns for all trials, and the values of :func:`bootstrap_values`.
+        The result of each metric for all trials, and the result of :func:`bootstrap_values`.
     """
     system = checked_classes(bonafide, spoof)
     return _resample([(metric, *system) for metric in metrics], **draws)
@@ -254,8 +262,8 @@ def compare_systems(
         whichever is smaller. A difference of 0 counts half as positive and half as negative.
 
     Raises:
-        InputError: as in :func:`bootstrap_interval`, or if the systems have different numbers of
-            scores.
+        InputError: for the reasons that :func:`bootstrap_interval` names, or if the systems have
+            different numbers of scores.
 
     >>> from nes2net.metrics import compute_eer
     >>> rng = np.random.default_rng(0)
@@ -335,16 +343,16 @@ def _resample(
     num_threads: int | None = None,
     progress: Callable[[Iterable[NDArray], int], Iterable[NDArray]] | None = None,
 ) -> tuple[list[Any], NDArray]:
-    """Compute the metric of each system on all its trials and on each resample.
+    """Compute the metric of each system on all trials and on each resample.
 
     Each resample has its own random generator, so the result does not depend on the number of
-    threads. If attacks are drawn, the factor of :func:`spread` enlarges the distances of the values
-    from the metric of the sample.
+    threads. If attacks are drawn, the distances of the values from the metric of the sample are
+    multiplied by :func:`spread_factor`.
 
     Args:
         systems: (metric, bona fide scores, spoof scores) of each system.
 
-    The other arguments are those of :class:`Draws`.
+    The other arguments are the settings of :class:`Draws`.
 
     Returns:
         The result of each system's metric for all trials, and the values of the resamples, shape
@@ -364,10 +372,10 @@ def _resample(
     drawn = np.array(list(values)).reshape(len(drawings), num_resamples, -1)
     if spoof_attacks is None:
         return results, drawn[0]
-    # Because there are few clusters, spread the draws around the metrics of the sample. Clip the
-    # result to 0 … 1, unless draws lie outside.
+    # Because there are few clusters, enlarge the distances of the draws from the metrics of the sample. Clip the result
+    # to 0 … 1, or to the range of the draws if this range is larger.
     sample = np.concatenate([np.ravel(figures_of(result)) for result in results])
-    factors = [spread(drawing.num_clusters) for drawing in drawings]
+    factors = [spread_factor(drawing.num_clusters) for drawing in drawings]
     distances = np.tensordot(factors, drawn - drawn.mean(axis=1, keepdims=True), axes=1)
     lowest = np.minimum(0, drawn.min(axis=(0, 1)))
     highest = np.maximum(1, drawn.max(axis=(0, 1)))
@@ -377,7 +385,7 @@ def _resample(
 def _figures(
     systems: list[tuple[Callable, NDArray, NDArray]], drawing: _Drawing, num_resamples: int, num_threads: int | None
 ) -> Iterator[NDArray]:
-    """For each resample of one kind, yield the metrics (columns,) of all systems; see :func:`_resample`."""
+    """Yield the metrics (columns,) of all systems for each resample of one kind of draws; see :func:`_resample`."""
     cells = drawing.cells
     quick = [quick_metric(*system, cells) for system in systems]
     evaluators = [fast or any_metric(*system, cells) for fast, system in zip(quick, systems)]
@@ -397,20 +405,20 @@ def _figures(
         yield from itertools.chain.from_iterable(blocks)
 
 
-def spread(num_clusters: int) -> float:
-    """Compute the factor by which to spread the metrics of draws, which vary too little if there are few clusters.
+def spread_factor(num_clusters: int) -> float:
+    """Compute the factor that corrects the variation of draws, which is too small if there are few clusters.
 
     Let σ be the standard deviation between clusters. Draws of k clusters have the variance (k −
-    1)/k · σ². The standard deviation of such draws is on average even smaller, √((k − 1.5)/k) · σ:
-    Brugger, "A note on unbiased estimation of the standard deviation", The American Statistician
-    23, 1969. The benchmark ``scripts/bench interval_coverage`` shows the coverage with 20 speakers
-    and 8 attacks.
+    1)/k · σ². The standard deviation of such draws is on average smaller than the root of this
+    variance, namely √((k − 1.5)/k) · σ: Brugger, "A note on unbiased estimation of the standard
+    deviation", The American Statistician 23, 1969. The benchmark ``scripts/bench
+    interval_coverage`` shows the coverage with 20 speakers and 8 attacks.
 
     Args:
-        num_clusters: k, the number of attacks or of speakers. For a single cluster, the factor is
-            1.
+        num_clusters: k, the number of clusters, which are attacks or speakers. For a single
+            cluster, the factor is 1.
 
-    >>> round(spread(8), 3), round(spread(20), 3)
+    >>> round(spread_factor(8), 3), round(spread_factor(20), 3)
     (1.109, 1.04)
     """
     return math.sqrt(num_clusters / (num_clusters - 1.5)) if num_clusters > 1 else 1.0
@@ -425,7 +433,7 @@ def check_draws(num_resamples: int, seed: int) -> None:
 
 
 class _Drawing(NamedTuple):
-    """A kind of draws: of single trials, of speakers, or of attacks."""
+    """A kind of draws: draws of single trials, of speakers, or of attacks."""
 
     cells: Cells
     draw: Draw
@@ -440,7 +448,7 @@ def _drawings(
     num_bonafide: int,
     num_spoof: int,
 ) -> list[_Drawing]:
-    """List the kinds of draws of a bootstrap: single trials; groups; attacks; or first groups and then attacks.
+    """List the kinds of draws of a bootstrap: only single trials, only groups, only attacks, or groups and attacks.
 
     Raises:
         InputError: if only one class has groups, if there is not one group for each score, if there
@@ -472,7 +480,7 @@ def _drawings(
         return [_Drawing(single_trials(num_bonafide + num_spoof), draw, num_bonafide + num_spoof)]
     drawings = []
     if groups is not None:
-        # Each group is a cell.
+        # The trials of each group form a cell.
         num_groups = int(groups.max()) + 1
         groups_of_classes = np.unique(groups[:num_bonafide]), np.unique(groups[num_bonafide:])
 
@@ -495,9 +503,9 @@ def _drawings(
         cells = Cells(np.concatenate((cells_of_bonafide, num_cells + attacks)), num_cells + num_attacks)
 
         def draw_attacks(index: int) -> NDArray:
-            """Draw attacks and bona fide trials; the result begins with the counts of bona fide trials.
+            """Draw attacks and bona fide trials; the result has counts of bona fide trials, then counts of attacks.
 
-            If there are groups, do not draw bona fide trials, but take each of them once.
+            If there are groups, bona fide trials are not drawn: each bona fide trial is taken once.
             """
             source = _Source(seed, index)
             times = source.draw_counts(num_attacks)
@@ -512,7 +520,8 @@ def _single_draws(seed: int, num_bonafide: int, num_spoof: int) -> Draw:
     """Make the function that draws single trials of each class."""
 
     def draw(index: int) -> NDArray:
-        """Draw resample ``index``: first the bona fide trials, then the spoofed trials."""
+        """Draw resample ``index``; the result has the counts of bona fide trials first, then the
+        counts of spoofed trials."""
         rng = np.random.default_rng([seed, index])
         return np.concatenate([draw_counts(rng, n) for n in (num_bonafide, num_spoof)])
 
@@ -520,7 +529,7 @@ def _single_draws(seed: int, num_bonafide: int, num_spoof: int) -> Draw:
 
 
 def _numbered(bonafide_groups: Sequence, spoof_groups: Sequence) -> NDArray:
-    """Find the index of each trial's group, (B + S,); groups are in the order of their first trials."""
+    """Number the groups in the order of their first trials, and return the number of each trial's group, (B + S,)."""
     if isinstance(bonafide_groups, np.ndarray) and isinstance(spoof_groups, np.ndarray):
         groups = np.concatenate((bonafide_groups, spoof_groups))
         _, first, numbers = np.unique(groups, return_index=True, return_inverse=True)
@@ -530,7 +539,7 @@ def _numbered(bonafide_groups: Sequence, spoof_groups: Sequence) -> NDArray:
 
 
 class _Source:
-    """Makes draws one after the other with the random generator of one resample, and caches small draws.
+    """Makes the draws of one resample, one after the other with one random generator, and caches small draws.
 
     Args:
         seed: the seed of the bootstrap.
@@ -551,7 +560,8 @@ class _Source:
 
 @functools.lru_cache(maxsize=4096)
 def _last_counts(seed: int, index: int, sizes: tuple[int, ...]) -> NDArray:
-    """Call :func:`draw_counts` for each of ``sizes``, with one random generator; return only the last result."""
+    """Call :func:`draw_counts` for each of ``sizes`` with one random generator; return only the
+    result of the last call."""
     rng = np.random.default_rng([seed, index])
     return [draw_counts(rng, size) for size in sizes][-1]
 

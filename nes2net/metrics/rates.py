@@ -11,18 +11,18 @@ from nes2net.metrics.eer import checked_classes
 
 
 class Rates(NamedTuple):
-    """Rates at a threshold, fractions in [0, 1]."""
+    """Error rates and related measures at a threshold, each a fraction in [0, 1]."""
 
     miss: float
     """Share of bona fide trials below the threshold."""
     false_alarm: float
     """Share of spoofed trials at or above the threshold."""
     hter: float
-    """Half total error rate, the mean of miss and false alarm; 1 − HTER is the balanced accuracy."""
+    """Half total error rate: the mean of ``miss`` and ``false_alarm``; 1 − HTER is the balanced accuracy."""
     accuracy: float
-    """Share of all trials that are on the right side of the threshold."""
+    """Share of all trials with a right decision: bona fide at or above the threshold, or spoof below it."""
     f1: float
-    """F1 of the class spoof: 2 · hits / (2 · hits + errors); a hit is a spoofed trial below the threshold."""
+    """F1 of the class spoof: 2 · hits / (2 · hits + errors). A hit is a spoofed trial below the threshold."""
     macro_f1: float
     """Mean of the F1 of spoof and the F1 of bona fide. The AT-ADD challenge uses this measure."""
 
@@ -43,7 +43,7 @@ def compute_rates(bonafide: ArrayLike, spoof: ArrayLike, threshold: float) -> Ra
 
 
 def rates_of_counts(missed: int, accepted: int, num_bonafide: int, num_spoof: int) -> Rates:
-    """Compute the rates from numbers of trials.
+    """Compute the error rates at a threshold from the numbers of errors and of trials.
 
     Args:
         missed: number of bona fide trials below the threshold.

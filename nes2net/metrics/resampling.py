@@ -1,12 +1,13 @@
-"""Compute a metric on bootstrap resamples from the counts of their trials.
+"""Compute metrics on bootstrap resamples from counts, which say how often each trial was drawn.
 
 A resample repeats trials but keeps their order, so the scores are sorted once for all resamples. If
-whole speakers are drawn, all trials of a speaker are drawn equally often: they form a *cell*, and a
-resample is described by one count for each cell. The sorted trials are divided into blocks. A table
-has the number of trials of each cell in each block. A product of matrices therefore gives the
-number of trials of each block in a resample. Only the few blocks on which the metric depends are
-read trial by trial. A function that computes a metric in this way is called the quick form of the
-metric. A metric without a quick form is computed from repeated scores.
+whole speakers are drawn, all trials of a speaker are drawn equally often. Trials that are always
+drawn equally often form a *cell*, and a resample is described by one count for each cell. The
+sorted trials are divided into blocks. A table has the number of trials of each cell in each block.
+The product of the counts and this table gives the number of trials of each block in a resample.
+Only the few blocks on which the metric depends are read trial by trial. ``quick_metric`` makes a
+function that computes a metric in this way. For metrics without such a function, ``any_metric``
+makes a function that repeats the scores.
 """
 
 from __future__ import annotations
@@ -34,12 +35,11 @@ from nes2net.metrics.eer import compute_eer, interpolated_crossing, last_of_ties
 from nes2net.metrics.rates import Rates, compute_rates, rates_of_counts
 from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weights, tdcf
 
-# Largest number of blocks of the sorted trials, and smallest number of trials in a block.
+# The sorted trials have at most _MOST_BLOCKS blocks, and a block has at least _FEWEST_IN_BLOCK trials.
 _MOST_BLOCKS = 256
 _FEWEST_IN_BLOCK = 64
-# Limits of the table of the numbers of trials by cell and block: largest number of entries for each
-# class (32 MB), and largest number of entries for each trial. Beyond these limits, it is quicker to
-# count the trials of each resample.
+# The table of the numbers of trials by cell and block has at most _LARGEST_TABLE entries (32 MB) for each class, and at
+# most _TABLE_PER_TRIAL entries for each trial. For larger tables, it is quicker to count the trials of each resample.
 _LARGEST_TABLE = 1 << 22
 _TABLE_PER_TRIAL = 16
 
@@ -48,13 +48,13 @@ class Cells(NamedTuple):
     """A division of the trials into cells. In any resample, all trials of one cell occur equally often."""
 
     numbers: NDArray
-    """The number of the cell of each trial of [bonafide, spoof], (B + S,), from 0 on."""
+    """The number of the cell of each trial of [bonafide, spoof], (B + S,); cells are numbered from 0."""
     size: int
     """The number of cells, C."""
 
 
-#: A metric on resamples. The argument says how often each cell was drawn in each of R resamples, (R, C); the result is
-#: a number (R,), or the fields of Rates (R, 6).
+#: A function that computes a metric on R resamples. The argument says how often each cell was drawn in each of R
+#: resamples, (R, C); the result is a number (R,), or the fields of Rates (R, 6).
 Resampled = Callable[[NDArray], NDArray]
 
 
@@ -64,15 +64,16 @@ def single_trials(num_trials: int) -> Cells:
 
 
 def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled | None:
-    """Make the quick form of ``metric``, a function of counts of cells; None if the metric has no quick form.
+    """Make a function that computes ``metric`` quickly, from counts of cells; None if no such function is known.
 
-    Scores and options are not checked here, because the caller has computed the metric before.
+    Scores and options are not checked here, because the caller has already computed the metric on
+    all trials.
     """
     options: dict[str, Any] = {}
     if isinstance(metric, functools.partial) and not metric.args:
         options = metric.keywords
         metric = metric.func
-    # Compare by identity, because the caller's metric may not be hashable.
+    # Compare functions by identity, because the caller's metric may not be hashable.
     make = next((make for function, make in _MAKERS.items() if function is metric), None)
     if make is None:
         return None
@@ -82,13 +83,13 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, 
 
 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
-    """Make a function of counts of cells that computes any ``metric`` from repeated scores.
+    """Make a function that computes any ``metric`` from counts of cells; a score is repeated as often as it is drawn.
 
     The function applies :func:`figures_of` to the result of the metric.
     """
 
     def evaluate(counts: NDArray) -> Any:
-        """Compute ``metric`` of a resample; ``counts`` says how often it has each trial of [bonafide, spoof]."""
+        """Compute ``metric`` of a resample; ``counts`` says how often each trial of [bonafide, spoof] is drawn."""
         return figures_of(
             metric(np.repeat(bonafide, counts[: bonafide.size]), np.repeat(spoof, counts[bonafide.size :]))
         )
@@ -97,10 +98,9 @@ def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, ce
 
 
 def figures_of(value: Any) -> Any:
-    """Choose the part of ``value``, a metric's result, that is resampled: all fields of :class:`Rates`, or one number.
+    """Choose the part of ``value``, the result of a metric, to resample: all fields of :class:`Rates`, or one number.
 
-    If ``value`` is another tuple, such as the result of ``compute_eer``, its first number is
-    chosen.
+    From any other tuple, such as the result of ``compute_eer``, the first number is chosen.
     """
     if isinstance(value, Rates):
         return value
@@ -110,12 +110,12 @@ def figures_of(value: Any) -> Any:
 
 
 def _trial_by_trial(evaluate: Callable[[NDArray], Any], cells: Cells) -> Resampled:
-    """Turn ``evaluate``, a function of the counts (B + S,) of trials, into a function of counts of cells."""
+    """Turn ``evaluate``, a function of the counts (B + S,) of trials, into a function of the counts (R, C) of cells."""
     return lambda weights: np.array([evaluate(weights_of_cells[cells.numbers]) for weights_of_cells in weights])
 
 
 class _Blocks:
-    """The trials of both classes, sorted by score, in K blocks. A block ends between two different scores.
+    """The trials of both classes, sorted by score and divided into K blocks. Equal scores are in the same block.
 
     Args:
         bonafide, spoof: scores of both classes, (B,) and (S,).
@@ -140,8 +140,8 @@ class _Blocks:
         wished_ends = np.arange(1, num_blocks + 1) * index.size // num_blocks - 1
         self._bounds = np.append(0, np.unique(ends[np.searchsorted(ends, wished_ends)]) + 1)
         num_blocks = self._bounds.size - 1
-        # For each class: the indices (M,) of the cells with trials of this class, and a table M×K
-        # with the number of trials of this class in each cell and block.
+        # For each class, keep the indices (M,) of the cells that have trials of the class, and a table M×K with the
+        # number of trials of the class in each cell and block.
         self._tables: list[tuple[NDArray, NDArray]] = []
         if cells.size * num_blocks <= min(_LARGEST_TABLE, _TABLE_PER_TRIAL * index.size):
             entries = self._cells * num_blocks + np.repeat(np.arange(num_blocks), np.diff(self._bounds))
@@ -152,9 +152,9 @@ class _Blocks:
                 self._tables.append((occupied, table[occupied].astype(np.float64)))
 
     def rejected(self, weights: NDArray) -> NDArray:
-        """For each class, bona fide first, count the trials that come before each block: R×2×(K+1).
+        """Count the trials of each class, bona fide first, that come before each block: R×2×(K+1).
 
-        The last count includes all trials of the class.
+        The last of the K + 1 counts includes all trials of the class.
 
         Args:
             weights: how often each cell was drawn in each resample, (R, C).
@@ -162,8 +162,7 @@ class _Blocks:
         starts = self._bounds[:-1]
         in_blocks = np.empty((len(weights), 2, starts.size))
         for number, (occupied, table) in enumerate(self._tables):
-            # Compute in float64: products of matrices are fast in this type, and numbers of trials
-            # are exact.
+            # Compute in float64, because products of matrices are fast in this type, and numbers of trials are exact.
             in_blocks[:, number] = weights[:, occupied].astype(np.float64) @ table
         if not self._tables:
             for numbers, weights_of_cells in zip(in_blocks, weights):
@@ -179,12 +178,14 @@ class _Blocks:
         return slice(self._bounds[number], self._bounds[number + 1])
 
     def counts(self, weights: NDArray, trials: slice) -> NDArray:
-        """Count how often each of the sorted ``trials`` is drawn; ``weights`` (C,) are the draws of each cell."""
+        """Look up how often each of the sorted ``trials`` is drawn; ``weights`` (C,) says how often
+        each cell is drawn."""
         return weights[self._cells[trials]]
 
 
 def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells: Cells) -> Resampled:
-    """Make the quick form of :func:`compute_eer`, with its arguments ``method`` and ``order``."""
+    """Make the function that computes :func:`compute_eer`, with its arguments ``method`` and
+    ``order``, from counts of cells."""
     if method in ("arena", "roc", "sklearn"):
         return _quick_eer_of_ties(bonafide, spoof, method, cells)
     if method == "asvspoof":
@@ -194,9 +195,9 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
     def evaluate(weights: NDArray, rejected: NDArray) -> float:
         """Compute the EER of a resample from its ``weights`` (C,) and its row of :meth:`_Blocks.rejected`, 2×(K+1)."""
         num_bonafide, num_spoof = rejected[:, -1].tolist()
-        # FRR − FAR rises from −1 to 1, by 1/num_bonafide or 1/num_spoof in each step. Multiplied by
-        # num_bonafide · num_spoof, each rise is an integer. FRR reaches FAR when the rises add up
-        # to num_bonafide · num_spoof.
+        # From the lowest to the highest threshold, FRR − FAR rises from −1 to 1, by 1/num_bonafide or 1/num_spoof at
+        # each trial. Multiplied by num_bonafide · num_spoof, each rise is an integer. FRR reaches FAR when the rises
+        # add up to num_bonafide · num_spoof.
         to_climb = num_bonafide * num_spoof
         climbed_before = rejected[0] * num_spoof + rejected[1] * num_bonafide
         block = int(np.searchsorted(climbed_before, to_climb)) - 1  # the block in which FRR reaches FAR
@@ -211,7 +212,7 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
         at_bonafide = bool(is_bonafide[crossing])
         step = num_spoof if at_bonafide else num_bonafide
         copies = -((climbed - to_climb) // step)  # number of copies of this trial up to the crossing, rounded up
-        # Numbers of rejected (bona fide, spoofed) trials at the crossing, and one step before it.
+        # Count the rejected (bona fide, spoofed) trials at the crossing, and one trial before the crossing.
         after = (rejected_bonafide + copies * at_bonafide, rejected_spoof + copies * (not at_bonafide))
         before = (after[0] - at_bonafide, after[1] - (not at_bonafide))
         # Compute the error rates at the crossing and one step before the crossing.
@@ -231,13 +232,14 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
 
 
 def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Cells) -> Resampled:
-    """Make a function that computes the EER of a resample from counts; its ``method`` accepts equal scores at once."""
+    """Make the function that computes the EER from counts of cells by a ``method`` that accepts
+    equal scores at once."""
     index = sorting_index(bonafide, spoof)[::-1]  # highest score first
     is_bonafide = index < bonafide.size
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
 
     def evaluate(counts: NDArray) -> float:
-        """Compute the EER of a resample; ``counts`` says how often it has each trial of [bonafide, spoof]."""
+        """Compute the EER of a resample; ``counts`` says how often each trial of [bonafide, spoof] is drawn."""
         num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
         counts = counts[index]
         accepted = np.cumsum(counts)[ends]
@@ -259,7 +261,7 @@ def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Ce
 
 
 def _quick_min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, version, cells) -> Resampled:
-    """Make the quick form of :func:`compute_min_tdcf`, with its arguments; the ASV scores are not resampled."""
+    """Make the function that computes :func:`compute_min_tdcf` from counts of cells; ASV scores are not resampled."""
     weights = tandem_weights(asv_error_rates(asv_target, asv_nontarget, asv_spoof), version)
     return _quick_minimum(bonafide, spoof, cells, lambda frr, far: tdcf(frr, far, weights), ties_are_one_step=False)
 
@@ -267,17 +269,18 @@ def _quick_min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, versi
 def _quick_minimum(
     bonafide: NDArray, spoof: NDArray, cells: Cells, cost: Callable, *, ties_are_one_step: bool
 ) -> Resampled:
-    """Make the quick form of the smallest ``cost(frr, far)`` over all thresholds.
+    """Make the function that computes the smallest ``cost(frr, far)`` over all thresholds from counts of cells.
 
-    The cost is linear in both rates and rises with both. Within a block, FRR is at least the FRR
-    before the block, and FAR is at least the FAR after the block. The cost of these two rates is
-    therefore a lower bound for the block. A block is read trial by trial only if its bound is below
-    all costs between blocks. The copies of a trial lie on a straight piece of the ROC curve. Along
-    such a piece, a linear cost is smallest at one of the two ends. The steps between the ends are
-    therefore skipped.
+    The cost is linear in FRR and in FAR, and rises with both rates. Within a block, FRR is at least
+    the FRR before the block, and FAR is at least the FAR after the block. The cost of the FRR
+    before the block and the FAR after the block is therefore a lower bound for the block. A block
+    is read trial by trial only if its bound is below all costs between blocks. The copies of a
+    trial lie on a straight piece of the ROC curve. On a straight piece, a linear cost is smallest
+    at one of the two ends. Therefore thresholds between copies of a trial are skipped.
 
     Args:
-        ties_are_one_step: whether equal scores are one step. If False, every trial is a step.
+        ties_are_one_step: whether trials with equal scores are rejected together. If False, trials
+            are rejected one by one.
     """
     blocks = _Blocks(bonafide, spoof, cells)
 
@@ -312,7 +315,7 @@ def _quick_minimum(
 
 
 def _sums_in_cells(bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells) -> NDArray:
-    """Count the trials of each class in each cell, and sum their terms: C×4, two counts and two sums.
+    """Count the trials of each class in each cell, and sum the terms of the trials: C×4, two counts and two sums.
 
     Args:
         bonafide_terms, spoof_terms: the term of each trial, (B,) and (S,).
@@ -329,7 +332,7 @@ def _sums_in_cells(bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells) 
 def _quick_combined_means(
     bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells, combine: Callable[[NDArray, NDArray], NDArray]
 ) -> Resampled:
-    """Make the quick form of a metric that depends only on a mean over each class.
+    """Make the function that computes, from counts of cells, a metric that depends only on a mean over each class.
 
     Args:
         bonafide_terms, spoof_terms: one term for each trial, (B,) and (S,); the terms are averaged
@@ -347,18 +350,19 @@ def _quick_combined_means(
 
 
 def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
-    """Make the quick form of :func:`compute_min_cllr`; scores that share a pool in every resample are merged first.
+    """Make the function that computes :func:`compute_min_cllr` from counts of cells.
 
-    A tie group is a run of equal scores. A pool ends where the fraction of bona fide trials rises.
-    A tie group with bona fide trials only is never the end of a pool, in any resample. A tie group
-    with spoofed trials only is never the beginning of a pool.
+    Scores that are in the same pool in every resample are merged first. A tie group is a run of
+    equal scores. A pool ends where the fraction of bona fide trials rises. A tie group with bona
+    fide trials only is never the end of a pool, in any resample. A tie group with spoofed trials
+    only is never the beginning of a pool.
     """
     index = sorting_index(bonafide, spoof)
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
     # Count the trials of each class in each tie group.
     num_bonafide = np.diff(np.cumsum(index < bonafide.size)[ends], prepend=0)
     num_spoof = np.diff(ends, prepend=-1) - num_bonafide
-    # For each group, find out whether a pool may begin with this group.
+    # Find out for each tie group whether a pool may begin with the group.
     begins = np.append(True, (num_spoof[:-1] > 0) & (num_bonafide[1:] > 0))
     pool = np.empty(index.size, dtype=np.int64)  # index of the pool of each trial of [bonafide, spoof]
     pool[index] = np.repeat(np.cumsum(begins) - 1, num_bonafide + num_spoof)
@@ -366,8 +370,9 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resample
     num_pools = int(begins.sum())
 
     def evaluate(counts: NDArray) -> float:
-        """Compute the minimum Cllr of a resample; ``counts`` says how often it has each trial of [bonafide, spoof]."""
-        # Count the drawn trials in each merged group; groups without drawn trials are left out.
+        """Compute the minimum Cllr of a resample; ``counts`` says how often each trial of
+        [bonafide, spoof] is drawn."""
+        # Count the drawn trials in each group of merged scores; groups without drawn trials are left out.
         counts_of_classes = counts[: bonafide.size], counts[bonafide.size :]
         drawn_bonafide, drawn_spoof = (
             np.bincount(pools, weights=weights, minlength=num_pools)
@@ -380,7 +385,7 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resample
 
 
 def _quick_rates(bonafide: NDArray, spoof: NDArray, threshold: float, cells: Cells) -> Resampled:
-    """Make the quick form of :func:`compute_rates` at ``threshold``."""
+    """Make the function that computes :func:`compute_rates` at ``threshold`` from counts of cells."""
     sums = _sums_in_cells(bonafide < threshold, spoof >= threshold, cells)
 
     def evaluate(weights: NDArray) -> NDArray:
@@ -398,8 +403,8 @@ def _class_sizes(counts: NDArray, num_bonafide: int) -> tuple[int, int]:
     return int(counts[:num_bonafide].sum()), int(counts[num_bonafide:].sum())
 
 
-#: Metric → the function that makes the quick form of the metric. The arguments are those of the
-#: metric, and ``cells``.
+#: Metric → the function that makes the result of :func:`quick_metric`. This function takes the arguments of the metric,
+#: and ``cells``.
 _MAKERS: dict[Callable, Callable[..., Resampled]] = {
     compute_eer: _quick_eer,
     compute_min_dcf: lambda bonafide, spoof, method, cells, **costs: _quick_minimum(

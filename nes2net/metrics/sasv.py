@@ -21,21 +21,22 @@ METHODS = ("asvspoof5", "distinct")
 def compute_a_dcf(
     target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike, method: str = "asvspoof5"
 ) -> tuple[float, float]:
-    """Compute the normalised minimum of the architecture-agnostic detection cost (a-DCF).
+    """Compute the normalised minimum, over all thresholds, of the architecture-agnostic detection cost (a-DCF).
 
-    The system should accept bona fide trials of the target speaker only. With the priors π and
+    The system should accept only bona fide trials of the target speaker. With the priors π and
     costs C of ASVspoof 5, the cost at a threshold is π_target · C_miss · P_miss + π_nontarget ·
     C_fa · P_fa,nontarget + π_spoof · C_fa,spoof · P_fa,spoof. This cost is divided by the cost of
     accepting all trials or of rejecting all trials, whichever is smaller.
 
     Args:
         target, nontarget, spoof: Scores of the whole system, shapes (T,), (N,) and (S,); a higher
-            score speaks for the claimed speaker and for bona fide speech.
+            score means that a trial is more likely bona fide and of the claimed speaker.
         method: The rule for the thresholds; a trial is accepted if its score is above the
             threshold. ``"asvspoof5"`` is the rule of the evaluation package of ASVspoof 5: the
-            first threshold accepts all trials, and then every trial is a step. Among equal scores,
-            targets come first, then nontargets, then spoofed trials. With ``"distinct"``, the
-            thresholds are the distinct scores, so the cost of a useless system may be up to 1.58.
+            first threshold accepts all trials, and each further threshold rejects one more trial.
+            Among equal scores, targets are rejected first, then nontargets, then spoofed trials.
+            With ``"distinct"``, the thresholds are the distinct scores. No threshold then accepts
+            all trials, so the cost of a useless system may be up to 1.58.
 
     Returns:
         ``(a_dcf, threshold)``: The smallest cost, and the lowest threshold with this cost.
@@ -69,10 +70,10 @@ def compute_t_eer(
 ) -> float:
     """Compute the concurrent tandem EER (t-EER) of a countermeasure and an ASV system.
 
-    At the t-EER, the tandem has three equal error rates: of missed targets, accepted nontargets and
-    accepted spoofed trials. Each threshold of the ASV system is paired with one threshold of the
-    countermeasure: the threshold at which the tandem's miss rate is nearest to the mean of the
-    tandem's two false alarm rates.
+    At the t-EER, three error rates of the tandem are equal: the rates of missed targets, of
+    accepted nontargets and of accepted spoofed trials. Each threshold of the ASV system is paired
+    with one threshold of the countermeasure: the threshold at which the tandem's miss rate is
+    nearest to the mean of the tandem's two false alarm rates.
 
     Args:
         bonafide, spoof: Scores of the countermeasure, shapes (B,) and (S,). The thresholds of the
@@ -80,20 +81,22 @@ def compute_t_eer(
         asv_target, asv_nontarget, asv_spoof: Scores of the ASV system, which accepts a trial if the
             score is above the threshold.
         method: The rule that chooses one of these pairs of thresholds. ``"asvspoof5"`` is the rule
-            of the evaluation package of ASVspoof 5. Every ASV trial is a step. Only those ASV
-            thresholds are used at which the ASV system's miss rate is below the mean of its two
-            false alarm rates. The rule takes the first pair at which P_fa,nontarget / P_fa,spoof of
-            the ASV system is nearest to P_fa / (1 − P_miss) of the countermeasure. By
-            ``"distinct"``, equal ASV scores are one step. The rule takes the first pair at which
-            the miss rate is nearest to the rate of accepted nontargets.
+            of the evaluation package of ASVspoof 5. Each ASV trial gives one threshold. The rule
+            uses only ASV thresholds at which the miss rate of the ASV system is below the mean of
+            its two false alarm rates. The rule takes the first pair at which P_fa,nontarget /
+            P_fa,spoof of the ASV system is nearest to P_fa / (1 − P_miss) of the countermeasure.
+            With ``"distinct"``, each distinct ASV score gives one threshold. The rule then takes
+            the first pair at which the miss rate of the tandem is nearest to its rate of accepted
+            nontargets.
 
     Returns:
-        The rate at which the tandem accepts spoofed trials at this pair, a fraction in [0, 1].
+        The rate at which the tandem accepts spoofed trials at the chosen pair of thresholds, a
+        fraction in [0, 1].
 
     Raises:
         InputError: if a class has no scores, if a score is NaN, or if the method is unknown. The
-            error is also raised if ``"asvspoof5"`` finds no pair, because both systems rank the
-            classes the wrong way round.
+            error is also raised if ``"asvspoof5"`` finds no pair, because both systems give higher
+            scores to the classes that they should reject.
 
     >>> compute_t_eer([1.0, 2.0], [-1.0, 0.0], [2.0, 3.0], [0.0, 1.0], [2.5, 0.5])
     0.0
@@ -106,8 +109,8 @@ def compute_t_eer(
     )
     _, miss, nontarget_alarm, spoof_alarm = _rates_at_thresholds(asv, method)
     if method == "asvspoof5":
-        # Only thresholds with a miss rate below the mean false alarm rate are allowed. The division
-        # by ``spoof_alarm`` below needs accepted spoofed trials.
+        # Only thresholds with a miss rate below the mean false alarm rate are allowed. Further down, a division by
+        # ``spoof_alarm`` needs accepted spoofed trials.
         allowed = (miss < (nontarget_alarm + spoof_alarm) / 2) & (spoof_alarm > 0)
         miss = miss[allowed]
         nontarget_alarm = nontarget_alarm[allowed]
@@ -117,20 +120,20 @@ def compute_t_eer(
         """Compute the tandem's rates of misses, accepted nontargets and accepted spoofs at each ASV threshold.
 
         Args:
-            index: for each ASV threshold, the index of the countermeasure's threshold.
+            index: index of the countermeasure's threshold for each ASV threshold.
         """
         passed = 1 - cm_miss[index]
         return cm_miss[index] + passed * miss, passed * nontarget_alarm, cm_alarm[index] * spoof_alarm
 
     def imbalance(index: NDArray) -> NDArray:
-        """Compute the tandem's miss rate minus the mean of its two false alarm rates; ``index`` as for ``tandem``."""
+        """Compute the tandem's miss rate minus the mean of its two false alarm rates; ``index`` is
+        as for ``tandem``."""
         misses, nontargets, spoofs = tandem(index)
         return misses - (nontargets + spoofs) / 2
 
-    # If the countermeasure rejects more trials, misses rise and false alarms fall, so the imbalance
-    # rises, up to 1. Find the first threshold of the countermeasure at which the imbalance is not
-    # negative, by bisection for all ASV thresholds at once. The imbalance is cm_miss + (1 −
-    # cm_miss) · by_passed − cm_alarm · by_alarm.
+    # If the countermeasure rejects more trials, misses rise and false alarms fall, so the imbalance rises, up to 1.
+    # Find the first threshold of the countermeasure at which the imbalance is at least 0, by bisection for all ASV
+    # thresholds at once. The imbalance is cm_miss + (1 − cm_miss) · by_passed − cm_alarm · by_alarm.
     by_passed = miss - nontarget_alarm / 2
     by_alarm = spoof_alarm / 2
     low = np.zeros(miss.size, dtype=np.int32)
@@ -162,8 +165,8 @@ def _rates_at_thresholds(
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Compute the error rates of targets, nontargets and spoofed trials at all thresholds, in ascending order.
 
-    With ``"asvspoof5"``, every trial is a step. With ``"distinct"``, every distinct score is a
-    step.
+    With ``"asvspoof5"``, each trial gives one threshold. With ``"distinct"``, each distinct score
+    gives one threshold.
 
     Args:
         classes: scores of targets, of nontargets and of spoofed trials.
@@ -185,9 +188,8 @@ def _rates_at_thresholds(
     rejected = [np.append(0, np.cumsum(label == i)[steps]) for i in range(3)]
     thresholds = np.append(scores[0] - 0.001, scores[steps])
     misses, *rejected_shares = (count / of_class.size for of_class, count in zip(classes, rejected))
-    # If two thresholds are equally near, the last bit of an error rate decides which threshold is
-    # chosen. To get the same bits as the evaluation package, subtract the rejected fractions from
-    # 1.
+    # If two pairs of thresholds are equally near, the last bit of an error rate decides which pair compute_t_eer()
+    # takes. To get the same bits as the evaluation package, subtract the rejected fractions from 1.
     nontarget_alarm = 1 - rejected_shares[0]
     spoof_alarm = 1 - rejected_shares[1]
     if method == "distinct":

@@ -1,4 +1,4 @@
-"""The result table of CtrSVDD."""
+"""The official result table of CtrSVDD."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from nes2net.lib.errors import InputError
 from nes2net.metrics.dcf import compute_min_dcf
 from nes2net.metrics.eer import checked_scores, compute_eer
 
-#: Options of ``compute_min_dcf`` for the published figures on CtrSVDD: ½ FRR + ½ FAR.
+#: Options of ``compute_min_dcf`` for the published figures on CtrSVDD, where the cost is ½ FRR + ½ FAR.
 CTRSVDD_DCF: dict[str, Any] = {"p_spoof": 0.5, "c_fa": 1, "method": "sklearn", "normalize": False}
-# A source of the CtrSVDD test set that does not belong to the challenge, and an attack that was
-# trained on the bona fide singers. Both are left out of the table; ``_ATTACKS`` are the other
-# attacks.
+# A source of the CtrSVDD test set that does not belong to the challenge, and an attack that was trained on the bona
+# fide singers. Both are left out of some rows of the table. ``_ATTACKS`` are the other attacks.
 _LEFT_OUT_SOURCE = "acesinger"
 _LEFT_OUT_ATTACK = "A14"
 _ATTACKS = ("A09", "A10", "A11", "A12", "A13")
@@ -46,15 +45,16 @@ def ctrsvdd_rows(
     its evaluation program. The EER follows the rule ``"sklearn"``; minDCF is ½ FRR + ½ FAR.
 
     Args:
-        scores: Shape (N,), in the order of the score file. Sources are listed in the order of their
-            first trial.
+        scores: Scores of N trials, shape (N,), in the order of the score file. The table lists
+            sources in the order of their first trial.
         is_bonafide: Whether each trial is bona fide, shape (N,).
         sources: The source set of each trial, such as ``"m4singer"``, length N.
-        attacks: The attack of each trial, A09 to A14, length N; not read for bona fide trials.
+        attacks: The attack of each trial, A09 to A14, length N; the attacks of bona fide trials are
+            not read.
 
     Returns:
-        First a row for each source except acesinger; these rows include A14. Then two rows for all
-        trials: without A14, and without A14 and acesinger. Then a row for each attack from A09 to
+        First a row for each source except acesinger, including A14. Then two rows for all sources:
+        one without A14, and one without A14 and acesinger. Then a row for each attack from A09 to
         A13, with all bona fide trials that are not from acesinger.
 
     Raises:

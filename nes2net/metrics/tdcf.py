@@ -37,7 +37,7 @@ class AsvErrorRates(NamedTuple):
 
 
 class TandemWeights(NamedTuple):
-    """Weights of the t-DCF ``c0 + c1 · FRR + c2 · FAR`` before normalisation."""
+    """Weights c0, c1 and c2 of the t-DCF ``c0 + c1 · FRR + c2 · FAR`` before normalisation."""
 
     c0: float
     c1: float
@@ -45,8 +45,8 @@ class TandemWeights(NamedTuple):
 
 
 _ASVSPOOF5_ASV_COST = 0.019469691934153443  # c0 of the organisers' ASV system
-#: Weights of track 2 of ASVspoof 5: the revised form with the error rates of the organisers' ASV system, which
-#: accepts 50501 of 109616 spoofed trials. The weights do not depend on the submitted ASV system.
+#: Weights of track 2 of ASVspoof 5: the revised form with the error rates of the organisers' ASV system, which accepts
+#: 50,501 of 109,616 spoofed trials. The weights do not depend on the submitted ASV system.
 ASVSPOOF5_WEIGHTS = TandemWeights(
     _ASVSPOOF5_ASV_COST, P_TARGET * C_MISS - _ASVSPOOF5_ASV_COST, P_SPOOF * C_FALSE_ALARM_SPOOF * 50501 / 109616
 )
@@ -67,9 +67,9 @@ def compute_min_tdcf(
 
     Args:
         bonafide, spoof: Countermeasure scores, shapes (B,) and (S,); higher is more bona fide.
-        asv_target, asv_nontarget, asv_spoof: ASV scores of the same phase; a higher score speaks
-            for the claimed speaker. The ASV system decides at the threshold of the EER between
-            targets and nontargets, by the ASVspoof rule.
+        asv_target, asv_nontarget, asv_spoof: ASV scores of the same phase; a higher score means
+            that a trial is more likely of the claimed speaker. The ASV system decides at the
+            threshold of the EER between targets and nontargets, by the ASVspoof rule.
         version: 2021 for the revised form, 2019 for the legacy form.
 
     Returns:
@@ -113,7 +113,8 @@ def asv_error_rates(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -
 def tandem_weights(asv: AsvErrorRates, version: int = 2021) -> TandemWeights:
     """Compute the weights of the countermeasure's error rates in the t-DCF.
 
-    With the priors π and costs C of the ASVspoof 2019 and 2021 evaluation plans:
+    The weights follow from the error rates ``asv`` of the ASV system, and from the priors π and the
+    costs C of the ASVspoof 2019 and 2021 evaluation plans:
 
     - c0 = π_target · C_miss · P_miss + π_nontarget · C_fa · P_fa of the ASV system in the revised
       form (2021), and 0 in the legacy form (2019),
@@ -140,7 +141,7 @@ def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) ->
 
     The result has the shape (B + S + 1,). ``weights`` come from :func:`tandem_weights`. Scores and
     errors are the same as for :func:`compute_min_tdcf`. :class:`InputError` is also raised if c0 +
-    min(c1, c2) is 0, as in the legacy form for an ASV system that accepts no spoofed trial.
+    min(c1, c2) is 0. In the legacy form, this sum is 0 if the ASV system accepts no spoofed trial.
     """
     bonafide, spoof = checked_classes(bonafide, spoof)
     scores = np.concatenate((bonafide, spoof))
@@ -160,7 +161,7 @@ def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) ->
 
 
 def tdcf(frr, far, weights: TandemWeights):
-    """Compute the normalised t-DCF from the countermeasure's error rates at a threshold.
+    """Compute the normalised t-DCF at a threshold from the error rates of the countermeasure, ``frr`` and ``far``.
 
     The rates are numbers, or arrays with a value for each threshold.
     """

@@ -16,7 +16,7 @@ from nes2net import metrics
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.breakdown import over_corpora, speaker_groups
 from nes2net.evaluation.matching import Matched, Mismatch
-from nes2net.evaluation.tables import in_this_process
+from nes2net.evaluation.tables import bootstrap_options
 from nes2net.lib.errors import InputError
 from nes2net.models.registry import corpora
 from nes2net.training.recipes.data import DataConfig
@@ -138,7 +138,7 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
         num_resamples=NUM_RESAMPLES,
         seed=seed,
         **speaker_groups([] if validated.num_failed else validated.trials),
-        **in_this_process(),
+        **bootstrap_options(),
     )
     values |= {EER.column(variant="_low"): low, EER.column(variant="_high"): high}
     if math.isfinite(threshold):

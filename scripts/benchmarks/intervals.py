@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from nes2net import metrics
-from nes2net.metrics.intervals import trials_behind
+from nes2net.metrics.intervals import num_trials_by_rate
 from nes2net.metrics.rates import rates_of_counts
 
 
@@ -93,7 +93,7 @@ def intervals_of_repeat(setting: Setting, num_resamples: int, seed: int) -> list
     options = {"num_resamples": num_resamples, "seed": seed, "num_threads": 1, **groups}
     draws = metrics.bootstrap_values([eer, rates], *scores, **options)
     rates_of_scores = [eer(*scores)[0], *rates(*scores)]
-    numbers = trials_behind(setting.bonafide, setting.spoof)
+    numbers = num_trials_by_rate(setting.bonafide, setting.spoof)
     rows = []
     for name, rate, column in zip(("eer", *metrics.Rates._fields), rates_of_scores, draws.T):
         rows.append((name, False, metrics.rate_interval(rate, column, numbers[name])))

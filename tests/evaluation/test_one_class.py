@@ -12,7 +12,7 @@ from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.matching import match
 from nes2net.evaluation.one_class import judge_one_class
 from nes2net.evaluation.page import html_page
-from nes2net.evaluation.transfer import FurtherSet, ThresholdSource
+from nes2net.evaluation.transfer import SetFiles, ThresholdSource
 from nes2net.lib.errors import InputError
 from nes2net.scoring.decisions import Decider, LinearCalibration
 from nes2net.scoring.score_file import read_scores
@@ -94,7 +94,7 @@ def test_text_page_and_paper_tables_have_every_figure(case):
 
 def test_beside_a_set_of_both_classes(case):
     spoof, both = (
-        FurtherSet("generic", str(case / f"one.{name}.txt"), str(case / f"{name}.csv"), "all")
+        SetFiles("generic", str(case / f"one.{name}.txt"), str(case / f"{name}.csv"), "all")
         for name in ("spoof", "both")
     )
     report, reverse = (

@@ -11,7 +11,7 @@ from builders.report_case import make_case, report_of
 
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
-from nes2net.evaluation.origin import card, read_origin, read_scored_by, seen
+from nes2net.evaluation.origin import read_origin, read_scored_by, training_in_words, uses_in_words
 from nes2net.evaluation.page import html_page
 from nes2net.models.provenance import Provenance
 from nes2net.models.registry import corpora
@@ -185,7 +185,7 @@ THIRD = trained_on(
 )
 def test_what_a_detector_has_seen(record, scored, how):
     corpus, split, *phase = scored.split()
-    lines = seen(
+    lines = uses_in_words(
         Provenance(record) if isinstance(record, str) else Provenance.read(record), corpus, split, "own", *phase
     )
     assert len(lines) == bool(how) and all(line.endswith(how) for line in lines)
@@ -196,29 +196,29 @@ def test_a_corpus_is_its_trials_not_its_layout():
     few = [Trial("a", label="bonafide"), Trial("b", label="spoof")]
     described = corpora.get("asvspoof2019_la").describe_trials(few, "train")
     assert (described["trials"], described["official"]) == (2, False)
-    (line,) = seen(Provenance("AASIST"), "asvspoof2019_la", "train", trials=described)
+    (line,) = uses_in_words(Provenance("AASIST"), "asvspoof2019_la", "train", trials=described)
     assert "AASIST on asvspoof2019_la may say nothing: it was trained on asvspoof2019_la train, which may" in line
-    (line,) = seen(Provenance("AASIST"), "asvspoof2019_la", "train", trials={"official": True})
+    (line,) = uses_in_words(Provenance("AASIST"), "asvspoof2019_la", "train", trials={"official": True})
     assert "say nothing: it was trained on asvspoof2019_la train" in line and "may" not in line
-    assert seen(Provenance(architecture_of="AASIST"), "asvspoof2019_la", "train") == []
+    assert uses_in_words(Provenance(architecture_of="AASIST"), "asvspoof2019_la", "train") == []
     strange = trained_on(uses("asvspoof2019_la", "train"), trials=[3, {"part": "train"}])
-    assert len(seen(Provenance.read(strange), "asvspoof2019_la", "train", trials=described)) == 1
+    assert len(uses_in_words(Provenance.read(strange), "asvspoof2019_la", "train", trials=described)) == 1
     assert corpora.get("generic").describe_trials(few, "train")["official"]
 
 
 def test_a_corpus_of_one_s_own_is_known_by_its_folder():
     here = trained_on(uses("generic", "train", root="."))
-    assert not seen(Provenance.read(OWN), "generic", "train", "another") and not seen(
+    assert not uses_in_words(Provenance.read(OWN), "generic", "train", "another") and not uses_in_words(
         Provenance.read(here), "generic", "train"
     )
     own = trained_on(uses("generic", "train", "dev", root="own"))
-    assert len(seen(Provenance.read(own), "generic", "all", "own")) == 2
+    assert len(uses_in_words(Provenance.read(own), "generic", "all", "own")) == 2
     assert "root" not in str(Provenance.read(own).start(places=False))
 
 
 def test_training_data_that_nobody_states():
-    (line,) = seen(Provenance("spectra_aasist"), "in_the_wild", "eval")
+    (line,) = uses_in_words(Provenance("spectra_aasist"), "in_the_wild", "eval")
     assert line == "scores of spectra_aasist on in_the_wild may say nothing: nobody states what it was trained on"
-    assert card(Provenance("spectra_aasist")).startswith(
+    assert training_in_words(Provenance("spectra_aasist")).startswith(
         "spectra_aasist, whose training data are not stated, attacks until"
     )

@@ -16,7 +16,14 @@ from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.page import html_page
 from nes2net.evaluation.tables import Figure
-from nes2net.evaluation.transfer import FurtherSet, ThresholdSource, in_words, judge_sets, read_set, thresholds
+from nes2net.evaluation.transfer import (
+    SetFiles,
+    ThresholdSource,
+    choose_thresholds,
+    judge_sets,
+    losses_in_words,
+    read_set,
+)
 from nes2net.lib.errors import InputError
 from nes2net.metrics import compute_cllr
 from nes2net.scoring.decisions import OperatingPoint, calibration, load
@@ -52,9 +59,10 @@ def report_of(case, *names, num_resamples=2, **settings):
 def transfer_of(case, name, num_resamples=2, **settings):
     """The sets of :func:`report_of` as they are judged."""
     where = settings.pop("where", None) or source(case, name, **settings)
-    (threshold,), further = thresholds(where, "asvspoof2021_la", 1)
+    (threshold,) = choose_thresholds(where, "asvspoof2021_la", 1)
+    further = [read_set(files, "further", None) for files in where.further]
     keys = str(case / "trial_metadata.txt")
-    tested = read_set(FurtherSet("asvspoof2021_la", str(case / f"{name}.txt"), keys), "scores", None)
+    tested = read_set(SetFiles("asvspoof2021_la", str(case / f"{name}.txt"), keys), "scores", None)
     return judge_sets(name, threshold, [tested, *further], num_resamples=num_resamples)
 
 
@@ -108,7 +116,7 @@ def test_intervals_are_those_of_plain_resampling(case, transfer):
     facts = [judged.facts for judged in transfer.sets]
     assert (facts[1]["interval_over"], facts[1]["num_groups"], facts[0]["interval_over"]) == ("speakers", 24, "trials")
     keys = str(case / "trial_metadata.txt")
-    tested = read_set(FurtherSet("asvspoof2021_la", str(case / "good.txt"), keys), "scores", None)
+    tested = read_set(SetFiles("asvspoof2021_la", str(case / "good.txt"), keys), "scores", None)
     trials = sorted(tested.matched.trials, key=lambda trial: trial.label)  # in their order, bona fide first
     num_bonafide, num_spoof = row.llrs.bonafide.size, row.llrs.spoof.size
     llrs, names = np.concatenate(row.llrs), list(dict.fromkeys(t.speaker for t in trials))
@@ -150,7 +158,7 @@ def test_several_systems_have_a_table_each_and_further_sets_a_row_each(case):
     good, worse = report_of(case, "good", "worse").header["transfers"]
     assert (good["system"], worse["system"]) == ("good", "worse")
     assert good["basis"]["llr_threshold"] != worse["basis"]["llr_threshold"]
-    further = FurtherSet("asvspoof2021_la", str(case / "worse.txt"), str(case / "trial_metadata.txt"))
+    further = SetFiles("asvspoof2021_la", str(case / "worse.txt"), str(case / "trial_metadata.txt"))
     rows = report_of(case, "good", further=[further]).rows("rates")
     names = ["generic, all (development)", "asvspoof2021_la (1)", "asvspoof2021_la (2)"]
     assert [row.labels["set"] for row in rows] == names
@@ -211,22 +219,25 @@ def test_a_threshold_and_a_calibration_that_fit_other_scores(case):
     assert (
         row.row.value("cllr") > row.row.value("raw_cllr") and worse in line and f"{row.row.value('cllr'):.2f}" in line
     )
-    assert "bits are lost by calibration, not by discrimination" in in_words(row)
+    assert "bits are lost by calibration, not by discrimination" in losses_in_words(row)
     good = replace(row, row=replace(row.row, figures=row.row.figures | {"calibration_loss": Figure(0.001)}))
-    assert "nearly all of it is lost by discrimination" in in_words(good)
+    assert "nearly all of it is lost by discrimination" in losses_in_words(good)
 
 
 def test_text_page_and_paper_tables_have_every_figure(report, transfer):
     row, page = transfer.sets[1], html_page(report)
     texts = (page, report.text(), report.markdown(), report.latex())
-    assert " of generic all (60 bona fide, 90 spoof): " in transfer.threshold and transfer.threshold in report.text()
+    assert (
+        " of generic all (60 bona fide, 90 spoof): " in transfer.threshold_in_words
+        and transfer.threshold_in_words in report.text()
+    )
     figures = [
         f"{100 * row.row.value(name):.2f}" for name in ("hter", "miss", "false_alarm", "accuracy", "f1", "macro_f1")
     ]
     for name in ("cllr", "min_cllr", "calibration_loss", "act_dcf"):
         figures += [f"{row.row.value(name):.3f}", f"{row.row[name].interval[1]:.3f}"]
     assert [figure for figure in figures if not all(figure in text for text in texts)] == []
-    assert in_words(row).replace("−", "-").split("bits")[0] in page.replace("−", "-")
+    assert losses_in_words(row).replace("−", "-").split("bits")[0] in page.replace("−", "-")
     assert 'id="reliability-0-1-title"' in page and 'id="threshold-0-1-title"' in page
     assert 'id="reliability-0-0-title"' not in page  # none of the development set
     for term in ("HTER", "operating point", "by discrimination, by calibration", "reliability"):

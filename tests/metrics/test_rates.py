@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net import metrics
-from nes2net.metrics.intervals import trials_behind
+from nes2net.metrics.intervals import num_trials_by_rate
 
 scores = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=25)
 
@@ -39,7 +39,7 @@ def test_draws_are_those_of_plain_resampling():
         generator = np.random.default_rng([3, number])
         drawn.append(rule(*(scores[generator.integers(len(scores), size=len(scores))] for scores in classes)))
     np.testing.assert_allclose(found, drawn, atol=1e-12)
-    rates, numbers = rule(*classes), trials_behind(40, 60)
+    rates, numbers = rule(*classes), num_trials_by_rate(40, 60)
     expected = {"miss": 40, "false_alarm": 60, "hter": 96, "eer": 96, "accuracy": 100, "f1": 120, "macro_f1": 96}
     assert numbers == pytest.approx(expected)
     for name, column in zip(rates._fields, found.T):

@@ -9,7 +9,7 @@ from builders import genuine_checkpoint
 from builders.runs import refused, same, state_of, stop, weights_of
 
 from nes2net import Detector, InputError, create_frontend
-from nes2net.evaluation.origin import card, seen
+from nes2net.evaluation.origin import training_in_words, uses_in_words
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.models.provenance import Provenance
 from nes2net.models.registry import corpora
@@ -51,20 +51,20 @@ def test_a_run_says_which_trials_it_used(recipe, corpus):
     name, known = "asvspoof2019_la", corpora.get("asvspoof2019_la")
     train_part, dev_part = (known.describe_trials(known.trials(corpus, part), part) for part in ("train", "dev"))
     small = f"{train_part['trials']} trials in the layout of"
-    assert card(record).endswith(f"trained on {small} ASVspoof 2019 LA train")
-    (line,) = seen(record, name, "train", trials=train_part)
+    assert training_in_words(record).endswith(f"trained on {small} ASVspoof 2019 LA train")
+    (line,) = uses_in_words(record, name, "train", trials=train_part)
     assert line.endswith(f"say nothing: it was trained on {small} {name} train")
-    (line,) = seen(record, name, "dev", trials=dev_part)
+    (line,) = uses_in_words(record, name, "dev", trials=dev_part)
     assert "are too good: its epoch was selected on" in line
-    (line,) = seen(record, name, "train", trials={"trials": 25380, "ids_sha256": "0", "official": True})
+    (line,) = uses_in_words(record, name, "train", trials={"trials": 25380, "ids_sha256": "0", "official": True})
     assert line.endswith(f"may say nothing: it was trained on {small} {name} train, which may share trials with these")
     others = {**train_part, "ids_sha256": "0"}
-    assert seen(record, name, "train", trials=others) == []
-    assert len(seen(record, name, "train", corpus, trials=others)) == 1  # in the same folder
+    assert uses_in_words(record, name, "train", trials=others) == []
+    assert len(uses_in_words(record, name, "train", corpus, trials=others)) == 1  # in the same folder
     copy = record.start(places=False)
     assert (
-        card(copy) == card(record)
-        and len(seen(Provenance(started_from=(copy,)), name, "train", trials=train_part)) == 1
+        training_in_words(copy) == training_in_words(record)
+        and len(uses_in_words(Provenance(started_from=(copy,)), name, "train", trials=train_part)) == 1
     )
 
 

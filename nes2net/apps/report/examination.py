@@ -14,7 +14,7 @@ from nes2net.data.audio.decoders import open_with_libsndfile
 from nes2net.data.audio.packed import AnyRecording, ChannelOf
 from nes2net.data.audio.read import measure_audio, stream_audio
 from nes2net.detector import Detector
-from nes2net.evaluation.origin import card
+from nes2net.evaluation.origin import training_in_words
 from nes2net.lib.errors import InputError, counted, readable_size, worded
 from nes2net.lib.files import sha256_of
 from nes2net.lib.times import readable_duration
@@ -204,7 +204,7 @@ def _raise_if_failed(prediction: Prediction, path: Path) -> Prediction:
 def _detector_facts(detector: Detector) -> Facts:
     """Write the facts about a detector as texts."""
     provenance = detector.provenance
-    facts = [("What it learned from", card(provenance) or "its file does not say")]
+    facts = [("What it learned from", training_in_words(provenance) or "its file does not say")]
     if provenance.published is None:
         published_model = None
     else:

@@ -1,7 +1,7 @@
 """Localisation of fake parts of an utterance: labels of frames and segments, their files, and their metrics.
 
-A label is always 1 for bona fide and 0 for spoof, a score is higher for bona fide, and times are in
-seconds. Arrays of one utterance are NumPy arrays.
+A label of a frame is always 1 for bona fide and 0 for spoof, a score is higher for bona fide, and
+times are in seconds. Values of the frames of an utterance are in NumPy arrays.
 """
 
 from nes2net.metrics.localisation.detection import (

@@ -21,12 +21,12 @@ from nes2net.metrics.localisation.metrics import spoofed_time
 
 
 class Detection(NamedTuple):
-    """Figures of a detection, each in [0, 1]; a figure is NaN if its denominator is 0."""
+    """Figures that say how well spoof is detected, each in [0, 1]; a figure whose denominator is 0 is NaN."""
 
     precision: float
-    """hits / (hits + false alarms)."""
+    """Precision: hits / (hits + false alarms)."""
     recall: float
-    """hits / (hits + misses)."""
+    """Recall: hits / (hits + misses)."""
     f1: float
     """The harmonic mean of precision and recall: 2·hits / (2·hits + false alarms + misses)."""
     iou: float
@@ -38,7 +38,7 @@ def detection(counts: ArrayLike) -> Detection:
 
     Args:
         counts: hits, false alarms and misses, shape (3,); each is a number of frames, of boundaries
-            or of seconds. There may also be a row for each utterance, shape (U, 3); the rows are
+            or of seconds. If ``counts`` has a row for each utterance, shape (U, 3), the rows are
             summed.
 
     >>> detection([3.0, 1.0, 1.0])
@@ -61,7 +61,7 @@ def overlap_of_segments(
     Overlapping segments are joined, so that their common time counts once.
 
     Args:
-        truth, found: true and detected segments of each utterance; segments that are not
+        truth, found: true and detected segments of each utterance; segments with a label other than
             ``"spoof"`` count as bona fide.
         durations: durations of the utterances in seconds.
 
@@ -85,16 +85,16 @@ def overlap_of_segments(
 
 
 class Boundaries(NamedTuple):
-    """Comparison of true and detected boundaries between bona fide and spoof."""
+    """Result of comparing true with detected boundaries between bona fide and spoof."""
 
     counts: NDArray
     """(U, 3): hits, false alarms and misses of each utterance, for :func:`detection`."""
     distances: NDArray
-    """(H,): for each of H hits, the distance between the detected and the true boundary, in seconds."""
+    """(H,): distance between the detected and the true boundary of each of H hits, in seconds."""
 
     @property
     def mean_distance(self) -> float:
-        """Mean distance of the hits in seconds; NaN without hits."""
+        """Mean distance of a detected boundary from its true boundary in seconds; NaN without hits."""
         if not len(self.distances):
             return float("nan")
         return float(self.distances.mean())
@@ -109,13 +109,14 @@ def match_boundaries(
     """Match detected boundaries with true boundaries, one to one.
 
     A hit is a pair of a true and a detected boundary that are at most ``tolerance`` apart. The
-    matching has as many hits as possible. Among all such matchings, it has the smallest sum of
-    distances. Boundaries within the tolerance of the beginning or the end of an utterance do not
-    count. Scores of frames locate a boundary to half a frame at best.
+    matching has as many hits as possible. Of all matchings with so many hits, the one with the
+    smallest sum of distances is taken. Boundaries within the tolerance of the beginning or the end
+    of an utterance do not count. Scores of frames can locate a boundary only to half a frame.
 
     Args:
         truth, found, durations: as for :func:`overlap_of_segments`.
-        tolerance: in seconds; the default, two frames of 20 ms, is an assumption.
+        tolerance: largest distance of a hit in seconds; the default, two frames of 20 ms, is an
+            assumption.
 
     Raises:
         InputError: if a segment lies outside of its utterance, or if the tolerance is not above 0.
@@ -152,5 +153,5 @@ _ROUNDING = 1e-9  # seconds
 
 
 def _ratio(numerator: float, denominator: float) -> float:
-    """Compute the quotient; NaN if the denominator is 0."""
+    """Divide ``numerator`` by ``denominator``; NaN if the denominator is 0."""
     return numerator / denominator if denominator else float("nan")

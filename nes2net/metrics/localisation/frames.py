@@ -1,6 +1,6 @@
 """Convert labels and scores of frames to another resolution.
 
-The sources are the same as for :mod:`nes2net.metrics.localisation.segments`.
+:mod:`nes2net.metrics.localisation.segments` names the publication that defines these conversions.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ RESOLUTIONS = (10, 20, 40, 80, 160, 320, 640)
 
 
 def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
-    """Pool labels to frames ``factor`` times as long; a long frame is spoof if it contains a frame that is spoof.
+    """Make labels of frames ``factor`` times as long; a long frame is spoof if any frame in it is spoof.
 
-    If the long frame at the end is incomplete, it is dropped, as published. If there are fewer than
-    ``factor`` labels in all, the result is one label.
+    If too few frames remain at the end for a long frame, these frames have no label in the result,
+    as published. If there are fewer than ``factor`` labels in all, the result is one label.
 
     Args:
         labels_10ms: (T,) labels of frames, usually of 10 ms: 1 bona fide, 0 spoof.
@@ -47,9 +47,9 @@ def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "
     Args:
         scores: (T,) scores of frames.
         factor: number of frames in a long frame.
-        how: how the score of a long frame is computed from the scores in it, also for the last long
-            frame. (For ``mean`` and ``max``, the published code swaps the score and the label of
-            the last frame.)
+        how: whether the score of a long frame is the lowest, the mean or the highest of the scores
+            in it. The last long frame follows the same rule. (For ``mean`` and ``max``, the
+            published code swaps the score and the label of the last frame.)
 
     Raises:
         InputError: if there are no scores, or if ``factor`` is below 1.
@@ -74,7 +74,7 @@ def coarsen_labels(labels: ArrayLike, factor: int) -> NDArray:
 
 
 def refine_scores(scores: ArrayLike, factor: int) -> NDArray:
-    """Repeat each score ``factor`` times: (T·factor,). A new frame lasts 1/``factor`` of an old frame.
+    """Compute scores of frames that are shorter by ``factor``: each score is repeated ``factor`` times, (T·factor,).
 
     >>> refine_scores([0.5, -1.0], 2)
     array([ 0.5,  0.5, -1. , -1. ])
@@ -83,10 +83,9 @@ def refine_scores(scores: ArrayLike, factor: int) -> NDArray:
 
 
 def align(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
-    """Cut ``scores`` and ``labels`` of frames to the shorter length of the two.
+    """Cut the longer one of ``scores`` and ``labels`` of frames, so that both have the same length.
 
-    With frames of 20 ms, the number of a front-end's scores is usually one below the number of
-    labels.
+    With frames of 20 ms, a front-end usually gives one score less than there are labels.
 
     >>> align([0.1, 0.2], [1, 1, 0])
     (array([0.1, 0.2]), array([1, 1]))
@@ -100,7 +99,7 @@ def align(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
 def _checked_row(values: ArrayLike, name: str, factor: int) -> NDArray:
     """Convert ``values`` to a vector (T,); raise InputError if there are no values, or ``factor`` is below 1.
 
-    ``name`` is the name of the values in the message, such as ``"scores"``.
+    The message calls the values ``name``, such as ``"scores"``.
     """
     row = np.asarray(values)
     if row.ndim != 1 or not len(row):

@@ -1,10 +1,11 @@
-"""Bootstrap intervals over utterances, for figures of frames or seconds.
+"""Bootstrap intervals of figures of frames or seconds; the bootstrap draws utterances.
 
-Frames of one utterance are not independent, so whole utterances are drawn. A corpus has millions of
-frames, but the EER thresholds of all resamples lie close together. First, the sorted frames are
-divided into a few bins, and the amount of each class is summed for each utterance and bin. From
-these sums, a window of bins is found that contains the thresholds of all resamples. Then only the
-frames of this window are read for each resample. The result is exact.
+Frames of one utterance depend on each other, so whole utterances are drawn. A corpus has millions
+of frames, but the EER thresholds of all resamples lie close together. First, the frames are sorted
+by score and divided into a few bins, and the amount of each class is summed for each utterance and
+bin. From these sums, a range of neighbouring bins is found that contains the thresholds of all
+resamples. This range is called the window. For each resample, only the frames in the window are
+read. The resulting intervals are exact.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ from nes2net.metrics.localisation.metrics import (
 )
 from nes2net.metrics.resampling import Resampled, quick_metric, single_trials
 
-_CHUNK = 64  # number of resamples that are summed together
-_BINS = 32  # largest number of bins
-_FEW = 100_000  # largest number of frames in a window that is not narrowed further
-_KEPT = 100_000_000  # draws of at most this many bytes are kept for the next metric
+_CHUNK = 64  # number of resamples whose sums are computed together
+_BINS = 32  # largest number of bins of the sorted frames
+_FEW_FRAMES = 100_000  # a window with at most this many frames is not narrowed further
+_KEPT = 100_000_000  # the draws are kept for the next metric if they take at most this many bytes
 
 
 def range_eer_interval(
@@ -51,14 +52,15 @@ def range_eer_interval(
     """Compute the bootstrap interval ``(low, high)`` of :func:`~nes2net.metrics.localisation.metrics.range_eer`.
 
     Args:
-        utterances, resolution_ms, tail: as for the metric.
+        utterances, resolution_ms, tail: as for
+            :func:`~nes2net.metrics.localisation.metrics.range_eer`.
         num_resamples: number of resamples of the utterances with replacement, at least 1. A
             resample that lacks a class is drawn again.
-        confidence: fraction of the resamples inside the interval, between 0 and 1.
+        confidence: fraction of the resamples whose EER lies inside the interval, between 0 and 1.
         seed: seed of the draws, 0 or more.
 
     Raises:
-        InputError: as for the metric, or if a setting is out of range.
+        InputError: if the EER cannot be computed, or a setting is out of range.
     """
     time = timed_frames(utterances, resolution_ms, tail)
     return range_interval_of(time, num_resamples=num_resamples, confidence=confidence, seed=seed)
@@ -97,11 +99,11 @@ def point_eer_interval(
     """Compute the bootstrap interval ``(low, high)`` of :func:`~nes2net.metrics.localisation.metrics.point_eer`.
 
     Args:
-        scores, labels: as for the metric.
+        scores, labels: as for :func:`~nes2net.metrics.localisation.metrics.point_eer`.
         num_resamples, confidence, seed: as for :func:`range_eer_interval`.
 
     Raises:
-        InputError: as for the metric, or if a setting is out of range.
+        InputError: if the EER cannot be computed, or a setting is out of range.
     """
     frames = sorted_frames(joined_frames(scores, labels))
     return point_interval_of(frames, num_resamples=num_resamples, confidence=confidence, seed=seed)
@@ -113,8 +115,8 @@ def point_interval_of(
     """Compute :func:`point_eer_interval` from the result of :func:`sorted_frames`; the settings are the same."""
     resamples = _Resamples(frames.totals, num_resamples, seed)
     window, amounts_below = _window_of_thresholds(frames, resamples)
-    # For each class, collect the utterances, the numbers of frames and the scores of its elements
-    # in the window. Two more trials, at −∞ and +∞, stand for all frames below and above the window.
+    # Collect the elements of each class in the window: their utterances, numbers of frames and scores. Two more trials,
+    # with the scores −∞ and +∞, stand for all frames below and above the window.
     outside = np.array([-np.inf, np.inf])
     elements = []
     scores = []
@@ -133,8 +135,8 @@ def point_interval_of(
     def eer(index: int) -> Any:
         """Compute the point-based EER of the resample with the index ``index``."""
         draws_of_utterances = resamples.counts(index)
-        # For each class, count the drawn frames: first those of each element in the window, then
-        # all below the window, then all above it.
+        # Count the drawn frames of each class: first the frames of each element in the window, then all frames below
+        # the window, then all frames above the window.
         trial_counts = []
         for (utterance, num_frames), num_below, size in zip(elements, sums_below[index], sizes[index]):
             in_window = draws_of_utterances.take(utterance) * num_frames
@@ -155,11 +157,10 @@ def interval_of_sums(
 ) -> tuple[float, float]:
     """Compute the percentile bootstrap interval ``(low, high)`` of a figure that is computed from sums over utterances.
 
-    Resamples in which the figure is not defined (NaN) are left out. If no resample remains, both
-    bounds are NaN.
+    Resamples in which the figure is NaN are left out. If no resample remains, both bounds are NaN.
 
     Args:
-        sums: (U, S), the contribution of each utterance.
+        sums: what each utterance adds to each of S sums, (U, S).
         figure: function from the sums of a resample, (S,), to a number.
         num_resamples, confidence, seed: as for :func:`range_eer_interval`.
 
@@ -181,7 +182,7 @@ def interval_of_sums(
 
 
 class _Resamples:
-    """Resamples: draws of utterances with replacement. Each resample has both classes.
+    """Resamples of utterances, drawn with replacement. Each resample has both classes.
 
     Args:
         totals: (U, C), the amount of each class in each utterance, in frames or in seconds. A
@@ -195,7 +196,7 @@ class _Resamples:
     """
 
     def __init__(self, totals: NDArray, number: int, seed: int) -> None:
-        """Check the classes, and find the resamples that lack a class; these resamples are drawn again."""
+        """Check that both classes occur, and draw each resample that lacks a class again."""
         check_draws(number, seed)
         for label, total in zip(("bona fide", "spoofed"), totals.sum(0)):
             if not total > 0:
@@ -223,7 +224,7 @@ class _Resamples:
 
     def sums(self, amounts: NDArray) -> NDArray:
         """Sum ``amounts`` (…, U, S) over the utterances of each resample: (…, R, S)."""
-        # Sum in chunks of resamples, to bound the memory.
+        # Compute the sums for a chunk of resamples at a time, so that they take little memory.
         chunks = np.array_split(np.arange(self.number), -(-self.number // _CHUNK))
         rows = (np.array([self.counts(index) for index in chunk], np.float64) for chunk in chunks)
         return np.concatenate([counts @ amounts for counts in rows], axis=-2)
@@ -237,16 +238,16 @@ class _Resamples:
 
 @lru_cache(maxsize=1)
 def _kept_draws(size: int, number: int, seed: int) -> NDArray:
-    """Draw all resamples, and count how often each resample contains each utterance: (R, U).
+    """Draw all resamples, and count how often each resample contains each utterance, (R, U).
 
-    This function does not draw again if a resample lacks a class. The last result is cached,
-    because all metrics of an evaluation use the same draws.
+    A resample that lacks a class is not drawn again here. The last result is cached, because all
+    metrics of an evaluation use the same draws.
 
     Args:
         size: U, the number of utterances.
         number: R, the number of resamples.
     """
-    # 8 bits suffice: the probability of a count above 255 is below 1/256! (factorial).
+    # A count fits into 8 bits, because the probability of a count above 255 is below 1/256! (the factorial of 256).
     counts = np.empty((number, size), np.uint8)
     for index in range(number):
         counts[index] = draw_counts(np.random.default_rng([seed, index]), size)
@@ -255,28 +256,29 @@ def _kept_draws(size: int, number: int, seed: int) -> NDArray:
 
 
 def _window_of_thresholds(frames: TimedFrames, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
-    """Find the window of the sorted ``frames`` that contains the EER threshold of every resample.
+    """Find the window: the range of the sorted ``frames`` that contains the EER threshold of every resample.
 
     Returns:
-        The frames of the window; and, for each utterance, the amount of each class below the
-        window, shape (U, 2).
+        The frames in the window; and the amount of each class below the window in each utterance,
+        shape (U, 2).
     """
     amounts_below = np.zeros_like(resamples.totals)
     previous_size = np.inf
-    while _FEW < len(frames.scores) < previous_size / 2:  # stop when narrowing does not halve the window
+    while _FEW_FRAMES < len(frames.scores) < previous_size / 2:  # stop if narrowing does not halve the window
         previous_size = len(frames.scores)
         frames, amounts_below = _narrowed_window(frames, amounts_below, resamples)
     return frames, amounts_below
 
 
 def _narrowed_window(frames: TimedFrames, amounts_below: NDArray, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
-    """Narrow the window ``frames`` once by sums over bins, for :func:`_window_of_thresholds`.
+    """Narrow the window ``frames`` around the EER thresholds of all resamples, by one division into bins.
 
     Args:
         amounts_below: the amount of each class below the window in each utterance, (U, 2).
 
     Returns:
-        The narrower window, and the amounts below the narrower window, (U, 2).
+        The frames in the narrower window, and the amount of each class below this window in each
+        utterance, (U, 2).
     """
     # Make bins with about equal numbers of frames; equal scores are in the same bin. ``ends`` holds
     # the index of the first frame after each bin.
@@ -293,7 +295,7 @@ def _narrowed_window(frames: TimedFrames, amounts_below: NDArray, resamples: _Re
     amounts += amounts_below.T[:, :, None]
     fpr, recall = resamples.sums(amounts) / resamples.sizes.T[:, :, None]  # R×bins
     rise = fpr + recall - 1  # FPR − FNR after each bin
-    rise[:, -1] = 1  # so that FPR reaches FNR even if there is time after the last frame
+    rise[:, -1] = 1  # FPR then reaches FNR even if there is time after the last frame
     crossed = (rise >= 0).argmax(1)  # for each resample, the bin in which FPR reaches FNR
     # Include the neighbouring bins, because rounding may move a crossing into them.
     first = max(0, int(crossed.min()) - 1)

@@ -1,9 +1,9 @@
-"""Read and write files of segments: RTTM, ``reco2dur`` with durations of utterances, Audacity's label files.
+"""Read and write RTTM files and Audacity's label files, which hold segments, and ``reco2dur`` files with durations.
 
 A line of RTTM has ten fields, ``SPEAKER utterance 1 start duration <NA> <NA> label <NA> <NA>``,
 with times in seconds (NIST, "Rich Transcription 2009 Evaluation Plan", appendix A). The
-PartialSpoof database and diarisation tools use RTTM. Labels are not changed, and the order of the
-lines does not matter.
+PartialSpoof database and diarisation tools use RTTM. Labels are read and written unchanged. The
+lines of an RTTM file may be in any order.
 
 A label file of the audio editor Audacity has the segments of one recording. A line has three fields
 separated by tabs, ``start end label``. Audacity can add a second line with the range of frequencies
@@ -25,11 +25,11 @@ from nes2net.lib.text_files import checked_float, read_rows
 from nes2net.metrics.localisation.segments import Segment, map_segments
 
 _FIELDS = "SPEAKER, utterance, channel, start, duration, <NA>, <NA>, label, <NA>, <NA>"
-_LONGEST = 1e7  # largest time in seconds, 115 days; limits the size of arrays of frames
+_LONGEST = 1e7  # largest time in seconds, 115 days; this limits the size of arrays of frames
 
 
 def read_rttm(path: str | Path) -> dict[str, list[Segment]]:
-    """Read the mapping utterance → segments; utterances and segments are in the order of the file.
+    """Read an RTTM file as a mapping utterance → segments; utterances and segments are in the order of the file.
 
     The end of a segment is start + duration, rounded to 5 decimals, as published.
 
@@ -52,8 +52,8 @@ def rttm_text(segments: Mapping[str, Iterable[tuple]], width: int = 0) -> str:
     """Write utterance → segments as the text of an RTTM file; times have three decimals.
 
     White space in a name or label becomes ``%20``. A byte of a file name that is not UTF-8 becomes
-    an escape such as ``\\udcff``. Scores are left out. Adjacent segments still touch after
-    rounding.
+    an escape such as ``\\udcff``. Scores of segments are not written. Segments that touch still
+    touch after rounding.
 
     Args:
         width: number of characters to which times are padded with spaces.
@@ -71,7 +71,7 @@ def rttm_text(segments: Mapping[str, Iterable[tuple]], width: int = 0) -> str:
 
 
 def write_rttm(path: str | Path, segments: Mapping[str, Iterable[tuple]], width: int = 0) -> None:
-    """Write utterance → segments as an RTTM file, whole or not at all; see :func:`rttm_text`.
+    """Write utterance → segments as an RTTM file, complete or not at all; see :func:`rttm_text`.
 
     To make segments from logits or labels of frames, use
     :func:`~nes2net.metrics.localisation.segments.segments_of_frames`.
@@ -83,9 +83,9 @@ def write_rttm(path: str | Path, segments: Mapping[str, Iterable[tuple]], width:
 
 
 def map_rttm(path: str | Path, to: str | Path, labels: Mapping[str, str]) -> None:
-    """Copy an RTTM file with new labels for its segments; neighbours that get the same label are merged.
+    """Copy an RTTM file with new labels for its segments; neighbouring segments that get the same label are merged.
 
-    See :func:`~nes2net.metrics.localisation.segments.map_segments`. Times are written in fields of
+    See :func:`~nes2net.metrics.localisation.segments.map_segments`. Times are padded with spaces to
     seven characters.
 
     Args:
@@ -106,7 +106,7 @@ def map_rttm(path: str | Path, to: str | Path, labels: Mapping[str, str]) -> Non
 
 
 def read_reco2dur(path: str | Path) -> dict[str, float]:
-    """Read the mapping utterance → duration in seconds from lines ``utterance seconds``.
+    """Read a ``reco2dur`` file, with lines ``utterance seconds``, as a mapping utterance → duration in seconds.
 
     Raises:
         InputError: if the file is missing or not text, or if a line is malformed; the message
@@ -120,7 +120,7 @@ def read_reco2dur(path: str | Path) -> dict[str, float]:
 
 
 def checked_seconds(number: str, path: Path, line: int, name: str) -> float:
-    """Convert ``number``, a text in a file, to a time in seconds.
+    """Convert ``number``, a text in a file, to a time in seconds, and check the time.
 
     Args:
         path, line: the file and the number of the line, for the message.
@@ -141,9 +141,9 @@ def _rttm_field(text: str) -> str:
 
 
 def audacity_text(segments: Iterable[tuple]) -> str:
-    """Write the segments of a recording as the text of a label file; times have six decimals.
+    """Write the segments of a recording as the text of a label file of Audacity; times have six decimals.
 
-    White space within a label becomes one space. Scores are left out.
+    White space within a label becomes one space. Scores of segments are not written.
 
     >>> audacity_text([("spoof", 0.5, 1.25)])
     '0.500000\\t1.250000\\tspoof\\n'
@@ -152,7 +152,7 @@ def audacity_text(segments: Iterable[tuple]) -> str:
 
 
 def write_audacity(path: str | Path, segments: Iterable[tuple]) -> None:
-    """Write the segments of a recording as a label file, whole or not at all.
+    """Write the segments of a recording as a label file of Audacity, complete or not at all.
 
     Raises:
         InputError: if the file cannot be written.

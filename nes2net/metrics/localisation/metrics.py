@@ -5,8 +5,8 @@ range-based EER counts seconds: L. Zhang, X. Wang, E. Cooper, N. Evans, J. Yamag
 equal error rate for spoof localization", Interspeech 2023 (arXiv 2305.17739).
 
 In reading order: ``measured_frames`` prepares frames for ``point_eer``, which counts frames.
-``range_eer`` counts seconds. ``point_eer_of`` and ``range_eer_of`` take frames that are already
-sorted or timed.
+``range_eer`` counts seconds. ``point_eer_of`` takes frames that are already sorted, and
+``range_eer_of`` takes sorted frames with the seconds of each class.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Tail = Literal["bonafide", "last"]
 
 
 class ScoredUtterance(NamedTuple):
-    """Scores of the frames of an utterance, and its true segments."""
+    """An utterance with the scores of its frames and its true segments."""
 
     scores: ArrayLike
     """(T,), one score for each frame."""
@@ -35,7 +35,7 @@ class ScoredUtterance(NamedTuple):
     duration: float
     """Duration of the utterance in seconds."""
     labels_10ms: NDArray | None = None
-    """Labels of 10-ms frames; None to make them from the ``segments``."""
+    """Labels of 10-ms frames; with None, these labels are made from ``segments``."""
     name: str = "an utterance"
     """Name of the utterance in error messages."""
 
@@ -68,13 +68,14 @@ class RangeEer(NamedTuple):
 
 
 def point_eer(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> PointEer:
-    """Compute the EER over all frames of all utterances by the ASVspoof rule.
+    """Compute the point-based EER: the EER over all frames of all utterances, by the ASVspoof rule.
 
-    The rule is described at :func:`nes2net.metrics.compute_eer`.
+    :func:`nes2net.metrics.compute_eer` describes the rule.
 
     Args:
-        scores: (T,) of each utterance.
-        labels: (T,) of each utterance: 1 bona fide, 0 spoof; frames with −1 are left out.
+        scores: scores of the frames of each utterance, (T,).
+        labels: labels of the frames of each utterance, (T,): 1 bona fide, 0 spoof; frames with −1
+            are left out.
 
     Raises:
         InputError: if scores and labels do not have the same lengths, if a score is NaN, or if a
@@ -97,14 +98,14 @@ def point_eer_of(frames: TimedFrames) -> PointEer:
 
 
 def sorted_frames(frames: Frames) -> TimedFrames:
-    """Sort frames by score, and count equal frames; among equal scores, bona fide comes first.
+    """Sort frames by score, with bona fide first among equal scores, and merge neighbouring frames that are equal.
 
-    Neighbouring frames of an utterance with equal scores and labels become one element with a
-    count. Such frames are frequent if scores were repeated for a finer resolution. Frames with the
-    label −1 are left out.
+    Neighbouring frames of an utterance with equal scores and equal labels become one element, which
+    counts its frames. Such frames are frequent if scores were repeated for a finer resolution.
+    Frames with the label −1 are left out.
 
     Returns:
-        The elements; their amounts are numbers of frames.
+        The elements in place of frames; the amounts of an element are numbers of frames.
 
     Raises:
         InputError: if there are no frames, or a score is NaN.
@@ -119,8 +120,8 @@ def sorted_frames(frames: Frames) -> TimedFrames:
     copies = np.diff(np.flatnonzero(begins), append=len(begins)).astype(np.int32)
     scores = scores[begins]
     labels = labels[begins]
-    del frames, begins  # frees about 200 MB if the caller does not keep the frames
-    # Sort the elements by score, and leave out those with the label −1.
+    del frames, begins  # this frees about 200 MB if the caller does not keep the frames
+    # Sort the elements by score, and leave out elements with the label −1.
     order = np.argsort(scores)
     if (labels < 0).any():
         order = order[labels[order] >= 0]
@@ -130,7 +131,7 @@ def sorted_frames(frames: Frames) -> TimedFrames:
     # in a run of equal scores, sort this run again.
     tied = scores[1:] == scores[:-1]
     if (wrong := np.flatnonzero(tied & bonafide[1:] & ~bonafide[:-1])).size:
-        run = np.append(False, ~tied).cumsum(dtype=np.int32)  # for each element, the index of its run of equal scores
+        run = np.append(False, ~tied).cumsum(dtype=np.int32)  # index of the run of equal scores of each element
         mixed = np.zeros(run[-1] + 1, bool)
         mixed[run[wrong]] = True
         indices = np.flatnonzero(mixed[run])
@@ -144,10 +145,10 @@ def sorted_frames(frames: Frames) -> TimedFrames:
 
 
 def joined_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> Frames:
-    """Join the frames of all utterances.
+    """Join the scores and labels of the frames of all utterances.
 
     Args:
-        scores, labels: (T,) of each utterance.
+        scores, labels: scores and labels of the frames of each utterance, (T,).
 
     Raises:
         InputError: if scores and labels of an utterance have different lengths, or if there are no
@@ -174,18 +175,19 @@ def joined_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> F
 def measured_frames(
     utterances: Sequence[ScoredUtterance], resolution_ms: int, measured_at: int, *, by_segments: bool = True
 ) -> list[tuple[NDArray, NDArray]]:
-    """Prepare scores and labels (T,) of each utterance for one column of the published table, at one resolution.
+    """Prepare scores and labels (T,) of each utterance for the point-based EER at one resolution, as published.
 
-    At the resolution of the scores, labels are pooled from labels of 10-ms frames. At a coarser
-    resolution, the score of a long frame is the lowest score of the frames in it; the long frame is
-    spoof if any of these frames is spoof. At a finer resolution, each score is repeated. Measuring
-    at a coarser resolution gives too low an EER. Measuring at a finer resolution does not.
+    At the resolution of the scores, labels are pooled from labels of 10-ms frames by
+    :func:`~nes2net.metrics.localisation.frames.pool_labels`. At a coarser resolution, the score of
+    a long frame is the lowest score of the frames in it; the long frame is spoof if any of these
+    frames is spoof. At a finer resolution, each score is repeated. At a coarser resolution, the EER
+    is too low; at a finer resolution, it is not.
 
     Args:
         resolution_ms: length of a frame of the scores in ms, a multiple of 10.
-        measured_at: resolution of the column in ms, a multiple or a divisor of ``resolution_ms``.
+        measured_at: resolution of the EER in ms, a multiple or a divisor of ``resolution_ms``.
         by_segments: whether labels at a finer resolution are made from the segments, as published.
-            If False, these labels are pooled from labels of 10-ms frames.
+            If False, labels at a finer resolution are pooled from labels of 10-ms frames.
 
     Raises:
         InputError: if one resolution is not a multiple of the other, or if an utterance has no
@@ -202,7 +204,7 @@ class Frames(NamedTuple):
     scores: NDArray
     """(N,), the score of each frame."""
     labels: NDArray
-    """(N,): 1 bona fide, 0 spoof; frames with −1 are not measured."""
+    """(N,), the label of each frame: 1 bona fide, 0 spoof; frames with −1 are left out."""
     counts: NDArray
     """(U,), the number of frames of each utterance."""
 
@@ -224,8 +226,8 @@ def joined_measured_frames(
 
     Args:
         utterances, resolution_ms, measured_at, by_segments: as for :func:`measured_frames`.
-        score_frames: the result for ``measured_at`` = ``resolution_ms``, the resolution of the
-            scores, if it is already known; otherwise None.
+        score_frames: the result of this function for ``measured_at`` = ``resolution_ms``, the
+            resolution of the scores; None if this result is not known yet.
     """
     frames = score_frames
     if frames is None:
@@ -253,7 +255,7 @@ def joined_measured_frames(
 
 
 def _join_rows(rows: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
-    """Join the rows of all utterances; return the joined row, and the length of each row (U,)."""
+    """Join ``rows``, one for each utterance; return the joined row, and the length of each of ``rows`` (U,)."""
     return np.concatenate(rows), np.array([len(row) for row in rows])
 
 
@@ -263,7 +265,7 @@ def _positions_in_utterances(counts: NDArray) -> NDArray:
 
 
 def _cut_each_utterance(values: NDArray, counts: NDArray, lengths: NDArray) -> NDArray:
-    """Keep only the first values of each utterance.
+    """Keep only the first values of each utterance, as many as ``lengths`` says.
 
     Args:
         values: (N,), the values of all utterances.
@@ -295,16 +297,16 @@ def _pooled_labels(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[
     if not counts.all():
         raise InputError(f"{utterances[int(counts.argmin())].name} has no labels")
     num_frames = np.maximum(counts // factor, 1)
-    used = np.where(counts < factor, counts, num_frames * factor)  # number of labels of each utterance that are pooled
+    used = np.where(counts < factor, counts, num_frames * factor)  # how many labels of each utterance are pooled
     first = (used.cumsum() - used).repeat(num_frames) + _positions_in_utterances(num_frames) * factor
     return np.minimum.reduceat(_cut_each_utterance(labels, counts, used), first), num_frames
 
 
 def _aligned_frames(scores: NDArray, score_counts: NDArray, labels: NDArray, label_counts: NDArray) -> Frames:
-    """Cut scores and labels of all utterances by :func:`~nes2net.metrics.localisation.frames.align`.
+    """Cut the scores and labels of each utterance as :func:`~nes2net.metrics.localisation.frames.align` does.
 
     Args:
-        scores, labels: of all utterances, joined.
+        scores, labels: joined scores and joined labels of all utterances.
         score_counts, label_counts: (U,), the numbers of scores and of labels of each utterance.
     """
     counts = np.minimum(score_counts, label_counts)
@@ -317,14 +319,15 @@ def _aligned_frames(scores: NDArray, score_counts: NDArray, labels: NDArray, lab
 
 
 def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail: Tail = "bonafide") -> RangeEer:
-    """Compute the EER over the seconds of all utterances.
+    """Compute the range-based EER: the EER over the seconds of all utterances.
 
-    Frame t begins at t times the frame length. The frame lasts until the next frame begins or the
-    utterance ends; frames that start after the end are dropped. The time of spoofed segments is
-    spoofed, and all other time is bona fide. A frame is called spoof if its score is at or below
-    the threshold. Thresholds are −∞ and all scores in ascending order. The EER is (FPR + FNR)/2 at
-    the first threshold where ``|FPR − FNR|`` is smallest. The published script finds the threshold
-    by a bisection that may run for ever; the search here is exact.
+    Frame t begins at t times the length of a frame. A frame lasts until the next frame begins or
+    the utterance ends; frames that begin after the end of the utterance are left out. The time of
+    spoofed segments is spoofed, and all other time is bona fide. A frame is called spoof if its
+    score is at or below the threshold. The thresholds are −∞ and then all scores in ascending
+    order. The EER is (FPR + FNR)/2 at the first threshold where ``|FPR − FNR|`` is smallest. The
+    published script finds the threshold by a bisection that may never end; here, all thresholds are
+    compared.
 
     Args:
         resolution_ms: length of a frame in ms.
@@ -375,7 +378,7 @@ class TimedFrames(NamedTuple):
     spoof: NDArray
     """(N,), the spoofed amount of each frame."""
     utterance: NDArray
-    """(N,), the number of the utterance of each frame."""
+    """(N,), the utterance of each frame, as a number from 0."""
     bonafide_totals: NDArray
     """(U,), the bona fide amount of each utterance, including the time after its last frame."""
     spoof_totals: NDArray
@@ -390,7 +393,7 @@ class TimedFrames(NamedTuple):
 def timed_frames(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail: Tail = "bonafide") -> TimedFrames:
     """Measure the bona fide and the spoofed seconds of each frame of all utterances, and sort the frames.
 
-    Arguments as for :func:`range_eer`.
+    The arguments are the same as for :func:`range_eer`.
 
     Raises:
         InputError: if there are no scores, if a score is NaN, or if a segment lies outside of its
@@ -415,8 +418,8 @@ def _seconds_of_frames(
         tail: as for :func:`range_eer`.
 
     Returns:
-        For the frames: the scores, the bona fide seconds and the spoofed seconds, (T,) each. For
-        the utterance: the bona fide seconds and the spoofed seconds.
+        The scores, the bona fide seconds and the spoofed seconds of the frames, (T,) each; then the
+        bona fide seconds and the spoofed seconds of the whole utterance.
 
     Raises:
         InputError: if the scores are not a row, or if the duration or a segment is invalid.
@@ -430,8 +433,8 @@ def _seconds_of_frames(
     edges = np.minimum(edges[: count + 1], duration)
     if tail == "last" and count:
         edges[-1] = duration
-    # The spoofed time before a time t is a piecewise linear function of t. The knots of this
-    # function are the edges of the spoofed stretches.
+    # The spoofed time before a time t is a piecewise linear function of t. The knots of this function are the starts
+    # and ends of the spoofed stretches.
     knots = np.array([*chain.from_iterable(spoofed_time(utterance.segments, utterance.name, duration))] or [0.0])
     lengths = np.diff(knots)
     lengths[1::2] = 0  # the time between two stretches is not spoofed
@@ -442,7 +445,7 @@ def _seconds_of_frames(
 
 
 def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[tuple[float, float]]:
-    """List (start, end) of the spoofed stretches in ``segments``, in order.
+    """List (start, end) of the spoofed stretches in ``segments``, in the order of time.
 
     Overlapping and touching segments are joined, empty segments are left out, and no stretch ends
     after ``duration``.
@@ -468,7 +471,7 @@ def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[
 
 
 def _labels_10ms(utterance: ScoredUtterance) -> NDArray:
-    """Return the labels of an utterance's 10-ms frames; if it has no such labels, make them from its segments."""
+    """Return the labels of the 10-ms frames of an utterance; labels that are missing are made from its segments."""
     if utterance.labels_10ms is not None:
         return utterance.labels_10ms
     return frame_labels(utterance.segments, 10, utterance.duration)

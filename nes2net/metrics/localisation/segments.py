@@ -1,4 +1,4 @@
-"""Segments of an utterance, and the labels of its frames.
+"""Convert segments of an utterance to labels of frames and back, and give segments new labels.
 
 L. Zhang, X. Wang, E. Cooper, N. Evans, J. Yamagishi, "The PartialSpoof database and countermeasures
 for the detection of short fake speech segments embedded in an utterance", IEEE/ACM TASLP 31, 2023
@@ -23,12 +23,12 @@ SPOOF = "spoof"
 #: Two times count as equal if they differ by at most this many seconds, because times in files have
 #: three decimals.
 ROUNDING = 1e-3 + 1e-9
-_SHORTEST = 1e-4  # smallest duration in seconds of a segment that map_segments keeps
-_TOUCHING = 1e-6  # smallest gap in seconds between segments that map_segments does not merge
+_SHORTEST = 1e-4  # map_segments drops segments shorter than this, in seconds
+_TOUCHING = 1e-6  # map_segments merges segments if the gap between them is smaller than this, in seconds
 
 
 class Segment(NamedTuple):
-    """A stretch of a recording.
+    """A stretch of a recording with a label.
 
     Functions that read segments take any tuples that begin with label, start and end.
 
@@ -43,7 +43,7 @@ class Segment(NamedTuple):
     end: float
     """In seconds."""
     score: float | None = None
-    """The score of the segment, higher for bona fide; None if the segment only has a label."""
+    """The score of the segment, higher for bona fide; None if the segment has no score."""
 
 
 def frame_labels(
@@ -56,19 +56,22 @@ def frame_labels(
     """Label the frames of an utterance from its segments: (T,), 1 bona fide, 0 spoof.
 
     If segments overlap, the later segment in the list decides. As published, a frame that no
-    segment covers has the label 0, spoof (except by the rule ``"start"``). If an utterance ends in
-    the first half of its last frame, this frame is therefore spoof, even in a bona fide utterance.
+    segment covers has the label 0, spoof; only the rule ``"start"`` differs. If an utterance ends
+    in the first half of its last frame, this frame is therefore spoof, even in a bona fide
+    utterance.
 
     Args:
         segments: tuples (label, start, end), times in seconds.
         resolution_ms: length of a frame in ms.
         duration: duration of the utterance in seconds.
-        rule: how the edges of a segment are rounded to frames. ``"partialspoof"`` rounds the end to
-            5 decimals, and then both edges to the nearest frame, halves to the even frame.
-            ``"wedefense"`` rounds both edges to the nearest frame, halves up; each segment has at
-            least one frame. ``"start"`` gives a frame the label of the segment in which the frame
-            starts, or −1 if there is no such segment.
-        last_frame: how the number of frames (duration / length of a frame) is rounded.
+        rule: how the start and the end of a segment are rounded to frames. ``"partialspoof"``
+            rounds the end to 5 decimals, and then start and end to the nearest number of frames; a
+            half is rounded to the even number. ``"wedefense"`` rounds start and end to the nearest
+            number of frames; a half is rounded up. Each segment then has at least one frame.
+            ``"start"`` gives a frame the label of the segment in which the frame starts, or −1 if
+            there is no such segment.
+        last_frame: how the number of frames, the duration divided by the length of a frame, is
+            rounded.
 
     Raises:
         InputError: if a label is neither ``"bonafide"`` nor ``"spoof"``, or if a number is out of
@@ -103,15 +106,15 @@ def frame_labels(
 def segments_of_frames(
     frames: ArrayLike, resolution_ms: float, duration: float | None = None, labels: Sequence[str] = (SPOOF, BONAFIDE)
 ) -> list[Segment]:
-    """Join neighbouring frames that have the same class to segments.
+    """Make segments from the classes or logits of frames: neighbouring frames of the same class form a segment.
 
     Args:
         frames: classes (T,), 0 for spoof and 1 for bona fide, or logits (T, n). The class of a
             frame is the class with the largest logit; among equal logits, the first class is
             chosen.
         resolution_ms: length of a frame in ms.
-        duration: duration of the utterance in seconds; the last segment is cut there. None to cut
-            nothing, as published.
+        duration: duration of the utterance in seconds; the last segment is cut at the end of the
+            utterance. With None, no segment is cut, as published.
         labels: label of class 0, of class 1 and so on.
 
     Raises:
@@ -142,7 +145,7 @@ def map_segments(segments: Iterable[tuple], labels: Mapping[str, str]) -> list[S
     """Give segments other labels, sort them by start, and merge neighbours that have the same label.
 
     Segments shorter than 10⁻⁴ s are dropped. Neighbours that have the same label are merged if the
-    gap between them is less than 10⁻⁶ s. Scores are left out.
+    gap between them is less than 10⁻⁶ s. The new segments have no scores.
 
     Args:
         labels: label → new label.

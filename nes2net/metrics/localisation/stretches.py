@@ -1,4 +1,4 @@
-"""Find fake stretches in scores of frames: the rule has a threshold, a hysteresis and a minimum duration."""
+"""Find fake stretches in scores of frames by a rule with a threshold, a hysteresis and a minimum duration."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike
 from nes2net.lib.errors import InputError, check_known
 from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment
 
-#: Score rule → threshold and hysteresis. For ``logit`` and ``difference``, both classes have the
-#: same odds at the threshold. For ``probability`` the threshold is the middle of the range, and for
-#: ``cosine`` the threshold lies midway between the published targets 1 and 0. The hysteresis is an
-#: assumption: a factor of e in the odds, or a tenth of the range.
+#: Score rule (how a detector makes scores from logits) → threshold and hysteresis of :class:`StretchRule`. For
+#: ``logit`` and ``difference``, both classes are equally likely at the threshold. For ``probability``, the threshold is
+#: the middle of the range of scores. For ``cosine``, the threshold lies midway between 1 and 0, the published targets
+#: of the two classes. The hysteresis is an assumption: a factor of e in the odds, or a tenth of the range from 0 to 1.
 DEFAULTS = {"logit": (0.0, 1.0), "difference": (0.0, 1.0), "probability": (0.5, 0.1), "cosine": (0.5, 0.1)}
-#: Smallest duration of a stretch and of a gap in seconds. The number is an assumption: about the
+#: Smallest duration of a stretch, and of a gap between stretches, in seconds. The number is an assumption: about the
 #: duration of a short phone.
 MIN_DURATION = 0.1
 
@@ -28,10 +28,10 @@ class StretchRule(NamedTuple):
     threshold: float
     """A fake stretch begins at a score of at most this value."""
     hysteresis: float
-    """A stretch continues while scores are at most ``threshold`` + this value."""
+    """A fake stretch continues while scores are at most ``threshold`` plus this value."""
     min_duration: float = MIN_DURATION
-    """Smallest duration in seconds. First, gaps shorter than this are filled; then, stretches
-    shorter than this are dropped."""
+    """Smallest duration of a stretch and of a gap in seconds. First, shorter gaps between stretches
+    are filled; then, shorter stretches are dropped."""
 
     @classmethod
     def of(
@@ -41,18 +41,18 @@ class StretchRule(NamedTuple):
         hysteresis: float | None = None,
         min_duration: float = MIN_DURATION,
     ) -> StretchRule:
-        """Make the rule for scores of a detector.
+        """Make the rule for the scores of a detector; options that are None get the defaults of its score rule.
 
         Args:
             score_rule: how the detector makes scores from logits, a key of :data:`DEFAULTS`.
             threshold: a fake stretch begins at a score of at most this value. The default is 0 for
                 logits and differences of logits, and 0.5 for probabilities and cosines. Scores are
                 not calibrated: choose a threshold on data of your own.
-            hysteresis: a stretch continues while scores are at most ``threshold + hysteresis``.
-                The default is 1 for logits and differences of logits, and 0.1 for probabilities and
-                cosines.
-            min_duration: smallest duration in seconds. First, gaps shorter than this are filled;
-                then, stretches shorter than this are dropped.
+            hysteresis: a fake stretch continues while scores are at most ``threshold +
+                hysteresis``. The default is 1 for logits and differences of logits, and 0.1 for
+                probabilities and cosines.
+            min_duration: smallest duration of a stretch and of a gap in seconds. First, shorter
+                gaps between stretches are filled; then, shorter stretches are dropped.
 
         Raises:
             InputError: if a number is not finite, or if hysteresis or minimum duration is negative.
@@ -75,7 +75,7 @@ class StretchRule(NamedTuple):
 
 
 def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rule: StretchRule) -> list[Segment]:
-    """Find the fake stretches of a recording, in order.
+    """Find the fake stretches of a recording, in the order of time, from the scores of its frames.
 
     A stretch that reaches the last frame lasts until the end of the recording: with most
     front-ends, the last frame ends a little earlier.
@@ -86,7 +86,7 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
         duration: duration of the recording in seconds.
 
     Returns:
-        Segments with the label ``spoof``; their score is the mean score of their frames.
+        Segments with the label ``spoof``; the score of a segment is the mean score of its frames.
 
     Raises:
         InputError: if the scores are not a row of finite numbers.
@@ -100,19 +100,19 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
         raise InputError(f"scores of frames are a row of finite numbers, got shape {row.shape}")
     begins = row <= rule.threshold
     continues = row <= rule.threshold + rule.hysteresis
-    # For each frame, find the last begin and the last end of a stretch up to this frame. The frame
-    # is inside a stretch if the begin is later than the end.
+    # Find for each frame the last begin and the last end of a stretch up to the frame. If the begin is later than the
+    # end, the frame is inside a stretch.
     numbers = np.arange(len(row))
     last_begin = np.maximum.accumulate(np.where(begins, numbers, -1))
     last_end = np.maximum.accumulate(np.where(continues, -1, numbers))
     inside = np.concatenate([[False], last_begin > last_end, [False]]).astype(np.int8)
     # (K, 2): the first frame of each stretch, and the first frame after the stretch.
     runs = np.flatnonzero(np.diff(inside)).reshape(-1, 2)
-    shortest = rule.min_duration - 1e-9  # five frames of 20 ms last 0.1 s, but rounding may make them shorter
+    shortest = rule.min_duration - 1e-9  # five frames of 20 ms last 0.1 s, but the rounded duration may be shorter
     if len(runs) > 1:  # fill short gaps
         apart = (runs[1:, 0] - runs[:-1, 1]) * resolution_ms / 1000 >= shortest
         runs = np.stack([runs[np.append(True, apart), 0], runs[np.append(apart, True), 1]], axis=1)
-    # Make the segments; drop those that are too short.
+    # Make the segments, and drop segments that are too short.
     stretches = []
     for first, after_last in runs.tolist():
         start = float(first * resolution_ms / 1000)
@@ -143,7 +143,7 @@ def with_bonafide(stretches: Iterable[Segment], duration: float) -> list[Segment
 
 
 def drawn_places(stretches: Iterable[Segment], gap: float) -> list[tuple[float, float]]:
-    """List (start, end) of ``stretches`` for a picture; join stretches that are less than ``gap`` seconds apart.
+    """List (start, end) of ``stretches`` as a picture shows them: stretches less than ``gap`` seconds apart are joined.
 
     >>> drawn_places([Segment("spoof", 0.0, 1.0), Segment("spoof", 1.1, 2.0), Segment("spoof", 3.0, 4.0)], 0.5)
     [(0.0, 2.0), (3.0, 4.0)]
