@@ -23,13 +23,14 @@ if sys.platform != "win32":
 
 
 class Budget:
-    """Limits how far a file may expand when it is read; the reading code counts each part before expanding it.
+    """Limits the memory and the time for reading a file; the reading code counts each part before expanding it.
 
     Args:
         name: beginning of the error message, such as ``shard FILE``.
         most_bytes: largest size in bytes of the expanded content, usually in memory.
         most_steps: largest number of rows, values, members or similar parts that cost time.
-        size: size of the file in bytes, for the message; None if the limits do not depend on it.
+        size: size of the file in bytes, for the message; None if the limits do not depend on the
+            size.
         remedy: end of the error message, which says what to do.
 
     >>> budget = Budget("a file", most_bytes=1000, most_steps=10)
@@ -51,7 +52,7 @@ class Budget:
 
     @classmethod
     def of(cls, name: str, size: int, remedy: str | None = None) -> Budget:
-        """Make the budget of a file that is read into memory.
+        """Make the budget of a file of ``size`` bytes that is read into memory.
 
         A file of ``size`` bytes may expand to 16 · ``size`` bytes in ``size`` / 64 steps. Even a
         small file may expand to 128 MB (2²⁷ bytes) in 100,000 steps.
@@ -59,7 +60,7 @@ class Budget:
         return cls(name, max(1 << 27, 16 * size), max(100_000, size // 64), size, remedy)
 
     def take(self, content: str, *, bytes: int = 0, steps: int = 0) -> None:
-        """Count ``bytes`` and ``steps`` before parts are expanded; ``content`` names the parts, such as ``"rows"``.
+        """Count the ``bytes`` and ``steps`` of parts that are expanded next; ``content`` names the parts, such as ``"rows"``.
 
         Raises:
             InputError: if the file exceeds a limit.
@@ -87,18 +88,18 @@ def replacing(path: str | Path, *, durable: bool = False, in_series: bool = Fals
 
     The folder of ``path`` is made if it is missing. If the context ends with an exception, nothing
     is replaced. The new file gets the permissions that the umask gives to new files. If ``path`` is
-    a symbolic link, the link itself is replaced. The target of the link is not changed, because in
-    a folder from elsewhere a link may lead anywhere.
+    a symbolic link, the link itself is replaced. The target of the link is not changed, because a
+    link in a stranger's folder may lead to any file.
 
     Args:
         durable: whether the file must survive a power cut. If true, the data are on the disk before
-            the file is renamed, and the new name is on the disk before the context ends. Temporary
-            files that ended processes left for ``path`` are removed first. If false, writing is
-            faster, which suits small files that can be made again.
+            the file is renamed, and the new name is on the disk before the context ends. Before
+            that, leftover temporary files for ``path`` are removed (:func:`remove_left`). If false,
+            writing is faster; choose false for small files that can be made again.
         in_series: whether the caller writes many durable files into the folder. If true, the caller
-            must remove old temporary files once. When the context ends, the new name may not be on
-            the disk yet. Therefore write the last file of the series without ``in_series``: this
-            call waits until all names are on the disk.
+            must remove leftover temporary files once, before the series. At the end of the context,
+            the new name may not be on the disk yet. Therefore write the last file of the series
+            without ``in_series``: this call waits until all names are on the disk.
 
     Raises:
         InputError: if ``path`` is a device, a pipe or a socket, which a file must not replace.
@@ -119,7 +120,7 @@ def replacing(path: str | Path, *, durable: bool = False, in_series: bool = Fals
     try:
         mode = temporary.stat().st_mode
         yield temporary
-        if temporary.stat().st_mode != mode:  # safetensors has replaced the file: only the owner can read the new one
+        if temporary.stat().st_mode != mode:  # safetensors replaced the file: only the owner can read the new file
             temporary.chmod(stat.S_IMODE(mode))
         if durable:
             _sync_to_disk(temporary)
@@ -157,7 +158,7 @@ def _temporary_beside(path: Path) -> tuple[Path, int | None]:
 def temporary_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside the file ``path``; it is removed at the end of this context.
 
-    First, temporary files and folders that ended processes left for ``path`` are removed.
+    First, leftover temporary files and folders for ``path`` are removed (:func:`remove_left`).
     """
     make_folder(path.parent)
     remove_left(path.parent, path.name)
@@ -231,7 +232,7 @@ def never_linked(path: str | Path, flags: int) -> int:
 
     This is an ``opener`` for :func:`open`.
 
-    In a folder from elsewhere, a link may lead to any file; writing would change that file.
+    In a stranger's folder, a link may lead to any file, and writing would change that file.
 
     Raises:
         InputError: if ``path`` is a link.
@@ -347,7 +348,7 @@ def sha256_of(*paths: str | Path) -> str:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write ``text`` in UTF-8 to ``path``. The file is replaced atomically, even in a power cut; folders are made.
+    """Write ``text`` in UTF-8 to ``path``. The file is replaced atomically, even in a power cut; missing folders are made.
 
     Raises:
         InputError: if the file cannot be written.
@@ -396,7 +397,7 @@ def is_stream(path: str | Path) -> bool:
 def _standard_stream_of(status: os.stat_result) -> int | None:
     """Find out whether the file with ``status`` is this process's standard output or standard error.
 
-    If it is, the stream is flushed, because the caller will write to the file directly.
+    Such a stream is flushed, because the caller will write to the file directly.
 
     Returns:
         The descriptor of the stream, 1 or 2; None if the file is neither stream.
@@ -413,7 +414,7 @@ def _standard_stream_of(status: os.stat_result) -> int | None:
 def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = True) -> str:
     """Write ``content`` as JSON; numbers that are not finite become null.
 
-    ``indent`` and ``ensure_ascii`` are those of :func:`json.dumps`.
+    ``indent`` and ``ensure_ascii`` are arguments of :func:`json.dumps`.
 
     >>> json_text({"loss": float("nan"), "seconds": 1.5})
     '{"loss": null, "seconds": 1.5}'
@@ -508,7 +509,7 @@ def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
 
 
 def _acquire(path: Path, refusal: str) -> int | None:
-    """Make and lock the file ``path``; return its descriptor, or None if nothing can be locked.
+    """Make and lock the file ``path``; return its descriptor, or None if the file cannot be made or locked.
 
     If another process holds the lock, raise :class:`InputError` with the message ``refusal``.
     """

@@ -2,8 +2,8 @@
 
 A pickle is a program. The method ``find_class`` of each unpickler decides which names a pickle may
 use. The common part sets the state or the items of an object only if the class of the object is
-permitted. The common part also limits memory and time: steps and lines have limits, and only keys
-that are quick to hash are allowed.
+permitted. The common part also limits memory and time: it limits the number of steps and the length
+of lines, and allows only keys that are quick to hash.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _OBJECT = 5  # number of steps to count for making an object, because objects ne
 
 
 class Refused(pickle.UnpicklingError):
-    """Raised if a pickle contains a name that must not occur in such a file."""
+    """Raised if a pickle contains a name, or sets the state of a class, that files of its format do not need."""
 
 
 class Exceeded(ValueError):
@@ -81,7 +81,7 @@ class GuardedUnpickler(_Unpickler):
         self.encoded: dict[int, tuple[str, bytes]] = {}  # id of a text → the text, and its encoded bytes
 
     def load(self) -> Any:
-        """Read the pickle, and then free the memo."""
+        """Read the pickle, and then empty the memo, the unpickler's table of the objects that it has read."""
         try:
             return super().load()
         finally:  # functions in the memo refer to this unpickler; this cycle would keep the tensors in memory
@@ -119,7 +119,7 @@ class GuardedUnpickler(_Unpickler):
         return self.encoded[id(text)][1]
 
     def get_extension(self, code: int) -> Any:
-        """Refuse names that a pickle asks for by number, from the registry of extensions (``copyreg``)."""
+        """Raise :class:`Refused` for a name that a pickle gives as a number of the registry ``copyreg``."""
         raise Refused(f"it asks for the registered extension {code}")
 
     def load_build(self) -> None:
@@ -143,7 +143,7 @@ class GuardedUnpickler(_Unpickler):
         self.check_keys(keys)
 
     def _check_arguments(self, arguments: Any) -> None:
-        """Check and count the arguments of a call."""
+        """Check that the ``arguments`` of a call are a tuple, and count them as steps."""
         if not isinstance(arguments, tuple):
             raise ValueError(f"a call has a {type(arguments).__name__} instead of arguments")
         self.budget.take("steps", steps=len(arguments) + _OBJECT)

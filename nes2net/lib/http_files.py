@@ -26,7 +26,7 @@ _MB = 1_000_000
 _MOST_REDIRECTS = 10
 MOST_TRIES = 6  # the client gives up after so many requests in a row, each with fewer than _LEAST_BETWEEN bytes
 _LEAST_BETWEEN = 100_000  # bytes
-_SLOWEST = 300.0  # longest time in seconds for _LEAST_BETWEEN bytes: about 300 bytes/s
+_SLOWEST = 300.0  # seconds in which at least _LEAST_BETWEEN bytes must arrive: about 300 bytes/s
 _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP status codes of a server that may answer later
 
 
@@ -56,16 +56,16 @@ class _Busy(Exception):
 
 
 class HttpFiles:
-    """Downloads files from HTTP servers, and trusts no server.
+    """Downloads files from HTTP servers that are not trusted.
 
     A redirection from HTTPS to HTTP, or to any other scheme, is refused. If a server is busy,
     breaks off or stalls, the request is repeated after 1, 2, 4 … seconds. The client gives up after
-    ``most_tries`` requests in a row with hardly any new bytes.
+    ``most_tries`` requests in a row that each bring fewer than 100,000 new bytes.
 
     Args:
         sleep: function that waits for a number of seconds.
-        most_tries: number of requests in a row with hardly any new bytes after which the client
-            gives up.
+        most_tries: the client gives up after this number of requests in a row with hardly any new
+            bytes.
     """
 
     def __init__(self, sleep: Callable[[float], object] = time.sleep, most_tries: int = MOST_TRIES) -> None:
@@ -217,9 +217,9 @@ class HttpFiles:
                     "its publisher's page whether the file was replaced"
                 )
             length = file.size if length is None else length
-            # The tag or the time will show later whether the file on the server is still the same.
-            # A weak tag is not used, because it cannot prove that the file is the same (RFC 9110,
-            # 13.1.5).
+            # When the download is resumed, the tag or the time shows whether the file on the server
+            # is still the same. A weak tag is not used, because it cannot prove that the file is
+            # the same (RFC 9110, 13.1.5).
             tag = answer.headers.get("etag", "")
             modified = answer.headers.get("last-modified", "")
             new_validators = {}
@@ -311,9 +311,9 @@ class HttpFiles:
         """Send a request, follow redirections, and yield the last answer.
 
         Args:
-            all_headers: this function fills it with the headers of all answers. If several answers
-                have a header of the same name, the first one is kept, unless a later answer is
-                successful.
+            all_headers: a mapping that this function fills with the headers of all answers. If
+                several answers have a header of the same name, the first header is kept, unless a
+                later answer is successful.
             headers: headers of the request.
 
         Raises:
@@ -419,7 +419,7 @@ def digests_of(path: Path, names: Mapping[str, str] | tuple[str, ...], title: st
 
 
 def _check_found(answer: httpx.Response, url: str) -> None:
-    """Check the status of ``answer``.
+    """Raise an error unless the HTTP status of ``answer`` is a success.
 
     Raises:
         _Busy: if the server may answer later.

@@ -1,4 +1,4 @@
-"""A limit on the size of a network while it is built."""
+"""A limit on the size of a network, which is checked while the network is built."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def limited_size(owner: str) -> Iterator[None]:
     numbers = 0
     modules = 0
     # (module, name of a tensor) → number of its elements. If a new tensor replaces a tensor of the
-    # same name, only the new one is counted.
+    # same name, only the new tensor is counted.
     size_of_tensor: dict[tuple[int, str], int] = {}
 
     def count_tensor(module: nn.Module, name: str, tensor: Tensor | None) -> None:

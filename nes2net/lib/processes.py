@@ -63,7 +63,7 @@ ALONE = Processes()
 
 @contextmanager
 def joined() -> Iterator[Processes]:
-    """Within this context, connect the processes of ``torchrun`` over TCP (gloo), if there are any.
+    """Within this context, connect the processes of ``torchrun`` over TCP (gloo); a single process needs no connection.
 
     If training has already connected the same processes, a new group of these processes is made,
     because the time-out of training is too short for scoring.

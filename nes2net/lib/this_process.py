@@ -46,7 +46,8 @@ def is_first() -> bool:
 if sys.platform != "win32":
     import resource
 
-# Parts of the messages of PyTorch on CPU and CUDA, cuBLAS, cuDNN, onnxruntime and the operating system.
+# Words in messages that say that memory ran out: messages of PyTorch on CPU and CUDA, cuBLAS,
+# cuDNN, onnxruntime and the operating system.
 _WORDS = (
     "out of memory",
     "not enough memory",
@@ -82,7 +83,7 @@ def enough_memory(problem: Callable[[], str]) -> Iterator[None]:
 
 
 def peak_bytes() -> int | None:
-    """Read the most memory, in bytes, that this process has held so far; None if the system does not count it.
+    """Read the largest memory, in bytes, that this process has held so far; None if the system does not count memory.
 
     On Linux the number comes from ``/proc/self/status``, because ``ru_maxrss`` may include memory
     that the parent process held when it started this process.

@@ -64,7 +64,7 @@ class _Piped:
     """Holds the numbers of a tensor that a worker sends through a pipe; unpickling makes the tensor again."""
 
     arrived = False
-    """Whether such a tensor has arrived in this process."""
+    """Whether this process has received a tensor through a pipe."""
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
@@ -75,25 +75,26 @@ class _Piped:
 
 
 def _unpickle_piped(array: np.ndarray) -> Tensor:
-    """Make the tensor of a :class:`_Piped` in the main process, and note that shared memory was full."""
+    """Make the tensor of a :class:`_Piped` in the main process, and record that shared memory was full."""
     _Piped.arrived = True
     return torch.from_numpy(array)
 
 
 class Loader(DataLoader[Any]):
-    """A ``DataLoader`` that raises, instead of hanging, when a worker dies.
+    """A ``DataLoader`` that raises an error, instead of hanging, when a worker dies.
 
     Args:
         batches: for each batch, the indices of its items in ``dataset``.
-        collate: function that makes a batch of items; it makes each tensor by :func:`stacked`.
+        collate: function that makes a batch from a list of items, and each tensor of the batch by
+            :func:`stacked`.
         num_workers: number of workers; 0 to read in this process.
         pin_memory: whether batches are copied to pinned memory, for a GPU.
         setting: name of the setting for the number of workers, for messages.
 
     Iterating raises:
         InputError: if the machine cannot start the workers, or cannot open more files.
-        Unfinished: if a worker ended or hangs, or if no batch comes after SIGTERM.
-        KeyboardInterrupt: if no batch comes after SIGINT.
+        Unfinished: if a worker ended or hangs, or if no batch comes within 5 s after SIGTERM.
+        KeyboardInterrupt: if no batch comes within 5 s after SIGINT.
     """
 
     _told = False  # whether the warning about full shared memory was printed
@@ -125,8 +126,8 @@ class Loader(DataLoader[Any]):
             pin_memory=pin_memory,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
-            # PyTorch draws a seed when it starts workers. It draws from this generator, so that the
-            # global generator, which dropout uses, does not change.
+            # PyTorch draws a seed when it starts workers. A separate generator for this draw keeps
+            # the global generator, which dropout uses, unchanged.
             generator=torch.Generator().manual_seed(0),
             **options,
         )
@@ -187,9 +188,9 @@ class Loader(DataLoader[Any]):
             signals += early
             while True:
                 self._check_workers()
-                # Set the time-out for this call only, because PyTorch's iterator can be asked again
-                # after a time-out here. The public setting ``timeout`` would also apply at the
-                # start of a pass, where the iterator cannot be asked again.
+                # Set the short time-out for this call only: if this call times out, the next call
+                # may still get the batch. The public setting ``timeout`` would also apply at the
+                # start of a pass, where PyTorch's iterator fails for good after a time-out.
                 batches._timeout = _LOOK
                 try:
                     return next(batches)
@@ -266,10 +267,11 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
     """Within this context, call ``check`` when a child process ends, and record each SIGINT and SIGTERM.
 
     PyTorch's own handler for the end of a child may raise in the middle of a step; this context
-    replaces it. The context yields the list of signals; an item is (number of the signal, time).
-    Outside of the main thread, nothing is watched, and the list stays empty. A signal that arrived
-    before this context is listed, too, with the present time, if its handler recorded it: the
-    handler is a method of an object whose attribute ``requested`` is the number of the signal.
+    replaces that handler. The context yields the list of signals; an item is (number of the signal,
+    time). Outside of the main thread, nothing is watched, and the list stays empty. A signal that
+    arrived before this context is listed, too, if its handler recorded the signal: the handler is
+    then a method of an object, and the object's attribute ``requested`` is the number of the
+    signal. The time of such a signal is the time at which this context began.
     """
     noted: list[tuple[int, float]] = []
     watching = True

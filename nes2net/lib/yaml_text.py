@@ -86,7 +86,7 @@ def read_yaml_file(path: Path, hint: Any, name: str) -> Any:
 
 
 def read_yaml(text: str, hint: Any, name: str) -> Any:
-    """Read YAML as plain data. If ``hint`` declares a value as text, such as 0520 in ``date: 0520``, it stays text.
+    """Read YAML as plain data; a value that ``hint`` declares as text, such as 0520 in ``date: 0520``, stays text.
 
     An empty ``text`` is read as None.
 
@@ -131,8 +131,8 @@ def read_value(text: str, hint: Any, name: str) -> Any:
 
     If ``hint`` allows text, the value is ``text`` itself. Otherwise ``text`` is read as YAML.
 
-    A quoted value is always read as YAML, and so is ``{…}`` if ``hint`` also allows a mapping. If
-    ``hint`` allows text, an empty value, ``null`` and ``~`` become None.
+    A quoted value is always read as YAML. A value in braces is read as YAML if ``hint`` also allows
+    a mapping. If ``hint`` allows text, an empty value, ``null`` and ``~`` become None.
 
     >>> read_value("0520", str, "date"), read_value("'#1: a'", str, "comment"), read_value("#1: a", str, "comment")
     ('0520', '#1: a', '#1: a')

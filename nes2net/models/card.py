@@ -39,7 +39,8 @@ _LICENCE = re.compile(r"^license: ([\w.-]+)$", re.MULTILINE)
 #: The hub's name for a licence that is not known.
 _NO_LICENCE = "other"
 _ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7})")
-#: Beginning of the title of trials that have the format of a corpus, but are not its official trials.
+#: Beginning of the title of trials that have the format of a corpus, but are not the corpus's
+#: official trials.
 _IN_LAYOUT = "trials in the layout of"
 #: The hub's type of a data set that does not consist of the official trials of a corpus.
 _OTHER_DATA = "other"
@@ -58,9 +59,9 @@ class SetFigure(BaseModel):
     checkpoint: str = ""
     """File name of the checkpoint in its run folder."""
     detector: str = ""
-    """Fingerprint of the detector; empty for figures of training."""
+    """Fingerprint of the detector; empty for a figure that training computed."""
     is_official: bool = True
-    """False if the trials are known to differ from the official ones of the corpus."""
+    """False if the trials are known to differ from the official trials of the corpus."""
     is_development: bool = False
     """Whether the epoch was selected on these trials."""
     bonafide: int | None = None
@@ -89,7 +90,7 @@ class SetFigure(BaseModel):
 
     @property
     def used(self) -> str:
-        """The name of the split. A development set that is not called ``dev`` has ``, development`` after its name."""
+        """The name of the split; ``, development`` is added for a development set that is not called ``dev``."""
         if self.is_development and self.split != "dev":
             return ", ".join(filter(None, (self.split, "development")))
         return self.split
@@ -157,7 +158,7 @@ class CardFile(BaseModel):
 
 
 def evaluated(network: Network) -> Provenance:
-    """Return the provenance of ``network``, and add the figures in the card file beside the checkpoint.
+    """Return the provenance of ``network``, with the figures that the card file in the checkpoint's folder adds.
 
     A figure is added only if it states the file name of the checkpoint and the fingerprint of
     ``network``. If there are no such figures, or no readable card file, the provenance is returned
@@ -307,7 +308,7 @@ class _Trials:
 
 
 def _terms(provenance: Provenance) -> Iterator[str]:
-    """Yield ``title: licence`` for each corpus of training and development whose licence is known.
+    """Yield a line ``title: licence`` for each corpus of training and development whose licence is known.
 
     A user's own list of trials may have the format of a corpus. The text about such a list says
     that the licence is not known.
@@ -361,10 +362,11 @@ def _training(provenance: Provenance) -> dict[str, str]:
 
 
 def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator[str]:
-    """Yield sentences about what the detector has never heard, and about what its figures do not show.
+    """Yield sentences about speech that was missing in training, and about the limits of the figures.
 
-    A sentence names speech that was missing in training. If the lists of training trials lack a
-    fact, a sentence says so. Nothing is yielded if the trials of the training are unknown.
+    A sentence names, for example, the generators or the languages outside of training. If the lists
+    of training trials do not state these facts, a sentence says that the facts are unknown. Nothing
+    is yielded if the trials of the training are unknown.
     """
     if not provenance.trials:
         return

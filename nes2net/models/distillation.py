@@ -1,9 +1,9 @@
 """One-class distillation: a student, trained on bona fide speech only, imitates a teacher trained on both classes.
 
 J. Lu et al., "One-class knowledge distillation for spoofing speech detection", ICASSP 2024 (arXiv
-2309.08285). There is no published code. In training, the student sees only bona fide speech, and
-learns to compute the teacher's embeddings of it. If the embeddings of teacher and student differ,
-the speech is therefore likely spoofed.
+2309.08285). The authors published no code. In training, the student sees only bona fide speech, and
+learns to compute the same embeddings as the teacher. Speech is therefore likely spoofed if the
+embeddings of teacher and student differ.
 
 ``TeacherStudent`` is a front-end that contains the front-ends of teacher and student.
 ``OneClassDistillation`` is a back-end that contains the back-ends of teacher and student. Together,
@@ -40,7 +40,7 @@ _STUDENT_LAYERS = 6  # default number of transformer layers of a student; an ass
 
 
 class TeacherStudent(Frontend):
-    """The front-ends of teacher and student on one waveform B×N → their last hidden states, B×T×D each.
+    """The front-ends of a teacher and a student: waveform B×N → the last hidden state of each, B×T×D.
 
     The teacher is never trained and always in eval mode. ``train.task.teacher`` in a recipe names
     the file of the teacher's weights; the student may start from the same weights.
@@ -125,7 +125,7 @@ class TeacherStudent(Frontend):
 
         Args:
             layers: with ``"all"``, the list has the teacher's last state and the student's last
-                state; with ``"last"``, only the student's.
+                state; with ``"last"``, the list has only the student's last state.
             final_norm: passed on to both front-ends.
         """
         halves = HALVES if layers == "all" else HALVES[1:]
@@ -163,9 +163,9 @@ class OneClassDistillation(Backend):
     Args:
         feature_dim: size of a hidden state, D; the front-end's ``out_dim``.
         backend: name and options of the back-end, the same for teacher and student.
-        frontend_level: compare the hidden states too. If false, s is the cosine between the
-            embeddings alone. Choose false for front-ends without weights, such as ``lps``: teacher
-            and student then have equal hidden states.
+        frontend_level: whether to compare the hidden states, too. If false, s is the cosine between
+            the embeddings alone. Choose false for front-ends without weights, such as ``lps``:
+            teacher and student then have equal hidden states.
         num_logits: number of logits, always 2.
 
     Raises:

@@ -27,7 +27,7 @@ from nes2net.models.registry import Registry, aggregations, backends
 #: Part of a detector → its registry, and the default name of the part in a configuration.
 _PARTS: dict[str, tuple[Registry[Any], str]] = {"aggregation": (aggregations, "last"), "backend": (backends, "")}
 _OF_FRONTEND = ("feature_dim",)  # options of a back-end that the front-end determines
-_MOST_OTHER_NAMES = 0.5  # largest share of different names; a larger share means that the file has other parts
+_MOST_OTHER_NAMES = 0.5  # largest share of different names; a larger share means that the file holds other parts
 _MOST_NUMBERS = 40  # largest number of counts, of sizes and of factors to try for an option
 _MOST_TRIES = 400  # largest number of tries; each takes a few milliseconds to build the parts
 
@@ -38,7 +38,8 @@ def fitted_config(
     """Change options of aggregation and back-end in ``config`` until they fit the shapes of ``state_dict``.
 
     Returns the changed configuration. The result is None if no options fit within a limited number
-    of tries, if the tensors of the front-end do not fit ``frontend``, or if too many names differ.
+    of tries, if the tensors of the front-end do not fit ``frontend``, or if too many names of
+    tensors differ.
 
     Args:
         state_dict: the tensors of a detector from a file, with or without the front-end.
@@ -158,10 +159,10 @@ def _candidates(
 def _values_to_try(
     value: Any, choices: tuple[str, ...], counts: set[int], sizes: set[int], factors: set[tuple[int, int]]
 ) -> Iterator[Any]:
-    """Yield new values for an option that now has ``value``; if this is a list, change one element at a time.
+    """Yield new values for an option that now has ``value``; if ``value`` is a list, change one element at a time.
 
     Args:
-        choices: the allowed values, if the option declares them; empty if it does not.
+        choices: the allowed values; empty if the option does not declare them.
         counts, sizes, factors: the result of :func:`_suggested_numbers`.
     """
     if choices:

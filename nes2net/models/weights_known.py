@@ -15,7 +15,8 @@ from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.provenance import RECORD_KEY, Provenance
 from nes2net.models.published_models import PUBLISHED
 
-#: Key of a record for the digest of the tensors. Only a record that states weights of a published model has this key.
+#: Key, in the record of a checkpoint, of the digest of the tensors. Only a record that states
+#: weights of a published model has this key.
 TENSORS_KEY = "tensors_sha256"
 
 
@@ -44,7 +45,7 @@ def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, gi
 
 
 def checked_record(record: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Check what the ``record`` of a file states about published weights; return it without the tensors' digest.
+    """Check what the ``record`` of a file states about published weights; return the record without the tensors' digest.
 
     If ``record`` states the weights of a published model, but the tensors in ``state_dict`` do not
     have the recorded digest, the result says that only the architecture is the model's.

@@ -49,8 +49,8 @@ class AttentiveMerging(Aggregation):
     def layer_maps(self) -> Tensor:
         """Split the weight of the linear map by layers: L×D×D.
 
-        The result is a contiguous copy. In the interleaved weight, the numbers of one layer are
-        spread over the memory of all layers.
+        The result is a contiguous copy, because in the published weight the numbers of one layer
+        are not contiguous.
         """
         return self.linear_proj.weight.unflatten(1, (self.feature_dim, self.num_layers)).movedim(2, 0).contiguous()
 

@@ -100,8 +100,8 @@ class MixtureOfExperts(Aggregation):
         # Zeros make all logits equal at first, so that the noise alone chooses experts.
         self.w_gate = nn.Parameter(torch.zeros(feature_dim, self.num_experts))
         self.w_noise = nn.Parameter(torch.zeros(feature_dim, self.num_experts))
-        # The noise has this mean and standard deviation before it is scaled. Both never change. They are stored here
-        # because published files contain them.
+        # Mean and standard deviation of the noise before it is scaled. Both are constants, stored
+        # here only because published files contain them.
         self.register_buffer("mean", torch.zeros(1))
         self.register_buffer("std", torch.ones(1))
         self.experts = nn.ModuleList(Expert(feature_dim, hidden_dim) for _ in range(self.num_experts))
@@ -135,8 +135,8 @@ class MixtureOfExperts(Aggregation):
             if noise is not None:
                 deviation = F.softplus(frames @ at_least_float32(self.w_noise)) + self.noise_epsilon
                 noisy = clean + at_least_float32(noise) * deviation
-            # Before training, all logits are equal. Of equal logits, a stable sort takes the first on every device;
-            # topk() on a GPU may take another.
+            # Before training, all logits are equal. A stable sort takes the first of equal logits
+            # on every device; topk() on a GPU may take any of them.
             logits, experts = noisy.sort(dim=1, descending=True, stable=True)
             log_gates = torch.log_softmax(logits[:, : self.top_k], dim=1)
             return Choice(experts[:, : self.top_k], log_gates, clean, noisy, deviation)
