@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def differing(earlier: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
+def differing_names(earlier: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
     """List the names of the values that differ between ``run`` and an ``earlier`` run; a missing value counts as None.
 
     Args:
@@ -26,7 +26,7 @@ def differences_in_words(earlier: Any, run: Mapping[str, Any]) -> str:
     """
     names = []
     if isinstance(earlier, dict):
-        names = differing(earlier, run)
+        names = differing_names(earlier, run)
     if not names:
         return ""
     return f" (another {', '.join(names)})"

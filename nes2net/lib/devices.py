@@ -187,7 +187,7 @@ def float32_settings() -> dict[str, str]:
 
 _lock = threading.Lock()
 _needs_exact: list[bool] = []  # for each thread in the context, whether it needs all 23 bits
-_before: dict[str, Any] = {}  # the settings outside the context
+_before: dict[str, Any] = {}  # PyTorch's settings before the first thread entered the context
 
 # Settings of torch 2.9 and later. The kernels read only these settings. torch.compile also reads
 # the two older settings, "matmul" and "cudnn" below, and refuses settings that contradict each

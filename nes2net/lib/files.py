@@ -60,7 +60,7 @@ class Budget:
         return cls(name, max(1 << 27, 16 * size), max(100_000, size // 64), size, remedy)
 
     def take(self, content: str, *, bytes: int = 0, steps: int = 0) -> None:
-        """Count the ``bytes`` and ``steps`` of parts that are expanded next; ``content`` names the parts, such as ``"rows"``.
+        """Count the ``bytes`` and ``steps`` of parts to expand next; ``content`` names the parts, such as ``"rows"``.
 
         Raises:
             InputError: if the file exceeds a limit.
@@ -94,7 +94,7 @@ def replacing(path: str | Path, *, durable: bool = False, in_series: bool = Fals
     Args:
         durable: whether the file must survive a power cut. If true, the data are on the disk before
             the file is renamed, and the new name is on the disk before the context ends. Before
-            that, leftover temporary files for ``path`` are removed (:func:`remove_left`). If false,
+            that, leftover temporary files for ``path`` are removed (:func:`remove_leftovers`). If false,
             writing is faster; choose false for small files that can be made again.
         in_series: whether the caller writes many durable files into the folder. If true, the caller
             must remove leftover temporary files once, before the series. At the end of the context,
@@ -115,7 +115,7 @@ def replacing(path: str | Path, *, durable: bool = False, in_series: bool = Fals
     check_no_device(path)
     make_folder(path.parent)
     if durable and not in_series:
-        remove_left(path.parent, path.name)
+        remove_leftovers(path.parent, path.name)
     temporary, lock = _temporary_beside(path)
     try:
         mode = temporary.stat().st_mode
@@ -158,10 +158,10 @@ def _temporary_beside(path: Path) -> tuple[Path, int | None]:
 def temporary_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside the file ``path``; it is removed at the end of this context.
 
-    First, leftover temporary files and folders for ``path`` are removed (:func:`remove_left`).
+    First, leftover temporary files and folders for ``path`` are removed (:func:`remove_leftovers`).
     """
     make_folder(path.parent)
-    remove_left(path.parent, path.name)
+    remove_leftovers(path.parent, path.name)
     with TemporaryDirectory(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent) as folder:
         if sys.platform == "win32":
             yield Path(folder)
@@ -175,21 +175,21 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 
 
 def _lock_while_alive(opened: int) -> None:
-    """Lock a temporary file or folder, so that :func:`remove_left` leaves it alone while this process is alive.
+    """Lock a temporary file or folder, so that :func:`remove_leftovers` leaves it alone while this process is alive.
 
     The lock ends when the descriptor ``opened`` is closed in this process, and in all processes
     that were forked meanwhile.
     """
     if sys.platform != "win32":
-        with suppress(OSError):  # the file system has no locks; remove_left then removes nothing
+        with suppress(OSError):  # the file system has no locks; remove_leftovers then removes nothing
             fcntl.flock(opened, fcntl.LOCK_EX)
 
 
 #: Name of a temporary file or folder; group 1 is the name of the file for which it was made.
-_LEFT = re.compile(r"\.(.+)\.\w+\.tmp")
+_LEFTOVER = re.compile(r"\.(.+)\.\w+\.tmp")
 
 
-def remove_left(folder: Path, name: str | None = None) -> None:
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
     """Remove from ``folder`` the temporary files and folders of processes that have ended.
 
     Temporary files of living processes are locked, and stay. On Windows, and on a file system
@@ -205,7 +205,7 @@ def remove_left(folder: Path, name: str | None = None) -> None:
         entries = os.listdir(folder)
     except OSError:  # no file is there, or the error will occur again when writing
         return
-    leftovers = [match for entry in entries if (match := _LEFT.fullmatch(entry))]
+    leftovers = [match for entry in entries if (match := _LEFTOVER.fullmatch(entry))]
     for leftover in (folder / match[0] for match in leftovers if name is None or match[1] == name):
         with suppress(OSError):  # the file is locked, belongs to another user, or is a link
             mode = leftover.lstat().st_mode
@@ -348,7 +348,7 @@ def sha256_of(*paths: str | Path) -> str:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write ``text`` in UTF-8 to ``path``. The file is replaced atomically, even in a power cut; missing folders are made.
+    """Write ``text`` in UTF-8 to ``path``; replace the file atomically, even in a power cut, and make missing folders.
 
     Raises:
         InputError: if the file cannot be written.

@@ -87,7 +87,7 @@ class GuardedUnpickler(_Unpickler):
         finally:  # functions in the memo refer to this unpickler; this cycle would keep the tensors in memory
             self.memo.clear()
 
-    def copied(self, items: Collection) -> Any:
+    def count_copied(self, items: Collection) -> Any:
         """Count ``items`` as steps, before the caller copies them, and return them unchanged."""
         self.budget.take("steps", steps=len(items))
         return items

@@ -1,4 +1,4 @@
-"""Options of a detector's parts: read the declared types and ranges, check values, describe the allowed values in words.
+"""Options of a detector's parts: read declared types and ranges, check values, describe allowed values in words.
 
 A constructor declares its options by annotations, such as ``dilation: Annotated[int, Field(ge=1,
 le=64)]``. The registry checks all options from callers and files before it calls a constructor, so

@@ -161,15 +161,14 @@ class ProgressDisplay(Generic[T]):
         return (self.total - self.done) * seconds
 
     def seconds_per_step(self) -> float | None:
-        """Compute the mean time of a step in seconds, without the first step, because it includes preparations. None is returned before step 2.
-        """
+        """Compute the mean time of a step in seconds; the first step, which includes preparations, does not count."""
         if self._first is None or self.done <= self._first[1]:
             return None
         return (self.clock() - self._first[0]) / (self.done - self._first[1])
 
 
 def bootstrap_progress(draws: Iterable[T], total: int) -> Iterable[T]:
-    """Show the progress of a bootstrap after 3 s, in the first of several processes, while a caller iterates over the draws."""
+    """Show the progress of a bootstrap whose draws a caller iterates over: after 3 s, and only in the first process."""
     return ProgressDisplay(draws, title="bootstrap", unit="draw", total=total, delay=3.0, shown=is_first())
 
 

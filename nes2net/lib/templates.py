@@ -28,7 +28,7 @@ def page_templates(package: str) -> Environment:
 
 @cache
 def markdown_templates(package: str) -> Environment:
-    """Make the Jinja environment for Markdown templates in ``package``; only the filter ``safe`` leaves text unescaped."""
+    """Make the Jinja environment for Markdown templates in ``package``; the filter ``safe`` leaves text unescaped."""
     return page_templates(package).overlay(autoescape=False, finalize=_escaped)
 
 

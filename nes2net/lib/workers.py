@@ -273,47 +273,49 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
     then a method of an object, and the object's attribute ``requested`` is the number of the
     signal. The time of such a signal is the time at which this context began.
     """
-    noted: list[tuple[int, float]] = []
+    signals: list[tuple[int, float]] = []
     watching = True
     if threading.current_thread() is not threading.main_thread():
-        yield noted
+        yield signals
         return
 
-    def child_ended(number: int, frame: FrameType | None) -> None:
-        """Handle the end of a child process: check the workers, and call the earlier handler."""
+    def handle_child_end(number: int, frame: FrameType | None) -> None:
+        """Handle the end of a child process: check the workers, and call the replaced handler."""
         if watching:
             check()
-        call(number, frame)
+        call_replaced_handler(number, frame)
 
-    def note(number: int, frame: FrameType | None) -> None:
-        """Handle SIGINT or SIGTERM: add the signal to the list of signals, and call the earlier handler."""
-        noted.append((number, time.monotonic()))
-        call(number, frame)  # the handler may raise, so it is called last; during a fork, Python ignores the exception
+    def record_signal(number: int, frame: FrameType | None) -> None:
+        """Handle SIGINT or SIGTERM: add the signal to the list of signals, and call the replaced handler."""
+        signals.append((number, time.monotonic()))
+        call_replaced_handler(
+            number, frame
+        )  # the handler may raise, so it is called last; during a fork, Python ignores the exception
 
-    def call(number: int, frame: FrameType | None) -> None:
-        """Call the handler that this context has replaced, if there was one."""
-        handler = before[number]
+    def call_replaced_handler(number: int, frame: FrameType | None) -> None:
+        """Call the handler that this context has replaced for the signal ``number``, if there was a handler."""
+        handler = replaced_handlers[number]
         if callable(handler):
             handler(number, frame)
 
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    handlers = {number: note for number, handler in before.items() if callable(handler)}
+    replaced_handlers: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: record_signal for number, handler in replaced_handlers.items() if callable(handler)}
     if sys.platform != "win32":
-        before[signal.SIGCHLD] = signal.getsignal(signal.SIGCHLD)
-        handlers[signal.SIGCHLD] = child_ended
+        replaced_handlers[signal.SIGCHLD] = signal.getsignal(signal.SIGCHLD)
+        handlers[signal.SIGCHLD] = handle_child_end
     try:
         for number, handler in handlers.items():
             signal.signal(number, handler)
         for number in (signal.SIGINT, signal.SIGTERM):
-            if not noted and getattr(getattr(before[number], "__self__", None), "requested", 0) == number:
-                noted.append((number, time.monotonic()))
+            if not signals and getattr(getattr(replaced_handlers[number], "__self__", None), "requested", 0) == number:
+                signals.append((number, time.monotonic()))
         try:
-            yield noted
+            yield signals
         finally:  # stop watching, so that ``check`` cannot raise while the handlers are restored
             watching = False
     finally:
         for number in handlers:
-            signal.signal(number, before[number])
+            signal.signal(number, replaced_handlers[number])
 
 
 def _set_up_worker(_number: int) -> None:
@@ -323,7 +325,7 @@ def _set_up_worker(_number: int) -> None:
     main process finishes its step and ends the workers.
     """
 
-    def cannot_hand_over(error: Exception, _batch: Any) -> None:
+    def end_worker(error: Exception, _batch: Any) -> None:
         """End the worker because a batch cannot be sent; the thread that sends batches calls this function."""
         print(f"a batch could not be handed over: {first_line(error)}", file=sys.stderr, flush=True)
         os._exit(1)  # otherwise the main process would wait for the lost batch for ever
@@ -333,7 +335,7 @@ def _set_up_worker(_number: int) -> None:
         os._exit(0)  # the main process is already dead, which PyTorch would not notice
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    Queue._on_queue_feeder_error = staticmethod(cannot_hand_over)  # type: ignore[attr-defined]
+    Queue._on_queue_feeder_error = staticmethod(end_worker)  # type: ignore[attr-defined]
     # End the worker at once. Otherwise the worker would wait until the main process takes the last
     # batches, even if the main process was killed.
     Finalize(None, os._exit, args=(0,), exitpriority=100)

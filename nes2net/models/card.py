@@ -157,7 +157,7 @@ class CardFile(BaseModel):
         )
 
 
-def evaluated(network: Network) -> Provenance:
+def provenance_with_figures(network: Network) -> Provenance:
     """Return the provenance of ``network``, with the figures that the card file in the checkpoint's folder adds.
 
     A figure is added only if it states the file name of the checkpoint and the fingerprint of
@@ -177,7 +177,7 @@ def evaluated(network: Network) -> Provenance:
     return provenance
 
 
-def set_figures(provenance: Provenance) -> Iterator[SetFigure]:
+def valid_figures(provenance: Provenance) -> Iterator[SetFigure]:
     """Yield the figures of ``provenance``. Skip invalid figures, because a checkpoint may contain anything."""
     for figure in provenance.figures:
         with suppress(ValidationError):
@@ -213,7 +213,7 @@ def model_card(
     if licence == _NO_LICENCE and published and published[1].licence.lower() in ("mit", "apache-2.0"):
         licence = published[1].licence.lower()
     name = provenance.name or " + ".join(config[role]["name"] for role in ("frontend", "backend"))
-    own_figures = list(set_figures(provenance))
+    own_figures = list(valid_figures(provenance))
     figures = [*own_figures, *evaluation_figures]
     # The hub reads these metadata.
     metadata: dict[str, Any] = {
@@ -234,14 +234,14 @@ def model_card(
         config=config,
         provenance=provenance,
         published=published,
-        training=_training(provenance),
+        training=_training_in_words(provenance),
         trials=[_Trials(described) for described in provenance.trials],
-        terms=list(_terms(provenance)),
+        terms=list(_corpus_licences(provenance)),
         starts=[start.name or "a detector whose file says nothing else" for start in provenance.started_from],
         figures=figures,
         notes=dict.fromkeys(f"{figure.title}, {figure.split}: {note}" for figure in figures for note in figure.notes),
         threshold=next((f for f in figures if f.is_development and f.threshold is not None), None),
-        not_heard=list(_not_heard(provenance, figures)),
+        not_heard=list(_unknown_speech(provenance, figures)),
         checkpoint=checkpoint,
         licence="" if licence == _NO_LICENCE else licence,
         arxiv=arxiv_number(config, provenance),
@@ -307,7 +307,7 @@ class _Trials:
         return title if self.described.get("official") else f"{_IN_LAYOUT} {title}"
 
 
-def _terms(provenance: Provenance) -> Iterator[str]:
+def _corpus_licences(provenance: Provenance) -> Iterator[str]:
     """Yield a line ``title: licence`` for each corpus of training and development whose licence is known.
 
     A user's own list of trials may have the format of a corpus. The text about such a list says
@@ -342,7 +342,7 @@ def _stated_values(provenance: Provenance, part: str, key: str) -> list[str]:
     return list(stated_values)
 
 
-def _training(provenance: Provenance) -> dict[str, str]:
+def _training_in_words(provenance: Provenance) -> dict[str, str]:
     """Put the facts about training into words: name of a fact → text. Facts that the checkpoint lacks are left out."""
     training = provenance.training
     facts = {}
@@ -361,7 +361,7 @@ def _training(provenance: Provenance) -> dict[str, str]:
     return facts
 
 
-def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator[str]:
+def _unknown_speech(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator[str]:
     """Yield sentences about speech that was missing in training, and about the limits of the figures.
 
     A sentence names, for example, the generators or the languages outside of training. If the lists

@@ -66,7 +66,8 @@ class Network(nn.Module):
             loaded.
         base: ``{"digest": …, "file": …}`` for a detector with an adapted front-end
             (:mod:`nes2net.models.frontends.adaptation`): the SHA-256 of the frozen tensors, and the
-            file that holds them. :meth:`save` leaves out these tensors. None if no file holds them.
+            file that holds them. :meth:`save` leaves out these tensors. None if no file holds the
+            frozen tensors.
 
     A printed network has only a few lines. To see the layers of a part, print the part, as in
     ``print(detector.backend)``.
@@ -189,14 +190,15 @@ class Network(nn.Module):
 
         Args:
             precision: one of :data:`nes2net.lib.devices.PRECISIONS`, or ``"fastest"``, which
-                chooses one (:func:`nes2net.models.quantisation.fastest_precision`). ``"float32"``
-                uses all 23 bits of the mantissa, on a GPU too; ``"tf32"`` uses 10 bits and is
-                faster on a GPU. ``"int8"`` quantises the weights
-                (:mod:`nes2net.models.quantisation`), which cannot be undone.
+                chooses one of these precisions
+                (:func:`nes2net.models.quantisation.fastest_precision`). ``"float32"`` uses all 23
+                bits of the mantissa, on a GPU too; ``"tf32"`` uses 10 bits and is faster on a GPU.
+                ``"int8"`` quantises the weights (:mod:`nes2net.models.quantisation`); the original
+                weights are then lost.
 
         Raises:
-            InputError: if the precision is unknown, if the device does not compute it, or if
-                quantised weights are to compute in another precision.
+            InputError: if the precision is unknown, if the device does not support it, or if the
+                weights are quantised already and ``precision`` is not int8.
         """
         if precision == "fastest":
             name = fastest_precision(self, self.device)
@@ -221,7 +223,7 @@ class Network(nn.Module):
 
     @property
     def pre_emphasis(self) -> float:
-        """The coefficient of the pre-emphasis of recordings before they are cut; 0 for none."""
+        """The coefficient of the pre-emphasis of recordings before they are cut; 0 for no pre-emphasis."""
         return self.frontend.pre_emphasis
 
     @property
@@ -261,7 +263,7 @@ class Network(nn.Module):
                 (:func:`nes2net.scoring.system_scores.normalised`).
 
         Raises:
-            InputError: if a detector that fuses scores gets none, or another detector gets scores.
+            InputError: if a detector that fuses scores gets no scores, or another detector gets scores.
         """
         return self.logits(self.features(self.hidden_states(waveform)), scores)
 
@@ -272,7 +274,7 @@ class Network(nn.Module):
             scores: scores of other systems, as for :meth:`forward`.
 
         Raises:
-            InputError: if a detector that fuses scores gets none, or another detector gets scores.
+            InputError: if a detector that fuses scores gets no scores, or another detector gets scores.
         """
         if scores is None:
             return self.backend.utterance_logits(features)
@@ -332,7 +334,7 @@ class Network(nn.Module):
         Raises:
             InputError: if there is no such embedding.
         """
-        # Embed by hidden states of the front-end.
+        # Compute the embedding from hidden states of the front-end.
         if of == "frontend":
             states = self.hidden_states(waveform, "last" if layer == "last" else "all")
             if isinstance(layer, int):
@@ -344,7 +346,7 @@ class Network(nn.Module):
             elif layer not in ("last", "all"):
                 raise InputError(f"`layer` is 'last', 'all' or a number, not {layer!r}")
             return torch.cat([at_least_float32(state).mean(1) for state in states], dim=1)
-        # Embed by the input of the back-end, or of the back-end's last layer.
+        # Compute the embedding from the input of the back-end, or of the back-end's last layer.
         if layer != "last":
             raise InputError(f"`layer` names a hidden state of the front-end: leave it out for {of}")
         features = self.features(self.hidden_states(waveform))
@@ -358,7 +360,7 @@ class Network(nn.Module):
     def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
         """Compute scores (B,) of ``waveform`` B×N, in the current mode and precision of the detector.
 
-        In eval mode, a compiled detector replays a CUDA graph if it can.
+        In eval mode, a compiled detector replays a CUDA graph if a graph can be recorded.
 
         Args:
             system_scores: scores of other systems, as the argument ``scores`` of :meth:`forward`.
@@ -413,9 +415,9 @@ class Network(nn.Module):
     def trained_on_segments(self) -> bool:
         """Whether the detector was trained to score segments.
 
-        If the checkpoint contains a recipe, the recipe states this. Without a recipe, the value is
-        True for a back-end that is made for segments. For any other back-end the value is False,
-        because the last layer was trained on utterances.
+        If the checkpoint contains a recipe, the recipe decides. Without a recipe, the value is True
+        for a back-end that is made for segments. For any other back-end the value is False, because
+        the last layer was trained on utterances.
         """
         if self.provenance.recipe is not None:
             section = self.provenance.recipe.get("segments")
@@ -454,7 +456,7 @@ class Network(nn.Module):
         self._replayed = Replayed(self._scores)
 
     def _apply(self, *args: Any, **options: Any) -> Self:
-        """Drop CUDA graphs, because they hold addresses of weights.
+        """Move or convert the weights, and first drop the CUDA graphs, which hold addresses of weights.
 
         PyTorch calls this method in ``to()`` and ``half()``.
         """
@@ -490,7 +492,7 @@ def _part_line(role: str, module: Frontend | Aggregation | Backend, description:
 
 
 def _num_parameters(module: nn.Module) -> int:
-    """Number of parameters of ``module``."""
+    """Count the parameters of ``module``."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 

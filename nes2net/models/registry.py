@@ -1,6 +1,6 @@
 """The names of parts, heads, losses, tasks, judgements, corpora, effects and commands. Parts are built by name.
 
-In reading order: A ``Registry`` is a table of names. The tables follow, and then the functions
+In reading order: a ``Registry`` is a table of names. The tables follow, and then the functions
 ``create_…``, which build a part from its name and options.
 
 The command line and the recipes use the same names. Each name stands for an object, written as
@@ -217,7 +217,7 @@ backends: Registry[Backend] = Registry(
         "multires_gmlp": "nes2net.models.backends.multires_gmlp:MultiresGmlp",
     },
 )
-heads: Registry[Any] = Registry(  # all are subclasses of nes2net.models.backends.heads.Head, except linear
+heads: Registry[Any] = Registry(  # all heads except linear are subclasses of nes2net.models.backends.heads.Head
     "head",
     "nes2net.heads",
     {
@@ -501,7 +501,7 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
 
 
 def create_condition(text: str, sources: Sources | None = None) -> Effect:
-    """Build a condition, which is an effect at one strength.
+    """Build a condition of a robustness test: an effect at one strength.
 
     Args:
         text: ``NAME`` or ``NAME:STRENGTH``, such as ``"mp3:16"``.
