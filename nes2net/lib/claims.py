@@ -10,7 +10,7 @@ def differing_names(earlier: Mapping[str, Any], run: Mapping[str, Any]) -> list[
     """List the names of the values that differ between ``run`` and an ``earlier`` run; a missing value counts as None.
 
     Args:
-        earlier, run: name → value: the plain data that identifies each of the two runs.
+        earlier, run: the plain data that identifies each of the two runs, as name → value.
     """
     return [name for name in {**earlier, **run} if earlier.get(name) != run.get(name)]
 

@@ -17,7 +17,7 @@ from nes2net.lib.errors import InputError
 
 
 class Flag(NamedTuple):
-    """Describes a flag of a command; it stands in ``Annotated`` after the type of the parameter that the flag sets."""
+    """Describes a flag of a command; written in ``Annotated``, after the type of the parameter that the flag sets."""
 
     metavar: str | tuple[str, ...] | None = None
     """Word that stands for the value in the help."""
@@ -84,7 +84,7 @@ def called(
     names: Mapping[str, str] | None = None,
     subcommands: Sequence[Callable[..., int | None]] = (),
 ) -> Callable[[Any], Any]:
-    """Make a decorator that stores these arguments as attributes of a command's function, for :func:`add_command`.
+    """Make a decorator that stores the arguments below as attributes of a command's function, for :func:`add_command`.
 
     The arguments state facts about the command that its signature and its docstring do not state.
 

@@ -53,7 +53,7 @@ class Unfinished(Exception):
     """
 
 
-_LONGEST_MESSAGE = 1000  # characters
+_LONGEST_MESSAGE = 1000  # largest number of characters of a message
 _LONGEST_NAME = 100  # largest number of characters of an unknown name that are compared with known names
 _MOST_NAMED = 10  # largest number of known names that a message lists
 
@@ -156,7 +156,7 @@ def nearest(word: str, known_names: Iterable[str], cutoff: float = 0.6) -> str:
 def did_you_mean(
     name: str, known_names: Iterable[str], command: str = "", *, cutoff: float = 0.6, meant: str | None = None
 ) -> str:
-    """Write the end of a message about an unknown ``name``: the nearest known name, and at most ten names.
+    """Write the end of a message about an unknown ``name``: the nearest known name, and up to ten known names.
 
     If there are more than ten names, the message lists the ten nearest, or the first ten if no name
     is near. Without known names, the text is empty.
@@ -207,7 +207,7 @@ def check_known(names: Iterable[str], known_names: Iterable[str], problem: str, 
 
 
 def listed(names: Sequence[str], limit: int = 10) -> str:
-    """Write up to ``limit`` of ``names`` as a list; if there are more names, also state the number of all names.
+    """Join up to ``limit`` of ``names`` with commas; if there are more names, also state the number of all names.
 
     >>> listed(["a", "b", "c"], limit=2)
     'a, b, … (3 in all)'
@@ -222,7 +222,8 @@ def counted(number: int, singular: str, plural: str | None = None) -> str:
 
     Args:
         singular: the singular, with or without a verb: ``"file is"``.
-        plural: the plural, if it is not ``singular`` and an ``s``: ``"files are"``.
+        plural: the plural, such as ``"files are"``; by default ``singular`` with an ``s`` at the
+            end.
 
     >>> counted(1, "epoch"), counted(2, "epoch"), counted(4000, "process is", "processes are")
     ('1 epoch', '2 epochs', '4,000 processes are')

@@ -203,7 +203,7 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
         return
     try:
         entries = os.listdir(folder)
-    except OSError:  # no file is there, or the error will occur again when writing
+    except OSError:  # there is no such folder, or writing will raise the error again
         return
     leftovers = [match for entry in entries if (match := _LEFTOVER.fullmatch(entry))]
     for leftover in (folder / match[0] for match in leftovers if name is None or match[1] == name):
@@ -292,7 +292,7 @@ def writing(path: str | Path, remedy: str = "name a file in a folder of yours") 
 
 def check_no_device(path: str | Path) -> None:
     """Raise :class:`InputError` if ``path`` is a device, a pipe or a socket, or a link to one of them."""
-    with suppress(OSError):  # no file is there, or the error will occur again when writing
+    with suppress(OSError):  # there is no such file, or writing will raise the error again
         mode = os.stat(path).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise InputError(f"{path}: is a device or a pipe, which cannot hold this output; name a file")

@@ -24,7 +24,8 @@ _Unpickler: Any = pickle._Unpickler
 #: Largest number of keys that are numbers, in all dictionaries and sets of a pickle. A file could choose numbers whose
 #: hashes collide, which makes dictionaries slow.
 MOST_NUMBERS_AS_KEYS = 100_000
-_LONGEST_LINE = 1 << 24  # bytes
+_LONGEST_LINE = 1 << 24  # largest number of bytes of a line
+
 #: Instructions that make an object, or keep an object in the memo.
 _MAKING = frozenset(
     getattr(pickle, name)[0]
@@ -39,7 +40,7 @@ _OBJECT = 5  # number of steps to count for making an object, because objects ne
 
 
 class Refused(pickle.UnpicklingError):
-    """Raised if a pickle contains a name, or sets the state of a class, that files of its format do not need."""
+    """Raised if a pickle asks for something that no file of its format needs, such as an unknown class."""
 
 
 class Exceeded(ValueError):
@@ -180,7 +181,7 @@ class _Instructions(dict):
         self.budget = budget
 
     def __getitem__(self, instruction: int) -> Any:
-        """Count the instruction, and return its method."""
+        """Count the ``instruction`` as steps, and return the method that executes it."""
         budget = self.budget
         # Calling take() would be too slow here, because a pickle may have millions of instructions.
         if instruction in _MAKING:
@@ -193,7 +194,7 @@ class _Instructions(dict):
 
 
 class _Bounded:
-    """Reads a stream of ``size`` bytes. If more bytes are requested, raises an error before memory is reserved."""
+    """Reads a stream of ``size`` bytes; a request for more bytes raises an error before memory is reserved."""
 
     def __init__(self, stream: Any, size: int) -> None:
         self.stream = stream

@@ -49,7 +49,7 @@ def check_site(headers: Mapping[str, str], names: Collection[str]) -> None:
 
 
 def is_address(name: str) -> bool:
-    """Whether ``name`` is an IP address: unlike a host name, no name server can redirect an IP address.
+    """Whether ``name`` is an IP address, which no name server can redirect.
 
     >>> is_address("127.0.0.1"), is_address("::1"), is_address("127.0.0.1.example.org")
     (True, True, False)
@@ -65,7 +65,7 @@ def is_loopback(host: str) -> bool:
     """Whether a server at ``host`` can be reached only from this machine.
 
     Raises:
-        InputError: if the name has no address.
+        InputError: if no address of ``host`` can be found.
     """
     try:
         addresses = socket.getaddrinfo(host, None)
@@ -90,7 +90,7 @@ def names_at(host: str) -> list[str]:
 
 
 def address_to_serve(text: str) -> tuple[str, int]:
-    """Read host and port from ``[HOST:]PORT``. Without a host, only this machine is served (127.0.0.1).
+    """Read the host and the port of a server from ``[HOST:]PORT``; the default host 127.0.0.1 serves only this machine.
 
     Raises:
         InputError: if the text does not have this form.

@@ -52,8 +52,8 @@ def limited_size(owner: str) -> Iterator[None]:
     def count_tensor(module: nn.Module, name: str, tensor: Tensor | None) -> None:
         """Count the elements of ``tensor``, a new parameter or buffer of ``module``; skip tensors of other threads.
 
-        PyTorch calls this function for tensors of all threads. Too many weights raise
-        :class:`InputError`.
+        PyTorch calls this function for tensors of all threads. If there are too many weights, the
+        function raises :class:`InputError`.
         """
         nonlocal numbers
         if tensor is not None and get_ident() == thread:

@@ -135,7 +135,7 @@ class Option:
     """The rule that chooses the value for a front-end; None without such a rule."""
 
     def fits(self, value: Any) -> bool:
-        """Whether ``value`` is allowed. A list may stand for a tuple, because YAML has no tuples."""
+        """Whether the option allows ``value``; a list may stand for a tuple, because YAML has no tuples."""
         for form in (value, _tuples_for_lists(value)):
             try:
                 self.adapter.validate_python(form)

@@ -15,9 +15,10 @@ from nes2net.lib.files import Budget, read_bounded
 MOST_BYTES = 1_000_000  # largest size of a configuration file
 MOST_VALUES = 100_000  # largest number of values in a configuration file
 MOST_DEPTH = 32  # largest nesting of lists and mappings in a configuration file
-LONGEST_NUMBER = 64  # bits
+LONGEST_NUMBER = 64  # largest number of bits of a whole number
 _MOST_KEYS = 10_000  # largest number of keys of a mapping
 _DEEPEST_JSON = 100  # largest nesting of lists and mappings in any JSON
+
 # Character outside of texts → largest number of bytes that a JSON parser needs for an object that
 # begins with this character: "[" for a list, "{" for a mapping, "," for a further item, ":" for the
 # value of a key. The number for a quotation mark is the memory of an empty text.

@@ -48,7 +48,7 @@ class Processes:
         return [value] if values is None else values
 
     def broadcast(self, value: Any) -> Any:
-        """Return the ``value`` of process 0 in every process."""
+        """Send the ``value`` of process 0 to all processes, and return it in each of them."""
         if self.count == 1:
             return value
         values = [value]

@@ -47,8 +47,9 @@ class ProgressDisplay(Generic[T]):
 
     Attributes:
         facts: texts to show, the most important first.
-        later_steps: number of steps in later epochs. The time left includes these steps.
-        later_seconds: seconds of other work after the last step. The time left includes this work.
+        later_steps: number of steps in later epochs; these steps count for the time left.
+        later_seconds: seconds of other work after the last step; these seconds count for the time
+            left.
 
     Args:
         steps: items that iterating over the display yields.
@@ -56,9 +57,9 @@ class ProgressDisplay(Generic[T]):
         start: number of steps that were done before this display.
         shown: false for a display that only counts.
         leave: whether the bar stays on the terminal at the end.
-        advice: how to make the work shorter, or "". After the first update, a line says how long
-            all steps will take, if that is more than ten seconds. The line ends with this advice.
-            With None, no such line is printed.
+        advice: a hint how to shorten the work, or an empty text. After the first update, a line
+            says how long all steps will take, if that is more than ten seconds. The line ends with
+            this advice. With None, no such line is printed.
         delay: seconds before the bar appears.
         clock: function that returns the time in seconds.
     """
@@ -118,7 +119,7 @@ class ProgressDisplay(Generic[T]):
         self.bar.close()
 
     def update(self, steps: int = 1) -> None:
-        """Count ``steps`` more steps, and update the bar. If a line is due, log it; without a bar, also print it."""
+        """Count ``steps`` more steps, and update the bar. If a line is due, log it; without a bar, print it, too."""
         now = self.clock()
         self.done += steps
         if self._first is None:
@@ -168,7 +169,7 @@ class ProgressDisplay(Generic[T]):
 
 
 def bootstrap_progress(draws: Iterable[T], total: int) -> Iterable[T]:
-    """Show the progress of a bootstrap whose draws a caller iterates over: after 3 s, and only in the first process."""
+    """Yield the ``draws`` of a bootstrap, and show the progress after 3 s in the first of several processes."""
     return ProgressDisplay(draws, title="bootstrap", unit="draw", total=total, delay=3.0, shown=is_first())
 
 

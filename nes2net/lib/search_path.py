@@ -50,7 +50,7 @@ def secure_multiprocessing() -> None:
 
 
 def _interpreter_flags() -> list[str]:
-    """List the flags for Python that make multiprocessing start it without the current folder on its search path."""
+    """List flags with which multiprocessing starts Python without the current folder on the search path."""
     import subprocess  # for start-up time
 
     return [*subprocess._args_from_interpreter_flags(), *_FIRST]  # type: ignore[attr-defined]

@@ -33,5 +33,5 @@ def markdown_templates(package: str) -> Environment:
 
 
 def _escaped(value: object) -> str:
-    """Escape ``value`` for Markdown, unless a template marked it as safe; Jinja calls this for each value."""
+    """Escape ``value`` for Markdown, unless a template marked it as safe; Jinja calls this function for each value."""
     return str(value) if isinstance(value, Markup) else markdown_text(str(value))

@@ -100,7 +100,7 @@ def markdown_text(text: str) -> str:
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a Markdown table; the first column is aligned to the left, and the others to the right.
+    """Write a Markdown table; the first column is aligned to the left, and all other columns to the right.
 
     The cells are Markdown already: they are not escaped.
 

@@ -173,7 +173,7 @@ class Loader(DataLoader[Any]):
             yield batch
 
     def _next_batch(self, batches: Any, early: list[tuple[int, float]]) -> Any:
-        """Wait for the next batch.
+        """Wait for the next batch, and return it; meanwhile, watch the workers, signals and the time.
 
         Args:
             batches: PyTorch's iterator over the batches.
@@ -268,10 +268,10 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
 
     PyTorch's own handler for the end of a child may raise in the middle of a step; this context
     replaces that handler. The context yields the list of signals; an item is (number of the signal,
-    time). Outside of the main thread, nothing is watched, and the list stays empty. A signal that
-    arrived before this context is listed, too, if its handler recorded the signal: the handler is
-    then a method of an object, and the object's attribute ``requested`` is the number of the
-    signal. The time of such a signal is the time at which this context began.
+    time). Outside of the main thread, nothing is watched, and the list stays empty. A signal may
+    have arrived before this context: then the handler of the signal is a method of an object, and
+    the object's attribute ``requested`` is the number of the signal. Such a signal is listed, too,
+    with the time at which this context began.
     """
     signals: list[tuple[int, float]] = []
     watching = True
@@ -319,7 +319,7 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
 
 
 def _set_up_worker(_number: int) -> None:
-    """Set up a new worker; PyTorch calls this function in the worker.
+    """Prepare a new worker for signals and for its end; PyTorch calls this function in the worker.
 
     A worker ignores SIGINT and SIGTERM, which a terminal or scheduler sends to all processes: the
     main process finishes its step and ends the workers.
@@ -342,7 +342,7 @@ def _set_up_worker(_number: int) -> None:
 
 
 def _kill_workers(workers: list[BaseProcess]) -> None:
-    """Kill ``workers`` when their :class:`Loader` is deleted: at once at the program's end, otherwise after a second."""
+    """Kill the ``workers`` of a deleted :class:`Loader`: at once at the program's end, otherwise after a second."""
 
     def kill() -> None:
         """Kill all workers."""

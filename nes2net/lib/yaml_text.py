@@ -51,7 +51,7 @@ _Loader.add_implicit_resolver(
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes each text that :class:`_Loader` would not read as text, and writes no aliases."""
+    """A dumper that quotes each text that :class:`_Loader` would not read as text, and that writes no aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         """Write an object in full each time it occurs, instead of an alias."""
@@ -151,8 +151,9 @@ def read_value(text: str, hint: Any, name: str) -> Any:
 def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any, name: str) -> None:
     """Set ``values[keys[0]][keys[1]]…`` to the value in ``text``; copy the mappings inside ``values`` first.
 
-    In ``values``, a part of the model may be only a name. A part with a default name may be
-    missing. Such a part becomes a mapping with the key ``name``, so that options can be added.
+    In ``values``, a part of the model may be given by its name alone. A part with a default name
+    may be missing. Such a part becomes a mapping with the key ``name``, so that options can be
+    added.
 
     Args:
         hint: the pydantic model of ``values``, or None.

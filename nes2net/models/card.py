@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from nes2net.models.network import Network
 
 CARD = "README.md"
-#: Name of a file in a run folder. The file names the checkpoint that the card describes.
-#: It also holds the figures of all checkpoints.
+#: Name of a file in a run folder. The file names the checkpoint that the card describes. The file
+#: also holds the figures of all checkpoints.
 CARD_FILE = "card.json"
 _LARGEST = 4 << 20  # largest size of a card file in bytes
+
 #: Line of a card below which the user may write. The user's text is kept when the card is written again.
 _OWN_TEXT = "<!-- nes2net keeps the text below this line. -->"
 _LICENCE = re.compile(r"^license: ([\w.-]+)$", re.MULTILINE)
@@ -89,7 +90,7 @@ class SetFigure(BaseModel):
         return title if self.is_official else f"{_IN_LAYOUT} {title}"
 
     @property
-    def used(self) -> str:
+    def split_in_words(self) -> str:
         """The name of the split; ``, development`` is added for a development set that is not called ``dev``."""
         if self.is_development and self.split != "dev":
             return ", ".join(filter(None, (self.split, "development")))
@@ -110,7 +111,7 @@ class SetFigure(BaseModel):
         return f"{self.measure} %" if self.percent else self.measure
 
     def to_dict(self) -> dict[str, Any]:
-        """The figure as plain data, for storage; fields with their default values are left out."""
+        """Return the figure as plain data, for storage; fields with their default values are left out."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def replaces(self, other: SetFigure) -> bool:
@@ -119,7 +120,7 @@ class SetFigure(BaseModel):
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
     def metadata(self) -> dict[str, Any]:
-        """The figure as an item of the hub's ``model-index``."""
+        """Return the figure as an item of the hub's ``model-index``."""
         kind = self.corpus if self.is_official else _OTHER_DATA  # leaderboards compare figures of equal type
         dataset = {"type": kind, "name": self.title, "split": self.split or "all"}
         metric = {"type": self.measure.lower(), "name": self.heading, "value": round(self._shown(self.value), 6)}
@@ -178,7 +179,7 @@ def provenance_with_figures(network: Network) -> Provenance:
 
 
 def valid_figures(provenance: Provenance) -> Iterator[SetFigure]:
-    """Yield the figures of ``provenance``. Skip invalid figures, because a checkpoint may contain anything."""
+    """Yield the valid figures of ``provenance``; skip invalid figures, because a checkpoint may contain anything."""
     for figure in provenance.figures:
         with suppress(ValidationError):
             yield SetFigure.model_validate(figure)
@@ -200,8 +201,8 @@ def model_card(
         earlier: path of an earlier card. The new card keeps the licence and the user's text of the
             earlier card. None if there is no earlier card; a path without a readable card counts as
             None.
-        checkpoint: file name of the checkpoint in a run folder that the card describes; empty if
-            the detector has no run folder.
+        checkpoint: file name, in its run folder, of the checkpoint that the card describes; empty
+            if the detector has no run folder.
         evaluation_figures: figures that evaluations have measured for checkpoints of the run
             folder. The text of the card shows all these figures. The hub's metadata contain only
             the figures of ``checkpoint``.
@@ -215,7 +216,7 @@ def model_card(
     name = provenance.name or " + ".join(config[role]["name"] for role in ("frontend", "backend"))
     own_figures = list(valid_figures(provenance))
     figures = [*own_figures, *evaluation_figures]
-    # The hub reads these metadata.
+    # Collect the metadata, which the hub reads.
     metadata: dict[str, Any] = {
         "library_name": "nes2net",
         "pipeline_tag": _TASK["type"],
@@ -290,7 +291,7 @@ class _Trials:
         self.described = described
 
     def __getitem__(self, key: str) -> str:
-        """The fact ``key`` as text; for a list, the number of its elements; a dash if the fact is missing or empty."""
+        """Return the fact ``key`` as text: a list as the number of its elements, a missing or empty fact as a dash."""
         value = self.described.get(key)
         if isinstance(value, list):
             return str(len(value)) if value else "–"
@@ -328,7 +329,7 @@ def _corpus_licences(provenance: Provenance) -> Iterator[str]:
 
 
 def _title(corpus: str) -> str:
-    """Title of the ``corpus``, or its name if the toolkit does not know it."""
+    """Return the title of ``corpus``, or the name ``corpus`` itself if the toolkit does not know the corpus."""
     return corpora.get(corpus).title if corpus in corpora.names() else corpus
 
 
@@ -364,9 +365,9 @@ def _training_in_words(provenance: Provenance) -> dict[str, str]:
 def _unknown_speech(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator[str]:
     """Yield sentences about speech that was missing in training, and about the limits of the figures.
 
-    A sentence names, for example, the generators or the languages outside of training. If the lists
-    of training trials do not state these facts, a sentence says that the facts are unknown. Nothing
-    is yielded if the trials of the training are unknown.
+    The sentences name, for example, generators and languages that training did not contain. If the
+    lists of training trials do not state the generators or the languages, a sentence says that
+    nobody knows. Nothing is yielded if the trials of the training are unknown.
     """
     if not provenance.trials:
         return

@@ -156,9 +156,9 @@ class OneClassDistillation(Backend):
 
     The score s is the mean of two cosines between teacher and student: the cosine between their
     hidden states, averaged over time, and the cosine between the embeddings of their back-ends.
-    These two levels and their equal weights are an assumption. The last layers of the back-ends are
-    removed. The teacher's back-end is never trained and always in eval mode. The front-end must be
-    ``teacher_student``.
+    Using these two cosines, with equal weights, is an assumption. The last layers of the back-ends
+    are removed. The teacher's back-end is never trained and always in eval mode. The front-end must
+    be ``teacher_student``.
 
     Args:
         feature_dim: size of a hidden state, D; the front-end's ``out_dim``.
@@ -222,11 +222,11 @@ class OneClassDistillation(Backend):
         return self
 
     def embed(self, features: Sequence[Tensor]) -> Tensor:
-        """Compute embeddings B×2E of ``features``, first E numbers of the teacher, then E numbers of the student.
+        """Compute embeddings B×2E of ``features``: E numbers of the teacher, followed by E numbers of the student.
 
-        If ``frontend_level`` is true, the E numbers begin with the mean of the hidden state over
-        time, which has D numbers. The embedding of the back-end follows. No gradients flow to the
-        teacher.
+        If ``frontend_level`` is true, the E numbers are the D numbers of the hidden state's mean
+        over time, followed by the embedding of the back-end. Otherwise they are that embedding
+        alone. No gradients flow to the teacher.
         """
         self.check_hidden_states(features)
         levels = [self._levels(half, state) for half, state in zip((self.teacher, self.student), features)]
@@ -248,7 +248,8 @@ class Similarity(nn.Module):
     teacher and student, one cosine for each level.
 
     Args:
-        first_sizes: sizes of all levels except the last one, which has the remaining numbers.
+        first_sizes: sizes of all levels except the last level. The last level has the remaining
+            numbers.
     """
 
     def __init__(self, first_sizes: Sequence[int]) -> None:

@@ -104,8 +104,8 @@ def _compare_with(
 ) -> tuple[Misfit | None, dict[str, Tensor]]:
     """Compare ``tensors`` with the aggregation and back-end that ``model`` describes, built for ``frontend``.
 
-    Returns the differences, and a mapping from name to tensor for both parts, on the meta device.
-    The differences are None if ``model`` cannot be built.
+    Returns the differences, and the tensors of the described aggregation and back-end: name →
+    tensor, on the meta device. The differences are None if ``model`` cannot be built.
     """
     try:
         with without_memory():
@@ -118,7 +118,7 @@ def _compare_with(
 def share_of_other_names(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
     """Compute the share of names that are in only one of ``state_dict`` and ``expected``: 0 if all names are equal.
 
-    Names of the front-end do not count. Names that differ only in numbers, such as
+    Names of tensors of the front-end do not count. Names that differ only in numbers, such as
     ``layers.0.weight`` and ``layers.1.weight``, count as one name. If both state dicts contain only
     the front-end, the share is 0.
     """
@@ -186,8 +186,8 @@ def _suggested_numbers(
     Returns:
         Three sets: counts, sizes and factors, at most 40 each. A count is a possible length of a
         list of modules. A size is the length of a tensor in ``tensors`` along one dimension. A
-        factor is the ratio of two such lengths, one in ``tensors`` and one in ``expected``, as a
-        pair (numerator, denominator).
+        factor is the ratio of two lengths along the same dimension of a tensor, one in ``tensors``
+        and one in ``expected``, as a pair (numerator, denominator).
     """
     counts: set[int] = set()
     for name in tensors.keys() ^ expected.keys():

@@ -144,7 +144,7 @@ class SavedNetwork(Network):
         self.base = {"digest": self.base_digest(), "file": str(file)}
 
     def save_base(self, file: str | Path) -> None:
-        """Write the frozen tensors of an adapted front-end to ``file``; from now on, :meth:`save` leaves them out."""
+        """Write the frozen tensors of an adapted front-end to ``file``, so that :meth:`save` omits these tensors."""
         save_state_dict(self._base_tensors(), file)
         self._set_base(file)
 
@@ -193,7 +193,8 @@ class SavedNetwork(Network):
         checkpoint = Path(checkpoint)
         frontend = self.config["frontend"]
         base = pretraining_file(base)
-        # ``checkpoint`` leaves out the whole front-end.
+        # If the front-end is not adapted, ``checkpoint`` leaves out the whole front-end: read the
+        # pre-training file.
         if not self.frontend.adapted:
             if base is None or not base.exists():
                 message = (
@@ -206,7 +207,8 @@ class SavedNetwork(Network):
             check_fit(tensors, select_frontend(self.state_dict()), str(base))
             self.load_state_dict(tensors, strict=False, assign=True)
             return
-        # ``checkpoint`` leaves out only the frozen tensors of an adapted front-end.
+        # If the front-end is adapted, ``checkpoint`` leaves out only its frozen tensors: find the
+        # file of these tensors.
         base_path = find_base(record, checkpoint, base, remedy)
         tensors = read_base(
             base_path, self.base_names(), record, checkpoint, lambda path: _tensors_of_base(path, frontend), remedy
@@ -235,7 +237,7 @@ class SavedNetwork(Network):
         return detector
 
     def whole(self) -> Self:
-        """Return a detector that needs no file of frozen tensors: a merged copy if the front-end is adapted, else itself."""
+        """Return a detector that needs no file of frozen tensors: a merged copy if the front-end is adapted."""
         return self.merged() if self.frontend.adapted else self
 
     def load_published(self, state_dict: Mapping[str, Tensor], path: str) -> None:
@@ -297,7 +299,7 @@ class SavedNetwork(Network):
         write_description(folder, self.config, record)
 
     def push_to_hub(self, name: str, *, private: bool = False, token: str | None = None) -> str:
-        """Upload the folder of :meth:`save` to the Hugging Face hub, and return the address of the repository.
+        """Save the detector as a folder, upload it to the Hugging Face hub, and return the address of the repository.
 
         The trained tensors of an adapted front-end are merged first, so that the folder needs no
         other file.
@@ -361,7 +363,8 @@ class SavedNetwork(Network):
         target_device = choose_device(device)
         if precision is not None:
             check_precision(precision, target_device)
-        # Find the file or folder. A published model, or a repository on the hub, is downloaded.
+        # Find the file or folder of the checkpoint. A published model, or a repository on the hub,
+        # is downloaded.
         path = Path(path_or_name)
         fetched_name = ""
         if not exists(path) and (name := str(path_or_name)) in PUBLISHED_MODELS:
@@ -410,7 +413,7 @@ class SavedNetwork(Network):
             config = named_architecture(config)
         if architecture is None:
             state_dict = without_wrapper(state_dict, str(path_or_name), config)
-        # Record the published model. If the weights are not known to be those of the model, record
+        # Record the published model. If the weights may be other weights than the model's, record
         # only the architecture.
         if architecture is None and fetched_name:  # fetch_published() has checked the digest of the file
             provenance = replace(provenance, published_model=fetched_name)
@@ -419,7 +422,7 @@ class SavedNetwork(Network):
             if not holds_weights_of(published_name, state_dict, path, str(path_or_name)):
                 provenance = provenance.without_weights()
         state_dict = unwrap_frontend(state_dict)
-        assert isinstance(config, dict) or architecture is not None  # tells mypy that one of the two is given
+        assert isinstance(config, dict) or architecture is not None  # tells mypy that an architecture is given
         if architecture is None and config is not None:
             architecture = _with_fitting_options(state_dict, config, str(path_or_name), published_name)
         # Build the detector on the meta device, check that the tensors fit, and load them.
@@ -614,7 +617,7 @@ def without_wrapper(
 
 
 def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict[str, Misfit]:
-    """Compare a whole-model state dict with each published model.
+    """Find how a whole-model state dict differs from each published model.
 
     Args:
         pretrained: whether to compare with models whose front-end is pre-trained, too.
@@ -685,8 +688,8 @@ def only_fitting_model(state_dict: Mapping[str, Tensor], path: str, path_note: s
         InputError: if no published model fits, or several models fit.
     """
     # First try the few models without a pre-trained front-end. The other models need the
-    # transformers library, and importing that library takes seconds. If a file fits one of the
-    # first models, it fits none of the others.
+    # transformers library, and importing that library takes seconds. A file that fits a model
+    # without a pre-trained front-end does not fit any other model.
     misfits = recognise(state_dict, pretrained=False)
     fitting = fitting_models(state_dict, misfits)
     if not fitting:
@@ -709,9 +712,9 @@ def only_fitting_model(state_dict: Mapping[str, Tensor], path: str, path_note: s
 def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfit]) -> dict[str, dict[str, Any]]:
     """Find the published models that fit ``state_dict``: name → architecture.
 
-    If no model fits, options of the models are changed until the shapes match. The result then has
-    the models that need the fewest changes, with the changed options. The result is empty if no
-    change helps.
+    If no model fits, options of the models are changed until the shapes match. In this case, the
+    result has the models that need the fewest changes, each with its changed options. The result is
+    empty if no change helps.
 
     Args:
         misfits: the result of :func:`recognise`.

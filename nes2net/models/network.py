@@ -402,7 +402,7 @@ class Network(nn.Module):
 
     @property
     def resolutions(self) -> tuple[float, ...]:
-        """Lengths in ms of the segments that the detector scores, ascending; empty if it cannot score segments."""
+        """Lengths in ms of the segments that the detector scores, ascending; empty for a detector without segments."""
         return tuple(factor * self.frame_ms for factor in sorted(self.backend.resolutions))
 
     def num_segments(self, num_samples: int) -> dict[float, int]:
@@ -435,7 +435,8 @@ class Network(nn.Module):
     def segment_scores(self, waveform: Tensor) -> dict[float, Tensor]:
         """Compute the scores of the T segments of ``waveform`` B×N: segment length in ms → B×T.
 
-        Segment t begins t segment lengths after the start. A higher score means more bona fide.
+        Segment t begins t segment lengths after the start of the waveform. A higher score means
+        more bona fide.
         """
         return {
             resolution: self.backend.scores(logits.flatten(0, 1)).unflatten(0, logits.shape[:2])

@@ -65,10 +65,11 @@ class Provenance:
     score_ranges: Any = None
     """Data for normalising the scores of other systems, in a detector that fuses such scores; None for others."""
     class_labels: Mapping[str, Any] = field(default_factory=dict)
-    """Only for a detector of other classes than bona fide and spoof, otherwise empty. ``field`` is
-    the field of a trial that names the class. ``aliases`` maps values of this field to the classes
-    under which they count. ``known`` holds the development trials' scores for being of a known
-    class; the threshold for unknown classes is computed from these scores."""
+    """Facts about the classes of a detector with other classes than bona fide and spoof; empty for
+    other detectors. ``field`` is the field of a trial that names the class. ``aliases`` maps values
+    of this field to the classes under which they count. ``known`` holds a score of each development
+    trial that says how likely the class of the trial is known. The threshold for unknown classes is
+    computed from these scores."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Further facts in the checkpoint, such as ``epoch`` and the figures on the development set."""
 

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from nes2net.models.checkpoints.published_file import PublishedFile
 
-# Numbers of samples that authors score. DF Arena, MultiAPI, Spectra and Spoof-SUPERB score ``_CROP`` samples.
+# Numbers of samples that authors of published detectors score. DF Arena, MultiAPI, Spectra and
+# Spoof-SUPERB score ``_CROP`` samples.
 _CROP = 64_600
 _MAMBO_CROP = 66_800
 _DEEPFENSE_CROP = 64_000

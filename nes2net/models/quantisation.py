@@ -369,7 +369,7 @@ def quantise(model: nn.Module) -> nn.Module:
         raise InputError(reason)
     layers = _transformer_layers(model)
     in_layers = {id(module) for layer in layers for module in layer.modules()}
-    for module in list(model.modules()):  # the modules are listed first, because the loop replaces some
+    for module in list(model.modules()):  # the modules are listed first, because the loop replaces some modules
         for name, child in module.named_children():
             linear_names = {role for role, layer in child.named_children() if isinstance(layer, nn.Linear)}
             if linear_names.issuperset(_PROJECTIONS) and hasattr(child, "gated_bias"):  # WavLM

@@ -15,8 +15,8 @@ from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.provenance import RECORD_KEY, Provenance
 from nes2net.models.published_models import PUBLISHED
 
-#: Key, in the record of a checkpoint, of the digest of the tensors. Only a record that states
-#: weights of a published model has this key.
+#: The record of a checkpoint holds the digest of the tensors under this key. Only a record that
+#: states weights of a published model has this key.
 TENSORS_KEY = "tensors_sha256"
 
 
@@ -28,8 +28,9 @@ def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, gi
 
     Args:
         path: the file or folder of ``state_dict``.
-        given_name: the name or path that the user gave. If this is the model's ``owner/name`` on
-            the hub, and no local file has this name, the weights were downloaded from the hub.
+        given_name: the name or path that the user gave. If ``given_name`` is the model's
+            ``owner/name`` on the hub, and no local file has this name, the weights were downloaded
+            from the hub.
     """
     model = PUBLISHED.get(name)
     if model is None:

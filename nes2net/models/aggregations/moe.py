@@ -136,7 +136,7 @@ class MixtureOfExperts(Aggregation):
                 deviation = F.softplus(frames @ at_least_float32(self.w_noise)) + self.noise_epsilon
                 noisy = clean + at_least_float32(noise) * deviation
             # Before training, all logits are equal. A stable sort takes the first of equal logits
-            # on every device; topk() on a GPU may take any of them.
+            # on every device; topk() on a GPU may take another logit.
             logits, experts = noisy.sort(dim=1, descending=True, stable=True)
             log_gates = torch.log_softmax(logits[:, : self.top_k], dim=1)
             return Choice(experts[:, : self.top_k], log_gates, clean, noisy, deviation)
@@ -159,6 +159,7 @@ class MixtureOfExperts(Aggregation):
         layers = [state.flatten(0, 1) for state in hidden_states[:-1]]  # F×D
         if torch.compiler.is_compiling():  # the compiler needs shapes that do not depend on the experts chosen
             outputs = layers[0].new_zeros(()).expand(*choice.experts.shape, self.feature_dim)  # F×k×D
+
             # Every expert computes all frames of its layer; only the outputs of the chosen experts are kept.
             for e, expert in enumerate(self.experts):
                 output = expert(layers[e // self.experts_per_layer]).unsqueeze(1)
