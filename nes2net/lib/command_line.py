@@ -207,17 +207,18 @@ def run(
     """Parse the arguments, run ``command`` and return the exit status.
 
     An :class:`InputError`, a lack of memory and an error of the operating system become one line on
-    standard error; with ``--debug`` they are raised instead. Interruptions (:class:`Unfinished`,
-    Ctrl-C) always become one line. If the program that reads the output, such as ``head``, ends
-    first, no error is printed, and the status is :data:`INCOMPLETE`. If an argument names an
-    output, the empty folders that this run made for the output are removed at the end.
+    standard error; with ``--debug``, these errors are raised instead. Interruptions
+    (:class:`Unfinished`, Ctrl-C) always become one line. If the program that reads the output, such
+    as ``head``, ends first, no error is printed, and the status is :data:`INCOMPLETE`. If an
+    argument names an output, the empty folders that this run made for the output are removed at the
+    end.
 
     Args:
         command: function of the parsed arguments that returns an exit status; None means 0.
         parser: parses the arguments; its parsed arguments contain a :class:`OneLineParser` as
             ``parser``.
         argv: the words after the program's name. With None, the words come from ``sys.argv``, and
-            this process then imports no modules from the current folder.
+            this process imports no modules from the current folder.
     """
     if argv is None:
         leave_out_current_folder()

@@ -17,7 +17,7 @@ from nes2net.lib.errors import InputError
 
 
 class Flag(NamedTuple):
-    """Describes a flag of a command; written in ``Annotated``, after the type of the parameter that the flag sets."""
+    """The description of a flag, written in ``Annotated`` after the type of the parameter that the flag sets."""
 
     metavar: str | tuple[str, ...] | None = None
     """Word that stands for the value in the help."""
@@ -166,8 +166,8 @@ def _add_arguments(
 
     Args:
         meanings: name of a parameter → (title of its group, its meaning).
-        minimums: name of a parameter with a limit → smallest allowed number. This function fills
-            the mapping.
+        minimums: a mapping that this function fills: name of a parameter with a limit → smallest
+            allowed number.
 
     Returns:
         A function that calls ``owner`` with the values of a parsed command line.

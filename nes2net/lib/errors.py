@@ -103,8 +103,8 @@ def worded(text: str) -> str:
     """Replace the settings in a message by the flags of the running program.
 
     A setting without a flag is not replaced. A flag may also stand for a setting with a certain
-    value. Some programs map a setting to a key of a recipe instead of a flag. In such a program,
-    the setting is replaced by the key, in backticks.
+    value. If a program maps a setting to a key of a recipe instead of a flag, the setting is
+    replaced by the key, in backticks.
 
     >>> flags = {"overwrite": "--overwrite", "data.root": "--root", "data.crop": "--set data.crop"}
     >>> with settings_called(flags | {"model.frontend=lps": "--frontend lps"}):

@@ -93,9 +93,10 @@ def replacing(path: str | Path, *, durable: bool = False, in_series: bool = Fals
 
     Args:
         durable: whether the file must survive a power cut. If true, the data are on the disk before
-            the file is renamed, and the new name is on the disk before the context ends. Before
-            that, leftover temporary files for ``path`` are removed (:func:`remove_leftovers`). If false,
-            writing is faster; choose false for small files that can be made again.
+            the file is renamed, and the new name is on the disk before the context ends. At the
+            start of the context, leftover temporary files for ``path`` are removed
+            (:func:`remove_leftovers`). If false, writing is faster; choose false for small files
+            that can be made again.
         in_series: whether the caller writes many durable files into the folder. If true, the caller
             must remove leftover temporary files once, before the series. At the end of the context,
             the new name may not be on the disk yet. Therefore write the last file of the series
@@ -151,7 +152,7 @@ def _temporary_beside(path: Path) -> tuple[Path, int | None]:
         _lock_while_alive(opened)
         if temporary.exists():
             return temporary, opened
-        os.close(opened)  # another process removed the file as a leftover before it was locked here
+        os.close(opened)  # another process removed the file as a leftover before this process locked it
 
 
 @contextmanager
@@ -197,7 +198,7 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
 
     Args:
         name: remove only temporary files and folders that were made for the file of this name; None
-            to remove all.
+            for the temporary files and folders of all names.
     """
     if sys.platform == "win32":
         return
@@ -230,7 +231,7 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
 def never_linked(path: str | Path, flags: int) -> int:
     """Open ``path`` with the ``flags`` of :func:`os.open`, and return the descriptor; refuse a symbolic link.
 
-    This is an ``opener`` for :func:`open`.
+    The function is an ``opener`` for :func:`open`.
 
     In a stranger's folder, a link may lead to any file, and writing would change that file.
 
@@ -305,7 +306,8 @@ def check_writable(
 
     Args:
         remedy: end of the message, which says what to do.
-        stream: whether :func:`write_output` will write the file; then a device or a pipe is allowed.
+        stream: whether :func:`write_output` will write the file; if true, a device or a pipe is
+            allowed.
 
     Raises:
         InputError: if ``path`` is empty or a folder, if it is a device or a pipe and ``stream`` is
@@ -397,7 +399,8 @@ def is_stream(path: str | Path) -> bool:
 def _standard_stream_of(status: os.stat_result) -> int | None:
     """Find out whether the file with ``status`` is this process's standard output or standard error.
 
-    Such a stream is flushed, because the caller will write to the file directly.
+    If the file is one of these streams, the stream is flushed, because the caller will write to the
+    file directly.
 
     Returns:
         The descriptor of the stream, 1 or 2; None if the file is neither stream.
@@ -468,7 +471,7 @@ def check_arrived(path: str | Path, start: bytes | None = None) -> None:
     """Raise :class:`InputError` if a file contains a Git LFS pointer or a web page in place of data.
 
     Args:
-        start: the first bytes of the file; None to read these bytes here. If the file cannot be
+        start: the first bytes of the file; None to read the first bytes here. If the file cannot be
             read, no error is raised here, because a later reader will raise an error.
     """
     if start is None:
@@ -538,4 +541,4 @@ def _acquire(path: Path, refusal: str) -> int | None:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file), os.lstat(path)):
                 return file
-        os.close(file)  # the previous holder of the lock removed the file after it was opened here: make a new file
+        os.close(file)  # the previous holder of the lock removed the file after this process opened it: make a new file

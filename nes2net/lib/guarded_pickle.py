@@ -21,8 +21,8 @@ from nes2net.lib.plain_data import LONGEST_NUMBER
 # because the type stubs lack the stack and the load_… methods of the unpickler.
 _Unpickler: Any = pickle._Unpickler
 
-#: Largest number of keys that are numbers, in all dictionaries and sets of a pickle. A file could choose numbers whose
-#: hashes collide, which makes dictionaries slow.
+#: Largest number of keys that are numbers, in all dictionaries and sets of a pickle. A file could
+#: choose numbers whose hashes collide, so that dictionaries become slow.
 MOST_NUMBERS_AS_KEYS = 100_000
 _LONGEST_LINE = 1 << 24  # largest number of bytes of a line
 

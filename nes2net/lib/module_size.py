@@ -1,4 +1,4 @@
-"""A limit on the size of a network, which is checked while the network is built."""
+"""Refuse to build a network that becomes too large."""
 
 from __future__ import annotations
 

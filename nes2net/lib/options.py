@@ -60,7 +60,7 @@ class Follows:
     """Rule for an option that the user does not set: chooses a value that fits the front-end.
 
     Args:
-        choose: function that returns the value. Its arguments are the front-end's sizes, the
+        choose: function that returns the value from three arguments: the front-end's sizes, the
             option's default and all options.
     """
 
@@ -132,7 +132,7 @@ class Option:
     default: Any
     """``inspect.Parameter.empty`` if the option has no default."""
     follows: Follows | None = None
-    """The rule that chooses the value for a front-end; None without such a rule."""
+    """The rule that chooses the value for a front-end; None without a rule."""
 
     def fits(self, value: Any) -> bool:
         """Whether the option allows ``value``; a list may stand for a tuple, because YAML has no tuples."""

@@ -47,9 +47,9 @@ class ProgressDisplay(Generic[T]):
 
     Attributes:
         facts: texts to show, the most important first.
-        later_steps: number of steps in later epochs; these steps count for the time left.
-        later_seconds: seconds of other work after the last step; these seconds count for the time
-            left.
+        later_steps: number of steps in later epochs; the time left includes these steps.
+        later_seconds: seconds of other work after the last step; the time left includes these
+            seconds.
 
     Args:
         steps: items that iterating over the display yields.
@@ -155,7 +155,7 @@ class ProgressDisplay(Generic[T]):
         return ", ".join(texts)
 
     def seconds_left(self) -> float | None:
-        """Estimate the seconds to the last step from the speed so far; None if unknown, or if no steps are left."""
+        """Estimate the seconds to the last step; None if the speed of the steps is unknown, or no step is left."""
         seconds = self.seconds_per_step()
         if seconds is None or not self.total or self.done >= self.total:
             return None

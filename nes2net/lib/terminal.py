@@ -142,8 +142,8 @@ def say_written(path: object, *, beside_data: bool = False) -> None:
     Every command calls this function for each file that the command has written.
 
     Args:
-        beside_data: whether the command prints a table or other data on standard output. The
-            message then goes to standard error.
+        beside_data: whether the command prints a table or other data on standard output. If true,
+            the message goes to standard error.
 
     >>> say_written("scores.txt")
     wrote scores.txt

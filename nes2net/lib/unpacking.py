@@ -185,7 +185,8 @@ def tar_headers(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 class _TarSource:
     """Reads a file for tarfile, and limits the bytes that tarfile reads for a header.
 
-    ``left`` is the number of bytes of the header that may still be read; None outside of headers.
+    ``left`` is the number of bytes of the header that may still be read; None while tarfile reads
+    no header.
     """
 
     def __init__(self, file: Any, name: str) -> None:

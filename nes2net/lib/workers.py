@@ -173,7 +173,7 @@ class Loader(DataLoader[Any]):
             yield batch
 
     def _next_batch(self, batches: Any, early: list[tuple[int, float]]) -> Any:
-        """Wait for the next batch, and return it; meanwhile, watch the workers, signals and the time.
+        """Return the next batch; stop waiting for it if a worker ends, a signal comes, or the wait is too long.
 
         Args:
             batches: PyTorch's iterator over the batches.
@@ -288,9 +288,8 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
     def record_signal(number: int, frame: FrameType | None) -> None:
         """Handle SIGINT or SIGTERM: add the signal to the list of signals, and call the replaced handler."""
         signals.append((number, time.monotonic()))
-        call_replaced_handler(
-            number, frame
-        )  # the handler may raise, so it is called last; during a fork, Python ignores the exception
+        # Call the handler last, because it may raise. During a fork, Python ignores the exception.
+        call_replaced_handler(number, frame)
 
     def call_replaced_handler(number: int, frame: FrameType | None) -> None:
         """Call the handler that this context has replaced for the signal ``number``, if there was a handler."""

@@ -91,7 +91,7 @@ def read_yaml(text: str, hint: Any, name: str) -> Any:
     An empty ``text`` is read as None.
 
     Args:
-        hint: the pydantic model or the type of the data; None if it is unknown.
+        hint: the pydantic model or the type of the data; None if the type is unknown.
         name: name of the text in messages.
 
     Raises:
@@ -151,9 +151,9 @@ def read_value(text: str, hint: Any, name: str) -> Any:
 def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any, name: str) -> None:
     """Set ``values[keys[0]][keys[1]]…`` to the value in ``text``; copy the mappings inside ``values`` first.
 
-    In ``values``, a part of the model may be given by its name alone. A part with a default name
-    may be missing. Such a part becomes a mapping with the key ``name``, so that options can be
-    added.
+    In ``values``, a part of the model may be given by its name alone, and a part with a default
+    name may be missing. In both cases, the part becomes a mapping with the key ``name``, so that
+    options can be added.
 
     Args:
         hint: the pydantic model of ``values``, or None.

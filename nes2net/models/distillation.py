@@ -225,8 +225,8 @@ class OneClassDistillation(Backend):
         """Compute embeddings B×2E of ``features``: E numbers of the teacher, followed by E numbers of the student.
 
         If ``frontend_level`` is true, the E numbers are the D numbers of the hidden state's mean
-        over time, followed by the embedding of the back-end. Otherwise they are that embedding
-        alone. No gradients flow to the teacher.
+        over time, followed by the embedding of the back-end. Otherwise the E numbers are only the
+        embedding of the back-end. No gradients flow to the teacher.
         """
         self.check_hidden_states(features)
         levels = [self._levels(half, state) for half, state in zip((self.teacher, self.student), features)]

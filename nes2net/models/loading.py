@@ -109,7 +109,7 @@ class SavedNetwork(Network):
 
     @classmethod
     def on_meta(cls, config: dict[str, Any] | str) -> Self | None:
-        """Build a detector on the meta device, without memory; its weights are then loaded from a file.
+        """Build a detector on the meta device, without memory; the caller then loads its weights from a file.
 
         Returns None if a part has tensors that checkpoints do not contain. The constructor of such
         a part computes the tensors, but on the meta device the tensors would have no values.
@@ -174,7 +174,7 @@ class SavedNetwork(Network):
     def load_base(
         self, record: Any, checkpoint: str | Path, base: str | Path | None = None, remedy: str = NAME_IT
     ) -> None:
-        """Load the frozen tensors of the front-end, which ``checkpoint`` leaves out.
+        """Load the frozen tensors of the front-end, because ``checkpoint`` leaves out these tensors.
 
         If the front-end is adapted, ``base`` or ``record`` names the file of the frozen tensors. If
         the front-end is not adapted, ``checkpoint`` has no tensors of the front-end, and ``base``
@@ -687,9 +687,9 @@ def only_fitting_model(state_dict: Mapping[str, Tensor], path: str, path_note: s
     Raises:
         InputError: if no published model fits, or several models fit.
     """
-    # First try the few models without a pre-trained front-end. The other models need the
-    # transformers library, and importing that library takes seconds. A file that fits a model
-    # without a pre-trained front-end does not fit any other model.
+    # First try the few models without a pre-trained front-end. The models with a pre-trained
+    # front-end need the transformers library, and importing that library takes seconds. A file that
+    # fits a model without a pre-trained front-end does not fit any other model.
     misfits = recognise(state_dict, pretrained=False)
     fitting = fitting_models(state_dict, misfits)
     if not fitting:

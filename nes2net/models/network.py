@@ -113,7 +113,8 @@ class Network(nn.Module):
         name, options = name_and_options(config, "aggregation", "last", reserved=("num_layers", "feature_dim"))
         aggregation = create_aggregation(name, frontend.num_layers, frontend.out_dim, **options)
         name, options = name_and_options(config, "backend")
-        if name in backends.names():  # for other names, create_backend raises an error below
+        # For an unknown name, create_backend raises an error below.
+        if name in backends.names():
             # Number of frames of the usual crop of 64,600 samples, for back-ends with a fixed number of frames.
             frames = (frontend.used_samples(ASVSPOOF_SAMPLES) - frontend.min_samples) // frontend.hop_length + 1
             options = fitted(backends.get(name), options, Input(frontend.out_dim, frontend.num_layers, frames))
@@ -243,7 +244,7 @@ class Network(nn.Module):
 
     @property
     def published(self) -> PublishedModel | None:
-        """The facts of the published model whose weights the detector has; None for other weights."""
+        """The facts of the published model whose weights the detector has; None for unpublished weights."""
         name_and_facts = self.provenance.published
         return name_and_facts[1] if name_and_facts else None
 
@@ -457,7 +458,7 @@ class Network(nn.Module):
         self._replayed = Replayed(self._scores)
 
     def _apply(self, *args: Any, **options: Any) -> Self:
-        """Move or convert the weights, and first drop the CUDA graphs, which hold addresses of weights.
+        """Drop the CUDA graphs, because they hold addresses of weights, and then move or convert the weights.
 
         PyTorch calls this method in ``to()`` and ``half()``.
         """
@@ -465,7 +466,7 @@ class Network(nn.Module):
         return super()._apply(*args, **options)
 
     def forget_recordings(self) -> None:
-        """Drop the CUDA graphs of :meth:`compile`, which hold the addresses of the weights.
+        """Drop the CUDA graphs that a compiled detector has recorded, because they hold addresses of weights.
 
         Moving or converting the detector, or loading weights, drops the graphs too. Call this
         method after moving a single part of a compiled detector.

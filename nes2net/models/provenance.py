@@ -122,7 +122,7 @@ class Provenance:
 
     @property
     def published(self) -> tuple[str, PublishedModel] | None:
-        """Name and facts of the published model whose weights the detector has; None for other weights.
+        """Name and facts of the published model whose weights the detector has; None for unpublished weights.
 
         >>> Provenance(architecture_of="AASIST").published is None
         True

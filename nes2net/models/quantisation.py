@@ -2,8 +2,8 @@
 
 Each row of activations has its own scale. A score therefore does not depend on the other utterances
 of a batch, and no calibration data are needed. The linear layers of transformers compute in int8.
-The other layers compute in bfloat16 if the processor has instructions for bfloat16, otherwise in
-float32.
+All other layers of a detector compute in bfloat16 if the processor has instructions for bfloat16,
+otherwise in float32.
 
 In reading order: ``quantised_rows`` quantises activations, and ``Int8Linear`` is a linear layer.
 The products by oneDNN and in float32 follow, then the modules that replace parts of a transformer
@@ -31,7 +31,8 @@ _OFFSET = 128  # number added to int8 activations, because the fast products rea
 _LARGEST = 126  # largest quantised activation; not 127, because rounding the scale to bfloat16 may add 1
 _TINY = 1e-30  # smallest divisor, so that a row of zeros causes no division by 0
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
-#: Names of linear layers in the transformer layers of Whisper and w2v-BERT 2.0, which are quantised one by one.
+#: Names of the linear layers that are quantised one by one in the transformer layers of Whisper and
+#: w2v-BERT 2.0.
 _LAYERS_OF_OTHER_ENCODERS = ("fc1", "fc2", "linear_q", "linear_k", "linear_v", "linear_out")
 
 
@@ -195,7 +196,7 @@ def has_fast_float16() -> bool:
 
 
 def emulation_note(precision: str, device: torch.device) -> str:
-    """Return a note for users if the CPU only emulates ``precision``, which is slow; empty if no note is needed."""
+    """Return a note for users if the CPU only emulates ``precision``, and is therefore slow; empty without a note."""
     is_fast = {"bfloat16": has_fast_bfloat16, "float16": has_fast_float16}.get(precision)
     is_x86 = platform.machine().lower() in ("x86_64", "amd64")  # PyTorch's checks know only x86 processors
     if device.type != "cpu" or is_fast is None or not is_x86 or is_fast():
@@ -346,7 +347,7 @@ def _transformer_layers(model: nn.Module) -> list[nn.Module]:
 
 
 def _reason_against_int8(model: nn.Module) -> str | None:
-    """Say why ``model`` cannot be quantised to int8, and what to do; None if it can be quantised."""
+    """Say why ``model`` cannot be quantised to int8, and what to do; None if ``model`` can be quantised."""
     if any(getattr(module, "engine", None) == "fairseq" for module in model.modules()):
         return "int8 is for the engine transformers, not for fairseq: leave out `model.frontend.engine=fairseq`"
     if any(hasattr(module, "adapter_up") for module in model.modules()):

@@ -399,8 +399,8 @@ def create_frontend(name: str, checkpoint: str | Path | None = None, **options: 
     Args:
         name: one of ``nes2net.models.registry.frontends.names()``.
         checkpoint: a pre-training file, or the name of a published size
-            (:data:`nes2net.models.frontends.sizes.SIZES`), whose file is downloaded once. None for
-            random weights. If ``name`` is a published size, the file must have this size.
+            (:data:`nes2net.models.frontends.sizes.SIZES`); the file of a size is downloaded once.
+            None for random weights. If ``name`` is a published size, the file must have this size.
         options: keyword arguments of the front-end's class or function. The option ``adapt`` of
             every front-end is None, or a mapping of the options of
             :class:`nes2net.models.frontends.adaptation.Adaptation`.

@@ -18,7 +18,7 @@ class AttentiveMerging(Aggregation):
     Pan et al., "Attentive merging of hidden embeddings from pre-trained speech model for
     anti-spoofing detection", Interspeech 2024. The published linear map L·D → D reads channel d of
     layer l as its input d·L + l, so that the layers are interleaved. Here the map is computed as a
-    sum of L maps D → D, which needs no interleaved copy of the layers.
+    sum of L maps D → D, so that no interleaved copy of the layers is needed.
 
     >>> AttentiveMerging(25, 16)([torch.randn(2, 5, 16)] * 25).shape
     torch.Size([2, 5, 16])

@@ -42,7 +42,7 @@ class Choice(NamedTuple):
     clean: Tensor
     """Logits of the gate without noise, F×n."""
     noisy: Tensor
-    """Logits of the gate with noise, by which the experts were chosen, F×n."""
+    """Logits of the gate with noise, F×n; the experts were chosen by these logits."""
     deviation: Tensor | None
     """Standard deviation of the noise, F×n; None without noise."""
 
@@ -100,8 +100,8 @@ class MixtureOfExperts(Aggregation):
         # Zeros make all logits equal at first, so that the noise alone chooses experts.
         self.w_gate = nn.Parameter(torch.zeros(feature_dim, self.num_experts))
         self.w_noise = nn.Parameter(torch.zeros(feature_dim, self.num_experts))
-        # Mean and standard deviation of the noise before it is scaled. Both are constants, stored
-        # here only because published files contain them.
+        # Mean and standard deviation of the noise before it is scaled. The two numbers are
+        # constants, and are stored here only because published files contain them.
         self.register_buffer("mean", torch.zeros(1))
         self.register_buffer("std", torch.ones(1))
         self.experts = nn.ModuleList(Expert(feature_dim, hidden_dim) for _ in range(self.num_experts))
@@ -126,7 +126,7 @@ class MixtureOfExperts(Aggregation):
         """Let the gate choose experts for ``frames`` F×D of the last hidden state.
 
         Args:
-            noise: standard normal numbers, F×n; None for no noise.
+            noise: standard normal numbers, F×n; None to add no noise.
         """
         with without_autocast(frames.device):
             frames = at_least_float32(frames)
