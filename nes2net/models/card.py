@@ -75,7 +75,7 @@ class SetFigure(BaseModel):
     percent: bool = True
     """Whether the card shows the value in percent."""
     interval: tuple[FiniteFloat, FiniteFloat] | None = None
-    """The 95 % interval."""
+    """The 95 % confidence interval of the value."""
     drawn: str = ""
     """The units that the bootstrap drew to compute the interval, such as ``trials``."""
     threshold: FiniteFloat | None = None
@@ -366,8 +366,8 @@ def _unknown_speech(provenance: Provenance, figures: Sequence[SetFigure]) -> Ite
     """Yield sentences about speech that was missing in training, and about the limits of the figures.
 
     The sentences name, for example, generators and languages that training did not contain. If the
-    lists of training trials do not state the generators or the languages, a sentence says that
-    nobody knows. Nothing is yielded if the trials of the training are unknown.
+    lists of training trials do not state the generators or the languages, a sentence says that they
+    are unknown. Nothing is yielded if the trials of the training are unknown.
     """
     if not provenance.trials:
         return

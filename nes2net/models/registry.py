@@ -229,7 +229,8 @@ heads: Registry[Any] = Registry(  # all heads except linear are subclasses of ne
         "prototypes": "nes2net.models.backends.heads:PrototypeHead",
     },
 )
-losses: Registry[Any] = Registry(  # subclasses of nes2net.training.losses.Criterion, which must not be imported here
+# Losses are subclasses of nes2net.training.losses.Criterion. This module must not import that class.
+losses: Registry[Any] = Registry(
     "loss",
     "nes2net.losses",
     {
@@ -244,7 +245,8 @@ losses: Registry[Any] = Registry(  # subclasses of nes2net.training.losses.Crite
         "prototypes": "nes2net.training.losses:Prototypes",
     },
 )
-tasks: Registry[Any] = Registry(  # subclasses of nes2net.training.tasks.task.Task, which must not be imported here
+# Tasks are subclasses of nes2net.training.tasks.task.Task. This module must not import that class.
+tasks: Registry[Any] = Registry(
     "task",
     "nes2net.tasks",
     {
@@ -352,17 +354,16 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "more": {"published": "nes2net.cli.published.command:published"},
 }
-judgements: Registry[Any] = (
-    Registry(  # subclasses of nes2net.scoring.judgement.Judgement, which must not be imported here
-        "judgement",
-        "nes2net.judgements",
-        {
-            "scores": "nes2net.evaluation.judgements:Scores",
-            "frames": "nes2net.evaluation.judgements:Frames",
-            "embeddings": "nes2net.evaluation.verification:ComparedEmbeddings",
-            "classes": "nes2net.evaluation.classes:Classes",
-        },
-    )
+# Judgements are subclasses of nes2net.scoring.judgement.Judgement. This module must not import that class.
+judgements: Registry[Any] = Registry(
+    "judgement",
+    "nes2net.judgements",
+    {
+        "scores": "nes2net.evaluation.judgements:Scores",
+        "frames": "nes2net.evaluation.judgements:Frames",
+        "embeddings": "nes2net.evaluation.verification:ComparedEmbeddings",
+        "classes": "nes2net.evaluation.classes:Classes",
+    },
 )
 #: The commands of :data:`COMMANDS` and of installed packages, by name.
 commands: Registry[Callable[..., int | None]] = Registry(

@@ -56,8 +56,8 @@ class MixtureOfExperts(Aggregation):
     training, noise of a learned size is added to the gate's logits (Shazeer et al., "Outrageously
     large neural networks", ICLR 2017, eqs. 3–5).
 
-    Gate and sum are computed in at least float32. Only the chosen experts are computed. In a
-    compiled or exported detector all experts are computed, with the same result.
+    The gate and the sum are computed in at least float32. Only the chosen experts are computed. In
+    a compiled or exported detector all experts are computed, with the same result.
 
     Args:
         experts_per_layer: number of experts of each of the first L − 1 hidden states.
