@@ -34,7 +34,8 @@ INCOMPLETE = 1
 WRONG_INPUT = 2
 #: Exit status if a check finished and has findings.
 FOUND = 3
-#: Exit status after a signal or a full disk; the same command resumes (EX_TEMPFAIL of sysexits.h).
+#: Exit status after a signal or a full disk; the same command resumes the work (EX_TEMPFAIL of
+#: sysexits.h).
 TEMPORARY = 75
 #: Exit status after Ctrl-C.
 INTERRUPTED = 130
@@ -48,7 +49,7 @@ class HelpFormatter(argparse.HelpFormatter):
         super().__init__(*args, **{"max_help_position": 28, **options})
 
     def add_usage(self, usage: str | None, actions: Iterable[argparse.Action], groups: Any, *prefix: Any) -> None:
-        """Name only the required arguments in the usage line; ``[option ...]`` stands for all others."""
+        """Write the usage line with the required arguments; ``[option ...]`` stands for all optional arguments."""
         actions = list(actions)
         needed = [action for action in actions if action.required or not action.option_strings]
         if len(needed) < len(actions):
@@ -56,7 +57,7 @@ class HelpFormatter(argparse.HelpFormatter):
         super().add_usage(usage, needed, (), *prefix)
 
     def add_arguments(self, actions: Iterable[argparse.Action]) -> None:
-        """Add ``actions`` to the help. Every command has ``--help`` and ``--debug``; they come last."""
+        """Add the arguments ``actions`` to the help, with ``--help`` and ``--debug`` at the end."""
         super().add_arguments(sorted(actions, key=lambda action: action.dest in ("help", "debug")))
 
     def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
@@ -71,11 +72,11 @@ class HelpFormatter(argparse.HelpFormatter):
         return super()._format_args(action, default_metavar)
 
     def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
-        """Make the function that argparse calls to name the values of an argument in the help.
+        """Make the function that argparse calls to get words for the values of an argument in the help.
 
-        The function returns a tuple of ``size`` words. Normally, a word lists all choices. If there
-        are many choices, the word is only a placeholder, because :meth:`_get_help_string` lists the
-        choices.
+        The function returns a tuple of ``size`` words. Usually each word lists all choices. If
+        there are many choices, each word is only a placeholder, because :meth:`_get_help_string`
+        lists the choices.
         """
         if action.metavar is None and _has_many_choices(action):
             return lambda size: (default_metavar,) * size
@@ -84,7 +85,7 @@ class HelpFormatter(argparse.HelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str:
         """Write the help of an argument: its meaning, its choices if there are many, and its default.
 
-        The help leaves out the choices of a :class:`Listed`, and a default that is None or empty.
+        The help leaves out choices that are a :class:`Listed`, and a default that is None or empty.
         """
         text = action.help or ""
         default = action.default
@@ -111,7 +112,7 @@ def _has_many_choices(action: argparse.Action) -> bool:
 
 
 class Listed(list[str]):
-    """A list of choices that the help leaves out, such as the names of all corpora; `nes2net info` lists them."""
+    """A list of choices that the help leaves out, such as the names of all corpora, which `nes2net info` prints."""
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -127,8 +128,8 @@ class OneLineParser(argparse.ArgumentParser):
     def __init__(self, *args: Any, example: str = "", **options: Any) -> None:
         """Make the parser; its help begins with the group that shows the example."""
         super().__init__(*args, **{"formatter_class": HelpFormatter, **options})
-        #: One or several commands to paste. If a line ends with a backslash, the next line is
-        #: indented and continues the command.
+        #: One or several commands to paste into a shell. If a line ends with a backslash, the next
+        #: line is indented and continues the command.
         self.example = example
         if example:
             self.add_argument_group("example", example)
@@ -206,17 +207,18 @@ def run(
     """Parse the arguments, run ``command`` and return the exit status.
 
     An :class:`InputError`, a lack of memory and an error of the operating system become one line on
-    standard error; with ``--debug`` they are raised instead. Interruptions (:class:`Unfinished`,
-    Ctrl-C) always become one line. If the program that reads the output, such as ``head``, ends
-    first, no error is printed, and the status is :data:`INCOMPLETE`. If an argument names an
-    output, the empty folders that this run made for the output are removed at the end.
+    standard error; with ``--debug``, these errors are raised instead. Interruptions
+    (:class:`Unfinished`, Ctrl-C) always become one line. If the program that reads the output, such
+    as ``head``, ends first, no error is printed, and the status is :data:`INCOMPLETE`. If an
+    argument names an output, the empty folders that this run made for the output are removed at the
+    end.
 
     Args:
         command: function of the parsed arguments that returns an exit status; None means 0.
         parser: parses the arguments; its parsed arguments contain a :class:`OneLineParser` as
             ``parser``.
         argv: the words after the program's name. With None, the words come from ``sys.argv``, and
-            this process then imports no modules from the current folder.
+            this process imports no modules from the current folder.
     """
     if argv is None:
         leave_out_current_folder()
@@ -266,7 +268,7 @@ def _print_error(text: str) -> None:
 
 
 def _path_problem(error: OSError) -> str:
-    """Say which path the system refused, and why."""
+    """Write the message for an error of the operating system: the path that failed, and the reason."""
     if error.filename is None:
         return f"a file or the standard output cannot be read or written: {error.strerror} (--debug shows where)"
     return f"{shown(os.fsdecode(error.filename))} cannot be read or written: {error.strerror}; name another path"
@@ -300,7 +302,7 @@ def _discard_closed_output() -> None:
 
 
 def command_of(prog: str) -> str:
-    """Write the command to type for the program ``prog``.
+    """Write the command that starts the program ``prog``, for a message.
 
     >>> command_of("main.py"), command_of("nes2net published main")
     ('python main.py', 'nes2net published main')

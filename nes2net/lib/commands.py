@@ -17,7 +17,7 @@ from nes2net.lib.errors import InputError
 
 
 class Flag(NamedTuple):
-    """Describes a flag; stands in ``Annotated``, after the type of the parameter that the flag sets."""
+    """The description of a flag, written in ``Annotated`` after the type of the parameter that the flag sets."""
 
     metavar: str | tuple[str, ...] | None = None
     """Word that stands for the value in the help."""
@@ -27,7 +27,7 @@ class Flag(NamedTuple):
     """Function that returns the allowed values."""
     nargs: str | int | None = None
     const: Any = None
-    """The value if the flag is given without a value, with ``nargs="?"``."""
+    """The parameter's value if the user writes the flag without a value, for ``nargs="?"``."""
     repeated: bool = False
     """Whether the flag is repeated for each value."""
     meaning: str | None = None
@@ -84,19 +84,20 @@ def called(
     names: Mapping[str, str] | None = None,
     subcommands: Sequence[Callable[..., int | None]] = (),
 ) -> Callable[[Any], Any]:
-    """Make a decorator that stores facts about a command as attributes of its function; :func:`add_command` reads them.
+    """Make a decorator that stores the arguments below as attributes of a command's function, for :func:`add_command`.
 
-    These facts are stated neither by the signature nor by the docstring of the function.
+    The arguments state facts about the command that its signature and its docstring do not state.
 
     Args:
         resumes: whether the same command resumes an interrupted run.
-        names: further settings of the library → their flags.
+        names: setting of the library → its flag, for settings that are not parameters of the
+            command.
         subcommands: the functions of subcommands. A function with subcommands is never called: it
             only gives the group of subcommands a name and a help text.
     """
 
     def mark(function: Any) -> Any:
-        """Store the facts as attributes of ``function``, and return it."""
+        """Store the arguments of :func:`called` as attributes of ``function``, and return ``function``."""
         function.resumes = resumes
         function.names = names or {}
         function.subcommands = subcommands
@@ -111,12 +112,12 @@ def add_command(
     """Add ``function`` as the command ``name``, by default the name of the function.
 
     Parameters before the star are positional arguments, and keyword-only parameters are flags. In
-    the help, each section of the docstring is a group of arguments, except `Args:`, whose arguments
-    stand outside of groups. If a parameter is a dataclass, its fields are flags, too. If the
-    docstring of the function does not explain these fields, they form a group. The title of this
-    group is the first line of the dataclass's docstring. The help leaves out arguments that no
-    docstring and no type explains. A function with subcommands (:func:`called`) only groups these
-    subcommands.
+    the help, each section of the docstring is a group of arguments; only the arguments of `Args:`
+    stand outside of groups. If a parameter is a dataclass, the fields of the dataclass are flags,
+    too. Fields that the docstring of the function does not explain form a group of their own. The
+    title of this group is the first line of the dataclass's docstring. The help leaves out an
+    argument if neither a docstring nor its type explains it. A function with subcommands
+    (:func:`called`) only groups these subcommands.
 
     Args:
         commands: the group of subparsers to which the command is added.
@@ -142,7 +143,7 @@ def add_command(
     add_debug(parser)
 
     def run(args: argparse.Namespace) -> int | None:
-        """Check the numbers, call the command with the parsed arguments, and return its exit status."""
+        """Check the minimums of the numbers, call the command with the parsed arguments, and return its exit status."""
         for key, smallest in minimums.items():
             argument_value = getattr(args, key)
             if isinstance(argument_value, list):
@@ -165,8 +166,8 @@ def _add_arguments(
 
     Args:
         meanings: name of a parameter → (title of its group, its meaning).
-        minimums: name of a parameter with a limit → smallest allowed number. This function fills
-            the mapping.
+        minimums: a mapping that this function fills: name of a parameter with a limit → smallest
+            allowed number.
 
     Returns:
         A function that calls ``owner`` with the values of a parsed command line.
@@ -260,6 +261,6 @@ def changed_fields(settings: Any) -> list[str]:
     """List the fields of ``settings`` that differ from their defaults, by name and in backticks, for a message.
 
     Args:
-        settings: a dataclass of flags.
+        settings: an instance of a dataclass whose fields are flags of a command.
     """
     return [f"`{field.name}`" for field in fields(settings) if getattr(settings, field.name) != field.default]

@@ -17,12 +17,12 @@ class Replayed:
 
     Launching hundreds of kernels from Python can take longer than the GPU needs to compute a batch.
     ``compute`` must launch the same kernels each time: it must not draw random numbers or read
-    values on the CPU. The weights that ``compute`` reads must not move in memory. Only inference is
-    recorded (``torch.inference_mode``). In all other cases, and if recording fails, ``compute`` is
-    called without a graph. After a failure, nothing more is recorded. A failure also prints a
-    warning, unless memory ran out. At most ``max_shapes`` shapes are recorded, because each
-    recording keeps memory. Several threads may use this object. A copy of the object has no
-    recorded graphs.
+    values on the CPU. The weights that ``compute`` reads must not move in memory. A graph is
+    recorded only for tensors on a GPU and in ``torch.inference_mode``. Otherwise, and if recording
+    fails, ``compute`` is called without a graph. After a failure, nothing more is recorded. A
+    failure also prints a warning, unless memory ran out. At most ``max_shapes`` shapes are
+    recorded, because each recorded graph takes memory. Several threads may use this object. A copy
+    of the object has no recorded graphs.
 
     >>> Replayed(torch.square)(torch.tensor([3.0]))  # on a CPU there is nothing to record
     tensor([9.])
@@ -74,8 +74,8 @@ def _record(compute: Callable[[Tensor], Tensor], x: Tensor) -> tuple[torch.cuda.
         the result.
     """
     current = torch.cuda.current_stream(x.device)
-    # If recording fails, PyTorch does not switch back to the caller's stream, but the context
-    # stream(current) does.
+    # If recording fails, PyTorch does not switch back to the caller's CUDA stream. The context
+    # stream(current) switches back in every case.
     with _recording, torch.cuda.device(x.device), torch.cuda.stream(current):
         graph_input = x.clone()
         graph = torch.cuda.CUDAGraph()

@@ -53,7 +53,7 @@ def named_device(device: str) -> torch.device:
 
 
 def own_device(device: str) -> str:
-    """Choose the GPU of this process if ``torchrun`` started it, and return the name of the device.
+    """Return the name of the GPU for this process if ``torchrun`` started the process, otherwise ``device``.
 
     A GPU is chosen if ``device`` is ``auto`` or ``cuda``, and if there are GPUs. The index of the
     GPU is the index of the process on this machine. If there are more processes than GPUs,
@@ -146,16 +146,16 @@ def float32_products(precision: str = "float32") -> Iterator[None]:
 
     By default, PyTorch computes convolutions on a GPU in TF32, which keeps 10 of the 23 bits. A
     program or a container may set lower precisions for products as well
-    (``torch.set_float32_matmul_precision``, ``TORCH_ALLOW_TF32_CUBLAS_OVERRIDE``). Products are
-    then computed in TF32 on a GPU, or on a CPU in bfloat16, which keeps 7 bits.
+    (``torch.set_float32_matmul_precision``, ``TORCH_ALLOW_TF32_CUBLAS_OVERRIDE``). With such a
+    setting, products are computed in TF32 on a GPU, and in bfloat16, with 7 bits, on a CPU.
 
     Any number of threads may use the context. PyTorch's settings apply to the whole process: the
     first thread that enters the context changes the settings, and the last thread that leaves it
     restores them.
 
     Args:
-        precision: The precision ``"tf32"`` allows TF32 on a GPU, unless another thread in the
-            context needs all 23 bits. Every other precision means all 23 bits.
+        precision: name of the precision; ``"tf32"`` allows TF32 on a GPU, unless another thread in
+            the context needs all 23 bits. Every other precision means all 23 bits.
     """
     exact = precision != "tf32"
     with _lock:
@@ -187,7 +187,7 @@ def float32_settings() -> dict[str, str]:
 
 _lock = threading.Lock()
 _needs_exact: list[bool] = []  # for each thread in the context, whether it needs all 23 bits
-_before: dict[str, Any] = {}  # the settings outside the context
+_before: dict[str, Any] = {}  # PyTorch's settings before the first thread entered the context
 
 # Settings of torch 2.9 and later. The kernels read only these settings. torch.compile also reads
 # the two older settings, "matmul" and "cudnn" below, and refuses settings that contradict each
@@ -196,7 +196,7 @@ _NEW = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv"
 
 
 def _set_precision(exact: bool) -> None:
-    """Set PyTorch to compute with all 23 bits if ``exact``, otherwise in TF32 on a GPU."""
+    """Set PyTorch to compute float32 products with all 23 bits if ``exact``, otherwise in TF32 on a GPU."""
     if exact:
         new_settings = dict.fromkeys(_NEW, "ieee")
     else:
@@ -220,7 +220,7 @@ def _present_settings() -> dict[str, Any]:
 
 
 def _apply_settings(settings: Mapping[str, Any]) -> None:
-    """Apply ``settings``, which :func:`_present_settings` has read, to PyTorch."""
+    """Set PyTorch to ``settings``, a mapping as :func:`_present_settings` returns it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if "matmul" in settings:
@@ -233,7 +233,7 @@ def _apply_settings(settings: Mapping[str, Any]) -> None:
 
 
 def _owners_of_new_settings() -> dict[str, Any]:
-    """Map the name of each new setting to the PyTorch object with its ``fp32_precision``; empty before torch 2.9."""
+    """Map each name in _NEW to the PyTorch object whose ``fp32_precision`` is this setting; empty before torch 2.9."""
     backends: Any = torch.backends
     if not hasattr(backends, "fp32_precision"):
         return {}

@@ -25,12 +25,12 @@ class InputError(ValueError):
     message without a traceback, and exits with status 2.
 
     A message may quote the content of a file. Control characters, which a terminal would obey, are
-    therefore escaped. A long message loses its middle.
+    therefore escaped. If a message is too long, its middle is cut out.
 
     Args:
         problem: what is wrong and what to do; the message without ``subject``.
         subject: beginning of the message, such as ``"audio file FILE"``. :attr:`problem` does not
-            contain the subject, for tables that name the file in another column.
+            contain the subject, because a table of errors may name the file in a column of its own.
     """
 
     def __init__(self, problem: str, *, subject: str = "") -> None:
@@ -49,11 +49,11 @@ class MissingLibrary(InputError):
 class Unfinished(Exception):
     """Work was interrupted from outside, for example by a signal, a full disk or a broken connection.
 
-    The results so far are kept, and the same command resumes from there.
+    The results so far are kept, and the same command resumes the work.
     """
 
 
-_LONGEST_MESSAGE = 1000  # characters
+_LONGEST_MESSAGE = 1000  # largest number of characters of a message
 _LONGEST_NAME = 100  # largest number of characters of an unknown name that are compared with known names
 _MOST_NAMED = 10  # largest number of known names that a message lists
 
@@ -103,8 +103,8 @@ def worded(text: str) -> str:
     """Replace the settings in a message by the flags of the running program.
 
     A setting without a flag is not replaced. A flag may also stand for a setting with a certain
-    value. Some programs map a setting to a key of a recipe instead of a flag. The setting is then
-    replaced by this key, in backticks.
+    value. If a program maps a setting to a key of a recipe instead of a flag, the setting is
+    replaced by the key, in backticks.
 
     >>> flags = {"overwrite": "--overwrite", "data.root": "--root", "data.crop": "--set data.crop"}
     >>> with settings_called(flags | {"model.frontend=lps": "--frontend lps"}):
@@ -156,7 +156,7 @@ def nearest(word: str, known_names: Iterable[str], cutoff: float = 0.6) -> str:
 def did_you_mean(
     name: str, known_names: Iterable[str], command: str = "", *, cutoff: float = 0.6, meant: str | None = None
 ) -> str:
-    """Write the end of a message about an unknown ``name``: the nearest known name, and a list of at most ten.
+    """Write the end of a message about an unknown ``name``: the nearest known name, and up to ten known names.
 
     If there are more than ten names, the message lists the ten nearest, or the first ten if no name
     is near. Without known names, the text is empty.
@@ -207,7 +207,7 @@ def check_known(names: Iterable[str], known_names: Iterable[str], problem: str, 
 
 
 def listed(names: Sequence[str], limit: int = 10) -> str:
-    """List up to ``limit`` of ``names``; if there are more, also state their number.
+    """Join up to ``limit`` of ``names`` with commas; if there are more names, also state the number of all names.
 
     >>> listed(["a", "b", "c"], limit=2)
     'a, b, … (3 in all)'
@@ -222,7 +222,8 @@ def counted(number: int, singular: str, plural: str | None = None) -> str:
 
     Args:
         singular: the singular, with or without a verb: ``"file is"``.
-        plural: the plural, if it is not ``singular`` and an ``s``: ``"files are"``.
+        plural: the plural, such as ``"files are"``; by default ``singular`` with an ``s`` at the
+            end.
 
     >>> counted(1, "epoch"), counted(2, "epoch"), counted(4000, "process is", "processes are")
     ('1 epoch', '2 epochs', '4,000 processes are')
@@ -234,7 +235,8 @@ class _Shortened(reprlib.Repr):
     """Writes a short ``repr`` of plain values and containers; for other objects, writes only the class.
 
     The base class calls the full ``repr`` of objects of unknown classes, and sorts dictionaries and
-    sets. Both may take for ever if a value contains the same object many times.
+    sets. A full ``repr`` and sorting may take for ever if a value contains the same object many
+    times.
     """
 
     def __init__(self) -> None:
@@ -243,7 +245,7 @@ class _Shortened(reprlib.Repr):
         self.maxlevel = 4
 
     def repr1(self, value: Any, level: int) -> str:
-        """Shorten ``value`` as the library does, but call no method of an unknown class.
+        """Shorten ``value`` as :mod:`reprlib` does, but call no method of an unknown class.
 
         A subclass of a container is shown as its base class, and an unknown object by its class
         alone. Containers are shown down to ``level`` more levels of nesting.
@@ -262,13 +264,13 @@ class _Shortened(reprlib.Repr):
         return self.repr_instance(value[: self.maxother], level)
 
     def repr_dict(self, value: dict, level: int) -> str:
-        """Show the first items in the order of the dictionary; the library would sort the keys."""
+        """Show the first items in the order of the dictionary; :mod:`reprlib` would sort the keys."""
         return self._in_braces(
             (f"{self.repr1(k, level - 1)}: {self.repr1(v, level - 1)}" for k, v in value.items()), level
         )
 
     def repr_set(self, value: Set, level: int) -> str:
-        """Show a few elements in the order of iteration; the library would sort all elements."""
+        """Show a few elements in the order of iteration; :mod:`reprlib` would sort all elements."""
         if not value:
             return "set()"
         return self._in_braces((self.repr1(v, level - 1) for v in value), level)
@@ -307,7 +309,7 @@ def first_line(error: BaseException) -> str:
     >>> first_line(ValueError("no such size")), first_line(KeyError())
     ('no such size', 'KeyError')
     """
-    # The argument may be any object, such as the key of a KeyError.
+    # The argument of an error may be any object, such as the missing key of a KeyError.
     if len(error.args) == 1 and not isinstance(error.args[0], str):
         text = shown(error.args[0])
     else:

@@ -23,13 +23,14 @@ if sys.platform != "win32":
 
 
 class Budget:
-    """Limits how far a file may expand when it is read; the reading code counts each part before expanding it.
+    """Limits the memory and the time for reading a file; the reading code counts each part before expanding it.
 
     Args:
         name: beginning of the error message, such as ``shard FILE``.
         most_bytes: largest size in bytes of the expanded content, usually in memory.
         most_steps: largest number of rows, values, members or similar parts that cost time.
-        size: size of the file in bytes, for the message; None if the limits do not depend on it.
+        size: size of the file in bytes, for the message; None if the limits do not depend on the
+            size.
         remedy: end of the error message, which says what to do.
 
     >>> budget = Budget("a file", most_bytes=1000, most_steps=10)
@@ -51,7 +52,7 @@ class Budget:
 
     @classmethod
     def of(cls, name: str, size: int, remedy: str | None = None) -> Budget:
-        """Make the budget of a file that is read into memory.
+        """Make the budget of a file of ``size`` bytes that is read into memory.
 
         A file of ``size`` bytes may expand to 16 · ``size`` bytes in ``size`` / 64 steps. Even a
         small file may expand to 128 MB (2²⁷ bytes) in 100,000 steps.
@@ -59,7 +60,7 @@ class Budget:
         return cls(name, max(1 << 27, 16 * size), max(100_000, size // 64), size, remedy)
 
     def take(self, content: str, *, bytes: int = 0, steps: int = 0) -> None:
-        """Count ``bytes`` and ``steps`` before parts are expanded; ``content`` names the parts, such as ``"rows"``.
+        """Count the ``bytes`` and ``steps`` of parts to expand next; ``content`` names the parts, such as ``"rows"``.
 
         Raises:
             InputError: if the file exceeds a limit.
@@ -87,18 +88,19 @@ def replacing(path: str | Path, *, durable: bool = False, in_series: bool = Fals
 
     The folder of ``path`` is made if it is missing. If the context ends with an exception, nothing
     is replaced. The new file gets the permissions that the umask gives to new files. If ``path`` is
-    a symbolic link, the link itself is replaced. The target of the link is not changed, because in
-    a folder from elsewhere a link may lead anywhere.
+    a symbolic link, the link itself is replaced. The target of the link is not changed, because a
+    link in a stranger's folder may lead to any file.
 
     Args:
         durable: whether the file must survive a power cut. If true, the data are on the disk before
-            the file is renamed, and the new name is on the disk before the context ends. Temporary
-            files that ended processes left for ``path`` are removed first. If false, writing is
-            faster, which suits small files that can be made again.
+            the file is renamed, and the new name is on the disk before the context ends. At the
+            start of the context, leftover temporary files for ``path`` are removed
+            (:func:`remove_leftovers`). If false, writing is faster; choose false for small files
+            that can be made again.
         in_series: whether the caller writes many durable files into the folder. If true, the caller
-            must remove old temporary files once. When the context ends, the new name may not be on
-            the disk yet. Therefore write the last file of the series without ``in_series``: this
-            call waits until all names are on the disk.
+            must remove leftover temporary files once, before the series. At the end of the context,
+            the new name may not be on the disk yet. Therefore write the last file of the series
+            without ``in_series``: this call waits until all names are on the disk.
 
     Raises:
         InputError: if ``path`` is a device, a pipe or a socket, which a file must not replace.
@@ -114,12 +116,12 @@ def replacing(path: str | Path, *, durable: bool = False, in_series: bool = Fals
     check_no_device(path)
     make_folder(path.parent)
     if durable and not in_series:
-        remove_left(path.parent, path.name)
+        remove_leftovers(path.parent, path.name)
     temporary, lock = _temporary_beside(path)
     try:
         mode = temporary.stat().st_mode
         yield temporary
-        if temporary.stat().st_mode != mode:  # safetensors has replaced the file: only the owner can read the new one
+        if temporary.stat().st_mode != mode:  # safetensors replaced the file: only the owner can read the new file
             temporary.chmod(stat.S_IMODE(mode))
         if durable:
             _sync_to_disk(temporary)
@@ -150,17 +152,17 @@ def _temporary_beside(path: Path) -> tuple[Path, int | None]:
         _lock_while_alive(opened)
         if temporary.exists():
             return temporary, opened
-        os.close(opened)  # another process removed the file as a leftover before it was locked here
+        os.close(opened)  # another process removed the file as a leftover before this process locked it
 
 
 @contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside the file ``path``; it is removed at the end of this context.
 
-    First, temporary files and folders that ended processes left for ``path`` are removed.
+    First, leftover temporary files and folders for ``path`` are removed (:func:`remove_leftovers`).
     """
     make_folder(path.parent)
-    remove_left(path.parent, path.name)
+    remove_leftovers(path.parent, path.name)
     with TemporaryDirectory(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent) as folder:
         if sys.platform == "win32":
             yield Path(folder)
@@ -174,21 +176,21 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 
 
 def _lock_while_alive(opened: int) -> None:
-    """Lock a temporary file or folder, so that :func:`remove_left` leaves it alone while this process is alive.
+    """Lock a temporary file or folder, so that :func:`remove_leftovers` leaves it alone while this process is alive.
 
     The lock ends when the descriptor ``opened`` is closed in this process, and in all processes
     that were forked meanwhile.
     """
     if sys.platform != "win32":
-        with suppress(OSError):  # the file system has no locks; remove_left then removes nothing
+        with suppress(OSError):  # the file system has no locks; remove_leftovers then removes nothing
             fcntl.flock(opened, fcntl.LOCK_EX)
 
 
 #: Name of a temporary file or folder; group 1 is the name of the file for which it was made.
-_LEFT = re.compile(r"\.(.+)\.\w+\.tmp")
+_LEFTOVER = re.compile(r"\.(.+)\.\w+\.tmp")
 
 
-def remove_left(folder: Path, name: str | None = None) -> None:
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
     """Remove from ``folder`` the temporary files and folders of processes that have ended.
 
     Temporary files of living processes are locked, and stay. On Windows, and on a file system
@@ -196,15 +198,15 @@ def remove_left(folder: Path, name: str | None = None) -> None:
 
     Args:
         name: remove only temporary files and folders that were made for the file of this name; None
-            to remove all.
+            for the temporary files and folders of all names.
     """
     if sys.platform == "win32":
         return
     try:
         entries = os.listdir(folder)
-    except OSError:  # no file is there, or the error will occur again when writing
+    except OSError:  # there is no such folder, or writing will raise the error again
         return
-    leftovers = [match for entry in entries if (match := _LEFT.fullmatch(entry))]
+    leftovers = [match for entry in entries if (match := _LEFTOVER.fullmatch(entry))]
     for leftover in (folder / match[0] for match in leftovers if name is None or match[1] == name):
         with suppress(OSError):  # the file is locked, belongs to another user, or is a link
             mode = leftover.lstat().st_mode
@@ -229,9 +231,9 @@ def remove_left(folder: Path, name: str | None = None) -> None:
 def never_linked(path: str | Path, flags: int) -> int:
     """Open ``path`` with the ``flags`` of :func:`os.open`, and return the descriptor; refuse a symbolic link.
 
-    This is an ``opener`` for :func:`open`.
+    The function is an ``opener`` for :func:`open`.
 
-    In a folder from elsewhere, a link may lead to any file; writing would change that file.
+    In a stranger's folder, a link may lead to any file, and writing would change that file.
 
     Raises:
         InputError: if ``path`` is a link.
@@ -291,7 +293,7 @@ def writing(path: str | Path, remedy: str = "name a file in a folder of yours") 
 
 def check_no_device(path: str | Path) -> None:
     """Raise :class:`InputError` if ``path`` is a device, a pipe or a socket, or a link to one of them."""
-    with suppress(OSError):  # no file is there, or the error will occur again when writing
+    with suppress(OSError):  # there is no such file, or writing will raise the error again
         mode = os.stat(path).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise InputError(f"{path}: is a device or a pipe, which cannot hold this output; name a file")
@@ -304,7 +306,8 @@ def check_writable(
 
     Args:
         remedy: end of the message, which says what to do.
-        stream: whether :func:`write_output` will write the file; then a device or a pipe is allowed.
+        stream: whether :func:`write_output` will write the file; if true, a device or a pipe is
+            allowed.
 
     Raises:
         InputError: if ``path`` is empty or a folder, if it is a device or a pipe and ``stream`` is
@@ -347,7 +350,7 @@ def sha256_of(*paths: str | Path) -> str:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write ``text`` in UTF-8 to ``path``. The file is replaced atomically, even in a power cut; folders are made.
+    """Write ``text`` in UTF-8 to ``path``; replace the file atomically, even in a power cut, and make missing folders.
 
     Raises:
         InputError: if the file cannot be written.
@@ -396,7 +399,8 @@ def is_stream(path: str | Path) -> bool:
 def _standard_stream_of(status: os.stat_result) -> int | None:
     """Find out whether the file with ``status`` is this process's standard output or standard error.
 
-    If it is, the stream is flushed, because the caller will write to the file directly.
+    If the file is one of these streams, the stream is flushed, because the caller will write to the
+    file directly.
 
     Returns:
         The descriptor of the stream, 1 or 2; None if the file is neither stream.
@@ -413,7 +417,7 @@ def _standard_stream_of(status: os.stat_result) -> int | None:
 def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = True) -> str:
     """Write ``content`` as JSON; numbers that are not finite become null.
 
-    ``indent`` and ``ensure_ascii`` are those of :func:`json.dumps`.
+    ``indent`` and ``ensure_ascii`` are arguments of :func:`json.dumps`.
 
     >>> json_text({"loss": float("nan"), "seconds": 1.5})
     '{"loss": null, "seconds": 1.5}'
@@ -467,7 +471,7 @@ def check_arrived(path: str | Path, start: bytes | None = None) -> None:
     """Raise :class:`InputError` if a file contains a Git LFS pointer or a web page in place of data.
 
     Args:
-        start: the first bytes of the file; None to read these bytes here. If the file cannot be
+        start: the first bytes of the file; None to read the first bytes here. If the file cannot be
             read, no error is raised here, because a later reader will raise an error.
     """
     if start is None:
@@ -508,7 +512,7 @@ def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
 
 
 def _acquire(path: Path, refusal: str) -> int | None:
-    """Make and lock the file ``path``; return its descriptor, or None if nothing can be locked.
+    """Make and lock the file ``path``; return its descriptor, or None if the file cannot be made or locked.
 
     If another process holds the lock, raise :class:`InputError` with the message ``refusal``.
     """
@@ -537,4 +541,4 @@ def _acquire(path: Path, refusal: str) -> int | None:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file), os.lstat(path)):
                 return file
-        os.close(file)  # the previous holder of the lock removed the file after it was opened here: make a new file
+        os.close(file)  # the previous holder of the lock removed the file after this process opened it: make a new file

@@ -2,8 +2,8 @@
 
 A pickle is a program. The method ``find_class`` of each unpickler decides which names a pickle may
 use. The common part sets the state or the items of an object only if the class of the object is
-permitted. The common part also limits memory and time: steps and lines have limits, and only keys
-that are quick to hash are allowed.
+permitted. The common part also limits memory and time: it limits the number of steps and the length
+of lines, and allows only keys that are quick to hash.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from nes2net.lib.plain_data import LONGEST_NUMBER
 # because the type stubs lack the stack and the load_… methods of the unpickler.
 _Unpickler: Any = pickle._Unpickler
 
-#: Largest number of keys that are numbers, in all dictionaries and sets of a pickle. A file could choose numbers whose
-#: hashes collide, which makes dictionaries slow.
+#: Largest number of keys that are numbers, in all dictionaries and sets of a pickle. A file could
+#: choose numbers whose hashes collide, so that dictionaries become slow.
 MOST_NUMBERS_AS_KEYS = 100_000
-_LONGEST_LINE = 1 << 24  # bytes
+_LONGEST_LINE = 1 << 24  # largest number of bytes of a line
+
 #: Instructions that make an object, or keep an object in the memo.
 _MAKING = frozenset(
     getattr(pickle, name)[0]
@@ -39,7 +40,7 @@ _OBJECT = 5  # number of steps to count for making an object, because objects ne
 
 
 class Refused(pickle.UnpicklingError):
-    """Raised if a pickle contains a name that must not occur in such a file."""
+    """Raised if a pickle asks for something that no file of its format needs, such as an unknown class."""
 
 
 class Exceeded(ValueError):
@@ -81,13 +82,13 @@ class GuardedUnpickler(_Unpickler):
         self.encoded: dict[int, tuple[str, bytes]] = {}  # id of a text → the text, and its encoded bytes
 
     def load(self) -> Any:
-        """Read the pickle, and then free the memo."""
+        """Read the pickle, and then empty the memo, the unpickler's table of the objects that it has read."""
         try:
             return super().load()
         finally:  # functions in the memo refer to this unpickler; this cycle would keep the tensors in memory
             self.memo.clear()
 
-    def copied(self, items: Collection) -> Any:
+    def count_copied(self, items: Collection) -> Any:
         """Count ``items`` as steps, before the caller copies them, and return them unchanged."""
         self.budget.take("steps", steps=len(items))
         return items
@@ -119,7 +120,7 @@ class GuardedUnpickler(_Unpickler):
         return self.encoded[id(text)][1]
 
     def get_extension(self, code: int) -> Any:
-        """Refuse names that a pickle asks for by number, from the registry of extensions (``copyreg``)."""
+        """Raise :class:`Refused` for a name that a pickle gives as a number of the registry ``copyreg``."""
         raise Refused(f"it asks for the registered extension {code}")
 
     def load_build(self) -> None:
@@ -143,7 +144,7 @@ class GuardedUnpickler(_Unpickler):
         self.check_keys(keys)
 
     def _check_arguments(self, arguments: Any) -> None:
-        """Check and count the arguments of a call."""
+        """Check that the ``arguments`` of a call are a tuple, and count them as steps."""
         if not isinstance(arguments, tuple):
             raise ValueError(f"a call has a {type(arguments).__name__} instead of arguments")
         self.budget.take("steps", steps=len(arguments) + _OBJECT)
@@ -180,7 +181,7 @@ class _Instructions(dict):
         self.budget = budget
 
     def __getitem__(self, instruction: int) -> Any:
-        """Count the instruction, and return its method."""
+        """Count the ``instruction`` as steps, and return the method that executes it."""
         budget = self.budget
         # Calling take() would be too slow here, because a pickle may have millions of instructions.
         if instruction in _MAKING:
@@ -193,7 +194,7 @@ class _Instructions(dict):
 
 
 class _Bounded:
-    """Reads a stream of ``size`` bytes. If more bytes are requested, raises an error before memory is reserved."""
+    """Reads a stream of ``size`` bytes; a request for more bytes raises an error before memory is reserved."""
 
     def __init__(self, stream: Any, size: int) -> None:
         self.stream = stream

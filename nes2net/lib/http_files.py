@@ -24,9 +24,9 @@ from nes2net.lib.progress import ProgressDisplay
 _CHUNK = 1 << 20
 _MB = 1_000_000
 _MOST_REDIRECTS = 10
-MOST_TRIES = 6  # the client gives up after so many requests in a row, each with fewer than _LEAST_BETWEEN bytes
+MOST_TRIES = 6  # the client gives up after this number of requests in a row with fewer than _LEAST_BETWEEN bytes each
 _LEAST_BETWEEN = 100_000  # bytes
-_SLOWEST = 300.0  # longest time in seconds for _LEAST_BETWEEN bytes: about 300 bytes/s
+_SLOWEST = 300.0  # seconds in which at least _LEAST_BETWEEN bytes must arrive: about 300 bytes/s
 _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP status codes of a server that may answer later
 
 
@@ -56,16 +56,16 @@ class _Busy(Exception):
 
 
 class HttpFiles:
-    """Downloads files from HTTP servers, and trusts no server.
+    """Downloads files from HTTP servers that are not trusted.
 
     A redirection from HTTPS to HTTP, or to any other scheme, is refused. If a server is busy,
     breaks off or stalls, the request is repeated after 1, 2, 4 … seconds. The client gives up after
-    ``most_tries`` requests in a row with hardly any new bytes.
+    ``most_tries`` requests in a row that each bring fewer than 100,000 new bytes.
 
     Args:
         sleep: function that waits for a number of seconds.
-        most_tries: number of requests in a row with hardly any new bytes after which the client
-            gives up.
+        most_tries: the client gives up after this number of requests in a row with hardly any new
+            bytes.
     """
 
     def __init__(self, sleep: Callable[[float], object] = time.sleep, most_tries: int = MOST_TRIES) -> None:
@@ -103,7 +103,7 @@ class HttpFiles:
 
         return self._repeat_until_done(ask, url, lambda: 0)
 
-    def described(self, file: RemoteFile) -> RemoteFile:
+    def ask_size_and_digest(self, file: RemoteFile) -> RemoteFile:
         """Ask the server for the size and the SHA-256 of ``file``; return a copy of ``file`` with the answers.
 
         Only the Hugging Face hub states a SHA-256. A size or a digest that ``file`` already has is
@@ -217,9 +217,9 @@ class HttpFiles:
                     "its publisher's page whether the file was replaced"
                 )
             length = file.size if length is None else length
-            # The tag or the time will show later whether the file on the server is still the same.
-            # A weak tag is not used, because it cannot prove that the file is the same (RFC 9110,
-            # 13.1.5).
+            # When the download is resumed, the tag or the time shows whether the file on the server
+            # is still the same. A weak tag is not used, because it cannot prove that the file is
+            # the same (RFC 9110, 13.1.5).
             tag = answer.headers.get("etag", "")
             modified = answer.headers.get("last-modified", "")
             new_validators = {}
@@ -311,9 +311,9 @@ class HttpFiles:
         """Send a request, follow redirections, and yield the last answer.
 
         Args:
-            all_headers: this function fills it with the headers of all answers. If several answers
-                have a header of the same name, the first one is kept, unless a later answer is
-                successful.
+            all_headers: a mapping that this function fills with the headers of all answers. If
+                several answers have a header of the same name, the first header is kept, unless a
+                later answer is successful.
             headers: headers of the request.
 
         Raises:
@@ -349,7 +349,9 @@ class HttpFiles:
         raise InputError(f"{url}: the server redirects more than {_MOST_REDIRECTS} times")
 
     def _repeat_until_done(self, ask: Callable[[], Any], url: str, bytes_so_far: Callable[[], int]) -> Any:
-        """Call ``ask`` until it succeeds. Give up after :attr:`most_tries` calls in a row with hardly any new bytes.
+        """Call ``ask``, a function that makes a request, until it succeeds, and return its result.
+
+        Give up after :attr:`most_tries` calls in a row with hardly any new bytes.
 
         Args:
             ask: function that makes a request; it raises :class:`_Busy` if the request should be
@@ -419,7 +421,7 @@ def digests_of(path: Path, names: Mapping[str, str] | tuple[str, ...], title: st
 
 
 def _check_found(answer: httpx.Response, url: str) -> None:
-    """Check the status of ``answer``.
+    """Raise an error unless the HTTP status of ``answer`` is a success.
 
     Raises:
         _Busy: if the server may answer later.
@@ -442,7 +444,7 @@ def _check_found(answer: httpx.Response, url: str) -> None:
 
 
 def _size_of_whole_file(answer: httpx.Response) -> int | None:
-    """Read the size in bytes of the whole file from the headers of ``answer``; None if they do not state a size."""
+    """Read the size in bytes of the whole file from the headers of ``answer``; None if the size is not stated."""
     if answer.status_code in (206, 416):
         return _whole_number(answer.headers.get("content-range", "").rpartition("/")[2])
     return _whole_number(answer.headers.get("content-length"))
@@ -451,8 +453,8 @@ def _size_of_whole_file(answer: httpx.Response) -> int | None:
 def _state_of(partial_path: Path) -> Path:
     """Return the path of the file that stores the address and the validators of a partial download.
 
-    A validator is the ETag or the modification time of the file on the server. It shows whether
-    this file has changed.
+    A validator is the ETag or the modification time of the file on the server. The validator shows
+    whether that file has changed.
     """
     return partial_path.with_name(f"{partial_path.name}.json")
 

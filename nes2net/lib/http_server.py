@@ -24,9 +24,9 @@ def check_site(headers: Mapping[str, str], names: Collection[str]) -> None:
     """Check that a request asks for this machine by one of its names, and does not come from a page of another site.
 
     The name in the header ``Host`` must be an IP address, ``localhost`` or one of ``names``. This
-    refuses foreign web pages whose host name resolves to this machine (DNS rebinding). The headers
-    ``Origin`` and ``Sec-Fetch-Site``, which browsers send, show whether a page of another site
-    makes the request.
+    check refuses foreign web pages whose host name resolves to this machine (DNS rebinding). The
+    headers ``Origin`` and ``Sec-Fetch-Site``, which browsers send, show whether a page of another
+    site makes the request.
 
     Args:
         headers: header in lower case → value.
@@ -49,7 +49,7 @@ def check_site(headers: Mapping[str, str], names: Collection[str]) -> None:
 
 
 def is_address(name: str) -> bool:
-    """Whether ``name`` is an IP address; name servers cannot redirect an IP address.
+    """Whether ``name`` is an IP address, which no name server can redirect.
 
     >>> is_address("127.0.0.1"), is_address("::1"), is_address("127.0.0.1.example.org")
     (True, True, False)
@@ -62,10 +62,10 @@ def is_address(name: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a server at ``host`` can be reached from this machine alone.
+    """Whether a server at ``host`` can be reached only from this machine.
 
     Raises:
-        InputError: if the name has no address.
+        InputError: if no address of ``host`` can be found.
     """
     try:
         addresses = socket.getaddrinfo(host, None)
@@ -90,7 +90,7 @@ def names_at(host: str) -> list[str]:
 
 
 def address_to_serve(text: str) -> tuple[str, int]:
-    """Read host and port from ``[HOST:]PORT``. Without a host, only this machine is served (127.0.0.1).
+    """Read the host and the port of a server from ``[HOST:]PORT``; the default host 127.0.0.1 serves only this machine.
 
     Raises:
         InputError: if the text does not have this form.

@@ -15,8 +15,8 @@ def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
     Args:
         failed: beginning of the message, such as ``'owner/name' was not fetched``.
         page: page of the model or data set on the hub.
-        resumable: the message's name for the results that are kept if the connection breaks, such
-            as "what has come"; empty if the work cannot be resumed.
+        resumable: words for the results that are kept if the connection breaks, such as "what has
+            come". Empty if the work cannot be resumed.
 
     Raises:
         InputError: if the hub refuses the request, cannot be reached or lacks the page; and for any
@@ -53,7 +53,7 @@ def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
         ) from error
     except HFValidationError as error:
         raise InputError(f"{failed}: {first_line(error)}") from error
-    except Exception as error:  # an error of the HTTP library, which differs between releases of the hub's library
+    except Exception as error:  # an error of the HTTP library; its class depends on the release of the hub's library
         reason = f"{failed}: {first_line(error)}; check the network connection"
         if resumable:
             raise Unfinished(f"{reason}; {resumable} is kept, and the same command resumes from there") from error

@@ -45,7 +45,7 @@ def requirement(extra: str) -> str:
 
 
 def _address() -> str | None:
-    """Find the address from which this package was installed, as pip takes it (PEP 508); None if unknown.
+    """Find the address from which this package was installed, in a form that pip accepts (PEP 508); None if unknown.
 
     The installer recorded the address in direct_url.json (PEP 610).
     """

@@ -1,4 +1,4 @@
-"""A limit on the size of a network while it is built."""
+"""Refuse to build a network that becomes too large."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def limited_size(owner: str) -> Iterator[None]:
     numbers = 0
     modules = 0
     # (module, name of a tensor) → number of its elements. If a new tensor replaces a tensor of the
-    # same name, only the new one is counted.
+    # same name, only the new tensor is counted.
     size_of_tensor: dict[tuple[int, str], int] = {}
 
     def count_tensor(module: nn.Module, name: str, tensor: Tensor | None) -> None:
         """Count the elements of ``tensor``, a new parameter or buffer of ``module``; skip tensors of other threads.
 
-        PyTorch calls this function for tensors of all threads. Too many weights raise
-        :class:`InputError`.
+        PyTorch calls this function for tensors of all threads. If there are too many weights, the
+        function raises :class:`InputError`.
         """
         nonlocal numbers
         if tensor is not None and get_ident() == thread:

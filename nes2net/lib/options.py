@@ -1,4 +1,4 @@
-"""Options of parts: read the types and ranges that constructors declare, check values, describe them in words.
+"""Options of a detector's parts: read declared types and ranges, check values, describe allowed values in words.
 
 A constructor declares its options by annotations, such as ``dilation: Annotated[int, Field(ge=1,
 le=64)]``. The registry checks all options from callers and files before it calls a constructor, so
@@ -60,7 +60,7 @@ class Follows:
     """Rule for an option that the user does not set: chooses a value that fits the front-end.
 
     Args:
-        choose: function that returns the value. Its arguments are the front-end's sizes, the
+        choose: function that returns the value from three arguments: the front-end's sizes, the
             option's default and all options.
     """
 
@@ -79,13 +79,14 @@ def at_most_states(unread: int = 0, minimum: int = 1) -> Follows:
 def multiple_of(number: Callable[[Mapping[str, Any]], int], usual: int) -> Follows:
     """Make the rule that rounds the size of a hidden state up to a multiple of ``number(options)``.
 
-    The network pads hidden states with zeros to the rounded size. Two kinds of sizes are not
-    rounded: size 1, the waveform itself, and multiples of ``usual``. If ``number(options)`` does not
-    divide a multiple of ``usual``, the options are wrong, and rounding would hide this mistake.
+    The network pads hidden states with zeros to the rounded size. Size 1 is not rounded, because it
+    is the size of a waveform. A multiple of ``usual`` is not rounded either. If ``number(options)``
+    does not divide a multiple of ``usual``, the options are wrong, and rounding would hide this
+    mistake.
     """
 
     def choose(inputs: Input, _: int, options: Mapping[str, Any]) -> int:
-        """Round the size of a hidden state up, unless it is 1 or a multiple of ``usual``."""
+        """Round the size of a hidden state up, unless the size is 1 or a multiple of ``usual``."""
         step = number(options)
         if inputs.dim == 1 or inputs.dim % usual == 0:
             return inputs.dim
@@ -131,10 +132,10 @@ class Option:
     default: Any
     """``inspect.Parameter.empty`` if the option has no default."""
     follows: Follows | None = None
-    """The rule that chooses the value for a front-end; None without such a rule."""
+    """The rule that chooses the value for a front-end; None without a rule."""
 
     def fits(self, value: Any) -> bool:
-        """Whether ``value`` is allowed. A list may stand for a tuple, because YAML has no tuples."""
+        """Whether the option allows ``value``; a list may stand for a tuple, because YAML has no tuples."""
         for form in (value, _tuples_for_lists(value)):
             try:
                 self.adapter.validate_python(form)
@@ -215,8 +216,8 @@ def fitted(factory: Callable[..., Any], options: Mapping[str, Any], inputs: Inpu
     """Copy the ``options`` for ``factory``, and add values for missing options whose defaults do not fit the front-end.
 
     Only options with a rule (:class:`Follows`) get a value. If the result has no ``feature_dim``,
-    the caller must use ``inputs.dim``. If an option is wrong, no values are added;
-    :func:`check_options` will report the option.
+    the caller must use ``inputs.dim`` as ``feature_dim``. If an option is wrong, no values are
+    added; :func:`check_options` will report the option.
 
     Args:
         inputs: sizes of the front-end's output.
@@ -393,7 +394,7 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
         return ", or ".join(what_it_takes(option) for option in schema["anyOf"])
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
-    # A list with a limited number of items.
+    # Describe a list with a limited number of items.
     if schema.get("type") == "array" and "maxItems" in schema and "items" in schema:
         fewest = schema.get("minItems", 0)
         most_items = schema["maxItems"]
@@ -403,7 +404,7 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
         else:
             count = f"{fewest} to {most_items}"
         return f"a list of {count} {items}"
-    # Any other type; for a number, also its bounds.
+    # Describe any other type, and the bounds of a number.
     words = _WORDS.get(schema.get("type", ""), schema.get("type", "anything"))
     minimum = schema.get("minimum")
     above = schema.get("exclusiveMinimum")

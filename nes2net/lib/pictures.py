@@ -1,6 +1,7 @@
 """Import Matplotlib without reading ``matplotlibrc`` in the current folder, which may be a stranger's corpus.
 
-Such a file could start LaTeX (``text.usetex``). All modules therefore import Matplotlib from here.
+A ``matplotlibrc`` could start LaTeX (``text.usetex``). All modules therefore import Matplotlib from
+here.
 """
 
 from __future__ import annotations

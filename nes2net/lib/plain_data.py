@@ -15,9 +15,10 @@ from nes2net.lib.files import Budget, read_bounded
 MOST_BYTES = 1_000_000  # largest size of a configuration file
 MOST_VALUES = 100_000  # largest number of values in a configuration file
 MOST_DEPTH = 32  # largest nesting of lists and mappings in a configuration file
-LONGEST_NUMBER = 64  # bits
+LONGEST_NUMBER = 64  # largest number of bits of a whole number
 _MOST_KEYS = 10_000  # largest number of keys of a mapping
 _DEEPEST_JSON = 100  # largest nesting of lists and mappings in any JSON
+
 # Character outside of texts → largest number of bytes that a JSON parser needs for an object that
 # begins with this character: "[" for a list, "{" for a mapping, "," for a further item, ":" for the
 # value of a key. The number for a quotation mark is the memory of an empty text.
@@ -63,7 +64,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def parsed_json(text: str | bytes, name: str, *, unique_keys: bool = False) -> Any:
-    """Parse JSON from outside, after checking it by :func:`check_json`.
+    """Parse untrusted JSON, after checking it by :func:`check_json`.
 
     Args:
         name: name of the text in messages.
@@ -83,7 +84,7 @@ def parsed_json(text: str | bytes, name: str, *, unique_keys: bool = False) -> A
 
 
 def check_json(content: bytes, name: str) -> None:
-    """Refuse JSON that could fill the memory or the stack of a parser: some parsers would end the process.
+    """Refuse JSON that could fill the memory or the stack of a parser, because some parsers would end the process.
 
     Raises:
         InputError: if a parser would need more than 512 MB (2²⁹ bytes) besides the text, or if
@@ -99,7 +100,7 @@ def check_json(content: bytes, name: str) -> None:
     import numpy as np  # for a fast start-up: short JSON does not need NumPy
 
     budget = Budget(name, _MOST_HELD, len(content), len(content))
-    held_bytes = np.zeros(256, np.int64)  # character → bytes that a parser needs for an object that begins with it
+    held_bytes = np.zeros(256, np.int64)  # character → bytes for an object that begins with it, as in _HELD
     nesting = np.zeros(256, np.int64)  # character → 1 if it opens a list or a mapping, -1 if it closes one
     held_bytes[[ord(mark) for mark in _HELD]] = list(_HELD.values())
     nesting[[*b"[{"]] = 1
@@ -144,7 +145,7 @@ def read_json_as(model: type[_Model], path: str | Path, max_bytes: int, kind: st
 
 
 def validated_json(model: type[_Model], content: bytes) -> _Model:
-    """Read JSON from outside into ``model``, after checking it by :func:`check_json`.
+    """Read untrusted JSON into ``model``, after checking it by :func:`check_json`.
 
     Raises:
         ValueError: if the JSON does not fit ``model``; the message states the first problem.
@@ -197,7 +198,7 @@ def check_plain(
         values: largest number of values.
         characters: largest number of characters of all texts.
         depth: largest nesting of lists and mappings.
-        also: further allowed types.
+        also: types that are allowed besides plain data.
 
     Raises:
         InputError: if ``value`` contains anything but mappings, lists, text, numbers, true, false

@@ -48,7 +48,7 @@ class Processes:
         return [value] if values is None else values
 
     def broadcast(self, value: Any) -> Any:
-        """Return the ``value`` of process 0 in every process."""
+        """Send the ``value`` of process 0 to all processes, and return it in each of them."""
         if self.count == 1:
             return value
         values = [value]
@@ -63,7 +63,7 @@ ALONE = Processes()
 
 @contextmanager
 def joined() -> Iterator[Processes]:
-    """Within this context, connect the processes of ``torchrun`` over TCP (gloo), if there are any.
+    """Within this context, connect the processes of ``torchrun`` over TCP (gloo); a single process needs no connection.
 
     If training has already connected the same processes, a new group of these processes is made,
     because the time-out of training is too short for scoring.

@@ -25,14 +25,14 @@ SECONDS = "NES2NET_PROGRESS_SECONDS"
 #: stores the lines of a run.
 LOGGER = logging.getLogger("nes2net")
 _SECONDS = 60.0  # default of SECONDS
-_FIRST = 10.0  # seconds until the first line; a user soon sees progress
+_FIRST = 10.0  # seconds until the first line, so that a user soon sees progress
 _NARROWEST = 10  # smallest number of columns of a bar; if there is less room, only text is shown
 
 T = TypeVar("T")
 
 
 class ProgressDisplay(Generic[T]):
-    """Counts steps, and shows the number of steps done, further facts, and the time left.
+    """Counts the steps of long work, and shows the number of steps done, facts such as the loss, and the time left.
 
     >>> display = ProgressDisplay([3, 4], title="epoch 3 of 9", unit="step", shown=False)
     >>> for step in display:
@@ -40,14 +40,16 @@ class ProgressDisplay(Generic[T]):
     >>> display.line()
     'epoch 3 of 9: step 2 of 2, loss 0.5'
 
-    On a terminal, a bar is shown. If there is no room for all facts, the least important ones, at
-    the end of the list, are left out. If standard error is not a terminal, a line is printed there
-    at intervals. The environment variable :data:`SECONDS` sets the interval in seconds.
+    On a terminal, a bar is shown. If there is no room for all facts, the last facts of the list are
+    left out, because they are the least important. If standard error is not a terminal, a line is
+    printed there at intervals. The environment variable :data:`SECONDS` sets the interval in
+    seconds.
 
     Attributes:
         facts: texts to show, the most important first.
-        later_steps: number of steps in later epochs, for the time left.
-        later_seconds: seconds of other work after the last step.
+        later_steps: number of steps in later epochs; the time left includes these steps.
+        later_seconds: seconds of other work after the last step; the time left includes these
+            seconds.
 
     Args:
         steps: items that iterating over the display yields.
@@ -55,9 +57,9 @@ class ProgressDisplay(Generic[T]):
         start: number of steps that were done before this display.
         shown: false for a display that only counts.
         leave: whether the bar stays on the terminal at the end.
-        advice: how to make the work shorter, or "". After the first update, a line says how long
-            all steps will take, if that is more than ten seconds. The line ends with this advice.
-            None for no such line.
+        advice: a hint how to shorten the work, or an empty text. After the first update, a line
+            says how long all steps will take, if that is more than ten seconds. The line ends with
+            this advice. With None, no such line is printed.
         delay: seconds before the bar appears.
         clock: function that returns the time in seconds.
     """
@@ -117,7 +119,7 @@ class ProgressDisplay(Generic[T]):
         self.bar.close()
 
     def update(self, steps: int = 1) -> None:
-        """Count ``steps`` more steps, and update the bar. If a line is due, log it; without a bar, also print it."""
+        """Count ``steps`` more steps, and update the bar. If a line is due, log it; without a bar, print it, too."""
         now = self.clock()
         self.done += steps
         if self._first is None:
@@ -153,32 +155,29 @@ class ProgressDisplay(Generic[T]):
         return ", ".join(texts)
 
     def seconds_left(self) -> float | None:
-        """Estimate the seconds to the last step from the speed so far; None if it is unknown, or no steps are left."""
+        """Estimate the seconds to the last step; None if the speed of the steps is unknown, or no step is left."""
         seconds = self.seconds_per_step()
         if seconds is None or not self.total or self.done >= self.total:
             return None
         return (self.total - self.done) * seconds
 
     def seconds_per_step(self) -> float | None:
-        """Compute the mean seconds of a step; leave out the first step, with preparations.
-
-        None is returned before step 2.
-        """
+        """Compute the mean time of a step in seconds; the first step, which includes preparations, does not count."""
         if self._first is None or self.done <= self._first[1]:
             return None
         return (self.clock() - self._first[0]) / (self.done - self._first[1])
 
 
 def bootstrap_progress(draws: Iterable[T], total: int) -> Iterable[T]:
-    """Iterate over the draws of a bootstrap; the first of several processes shows the progress after 3 s."""
+    """Yield the ``draws`` of a bootstrap, and show the progress after 3 s in the first of several processes."""
     return ProgressDisplay(draws, title="bootstrap", unit="draw", total=total, delay=3.0, shown=is_first())
 
 
 class _Bar(tqdm):
-    """Shows the bar of a :class:`ProgressDisplay`, a bar of tqdm whose text fits the width of the terminal."""
+    """The bar of a :class:`ProgressDisplay`: a bar of tqdm whose text fits the width of the terminal."""
 
     def __init__(self, display: ProgressDisplay, **options: Any) -> None:
-        """Make the bar of ``display``; ``options`` are the further arguments of tqdm."""
+        """Make the bar of ``display``, and pass ``options`` on to tqdm."""
         self.display_of = display
         super().__init__(total=display.total, ncols=80, nrows=20, **options)
 
@@ -208,7 +207,7 @@ class _Bar(tqdm):
         if not with_bar:
             head = f"{head}, {text}"[: columns - 1]
             text = ""
-        # tqdm reads braces as fields: double them.
+        # tqdm reads braces as fields, so double the braces.
         head, text = (text_part.replace("{", "{{").replace("}", "}}") for text_part in (head, text))
         bar_format = head
         if with_bar:

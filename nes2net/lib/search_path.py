@@ -13,16 +13,16 @@ import sys
 _HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 # The code of the first `-c` removes the current folder ("") from the search path. Python treats the
-# second `-c` as an argument of the program; the code of the first `-c` runs the code in this
-# argument. The module sys is built in, so importing it reads no file.
+# second `-c` as an argument of the program; the code of the first `-c` runs the code that follows
+# the second `-c`. The module sys is built in, so importing it reads no file.
 _FIRST = ["-c", "import sys; sys.path[:] = filter(None, sys.path); del sys.argv[0]; exec(sys.argv.pop(1))"]
 
 
 def leave_out_current_folder() -> None:
     """Remove the current folder from the search path of this program, and of Python programs that it starts.
 
-    Only command lines call this function. Folders of PYTHONPATH stay, and so does the folder that
-    contains nes2net.
+    Only command lines call this function. Folders of PYTHONPATH and the folder that contains
+    nes2net stay on the search path.
     """
     folder = os.path.abspath(sys.path[0])
     if folder == _HOME:
@@ -50,7 +50,7 @@ def secure_multiprocessing() -> None:
 
 
 def _interpreter_flags() -> list[str]:
-    """List flags with which multiprocessing starts Python; they remove the current folder from the search path."""
+    """List flags with which multiprocessing starts Python without the current folder on the search path."""
     import subprocess  # for start-up time
 
     return [*subprocess._args_from_interpreter_flags(), *_FIRST]  # type: ignore[attr-defined]

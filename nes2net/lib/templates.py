@@ -28,10 +28,10 @@ def page_templates(package: str) -> Environment:
 
 @cache
 def markdown_templates(package: str) -> Environment:
-    """Make the environment for templates of Markdown in ``package``; only the filter ``safe`` leaves text unescaped."""
+    """Make the Jinja environment for Markdown templates in ``package``; the filter ``safe`` leaves text unescaped."""
     return page_templates(package).overlay(autoescape=False, finalize=_escaped)
 
 
 def _escaped(value: object) -> str:
-    """Escape ``value`` for Markdown, unless a template marked it as safe; Jinja calls this for each value."""
+    """Escape ``value`` for Markdown, unless a template marked it as safe; Jinja calls this function for each value."""
     return str(value) if isinstance(value, Markup) else markdown_text(str(value))

@@ -18,7 +18,7 @@ _ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), *range(0x7F, 0xA0)
 
 
 def print_note(text: str) -> None:
-    """Print ``text`` as a note on standard error, unless it is empty; only the first of several processes prints.
+    """Print ``text`` as a note on standard error, unless ``text`` is empty; only the first of several processes prints.
 
     Settings in backticks are replaced by flags (:func:`nes2net.lib.errors.worded`).
     """
@@ -35,7 +35,7 @@ def print_warnings(lines: Iterable[str]) -> None:
 
 
 def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", gap: int = 2) -> str:
-    """Pad ``cells`` to columns and join them, without spaces at the end.
+    """Make a line of a table: pad ``cells`` to columns, join the columns, and remove spaces at the end.
 
     If there are more columns than ``widths`` or letters in ``align``, the last width and the last
     letter are repeated. Line breaks and control characters in a cell are escaped.
@@ -100,7 +100,7 @@ def markdown_text(text: str) -> str:
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a Markdown table; the first column is aligned to the left, and the others to the right.
+    """Write a Markdown table; the first column is aligned to the left, and all other columns to the right.
 
     The cells are Markdown already: they are not escaped.
 
@@ -142,8 +142,8 @@ def say_written(path: object, *, beside_data: bool = False) -> None:
     Every command calls this function for each file that the command has written.
 
     Args:
-        beside_data: whether the command prints a table or other data on standard output. The
-            message then goes to standard error.
+        beside_data: whether the command prints a table or other data on standard output. If true,
+            the message goes to standard error.
 
     >>> say_written("scores.txt")
     wrote scores.txt

@@ -164,7 +164,7 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
         InputError: if a line does not have ``num_fields`` fields.
     """
     for number, line in enumerate(read_text(path).split("\n"), start=1):
-        row = line.split(None, num_fields)  # up to num_fields + 1 fields, to notice a line with too many
+        row = line.split(None, num_fields)  # up to num_fields + 1 fields, to notice a line with too many fields
         if len(row) == num_fields:
             yield number, row
         elif row:
@@ -175,7 +175,7 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
 
 
 def checked_float(number: str, path: Path, line: int, quantity: str = "score") -> float:
-    """Read the text ``number`` as a float; unlike Python, accept only ASCII digits, without ``_`` between them.
+    """Read the text ``number`` as a float; unlike Python, accept only ASCII digits, without ``_`` between digits.
 
     Args:
         path, line: file and line of the number, for the message.

@@ -13,7 +13,7 @@ from nes2net.lib.errors import InputError
 
 
 def usable_processors() -> int:
-    """Count the processors for this process; processes that ``torchrun`` started on this machine get equal shares."""
+    """Count the processors that this process may use; processes of ``torchrun`` on this machine get equal shares."""
     if hasattr(os, "sched_getaffinity"):
         processors = len(os.sched_getaffinity(0))
     else:
@@ -46,7 +46,8 @@ def is_first() -> bool:
 if sys.platform != "win32":
     import resource
 
-# Parts of the messages of PyTorch on CPU and CUDA, cuBLAS, cuDNN, onnxruntime and the operating system.
+# Words by which PyTorch on CPU and CUDA, cuBLAS, cuDNN, onnxruntime and the operating system report
+# a lack of memory.
 _WORDS = (
     "out of memory",
     "not enough memory",
@@ -82,7 +83,7 @@ def enough_memory(problem: Callable[[], str]) -> Iterator[None]:
 
 
 def peak_bytes() -> int | None:
-    """Read the most memory, in bytes, that this process has held so far; None if the system does not count it.
+    """Read the largest memory, in bytes, that this process has held so far; None if the system does not count memory.
 
     On Linux the number comes from ``/proc/self/status``, because ``ru_maxrss`` may include memory
     that the parent process held when it started this process.

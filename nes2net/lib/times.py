@@ -7,8 +7,8 @@ def readable_duration(seconds: float, exact: bool = False) -> str:
     """Write a duration, ``seconds`` long, in its two largest units.
 
     Args:
-        exact: whether to write all units down to the second. A time below a minute is then written
-            with three digits.
+        exact: whether to write all units down to the second, and a time below a minute with three
+            digits.
 
     >>> readable_duration(41.6), readable_duration(1260), readable_duration(4990), readable_duration(300_000)
     ('42 s', '21 min', '1 h 23 min', '3 d 11 h')

@@ -1,4 +1,4 @@
-"""Unpack ZIP and tar archives from outside into a folder, within limits."""
+"""Unpack untrusted ZIP and tar archives into a folder, within limits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MOST_GROWTH = 100  # largest number of unpacked bytes for each byte of the arch
 _ALWAYS_ALLOWED = 1_000_000_000  # number of unpacked bytes that every archive may have
 _BLOCK = 4096  # number of bytes on the disk that even an empty file or folder takes
 _MEMBERS_ALWAYS_ALLOWED = 10_000  # number of files and folders that every archive may contain
-_BYTES_OF_MEMBER = 256  # smallest number of bytes of the archive for each further member
+_BYTES_OF_MEMBER = 256  # number of bytes that an archive with more members must have for each member
 _LONGEST_HEADER = 1 << 16  # largest number of bytes of a member's header in a tar file, including a long name
 _COMPRESSION: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 
@@ -43,7 +43,7 @@ class _Member(NamedTuple):
     name: str
     size: int
     open: Callable[[], IO[bytes]] | None
-    """Opens the content of the file; None for a folder."""
+    """Function that opens the content of the file; None for a folder."""
 
 
 def is_archive(name: str) -> bool:
@@ -164,7 +164,7 @@ def open_tar(file: Any, name: str) -> tarfile.TarFile:
 
 
 def tar_headers(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Yield the headers of a tar file one after the other, without keeping them in memory.
+    """Yield the headers of a tar file one by one, without keeping earlier headers in memory.
 
     Raises:
         tarfile.TarError: if the file is damaged.
@@ -185,7 +185,8 @@ def tar_headers(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 class _TarSource:
     """Reads a file for tarfile, and limits the bytes that tarfile reads for a header.
 
-    ``left`` is the number of bytes of the header that may still be read; None outside of headers.
+    ``left`` is the number of bytes of the header that may still be read; None while tarfile reads
+    no header.
     """
 
     def __init__(self, file: Any, name: str) -> None:
@@ -206,8 +207,8 @@ class _TarSource:
         content = b""
         if self.left >= 0:
             content = self._file.read(size)
-        # In some versions of Python, the time that tarfile takes to read a number grows with the
-        # square of its length.
+        # In some versions of Python, tarfile reads long numbers slowly: the time grows with the
+        # square of a number's length.
         if self.left < 0 or re.search(rb"\d{100}", content):
             raise InputError(
                 f"{self._name}: the header of a member has more than {_LONGEST_HEADER:,} bytes, or numbers of 100 digits: "
@@ -229,7 +230,7 @@ def _target_path(name: str, folder: Path, archive: Path) -> Path:
 
 
 def _refused_member(archive: Path, name: str, problem: str) -> InputError:
-    """Make the error for a member that must not be unpacked; the message says that it is ``problem``."""
+    """Make the error for a member that must not be unpacked; ``problem`` says what the member is, such as a link."""
     return InputError(f"{archive}: {shown(name)} is {problem}: refused; unpack it by hand if you trust it")
 
 
@@ -263,7 +264,7 @@ def _explain_disk_errors(target: Path, archive: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is None:  # gzip raises such an OSError for a damaged archive
+        if error.errno is None:  # gzip raises an OSError without a number for a damaged archive
             raise
         reason = os.strerror(error.errno)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

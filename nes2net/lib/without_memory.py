@@ -17,7 +17,8 @@ _DRAWN = (torch.randn, torch.rand)
 class _WithoutDraws(TorchFunctionMode):
     """Skips the random initialisation of tensors.
 
-    On the meta device, PyTorch would import its compiler for the initialisation, which takes seconds.
+    On the meta device, PyTorch would import its compiler for the initialisation. The import takes
+    seconds.
     """
 
     def __torch_function__(

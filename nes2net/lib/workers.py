@@ -64,7 +64,7 @@ class _Piped:
     """Holds the numbers of a tensor that a worker sends through a pipe; unpickling makes the tensor again."""
 
     arrived = False
-    """Whether such a tensor has arrived in this process."""
+    """Whether this process has received a tensor through a pipe."""
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
@@ -75,25 +75,26 @@ class _Piped:
 
 
 def _unpickle_piped(array: np.ndarray) -> Tensor:
-    """Make the tensor of a :class:`_Piped` in the main process, and note that shared memory was full."""
+    """Make the tensor of a :class:`_Piped` in the main process, and record that shared memory was full."""
     _Piped.arrived = True
     return torch.from_numpy(array)
 
 
 class Loader(DataLoader[Any]):
-    """A ``DataLoader`` that raises, instead of hanging, when a worker dies.
+    """A ``DataLoader`` that raises an error, instead of hanging, when a worker dies.
 
     Args:
         batches: for each batch, the indices of its items in ``dataset``.
-        collate: function that makes a batch of items; it makes each tensor by :func:`stacked`.
+        collate: function that makes a batch from a list of items, and each tensor of the batch by
+            :func:`stacked`.
         num_workers: number of workers; 0 to read in this process.
         pin_memory: whether batches are copied to pinned memory, for a GPU.
         setting: name of the setting for the number of workers, for messages.
 
     Iterating raises:
         InputError: if the machine cannot start the workers, or cannot open more files.
-        Unfinished: if a worker ended or hangs, or if no batch comes after SIGTERM.
-        KeyboardInterrupt: if no batch comes after SIGINT.
+        Unfinished: if a worker ended or hangs, or if no batch comes within 5 s after SIGTERM.
+        KeyboardInterrupt: if no batch comes within 5 s after SIGINT.
     """
 
     _told = False  # whether the warning about full shared memory was printed
@@ -125,8 +126,8 @@ class Loader(DataLoader[Any]):
             pin_memory=pin_memory,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
-            # PyTorch draws a seed when it starts workers. It draws from this generator, so that the
-            # global generator, which dropout uses, does not change.
+            # PyTorch draws a seed when it starts workers. A separate generator for this draw keeps
+            # the global generator, which dropout uses, unchanged.
             generator=torch.Generator().manual_seed(0),
             **options,
         )
@@ -172,7 +173,7 @@ class Loader(DataLoader[Any]):
             yield batch
 
     def _next_batch(self, batches: Any, early: list[tuple[int, float]]) -> Any:
-        """Wait for the next batch.
+        """Return the next batch; stop waiting for it if a worker ends, a signal comes, or the wait is too long.
 
         Args:
             batches: PyTorch's iterator over the batches.
@@ -187,9 +188,9 @@ class Loader(DataLoader[Any]):
             signals += early
             while True:
                 self._check_workers()
-                # Set the time-out for this call only, because PyTorch's iterator can be asked again
-                # after a time-out here. The public setting ``timeout`` would also apply at the
-                # start of a pass, where the iterator cannot be asked again.
+                # Set the short time-out for this call only: if this call times out, the next call
+                # may still get the batch. The public setting ``timeout`` would also apply at the
+                # start of a pass, where PyTorch's iterator fails for good after a time-out.
                 batches._timeout = _LOOK
                 try:
                     return next(batches)
@@ -266,62 +267,64 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
     """Within this context, call ``check`` when a child process ends, and record each SIGINT and SIGTERM.
 
     PyTorch's own handler for the end of a child may raise in the middle of a step; this context
-    replaces it. The context yields the list of signals; an item is (number of the signal, time).
-    Outside of the main thread, nothing is watched, and the list stays empty. A signal that arrived
-    before this context is listed, too, with the present time, if its handler recorded it: the
-    handler is a method of an object whose attribute ``requested`` is the number of the signal.
+    replaces that handler. The context yields the list of signals; an item is (number of the signal,
+    time). Outside of the main thread, nothing is watched, and the list stays empty. A signal may
+    have arrived before this context: then the handler of the signal is a method of an object, and
+    the object's attribute ``requested`` is the number of the signal. Such a signal is listed, too,
+    with the time at which this context began.
     """
-    noted: list[tuple[int, float]] = []
+    signals: list[tuple[int, float]] = []
     watching = True
     if threading.current_thread() is not threading.main_thread():
-        yield noted
+        yield signals
         return
 
-    def child_ended(number: int, frame: FrameType | None) -> None:
-        """Handle the end of a child process: check the workers, and call the earlier handler."""
+    def handle_child_end(number: int, frame: FrameType | None) -> None:
+        """Handle the end of a child process: check the workers, and call the replaced handler."""
         if watching:
             check()
-        call(number, frame)
+        call_replaced_handler(number, frame)
 
-    def note(number: int, frame: FrameType | None) -> None:
-        """Handle SIGINT or SIGTERM: add the signal to the list of signals, and call the earlier handler."""
-        noted.append((number, time.monotonic()))
-        call(number, frame)  # the handler may raise, so it is called last; during a fork, Python ignores the exception
+    def record_signal(number: int, frame: FrameType | None) -> None:
+        """Handle SIGINT or SIGTERM: add the signal to the list of signals, and call the replaced handler."""
+        signals.append((number, time.monotonic()))
+        # Call the handler last, because it may raise. During a fork, Python ignores the exception.
+        call_replaced_handler(number, frame)
 
-    def call(number: int, frame: FrameType | None) -> None:
-        """Call the handler that this context has replaced, if there was one."""
-        handler = before[number]
+    def call_replaced_handler(number: int, frame: FrameType | None) -> None:
+        """Call the handler that this context has replaced for the signal ``number``, if there was a handler."""
+        handler = replaced_handlers[number]
         if callable(handler):
             handler(number, frame)
 
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    handlers = {number: note for number, handler in before.items() if callable(handler)}
+    replaced_handlers: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: record_signal for number, handler in replaced_handlers.items() if callable(handler)}
     if sys.platform != "win32":
-        before[signal.SIGCHLD] = signal.getsignal(signal.SIGCHLD)
-        handlers[signal.SIGCHLD] = child_ended
+        replaced_handlers[signal.SIGCHLD] = signal.getsignal(signal.SIGCHLD)
+        handlers[signal.SIGCHLD] = handle_child_end
     try:
         for number, handler in handlers.items():
             signal.signal(number, handler)
         for number in (signal.SIGINT, signal.SIGTERM):
-            if not noted and getattr(getattr(before[number], "__self__", None), "requested", 0) == number:
-                noted.append((number, time.monotonic()))
+            if not signals and getattr(getattr(replaced_handlers[number], "__self__", None), "requested", 0) == number:
+                signals.append((number, time.monotonic()))
         try:
-            yield noted
+            yield signals
         finally:  # stop watching, so that ``check`` cannot raise while the handlers are restored
             watching = False
     finally:
         for number in handlers:
-            signal.signal(number, before[number])
+            signal.signal(number, replaced_handlers[number])
 
 
 def _set_up_worker(_number: int) -> None:
-    """Set up a new worker; PyTorch calls this function in the worker.
+    """Prepare a new worker for signals and for its end; PyTorch calls this function in the worker.
 
     A worker ignores SIGINT and SIGTERM, which a terminal or scheduler sends to all processes: the
     main process finishes its step and ends the workers.
     """
 
-    def cannot_hand_over(error: Exception, _batch: Any) -> None:
+    def end_worker(error: Exception, _batch: Any) -> None:
         """End the worker because a batch cannot be sent; the thread that sends batches calls this function."""
         print(f"a batch could not be handed over: {first_line(error)}", file=sys.stderr, flush=True)
         os._exit(1)  # otherwise the main process would wait for the lost batch for ever
@@ -331,14 +334,14 @@ def _set_up_worker(_number: int) -> None:
         os._exit(0)  # the main process is already dead, which PyTorch would not notice
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    Queue._on_queue_feeder_error = staticmethod(cannot_hand_over)  # type: ignore[attr-defined]
+    Queue._on_queue_feeder_error = staticmethod(end_worker)  # type: ignore[attr-defined]
     # End the worker at once. Otherwise the worker would wait until the main process takes the last
     # batches, even if the main process was killed.
     Finalize(None, os._exit, args=(0,), exitpriority=100)
 
 
 def _kill_workers(workers: list[BaseProcess]) -> None:
-    """Kill ``workers`` when their :class:`Loader` is deleted: at once at the program's end, otherwise after a second."""
+    """Kill the ``workers`` of a deleted :class:`Loader`: at once at the program's end, otherwise after a second."""
 
     def kill() -> None:
         """Kill all workers."""

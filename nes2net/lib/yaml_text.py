@@ -51,7 +51,7 @@ _Loader.add_implicit_resolver(
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes each text that :class:`_Loader` would not read as text, and writes no aliases."""
+    """A dumper that quotes each text that :class:`_Loader` would not read as text, and that writes no aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         """Write an object in full each time it occurs, instead of an alias."""
@@ -86,12 +86,12 @@ def read_yaml_file(path: Path, hint: Any, name: str) -> Any:
 
 
 def read_yaml(text: str, hint: Any, name: str) -> Any:
-    """Read YAML as plain data. If ``hint`` declares a value as text, such as 0520 in ``date: 0520``, it stays text.
+    """Read YAML as plain data; a value that ``hint`` declares as text, such as 0520 in ``date: 0520``, stays text.
 
     An empty ``text`` is read as None.
 
     Args:
-        hint: the pydantic model or the type of the data; None if it is unknown.
+        hint: the pydantic model or the type of the data; None if the type is unknown.
         name: name of the text in messages.
 
     Raises:
@@ -131,8 +131,8 @@ def read_value(text: str, hint: Any, name: str) -> Any:
 
     If ``hint`` allows text, the value is ``text`` itself. Otherwise ``text`` is read as YAML.
 
-    A quoted value is always read as YAML, and so is ``{…}`` if ``hint`` also allows a mapping. If
-    ``hint`` allows text, an empty value, ``null`` and ``~`` become None.
+    A quoted value is always read as YAML. A value in braces is read as YAML if ``hint`` also allows
+    a mapping. If ``hint`` allows text, an empty value, ``null`` and ``~`` become None.
 
     >>> read_value("0520", str, "date"), read_value("'#1: a'", str, "comment"), read_value("#1: a", str, "comment")
     ('0520', '#1: a', '#1: a')
@@ -151,8 +151,9 @@ def read_value(text: str, hint: Any, name: str) -> Any:
 def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any, name: str) -> None:
     """Set ``values[keys[0]][keys[1]]…`` to the value in ``text``; copy the mappings inside ``values`` first.
 
-    In ``values``, a part of the model may be only a name. A part with a default name may be
-    missing. Such a part becomes a mapping with the key ``name``, so that options can be added.
+    In ``values``, a part of the model may be given by its name alone, and a part with a default
+    name may be missing. In both cases, the part becomes a mapping with the key ``name``, so that
+    options can be added.
 
     Args:
         hint: the pydantic model of ``values``, or None.

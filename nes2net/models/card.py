@@ -29,17 +29,19 @@ if TYPE_CHECKING:
     from nes2net.models.network import Network
 
 CARD = "README.md"
-#: Name of a file in a run folder. The file names the checkpoint that the card describes.
-#: It also holds the figures of all checkpoints.
+#: Name of a file in a run folder. The file names the checkpoint that the card describes. The file
+#: also holds the figures of all checkpoints.
 CARD_FILE = "card.json"
 _LARGEST = 4 << 20  # largest size of a card file in bytes
+
 #: Line of a card below which the user may write. The user's text is kept when the card is written again.
 _OWN_TEXT = "<!-- nes2net keeps the text below this line. -->"
 _LICENCE = re.compile(r"^license: ([\w.-]+)$", re.MULTILINE)
 #: The hub's name for a licence that is not known.
 _NO_LICENCE = "other"
 _ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7})")
-#: Beginning of the title of trials that have the format of a corpus, but are not its official trials.
+#: Beginning of the title of trials that have the format of a corpus, but are not the corpus's
+#: official trials.
 _IN_LAYOUT = "trials in the layout of"
 #: The hub's type of a data set that does not consist of the official trials of a corpus.
 _OTHER_DATA = "other"
@@ -58,9 +60,9 @@ class SetFigure(BaseModel):
     checkpoint: str = ""
     """File name of the checkpoint in its run folder."""
     detector: str = ""
-    """Fingerprint of the detector; empty for figures of training."""
+    """Fingerprint of the detector; empty for a figure that training computed."""
     is_official: bool = True
-    """False if the trials are known to differ from the official ones of the corpus."""
+    """False if the trials are known to differ from the official trials of the corpus."""
     is_development: bool = False
     """Whether the epoch was selected on these trials."""
     bonafide: int | None = None
@@ -73,7 +75,7 @@ class SetFigure(BaseModel):
     percent: bool = True
     """Whether the card shows the value in percent."""
     interval: tuple[FiniteFloat, FiniteFloat] | None = None
-    """The 95 % interval."""
+    """The 95 % confidence interval of the value."""
     drawn: str = ""
     """The units that the bootstrap drew to compute the interval, such as ``trials``."""
     threshold: FiniteFloat | None = None
@@ -88,8 +90,8 @@ class SetFigure(BaseModel):
         return title if self.is_official else f"{_IN_LAYOUT} {title}"
 
     @property
-    def used(self) -> str:
-        """The name of the split. A development set that is not called ``dev`` has ``, development`` after its name."""
+    def split_in_words(self) -> str:
+        """The name of the split; ``, development`` is added for a development set that is not called ``dev``."""
         if self.is_development and self.split != "dev":
             return ", ".join(filter(None, (self.split, "development")))
         return self.split
@@ -109,7 +111,7 @@ class SetFigure(BaseModel):
         return f"{self.measure} %" if self.percent else self.measure
 
     def to_dict(self) -> dict[str, Any]:
-        """The figure as plain data, for storage; fields with their default values are left out."""
+        """Return the figure as plain data, for storage; fields with their default values are left out."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def replaces(self, other: SetFigure) -> bool:
@@ -118,7 +120,7 @@ class SetFigure(BaseModel):
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
     def metadata(self) -> dict[str, Any]:
-        """The figure as an item of the hub's ``model-index``."""
+        """Return the figure as an item of the hub's ``model-index``."""
         kind = self.corpus if self.is_official else _OTHER_DATA  # leaderboards compare figures of equal type
         dataset = {"type": kind, "name": self.title, "split": self.split or "all"}
         metric = {"type": self.measure.lower(), "name": self.heading, "value": round(self._shown(self.value), 6)}
@@ -156,8 +158,8 @@ class CardFile(BaseModel):
         )
 
 
-def evaluated(network: Network) -> Provenance:
-    """Return the provenance of ``network``, and add the figures in the card file beside the checkpoint.
+def provenance_with_figures(network: Network) -> Provenance:
+    """Return the provenance of ``network``, with the figures that the card file in the checkpoint's folder adds.
 
     A figure is added only if it states the file name of the checkpoint and the fingerprint of
     ``network``. If there are no such figures, or no readable card file, the provenance is returned
@@ -176,8 +178,8 @@ def evaluated(network: Network) -> Provenance:
     return provenance
 
 
-def set_figures(provenance: Provenance) -> Iterator[SetFigure]:
-    """Yield the figures of ``provenance``. Skip invalid figures, because a checkpoint may contain anything."""
+def valid_figures(provenance: Provenance) -> Iterator[SetFigure]:
+    """Yield the valid figures of ``provenance``; skip invalid figures, because a checkpoint may contain anything."""
     for figure in provenance.figures:
         with suppress(ValidationError):
             yield SetFigure.model_validate(figure)
@@ -199,8 +201,8 @@ def model_card(
         earlier: path of an earlier card. The new card keeps the licence and the user's text of the
             earlier card. None if there is no earlier card; a path without a readable card counts as
             None.
-        checkpoint: file name of the checkpoint in a run folder that the card describes; empty if
-            the detector has no run folder.
+        checkpoint: file name, in its run folder, of the checkpoint that the card describes; empty
+            if the detector has no run folder.
         evaluation_figures: figures that evaluations have measured for checkpoints of the run
             folder. The text of the card shows all these figures. The hub's metadata contain only
             the figures of ``checkpoint``.
@@ -212,9 +214,9 @@ def model_card(
     if licence == _NO_LICENCE and published and published[1].licence.lower() in ("mit", "apache-2.0"):
         licence = published[1].licence.lower()
     name = provenance.name or " + ".join(config[role]["name"] for role in ("frontend", "backend"))
-    own_figures = list(set_figures(provenance))
+    own_figures = list(valid_figures(provenance))
     figures = [*own_figures, *evaluation_figures]
-    # The hub reads these metadata.
+    # Collect the metadata, which the hub reads.
     metadata: dict[str, Any] = {
         "library_name": "nes2net",
         "pipeline_tag": _TASK["type"],
@@ -233,14 +235,14 @@ def model_card(
         config=config,
         provenance=provenance,
         published=published,
-        training=_training(provenance),
+        training=_training_in_words(provenance),
         trials=[_Trials(described) for described in provenance.trials],
-        terms=list(_terms(provenance)),
+        terms=list(_corpus_licences(provenance)),
         starts=[start.name or "a detector whose file says nothing else" for start in provenance.started_from],
         figures=figures,
         notes=dict.fromkeys(f"{figure.title}, {figure.split}: {note}" for figure in figures for note in figure.notes),
         threshold=next((f for f in figures if f.is_development and f.threshold is not None), None),
-        not_heard=list(_not_heard(provenance, figures)),
+        not_heard=list(_unknown_speech(provenance, figures)),
         checkpoint=checkpoint,
         licence="" if licence == _NO_LICENCE else licence,
         arxiv=arxiv_number(config, provenance),
@@ -289,7 +291,7 @@ class _Trials:
         self.described = described
 
     def __getitem__(self, key: str) -> str:
-        """The fact ``key`` as text; for a list, the number of its elements; a dash if the fact is missing or empty."""
+        """Return the fact ``key`` as text: a list as the number of its elements, a missing or empty fact as a dash."""
         value = self.described.get(key)
         if isinstance(value, list):
             return str(len(value)) if value else "–"
@@ -306,8 +308,8 @@ class _Trials:
         return title if self.described.get("official") else f"{_IN_LAYOUT} {title}"
 
 
-def _terms(provenance: Provenance) -> Iterator[str]:
-    """Yield ``title: licence`` for each corpus of training and development whose licence is known.
+def _corpus_licences(provenance: Provenance) -> Iterator[str]:
+    """Yield a line ``title: licence`` for each corpus of training and development whose licence is known.
 
     A user's own list of trials may have the format of a corpus. The text about such a list says
     that the licence is not known.
@@ -327,7 +329,7 @@ def _terms(provenance: Provenance) -> Iterator[str]:
 
 
 def _title(corpus: str) -> str:
-    """Title of the ``corpus``, or its name if the toolkit does not know it."""
+    """Return the title of ``corpus``, or the name ``corpus`` itself if the toolkit does not know the corpus."""
     return corpora.get(corpus).title if corpus in corpora.names() else corpus
 
 
@@ -341,7 +343,7 @@ def _stated_values(provenance: Provenance, part: str, key: str) -> list[str]:
     return list(stated_values)
 
 
-def _training(provenance: Provenance) -> dict[str, str]:
+def _training_in_words(provenance: Provenance) -> dict[str, str]:
     """Put the facts about training into words: name of a fact → text. Facts that the checkpoint lacks are left out."""
     training = provenance.training
     facts = {}
@@ -360,11 +362,12 @@ def _training(provenance: Provenance) -> dict[str, str]:
     return facts
 
 
-def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator[str]:
-    """Yield sentences about what the detector has never heard, and about what its figures do not show.
+def _unknown_speech(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator[str]:
+    """Yield sentences about speech that was missing in training, and about the limits of the figures.
 
-    A sentence names speech that was missing in training. If the lists of training trials lack a
-    fact, a sentence says so. Nothing is yielded if the trials of the training are unknown.
+    The sentences name, for example, generators and languages that training did not contain. If the
+    lists of training trials do not state the generators or the languages, a sentence says that they
+    are unknown. Nothing is yielded if the trials of the training are unknown.
     """
     if not provenance.trials:
         return

@@ -1,9 +1,9 @@
 """One-class distillation: a student, trained on bona fide speech only, imitates a teacher trained on both classes.
 
 J. Lu et al., "One-class knowledge distillation for spoofing speech detection", ICASSP 2024 (arXiv
-2309.08285). There is no published code. In training, the student sees only bona fide speech, and
-learns to compute the teacher's embeddings of it. If the embeddings of teacher and student differ,
-the speech is therefore likely spoofed.
+2309.08285). The authors published no code. In training, the student sees only bona fide speech, and
+learns to compute the same embeddings as the teacher. Speech is therefore likely spoofed if the
+embeddings of teacher and student differ.
 
 ``TeacherStudent`` is a front-end that contains the front-ends of teacher and student.
 ``OneClassDistillation`` is a back-end that contains the back-ends of teacher and student. Together,
@@ -40,7 +40,7 @@ _STUDENT_LAYERS = 6  # default number of transformer layers of a student; an ass
 
 
 class TeacherStudent(Frontend):
-    """The front-ends of teacher and student on one waveform B×N → their last hidden states, B×T×D each.
+    """The front-ends of a teacher and a student: waveform B×N → the last hidden state of each, B×T×D.
 
     The teacher is never trained and always in eval mode. ``train.task.teacher`` in a recipe names
     the file of the teacher's weights; the student may start from the same weights.
@@ -125,7 +125,7 @@ class TeacherStudent(Frontend):
 
         Args:
             layers: with ``"all"``, the list has the teacher's last state and the student's last
-                state; with ``"last"``, only the student's.
+                state; with ``"last"``, the list has only the student's last state.
             final_norm: passed on to both front-ends.
         """
         halves = HALVES if layers == "all" else HALVES[1:]
@@ -156,16 +156,16 @@ class OneClassDistillation(Backend):
 
     The score s is the mean of two cosines between teacher and student: the cosine between their
     hidden states, averaged over time, and the cosine between the embeddings of their back-ends.
-    These two levels and their equal weights are an assumption. The last layers of the back-ends are
-    removed. The teacher's back-end is never trained and always in eval mode. The front-end must be
-    ``teacher_student``.
+    Using these two cosines, with equal weights, is an assumption. The last layers of the back-ends
+    are removed. The teacher's back-end is never trained and always in eval mode. The front-end must
+    be ``teacher_student``.
 
     Args:
         feature_dim: size of a hidden state, D; the front-end's ``out_dim``.
         backend: name and options of the back-end, the same for teacher and student.
-        frontend_level: compare the hidden states too. If false, s is the cosine between the
-            embeddings alone. Choose false for front-ends without weights, such as ``lps``: teacher
-            and student then have equal hidden states.
+        frontend_level: whether to compare the hidden states, too. If false, s is the cosine between
+            the embeddings alone. Choose false for front-ends without weights, such as ``lps``:
+            teacher and student then have equal hidden states.
         num_logits: number of logits, always 2.
 
     Raises:
@@ -222,11 +222,11 @@ class OneClassDistillation(Backend):
         return self
 
     def embed(self, features: Sequence[Tensor]) -> Tensor:
-        """Compute embeddings B×2E of ``features``, first E numbers of the teacher, then E numbers of the student.
+        """Compute embeddings B×2E of ``features``: E numbers of the teacher, followed by E numbers of the student.
 
-        If ``frontend_level`` is true, the E numbers begin with the mean of the hidden state over
-        time, which has D numbers. The embedding of the back-end follows. No gradients flow to the
-        teacher.
+        If ``frontend_level`` is true, the E numbers are the D numbers of the hidden state's mean
+        over time, followed by the embedding of the back-end. Otherwise the E numbers are only the
+        embedding of the back-end. No gradients flow to the teacher.
         """
         self.check_hidden_states(features)
         levels = [self._levels(half, state) for half, state in zip((self.teacher, self.student), features)]
@@ -248,7 +248,8 @@ class Similarity(nn.Module):
     teacher and student, one cosine for each level.
 
     Args:
-        first_sizes: sizes of all levels except the last one, which has the remaining numbers.
+        first_sizes: sizes of all levels except the last level. The last level has the remaining
+            numbers.
     """
 
     def __init__(self, first_sizes: Sequence[int]) -> None:

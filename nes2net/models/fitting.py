@@ -27,7 +27,7 @@ from nes2net.models.registry import Registry, aggregations, backends
 #: Part of a detector → its registry, and the default name of the part in a configuration.
 _PARTS: dict[str, tuple[Registry[Any], str]] = {"aggregation": (aggregations, "last"), "backend": (backends, "")}
 _OF_FRONTEND = ("feature_dim",)  # options of a back-end that the front-end determines
-_MOST_OTHER_NAMES = 0.5  # largest share of different names; a larger share means that the file has other parts
+_MOST_OTHER_NAMES = 0.5  # largest share of different names; a larger share means that the file holds other parts
 _MOST_NUMBERS = 40  # largest number of counts, of sizes and of factors to try for an option
 _MOST_TRIES = 400  # largest number of tries; each takes a few milliseconds to build the parts
 
@@ -38,7 +38,8 @@ def fitted_config(
     """Change options of aggregation and back-end in ``config`` until they fit the shapes of ``state_dict``.
 
     Returns the changed configuration. The result is None if no options fit within a limited number
-    of tries, if the tensors of the front-end do not fit ``frontend``, or if too many names differ.
+    of tries, if the tensors of the front-end do not fit ``frontend``, or if too many names of
+    tensors differ.
 
     Args:
         state_dict: the tensors of a detector from a file, with or without the front-end.
@@ -103,8 +104,8 @@ def _compare_with(
 ) -> tuple[Misfit | None, dict[str, Tensor]]:
     """Compare ``tensors`` with the aggregation and back-end that ``model`` describes, built for ``frontend``.
 
-    Returns the differences, and a mapping from name to tensor for both parts, on the meta device.
-    The differences are None if ``model`` cannot be built.
+    Returns the differences, and the tensors of the described aggregation and back-end: name →
+    tensor, on the meta device. The differences are None if ``model`` cannot be built.
     """
     try:
         with without_memory():
@@ -117,7 +118,7 @@ def _compare_with(
 def share_of_other_names(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
     """Compute the share of names that are in only one of ``state_dict`` and ``expected``: 0 if all names are equal.
 
-    Names of the front-end do not count. Names that differ only in numbers, such as
+    Names of tensors of the front-end do not count. Names that differ only in numbers, such as
     ``layers.0.weight`` and ``layers.1.weight``, count as one name. If both state dicts contain only
     the front-end, the share is 0.
     """
@@ -158,10 +159,10 @@ def _candidates(
 def _values_to_try(
     value: Any, choices: tuple[str, ...], counts: set[int], sizes: set[int], factors: set[tuple[int, int]]
 ) -> Iterator[Any]:
-    """Yield new values for an option that now has ``value``; if this is a list, change one element at a time.
+    """Yield new values for an option that now has ``value``; if ``value`` is a list, change one element at a time.
 
     Args:
-        choices: the allowed values, if the option declares them; empty if it does not.
+        choices: the allowed values; empty if the option does not declare them.
         counts, sizes, factors: the result of :func:`_suggested_numbers`.
     """
     if choices:
@@ -185,8 +186,8 @@ def _suggested_numbers(
     Returns:
         Three sets: counts, sizes and factors, at most 40 each. A count is a possible length of a
         list of modules. A size is the length of a tensor in ``tensors`` along one dimension. A
-        factor is the ratio of two such lengths, one in ``tensors`` and one in ``expected``, as a
-        pair (numerator, denominator).
+        factor is the ratio of two lengths along the same dimension of a tensor, one in ``tensors``
+        and one in ``expected``, as a pair (numerator, denominator).
     """
     counts: set[int] = set()
     for name in tensors.keys() ^ expected.keys():

@@ -1,4 +1,4 @@
-"""Read and write detectors in files: architecture and weights, with or without the frozen tensors.
+"""Read and write detectors in files: architecture and weights, with or without tensors that were frozen in training.
 
 In reading order: ``SavedNetwork`` builds, saves and loads a detector. ``fetch_published`` and
 ``named_architecture`` find a published model by its name. ``recognise`` and ``only_fitting_model``
@@ -29,7 +29,7 @@ from nes2net.lib.options import check_model, name_and_options
 from nes2net.lib.terminal import print_note
 from nes2net.lib.without_memory import without_memory
 from nes2net.lib.yaml_text import set_value
-from nes2net.models.card import CARD, evaluated, model_card
+from nes2net.models.card import CARD, model_card, provenance_with_figures
 from nes2net.models.checkpoints.classification import POLARITY, holds_classifier, read_classifier
 from nes2net.models.checkpoints.folder import (
     CONFIG,
@@ -83,7 +83,7 @@ class SavedNetwork(Network):
         """Build a detector with random weights, or with a front-end whose weights are read from ``checkpoint``.
 
         If the front-end is adapted, ``checkpoint`` is recorded as the file of the frozen tensors,
-        so that :meth:`save` leaves them out.
+        so that :meth:`save` leaves out these tensors.
 
         Args:
             config: the architecture, as ``{"frontend": {"name": …, options}, "aggregation": …,
@@ -91,7 +91,7 @@ class SavedNetwork(Network):
                 ``"wav2vec2_Nes2Net_X"``. A part that is given by its name alone has its default
                 options.
             checkpoint: the front-end's pre-training file or folder, or the name of a published
-                size, such as ``"xlsr_300m"``, whose file is downloaded once.
+                size, such as ``"xlsr_300m"``; the file of a size is downloaded once.
 
         Raises:
             InputError: if a name or option is unknown, or the checkpoint cannot be used.
@@ -109,7 +109,7 @@ class SavedNetwork(Network):
 
     @classmethod
     def on_meta(cls, config: dict[str, Any] | str) -> Self | None:
-        """Build a detector on the meta device, without memory; its weights are then loaded from a file.
+        """Build a detector on the meta device, without memory; the caller then loads its weights from a file.
 
         Returns None if a part has tensors that checkpoints do not contain. The constructor of such
         a part computes the tensors, but on the meta device the tensors would have no values.
@@ -125,18 +125,18 @@ class SavedNetwork(Network):
         return all(id(tensor) in saved_ids for tensor in (*self.parameters(), *self.buffers()))
 
     def base_names(self) -> set[str]:
-        """State-dict names of the base, the frozen tensors of an adapted front-end; empty for other front-ends."""
+        """Return the state-dict names of the frozen tensors of an adapted front-end; empty for other front-ends."""
         return {f"ssl_model.{name}" for name in self.frontend.base}
 
     def trained_state_dict(self) -> dict[str, Tensor]:
-        """The state dict without the frozen tensors of an adapted front-end."""
+        """Return the state dict without the frozen tensors of an adapted front-end."""
         state_dict = self.state_dict()
         for name in self.base_names():
             del state_dict[name]
         return state_dict
 
     def base_digest(self) -> str:
-        """SHA-256 of the frozen tensors of an adapted front-end."""
+        """Compute the SHA-256 of the frozen tensors of an adapted front-end."""
         return base_digest(self._base_tensors())
 
     def _set_base(self, file: str | Path) -> None:
@@ -144,16 +144,17 @@ class SavedNetwork(Network):
         self.base = {"digest": self.base_digest(), "file": str(file)}
 
     def save_base(self, file: str | Path) -> None:
-        """Write the frozen tensors of an adapted front-end to ``file``; from now on, :meth:`save` leaves them out."""
+        """Write the frozen tensors of an adapted front-end to ``file``, so that :meth:`save` omits these tensors."""
         save_state_dict(self._base_tensors(), file)
         self._set_base(file)
 
     def names_left_out(self, state_dict: Mapping[str, Tensor]) -> set[str]:
-        """Names of the tensors that ``state_dict`` leaves out because they were frozen.
+        """Find the names of the tensors that ``state_dict`` leaves out because they were frozen.
 
-        If the front-end is adapted, the names are those of its frozen tensors. If ``state_dict``
-        has exactly the tensors of aggregation and back-end, as in Spoof-SUPERB's files, the names
-        are those of all tensors of the front-end. In all other cases the set of names is empty.
+        If the front-end is adapted, and ``state_dict`` has none of its frozen tensors, the result
+        has the names of all frozen tensors. If ``state_dict`` has exactly the tensors of
+        aggregation and back-end, as in Spoof-SUPERB's files, the result has the names of all
+        tensors of the front-end. In all other cases the result is empty.
         """
         if names := self.base_names():
             return set() if names & state_dict.keys() else names
@@ -166,14 +167,14 @@ class SavedNetwork(Network):
         return bool(self.names_left_out(state_dict))
 
     def expected_tensors(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors of this detector that ``state_dict`` must contain: all but :meth:`names_left_out`."""
+        """Select the tensors of this detector that ``state_dict`` must contain: all except :meth:`names_left_out`."""
         names_left_out = self.names_left_out(state_dict)
         return {name: tensor for name, tensor in self.state_dict().items() if name not in names_left_out}
 
     def load_base(
         self, record: Any, checkpoint: str | Path, base: str | Path | None = None, remedy: str = NAME_IT
     ) -> None:
-        """Load the frozen tensors of the front-end, which ``checkpoint`` leaves out.
+        """Load the frozen tensors of the front-end, because ``checkpoint`` leaves out these tensors.
 
         If the front-end is adapted, ``base`` or ``record`` names the file of the frozen tensors. If
         the front-end is not adapted, ``checkpoint`` has no tensors of the front-end, and ``base``
@@ -192,7 +193,8 @@ class SavedNetwork(Network):
         checkpoint = Path(checkpoint)
         frontend = self.config["frontend"]
         base = pretraining_file(base)
-        # ``checkpoint`` leaves out the whole front-end.
+        # If the front-end is not adapted, ``checkpoint`` leaves out the whole front-end: read the
+        # pre-training file.
         if not self.frontend.adapted:
             if base is None or not base.exists():
                 message = (
@@ -205,7 +207,8 @@ class SavedNetwork(Network):
             check_fit(tensors, select_frontend(self.state_dict()), str(base))
             self.load_state_dict(tensors, strict=False, assign=True)
             return
-        # ``checkpoint`` leaves out only the frozen tensors of an adapted front-end.
+        # If the front-end is adapted, ``checkpoint`` leaves out only its frozen tensors: find the
+        # file of these tensors.
         base_path = find_base(record, checkpoint, base, remedy)
         tensors = read_base(
             base_path, self.base_names(), record, checkpoint, lambda path: _tensors_of_base(path, frontend), remedy
@@ -215,24 +218,26 @@ class SavedNetwork(Network):
         self.base = dict(record)
 
     def _base_tensors(self) -> dict[str, Tensor]:
-        """State-dict name → tensor, for the frozen tensors of an adapted front-end."""
+        """Select the frozen tensors of an adapted front-end: state-dict name → tensor."""
         names = self.base_names()
         return {name: tensor for name, tensor in self.state_dict().items() if name in names}
 
     def merged(self) -> Self:
-        """A copy in which the trained tensors of an adapted front-end are added to its frozen weights.
+        """Make a copy in which the trained tensors of an adapted front-end are added to its frozen weights.
 
-        Adapters and prompts cannot be added to a weight; the copy keeps them. :meth:`save` writes
-        all tensors of the copy.
+        The copy keeps adapters and prompts, because they cannot be added to a weight. :meth:`save`
+        writes all tensors of the copy.
         """
         detector = copy.deepcopy(self)
-        detector.provenance = evaluated(self)  # use ``self``, because the copy will have another fingerprint
+        detector.provenance = provenance_with_figures(
+            self
+        )  # use ``self``, because the copy will have another fingerprint
         merge(detector.frontend)
         detector.base = None
         return detector
 
     def whole(self) -> Self:
-        """A detector that needs no base file: this detector, or :meth:`merged` if the front-end is adapted."""
+        """Return a detector that needs no file of frozen tensors: a merged copy if the front-end is adapted."""
         return self.merged() if self.frontend.adapted else self
 
     def load_published(self, state_dict: Mapping[str, Tensor], path: str) -> None:
@@ -264,7 +269,7 @@ class SavedNetwork(Network):
             record: plain data to keep beside the tensors and the architecture.
         """
         path = Path(path)
-        provenance = evaluated(self)
+        provenance = provenance_with_figures(self)
         saved_facts = replace(provenance.start(places=False), training=provenance.training, figures=provenance.figures)
         record = {**saved_facts.to_dict(), **record}
         state_dict = self.state_dict()
@@ -283,8 +288,8 @@ class SavedNetwork(Network):
     def write_description(self, folder: Path, provenance: Provenance, record: dict[str, Any] | None = None) -> None:
         """Write architecture, ``record`` and model card into ``folder``, but not the weights.
 
-        The card shows ``provenance``. This detector's checkpoint may have a card beside it. The new
-        card then keeps the licence and the user's text of the old card.
+        The card shows ``provenance``. If this detector's checkpoint has a card beside it, the new
+        card keeps the licence and the user's text of the old card.
         """
         earlier = None
         if self.source:
@@ -294,14 +299,14 @@ class SavedNetwork(Network):
         write_description(folder, self.config, record)
 
     def push_to_hub(self, name: str, *, private: bool = False, token: str | None = None) -> str:
-        """Upload the folder of :meth:`save` to the Hugging Face hub, and return the address of the repository.
+        """Save the detector as a folder, upload it to the Hugging Face hub, and return the address of the repository.
 
         The trained tensors of an adapted front-end are merged first, so that the folder needs no
-        base.
+        other file.
 
         Args:
             name: ``owner/name`` on the hub.
-            private: make the repository private, if it does not exist yet.
+            private: if the repository does not exist yet, make it private.
             token: access token of the hub; None for the token of ``hf auth login``.
 
         Raises:
@@ -339,12 +344,12 @@ class SavedNetwork(Network):
                 :meth:`from_config`. Options may follow a name, as in
                 ``"Nes2Net-X,backend.dilation=1"``. Options that determine shapes, such as the
                 number of logits, are read from the checkpoint, and a printed note lists these
-                options. With None, the architecture is that of the published model whose tensors
-                have the same names and shapes. ``"bonafide=NAME"`` says which class of a Hugging
-                Face classification folder is bona fide, if the names of its classes do not tell.
+                options. With None, the published model whose tensors have the same names and shapes
+                gives the architecture. ``"bonafide=NAME"`` says which class of a Hugging Face
+                classification folder is bona fide, if the names of the classes do not show it.
             base: the file or folder with the frozen tensors that the checkpoint leaves out: a
                 pre-training file, the name of a size (``"xlsr_300m"``), a detector, or the
-                ``base.pth`` of a run. With None, the file is the one that the checkpoint names. If
+                ``base.pth`` of a run. With None, the file that the checkpoint names is read. If
                 this file does not exist, a file of the same name beside the checkpoint is taken.
 
         Raises:
@@ -358,7 +363,8 @@ class SavedNetwork(Network):
         target_device = choose_device(device)
         if precision is not None:
             check_precision(precision, target_device)
-        # Find the file or folder. A published model, or a repository on the hub, is downloaded.
+        # Find the file or folder of the checkpoint. A published model, or a repository on the hub,
+        # is downloaded.
         path = Path(path_or_name)
         fetched_name = ""
         if not exists(path) and (name := str(path_or_name)) in PUBLISHED_MODELS:
@@ -407,7 +413,7 @@ class SavedNetwork(Network):
             config = named_architecture(config)
         if architecture is None:
             state_dict = without_wrapper(state_dict, str(path_or_name), config)
-        # Record the published model. If the weights are not known to be those of the model, record
+        # Record the published model. If the weights may be other weights than the model's, record
         # only the architecture.
         if architecture is None and fetched_name:  # fetch_published() has checked the digest of the file
             provenance = replace(provenance, published_model=fetched_name)
@@ -416,7 +422,7 @@ class SavedNetwork(Network):
             if not holds_weights_of(published_name, state_dict, path, str(path_or_name)):
                 provenance = provenance.without_weights()
         state_dict = unwrap_frontend(state_dict)
-        assert isinstance(config, dict) or architecture is not None  # tells mypy what the branches above ensure
+        assert isinstance(config, dict) or architecture is not None  # tells mypy that an architecture is given
         if architecture is None and config is not None:
             architecture = _with_fitting_options(state_dict, config, str(path_or_name), published_name)
         # Build the detector on the meta device, check that the tensors fit, and load them.
@@ -480,7 +486,8 @@ def fetch_published(name: str) -> Path:
     """Return the path of the published model ``name`` on this machine; the first call downloads the file.
 
     Raises:
-        InputError: if the file must be downloaded by hand, or its digest is not the published one.
+        InputError: if the file must be downloaded by hand, or its digest is not the published
+            digest.
         Unfinished: if the connection breaks.
     """
     model = PUBLISHED[name]
@@ -610,15 +617,15 @@ def without_wrapper(
 
 
 def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict[str, Misfit]:
-    """Compare a whole-model state dict with each published model.
+    """Find how a whole-model state dict differs from each published model.
 
     Args:
-        pretrained: also compare with models whose front-end is pre-trained.
+        pretrained: whether to compare with models whose front-end is pre-trained, too.
 
     Returns:
         Name of the published model → differences; the model with the fewest differences comes
-        first. Each published code writes files in its own layout. Models whose layout is not that
-        of ``state_dict`` are left out.
+        first. Each published code writes files in its own layout. A model is left out if its files
+        have another layout than ``state_dict``.
     """
     layout = layout_of(state_dict)
     state_dict = unwrap_frontend(state_dict)
@@ -643,10 +650,10 @@ def leaves_out_frontend(state_dict: Mapping[str, Tensor], name: str) -> bool:
 
 @cache
 def _published_tensors(config: str, frontend: bool) -> dict[str, Tensor]:
-    """Return name → tensor on the meta device, for the architecture in the JSON text ``config``. The result is cached.
+    """Build the architecture in the JSON text ``config`` on the meta device: name → tensor. The result is cached.
 
     Args:
-        frontend: include the tensors of the front-end.
+        frontend: whether the result includes the tensors of the front-end.
     """
     model = json.loads(config)
     with without_memory():
@@ -671,7 +678,7 @@ def only_fitting_model(state_dict: Mapping[str, Tensor], path: str, path_note: s
     """Return the name and the architecture of the only published model that fits a checkpoint.
 
     If no published model has the shapes of the checkpoint, options of published models are changed
-    until the shapes match. The architecture then has the changed options.
+    until the shapes match. The returned architecture has the changed options.
 
     Args:
         path: name of the checkpoint, for messages.
@@ -680,9 +687,9 @@ def only_fitting_model(state_dict: Mapping[str, Tensor], path: str, path_note: s
     Raises:
         InputError: if no published model fits, or several models fit.
     """
-    # First try the few models without a pre-trained front-end. Pre-trained front-ends need the transformers library,
-    # which takes seconds to import. No file fits both a model with and a model without a
-    # pre-trained front-end.
+    # First try the few models without a pre-trained front-end. The models with a pre-trained
+    # front-end need the transformers library, and importing that library takes seconds. A file that
+    # fits a model without a pre-trained front-end does not fit any other model.
     misfits = recognise(state_dict, pretrained=False)
     fitting = fitting_models(state_dict, misfits)
     if not fitting:
@@ -705,9 +712,9 @@ def only_fitting_model(state_dict: Mapping[str, Tensor], path: str, path_note: s
 def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfit]) -> dict[str, dict[str, Any]]:
     """Find the published models that fit ``state_dict``: name → architecture.
 
-    If no model fits, options of the models are changed until the shapes match. The result then has
-    the models that need the fewest changes, with the changed options. The result is empty if no
-    change helps.
+    If no model fits, options of the models are changed until the shapes match. In this case, the
+    result has the models that need the fewest changes, each with its changed options. The result is
+    empty if no change helps.
 
     Args:
         misfits: the result of :func:`recognise`.
@@ -715,8 +722,8 @@ def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfi
     # Return the models that fit without changes, if there are any.
     if fitting := [name for name, misfit in misfits.items() if not misfit]:
         return {name: PUBLISHED_MODELS[name] for name in fitting}
-    # Otherwise, select the models whose front-end fits, and among them the models that share the most names with the
-    # checkpoint. Then change options of the selected models.
+    # Otherwise, find the models whose front-end fits. Select those that share the most names with
+    # the checkpoint, and change options of the selected models.
     state_dict = unwrap_frontend(state_dict)
     has_frontend = bool(select_frontend(state_dict))
     shares = {}  # name of a model that may fit with other options → share of names that do not match

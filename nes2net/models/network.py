@@ -66,7 +66,8 @@ class Network(nn.Module):
             loaded.
         base: ``{"digest": …, "file": …}`` for a detector with an adapted front-end
             (:mod:`nes2net.models.frontends.adaptation`): the SHA-256 of the frozen tensors, and the
-            file that holds them. :meth:`save` leaves out these tensors. None if no file holds them.
+            file that holds them. :meth:`save` leaves out these tensors. None if no file holds the
+            frozen tensors.
 
     A printed network has only a few lines. To see the layers of a part, print the part, as in
     ``print(detector.backend)``.
@@ -112,7 +113,8 @@ class Network(nn.Module):
         name, options = name_and_options(config, "aggregation", "last", reserved=("num_layers", "feature_dim"))
         aggregation = create_aggregation(name, frontend.num_layers, frontend.out_dim, **options)
         name, options = name_and_options(config, "backend")
-        if name in backends.names():  # for other names, create_backend raises an error below
+        # For an unknown name, create_backend raises an error below.
+        if name in backends.names():
             # Number of frames of the usual crop of 64,600 samples, for back-ends with a fixed number of frames.
             frames = (frontend.used_samples(ASVSPOOF_SAMPLES) - frontend.min_samples) // frontend.hop_length + 1
             options = fitted(backends.get(name), options, Input(frontend.out_dim, frontend.num_layers, frames))
@@ -189,14 +191,15 @@ class Network(nn.Module):
 
         Args:
             precision: one of :data:`nes2net.lib.devices.PRECISIONS`, or ``"fastest"``, which
-                chooses one (:func:`nes2net.models.quantisation.fastest_precision`). ``"float32"``
-                uses all 23 bits of the mantissa, on a GPU too; ``"tf32"`` uses 10 bits and is
-                faster on a GPU. ``"int8"`` quantises the weights
-                (:mod:`nes2net.models.quantisation`), which cannot be undone.
+                chooses one of these precisions
+                (:func:`nes2net.models.quantisation.fastest_precision`). ``"float32"`` uses all 23
+                bits of the mantissa, on a GPU too; ``"tf32"`` uses 10 bits and is faster on a GPU.
+                ``"int8"`` quantises the weights (:mod:`nes2net.models.quantisation`); the original
+                weights are then lost.
 
         Raises:
-            InputError: if the precision is unknown, if the device does not compute it, or if
-                quantised weights are to compute in another precision.
+            InputError: if the precision is unknown, if the device does not support it, or if the
+                weights are quantised already and ``precision`` is not int8.
         """
         if precision == "fastest":
             name = fastest_precision(self, self.device)
@@ -221,7 +224,7 @@ class Network(nn.Module):
 
     @property
     def pre_emphasis(self) -> float:
-        """The coefficient of the pre-emphasis of recordings before they are cut; 0 for none."""
+        """The coefficient of the pre-emphasis of recordings before they are cut; 0 for no pre-emphasis."""
         return self.frontend.pre_emphasis
 
     @property
@@ -241,7 +244,7 @@ class Network(nn.Module):
 
     @property
     def published(self) -> PublishedModel | None:
-        """The facts of the published model whose weights the detector has; None for other weights."""
+        """The facts of the published model whose weights the detector has; None for unpublished weights."""
         name_and_facts = self.provenance.published
         return name_and_facts[1] if name_and_facts else None
 
@@ -261,7 +264,7 @@ class Network(nn.Module):
                 (:func:`nes2net.scoring.system_scores.normalised`).
 
         Raises:
-            InputError: if a detector that fuses scores gets none, or another detector gets scores.
+            InputError: if a detector that fuses scores gets no scores, or another detector gets scores.
         """
         return self.logits(self.features(self.hidden_states(waveform)), scores)
 
@@ -272,7 +275,7 @@ class Network(nn.Module):
             scores: scores of other systems, as for :meth:`forward`.
 
         Raises:
-            InputError: if a detector that fuses scores gets none, or another detector gets scores.
+            InputError: if a detector that fuses scores gets no scores, or another detector gets scores.
         """
         if scores is None:
             return self.backend.utterance_logits(features)
@@ -332,7 +335,7 @@ class Network(nn.Module):
         Raises:
             InputError: if there is no such embedding.
         """
-        # Embed by hidden states of the front-end.
+        # Compute the embedding from hidden states of the front-end.
         if of == "frontend":
             states = self.hidden_states(waveform, "last" if layer == "last" else "all")
             if isinstance(layer, int):
@@ -344,7 +347,7 @@ class Network(nn.Module):
             elif layer not in ("last", "all"):
                 raise InputError(f"`layer` is 'last', 'all' or a number, not {layer!r}")
             return torch.cat([at_least_float32(state).mean(1) for state in states], dim=1)
-        # Embed by the input of the back-end, or of the back-end's last layer.
+        # Compute the embedding from the input of the back-end, or of the back-end's last layer.
         if layer != "last":
             raise InputError(f"`layer` names a hidden state of the front-end: leave it out for {of}")
         features = self.features(self.hidden_states(waveform))
@@ -358,7 +361,7 @@ class Network(nn.Module):
     def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
         """Compute scores (B,) of ``waveform`` B×N, in the current mode and precision of the detector.
 
-        In eval mode, a compiled detector replays a CUDA graph if it can.
+        In eval mode, a compiled detector replays a CUDA graph if a graph can be recorded.
 
         Args:
             system_scores: scores of other systems, as the argument ``scores`` of :meth:`forward`.
@@ -400,7 +403,7 @@ class Network(nn.Module):
 
     @property
     def resolutions(self) -> tuple[float, ...]:
-        """Lengths in ms of the segments that the detector scores, ascending; empty if it cannot score segments."""
+        """Lengths in ms of the segments that the detector scores, ascending; empty for a detector without segments."""
         return tuple(factor * self.frame_ms for factor in sorted(self.backend.resolutions))
 
     def num_segments(self, num_samples: int) -> dict[float, int]:
@@ -413,9 +416,9 @@ class Network(nn.Module):
     def trained_on_segments(self) -> bool:
         """Whether the detector was trained to score segments.
 
-        If the checkpoint contains a recipe, the recipe states this. Without a recipe, the value is
-        True for a back-end that is made for segments. For any other back-end the value is False,
-        because the last layer was trained on utterances.
+        If the checkpoint contains a recipe, the recipe decides. Without a recipe, the value is True
+        for a back-end that is made for segments. For any other back-end the value is False, because
+        the last layer was trained on utterances.
         """
         if self.provenance.recipe is not None:
             section = self.provenance.recipe.get("segments")
@@ -433,7 +436,8 @@ class Network(nn.Module):
     def segment_scores(self, waveform: Tensor) -> dict[float, Tensor]:
         """Compute the scores of the T segments of ``waveform`` B×N: segment length in ms → B×T.
 
-        Segment t begins t segment lengths after the start. A higher score means more bona fide.
+        Segment t begins t segment lengths after the start of the waveform. A higher score means
+        more bona fide.
         """
         return {
             resolution: self.backend.scores(logits.flatten(0, 1)).unflatten(0, logits.shape[:2])
@@ -454,7 +458,7 @@ class Network(nn.Module):
         self._replayed = Replayed(self._scores)
 
     def _apply(self, *args: Any, **options: Any) -> Self:
-        """Drop CUDA graphs, because they hold addresses of weights.
+        """Drop the CUDA graphs, because they hold addresses of weights, and then move or convert the weights.
 
         PyTorch calls this method in ``to()`` and ``half()``.
         """
@@ -462,7 +466,7 @@ class Network(nn.Module):
         return super()._apply(*args, **options)
 
     def forget_recordings(self) -> None:
-        """Drop the CUDA graphs of :meth:`compile`, which hold the addresses of the weights.
+        """Drop the CUDA graphs that a compiled detector has recorded, because they hold addresses of weights.
 
         Moving or converting the detector, or loading weights, drops the graphs too. Call this
         method after moving a single part of a compiled detector.
@@ -490,7 +494,7 @@ def _part_line(role: str, module: Frontend | Aggregation | Backend, description:
 
 
 def _num_parameters(module: nn.Module) -> int:
-    """Number of parameters of ``module``."""
+    """Count the parameters of ``module``."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 

@@ -25,7 +25,7 @@ class OnnxDetector(OnnxFile):
     and errors are as for :class:`OnnxFile`.
 
     A quantised file computes one waveform at a time: onnxruntime quantises activations with one
-    range for the whole batch, so in a batch a score would depend on the other utterances.
+    range for the whole batch. In a batch, a score would therefore depend on the other utterances.
 
     Attributes:
         device: the CPU. Waveforms must be on the CPU even if onnxruntime computes on CUDA

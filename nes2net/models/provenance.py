@@ -34,7 +34,7 @@ class UsedCorpus(NamedTuple):
     dev_split: str | None
     """None if the epoch was not selected on this corpus."""
     dev_phase: str | None
-    """Phase of a challenge whose trials selected the epoch, such as ``progress``; None for all trials of the split."""
+    """Phase of a challenge, such as ``progress``, to which the development trials belong; None for all trials."""
 
 
 @dataclass(frozen=True)
@@ -49,25 +49,27 @@ class Provenance:
     architecture_of: str = ""
     """Name of the published model whose architecture the detector has, with other or unknown weights."""
     recipe: Mapping[str, Any] | None = None
-    """The recipe of the training, as plain data; after :meth:`start`, only its name and its keys about data."""
+    """The recipe of the training, as plain data; after :meth:`start`, only its name, the keys about
+    data, and ``segments``."""
     trials: tuple[Mapping[str, Any], ...] = ()
     """Descriptions of the trials of training and development (``Corpus.describe_trials``), with the
     keys ``part``, ``corpus``, ``split``, ``trials``, ``ids_sha256`` and ``official``; training adds
     the keys of :func:`nes2net.training.card.described_trials`."""
     training: Mapping[str, Any] = field(default_factory=dict)
-    """How the weights were trained: ``epoch``, ``epochs``, ``seconds``, ``devices``, ``parameters``,
-    ``software`` and ``settings``, each of which may be missing."""
+    """How the weights were trained: ``epoch``, ``epochs``, ``seconds``, ``devices``,
+    ``parameters``, ``software`` and ``settings``. Any of these keys may be missing."""
     figures: tuple[Mapping[str, Any], ...] = ()
     """Figures of these weights, as :class:`nes2net.models.card.SetFigure` reads them."""
     started_from: tuple[Provenance, ...] = ()
     """Provenance of the detectors that the training started from."""
     score_ranges: Any = None
-    """Data for normalising the scores of other systems, in a detector that fuses them; None for other detectors."""
+    """Data for normalising the scores of other systems, in a detector that fuses such scores; None for others."""
     class_labels: Mapping[str, Any] = field(default_factory=dict)
-    """Only for a detector of other classes than bona fide and spoof, otherwise empty. ``field`` is
-    the field of a trial that names the class. ``aliases`` maps values of this field to the classes
-    under which they count. ``known`` holds the development trials' scores for being of a known
-    class; the threshold for unknown classes is computed from these scores."""
+    """Facts about the classes of a detector with other classes than bona fide and spoof; empty for
+    other detectors. ``field`` is the field of a trial that names the class. ``aliases`` maps values
+    of this field to the classes under which they count. ``known`` holds a score of each development
+    trial that says how likely the class of the trial is known. The threshold for unknown classes is
+    computed from these scores."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Further facts in the checkpoint, such as ``epoch`` and the figures on the development set."""
 
@@ -120,7 +122,7 @@ class Provenance:
 
     @property
     def published(self) -> tuple[str, PublishedModel] | None:
-        """Name and facts of the published model whose weights the detector has; None for other weights.
+        """Name and facts of the published model whose weights the detector has; None for unpublished weights.
 
         >>> Provenance(architecture_of="AASIST").published is None
         True
@@ -151,7 +153,7 @@ class Provenance:
     def corpora(self) -> list[UsedCorpus]:
         """The corpora of the recipe; a corpus without a name is left out.
 
-        The default splits are ``train`` and ``dev``.
+        If the recipe does not state the splits of a corpus, they are ``train`` and ``dev``.
         """
         corpora = []
         for corpus in _mappings(self.data.get("corpora")):
@@ -185,14 +187,15 @@ class Provenance:
             waiting += provenance.started_from
 
     def start(self, places: bool = True) -> Provenance:
-        """Return the facts about training data, for a copy of the detector or for a detector that starts from it.
+        """Return only the facts about training data, for a copy of the detector or for a detector that starts from it.
 
         The recipe keeps its name, its section ``segments`` and the keys that describe its data.
         :attr:`training`, :attr:`figures`, :attr:`score_ranges` and :attr:`facts` are dropped,
         because they hold only for these weights.
 
         Args:
-            places: keep the folders of the corpora; false for files that are given to other people.
+            places: whether to keep the folders of the corpora; false for files that are given to
+                other people.
 
         >>> data = {"corpora": [{"name": "ctrsvdd", "root": "DB", "weight": None}], "num_workers": 8}
         >>> Provenance.read({"recipe": {"name": "A", "data": data, "seed": 1}, "epoch": 3}).start().to_dict()
@@ -238,7 +241,7 @@ def architecture_words(*names: str) -> str:
 
 
 def _mappings(listed: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the mappings in ``listed``. If this is not a list, yield nothing, because a record may contain anything."""
+    """Yield the mappings in the list ``listed``; for another type, which a record may contain, yield nothing."""
     if isinstance(listed, list):
         yield from (item for item in listed if isinstance(item, dict))
 

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from nes2net.models.checkpoints.published_file import PublishedFile
 
-# Numbers of samples that authors score. DF Arena, MultiAPI, Spectra and Spoof-SUPERB score ``_CROP`` samples.
+# Numbers of samples that authors of published detectors score. DF Arena, MultiAPI, Spectra and
+# Spoof-SUPERB score ``_CROP`` samples.
 _CROP = 64_600
 _MAMBO_CROP = 66_800
 _DEEPFENSE_CROP = 64_000
@@ -28,8 +29,8 @@ class PublishedModel:
     """
 
     config: Mapping[str, Any]
-    """The architecture, as for :meth:`nes2net.Detector.from_config`. It includes the rule that
-    computes the score, and whether the waveform is normalised."""
+    """The architecture, as for :meth:`nes2net.Detector.from_config`. The architecture includes the
+    rule that computes the score, and whether the waveform is normalised."""
     source: str
     """Publication, and the addresses of code or weights."""
     licence: str
@@ -47,16 +48,16 @@ class PublishedModel:
     """Number of samples of each utterance that the authors score; shorter utterances are repeated.
     None for the whole utterance; ``"corpus"`` if the number depends on the corpus."""
     crop: Literal["head", "random"] = "head"
-    """Where the authors begin to read these samples: at the start of the utterance or at a random
-    position. This toolkit begins at the start unless told otherwise."""
+    """Where the authors begin to read the ``num_samples`` samples: at the start of the utterance or
+    at a random position. By default, this toolkit begins at the start."""
     scored_in: str = ""
     """Files of the authors' code, or a card, that show how the authors score. Empty if nothing public
     shows the scoring: :attr:`scored` is then an assumption."""
     code: str = ""
-    """Name of the published code that wrote the checkpoint; empty if the tensors' names show it."""
+    """Name of the published code that wrote the checkpoint; empty if the names of the tensors show the code."""
     file: PublishedFile | None = None
-    """The file that a program can download. None if a person must download it from a web page, or if
-    the publisher does not say which file it is."""
+    """The file that a program can download. None if a person must download it from a web page, or
+    if the publisher does not say which of its files is the detector's."""
     tensors_sha256: str = ""
     """SHA-256 of the tensors (:func:`nes2net.models.checkpoints.folder.base_digest`), which identifies
     the weights in any file; empty if unknown."""
@@ -126,7 +127,7 @@ class PublishedModel:
         return "NC" in self.licence or "non-commercial" in self.licence
 
     def facts(self) -> dict[str, Any]:
-        """The facts that are written into the record beside a score file, as plain data."""
+        """Return the facts that are written into the record beside a score file, as plain data."""
         return {
             "source": self.source,
             "licence": self.licence,

@@ -64,7 +64,7 @@ class PublishedRow:
 
     @property
     def ways(self) -> list[str]:
-        """Ways to measure the figure again here, ``"recipe"``, ``"checkpoint"`` or both; empty if there is no way.
+        """Ways to measure the figure again with this toolkit, ``"recipe"``, ``"checkpoint"`` or both; may be empty.
 
         ``"recipe"`` means that a recipe of this package trains the system. ``"checkpoint"`` means
         that the authors' checkpoint is public, and the toolkit can build its model.
@@ -138,7 +138,7 @@ def published_rows(path: str | Path | None = None) -> tuple[PublishedRow, ...]:
 
 
 def published_tables() -> tuple[PublishedTable, ...]:
-    """The tables of the packaged ``published_results.yaml``."""
+    """Return the tables of the packaged ``published_results.yaml``."""
     return _read(_PACKAGED)[1]
 
 

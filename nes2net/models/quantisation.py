@@ -2,8 +2,8 @@
 
 Each row of activations has its own scale. A score therefore does not depend on the other utterances
 of a batch, and no calibration data are needed. The linear layers of transformers compute in int8.
-The other layers compute in bfloat16 if the processor has instructions for bfloat16, otherwise in
-float32.
+All other layers of a detector compute in bfloat16 if the processor has instructions for bfloat16,
+otherwise in float32.
 
 In reading order: ``quantised_rows`` quantises activations, and ``Int8Linear`` is a linear layer.
 The products by oneDNN and in float32 follow, then the modules that replace parts of a transformer
@@ -31,7 +31,8 @@ _OFFSET = 128  # number added to int8 activations, because the fast products rea
 _LARGEST = 126  # largest quantised activation; not 127, because rounding the scale to bfloat16 may add 1
 _TINY = 1e-30  # smallest divisor, so that a row of zeros causes no division by 0
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
-#: Names of linear layers in the transformer layers of Whisper and w2v-BERT 2.0, which are quantised one by one.
+#: Names of the linear layers that are quantised one by one in the transformer layers of Whisper and
+#: w2v-BERT 2.0.
 _LAYERS_OF_OTHER_ENCODERS = ("fc1", "fc2", "linear_q", "linear_k", "linear_v", "linear_out")
 
 
@@ -62,7 +63,7 @@ class Int8Linear(nn.Module):
     """One or more linear layers with int8 weights. All layers read the same input, and their outputs are concatenated.
 
     No gradients are computed. The int8 weights are not parameters, so ``state_dict()`` would lack
-    them; it raises an error instead.
+    them; ``state_dict()`` raises an error instead.
 
     Args:
         linears: layers with K inputs each, and N outputs together.
@@ -85,10 +86,7 @@ class Int8Linear(nn.Module):
         self.register_state_dict_pre_hook(_refuse_saving)
 
     def _apply(self, *args: Any, **options: Any) -> Int8Linear:
-        """Refuse to move to another device, because the packed weights stay on the CPU.
-
-        PyTorch calls this in ``to()``.
-        """
+        """Convert the layer in ``to()``, but refuse another device, because the packed weights stay on the CPU."""
         super()._apply(*args, **options)
         if self.bias.device.type != "cpu":
             raise InputError("a detector in int8 computes on the CPU only: load it again for another device")
@@ -100,7 +98,7 @@ class Int8Linear(nn.Module):
 
 
 def _refuse_saving(*_: Any) -> None:
-    """Raise :class:`InputError`. PyTorch calls this hook before ``state_dict()``, which would lack the int8 weights."""
+    """Refuse to save int8 weights; PyTorch calls this hook before ``state_dict()``, which would lack the weights."""
     raise InputError("a detector in int8 cannot be saved: save the detector that it was made from")
 
 
@@ -137,7 +135,8 @@ def _call_onednn(values: Tensor, packed: Tensor, scale: Tensor, zeros: Tensor, d
     return onednn.qlinear_pointwise(values, 1.0, _OFFSET, packed, scale, zeros, None, 1.0, 0, dtype, "none", [], "")
 
 
-# An operator for compiled detectors. For oneDNN's own operator, torch.compile would accept only constant weights.
+# Make _call_onednn an operator for compiled detectors, because torch.compile accepts oneDNN's own
+# operator only with constant weights.
 _onednn_operator = torch.library.custom_op("nes2net::int8_product", _call_onednn, mutates_args=())
 _onednn_operator.register_fake(
     lambda values, packed, scale, zeros, dtype: values.new_empty((*values.shape[:-1], len(scale)), dtype=dtype)
@@ -165,8 +164,8 @@ def has_fast_product() -> bool:
     """Whether oneDNN multiplies int8 numbers fast and exactly on this processor.
 
     The result is True on processors with VNNI or AMX. On other processors, oneDNN sums pairs of
-    products in int16, which overflows. PyTorch has no int8 products if it was built for ARM or
-    without oneDNN. A few products are computed once, and compared with exact products.
+    products in int16, and the sums overflow. PyTorch has no int8 products if it was built for ARM
+    or without oneDNN. A few products are computed once, and compared with exact products.
     """
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return False
@@ -197,9 +196,9 @@ def has_fast_float16() -> bool:
 
 
 def emulation_note(precision: str, device: torch.device) -> str:
-    """Return a note for users if the CPU only emulates ``precision``, which is slow; empty if no note is needed."""
+    """Return a note for users if the CPU only emulates ``precision``, and is therefore slow; empty without a note."""
     is_fast = {"bfloat16": has_fast_bfloat16, "float16": has_fast_float16}.get(precision)
-    is_x86 = platform.machine().lower() in ("x86_64", "amd64")  # the checks of PyTorch know only these processors
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64")  # PyTorch's checks know only x86 processors
     if device.type != "cpu" or is_fast is None or not is_x86 or is_fast():
         return ""
     return (
@@ -305,7 +304,7 @@ class Int8RelativeAttention(Int8Attention):
 
 
 def _few_at_a_time(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply ``compute`` to the batch ``x`` B×T×D, a few utterances at a time, because this is faster.
+    """Apply ``compute`` to a few utterances of the batch ``x`` B×T×D at a time, because the whole batch takes longer.
 
     The intermediate results of about 256 frames per thread fit into the processor's cache, but the
     results of a whole batch do not.
@@ -324,12 +323,12 @@ def _few_at_a_time(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 def fastest_precision(model: nn.Module, device: torch.device) -> str:
     """Choose the precision in which ``model`` should score fastest on ``device``.
 
-    The choice follows rules and measures no times, so that a machine always chooses the same
-    precision. On a GPU the choice is bfloat16 if the GPU supports it. On a CPU only models with a
-    pre-trained transformer become faster. For these models, the precision is int8 if the processor
-    multiplies int8 numbers exactly (:func:`has_fast_product`), otherwise bfloat16 if the processor
-    has instructions for bfloat16 (:func:`has_fast_bfloat16`). In all other cases the choice is
-    float32.
+    The choice follows fixed rules instead of measured times, so that a machine always gets the same
+    precision. On a GPU the choice is bfloat16 if the GPU supports it. On a CPU, other precisions
+    than float32 are faster only for models with a pre-trained transformer. For these models, the
+    precision is int8 if the processor multiplies int8 numbers exactly (:func:`has_fast_product`),
+    otherwise bfloat16 if the processor has instructions for bfloat16 (:func:`has_fast_bfloat16`).
+    In all other cases the choice is float32.
     """
     if device.type == "cuda":
         with suppress(InputError):
@@ -348,7 +347,7 @@ def _transformer_layers(model: nn.Module) -> list[nn.Module]:
 
 
 def _reason_against_int8(model: nn.Module) -> str | None:
-    """Say why ``model`` cannot be quantised to int8, and what to do; None if it can be quantised."""
+    """Say why ``model`` cannot be quantised to int8, and what to do; None if ``model`` can be quantised."""
     if any(getattr(module, "engine", None) == "fairseq" for module in model.modules()):
         return "int8 is for the engine transformers, not for fairseq: leave out `model.frontend.engine=fairseq`"
     if any(hasattr(module, "adapter_up") for module in model.modules()):
@@ -357,7 +356,7 @@ def _reason_against_int8(model: nn.Module) -> str | None:
 
 
 def quantise(model: nn.Module) -> nn.Module:
-    """Quantise the transformer layers of ``model`` on the CPU, in place, and return it in eval mode.
+    """Quantise the transformer layers of ``model`` on the CPU, in place, and return the model in eval mode.
 
     Transformer layers are the layers of pre-trained front-ends. All other weights become bfloat16
     if :func:`has_fast_bfloat16`, otherwise float32. The quantised model can only score: it has no
@@ -371,7 +370,7 @@ def quantise(model: nn.Module) -> nn.Module:
         raise InputError(reason)
     layers = _transformer_layers(model)
     in_layers = {id(module) for layer in layers for module in layer.modules()}
-    for module in list(model.modules()):  # the modules are listed first, because the loop replaces some
+    for module in list(model.modules()):  # the modules are listed first, because the loop replaces some modules
         for name, child in module.named_children():
             linear_names = {role for role, layer in child.named_children() if isinstance(layer, nn.Linear)}
             if linear_names.issuperset(_PROJECTIONS) and hasattr(child, "gated_bias"):  # WavLM

@@ -1,6 +1,6 @@
 """The names of parts, heads, losses, tasks, judgements, corpora, effects and commands. Parts are built by name.
 
-In reading order: A ``Registry`` is a table of names. The tables follow, and then the functions
+In reading order: a ``Registry`` is a table of names. The tables follow, and then the functions
 ``create_…``, which build a part from its name and options.
 
 The command line and the recipes use the same names. Each name stands for an object, written as
@@ -217,7 +217,7 @@ backends: Registry[Backend] = Registry(
         "multires_gmlp": "nes2net.models.backends.multires_gmlp:MultiresGmlp",
     },
 )
-heads: Registry[Any] = Registry(  # all are subclasses of nes2net.models.backends.heads.Head, except linear
+heads: Registry[Any] = Registry(  # all heads except linear are subclasses of nes2net.models.backends.heads.Head
     "head",
     "nes2net.heads",
     {
@@ -229,7 +229,8 @@ heads: Registry[Any] = Registry(  # all are subclasses of nes2net.models.backend
         "prototypes": "nes2net.models.backends.heads:PrototypeHead",
     },
 )
-losses: Registry[Any] = Registry(  # subclasses of nes2net.training.losses.Criterion, which must not be imported here
+# Losses are subclasses of nes2net.training.losses.Criterion. This module must not import that class.
+losses: Registry[Any] = Registry(
     "loss",
     "nes2net.losses",
     {
@@ -244,7 +245,8 @@ losses: Registry[Any] = Registry(  # subclasses of nes2net.training.losses.Crite
         "prototypes": "nes2net.training.losses:Prototypes",
     },
 )
-tasks: Registry[Any] = Registry(  # subclasses of nes2net.training.tasks.task.Task, which must not be imported here
+# Tasks are subclasses of nes2net.training.tasks.task.Task. This module must not import that class.
+tasks: Registry[Any] = Registry(
     "task",
     "nes2net.tasks",
     {
@@ -352,17 +354,16 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "more": {"published": "nes2net.cli.published.command:published"},
 }
-judgements: Registry[Any] = (
-    Registry(  # subclasses of nes2net.scoring.judgement.Judgement, which must not be imported here
-        "judgement",
-        "nes2net.judgements",
-        {
-            "scores": "nes2net.evaluation.judgements:Scores",
-            "frames": "nes2net.evaluation.judgements:Frames",
-            "embeddings": "nes2net.evaluation.verification:ComparedEmbeddings",
-            "classes": "nes2net.evaluation.classes:Classes",
-        },
-    )
+# Judgements are subclasses of nes2net.scoring.judgement.Judgement. This module must not import that class.
+judgements: Registry[Any] = Registry(
+    "judgement",
+    "nes2net.judgements",
+    {
+        "scores": "nes2net.evaluation.judgements:Scores",
+        "frames": "nes2net.evaluation.judgements:Frames",
+        "embeddings": "nes2net.evaluation.verification:ComparedEmbeddings",
+        "classes": "nes2net.evaluation.classes:Classes",
+    },
 )
 #: The commands of :data:`COMMANDS` and of installed packages, by name.
 commands: Registry[Callable[..., int | None]] = Registry(
@@ -399,10 +400,10 @@ def create_frontend(name: str, checkpoint: str | Path | None = None, **options: 
     Args:
         name: one of ``nes2net.models.registry.frontends.names()``.
         checkpoint: a pre-training file, or the name of a published size
-            (:data:`nes2net.models.frontends.sizes.SIZES`), whose file is downloaded once. None for
-            random weights. If ``name`` is a published size, the file must have this size.
-        options: keyword arguments of the front-end's class or function. Every front-end also takes
-            ``adapt``: None, or a mapping of the options of
+            (:data:`nes2net.models.frontends.sizes.SIZES`); the file of a size is downloaded once.
+            None for random weights. If ``name`` is a published size, the file must have this size.
+        options: keyword arguments of the front-end's class or function. The option ``adapt`` of
+            every front-end is None, or a mapping of the options of
             :class:`nes2net.models.frontends.adaptation.Adaptation`.
 
     Raises:
@@ -501,7 +502,7 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
 
 
 def create_condition(text: str, sources: Sources | None = None) -> Effect:
-    """Build a condition, which is an effect at one strength.
+    """Build a condition of a robustness test: an effect at one strength.
 
     Args:
         text: ``NAME`` or ``NAME:STRENGTH``, such as ``"mp3:16"``.

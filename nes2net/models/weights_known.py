@@ -15,7 +15,8 @@ from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.provenance import RECORD_KEY, Provenance
 from nes2net.models.published_models import PUBLISHED
 
-#: Key of a record for the digest of the tensors. Only a record that states weights of a published model has this key.
+#: The record of a checkpoint holds the digest of the tensors under this key. Only a record that
+#: states weights of a published model has this key.
 TENSORS_KEY = "tensors_sha256"
 
 
@@ -27,8 +28,9 @@ def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, gi
 
     Args:
         path: the file or folder of ``state_dict``.
-        given_name: the name or path that the user gave. If this is the model's ``owner/name`` on
-            the hub, and no local file has this name, the weights were downloaded from the hub.
+        given_name: the name or path that the user gave. If ``given_name`` is the model's
+            ``owner/name`` on the hub, and no local file has this name, the weights were downloaded
+            from the hub.
     """
     model = PUBLISHED.get(name)
     if model is None:
@@ -44,7 +46,7 @@ def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, gi
 
 
 def checked_record(record: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Check what the ``record`` of a file states about published weights; return it without the tensors' digest.
+    """Check what the ``record`` of a file states about published weights; return the record without the digest.
 
     If ``record`` states the weights of a published model, but the tensors in ``state_dict`` do not
     have the recorded digest, the result says that only the architecture is the model's.

@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from nes2net.lib.claims import differing
+from nes2net.lib.claims import differing_names
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import exclusive_lock, make_folder, no_empty_folders, remove_left, write_text
+from nes2net.lib.files import exclusive_lock, make_folder, no_empty_folders, remove_leftovers, write_text
 from nes2net.lib.yaml_text import read_yaml_file
 from nes2net.models.card import CARD, CARD_FILE
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
@@ -81,7 +81,7 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
                 raise InputError(f"{path} is not a regular file, but training writes a file of that name: move it away")
         with exclusive_lock(folder / _LOCK_FILE, refusal):
             check_recipe(folder, recipe)
-            remove_left(folder)
+            remove_leftovers(folder)
             yield
 
 
@@ -134,7 +134,9 @@ def check_same_run(file: Path, recipe: Recipe, saved_recipe: dict[str, Any]) -> 
 
     The message lists the keys that differ.
     """
-    names = differing(_values_to_compare(_with_defaults(file, saved_recipe)), _values_to_compare(recipe.to_dict()))
+    names = differing_names(
+        _values_to_compare(_with_defaults(file, saved_recipe)), _values_to_compare(recipe.to_dict())
+    )
     if names:
         raise InputError(
             f"{file.parent} holds another run, which differs in `{'`, `'.join(names)}`: give this one a `comment` of its "

@@ -19,7 +19,7 @@ from nes2net.lib.files import (
     json_text,
     never_linked,
     read_bounded,
-    remove_left,
+    remove_leftovers,
     replacing,
     temporary_folder,
     write_output,
@@ -180,7 +180,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_the_file(
     assert own.exists()
     list(living)
     assert {path for path in tmp_path.iterdir() if path != target} == others
-    remove_left(tmp_path)
+    remove_leftovers(tmp_path)
     assert {path for path in tmp_path.iterdir() if path != target} == {link}
 
 

@@ -177,14 +177,14 @@ def test_https_does_not_lead_to_http(server, client, monkeypatch):
 
 
 def test_what_a_server_says_of_a_file(server, client):
-    assert client.described(RemoteFile(server.url)) == RemoteFile(server.url, len(CONTENT))
+    assert client.ask_size_and_digest(RemoteFile(server.url)) == RemoteFile(server.url, len(CONTENT))
     server.redirect, server.extra_headers = "/store", {"X-Linked-Etag": f'"{"a" * 64}"', "X-Linked-Size": "123"}
-    assert client.described(RemoteFile(server.url)) == RemoteFile(server.url, 123, {"sha256": "a" * 64})
+    assert client.ask_size_and_digest(RemoteFile(server.url)) == RemoteFile(server.url, 123, {"sha256": "a" * 64})
     server.statuses, server.extra_headers = [405], {}
-    assert client.described(RemoteFile(server.url, 5)) == RemoteFile(server.url, 5)
+    assert client.ask_size_and_digest(RemoteFile(server.url, 5)) == RemoteFile(server.url, 5)
     server.statuses = [404]
     with pytest.raises(InputError, match="404"):
-        client.described(RemoteFile(server.url))
+        client.ask_size_and_digest(RemoteFile(server.url))
 
 
 def test_short_answers_are_limited_and_other_addresses_refused(server, client):

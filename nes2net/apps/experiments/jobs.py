@@ -25,7 +25,7 @@ from nes2net.data.corpora.trial import Part
 from nes2net.detector import Detector
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import write_result
-from nes2net.lib.claims import differing
+from nes2net.lib.claims import differing_names
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import make_folder, sha256_of
 from nes2net.lib.findings import Finding
@@ -256,7 +256,7 @@ class ScoreJob(Job):
             expected["trials"] = digest
         if detector:
             expected["model"] = detector.fingerprint()
-        return bool(differing(record.run, record.run | expected))
+        return bool(differing_names(record.run, record.run | expected))
 
     def missing(self, search: Search) -> list[Finding]:
         """List missing files of the evaluation set; with `allow_partial`, some missing recordings do not count."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from nes2net.apps.export.space import write_space
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
-from nes2net.models.card import evaluated
+from nes2net.models.card import provenance_with_figures
 from nes2net.models.checkpoints.classification import NAMES_KEY, library_head
 from nes2net.models.checkpoints.fairseq import to_fairseq
 from nes2net.models.checkpoints.folder import HEAD, WEIGHTS, clear, write_tensors
@@ -125,7 +125,7 @@ def export(
         head = {name: tensor for name, tensor in detector.state_dict().items() if name not in published}
         write_tensors(head, out / HEAD)
         record = {NAMES_KEY: head_options["label2id"]} if head_options else None
-        detector.write_description(out, evaluated(detector), record)
+        detector.write_description(out, provenance_with_figures(detector), record)
     else:
         facts = {}
         if to == "merged":

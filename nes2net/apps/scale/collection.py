@@ -20,7 +20,7 @@ from nes2net.apps.scale.results import ShardScores, finished, read_record, resul
 from nes2net.apps.scale.sources import UNKNOWN, Shard, Source, shards_of
 from nes2net.lib.claims import differences_in_words
 from nes2net.lib.errors import InputError, Unfinished, counted, first_line, listed, worded
-from nes2net.lib.files import check_no_device, exclusive_lock, remove_left
+from nes2net.lib.files import check_no_device, exclusive_lock, remove_leftovers
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.scoring.engine import RunSettings
 from nes2net.scoring.journal import stamp
@@ -132,7 +132,7 @@ def score_collection(
     resources = resources or Resources()
     refusal = f"another run is writing {out}: wait for it, or name another folder"
     with exclusive_lock(out / ".lock", refusal), ExitStack() as stack:
-        remove_left(out)
+        remove_leftovers(out)
         # Return at once if an earlier call with the same arguments has done everything.
         done = finished(out)
         _check_source(out, done, shards, overwrite)

@@ -147,7 +147,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
             server, number, file_name = record.groups()
             files += _planned_of_record(download, client, server, number, file_name and unquote(file_name))
         else:
-            remote = client.described(RemoteFile(download.url, download.size, _stated_digests(download)))
+            remote = client.ask_size_and_digest(RemoteFile(download.url, download.size, _stated_digests(download)))
             name = download.name or unquote(PurePosixPath(urlsplit(download.url).path).name)
             name = _checked_name(name, download.url)
             files.append(PlannedFile(remote, name, download.what, download.licence, download.unpack))

@@ -24,7 +24,7 @@ from nes2net.data.corpora.generic import FIELDS
 from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.lib.files import json_text, read_bounded, remove_left, replacing, write_text, writing
+from nes2net.lib.files import json_text, read_bounded, remove_leftovers, replacing, write_text, writing
 from nes2net.lib.progress import ProgressDisplay
 
 Format = Literal["parquet", "tar"]
@@ -102,7 +102,7 @@ def pack(
     with writing(out, "make room or name another folder; the same command resumes"):
         _check_plan(title, shards, out)
         for folder in {path.parent for path in shards}:
-            remove_left(folder)
+            remove_leftovers(folder)
         existing = {path for path in shards if path.is_file()}
         write: Callable[[Path, Sequence[_Packed]], None] = _write_tar if format == "tar" else _write_parquet
         with ProgressDisplay[None](title="packing", unit="recording", total=len(trials), leave=True) as display:

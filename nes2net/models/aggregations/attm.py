@@ -16,9 +16,9 @@ class AttentiveMerging(Aggregation):
     """AttM multiplies each layer of an utterance by a gate, and merges the layers by one linear map.
 
     Pan et al., "Attentive merging of hidden embeddings from pre-trained speech model for
-    anti-spoofing detection", Interspeech 2024. The published linear map L·D → D reads the layers
-    interleaved: channel d of layer l is input d·L + l. Here the map is computed as a sum of L maps
-    D → D, which needs no interleaved copy of the layers.
+    anti-spoofing detection", Interspeech 2024. The published linear map L·D → D reads channel d of
+    layer l as its input d·L + l, so that the layers are interleaved. Here the map is computed as a
+    sum of L maps D → D, so that no interleaved copy of the layers is needed.
 
     >>> AttentiveMerging(25, 16)([torch.randn(2, 5, 16)] * 25).shape
     torch.Size([2, 5, 16])
@@ -49,8 +49,8 @@ class AttentiveMerging(Aggregation):
     def layer_maps(self) -> Tensor:
         """Split the weight of the linear map by layers: L×D×D.
 
-        The result is a contiguous copy. In the interleaved weight, the numbers of one layer are
-        spread over the memory of all layers.
+        The result is a contiguous copy, because in the published weight the numbers of one layer
+        are not contiguous.
         """
         return self.linear_proj.weight.unflatten(1, (self.feature_dim, self.num_layers)).movedim(2, 0).contiguous()
 

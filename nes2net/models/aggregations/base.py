@@ -32,7 +32,7 @@ class Aggregation(nn.Module):
     min_layers: int = 1
     """Smallest allowed L."""
     penalty: Tensor | None = None
-    """A term that training adds to the loss; the last forward pass in train mode has computed it. None for no term."""
+    """A term that training adds to the loss, computed by the last forward pass in train mode; None for no such term."""
 
     def __init__(self, num_layers: int, feature_dim: int) -> None:
         super().__init__()

@@ -42,7 +42,7 @@ class Choice(NamedTuple):
     clean: Tensor
     """Logits of the gate without noise, F×n."""
     noisy: Tensor
-    """Logits of the gate with noise, by which the experts were chosen, F×n."""
+    """Logits of the gate with noise, F×n; the experts were chosen by these logits."""
     deviation: Tensor | None
     """Standard deviation of the noise, F×n; None without noise."""
 
@@ -56,8 +56,8 @@ class MixtureOfExperts(Aggregation):
     training, noise of a learned size is added to the gate's logits (Shazeer et al., "Outrageously
     large neural networks", ICLR 2017, eqs. 3–5).
 
-    Gate and sum are computed in at least float32. Only the chosen experts are computed. In a
-    compiled or exported detector all experts are computed, with the same result.
+    The gate and the sum are computed in at least float32. Only the chosen experts are computed. In
+    a compiled or exported detector all experts are computed, with the same result.
 
     Args:
         experts_per_layer: number of experts of each of the first L − 1 hidden states.
@@ -100,8 +100,8 @@ class MixtureOfExperts(Aggregation):
         # Zeros make all logits equal at first, so that the noise alone chooses experts.
         self.w_gate = nn.Parameter(torch.zeros(feature_dim, self.num_experts))
         self.w_noise = nn.Parameter(torch.zeros(feature_dim, self.num_experts))
-        # The noise has this mean and standard deviation before it is scaled. Both never change. They are stored here
-        # because published files contain them.
+        # Mean and standard deviation of the noise before it is scaled. The two numbers are
+        # constants, and are stored here only because published files contain them.
         self.register_buffer("mean", torch.zeros(1))
         self.register_buffer("std", torch.ones(1))
         self.experts = nn.ModuleList(Expert(feature_dim, hidden_dim) for _ in range(self.num_experts))
@@ -126,7 +126,7 @@ class MixtureOfExperts(Aggregation):
         """Let the gate choose experts for ``frames`` F×D of the last hidden state.
 
         Args:
-            noise: standard normal numbers, F×n; None for no noise.
+            noise: standard normal numbers, F×n; None to add no noise.
         """
         with without_autocast(frames.device):
             frames = at_least_float32(frames)
@@ -135,8 +135,8 @@ class MixtureOfExperts(Aggregation):
             if noise is not None:
                 deviation = F.softplus(frames @ at_least_float32(self.w_noise)) + self.noise_epsilon
                 noisy = clean + at_least_float32(noise) * deviation
-            # Before training, all logits are equal. Of equal logits, a stable sort takes the first on every device;
-            # topk() on a GPU may take another.
+            # Before training, all logits are equal. A stable sort takes the first of equal logits
+            # on every device; topk() on a GPU may take another logit.
             logits, experts = noisy.sort(dim=1, descending=True, stable=True)
             log_gates = torch.log_softmax(logits[:, : self.top_k], dim=1)
             return Choice(experts[:, : self.top_k], log_gates, clean, noisy, deviation)
@@ -159,6 +159,7 @@ class MixtureOfExperts(Aggregation):
         layers = [state.flatten(0, 1) for state in hidden_states[:-1]]  # F×D
         if torch.compiler.is_compiling():  # the compiler needs shapes that do not depend on the experts chosen
             outputs = layers[0].new_zeros(()).expand(*choice.experts.shape, self.feature_dim)  # F×k×D
+
             # Every expert computes all frames of its layer; only the outputs of the chosen experts are kept.
             for e, expert in enumerate(self.experts):
                 output = expert(layers[e // self.experts_per_layer]).unsqueeze(1)

@@ -24,7 +24,7 @@ class WeightedSum(Aggregation):
         self.weight_hidd = nn.Parameter(torch.ones(num_layers))
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute the softmax of the learned numbers, B×L, which is the same for every utterance."""
+        """Compute the softmax of the learned numbers, and repeat the result for each of B utterances: B×L."""
         return torch.softmax(self.weight_hidd, dim=0).expand(len(hidden_states[0]), -1)
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:

@@ -202,7 +202,7 @@ class Shelf:
         # One process downloads the file; other processes wait.
         with WeakFileLock(self.folder / ".lock"), HttpFiles(most_tries=_MOST_TRIES) as client:
             if not self.place.exists():
-                client.fetch(client.described(remote), self.place, f"fetching {self.name}")
+                client.fetch(client.ask_size_and_digest(remote), self.place, f"fetching {self.name}")
         return self.place
 
     def _check_digest(self, path: Path, first_seen: FirstSeen | None) -> None:

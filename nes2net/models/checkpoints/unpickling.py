@@ -205,7 +205,7 @@ class TensorUnpickler(GuardedUnpickler):
         if issubclass(kind, (set, frozenset, dict)) and not isinstance(items, dict):
             keys = [item[0] for item in items] if issubclass(kind, dict) else items
             self.check_keys(keys)
-        return kind(self.copied(items))
+        return kind(self.count_copied(items))
 
     def persistent_load(self, saved_id: Any) -> _Storage:
         """Return the storage that ``saved_id`` describes. The unpickler calls this method.
