@@ -124,8 +124,8 @@ class DepthwiseConv(nn.Module):
 class Transpose(nn.Module):
     """Swap tokens and channels, B×N×C ↔ B×C×N.
 
-    It is a module of its own, because the published names of tensors contain the indices of
-    modules, and the swap has an index.
+    The swap is a module here, because the published names of tensors count this swap as a module of
+    a sequence.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -292,5 +292,5 @@ conformer = partial(Conformer, SelfAttention)
 
 It is an assumption that this variant has the fixed sinusoidal positions of TCM. The two variants
 then differ only in the head tokens. The code of Rosello et al. learns relative positions in the
-attention and has other parameter names. Its checkpoints therefore do not load here.
+attention and has other parameter names. Checkpoints of this code therefore do not load here.
 """

@@ -27,7 +27,7 @@ class ReversedLogitLayer(LogitLayer):
     """A last layer B×E → B×n. Bona fide is the first row of the weights, but the last column of the logits."""
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Compute logits B×n from ``embeddings`` B×E; the order of classes is reversed from the weights' rows."""
+        """Compute logits B×n from ``embeddings`` B×E, with the classes in the reverse order of the weights' rows."""
         return super().forward(embeddings).flip(1)
 
 
@@ -49,15 +49,15 @@ class Ensemble(LayerSum):
     Bona fide is column 0 in the published code, and column 1 of the logits here, as in all
     back-ends. Weights in files have the published order of the classes. As published, the score is
     the logit of bona fide alone. The weights of the layers are divided by their sum, without a
-    softmax, and may be negative. With ``kind="classification"`` the weights are not divided.
+    softmax, and may be negative. With ``kind="classification"``, the weights are used as they are.
 
     A graph of ``torch.export`` has a fixed number of frames, because of ``nn.LSTM``. An ONNX file
     takes any number of frames.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
-        kind: ``"fusion"``; or ``"classification"``, which takes no scores and computes the logits
-            from the last frame of the LSTM by a perceptron.
+        kind: ``"fusion"``; or ``"classification"``, which takes no scores: a perceptron computes
+            the logits from the last frame of the LSTM.
         num_layers: L, number of layers that are summed.
         projection_dim: size of a frame after the linear map.
         hidden_dim: hidden size of the LSTM.
@@ -99,10 +99,10 @@ class Ensemble(LayerSum):
             self.biases = nn.Parameter(torch.rand(num_scores))
         self.lstm = nn.LSTM(projection_dim, hidden_dim, lstm_layers, batch_first=True)
         if kind == "fusion":
-            self.lineal_weights_b = _perceptron(hidden_dim, LogitLayer(_PERCEPTRON_DIM, num_scores))
-            self.lineal_weights_s = _perceptron(hidden_dim, LogitLayer(_PERCEPTRON_DIM, num_scores))
+            self.lineal_weights_b = _build_perceptron(hidden_dim, LogitLayer(_PERCEPTRON_DIM, num_scores))
+            self.lineal_weights_s = _build_perceptron(hidden_dim, LogitLayer(_PERCEPTRON_DIM, num_scores))
         else:
-            self.lineal_class = _perceptron(hidden_dim, ReversedLogitLayer(_PERCEPTRON_DIM, num_logits))
+            self.lineal_class = _build_perceptron(hidden_dim, ReversedLogitLayer(_PERCEPTRON_DIM, num_logits))
             self.last_layer_name = "lineal_class.2"
 
     def forward(self, hidden_states: Sequence[Tensor], scores: Tensor | None = None) -> Tensor:  # type: ignore[override]
@@ -125,7 +125,7 @@ class Ensemble(LayerSum):
             return torch.stack([(weights * unbiased).sum(1) for weights in (weights_spoof, weights_bonafide)], dim=1)
 
     def weights(self, hidden_states: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Compute weights of the S systems in a fusion, for bona fide and then for spoof: B×S each."""
+        """Compute the weights of the S systems in a fusion: B×S for bona fide, then B×S for spoof."""
         summary = self.summary(hidden_states)
         return self.lineal_weights_b(summary), self.lineal_weights_s(summary)
 
@@ -154,6 +154,6 @@ class Ensemble(LayerSum):
         return x[:, -1]
 
 
-def _perceptron(hidden_dim: int, last: nn.Linear) -> nn.Sequential:
+def _build_perceptron(hidden_dim: int, last: nn.Linear) -> nn.Sequential:
     """Build a perceptron with ``hidden_dim`` inputs: a hidden layer of 40 units with ReLU, then the layer ``last``."""
     return nn.Sequential(nn.Linear(hidden_dim, _PERCEPTRON_DIM), nn.ReLU(), last)

@@ -22,7 +22,7 @@ LayerWeights = Literal["sum", "softmax", "plain"]
 
 
 class LayerSum(Backend):
-    """The common start of two back-ends: hidden states B×T×``feature_dim`` → B×T×``projection_dim``.
+    """The first layers of ``asp_cosine`` and ``ensemble``: hidden states B×T×``feature_dim`` → B×T×``projection_dim``.
 
     1. Each layer of each utterance is normalised, over time and features together, to mean 0 and
        (biased) variance 1, in at least float32.

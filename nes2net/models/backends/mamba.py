@@ -28,7 +28,7 @@ NORM_EPS = 1e-5  # small number that RMS norms add to the mean square
 
 @cache
 def fused_selective_scan() -> Callable[..., Tensor] | None:
-    """Import the CUDA kernel of the selective scan from the package mamba_ssm; None if it is not installed."""
+    """Import the CUDA kernel of the selective scan from the package mamba_ssm; return None without this package."""
     try:
         from mamba_ssm.ops.selective_scan_interface import selective_scan_fn  # optional
     except ImportError:
@@ -61,7 +61,7 @@ class Mixer(nn.Module):
         self.dt_proj.bias = nn.Parameter(draw_delta_bias(inner_dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix the frames ``x`` B×T×E."""
+        """Mix each of the frames ``x`` B×T×E with the frames before it."""
         x, z = self.in_proj(x).chunk(2, dim=2)  # B×T×2E each
         x = F.silu(self.conv1d(F.pad(x.transpose(1, 2), (CONV_KERNEL - 1, 0)))).transpose(1, 2)
         delta, B, C = self.x_proj(x).split([self.delta_rank, STATE_DIM, STATE_DIM], dim=2)

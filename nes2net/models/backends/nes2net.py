@@ -150,7 +150,7 @@ class Res2NetXBlock(Res2NetBlock):
         self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)
 
     def hierarchy(self, splits: Sequence[Tensor]) -> list[Tensor]:
-        """Compute the output of each of the ``splits`` B×C/scale×1×T except the last: a weighted sum of columns."""
+        """Compute the output of each of the ``splits`` B×C/scale×1×T except the last, a weighted sum of columns."""
         outputs = []
         columns = splits[-1]
         for split, conv, bn, weight in zip(splits, self.convs, self.bns, self.weighted_sum):
@@ -216,8 +216,8 @@ class Nes2Net(FrameBackend):
         check_divides("nes_ratio[0]", groups, "feature_dim", feature_dim)
         check_divides("nes_ratio[1]", scale, "feature_dim / nes_ratio[0]", channels)
         se_channels = max(channels // se_ratio, se_floor)
-        # This receptive field is that of the convolutions alone; the squeeze-excitation depends on
-        # all frames.
+        # This is the receptive field of the convolutions alone; the squeeze-excitation reads all
+        # frames.
         self.receptive_field = 1 + 2 * dilation * (scale - 1) * (groups - 1)
         self.groups = groups
         self.activation = activation(inplace=True)
@@ -247,7 +247,7 @@ class Nes2Net(FrameBackend):
         return [*outputs, groups[-1]]
 
     def join(self, groups: Sequence[Tensor]) -> Tensor:
-        """Concatenate, normalise and activate ``groups`` B×C×1×T: embeddings of frames, B×T×D."""
+        """Concatenate, normalise and activate ``groups`` B×C×1×T; return embeddings of frames, B×T×D."""
         y = torch.cat([*groups], dim=1)  # B×D×1×T
         return self.activation(self.bn(y)).squeeze(2).transpose(1, 2)
 
@@ -363,7 +363,8 @@ class Nes2NetLA(Nes2Net):
             num_logits=num_logits,
         )
         self.local_block_attn = LocalBlockAttention(self.groups, feature_dim // self.groups, window)
-        # The number of heads is not known; it has no effect on the shapes of the tensors.
+        # The published number of heads is unknown; this number does not change the shapes of the
+        # tensors.
         self.global_attn = nn.MultiheadAttention(feature_dim, 1).requires_grad_(False)
 
     def frames(self, features: Tensor) -> Tensor:

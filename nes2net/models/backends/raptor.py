@@ -30,8 +30,8 @@ class Raptor(Backend):
     :data:`~nes2net.models.backends.conformer.tcm` reads this sum directly, so its tokens have D
     channels.
 
-    Assumption: the last hidden state is taken after the front-end's final layer norm, as the
-    transformers library of 2025 gave it (``final_norm``).
+    Assumption: the last hidden state is taken after the front-end's final layer norm, as in the
+    transformers library of 2025 (``final_norm``).
 
     Args:
         feature_dim: D, the front-end's ``out_dim``, a multiple of ``num_heads``.

@@ -41,7 +41,7 @@ def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
             x = functional.linear(frames, weight.flatten(1), layer.conv.bias).permute(0, 3, 1, 2)  # B×C×1×T
         else:
             x = functional.conv2d(x, weight, layer.conv.bias, (1, *layer.conv.stride))
-        norm = getattr(layer, "layer_norm", None)  # None for a layer without a norm
+        norm = getattr(layer, "layer_norm", None)  # None if the layer has no norm
         if isinstance(norm, nn.LayerNorm):
             x = norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         elif norm is not None:  # the first layer of wav2vec 2.0 Base has a group norm
@@ -53,8 +53,9 @@ def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
 def embed_positions(embedding: Any, x: Tensor) -> Tensor:
     """Compute the positional embeddings B×T×D of ``x`` B×T×D by ``embedding``, a module of the transformers library.
 
-    On the CPU, the grouped convolution here takes half of the library's time in bfloat16, and two
-    thirds in float32. On other devices the library's own ``forward`` runs.
+    On the CPU, the grouped convolution of this function takes half of the library's time in
+    bfloat16, and two thirds of this time in float32. On other devices the library's own ``forward``
+    runs.
     """
     if x.device.type != "cpu":
         return embedding(x)
