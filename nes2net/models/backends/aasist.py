@@ -189,7 +189,7 @@ class GraphPool(nn.Module):
         self.ratio = ratio
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pool the nodes ``x`` B×N×D."""
+        """Keep the nodes of ``x`` B×N×D with the highest scores, multiplied by their scores."""
         scores = torch.sigmoid(self.proj(self.drop(x)))  # B×N×1
         # As published, ⌊N·ratio⌋ is computed in floating point: ⌊90·0.7⌋ is then 62, not 63.
         # sym_int() computes the same if N is traced. For the ratio 0.5, integer division gives the

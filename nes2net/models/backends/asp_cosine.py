@@ -65,5 +65,5 @@ class AspCosine(LayerSum):
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Compute embeddings B×2·``hidden_dim`` from the ``hidden_states``, L + 1 tensors B×T×D."""
-        frames = self.feed_forward(self.trunk(hidden_states))  # B×T×hidden_dim
+        frames = self.feed_forward(self.project_layer_sum(hidden_states))  # B×T×hidden_dim
         return self.pooling(frames.transpose(1, 2))

@@ -41,7 +41,7 @@ class Backend(nn.Module):
     feature_dim: int = 0
     """D, the size of a feature vector; 0 if the back-end accepts any size."""
     checkpoint_prefix: str = ""
-    """Prefix of the back-end's keys in the whole-model checkpoints of the published code."""
+    """Prefix of the back-end's keys if the published code saves a whole model."""
     wants_layers: Literal["last", "all"] = "last"
     """``"all"`` if the back-end reads the hidden states of all layers, without an aggregation; otherwise ``"last"``."""
     wants_final_norm: bool = True

@@ -80,9 +80,9 @@ class SelfAttention(nn.Module):
 class HeadTokenAttention(SelfAttention):
     """Self-attention with temporal-channel modelling (Truong et al. 2024, Sec. 3), B×N×E → B×N×E.
 
-    The attention also has h head tokens, one for each head (Lu et al., "DHVT", NeurIPS 2022).
-    Afterwards, the mean of the frames and the mean of the head tokens are added to the class token,
-    and the head tokens are removed.
+    The attention also has h head tokens, one for each head (Lu et al., "DHVT", NeurIPS 2022). After
+    the attention, the mean of the frames and the mean of the head tokens are added to the class
+    token, and the head tokens are removed.
     """
 
     def __init__(self, embed_dim: int, num_heads: int) -> None:

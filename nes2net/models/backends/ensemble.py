@@ -87,8 +87,8 @@ class Ensemble(LayerSum):
         num_scores: Annotated[int, Field(ge=1, le=1000)] = 4,
         num_logits: Logits = 2,
     ) -> None:
-        # Both kinds have the same trunk and the same LSTM, but different weights of the layers and
-        # different perceptrons.
+        # Both kinds have the same LSTM and the same layers before it, but differ in the weights of
+        # the layers and in the perceptrons.
         layer_weights: Literal["sum", "plain"] = "sum" if kind == "fusion" else "plain"
         super().__init__(feature_dim, num_layers, projection_dim, layer_weights)
         self.kind = kind
@@ -117,20 +117,20 @@ class Ensemble(LayerSum):
         """
         if self.kind == "classification":
             return super().forward(hidden_states)
-        weights_bonafide, weights_spoof = self.weights(hidden_states)
+        weights_bonafide, weights_spoof = self.system_weights(hidden_states)
         self.check_scores(scores, weights_bonafide.shape[0])  # len() would fix the batch size in an exported graph
         assert scores is not None  # check_scores() has already refused None
         with without_autocast(scores.device):  # in half precision, the scores would be rounded
             unbiased = at_least_float32(scores) - at_least_float32(self.biases)
             return torch.stack([(weights * unbiased).sum(1) for weights in (weights_spoof, weights_bonafide)], dim=1)
 
-    def weights(self, hidden_states: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def system_weights(self, hidden_states: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Compute the weights of the S systems in a fusion: B×S for bona fide, then B×S for spoof."""
         summary = self.summary(hidden_states)
         return self.lineal_weights_b(summary), self.lineal_weights_s(summary)
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute embeddings of the ``hidden_states``. For a fusion, the embeddings are the :meth:`summary` B×H.
+        """Compute embeddings of the ``hidden_states``; for a fusion, these are the results B×H of :meth:`summary`.
 
         With ``kind="classification"``, the embeddings B×40 are the hidden layer of the perceptron,
         which the last layer reads.
@@ -141,8 +141,8 @@ class Ensemble(LayerSum):
         return self.lineal_class[:-1](summary)
 
     def summary(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute the last frame of the LSTM's output, B×H, from ``hidden_states``, at least L + 1 tensors B×T×D."""
-        x = self.trunk(hidden_states)
+        """Summarise the utterances of ``hidden_states``, at least L + 1 tensors B×T×D, by the LSTM's last frames: B×H."""
+        x = self.project_layer_sum(hidden_states)
         if not torch.compiler.is_exporting():
             return self.lstm(x)[0][:, -1]
         # For the export, compute the layers one after the other: torch.onnx fixes the number of

@@ -18,7 +18,9 @@ _NOISE = 0.05  # initial values of splines are random, of magnitude at most _NOI
 
 
 class KanLinear(nn.Module):
-    """y_o = Σ_i base_weight[o, i]·PReLU(x_i) + Σ_i spline_scaler[o, i]·Σ_g spline_weight[o, i, g]·B_g(x_i).
+    """A Kolmogorov-Arnold layer from i inputs to o outputs, …×i → …×o.
+
+    y_o = Σ_i base_weight[o, i]·PReLU(x_i) + Σ_i spline_scaler[o, i]·Σ_g spline_weight[o, i, g]·B_g(x_i).
 
     The grid of the B-splines B_g has ``grid_size`` cells of equal width between −1 and 1, and
     ``spline_order`` more cells on either side. If x_i lies outside all cells, every B_g(x_i) is 0,
@@ -74,7 +76,7 @@ class KanLinear(nn.Module):
         return solution.view(-1, self.in_features, self.out_features).permute(2, 1, 0).to(values.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``x`` …×i to …×o."""
+        """Compute the outputs …×o from the inputs ``x`` …×i."""
         scaled = self.spline_weight * self.spline_scaler.unsqueeze(2)
         return F.linear(self.base_activation(x), self.base_weight) + F.linear(
             self.bases(x).flatten(-2), scaled.flatten(1)

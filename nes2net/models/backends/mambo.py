@@ -104,8 +104,8 @@ class Hydra(Mamba2):
     """The mixer of Hydra, B×T×E → B×T×E: a scan forwards and a scan backwards in time.
 
     The output of each scan is delayed by a frame, so that the output does not depend on the current
-    frame. Then the current frame is added, multiplied by a factor for each head that a linear layer
-    computes. The arguments are the same as for :class:`Mamba2`.
+    frame. Each head of the current frame is multiplied by a factor that a linear layer computes,
+    and added to this output. The arguments are the same as for :class:`Mamba2`.
     """
 
     both_ways = True
@@ -147,7 +147,7 @@ class GatedPerceptron(nn.Module):
 
     def __init__(self, embed_dim: int, dropout: float) -> None:
         super().__init__()
-        hidden = 8 * embed_dim // 3  # as many weights as two layers without a gate, with 4·E hidden units
+        hidden = 8 * embed_dim // 3  # as many weights as two layers of 4·E hidden units without a gate
         self.w1_w3_combined = nn.Linear(embed_dim, 2 * hidden, bias=False)
         self.w2_out = nn.Linear(hidden, embed_dim, bias=False)
         self.dropout = nn.Dropout(dropout)
@@ -334,7 +334,7 @@ class MamBo(Backend):
             create["mamba"] = lambda: Mixer(embed_dim)
         self.input_proj = Projection(feature_dim, embed_dim)
         blocks = [Block(embed_dim, kind, create[kind]()) for kind in group * num_layers]
-        # In published files, the stack has this name for every kind of mixer.
+        # In published files, the stack is named stacked_mamba2 for every kind of mixer.
         self.stacked_mamba2 = nn.ModuleDict({"layers": Stack(blocks, embed_dim)})
         self.attention_pool = GatedPooling(embed_dim)
         self.dropout = nn.Dropout(dropout)

@@ -25,7 +25,7 @@ from nes2net.models.registry import create_head
 #: Perspective → axes of an image B×C×T×F. The input of the perspective's gate is averaged over these axes.
 _POOLED = {"channel": (2, 3), "time": (3,), "frequency": (2,)}
 _MOST_NUMBERS = 5 * 10**8  # largest number of elements of a feature map; 479 million with XLS-R 2B and the defaults
-_ASSUMED_FRAMES = 600  # number of frames for which this limit is checked if utterances keep their lengths
+_ASSUMED_FRAMES = 600  # number of frames in the check of this limit, if utterances keep their lengths
 
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
@@ -184,7 +184,7 @@ class MpifRes2Net(Backend):
         num_frames: T, to which utterances are cut or repeated; None for no change of length.
         stem_channels: channels of the convolutions of the stem.
         stem_convolutions: number of the convolutions of the stem.
-        planes: planes of each stage, from which its numbers of channels follow.
+        planes: planes of each stage, which determine the numbers of channels.
         blocks: number of blocks of each stage.
         strides: stride of each stage.
         expansion: a block has ``expansion``·planes output channels.
@@ -193,7 +193,7 @@ class MpifRes2Net(Backend):
         fusion: fuse the groups through gates; if false, add the groups.
         perspectives: the axes along which the values of gates differ.
         fusion_reduction: the bottleneck of a gate is this many times narrower than the group.
-        attention_kernel: number of channels that the local channel attention sees; 0 for none.
+        attention_kernel: number of channels that the local channel attention reads; 0 for none.
         head: last layer, see point 6; ``"linear"`` or any other of
             :mod:`nes2net.models.backends.heads`.
         num_logits: n.

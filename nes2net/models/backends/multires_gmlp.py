@@ -29,7 +29,7 @@ _LONGEST = 2 ** (len(RESOLUTIONS) - 1)  # number of frames in a segment of the l
 
 
 class SpatialGating(nn.Module):
-    """Multiplies half of the channels by gates that all frames of the other half determine: B×T×2C → B×T×C.
+    """Multiplies half of the channels by gates, weighted sums over all frames of the other half: B×T×2C → B×T×C.
 
     ``weight`` is ``max_frames``×``max_frames``; row t has the weights of all input frames for the
     gate of frame t. Before training, ``weight`` is near 0 and ``bias`` is 1, so that gates are near
@@ -251,7 +251,7 @@ class MultiresGmlp(Backend):
         return tuple(count + (factor == _LONGEST) for factor, count in counts)
 
     def replace_last_layer(self, layer: nn.Module) -> None:
-        """Replace the class vectors that the last scale and the utterance share by ``layer``.
+        """Put ``layer`` in place of the class vectors that the last scale and the utterance share.
 
         Raises:
             InputError: if ``layer`` is not the head p2sgrad.

@@ -6,7 +6,7 @@ outer level and the back-end. ``Nes2NetLA`` adds attention between the groups.
 T. Liu, D.-T. Truong, R. K. Das, K. A. Lee, H. Li, "Nes2Net: a lightweight nested architecture for
 foundation model driven speech anti-spoofing", IEEE T-IFS 20, 2025 (arXiv 2504.05657). The variants
 differ only in the inner block and the activation. Channels are split into groups. One group is not
-changed. In the paper it is the first group; in the published code, and here, it is the last group.
+changed: in the paper the first group, in the published code and here the last group.
 
 Within the back-end, a feature map is an image of height 1, B×C×1×T, because PyTorch's 2-D
 convolutions support the channels-last memory layout, and its 1-D convolutions do not. Transposing
@@ -150,7 +150,7 @@ class Res2NetXBlock(Res2NetBlock):
         self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)
 
     def hierarchy(self, splits: Sequence[Tensor]) -> list[Tensor]:
-        """Compute the output of each of the ``splits`` B×C/scale×1×T except the last, a weighted sum of columns."""
+        """Compute a weighted sum of columns for each of the ``splits`` B×C/scale×1×T except the last."""
         outputs = []
         columns = splits[-1]
         for split, conv, bn, weight in zip(splits, self.convs, self.bns, self.weighted_sum):
@@ -173,10 +173,10 @@ class Nes2Net(FrameBackend):
         feature_dim: D, the front-end's ``out_dim``.
         nes_ratio: the number of outer groups, which must divide ``feature_dim`` into groups of C
             channels, and the number of inner splits, which must divide C.
-        dilation: dilation of the inner convolutions of three frames. It is 2 in the ASVspoof 2019
-            and 2021 recipes, and 1 in the CtrSVDD and ASVspoof 5 recipes.
+        dilation: dilation of the inner convolutions of three frames. The dilation is 2 in the
+            ASVspoof 2019 and 2021 recipes, and 1 in the CtrSVDD and ASVspoof 5 recipes.
         pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.models.backends.pooling`). None gives the
-            logits of each frame, B×T×``num_logits``; the tensors are the same as for ``"mean"``.
+            logits of each frame, B×T×``num_logits``; the weights are the same as for ``"mean"``.
         utterance: with ``pool=None``, how the utterance is scored from its frames: ``"mean"``,
             ``"min"`` or ``"attentive"`` (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
         se_ratio, se_floor: the hidden layer of the squeeze-excitation has
@@ -321,7 +321,7 @@ class Nes2NetLA(Nes2Net):
         window: number of groups that a group attends to; the group itself is in the middle.
         dilation: dilation of the inner convolutions of three frames.
         pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.models.backends.pooling`). None gives the
-            logits of each frame, B×T×``num_logits``; the tensors are the same as for ``"mean"``.
+            logits of each frame, B×T×``num_logits``; the weights are the same as for ``"mean"``.
         utterance: with ``pool=None``, how the utterance is scored from its frames: ``"mean"``,
             ``"min"`` or ``"attentive"`` (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
         se_ratio, se_floor: the hidden layer of the squeeze-excitation has

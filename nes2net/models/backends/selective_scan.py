@@ -144,7 +144,8 @@ def cut_into_chunks(x: Tensor, size: int) -> Tensor:
 def _steps(x: Tensor) -> Tensor:
     """Cut ``x`` B×T×… into K chunks, and make the frames within a chunk the first axis: CHUNK×B×K×….
 
-    After the last frame, zeros are appended: Δ = 0 leaves the state unchanged.
+    Zeros are appended after the last frame. The zeros do not change the state, because Δ is 0
+    there.
     """
     return cut_into_chunks(x, CHUNK).movedim(-1, 0)
 

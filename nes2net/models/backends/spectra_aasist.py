@@ -1,7 +1,7 @@
 """The back-ends of Spectra-AASIST and Spectra-AASIST3: AASIST with positions in time, four branches, and KAN layers.
 
 Published by lab260 in the hub repositories ``lab260/Spectra-AASIST`` and ``lab260/Spectra-AASIST3``
-(2026); there is no paper. The modules that AASIST has, too, are in
+(2026); there is no paper. The modules that AASIST also uses are in
 :mod:`nes2net.models.backends.aasist`.
 """
 

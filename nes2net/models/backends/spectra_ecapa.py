@@ -54,7 +54,7 @@ class EcapaBlock(nn.Module):
         self.se = SqueezeExcitation(channels, se_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``x`` B×C×T to B×C×T."""
+        """Apply the block to ``x`` B×C×T."""
         *groups, last_group = self.bn1(self.conv1(x).relu()).chunk(_SCALE, dim=1)
         outputs: list[Tensor] = []
         for group, conv, bn in zip(groups, self.convs, self.bns):

@@ -34,8 +34,8 @@ def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
         weights: the weight of each convolution, from :func:`_channels_last`.
     """
     for layer, weight in zip(extractor.conv_layers, weights):
-        # The first layer is computed as a matrix product with frames of the waveform: in bfloat16 this takes a third of
-        # the time of a convolution.
+        # The first layer is computed as a matrix product with frames of the waveform: in bfloat16, the product takes a
+        # third of the time of a convolution.
         if x.shape[1] == 1:
             frames = x[:, 0].unfold(-1, *layer.conv.kernel_size, *layer.conv.stride)  # B×1×T×K
             x = functional.linear(frames, weight.flatten(1), layer.conv.bias).permute(0, 3, 1, 2)  # B×C×1×T

@@ -37,7 +37,7 @@ class LogPowerSpectrum(SpectralFrontend):
         num_bins: number of bins to keep, from 0 Hz on; None for all n_fft/2 + 1 bins.
         normalize: subtract the mean of each bin over the utterance, and divide by the standard
             deviation over all bins and frames. No publication says whether the authors of SR-LA
-            Res2Net did so.
+            Res2Net normalise spectra.
         num_samples: number of leading samples of a waveform to read; None for all.
 
     Raises:

@@ -1,8 +1,8 @@
 """Linear layers on oneDNN in float32 on the CPU, in inference and in training.
 
 PyTorch computes float32 products by MKL, which uses only AVX2 on processors that Intel did not
-make. On an AMD EPYC with AVX-512, oneDNN takes half the time or less, forward and backward. For
-products in lower precisions, PyTorch already uses oneDNN.
+make. On an AMD EPYC with AVX-512, oneDNN takes half of MKL's time or less, forward and backward.
+For products in lower precisions, PyTorch already uses oneDNN.
 
 Some modes of PyTorch cannot use oneDNN's operator, or cannot differentiate or batch it. These modes
 are ``torch.compile``, ``torch.export``, ``torch.jit.trace``, autocast, ``torch.func`` (vmap,

@@ -341,8 +341,8 @@ def pretraining_file(path_or_name: str | Path | None) -> Path | None:
     """Find or download the pre-training file or folder of a published size; an existing path is returned unchanged.
 
     If the argument is None, the result is None. The file of a published size is downloaded once
-    (:class:`nes2net.models.checkpoints.shelf.Shelf`). An existing file or folder with the name of a
-    size takes precedence.
+    (:class:`nes2net.models.checkpoints.shelf.Shelf`). If a file or folder with the name of a size
+    exists, its path is returned instead.
 
     Raises:
         InputError: if a published file cannot be downloaded, or its digest is not the published

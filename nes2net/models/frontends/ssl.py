@@ -84,10 +84,10 @@ class SSLFrontend(Frontend):
             checkpoint's configuration replaces all options except ``normalize``. None for random
             weights.
         normalize: true to layer-normalise each waveform first. ``"batch"`` normalises the whole
-            batch B×N together, as torchaudio's bundles and the systems that use them do; a score
-            then depends on the other utterances of the batch. ``"huggingface"`` adds 1e-7 instead
-            of 1e-5 to the variance, as the transformers library's feature extractor does, so that
-            quiet waveforms become as loud as others. With None, the file
+            batch B×N together, as torchaudio's bundles and the systems that use these bundles do; a
+            score then depends on the other utterances of the batch. ``"huggingface"`` adds 1e-7
+            instead of 1e-5 to the variance, as the transformers library's feature extractor does,
+            so that quiet waveforms become as loud as others. With None, the file
             ``preprocessor_config.json`` of a Hugging Face folder decides between ``"huggingface"``
             and false. Without this file, waveforms are not normalised.
         repeat_last: repeat the last frame until there is a frame for each hop that begins in the
@@ -258,8 +258,8 @@ class SSLFrontend(Frontend):
                 for key, shape in _unused_shapes(options).items():
                     self.unused.register_buffer(key.replace(".", "__"), torch.zeros(shape))
         self.num_unused = sum(buffer.numel() for buffer in self.unused.buffers())
-        # If this were True, the library would compute a gradient of the waveform in train mode, for gradient
-        # checkpointing.
+        # If ``_requires_grad`` were True, the library would compute a gradient of the waveform in train mode, for
+        # gradient checkpointing.
         self.model.feature_extractor._requires_grad = False
         self.register_state_dict_post_hook(_write_fairseq_names)
         self.register_load_state_dict_pre_hook(_read_fairseq_names)
@@ -341,7 +341,7 @@ class SSLFrontend(Frontend):
         """Apply a layer as :meth:`Frontend.run_layer` does; WavLM's ``shared`` is the position bias 1×H×T×T."""
         if "num_buckets" not in self.config:
             return super().run_layer(layer, x, shared)
-        if shared is None:  # not computed in the first layer, because layer drop may skip this layer
+        if shared is None:  # the bias is computed here, because layer drop may skip the first layer
             shared = self.model.encoder.layers[0].attention.position_bias(x.shape[1])
         return layer(x, position_bias=shared)[0], shared
 

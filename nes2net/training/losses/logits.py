@@ -84,10 +84,10 @@ class WeightedCrossEntropy(ClassWeighted):
 class BinaryFocal(MeanOfSamples):
     """Mean of α·(1 − e^−ℓ)^γ·ℓ over the batch; ℓ is the binary cross-entropy of one logit.
 
-    This is the loss of the CtrSVDD recipe. Like the published code, it differs in three points from
-    the focal loss of Lin et al. ("Focal loss for dense object detection", ICCV 2017). α is the same
-    for both classes, so that it only scales the loss. e^−ℓ stands for the probability of the true
-    class. Targets are smoothed.
+    This is the loss of the CtrSVDD recipe. Like the published code, this loss differs in three
+    points from the focal loss of Lin et al. ("Focal loss for dense object detection", ICCV 2017). α
+    is the same for both classes, so that α only scales the loss. e^−ℓ stands for the probability of
+    the true class. Targets are smoothed.
 
     Args:
         gamma: γ; with a larger γ an easy utterance counts less.

@@ -165,7 +165,7 @@ class OneClassSoftmax(_MeanOverClasses):
         scale: α.
         bonafide_margin: m, the cosine that bona fide utterances should exceed.
         spoof_margin: m', the cosine that spoofed utterances should stay below; the published run
-            has 0.2, but the default of its code is 0.5.
+            has 0.2, but the default of the published code is 0.5.
         head: the detector's head, whose vector is trained; None makes a new vector.
 
     >>> OneClassSoftmax(8)(torch.randn(4, 8), torch.tensor([0, 0, 1, 1])).shape
@@ -206,7 +206,7 @@ class OneClassSoftmax(_MeanOverClasses):
 class _CosineLoss(_MeanOverClasses):
     """A loss of the cosines between an embedding and the vectors of a cosine head, which has a vector for each class.
 
-    Logits, and so scores, are computed without the margin of the loss.
+    Logits and scores are computed without the margin of the loss.
     """
 
     needs_head = "cosine"
@@ -436,9 +436,9 @@ class Prototypes(_MeanOverClasses):
     nearest prototype of class c. The probabilities are a softmax over γ·cos θ_c, and the margin is
     added to the angle of the target's class (as in ArcFace, Deng et al., CVPR 2019). Two penalties
     are added to the mean over samples; each penalty is a mean of max(0, cos). The first penalty is
-    the mean over all pairs of spoof prototypes; it keeps the spoof prototypes apart. The second
-    penalty is the mean over all pairs of a spoof prototype and a bona fide prototype. The forms and
-    weights of the penalties, γ and the margin are assumptions.
+    the mean over all pairs of spoof prototypes; this penalty keeps the spoof prototypes apart. The
+    second penalty is the mean over all pairs of a spoof prototype and a bona fide prototype. The
+    forms and weights of the penalties, γ and the margin are assumptions.
 
     Args:
         feature_dim: size of an embedding.

@@ -26,7 +26,7 @@ _LABEL_MS = 10  # length in ms of the frame to which a label belongs
 
 
 class SegmentObjective(Objective):
-    """The objective with a loss of the utterance, to which a loss of the frames of each resolution is added.
+    """The objective that adds, for each resolution, a loss of the frames to the loss of the utterance.
 
     Each loss of frames is averaged over all labelled frames of a batch. As published, the longer of
     logits and labels is cut to the length of the shorter. :meth:`ready` returns labels B×T by
@@ -122,7 +122,7 @@ class SegmentObjective(Objective):
         return [utterance_numerator, *self.frame_numerators(segments, part)]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
-        """Compute the loss and the outputs of a batch.
+        """Compute the loss of a validation batch, and the outputs from which figures are computed.
 
         The outputs are the scores of utterances and, for each resolution, the scores and labels
         (B·T,) of frames.
@@ -201,7 +201,7 @@ def segment_measures(resolutions: Sequence[int]) -> list[Measure]:
 
 
 class Segments(Task):
-    """Training of a detector that scores frames as well as the utterance (``segments.resolutions``).
+    """Training of a detector that scores both frames and utterances (``segments.resolutions``).
 
     The measures are the error rates of utterances, ``segment_eer`` for the EER of the shortest
     frames, and ``segment_eer_160`` and so on for longer frames, with their length in ms.

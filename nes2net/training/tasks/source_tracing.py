@@ -71,7 +71,7 @@ class SourceTracing(Task):
 
     Classes are the values of a field in the training set, in alphabetical order; if bona fide is a
     class, it is the last. Trials of the development set whose class is not in the training set are
-    listed in a note and left out. The losses are ``cross_entropy``, ``am_softmax`` and
+    listed in a note and left out. ``train.loss`` is ``cross_entropy``, ``am_softmax`` or
     ``aam_softmax``; the measures are ``trace_f1_error`` = 1 − macro-F1 and ``trace_error`` = 1 −
     accuracy.
 
@@ -108,7 +108,7 @@ class SourceTracing(Task):
         self.measures = (F1_ERROR, ERROR, *(ERROR_RATES if bonafide else ()))
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
-        """Choose the labels of the trials that ``part`` reads: spoof, and also bona fide if bona fide is a class."""
+        """Choose the labels of the trials to read for ``part``: spoof, and also bona fide if bona fide is a class."""
         return (SPOOF, BONAFIDE) if self.bonafide else (SPOOF,)
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
