@@ -247,10 +247,11 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
     Args:
         rule: ``"logit"`` takes the last logit. ``"cosine"`` also takes the last logit, which is
             then a cosine. ``"difference"`` is the last logit − logsumexp of the others: the log
-            odds of bona fide after a softmax. With two logits, this score is their difference. A
-            single logit is already the log odds. ``"probability"`` is the softmax probability of
-            bona fide. Probabilities rank trials in the same order as differences do. In float32,
-            however, all differences above about 17 become the same probability, 1.
+            odds of bona fide after a softmax. With two logits, ``"difference"`` is the last logit
+            minus the first. A single logit is already the log odds. ``"probability"`` is the
+            softmax probability of bona fide. Probabilities rank trials in the same order as
+            differences do. In float32, however, all differences above about 17 become the same
+            probability, 1.
 
     >>> logits = torch.tensor([[-1.0, 2.0]])
     >>> [round(scores_of(logits, rule).item(), 4) for rule in ("logit", "difference", "probability")]

@@ -27,8 +27,8 @@ class FrameBackend(Backend):
     - ``"mean"``: the mean of the frames' embeddings, as with ``pool="mean"``. If the last layer is
       linear, the logits are the mean of the frames' logits.
     - ``"min"``: the embedding of the frame with the lowest score, because an utterance is spoofed
-      if any part of it is spoofed. If several frames have this score, the first of them is chosen.
-      Only the chosen frames get a gradient.
+      if any part of it is spoofed. If several frames have the lowest score, the first of these
+      frames is chosen. Only the chosen frames get a gradient.
     - ``"attentive"``: a weighted mean of the frames' embeddings. A small network and a softmax over
       time compute the weights (:class:`nes2net.models.backends.pooling.AttentivePooling`).
 

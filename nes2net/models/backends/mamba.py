@@ -195,9 +195,9 @@ class Mamba(Backend):
         num_layers: number of Mamba layers in both columns together, an even number.
         final_norm: input of a column's final norm. ``"output"`` is the output of the column, as
             drawn in the paper. ``"published"``, as in the published code, is the residual plus the
-            model's input instead of the last layer's output. Published weights need this value. The
-            last layer of each column then has no effect and gets no gradient. In the backward
-            column the residual is reversed in time, but the model's input is not.
+            model's input instead of the last layer's output. Published weights need
+            ``"published"``. The last layer of each column then has no effect and gets no gradient.
+            In the backward column the residual is reversed in time, but the model's input is not.
         num_logits: n.
 
     >>> Mamba(embed_dim=16, num_layers=2)(torch.randn(2, 50, 1024)).shape

@@ -255,11 +255,11 @@ class MamBo(Backend):
     - ``mambo_3``: N mixers, a perceptron, attention and a perceptron;
     - ``mambo_4``: N mixers, a perceptron, N mixers and attention.
 
-    The published systems read 66,800 samples. Their scores are the difference of the logits,
-    computed in bfloat16 autocast and in batches of 64. The waveforms of a batch are normalised
-    together (``normalize="batch"`` of the front-end). The published configuration states 32 as the
-    head dimension. The published code does not pass this number to the mixers, so the mixers use
-    64.
+    The published systems read 66,800 samples. The scores of these systems are the difference of the
+    logits, computed in bfloat16 autocast and in batches of 64. The waveforms of a batch are
+    normalised together (``normalize="batch"`` of the front-end). The published configuration states
+    32 as the head dimension. The published code does not pass this dimension to the mixers, so the
+    mixers use 64.
 
     The published code also has the mixers ``GDN`` (Gated DeltaNet) and ``Bi_add`` (Mamba in both
     directions), which this module lacks. The defaults of topology, mixer, number of groups and

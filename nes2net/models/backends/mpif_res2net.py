@@ -25,7 +25,7 @@ from nes2net.models.registry import create_head
 #: Perspective → axes of an image B×C×T×F. The input of the perspective's gate is averaged over these axes.
 _POOLED = {"channel": (2, 3), "time": (3,), "frequency": (2,)}
 _MOST_NUMBERS = 5 * 10**8  # largest number of elements of a feature map; 479 million with XLS-R 2B and the defaults
-_ASSUMED_FRAMES = 600  # number of frames in the check of this limit, if utterances keep their lengths
+_ASSUMED_FRAMES = 600  # number of frames with which the limit is checked if utterances keep their lengths
 
 
 Channels = Annotated[int, Field(ge=1, le=4096)]

@@ -135,9 +135,9 @@ class MultiresGmlp(Backend):
     """Hidden states, L tensors B×T×``feature_dim`` → cosines B×2, and :meth:`segments` B×T_i×2 of six scales.
 
     Scale i scores segments of 2^i frames. The input of scale i has d_i = ``feature_dim``/2^i
-    channels. For i > 0, this input is the input of scale i − 1, halved by maxima over pairs of
-    frames and pairs of channels. Each scale has its own gMLP blocks and two class vectors. The
-    utterance has its own blocks, which read the input of the last scale. The embedding of the
+    channels. For i > 0, the input of scale i is the input of scale i − 1, halved by maxima over
+    pairs of frames and pairs of channels. Each scale has its own gMLP blocks and two class vectors.
+    The utterance has its own blocks, which read the input of the last scale. The embedding of the
     utterance is compared with the class vectors of the last scale. Train segments alone, or
     segments and the utterance together, but not the utterance alone. A network that is trained for
     a single resolution contains the weights of all scales, but only the weights of one scale are
@@ -147,11 +147,11 @@ class MultiresGmlp(Backend):
     weighted by a softmax of learned numbers. In the published code, the halving before the last
     scale begins one frame too early: segment j of 640 ms consists of segments 2j − 1 and 2j of 320
     ms. A segment of 640 ms therefore begins 320 ms before the stretch that its label describes.
-    This back-end does the same, because the published weights were trained in this way.
+    This back-end has the same shift, because the published weights were trained with the shift.
 
     The gates mix all frames of an utterance. In a training batch, a shorter utterance is padded
-    with zeros. As published, the gates also mix in these zeros, which changes the scores of the
-    shorter utterance. Scoring never pads utterances.
+    with zeros. As published, the gates also read the zeros of the padding, which changes the scores
+    of the shorter utterance. Scoring never pads utterances.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

@@ -5,8 +5,8 @@ outer level and the back-end. ``Nes2NetLA`` adds attention between the groups.
 
 T. Liu, D.-T. Truong, R. K. Das, K. A. Lee, H. Li, "Nes2Net: a lightweight nested architecture for
 foundation model driven speech anti-spoofing", IEEE T-IFS 20, 2025 (arXiv 2504.05657). The variants
-differ only in the inner block and the activation. Channels are split into groups. One group is not
-changed: in the paper the first group, in the published code and here the last group.
+differ only in the inner block and the activation. Channels are split into groups. In the paper the
+first group is not changed; in the published code, and here, the last group is not changed.
 
 Within the back-end, a feature map is an image of height 1, B×C×1×T, because PyTorch's 2-D
 convolutions support the channels-last memory layout, and its 1-D convolutions do not. Transposing

@@ -3,12 +3,13 @@
 A. Gu, T. Dao, "Mamba: linear-time sequence modeling with selective state spaces", 2023
 (arXiv 2312.00752), Sec. 3.2, eqs. 2 and 4.
 
-A Python loop over all T frames is slow, and its export fixes T. Here time is cut into K chunks of
-16 frames, and two passes step through the frames of all chunks in parallel. The first pass starts
-each chunk from a zero state. This pass shows how much of the state at the end of a chunk comes from
-the chunk itself. The second pass starts each chunk from its true state. Products of decays are
-computed as sums of logarithms, which are never positive. No decay is divided by another decay.
-Therefore nothing overflows. Up to rounding, the result equals the result of the loop.
+A Python loop over all T frames is slow, and the export of such a loop fixes T. Here time is cut
+into K chunks of 16 frames, and two passes step through the frames of all chunks in parallel. The
+first pass starts each chunk from a zero state. This pass shows how much of the state at the end of
+a chunk comes from the chunk itself. The second pass starts each chunk from its true state. Products
+of decays are computed as sums of logarithms, which are never positive. No decay is divided by
+another decay. Therefore nothing overflows. Up to rounding, the result equals the result of the
+loop.
 
 All operations are deterministic on CUDA. ``torch.cumsum`` of floats is not deterministic, and is
 therefore not used.

@@ -127,7 +127,7 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
             fairseq; if the kind is ``prompt``, and ``frontend`` cannot take a prompt; or if the
             linear layers to adapt do not exist or are too small for the rank.
     """
-    # Refuse front-ends that cannot be adapted by this kind.
+    # Refuse front-ends that cannot be adapted by the kind of ``adaptation``.
     name = frontend.config["name"]
     kind = adaptation.kind
     if frontend.adapted:
@@ -155,7 +155,7 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
         if adaptation.deep:
             layers = len(frontend.transformer_layers)
         prompt = torch.empty(layers, adaptation.tokens, frontend.out_dim, device=weight.device, dtype=weight.dtype)
-        # Prompts start as standard normal numbers, as large as the output of a layer norm. This choice is an
+        # Prompts start as standard normal numbers, as large as the output of a layer norm. This distribution is an
         # assumption.
         frontend.model.prompt = nn.Parameter(nn.init.normal_(prompt))
     elif kind == "bitfit":

@@ -13,9 +13,10 @@ def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
     """Compute features B×T×C of ``waveform`` B×N by the ``extractor`` of the transformers library.
 
     The library transposes the feature map before and after each layer norm, which copies the map.
-    Here 2-D convolutions of height 1 keep the channels innermost in memory, and nothing is copied.
-    On the CPU, this function takes about half as long as the library's ``forward``, in float32 and
-    bfloat16. On other devices, it calls the library's ``forward``.
+    This function uses 2-D convolutions of height 1, which keep the channels innermost in memory,
+    and copies nothing. On the CPU, this function takes about half as long as the library's
+    ``forward``, in float32 and bfloat16. On other devices, this function calls the library's
+    ``forward``.
     """
     if waveform.device.type != "cpu":
         return extractor(waveform).transpose(1, 2)

@@ -62,7 +62,7 @@ def whisper_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
     The steps are: frames centred every 160 samples, a periodic Hann window, an FFT of length 400,
     powers, Slaney's mel triangles up to 8 kHz, and log10. Values that are more than 8 below the
     utterance's largest value are raised to the largest value minus 8. Each value x then becomes x/4
-    + 1. As published, the computation is in float32; for a float64 waveform it is in float64.
+    + 1. The computation is in float32, as published, or in float64 for a float64 waveform.
     """
     window = torch.hann_window(WINDOW, dtype=waveform.dtype, device=waveform.device)
     spectrum = torch.stft(waveform, WINDOW, HOP, window=window, return_complex=True)[..., :-1]  # B×201×T

@@ -4,10 +4,10 @@ PyTorch computes float32 products by MKL, which uses only AVX2 on processors tha
 make. On an AMD EPYC with AVX-512, oneDNN takes half of MKL's time or less, forward and backward.
 For products in lower precisions, PyTorch already uses oneDNN.
 
-Some modes of PyTorch cannot use oneDNN's operator, or cannot differentiate or batch it. These modes
-are ``torch.compile``, ``torch.export``, ``torch.jit.trace``, autocast, ``torch.func`` (vmap,
-gradients per sample, jvp) and forward-mode differentiation. In these modes, PyTorch's own product
-is used.
+Some modes of PyTorch cannot use oneDNN's operator, or cannot differentiate or batch the operator.
+These modes are ``torch.compile``, ``torch.export``, ``torch.jit.trace``, autocast, ``torch.func``
+(vmap, gradients per sample, jvp) and forward-mode differentiation. In these modes, PyTorch's own
+product is used.
 """
 
 from __future__ import annotations

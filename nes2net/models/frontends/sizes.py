@@ -373,7 +373,9 @@ def check_exists(name: str, path: str | Path) -> None:
 
 
 def check_pretrained(name: str) -> None:
-    """Refuse to train the published size ``name`` from random weights. Call this if there is no pre-training file.
+    """Refuse to train the published size ``name`` from random weights.
+
+    Call this function if there is no pre-training file.
 
     Raises:
         InputError: if ``name`` is a published size. No error is raised for ``hubert``, because this

@@ -42,7 +42,7 @@ class Criterion(nn.Module):
     takes_embeddings: ClassVar[bool] = False
     #: name of the head (``nes2net.models.registry.heads``) that the back-end needs; None if the loss takes any head
     needs_head: ClassVar[str | None] = None
-    #: number of logits that the back-end must give; None if it is the number of classes
+    #: number of logits that the back-end must give; None for the number of classes
     num_logits: ClassVar[int | None] = None
 
     def __init__(self, num_classes: int = 2) -> None:
