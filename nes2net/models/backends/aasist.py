@@ -57,7 +57,7 @@ class ResidualBlock(nn.Module):
 
 
 def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] = ()) -> nn.Sequential:
-    """Chain residual blocks: B×1×F×T → B×C×F×T.
+    """Build a chain of residual blocks, B×1×F×T → B×C×F×T.
 
     Args:
         channels: numbers of output channels of the blocks; the last one is C.
@@ -73,7 +73,7 @@ def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] =
 
 
 def _attention_vector(size: int) -> nn.Parameter:
-    """Make a parameter ``size``×1; its product with the vector of a pair of nodes is their attention score."""
+    """Make the parameter ``size``×1 whose product with the vector of a pair of nodes is the attention score."""
     return nn.Parameter(nn.init.xavier_normal_(torch.empty(size, 1)))
 
 
@@ -189,7 +189,7 @@ class GraphPool(nn.Module):
         self.ratio = ratio
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pool the nodes ``x`` B×N×D."""
+        """Keep the nodes of ``x`` B×N×D with the highest scores, multiplied by their scores."""
         scores = torch.sigmoid(self.proj(self.drop(x)))  # B×N×1
         # As published, ⌊N·ratio⌋ is computed in floating point: ⌊90·0.7⌋ is then 62, not 63.
         # sym_int() computes the same if N is traced. For the ratio 0.5, integer division gives the
@@ -233,14 +233,14 @@ def pooled_nodes(temporal: Tensor, spectral: Tensor, master: Tensor) -> Tensor:
 
 
 class SpectroTemporalGraph(Backend):
-    """The graph part that all AASIST back-ends share, from nodes to logits (Sec. 2.3 and 2.4).
+    """The graph layers that all AASIST back-ends share, from nodes to logits (Sec. 2.3 and 2.4).
 
     Args:
-        feature_dim: D of the back-end.
+        feature_dim: D, size of a feature vector; 1 for a waveform.
         channels: C, size of a node.
         spectral_nodes: N_S, number of spectral nodes.
         num_logits: n.
-        gat_dims: sizes of a node after the first and after the heterogeneous attention.
+        gat_dims: sizes of a node after the first attention and after the heterogeneous attention.
         pool_ratios: shares of nodes that are kept in the spectral, in the temporal and in the
             heterogeneous graphs. The published configurations state a fourth ratio, which the
             published code does not use.

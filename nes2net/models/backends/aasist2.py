@@ -69,15 +69,16 @@ class Aasist2(Aasist):
     Y. Zhang et al., "Improving short utterance anti-spoofing with AASIST2", ICASSP 2024 (arXiv
     2309.08279): :class:`~nes2net.models.backends.aasist.Aasist` with Res2Net blocks instead of
     residual blocks, trained with additive-margin softmax. The authors published no code, so this
-    module could not be compared with their results. Four choices are assumptions: the order of
-    operations in a block, the width, the scale and the squeeze-excitation. The width, the scale and
-    the squeeze-excitation are taken from code of other people.
+    module could not be compared with the authors' results. Four choices are assumptions: the order
+    of operations in a block, the width, the scale and the squeeze-excitation. The width, the scale
+    and the squeeze-excitation are taken from the code of other authors.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
         width: channels of each group of a Res2Net block.
         scale: number of groups of a Res2Net block.
-        se_ratio: the squeeze-excitation is this many times narrower than the block.
+        se_ratio: the hidden layer of the squeeze-excitation is this many times narrower than the
+            block.
         num_logits: n.
         head: last layer: a name, or a mapping of ``name`` and its options.
 

@@ -21,14 +21,14 @@ class AspCosine(LayerSum):
     J. M. Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake detection system based on wav2vec2
     for the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573): the back-end of FIR-NB and FIR-WB.
     Neither code nor checkpoints are published, so this module could not be compared with the
-    paper's results. The trunk follows the co-author's later code (:class:`LayerSum`). Assumptions:
-    the first hidden state is left out, the two feed-forward layers of ``hidden_dim`` end in ReLU,
-    and the bottleneck of the attention has ``hidden_dim`` channels.
+    paper's results. The weighted sum of layers (:class:`LayerSum`) follows later code of a
+    co-author. Assumptions: the first hidden state is left out, the two feed-forward layers of
+    ``hidden_dim`` end in ReLU, and the bottleneck of the attention has ``hidden_dim`` channels.
 
     Args:
         feature_dim: D, size of a hidden state.
         num_layers: number of layers of the front-end whose outputs are summed.
-        hidden_dim: size of a frame after the trunk and after each feed-forward layer.
+        hidden_dim: size of a frame after the sum of layers and after each feed-forward layer.
         layer_weights: how the weights of the layers are normalised: divided by their ``sum``, by a
             ``softmax``, or not at all (``plain``).
         dropout: dropout after each feed-forward layer.
@@ -65,5 +65,5 @@ class AspCosine(LayerSum):
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Compute embeddings B×2·``hidden_dim`` from the ``hidden_states``, L + 1 tensors B×T×D."""
-        frames = self.feed_forward(self.trunk(hidden_states))  # B×T×hidden_dim
+        frames = self.feed_forward(self.project_layer_sum(hidden_states))  # B×T×hidden_dim
         return self.pooling(frames.transpose(1, 2))

@@ -14,10 +14,10 @@ class AspMlp(Backend):
 
     T. Stourbe, V. Miara, T. Lepage, R. Dehak, "Exploring WavLM back-ends for speech spoofing and
     deepfake detection", ASVspoof Workshop 2024 (arXiv 2409.05032). The authors pool WavLM's
-    representation in this way. They have published neither code nor checkpoints, so this module
-    could not be compared with the paper's results. Two choices are assumptions: the attention's
-    bottleneck (``bottleneck_dim`` = 128, as in the published Nes2Net), and one hidden layer of the
-    MLP (``hidden_dim`` = 256) with BatchNorm and ReLU.
+    representation by attentive statistics. The authors have published neither code nor checkpoints,
+    so this module could not be compared with the paper's results. Two choices are assumptions: the
+    attention's bottleneck (``bottleneck_dim`` = 128, as in the published Nes2Net), and one hidden
+    layer of the MLP (``hidden_dim`` = 256) with BatchNorm and ReLU.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

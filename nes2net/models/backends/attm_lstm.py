@@ -24,7 +24,7 @@ class SiLU(nn.Module):
 
     By mistake, the published code passes an ``nn.Linear`` to SiLU as the flag ``inplace``.
     Checkpoints therefore contain this layer. The linear layer is kept here so that checkpoints load
-    and save completely. It gets no gradient.
+    and save completely. This layer gets no gradient.
     """
 
     def __init__(self, unused_dim: int) -> None:
@@ -79,9 +79,9 @@ class AttMLSTM(Backend):
     The back-end merges the layers itself, without an aggregation. Two linear layers, L·D → L·D/4 →
     D, follow the gates; in the aggregation ``attm``, only one linear layer follows. State 0, the
     input of the first layer, is not used. States 1 to L = ``num_layers``, the outputs of the first
-    L layers, are merged; the front-end may be deeper. One of the paper's systems uses half of the
-    front-end: it merges 12 of WavLM-Large's 24 layers. As in the published code, the output of the
-    front-end's last layer is read before the final layer norm.
+    L layers, are merged; the front-end may be deeper. One of the paper's systems merges only the
+    first 12 of WavLM-Large's 24 layers. As in the published code, the output of the front-end's
+    last layer is read before the final layer norm.
 
     No complete checkpoint of this system is published. With the same random weights, this back-end
     and the published code give the same outputs. A graph of ``torch.export`` has a fixed number of

@@ -41,13 +41,13 @@ class Backend(nn.Module):
     feature_dim: int = 0
     """D, the size of a feature vector; 0 if the back-end accepts any size."""
     checkpoint_prefix: str = ""
-    """Prefix of the back-end's keys in the whole-model checkpoints of the published code."""
+    """Prefix of the back-end's keys if the published code saves a whole model."""
     wants_layers: Literal["last", "all"] = "last"
     """``"all"`` if the back-end reads the hidden states of all layers, without an aggregation; otherwise ``"last"``."""
     wants_final_norm: bool = True
     """Whether the last hidden state is taken after the front-end's final layer norm."""
     num_scores: int = 0
-    """Number of scores of other systems that the back-end takes as the second argument."""
+    """Number of other systems whose scores the back-end takes as its second argument."""
     num_states: int = 1
     """Least number of hidden states, if ``wants_layers`` is ``"all"``."""
     min_frames: int = 1
@@ -57,18 +57,19 @@ class Backend(nn.Module):
     fixed_frames: int | None = None
     """The only T that the back-end takes; None for any T."""
     receptive_field: int | None = None
-    """Number of frames that the convolutions read for one frame of output; None for the whole utterance."""
+    """Number of frames that the convolutions read for one frame of their output; None if they read
+    the whole utterance."""
     score_rule: ScoreRule = "logit"
     """The rule that computes the score from the logits; higher means more bona fide."""
     classes: tuple[str, ...] = (SPOOF, BONAFIDE)
-    """Names of the classes, one for each logit, bona fide last. A back-end with one logit also has two classes."""
+    """Names of the classes, bona fide last. There is one class for each logit, but a single logit
+    stands for two classes."""
     resolutions: tuple[int, ...] = ()
-    """Lengths, in frames, of the segments that :meth:`segments` scores; empty if it scores no segments."""
+    """Lengths, in frames, of the segments that :meth:`segments` scores; empty if the back-end scores no segments."""
     made_for_segments: bool = False
-    """Whether the back-end is built to score segments. Other back-ends with :attr:`resolutions` are
-    trained on utterances, unless a recipe says otherwise."""
+    """Whether a detector with this back-end counts as trained on segments if its checkpoint contains no recipe."""
     last_layer_name: str = ""
-    """Dotted name of the last layer, as for ``get_submodule``; empty if there is no such layer."""
+    """Dotted name of the last layer, as ``get_submodule`` takes it; empty if there is no such layer."""
 
     def __init__(self, feature_dim: int | None = None) -> None:
         super().__init__()
@@ -115,7 +116,7 @@ class Backend(nn.Module):
         return self(features)
 
     def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:
-        """Compute :meth:`segments` and :meth:`embed`; subclasses may compute both in one pass.
+        """Return the results of :meth:`segments` and :meth:`embed`, which subclasses may compute in one pass.
 
         The arguments are as for :meth:`segments`.
         """
@@ -212,9 +213,9 @@ class Backend(nn.Module):
 class LogitLayer(nn.Linear):
     """The last linear layer of a back-end, B×E → B×n.
 
-    Its logits are float32 for any precision of inputs and weights, even within autocast. Among a
-    thousand scores in bfloat16, most would be equal to another score, and equal scores change error
-    rates.
+    The logits are at least float32 for any precision of inputs and weights, even within autocast.
+    In bfloat16, most of a thousand scores would be equal to another score, and equal scores change
+    error rates.
 
     >>> import torch
     >>> LogitLayer(4, 2).bfloat16()(torch.zeros(3, 4, dtype=torch.bfloat16)).dtype
@@ -246,10 +247,11 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
     Args:
         rule: ``"logit"`` takes the last logit. ``"cosine"`` also takes the last logit, which is
             then a cosine. ``"difference"`` is the last logit − logsumexp of the others: the log
-            odds of bona fide after a softmax. With two logits, this score is their difference. A
-            single logit is already the log odds. ``"probability"`` is the softmax probability of
-            bona fide. The order of trials is the same as with ``"difference"``. But in float32, all
-            differences above about 17 become the same probability, 1.
+            odds of bona fide after a softmax. With two logits, ``"difference"`` is the last logit
+            minus the first. A single logit is already the log odds. ``"probability"`` is the
+            softmax probability of bona fide. Probabilities rank trials in the same order as
+            differences do. In float32, however, all differences above about 17 become the same
+            probability, 1.
 
     >>> logits = torch.tensor([[-1.0, 2.0]])
     >>> [round(scores_of(logits, rule).item(), 4) for rule in ("logit", "difference", "probability")]
@@ -266,9 +268,9 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
 
 
 def _logits_of_classes(logits: Tensor) -> Tensor:
-    """Give ``logits`` B×n a column for each class: B×K.
+    """Put a logit 0 for spoof before a single logit, so that ``logits`` B×n have a column for each class: B×K.
 
-    A single logit is the log odds of bona fide, so a logit 0 for spoof is put before it.
+    A single logit is the log odds of bona fide. Two or more logits are returned unchanged.
     """
     if logits.shape[1] == 1:
         return F.pad(logits, (1, 0))

@@ -80,9 +80,9 @@ class SelfAttention(nn.Module):
 class HeadTokenAttention(SelfAttention):
     """Self-attention with temporal-channel modelling (Truong et al. 2024, Sec. 3), B×N×E → B×N×E.
 
-    The attention also has h head tokens, one for each head (Lu et al., "DHVT", NeurIPS 2022).
-    Afterwards, the mean of the frames and the mean of the head tokens are added to the class token,
-    and the head tokens are removed.
+    The attention also has h head tokens, one for each head (Lu et al., "DHVT", NeurIPS 2022). After
+    the attention, the mean of the frames and the mean of the head tokens are added to the class
+    token, and the head tokens are removed.
     """
 
     def __init__(self, embed_dim: int, num_heads: int) -> None:
@@ -124,8 +124,8 @@ class DepthwiseConv(nn.Module):
 class Transpose(nn.Module):
     """Swap tokens and channels, B×N×C ↔ B×C×N.
 
-    It is a module of its own, because the published names of tensors contain the indices of
-    modules, and the swap has an index.
+    The swap is a module here, because the published names of tensors count this swap as a module of
+    a sequence.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -292,5 +292,5 @@ conformer = partial(Conformer, SelfAttention)
 
 It is an assumption that this variant has the fixed sinusoidal positions of TCM. The two variants
 then differ only in the head tokens. The code of Rosello et al. learns relative positions in the
-attention and has other parameter names. Its checkpoints therefore do not load here.
+attention and has other parameter names. Checkpoints of this code therefore do not load here.
 """

@@ -27,7 +27,7 @@ class ReversedLogitLayer(LogitLayer):
     """A last layer B×E → B×n. Bona fide is the first row of the weights, but the last column of the logits."""
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Compute logits B×n from ``embeddings`` B×E; the order of classes is reversed from the weights' rows."""
+        """Compute logits B×n from ``embeddings`` B×E, with the classes in the reverse order of the weights' rows."""
         return super().forward(embeddings).flip(1)
 
 
@@ -49,15 +49,15 @@ class Ensemble(LayerSum):
     Bona fide is column 0 in the published code, and column 1 of the logits here, as in all
     back-ends. Weights in files have the published order of the classes. As published, the score is
     the logit of bona fide alone. The weights of the layers are divided by their sum, without a
-    softmax, and may be negative. With ``kind="classification"`` the weights are not divided.
+    softmax, and may be negative. With ``kind="classification"``, the weights are used as they are.
 
     A graph of ``torch.export`` has a fixed number of frames, because of ``nn.LSTM``. An ONNX file
     takes any number of frames.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
-        kind: ``"fusion"``; or ``"classification"``, which takes no scores and computes the logits
-            from the last frame of the LSTM by a perceptron.
+        kind: ``"fusion"``; or ``"classification"``, which takes no scores: a perceptron computes
+            the logits from the last frame of the LSTM.
         num_layers: L, number of layers that are summed.
         projection_dim: size of a frame after the linear map.
         hidden_dim: hidden size of the LSTM.
@@ -87,8 +87,8 @@ class Ensemble(LayerSum):
         num_scores: Annotated[int, Field(ge=1, le=1000)] = 4,
         num_logits: Logits = 2,
     ) -> None:
-        # Both kinds have the same trunk and the same LSTM, but different weights of the layers and
-        # different perceptrons.
+        # Both kinds have the same LSTM and the same layers before it, but differ in the weights of
+        # the layers and in the perceptrons.
         layer_weights: Literal["sum", "plain"] = "sum" if kind == "fusion" else "plain"
         super().__init__(feature_dim, num_layers, projection_dim, layer_weights)
         self.kind = kind
@@ -99,10 +99,10 @@ class Ensemble(LayerSum):
             self.biases = nn.Parameter(torch.rand(num_scores))
         self.lstm = nn.LSTM(projection_dim, hidden_dim, lstm_layers, batch_first=True)
         if kind == "fusion":
-            self.lineal_weights_b = _perceptron(hidden_dim, LogitLayer(_PERCEPTRON_DIM, num_scores))
-            self.lineal_weights_s = _perceptron(hidden_dim, LogitLayer(_PERCEPTRON_DIM, num_scores))
+            self.lineal_weights_b = _build_perceptron(hidden_dim, LogitLayer(_PERCEPTRON_DIM, num_scores))
+            self.lineal_weights_s = _build_perceptron(hidden_dim, LogitLayer(_PERCEPTRON_DIM, num_scores))
         else:
-            self.lineal_class = _perceptron(hidden_dim, ReversedLogitLayer(_PERCEPTRON_DIM, num_logits))
+            self.lineal_class = _build_perceptron(hidden_dim, ReversedLogitLayer(_PERCEPTRON_DIM, num_logits))
             self.last_layer_name = "lineal_class.2"
 
     def forward(self, hidden_states: Sequence[Tensor], scores: Tensor | None = None) -> Tensor:  # type: ignore[override]
@@ -117,20 +117,20 @@ class Ensemble(LayerSum):
         """
         if self.kind == "classification":
             return super().forward(hidden_states)
-        weights_bonafide, weights_spoof = self.weights(hidden_states)
+        weights_bonafide, weights_spoof = self.system_weights(hidden_states)
         self.check_scores(scores, weights_bonafide.shape[0])  # len() would fix the batch size in an exported graph
         assert scores is not None  # check_scores() has already refused None
         with without_autocast(scores.device):  # in half precision, the scores would be rounded
             unbiased = at_least_float32(scores) - at_least_float32(self.biases)
             return torch.stack([(weights * unbiased).sum(1) for weights in (weights_spoof, weights_bonafide)], dim=1)
 
-    def weights(self, hidden_states: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Compute weights of the S systems in a fusion, for bona fide and then for spoof: B×S each."""
+    def system_weights(self, hidden_states: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Compute the weights of the S systems in a fusion: B×S for bona fide, then B×S for spoof."""
         summary = self.summary(hidden_states)
         return self.lineal_weights_b(summary), self.lineal_weights_s(summary)
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute embeddings of the ``hidden_states``. For a fusion, the embeddings are the :meth:`summary` B×H.
+        """Compute embeddings of the ``hidden_states``; for a fusion, these are the results B×H of :meth:`summary`.
 
         With ``kind="classification"``, the embeddings B×40 are the hidden layer of the perceptron,
         which the last layer reads.
@@ -141,8 +141,8 @@ class Ensemble(LayerSum):
         return self.lineal_class[:-1](summary)
 
     def summary(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute the last frame of the LSTM's output, B×H, from ``hidden_states``, at least L + 1 tensors B×T×D."""
-        x = self.trunk(hidden_states)
+        """Summarise the utterances of ``hidden_states``, at least L + 1 tensors B×T×D, by the LSTM's last frames: B×H."""
+        x = self.project_layer_sum(hidden_states)
         if not torch.compiler.is_exporting():
             return self.lstm(x)[0][:, -1]
         # For the export, compute the layers one after the other: torch.onnx fixes the number of
@@ -154,6 +154,6 @@ class Ensemble(LayerSum):
         return x[:, -1]
 
 
-def _perceptron(hidden_dim: int, last: nn.Linear) -> nn.Sequential:
+def _build_perceptron(hidden_dim: int, last: nn.Linear) -> nn.Sequential:
     """Build a perceptron with ``hidden_dim`` inputs: a hidden layer of 40 units with ReLU, then the layer ``last``."""
     return nn.Sequential(nn.Linear(hidden_dim, _PERCEPTRON_DIM), nn.ReLU(), last)

@@ -27,8 +27,8 @@ class FrameBackend(Backend):
     - ``"mean"``: the mean of the frames' embeddings, as with ``pool="mean"``. If the last layer is
       linear, the logits are the mean of the frames' logits.
     - ``"min"``: the embedding of the frame with the lowest score, because an utterance is spoofed
-      if any part of it is spoofed. If several frames have this score, the first of them is chosen.
-      Only the chosen frames get a gradient.
+      if any part of it is spoofed. If several frames have the lowest score, the first of these
+      frames is chosen. Only the chosen frames get a gradient.
     - ``"attentive"``: a weighted mean of the frames' embeddings. A small network and a softmax over
       time compute the weights (:class:`nes2net.models.backends.pooling.AttentivePooling`).
 
@@ -43,11 +43,12 @@ class FrameBackend(Backend):
     """The module that pools embeddings of frames, B×E×T → B×E'; None for ``utterance="min"``, which chooses a frame."""
 
     def build_pooling(self, pool: str | None, utterance: Utterance, frame_dim: int) -> int:
-        """Set :attr:`pooling` and the attributes that depend on it; return the size of the utterance's embedding.
+        """Make the pooling, set the attributes that depend on it, and return the size of an utterance's embedding.
 
         Args:
             pool: a name of :data:`nes2net.models.backends.pooling.POOLINGS`, or None.
-            utterance: see the class.
+            utterance: ``"mean"``, ``"min"`` or ``"attentive"``, as the docstring of the class
+                explains.
             frame_dim: E, size of the embedding of a frame.
 
         Raises:
@@ -62,7 +63,7 @@ class FrameBackend(Backend):
         self.utterance = utterance
         self.made_for_segments = pool is None
         # The pooling astp gives E means and E deviations. The last layer then reads 2E numbers, so
-        # it cannot read the E numbers of a frame.
+        # this layer cannot read the E numbers of a frame.
         self.resolutions = (1,) if pool in ("mean", None) else ()
         self.pooling = None
         if utterance == "min":
@@ -75,7 +76,7 @@ class FrameBackend(Backend):
         raise NotImplementedError
 
     def forward(self, features: Any, utterance: bool = False) -> Tensor:
-        """Compute logits B×n from ``features`` B×T×D; with ``pool=None``, compute the logits of frames, B×T×n.
+        """Compute logits from ``features`` B×T×D: B×n for utterances, or B×T×n for frames with ``pool=None``.
 
         Args:
             utterance: whether to return the logits of the utterance, B×n, even with ``pool=None``.
@@ -98,15 +99,15 @@ class FrameBackend(Backend):
         Raises:
             InputError: if ``pool`` is neither ``"mean"`` nor None.
         """
-        self._check_sees_frames()
+        self._check_reads_frames()
         return {frame_ms: self.frame_logits(self.frames(features))}
 
     def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:
-        """Compute :meth:`segments` and :meth:`embed` from the same embeddings of frames.
+        """Return the results of :meth:`segments` and :meth:`embed`, from the same embeddings of frames.
 
         The arguments are as for :meth:`segments`.
         """
-        self._check_sees_frames()
+        self._check_reads_frames()
         frames = self.frames(features)
         return {frame_ms: self.frame_logits(frames)}, self.pool_frames(frames)
 
@@ -128,7 +129,7 @@ class FrameBackend(Backend):
         lowest = scores_of(logits.flatten(0, 1), rule).unflatten(0, logits.shape[:2]).argmin(dim=1)  # B
         return frames.gather(1, lowest[:, None, None].expand(-1, 1, frames.shape[2])).squeeze(1)
 
-    def _check_sees_frames(self) -> None:
+    def _check_reads_frames(self) -> None:
         """Raise :class:`InputError` if the last layer cannot read embeddings of frames."""
         if not self.resolutions:
             raise InputError(

@@ -37,7 +37,7 @@ class GF(Backend):
     def __init__(self, *, feature_dim: FeatureDim = 1024, hidden_dim: Size = 128, num_logits: Logits = 2) -> None:
         super().__init__(feature_dim)
         # Each list has one item for each front-end. The published code can have several front-ends;
-        # there is one here.
+        # this back-end has one.
         self.m_frontend = nn.ModuleList([nn.Linear(feature_dim, hidden_dim)])
         self.m_output_act = nn.ModuleList([LogitLayer(hidden_dim, num_logits)])
 

@@ -199,7 +199,7 @@ def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
     """Compute the cosines B×n between ``embeddings`` B×E and the columns of ``weight`` E×n, in at least float32.
 
     The columns are scaled as published. First, PyTorch's ``renorm`` shortens columns that are
-    longer than 1e-5 to the length 1e-5. For this, ``renorm`` divides each such column by (its
+    longer than 1e-5 to the length 1e-5. To do so, ``renorm`` divides each of these columns by (its
     length + 1e-7). Then all columns are multiplied by 1e5.
     """
     with without_autocast(embeddings.device):

@@ -18,11 +18,13 @@ _NOISE = 0.05  # initial values of splines are random, of magnitude at most _NOI
 
 
 class KanLinear(nn.Module):
-    """y_o = Σ_i base_weight[o, i]·PReLU(x_i) + Σ_i spline_scaler[o, i]·Σ_g spline_weight[o, i, g]·B_g(x_i).
+    """A Kolmogorov-Arnold layer from i inputs to o outputs, …×i → …×o.
 
-    The B-splines B_g have ``grid_size`` cells of equal width between −1 and 1, and ``spline_order``
-    more cells on either side. If x_i lies outside all cells, every B_g(x_i) is 0, so the second sum
-    is 0. There is no bias.
+    y_o = Σ_i base_weight[o, i]·PReLU(x_i) + Σ_i spline_scaler[o, i]·Σ_g spline_weight[o, i, g]·B_g(x_i).
+
+    The grid of the B-splines B_g has ``grid_size`` cells of equal width between −1 and 1, and
+    ``spline_order`` more cells on either side. If x_i lies outside all cells, every B_g(x_i) is 0,
+    so the second sum is 0. There is no bias.
 
     Args:
         in_features, out_features: numbers of inputs i and outputs o.
@@ -66,7 +68,7 @@ class KanLinear(nn.Module):
     def coefficients(self, values: Tensor) -> Tensor:
         """Find weights o×i×(G + k) of splines that have the ``values`` (G + 1)×i×o at the knots from −1 to 1.
 
-        There are many such weights; those with the smallest norm are returned.
+        Many weights give these values; the weights with the smallest norm are returned.
         """
         knots = self.grid[0, self.spline_order : self.spline_order + self.grid_size + 1].double()
         bases = self.bases(knots.unsqueeze(1).expand(-1, self.in_features))[:, 0]  # (G + 1)×(G + k)
@@ -74,7 +76,7 @@ class KanLinear(nn.Module):
         return solution.view(-1, self.in_features, self.out_features).permute(2, 1, 0).to(values.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``x`` …×i to …×o."""
+        """Compute the outputs …×o from the inputs ``x`` …×i."""
         scaled = self.spline_weight * self.spline_scaler.unsqueeze(2)
         return F.linear(self.base_activation(x), self.base_weight) + F.linear(
             self.bases(x).flatten(-2), scaled.flatten(1)
@@ -82,7 +84,7 @@ class KanLinear(nn.Module):
 
 
 class KanLogits(KanLinear):
-    """A last layer B×i → B×o. Its logits are always float32, because scores in half precision would often be equal."""
+    """A last layer B×i → B×o. The logits are at least float32: scores in half precision would often be equal."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute logits B×o from ``x`` B×i, in float32, or in float64 if ``x`` is float64."""

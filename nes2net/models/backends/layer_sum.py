@@ -22,7 +22,7 @@ LayerWeights = Literal["sum", "softmax", "plain"]
 
 
 class LayerSum(Backend):
-    """The common start of two back-ends: hidden states B×T×``feature_dim`` → B×T×``projection_dim``.
+    """The first layers of ``asp_cosine`` and ``ensemble``: hidden states B×T×``feature_dim`` → B×T×``projection_dim``.
 
     1. Each layer of each utterance is normalised, over time and features together, to mean 0 and
        (biased) variance 1, in at least float32.
@@ -49,8 +49,11 @@ class LayerSum(Backend):
         self.LL = nn.Linear(feature_dim, projection_dim)
         self.first_bn = nn.BatchNorm2d(1)
 
-    def trunk(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute frames B×T×``projection_dim`` from at least L + 1 ``hidden_states`` B×T×D."""
+    def project_layer_sum(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Compute the weighted sum of layers from ``hidden_states`` B×T×D, and map the sum to B×T×``projection_dim``.
+
+        There must be at least L + 1 hidden states.
+        """
         self.check_hidden_states(hidden_states)
         weights = self.normalised_weights()
         total = torch.zeros_like(hidden_states[0], dtype=weights.dtype)

@@ -28,7 +28,7 @@ NORM_EPS = 1e-5  # small number that RMS norms add to the mean square
 
 @cache
 def fused_selective_scan() -> Callable[..., Tensor] | None:
-    """Import the CUDA kernel of the selective scan from the package mamba_ssm; None if it is not installed."""
+    """Import the CUDA kernel of the selective scan from the package mamba_ssm; return None without this package."""
     try:
         from mamba_ssm.ops.selective_scan_interface import selective_scan_fn  # optional
     except ImportError:
@@ -61,7 +61,7 @@ class Mixer(nn.Module):
         self.dt_proj.bias = nn.Parameter(draw_delta_bias(inner_dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix the frames ``x`` B×T×E."""
+        """Mix each of the frames ``x`` B×T×E with the frames before it."""
         x, z = self.in_proj(x).chunk(2, dim=2)  # B×T×2E each
         x = F.silu(self.conv1d(F.pad(x.transpose(1, 2), (CONV_KERNEL - 1, 0)))).transpose(1, 2)
         delta, B, C = self.x_proj(x).split([self.delta_rank, STATE_DIM, STATE_DIM], dim=2)
@@ -195,9 +195,9 @@ class Mamba(Backend):
         num_layers: number of Mamba layers in both columns together, an even number.
         final_norm: input of a column's final norm. ``"output"`` is the output of the column, as
             drawn in the paper. ``"published"``, as in the published code, is the residual plus the
-            model's input instead of the last layer's output. Published weights need this value. The
-            last layer of each column then has no effect and gets no gradient. In the backward
-            column the residual is reversed in time, but the model's input is not.
+            model's input instead of the last layer's output. Published weights need
+            ``"published"``. The last layer of each column then has no effect and gets no gradient.
+            In the backward column the residual is reversed in time, but the model's input is not.
         num_logits: n.
 
     >>> Mamba(embed_dim=16, num_layers=2)(torch.randn(2, 50, 1024)).shape

@@ -39,7 +39,7 @@ class Norm(nn.RMSNorm):
 
 
 class FrameConv(nn.Conv1d):
-    """A convolution over time for each channel, B×T×C → B×T×C. If ``causal`` is true, it reads no later frames."""
+    """A convolution over time for each channel, B×T×C → B×T×C. If ``causal`` is true, no later frames are read."""
 
     def __init__(self, channels: int, kernel: int, causal: bool) -> None:
         padding = 0 if causal else kernel // 2
@@ -79,7 +79,7 @@ class Mamba2(nn.Module):
         self.dt_bias = nn.Parameter(draw_delta_bias(heads))
         log_decays = torch.zeros(heads)
         if not self.both_ways:
-            log_decays = torch.empty(heads).uniform_(1, 16).log()  # as in Mamba-2's code; Hydra begins with log 1 = 0
+            log_decays = torch.empty(heads).uniform_(1, 16).log()  # as in Mamba-2's code; Hydra starts at log 1 = 0
         self.A_log = nn.Parameter(log_decays)
         self.D = nn.Parameter(torch.ones(heads))
         if self.both_ways:
@@ -91,7 +91,7 @@ class Mamba2(nn.Module):
         """Mix each of the frames ``x`` B×T×E with the frames before it."""
         z, xBC, delta = self.in_proj(x).split(self.sizes, dim=2)
         xBC = F.silu(self.conv1d(xBC))
-        with without_autocast(x.device):  # states add up over hundreds of frames: half precision is too coarse
+        with without_autocast(x.device):  # a state is a sum over hundreds of frames: half precision is too coarse
             x, B, C = at_least_float32(xBC).split([self.sizes[0], self.state_dim, self.state_dim], dim=2)
             heads = x.unflatten(2, (self.sizes[2], -1))  # B×T×h×P
             delta = F.softplus(at_least_float32(delta) + at_least_float32(self.dt_bias))
@@ -103,9 +103,9 @@ class Mamba2(nn.Module):
 class Hydra(Mamba2):
     """The mixer of Hydra, B×T×E → B×T×E: a scan forwards and a scan backwards in time.
 
-    The output of each scan is delayed by a frame, so that it does not depend on the current frame.
-    Then the current frame is multiplied by a learned factor (one for each head), and added. The
-    arguments are the same as for :class:`Mamba2`.
+    The output of each scan is delayed by a frame, so that the output does not depend on the current
+    frame. Each head of the current frame is multiplied by a factor that a linear layer computes,
+    and added to this output. The arguments are the same as for :class:`Mamba2`.
     """
 
     both_ways = True
@@ -116,10 +116,10 @@ class Hydra(Mamba2):
         inner_dim = self.sizes[0]
         x, BC = F.silu(self.conv1d(xBC)).split([inner_dim, self.sizes[1] - inner_dim], dim=2)
         factor = self.fc_D(x)  # B×T×h
-        with without_autocast(x.device):  # states add up over hundreds of frames: half precision is too coarse
+        with without_autocast(x.device):  # a state is a sum over hundreds of frames: half precision is too coarse
             heads = at_least_float32(x).unflatten(2, (factor.shape[2], -1))  # B×T×h×P
-            # One call computes both scans, because the second half of the batch has the frames in
-            # reverse order.
+            # One call computes both scans: the second half of the batch has the frames in reverse
+            # order.
             B, C, later_B, later_C = at_least_float32(BC).chunk(4, dim=2)
             delta, later_delta = at_least_float32(delta).chunk(2, dim=2)
             delta = F.softplus(_join_directions(delta, later_delta) + at_least_float32(self.dt_bias))
@@ -147,7 +147,7 @@ class GatedPerceptron(nn.Module):
 
     def __init__(self, embed_dim: int, dropout: float) -> None:
         super().__init__()
-        hidden = 8 * embed_dim // 3  # two layers of 4·E hidden units without a gate would have as many weights
+        hidden = 8 * embed_dim // 3  # as many weights as two layers of 4·E hidden units without a gate
         self.w1_w3_combined = nn.Linear(embed_dim, 2 * hidden, bias=False)
         self.w2_out = nn.Linear(hidden, embed_dim, bias=False)
         self.dropout = nn.Dropout(dropout)
@@ -199,7 +199,7 @@ class Block(nn.Module):
 
 
 class Stack(nn.Module):
-    """A sequence of blocks and an RMS norm, B×T×E → B×T×E. The sum of the residuals is at least float32."""
+    """A sequence of blocks and an RMS norm, B×T×E → B×T×E. The sum of all residuals is at least float32."""
 
     def __init__(self, blocks: list[Block], embed_dim: int) -> None:
         super().__init__()
@@ -228,7 +228,10 @@ class Projection(nn.Module):
 
 
 class GatedPooling(nn.Module):
-    """Mean of frames weighted by a softmax over time: B×T×E → B×E. A gated perceptron computes the logits."""
+    """Mean of frames weighted by a softmax over time: B×T×E → B×E.
+
+    A gated perceptron computes the logits of the frames.
+    """
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
@@ -252,14 +255,16 @@ class MamBo(Backend):
     - ``mambo_3``: N mixers, a perceptron, attention and a perceptron;
     - ``mambo_4``: N mixers, a perceptron, N mixers and attention.
 
-    The published systems read 66,800 samples. Their scores are the difference of the logits,
-    computed in bfloat16 autocast and in batches of 64. The waveforms of a batch are normalised
-    together (``normalize="batch"`` of the front-end). The published configuration states a head
-    dimension of
-    32. The published code does not pass this number to the mixers, so they use 64. The mixers
-      ``GDN`` (Gated DeltaNet) and ``Bi_add`` (Mamba in both directions) of the published code are
-      not built here. The defaults of topology, mixer, number of groups and number of mixers are
-      assumptions. The scans are plain PyTorch (:mod:`nes2net.models.backends.state_space_dual`).
+    The published systems read 66,800 samples. The scores of these systems are the difference of the
+    logits, computed in bfloat16 autocast and in batches of 64. The waveforms of a batch are
+    normalised together (``normalize="batch"`` of the front-end). The published configuration states
+    32 as the head dimension. The published code does not pass this dimension to the mixers, so the
+    mixers use 64.
+
+    The published code also has the mixers ``GDN`` (Gated DeltaNet) and ``Bi_add`` (Mamba in both
+    directions), which this module lacks. The defaults of topology, mixer, number of groups and
+    number of mixers are assumptions. The scans are plain PyTorch
+    (:mod:`nes2net.models.backends.state_space_dual`).
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -329,7 +334,7 @@ class MamBo(Backend):
             create["mamba"] = lambda: Mixer(embed_dim)
         self.input_proj = Projection(feature_dim, embed_dim)
         blocks = [Block(embed_dim, kind, create[kind]()) for kind in group * num_layers]
-        # In published names of tensors, every kind of mixer is called "mamba2".
+        # In published files, the stack is named stacked_mamba2 for every kind of mixer.
         self.stacked_mamba2 = nn.ModuleDict({"layers": Stack(blocks, embed_dim)})
         self.attention_pool = GatedPooling(embed_dim)
         self.dropout = nn.Dropout(dropout)

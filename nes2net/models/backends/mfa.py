@@ -34,8 +34,8 @@ class Attention(nn.Module):
 class ThirdPartyPooling(Pooling):
     """Attentive pooling as in the public code of other authors: B×D×T → B×2D.
 
-    Two things are unusual. The weighted mean μ is divided by T, although the weights add up to 1.
-    The second half of the result is not the standard deviation, but Σ w·x² − (μ/T)².
+    This pooling is unusual in two points. The weighted mean μ is divided by T, although the weights
+    add up to 1. The second half of the result is not the standard deviation, but Σ w·x² − (μ/T)².
     """
 
     def __init__(self, feature_dim: int) -> None:

@@ -25,7 +25,7 @@ from nes2net.models.registry import create_head
 #: Perspective → axes of an image B×C×T×F. The input of the perspective's gate is averaged over these axes.
 _POOLED = {"channel": (2, 3), "time": (3,), "frequency": (2,)}
 _MOST_NUMBERS = 5 * 10**8  # largest number of elements of a feature map; 479 million with XLS-R 2B and the defaults
-_ASSUMED_FRAMES = 600  # number of frames for which _MOST_NUMBERS is checked if utterances keep their lengths
+_ASSUMED_FRAMES = 600  # number of frames with which the limit is checked if utterances keep their lengths
 
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
@@ -44,7 +44,7 @@ class PerspectiveFusion(nn.Module):
 
     Args:
         channels: C.
-        perspectives: keys of ``_POOLED``.
+        perspectives: one or more of ``"channel"``, ``"time"`` and ``"frequency"``.
         reduction: C divided by the number of units of the bottleneck.
     """
 
@@ -155,14 +155,15 @@ class Res2NetBlock(nn.Module):
 class MpifRes2Net(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``.
 
-    The abstract names the purpose of the multi-perspective fusion, but no details. The paper
-    reports an EER of 3.29 % and a min t-DCF of 0.2557 on ASVspoof 2021 LA. The following points are
-    assumptions. Most are taken from the code that the same group published for SR-LA Res2Net with
-    F0 sub-band (Neural Networks 2024). This module could not be compared with the authors' results.
+    The paper's abstract names the purpose of the multi-perspective fusion, but no details. The
+    paper reports an EER of 3.29 % and a min t-DCF of 0.2557 on ASVspoof 2021 LA. The following
+    points are assumptions. Most of these points are taken from the code that the same group
+    published for SR-LA Res2Net with F0 sub-band (Neural Networks 2024). This module could not be
+    compared with the authors' results.
 
     1. Input: log-magnitude spectrum of the F0 sub-band, ``feature_dim`` = 45 bins (``lps`` with
        ``num_bins=45``). Utterances are repeated or cut to T = ``num_frames`` = 600 frames; with
-       None they keep their lengths.
+       None, utterances keep their lengths.
     2. Stem: ``stem_convolutions`` = 3 convolutions of size 3×3 with ``stem_channels`` = 16, each
        followed by BatchNorm and ReLU. Four stages: ``blocks`` = (2, 2, 2, 2), ``planes`` = (16, 32,
        64, 128), ``strides`` = (1, 2, 2, 2), ``expansion`` = 2. Each block has ``scale`` = 8 groups
@@ -183,17 +184,18 @@ class MpifRes2Net(Backend):
         num_frames: T, to which utterances are cut or repeated; None for no change of length.
         stem_channels: channels of the convolutions of the stem.
         stem_convolutions: number of the convolutions of the stem.
-        planes: planes of each stage.
+        planes: planes of each stage, which determine the numbers of channels.
         blocks: number of blocks of each stage.
         strides: stride of each stage.
         expansion: a block has ``expansion``·planes output channels.
         base_width: channels of a group per 64 planes.
         scale: number of groups of a block.
-        fusion: fuse the groups through gates; otherwise add them.
+        fusion: fuse the groups through gates; if false, add the groups.
         perspectives: the axes along which the values of gates differ.
         fusion_reduction: the bottleneck of a gate is this many times narrower than the group.
-        attention_kernel: number of channels that the local channel attention sees; 0 for none.
-        head: last layer, see 6; ``"linear"`` or any other of :mod:`nes2net.models.backends.heads`.
+        attention_kernel: number of channels that the local channel attention reads; 0 for none.
+        head: last layer, see point 6; ``"linear"`` or any other of
+            :mod:`nes2net.models.backends.heads`.
         num_logits: n.
 
     Raises:

@@ -29,7 +29,7 @@ _LONGEST = 2 ** (len(RESOLUTIONS) - 1)  # number of frames in a segment of the l
 
 
 class SpatialGating(nn.Module):
-    """Multiplies half of the channels by gates, computed from the other half over all frames: B×T×2C → B×T×C.
+    """Multiplies half of the channels by gates, weighted sums over all frames of the other half: B×T×2C → B×T×C.
 
     ``weight`` is ``max_frames``×``max_frames``; row t has the weights of all input frames for the
     gate of frame t. Before training, ``weight`` is near 0 and ``bias`` is 1, so that gates are near
@@ -76,7 +76,7 @@ class GmlpNet(nn.Module):
         """Compute embeddings B×T×d/2 from the frames ``x`` B×T×d."""
         return self.fc(self.layers(x))
 
-    def mean(self, x: Tensor) -> Tensor:
+    def embed_utterances(self, x: Tensor) -> Tensor:
         """Compute embeddings B×d/2 of utterances ``x`` B×T×d; the mean over time is taken before the linear layer."""
         return self.fc(self.layers(x).mean(dim=1))
 
@@ -126,18 +126,18 @@ class Scales(nn.Module):
             scale_inputs.append(block(scale_inputs[-1]))
         return scale_inputs
 
-    def utterance(self, scale_inputs: Sequence[Tensor]) -> Tensor:
+    def embed_utterances(self, scale_inputs: Sequence[Tensor]) -> Tensor:
         """Compute embeddings B×d/2 of utterances from the last of ``scale_inputs``, which is B×T×d."""
-        return self.post_nets_utt.mean(self.dropout(scale_inputs[-1]))
+        return self.post_nets_utt.embed_utterances(self.dropout(scale_inputs[-1]))
 
 
 class MultiresGmlp(Backend):
     """Hidden states, L tensors B×T×``feature_dim`` → cosines B×2, and :meth:`segments` B×T_i×2 of six scales.
 
     Scale i scores segments of 2^i frames. The input of scale i has d_i = ``feature_dim``/2^i
-    channels. For i > 0, this input is the input of scale i − 1, halved by maxima over pairs of
-    frames and pairs of channels. Each scale has its own gMLP blocks and two class vectors. The
-    utterance has its own blocks, which read the input of the last scale. The embedding of the
+    channels. For i > 0, the input of scale i is the input of scale i − 1, halved by maxima over
+    pairs of frames and pairs of channels. Each scale has its own gMLP blocks and two class vectors.
+    The utterance has its own blocks, which read the input of the last scale. The embedding of the
     utterance is compared with the class vectors of the last scale. Train segments alone, or
     segments and the utterance together, but not the utterance alone. A network that is trained for
     a single resolution contains the weights of all scales, but only the weights of one scale are
@@ -146,12 +146,12 @@ class MultiresGmlp(Backend):
     The published system fine-tunes wav2vec 2.0 Large and reads its 25 hidden states, which are
     weighted by a softmax of learned numbers. In the published code, the halving before the last
     scale begins one frame too early: segment j of 640 ms consists of segments 2j − 1 and 2j of 320
-    ms. The segment therefore begins 320 ms before the stretch that its label describes. This
-    back-end does the same, because the published weights were trained in this way.
+    ms. A segment of 640 ms therefore begins 320 ms before the stretch that its label describes.
+    This back-end has the same shift, because the published weights were trained with the shift.
 
     The gates mix all frames of an utterance. In a training batch, a shorter utterance is padded
-    with zeros. These zeros therefore change the scores of the shorter utterance, as published.
-    Scoring never pads utterances.
+    with zeros. As published, the gates also read the zeros of the padding, which changes the scores
+    of the shorter utterance. Scoring never pads utterances.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -160,7 +160,7 @@ class MultiresGmlp(Backend):
         max_frames: M; the gates of scale i have weights for M // 2^i frames. Utterances may have
             32·(M // 32) − 1 frames at most, because the last halving adds a frame.
         resolutions: lengths in ms of the segments that are scored, for frames of 20 ms.
-        dropout: dropout of the utterance's branch.
+        dropout: probability of dropout at the input of the utterance's blocks.
         num_logits: n, always 2.
 
     >>> backend = MultiresGmlp(feature_dim=128, num_layers=2, gmlp_layers=1, max_frames=64)
@@ -204,9 +204,9 @@ class MultiresGmlp(Backend):
         dims = [feature_dim // 2**i for i in range(len(RESOLUTIONS))]
         self.weight_hidd = nn.Parameter(torch.zeros(_STATE_WEIGHTS))
         # The list has one item for each front-end. The published code can have several front-ends;
-        # there is one here.
+        # this back-end has one.
         self.m_transform = nn.ModuleList([Scales(dims, gmlp_layers, max_frames, dropout)])
-        # The keys are lengths of segments in units of 10 ms.
+        # The keys of this dictionary are lengths of segments in units of 10 ms.
         self.m_angle_scales = nn.ModuleDict(
             {str(2 * 2**i): P2SGradHead(dim // 2, num_logits) for i, dim in enumerate(dims)}
         )
@@ -222,7 +222,7 @@ class MultiresGmlp(Backend):
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Compute embeddings B×E of utterances from ``hidden_states``, L tensors B×T×D; E = ``feature_dim``/64."""
-        return self._scales.utterance(self._scale_inputs(hidden_states))
+        return self._scales.embed_utterances(self._scale_inputs(hidden_states))
 
     def segments(self, hidden_states: Sequence[Tensor], frame_ms: float = 20.0) -> dict[float, Tensor]:
         """Compute the cosines of segments of all ``resolutions``: length of a segment in ms → cosines B×T_i×2.
@@ -234,23 +234,24 @@ class MultiresGmlp(Backend):
     def segments_and_embedding(
         self, hidden_states: Sequence[Tensor], frame_ms: float = 20.0
     ) -> tuple[dict[float, Tensor], Tensor]:
-        """Compute :meth:`segments` and :meth:`embed` from the same inputs of the scales.
+        """Return the results of :meth:`segments` and :meth:`embed`, from the same inputs of the scales.
 
         The arguments are as for :meth:`segments`.
         """
         scale_inputs = self._scale_inputs(hidden_states)
-        return self._segment_cosines(scale_inputs, frame_ms), self._scales.utterance(scale_inputs)
+        return self._segment_cosines(scale_inputs, frame_ms), self._scales.embed_utterances(scale_inputs)
 
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
         """For each of the :attr:`resolutions`, count the segments of an utterance with ``num_frames`` frames.
 
-        The last scale has one more segment, because the halving before this scale pads the frames.
+        The last scale has ``num_frames`` // 32 + 1 segments, because the halving before this scale
+        pads the frames.
         """
         counts = zip(self.resolutions, super().num_segments(num_frames))
         return tuple(count + (factor == _LONGEST) for factor, count in counts)
 
     def replace_last_layer(self, layer: nn.Module) -> None:
-        """Replace the class vectors, which the last scale and the utterance share, by ``layer``.
+        """Put ``layer`` in place of the class vectors that the last scale and the utterance share.
 
         Raises:
             InputError: if ``layer`` is not the head p2sgrad.
@@ -276,7 +277,7 @@ class MultiresGmlp(Backend):
         return torch.softmax(self.weight_hidd[: self.num_states], dim=0)
 
     def _segment_cosines(self, scale_inputs: Sequence[Tensor], frame_ms: float) -> dict[float, Tensor]:
-        """Compute :meth:`segments` for the scales in :attr:`resolutions` from the inputs of all scales."""
+        """Compute the cosines of segments from the inputs of all scales, for the scales in :attr:`resolutions`."""
         cosines = {}
         for i, (net, head) in enumerate(zip(self._scales.post_nets_seg.values(), self.m_angle_scales.values())):
             if 2**i in self.resolutions:

@@ -5,8 +5,8 @@ outer level and the back-end. ``Nes2NetLA`` adds attention between the groups.
 
 T. Liu, D.-T. Truong, R. K. Das, K. A. Lee, H. Li, "Nes2Net: a lightweight nested architecture for
 foundation model driven speech anti-spoofing", IEEE T-IFS 20, 2025 (arXiv 2504.05657). The variants
-differ only in the inner block and the activation. Channels are split into groups. One group is not
-changed. In the paper it is the first group; in the published code, and here, it is the last group.
+differ only in the inner block and the activation. Channels are split into groups. In the paper the
+first group is not changed; in the published code, and here, the last group is not changed.
 
 Within the back-end, a feature map is an image of height 1, B×C×1×T, because PyTorch's 2-D
 convolutions support the channels-last memory layout, and its 1-D convolutions do not. Transposing
@@ -150,7 +150,7 @@ class Res2NetXBlock(Res2NetBlock):
         self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)
 
     def hierarchy(self, splits: Sequence[Tensor]) -> list[Tensor]:
-        """Compute the output of each of the ``splits`` B×C/scale×1×T except the last: a weighted sum of columns."""
+        """Compute a weighted sum of columns for each of the ``splits`` B×C/scale×1×T except the last."""
         outputs = []
         columns = splits[-1]
         for split, conv, bn, weight in zip(splits, self.convs, self.bns, self.weighted_sum):
@@ -173,10 +173,10 @@ class Nes2Net(FrameBackend):
         feature_dim: D, the front-end's ``out_dim``.
         nes_ratio: the number of outer groups, which must divide ``feature_dim`` into groups of C
             channels, and the number of inner splits, which must divide C.
-        dilation: dilation of the inner convolutions of three frames. It is 2 in the ASVspoof 2019
-            and 2021 recipes, and 1 in the CtrSVDD and ASVspoof 5 recipes.
+        dilation: dilation of the inner convolutions of three frames. The dilation is 2 in the
+            ASVspoof 2019 and 2021 recipes, and 1 in the CtrSVDD and ASVspoof 5 recipes.
         pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.models.backends.pooling`). None gives the
-            logits of each frame, B×T×``num_logits``; the tensors are the same as for ``"mean"``.
+            logits of each frame, B×T×``num_logits``; the weights are the same as for ``"mean"``.
         utterance: with ``pool=None``, how the utterance is scored from its frames: ``"mean"``,
             ``"min"`` or ``"attentive"`` (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
         se_ratio, se_floor: the hidden layer of the squeeze-excitation has
@@ -216,8 +216,8 @@ class Nes2Net(FrameBackend):
         check_divides("nes_ratio[0]", groups, "feature_dim", feature_dim)
         check_divides("nes_ratio[1]", scale, "feature_dim / nes_ratio[0]", channels)
         se_channels = max(channels // se_ratio, se_floor)
-        # This receptive field is that of the convolutions alone; the squeeze-excitation depends on
-        # all frames.
+        # This is the receptive field of the convolutions alone; the squeeze-excitation reads all
+        # frames.
         self.receptive_field = 1 + 2 * dilation * (scale - 1) * (groups - 1)
         self.groups = groups
         self.activation = activation(inplace=True)
@@ -247,7 +247,7 @@ class Nes2Net(FrameBackend):
         return [*outputs, groups[-1]]
 
     def join(self, groups: Sequence[Tensor]) -> Tensor:
-        """Concatenate, normalise and activate ``groups`` B×C×1×T: embeddings of frames, B×T×D."""
+        """Concatenate, normalise and activate ``groups`` B×C×1×T; return embeddings of frames, B×T×D."""
         y = torch.cat([*groups], dim=1)  # B×D×1×T
         return self.activation(self.bn(y)).squeeze(2).transpose(1, 2)
 
@@ -321,7 +321,7 @@ class Nes2NetLA(Nes2Net):
         window: number of groups that a group attends to; the group itself is in the middle.
         dilation: dilation of the inner convolutions of three frames.
         pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.models.backends.pooling`). None gives the
-            logits of each frame, B×T×``num_logits``; the tensors are the same as for ``"mean"``.
+            logits of each frame, B×T×``num_logits``; the weights are the same as for ``"mean"``.
         utterance: with ``pool=None``, how the utterance is scored from its frames: ``"mean"``,
             ``"min"`` or ``"attentive"`` (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
         se_ratio, se_floor: the hidden layer of the squeeze-excitation has
@@ -363,7 +363,8 @@ class Nes2NetLA(Nes2Net):
             num_logits=num_logits,
         )
         self.local_block_attn = LocalBlockAttention(self.groups, feature_dim // self.groups, window)
-        # The number of heads is not known; it has no effect on the shapes of the tensors.
+        # The published number of heads is unknown; this number does not change the shapes of the
+        # tensors.
         self.global_attn = nn.MultiheadAttention(feature_dim, 1).requires_grad_(False)
 
     def frames(self, features: Tensor) -> Tensor:

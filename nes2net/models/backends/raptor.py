@@ -27,11 +27,11 @@ class Raptor(Backend):
     pooled over time by attention; all layers share one attention vector. A linear map and a sigmoid
     compute the gate of the state from the pooled vector. The sum of gate · state is
     batch-normalised as an image with one channel. The conformer of
-    :data:`~nes2net.models.backends.conformer.tcm` reads this sum directly, so its tokens have D
-    channels.
+    :data:`~nes2net.models.backends.conformer.tcm` reads the normalised sum directly, so the tokens
+    have D channels.
 
-    Assumption: the last hidden state is taken after the front-end's final layer norm, as the
-    transformers library of 2025 gave it (``final_norm``).
+    Assumption: the last hidden state is taken after the front-end's final layer norm, as in the
+    transformers library of 2025 (``final_norm``).
 
     Args:
         feature_dim: D, the front-end's ``out_dim``, a multiple of ``num_heads``.

@@ -2,8 +2,8 @@
 
 J.-w. Jung et al., ICASSP 2022 (arXiv 2110.01200), with the filter bank of RawNet2 for anti-spoofing
 (H. Tak et al., ICASSP 2021). The published weights load into :data:`raw_aasist` and
-:data:`raw_aasist_l` unchanged. In a Detector, the front-end ``waveform`` precedes these back-ends;
-its only hidden state is the waveform, B×N×1.
+:data:`raw_aasist_l` unchanged. In a Detector, these back-ends follow the front-end ``waveform``.
+The only hidden state of this front-end is the waveform, B×N×1.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class RawAasist(SpectroTemporalGraph):
     sample_rate = 16000
     num_filters = 70
     num_taps = 129
-    min_frames = num_taps - 1 + 3**7  # leaves one temporal node after the filters and seven poolings by 3
+    min_frames = num_taps - 1 + 3**7  # the filters and seven poolings by 3 then leave one temporal node
     filters: Tensor
 
     def __init__(
@@ -109,7 +109,7 @@ class RawAasist(SpectroTemporalGraph):
         if waveform.is_cpu and not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()):
             # Compute one utterance at a time, in stretches of time, so that feature maps fit into
             # the processor's cache.
-            x = torch.cat([self._encode(utterance, _in_stretches) for utterance in waveform.split(1)])
+            x = torch.cat([self._encode(utterance, _apply_in_stretches) for utterance in waveform.split(1)])
         else:
             x = self._encode(waveform, nn.Module.__call__)
         spectral = x.amax(dim=3).transpose(1, 2)  # B×23×C
@@ -131,7 +131,7 @@ class RawAasist(SpectroTemporalGraph):
         return x.abs()
 
 
-def _in_stretches(block: nn.Module, x: Tensor) -> Tensor:
+def _apply_in_stretches(block: nn.Module, x: Tensor) -> Tensor:
     """Apply ``block``, a residual block and a pooling by 3, to stretches of time one by one: B×C×F×T → B×C'×F×⌊T/3⌋.
 
     Up to rounding, the result equals ``block(x)``. The output at a frame depends on 2 frames before

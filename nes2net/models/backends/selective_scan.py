@@ -3,12 +3,13 @@
 A. Gu, T. Dao, "Mamba: linear-time sequence modeling with selective state spaces", 2023
 (arXiv 2312.00752), Sec. 3.2, eqs. 2 and 4.
 
-A loop over all T frames is slow, and an exported loop has a fixed T. Here time is cut into K chunks
-of 16 frames, and two passes step through the frames of all chunks in parallel. The first pass
-starts each chunk from a zero state. This pass shows how much of the state at the end of a chunk
-comes from the chunk itself. The second pass starts each chunk from its true state. Products of
-decays are computed as sums of logarithms, which are never positive. No decay is divided by another.
-Therefore nothing overflows. Up to rounding, the result equals the result of the loop.
+A Python loop over all T frames is slow, and the export of such a loop fixes T. Here time is cut
+into K chunks of 16 frames, and two passes step through the frames of all chunks in parallel. The
+first pass starts each chunk from a zero state. This pass shows how much of the state at the end of
+a chunk comes from the chunk itself. The second pass starts each chunk from its true state. Products
+of decays are computed as sums of logarithms, which are never positive. No decay is divided by
+another decay. Therefore nothing overflows. Up to rounding, the result equals the result of the
+loop.
 
 All operations are deterministic on CUDA. ``torch.cumsum`` of floats is not deterministic, and is
 therefore not used.
@@ -41,7 +42,7 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
         B, C: B×T×N.
 
     Returns:
-        y, B×T×D; only its first derivatives can be computed.
+        y, B×T×D. Only the first derivatives of y can be computed.
 
     >>> frames, one = torch.ones(1, 3, 1), torch.ones(1, 1)
     >>> selective_scan(frames, frames, -0.6931472 * one, frames, frames).flatten()  # s_t = s_{t−1} / 2 + 1
@@ -55,11 +56,11 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
     # In an ONNX graph, a loop over frames has five nodes; a scan in chunks would have hundreds.
     # PyTorch's scan() calls step() for each frame.
     def step(carried: tuple[Tensor, Tensor], frame: tuple[Tensor, ...]) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """Compute one frame from the pair of state and A; return this pair for the next frame, and y_t B×D."""
+        """Compute a ``frame`` of the scan from ``carried``, a pair of state and A; return the new pair, and y_t B×D."""
         state, A = carried
         x, delta, B, C = frame
         state = torch.exp(delta.unsqueeze(2) * A) * state + (delta * x).unsqueeze(2) * B.unsqueeze(1)
-        return (state, A.clone()), (state @ C.unsqueeze(2)).squeeze(2)  # scan() needs a new tensor: clone A
+        return (state, A.clone()), (state @ C.unsqueeze(2)).squeeze(2)  # step() may not return its input A: clone A
 
     return scan(step, (x.new_zeros(x.shape[0], x.shape[2], A.shape[1]), A.clone()), (x, delta, B, C), dim=1)[1]
 
@@ -80,15 +81,15 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
         delta, A: as for :func:`selective_scan`.
         b: B×T×N.
     """
-    # First pass, from zero states. The deque keeps only the last of the states: those after the
-    # last frame of each chunk, B×K×D×N.
-    left_behind = deque(_run(_transitions(u, delta, A, b)), maxlen=1).pop()
+    # In the first pass, each chunk starts from a zero state. The deque keeps only the last tensor:
+    # the states after the last frame of each chunk, B×K×D×N.
+    left_behind = deque(_recurrence(_transitions(u, delta, A, b)), maxlen=1).pop()
     # The state after chunk k is s_k = exp(log_decay_k)·s_{k−1} + left_behind_k. This recurrence is
     # again a scan, with K steps. The K steps are also cut into chunks, called outer chunks here.
-    # The effect of each outer chunk on each later one is computed directly, at a cost that is
-    # quadratic in T / 256.
+    # The effect of each outer chunk on each later outer chunk is computed directly, at a cost that
+    # is quadratic in T / 256.
     log_decays = _steps(_steps(delta).sum(dim=0).unsqueeze(3) * A)
-    states = torch.stack(list(_run(zip(torch.exp(log_decays), _steps(left_behind)))))
+    states = torch.stack(list(_recurrence(zip(torch.exp(log_decays), _steps(left_behind)))))
     since = torch.stack(list(accumulate(log_decays)))  # log decay since the start of an outer chunk
     # At the end of outer chunk k, s_k = Σ_{j ≤ k} exp(Σ_{j < i ≤ k} d_i)·e_j. Here d_i, in
     # since[-1], is the log decay of outer chunk i. The state e_j, in states[-1], is the state at
@@ -97,28 +98,31 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
     k = index[:, None]
     j = index
     between = (j.unsqueeze(1) < index) & (index <= k.unsqueeze(2))  # k×j×i: whether j < i ≤ k
-    # The sum is in float64: there is no TF32 for float64, and the rounding error of a long sum
-    # stays small.
+    # The sum is in float64, because a GPU may round float32 products to TF32, and because the
+    # rounding error of a long sum must stay small.
     log_weight = torch.einsum("kji,bidn->bkjdn", between.double(), since[-1].double()).to(states.dtype)
     weight = torch.exp(log_weight).masked_fill((k < j)[:, :, None, None], 0.0)
     ends = (weight * states[-1].unsqueeze(1)).sum(dim=2)
     earlier = F.pad(ends, (0, 0, 0, 0, 1, -1))  # each outer chunk starts from the end state of the chunk before
     before = _in_order(torch.addcmul(states, torch.exp(since), earlier), left_behind.shape[1], delay=1)
-    return _run(_transitions(u, delta, A, b), before)
+    return _recurrence(_transitions(u, delta, A, b), before)
 
 
 def _transitions(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the factors exp(Δ_t A) and the terms u_t b_t of the recurrence: CHUNK pairs of tensors B×K×D×N.
 
-    The arguments are those of :func:`_states`. Both passes compute these pairs, because computing
-    them twice is faster than storing them.
+    The arguments are as for :func:`_states`. Both passes compute these pairs, because computing the
+    pairs twice is faster than storing them.
     """
     for delta_step, u_step, b_step in zip(_steps(delta), _steps(u), _steps(b)):
         yield torch.exp(delta_step.unsqueeze(3) * A), u_step.unsqueeze(3) * b_step.unsqueeze(2)
 
 
-def _run(transitions: Iterable[tuple[Tensor, Tensor]], state: Tensor | None = None) -> Iterator[Tensor]:
-    """Start with s = ``state`` or 0. For each (decay, drive) of ``transitions``, yield the new s, decay·s + drive."""
+def _recurrence(transitions: Iterable[tuple[Tensor, Tensor]], state: Tensor | None = None) -> Iterator[Tensor]:
+    """Run the recurrence s ← decay·s + drive over the pairs (decay, drive) of ``transitions``, and yield each s.
+
+    Before the first pair, s is ``state``, or 0 if ``state`` is None.
+    """
     for decay, drive in transitions:
         if state is not None:
             drive = torch.addcmul(drive, decay, state)
@@ -126,24 +130,25 @@ def _run(transitions: Iterable[tuple[Tensor, Tensor]], state: Tensor | None = No
         yield state
 
 
-def chunks(x: Tensor, size: int) -> Tensor:
-    """Cut time into K chunks of ``size`` frames, B×T×… → B×K×…×``size``, with zeros after the end.
+def cut_into_chunks(x: Tensor, size: int) -> Tensor:
+    """Cut ``x`` into K chunks of ``size`` frames, B×T×… → B×K×…×``size``, with zeros after the last frame.
 
-    The last one or two chunks contain only zeros. They keep K at 2 or more for any T, because
-    torch.export would treat a size of 1 as a special case. For an unknown T, torch.export supports
-    neither a reshape to K×``size`` nor a slice of T frames. This module uses unfolding and negative
-    padding instead.
+    The last one or two chunks contain only zeros. These chunks keep K at 2 or more for any T,
+    because torch.export would treat a size of 1 as a special case. For an unknown T, torch.export
+    supports neither a reshape to K×``size`` nor a slice of T frames. This module uses unfolding and
+    negative padding instead.
     """
     num_chunks = x.shape[1] // size + 2
     return F.pad(x, [0, 0] * (x.ndim - 2) + [0, num_chunks * size - x.shape[1]]).unfold(1, size, size)
 
 
 def _steps(x: Tensor) -> Tensor:
-    """Cut ``x`` B×T×… into chunks, and put the frames of a chunk first: CHUNK×B×K×….
+    """Cut ``x`` B×T×… into K chunks, and make the frames within a chunk the first axis: CHUNK×B×K×….
 
-    Zeros are appended after the last frame, where Δ = 0 leaves the state unchanged.
+    Zeros are appended after the last frame. The zeros do not change the state, because Δ is 0
+    there.
     """
-    return chunks(x, CHUNK).movedim(-1, 0)
+    return cut_into_chunks(x, CHUNK).movedim(-1, 0)
 
 
 def _in_order(steps: Iterable[Tensor], num_frames: int, delay: int = 0) -> Tensor:
@@ -151,8 +156,7 @@ def _in_order(steps: Iterable[Tensor], num_frames: int, delay: int = 0) -> Tenso
 
     Args:
         steps: CHUNK tensors B×K×….
-        delay: number of frames by which the result is delayed: so many frames of zeros are put
-            first, and so many frames are dropped at the end.
+        delay: number of frames of zeros that are put first; as many frames are dropped at the end.
     """
     x = torch.stack(list(steps), dim=2).flatten(1, 2)
     return F.pad(x, [0, 0] * (x.ndim - 2) + [delay, num_frames - delay - x.shape[1]])

@@ -1,4 +1,4 @@
-"""SLS, sensitive layer selection: a gated sum of the front-end's layers, read as an image.
+"""SLS, sensitive layer selection: a gated sum of the front-end's layers is read as an image.
 
 Q. Zhang, S. Wen, T. Hu, "Audio deepfake detection with self-supervised XLS-R and SLS classifier",
 ACM Multimedia 2024.

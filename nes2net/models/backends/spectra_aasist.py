@@ -1,7 +1,8 @@
 """The back-ends of Spectra-AASIST and Spectra-AASIST3: AASIST with positions in time, four branches, and KAN layers.
 
-lab260, hub repositories ``lab260/Spectra-AASIST`` and ``lab260/Spectra-AASIST3`` (2026); there is
-no paper. The parts that are the same in AASIST are in :mod:`nes2net.models.backends.aasist`.
+Published by lab260 in the hub repositories ``lab260/Spectra-AASIST`` and ``lab260/Spectra-AASIST3``
+(2026); there is no paper. The modules that AASIST also uses are in
+:mod:`nes2net.models.backends.aasist`.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ class Branch(nn.Module):
 
 
 class SpectraGraph(nn.Module):
-    """The graph part: frames after the bridge, B×T×R → embeddings B×5·``gat_dims[1]``.
+    """The layers after the bridge: frames B×T×R → embeddings B×5·``gat_dims[1]``.
 
     The module also contains the last layer, ``out_layer``. The arguments are options of
     :class:`SpectraAasist`.
@@ -154,14 +155,14 @@ class SpectraGraph(nn.Module):
 
 
 class SpectraAasist(Backend):
-    """B×T×``feature_dim`` → logits B×``num_logits``; T is from 3 to ``max_frames``.
+    """Features B×T×``feature_dim`` → logits B×``num_logits``; T is from 3 to ``max_frames``.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
         bridge_dim: R, size of a frame after the bridge.
         layer: kind of all linear layers after the bridge: ``"linear"`` (Spectra-AASIST), or
             ``"kan"`` for Kolmogorov-Arnold layers (Spectra-AASIST3).
-        gat_dims: sizes of a node after the first and after the heterogeneous attention.
+        gat_dims: sizes of a node after the first attention and after the heterogeneous attention.
         max_frames: largest T, for which there are learned positions; 400 frames of 20 ms are 8 s.
         num_logits: n.
 

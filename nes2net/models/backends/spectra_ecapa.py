@@ -1,7 +1,7 @@
 """The back-end of Spectra-0: an ECAPA-TDNN in which ReLU comes before batch normalisation.
 
-lab260, hub repository ``lab260/spectra_0`` (2026); there is no paper. ECAPA-TDNN: Desplanques et al.,
-Interspeech 2020 (arXiv 2005.07143).
+Published by lab260 in the hub repository ``lab260/spectra_0`` (2026); there is no paper.
+ECAPA-TDNN: Desplanques et al., Interspeech 2020 (arXiv 2005.07143).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class EcapaBlock(nn.Module):
         self.se = SqueezeExcitation(channels, se_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``x`` B×C×T to B×C×T."""
+        """Apply the block to ``x`` B×C×T."""
         *groups, last_group = self.bn1(self.conv1(x).relu()).chunk(_SCALE, dim=1)
         outputs: list[Tensor] = []
         for group, conv, bn in zip(groups, self.convs, self.bns):
@@ -66,12 +66,12 @@ class EcapaBlock(nn.Module):
 
 
 class EcapaTdnn(nn.Module):
-    """Frames after the bridge, B×T×R → embeddings B×2M. The module also contains the last layer, ``fc6``.
+    """The layers after the bridge: frames B×T×R → embeddings B×2M. The module also contains the last layer, ``fc6``.
 
-    A convolution is followed by four blocks. Each block reads the sum of all earlier outputs. A
-    layer joins the outputs of the blocks. The output of this layer is pooled over time to means and
-    standard deviations, weighted by attention. The arguments are options of :class:`SpectraEcapa`;
-    M is ``mfa_dim``.
+    A convolution is followed by four blocks. Each block reads the sum of the convolution's output
+    and the outputs of all earlier blocks. A layer joins the outputs of the blocks. The output of
+    this layer is pooled over time to means and standard deviations, weighted by attention. The
+    arguments are options of :class:`SpectraEcapa`; M is ``mfa_dim``.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class EcapaTdnn(nn.Module):
 
 
 class SpectraEcapa(Backend):
-    """B×T×``feature_dim`` → logits B×``num_logits``; T is at least 2.
+    """Features B×T×``feature_dim`` → logits B×``num_logits``; T is at least 2.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

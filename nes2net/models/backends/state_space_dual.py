@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nes2net.models.backends.selective_scan import chunks
+from nes2net.models.backends.selective_scan import cut_into_chunks
 
 CHUNK = 32  # number of frames in a chunk
 
@@ -41,10 +41,10 @@ def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) 
     tensor([1.0000, 1.5000, 1.7500])
     """
     num_frames = x.shape[1]
-    log_decay = chunks(delta * A, CHUNK)  # B×K×h×Q, K chunks of Q frames
-    u = chunks(delta.unsqueeze(3) * x, CHUNK).mT  # B×K×h×Q×P
-    b = chunks(B, CHUNK).mT  # B×K×Q×N
-    c = chunks(C, CHUNK).mT  # B×K×Q×N
+    log_decay = cut_into_chunks(delta * A, CHUNK)  # B×K×h×Q, K chunks of Q frames
+    u = cut_into_chunks(delta.unsqueeze(3) * x, CHUNK).mT  # B×K×h×Q×P
+    b = cut_into_chunks(B, CHUNK).mT  # B×K×Q×N
+    c = cut_into_chunks(C, CHUNK).mT  # B×K×Q×N
     within = _decays(log_decay)  # B×K×h×Q×Q
     y = ((c @ b.mT).unsqueeze(2) * within) @ u  # what frames of the same chunk contribute to y
     residues = (within[..., -1, :, None] * u).mT @ b.unsqueeze(2)  # B×K×h×P×N: states after chunks that start from 0

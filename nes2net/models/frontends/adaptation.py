@@ -1,6 +1,6 @@
 """Parameter-efficient fine-tuning: train a few added tensors in a front-end whose own weights are frozen.
 
-The frozen tensors are called the base; they keep their names in the state dict. Added tensors have
+The frozen tensors are called the base, and keep their names in the state dict. Added tensors have
 names such as ``encoder.layers.0.self_attn.q_proj.lora_A``. LoRA and DoRA come from the library
 peft.
 """
@@ -63,7 +63,7 @@ class Adaptation:
         bottleneck: size between the two linear layers of an adapter; the paper has 8, 64 and 256.
         tokens: number of vectors of a prompt; 10 is an assumption.
         deep: whether each transformer layer has its own prompt, which replaces the previous layer's
-            outputs at these positions (VPT-Deep).
+            outputs at the positions of the prompt (VPT-Deep).
     """
 
     kind: Literal["lora", "dora", "adapter", "prompt", "bitfit"]
@@ -119,15 +119,15 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
 
     ``adaptation`` says which tensors are added. ``frontend`` is changed in place, including its
     attributes ``base`` and ``config``. Before training, a prompt already changes the hidden states;
-    the other kinds do not. Random numbers come from PyTorch's generator, in the order of the
-    layers.
+    the other kinds of adaptation do not. The initial values of added tensors are drawn from
+    PyTorch's generator, layer by layer.
 
     Raises:
         InputError: if ``frontend`` is adapted already, has no transformer layers or has the engine
             fairseq; if the kind is ``prompt``, and ``frontend`` cannot take a prompt; or if the
             linear layers to adapt do not exist or are too small for the rank.
     """
-    # Refuse front-ends that cannot be adapted in this way.
+    # Refuse front-ends that cannot be adapted by the kind of ``adaptation``.
     name = frontend.config["name"]
     kind = adaptation.kind
     if frontend.adapted:
@@ -155,7 +155,7 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
         if adaptation.deep:
             layers = len(frontend.transformer_layers)
         prompt = torch.empty(layers, adaptation.tokens, frontend.out_dim, device=weight.device, dtype=weight.dtype)
-        # Prompts start as standard normal numbers, as large as the output of a layer norm. This choice is an
+        # Prompts start as standard normal numbers, as large as the output of a layer norm. This distribution is an
         # assumption.
         frontend.model.prompt = nn.Parameter(nn.init.normal_(prompt))
     elif kind == "bitfit":
@@ -200,19 +200,19 @@ def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn
     Raises:
         InputError: if ``targets`` names a layer that does not exist.
     """
-    # Find all linear layers of attention and feed-forward network.
+    # Find all linear layers of the attention and of the feed-forward network.
     inside = {id(module) for layer in frontend.transformer_layers for module in layer.modules()}
     layers = {
         name: module
         for name, module in frontend.named_modules()
         if id(module) in inside and isinstance(module, nn.Linear) and _last_word(name) in (*_ATTENTION, *_FEED_FORWARD)
     }
-    # Keep the layers whose last name is in ``targets``.
+    # Keep the layers whose name after the last dot is in ``targets``.
     last_names = dict.fromkeys(map(_last_word, layers))
     if isinstance(targets, str):
         target_names = {"attention": _ATTENTION, "feed_forward": _FEED_FORWARD, "all": tuple(last_names)}[targets]
     else:
-        # Users may also write the names that layers have in fairseq. User's name → name in the transformers library.
+        # Users may also write fairseq's names of layers. Name that the user writes → name in the transformers library.
         library_names = {"fc1": "intermediate_dense", "fc2": "output_dense", **{name: name for name in last_names}}
         target_names = tuple(library_names.get(name, name) for name in targets)
         check_known(

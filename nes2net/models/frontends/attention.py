@@ -15,8 +15,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
     """Compute scaled dot-product attention; ``query``, ``key``, ``value`` and the output are B×H×T×D/H.
 
     PyTorch's own kernel computes the attention weights in blocks. For few frames in bfloat16 on the
-    CPU, without gradients, this function computes whole T×T matrices of weights instead. The
-    matrices take two thirds of the kernel's time (``scripts/bench scoring``).
+    CPU, without gradients, this function computes whole T×T matrices of weights instead. With whole
+    matrices, the attention takes two thirds of the kernel's time (``scripts/bench scoring``).
 
     Args:
         bias: …×T×T, added to the attention scores before the softmax.
@@ -39,7 +39,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
     )
     if not whole_matrices:
         return functional.scaled_dot_product_attention(query, key, value, bias, dropout_p=dropout)
-    # Join batch and heads. Then softmax(query · keyᵀ · scale + bias) · value takes two batched products.
+    # Join the axes of batch and heads. Then softmax(query · keyᵀ · scale + bias) · value takes two batched products.
     queries, keys, values = (x.flatten(0, 1) for x in (query, key, value))
     scale = query.shape[3] ** -0.5
     if bias is None:
@@ -53,7 +53,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
 def for_transformers(
     module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, dropout: float = 0.0, **_: Any
 ) -> tuple[Tensor, None]:
-    """Call :func:`attend` as the transformers library asks: return the output B×T×H×D/H, and None for the weights.
+    """Call :func:`attend` for the transformers library: return the output B×T×H×D/H, and None instead of the weights.
 
     ``query``, ``key``, ``value`` and ``dropout`` are as for :func:`attend`. The library's ``mask``
     is added to the attention scores. ``module`` and further arguments are not used.

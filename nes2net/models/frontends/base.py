@@ -18,10 +18,10 @@ from nes2net.lib.errors import InputError
 class UsedSamples:
     """Counts how many leading samples of a waveform a front-end without padding reads.
 
-    The argument is the number of samples of the waveform. The result is the number of samples up to
-    the end of the last complete frame; the front-end never reads later samples. If several
-    utterances have the same result, they can be cut to this number of samples and share a batch,
-    because the hidden states do not change. The default values are for a front-end that reads all
+    A call takes the number of samples of the waveform, and returns the number of samples up to the
+    end of the last complete frame. The front-end never reads later samples. If several utterances
+    have the same number of used samples, they can be cut to this number and share a batch, because
+    the cut does not change the hidden states. The default values are for a front-end that reads all
     samples.
 
     Args:
@@ -52,7 +52,7 @@ Layers = Literal["last", "all"]
 
 
 def check_hop_length(hop_length: int, min_hop_length: int) -> None:
-    """Refuse a very short hop, with which the frames of a short waveform would fill the memory.
+    """Refuse a hop so short that the frames of a short waveform would fill the memory.
 
     Raises:
         InputError: if ``hop_length`` is less than ``min_hop_length`` samples.
@@ -80,16 +80,17 @@ class Frontend(nn.Module):
     """Length of a waveform → number of leading samples that the hidden states depend on; by default all."""
     pre_emphasis: float = 0.0
     """Coefficient of the pre-emphasis of a recording before it is cut; 0 for none. The code that
-    reads recordings applies it (:func:`nes2net.data.audio.waveform.pre_emphasised`); ``forward``
-    does not."""
+    reads recordings applies the pre-emphasis (:func:`nes2net.data.audio.waveform.pre_emphasised`),
+    so ``forward`` must not apply it again."""
     full_precision: bool = False
-    """Whether the waveform must be at least float32, for any type of the weights."""
+    """Whether the waveform must be at least float32, even if the weights have half precision."""
     model_type: str = ""
     """Type of the model in the checkpoint (:mod:`nes2net.models.checkpoints.model_types`); empty without a file."""
     note: str = ""
     """A note for users about an option whose value comes from the checkpoint; usually empty."""
     num_unused: int = 0
-    """Number of parameters that only pre-training uses; they are kept so that checkpoints load and save completely."""
+    """Number of parameters that only pre-training uses. These parameters are kept so that
+    checkpoints load and save completely."""
     base: frozenset[str] = frozenset()
     """State-dict names of the frozen tensors of an adapted front-end; empty if it is not adapted."""
     encoder_layerdrop: float = 0.0
@@ -143,7 +144,7 @@ class Frontend(nn.Module):
 
         The input of layer 0 is B×T×D, and the result is B×(P+T)×D. The input of a later layer is
         B×(P+T)×D already. A deep prompt then puts new vectors in place of the P vectors; any other
-        prompt leaves them unchanged. A front-end without a prompt returns ``x``.
+        prompt leaves the P vectors unchanged. A front-end without a prompt returns ``x``.
         """
         prompt = getattr(self.model, "prompt", None)  # 1×P×D; a deep prompt is L'×P×D for L' layers
         if prompt is None or layer >= len(prompt):
@@ -218,8 +219,8 @@ class Frontend(nn.Module):
         """Compile the front-end in place, with the arguments of ``torch.compile``.
 
         In a transformer only the layers are compiled; all layers share the code that was compiled
-        for the first layer. The convolutions before the layers are not compiled, because this would
-        not make them faster on a CPU.
+        for the first layer. The convolutions before the layers are not compiled, because compiled
+        convolutions are not faster on a CPU.
         """
         if not self.transformer_layers:
             super().compile(*args, **options)

@@ -2,7 +2,7 @@
 
 Ott et al., "fairseq: a fast, extensible toolkit for sequence modeling", NAACL 2019 demonstrations.
 The module is built from this toolkit's options. fairseq never reads a checkpoint itself, because
-its reader lets a file run code.
+fairseq's reader lets a file run code.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nes2net.lib.installation import how_to_install
 from nes2net.models.checkpoints.fairseq import to_fairseq
 from nes2net.models.frontends.base import Layers
 
-# Options that are not passed to fairseq: its Wav2Vec2Config lacks them, or only pre-training uses them.
+# Options that are not passed to fairseq: fairseq's Wav2Vec2Config lacks the option, or only pre-training uses it.
 _NOT_PASSED = ("engine", "pretraining_heads", "final_dim", "latent_vars", "latent_groups")
 
 
@@ -80,7 +80,7 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
     finally:
         for hook in hooks:
             hook.remove()
-    before_norm = out  # output of the last layer, if no norm follows
+    before_norm = out  # the output of the last layer, if no norm follows that layer
     if encoder.layer_norm_first:
         before_norm = inputs["layer_norm"]
     states = [out if final_norm else before_norm]

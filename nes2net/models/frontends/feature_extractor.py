@@ -13,9 +13,10 @@ def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
     """Compute features B×T×C of ``waveform`` B×N by the ``extractor`` of the transformers library.
 
     The library transposes the feature map before and after each layer norm, which copies the map.
-    Here 2-D convolutions of height 1 keep the channels innermost in memory, and nothing is copied.
-    On the CPU, this function takes about half as long as the library's ``forward``, in float32 and
-    bfloat16. On other devices, it calls the library's ``forward``.
+    This function uses 2-D convolutions of height 1, which keep the channels innermost in memory,
+    and copies nothing. On the CPU, this function takes about half as long as the library's
+    ``forward``, in float32 and bfloat16. On other devices, this function calls the library's
+    ``forward``.
     """
     if waveform.device.type != "cpu":
         return extractor(waveform).transpose(1, 2)
@@ -34,14 +35,14 @@ def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
         weights: the weight of each convolution, from :func:`_channels_last`.
     """
     for layer, weight in zip(extractor.conv_layers, weights):
-        # The first layer is computed as a matrix product with frames of the waveform: in bfloat16 this takes a third of
-        # the time of a convolution.
+        # The first layer is computed as a matrix product with frames of the waveform: in bfloat16, the product takes a
+        # third of the time of a convolution.
         if x.shape[1] == 1:
             frames = x[:, 0].unfold(-1, *layer.conv.kernel_size, *layer.conv.stride)  # B×1×T×K
             x = functional.linear(frames, weight.flatten(1), layer.conv.bias).permute(0, 3, 1, 2)  # B×C×1×T
         else:
             x = functional.conv2d(x, weight, layer.conv.bias, (1, *layer.conv.stride))
-        norm = getattr(layer, "layer_norm", None)  # None for a layer without a norm
+        norm = getattr(layer, "layer_norm", None)  # None if the layer has no norm
         if isinstance(norm, nn.LayerNorm):
             x = norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         elif norm is not None:  # the first layer of wav2vec 2.0 Base has a group norm
@@ -53,8 +54,9 @@ def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
 def embed_positions(embedding: Any, x: Tensor) -> Tensor:
     """Compute the positional embeddings B×T×D of ``x`` B×T×D by ``embedding``, a module of the transformers library.
 
-    On the CPU, the grouped convolution here takes half of the library's time in bfloat16, and two
-    thirds in float32. On other devices the library's own ``forward`` runs.
+    On the CPU, the grouped convolution of this function takes half of the library's time in
+    bfloat16, and two thirds of this time in float32. On other devices the library's own ``forward``
+    runs.
     """
     if x.device.type != "cpu":
         return embedding(x)

@@ -27,8 +27,8 @@ class LinearFrequencyCepstrum(SpectralFrontend):
     Differences are Δc[t] = ``delta_scale``·(c[t+1] − c[t−1]); the first and the last frame are
     repeated at the ends. ΔΔ is computed from Δ in the same way.
 
-    The defaults are those of the LFCC-GMM baseline of ASVspoof 2019. The MATLAB baseline of 2021 LA
-    has ``window_length=480, hop_length=240, n_fft=1024, num_filters=70, max_frequency=4000,
+    The defaults are the options of the LFCC-GMM baseline of ASVspoof 2019. The MATLAB baseline of
+    2021 LA has ``window_length=480, hop_length=240, n_fft=1024, num_filters=70, max_frequency=4000,
     pre_emphasis=0, delta_scale=0.5``; the baseline of 2021 PA has ``max_frequency=8000``. Only the
     MATLAB baseline of 2021 halves the differences. The Python baseline of 2021, with spafe 0.3.3,
     has the options of the MATLAB baseline except ``delta_scale=1`` and ``max_frequency=8000``;
@@ -36,7 +36,8 @@ class LinearFrequencyCepstrum(SpectralFrontend):
     front-end drops an incomplete frame, as all front-ends do.
 
     Args:
-        window_length, hop_length, n_fft: in samples; the default window is 20 ms, the hop 10 ms.
+        window_length, hop_length, n_fft: lengths in samples; the default window is 20 ms, the hop
+            10 ms.
         num_filters: number of triangular filters.
         num_coefficients: number of cepstral coefficients to keep, at most ``num_filters``.
         max_frequency: upper edge of the last filter in Hz.

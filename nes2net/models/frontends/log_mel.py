@@ -1,8 +1,8 @@
 """Log-mel features for w2v-BERT 2.0 and Whisper, computed on the waveform's device.
 
 The features of an utterance do not depend on the other utterances of the batch. The features are
-differentiable, and equal the features of the transformers library's extractors, which use NumPy and
-take one utterance at a time.
+differentiable. The features equal the features of the transformers library's extractors, which use
+NumPy and take one utterance at a time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 
-#: Window and hop of both kinds of features, in samples: 25 ms every 10 ms.
+#: Length of the window and of the hop for both kinds of features, in samples: 25 ms and 10 ms.
 WINDOW = 400
 HOP = 160
 
@@ -28,11 +28,11 @@ def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
     utterance.
 
     The computation is in float64, because in float32 a quiet band beside a loud band is mostly
-    rounding error. On 40 real recordings, the normalised bins in float32 differ from float64 by up
-    to 0.011 (root mean square 7e-5). For a pure tone, the difference is 0.12. For 4 s of speech,
-    the features take 2·10⁷ operations, and the whole front-end about 10¹¹. Float64 therefore costs
-    little, even on a GPU with few float64 units. On Apple's GPUs, which do not support float64, the
-    computation is in float32.
+    rounding error. On 40 real recordings, the normalised bins of a computation in float32 differ by
+    up to 0.011 (root mean square 7e-5). For a pure tone, the bins differ by 0.12. For 4 s of
+    speech, the features take 2·10⁷ operations, and the whole front-end about 10¹¹. Float64
+    therefore costs little, even on a GPU with few float64 units. On Apple's GPUs, which do not
+    support float64, the computation is in float32.
 
     Args:
         waveform: in [−1, 1], at least 560 samples (two frames).
@@ -62,7 +62,7 @@ def whisper_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
     The steps are: frames centred every 160 samples, a periodic Hann window, an FFT of length 400,
     powers, Slaney's mel triangles up to 8 kHz, and log10. Values that are more than 8 below the
     utterance's largest value are raised to the largest value minus 8. Each value x then becomes x/4
-    + 1. As published, the computation is in float32; for a float64 waveform it is in float64.
+    + 1. The computation is in float32, as published, or in float64 for a float64 waveform.
     """
     window = torch.hann_window(WINDOW, dtype=waveform.dtype, device=waveform.device)
     spectrum = torch.stft(waveform, WINDOW, HOP, window=window, return_complex=True)[..., :-1]  # B×201×T
@@ -78,7 +78,7 @@ def kaldi_filters(num_bins: int, like: Tensor) -> Tensor:
     The filters have the type and the device of ``like``.
     """
     lowest, highest = (1127 * math.log1p(frequency / 700) for frequency in (20, SAMPLE_RATE / 2))
-    edges = torch.linspace(lowest, highest, num_bins + 2, dtype=_precise(like), device=like.device)
+    edges = torch.linspace(lowest, highest, num_bins + 2, dtype=_most_precise_type(like), device=like.device)
     return _triangles(1127 * torch.log1p(_frequencies(257, like) / 700), edges).to(like.dtype)
 
 
@@ -90,26 +90,26 @@ def slaney_filters(num_bins: int, like: Tensor) -> Tensor:
     """
     step = math.log(6.4) / 27  # the range from 1000 to 6400 Hz is 27 mel wide
     highest = 15 + math.log(SAMPLE_RATE / 2000) / step
-    mels = torch.linspace(0, highest, num_bins + 2, dtype=_precise(like), device=like.device)
+    mels = torch.linspace(0, highest, num_bins + 2, dtype=_most_precise_type(like), device=like.device)
     edges = torch.where(mels < 15, mels * (200 / 3), 1000 * torch.exp((mels - 15) * step))
     return (_triangles(_frequencies(201, like), edges) * (2 / (edges[2:] - edges[:-2]))).to(like.dtype)
 
 
-def _precise(like: Tensor) -> torch.dtype:
+def _most_precise_type(like: Tensor) -> torch.dtype:
     """Return the most precise type on the device of ``like``: float64, but float32 on Apple's GPUs."""
     return torch.float32 if like.device.type == "mps" else torch.float64
 
 
 def _frequencies(num_bins: int, like: Tensor) -> Tensor:
     """Compute the frequencies in Hz of the ``num_bins`` bins of a spectrum, on the device of ``like``."""
-    return torch.linspace(0, SAMPLE_RATE / 2, num_bins, dtype=_precise(like), device=like.device)
+    return torch.linspace(0, SAMPLE_RATE / 2, num_bins, dtype=_most_precise_type(like), device=like.device)
 
 
 def _triangles(positions: Tensor, edges: Tensor) -> Tensor:
     """Compute triangular filters, one for each inner edge, at P ``positions``: P×(E − 2).
 
     Each filter is 1 at its own edge, and falls to 0 at the two neighbouring edges. The E ``edges``
-    have the unit of the positions.
+    have the same unit as the positions.
     """
     lower = edges[:-2]
     centre = edges[1:-1]

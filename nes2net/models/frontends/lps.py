@@ -36,8 +36,8 @@ class LogPowerSpectrum(SpectralFrontend):
         pre_emphasis: coefficient in [0, 1); 0 for no pre-emphasis.
         num_bins: number of bins to keep, from 0 Hz on; None for all n_fft/2 + 1 bins.
         normalize: subtract the mean of each bin over the utterance, and divide by the standard
-            deviation over all bins and frames. No publication states whether the authors
-            normalised.
+            deviation over all bins and frames. No publication says whether the authors of SR-LA
+            Res2Net normalise spectra.
         num_samples: number of leading samples of a waveform to read; None for all.
 
     Raises:

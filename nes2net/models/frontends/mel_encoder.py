@@ -31,7 +31,7 @@ class MelEncoder(Frontend):
     name: str
     """Name of the front-end in the registry."""
     family: ClassVar[Family]
-    """The layout of the checkpoints."""
+    """Names and layout of the checkpoints that the front-end reads."""
     full_precision = True
     takes_prompt = True
     model: Any
@@ -39,7 +39,7 @@ class MelEncoder(Frontend):
 
     def __init__(self, checkpoint: str | Path | None, **options: Any) -> None:
         super().__init__()
-        # The options of a checkpoint replace the stated options.
+        # The options in a checkpoint replace the options that the caller gives.
         state_dict = None
         if checkpoint is not None:
             state_dict, checkpoint_options = read_mel_encoder(checkpoint, self.family)

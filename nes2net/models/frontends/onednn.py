@@ -1,13 +1,13 @@
 """Linear layers on oneDNN in float32 on the CPU, in inference and in training.
 
 PyTorch computes float32 products by MKL, which uses only AVX2 on processors that Intel did not
-make. On an AMD EPYC with AVX-512, oneDNN takes half the time or less, forward and backward. For
-products in lower precisions, PyTorch already uses oneDNN.
+make. On an AMD EPYC with AVX-512, oneDNN takes half of MKL's time or less, forward and backward.
+For products in lower precisions, PyTorch already uses oneDNN.
 
-Some modes of PyTorch cannot use oneDNN's operator, or cannot differentiate or batch it. These modes
-are ``torch.compile``, ``torch.export``, ``torch.jit.trace``, autocast, ``torch.func`` (vmap,
-gradients per sample, jvp) and forward-mode differentiation. In these modes, PyTorch's own product
-is used.
+Some modes of PyTorch cannot use oneDNN's operator, or cannot differentiate or batch the operator.
+These modes are ``torch.compile``, ``torch.export``, ``torch.jit.trace``, autocast, ``torch.func``
+(vmap, gradients per sample, jvp) and forward-mode differentiation. In these modes, PyTorch's own
+product is used.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 from torch.utils.flop_counter import register_flop_formula
 
-# The operator that computes a product by oneDNN; None if PyTorch's own product is used instead. Processors without
-# AVX-512 use PyTorch's own product, because MKL is as fast as oneDNN on them.
+# The operator that computes a product by oneDNN; None if PyTorch's own product is used instead. On processors without
+# AVX-512, PyTorch's own product is used, because MKL is as fast as oneDNN there.
 _product: Callable[..., Tensor] | None = None
 if torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512":
     _test_matrix = torch.ones(3, 4)
@@ -52,7 +52,7 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Compute the gradients of x, W and b from the output's ``gradient`` …×D'; None for a gradient not needed."""
+        """Compute the needed gradients of x, W and b from the output's ``gradient`` …×D'; return None for others."""
         x, weight = ctx.saved_tensors
         rows = gradient.reshape(-1, gradient.shape[-1])
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
@@ -87,7 +87,7 @@ class OneDNNLinear(nn.Linear):
             or x.numel() == 0
             or torch.is_autocast_enabled("cpu")
             or torch._C._are_functorch_transforms_active()
-            # in forward-mode differentiation, a tensor has a tangent
+            # in forward-mode differentiation, at least one tensor has a tangent
             or any(t is not None and unpack_dual(t).tangent is not None for t in (x, self.weight, self.bias))
         )
         if cannot_use_onednn:
@@ -104,5 +104,5 @@ def with_onednn(model: nn.Module) -> nn.Module:
     return model
 
 
-if _product is not None:  # teach PyTorch's counter of operations the cost of oneDNN's product
+if _product is not None:  # tell PyTorch's counter of operations how many operations oneDNN's product takes
     register_flop_formula(_product)(lambda x, weight, *_, **__: 2 * math.prod(x) * weight[0])

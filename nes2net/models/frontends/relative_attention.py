@@ -13,7 +13,7 @@ from nes2net.models.frontends.attention import attend
 
 
 class GatedRelativeAttention(nn.Module):
-    """Self-attention with a position bias, which depends on the distance and is gated by the query: B×T×D → B×T×D.
+    """Self-attention with a bias that depends on the distance of two frames and is gated by the query: B×T×D → B×T×D.
 
     S. Chen et al., "WavLM", arXiv 2110.13900, Sec. III-A.
 
@@ -23,8 +23,8 @@ class GatedRelativeAttention(nn.Module):
     which is faster. There is no padding mask.
 
     Args:
-        attention: the library's module. The module of the first layer contains ``rel_attn_embed``,
-            the embedding of the position bias that all layers share.
+        attention: the library's module to replace. The module of the first layer contains
+            ``rel_attn_embed``, the embedding of the position bias that all layers share.
     """
 
     q_proj: nn.Linear
@@ -45,7 +45,7 @@ class GatedRelativeAttention(nn.Module):
         self.dropout = attention.dropout
         self.num_buckets = attention.num_buckets
         self.max_distance = attention.max_distance
-        # Take over the library's layers and parameters under their names.
+        # Take over the layers and parameters of ``attention`` under the same names.
         for name, module in attention.named_children():
             self.add_module(name, module)
         self.gru_rel_pos_const = attention.gru_rel_pos_const
@@ -99,9 +99,9 @@ def relative_position_bucket(distance: Tensor, num_buckets: int, max_distance: i
 
     The indices go from 0 to ``num_buckets`` − 1.
 
-    Half of the buckets are for later keys, and half for earlier keys. In each half, the first
-    buckets hold one distance each. The other buckets grow logarithmically up to ``max_distance``;
-    all larger distances share the last bucket.
+    Half of the buckets are for keys after the query, and half for all other keys. In each half, the
+    first buckets hold one distance each. The other buckets grow logarithmically up to
+    ``max_distance``; all larger distances share the last bucket.
 
     >>> relative_position_bucket(torch.tensor([0, -1, -79, -80, -5000, 1, 5000]), 320, 800).tolist()
     [0, 1, 79, 80, 159, 161, 319]
@@ -141,7 +141,7 @@ class RelativeKeyAttention(nn.Module):
         self.num_heads = attention.num_heads
         self.left = attention.left_max_position_embeddings
         self.right = attention.right_max_position_embeddings
-        # Take over the library's layers under their names.
+        # Take over the layers of ``attention`` under the same names.
         for name, module in attention.named_children():
             self.add_module(name, module)
 

@@ -13,15 +13,15 @@ Names, shapes, counts and options were checked against lists of the tensors in p
 same sizes except ``wavlm_large``.
 
 The addresses of files come from the pages of fairseq, HuBERT and MMS, and from Whisper's code. The
-addresses of Whisper's files contain their digests. Several users of ``xlsr_300m`` have published
-the digest of its file.
+addresses of Whisper's files contain the digests of the files. Several users of ``xlsr_300m`` have
+published the digest of its file.
 
 The following facts were written from memory and not checked: all licences, ``normalize`` and
 ``hub_options``; the options of ``xlsr_53``, which equal the options of ``xlsr_300m``; all facts of
 ``hubert``, ``unispeech_sat_large`` and ``mhubert_147``; the sizes and dropouts of ``w2v_bert2`` and
 ``whisper_*``, and the counts computed from them. The 1,004 targets of ``mhubert_147`` (1,000
-clusters and fairseq's four special symbols) are an assumption. No pre-training file was at hand for
-a check; ``nes2net info FILE`` compares a file with this table.
+clusters and fairseq's four special symbols) are an assumption. No pre-training file was available
+for a check; ``nes2net info FILE`` compares a file with this table.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class PublishedSize:
     file: str
     """Name of the pre-training file; empty if only the Hugging Face folder can be read."""
     source: str
-    """Where to get the pre-training file."""
+    """Address of the page that offers the pre-training file."""
     hub: str
     """Repository on the Hugging Face hub."""
     licence: str
@@ -63,11 +63,12 @@ class PublishedSize:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of this size that differ from the front-end's defaults."""
     training: Mapping[str, Any] = field(default_factory=dict)
-    """Dropouts and similar options that differ from the front-end's defaults; options in a file take precedence."""
+    """Dropouts and similar options that differ from the front-end's defaults; options in a
+    checkpoint replace these options."""
     hub_options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the folder on the hub that differ from the pre-training file."""
+    """Options that have another value in the folder on the hub than in the pre-training file."""
     notes: str = ""
-    """Further facts that a user must know."""
+    """Notes for the user, such as differences between the file and the folder on the hub."""
     size: int | None = None
     """Size of the pre-training file in bytes; None if unknown."""
     sha256: str = ""
@@ -168,7 +169,7 @@ _ADDRESSES = {
 _WHISPER_LICENCE = "MIT for OpenAI's files, Apache-2.0 on the hub"
 
 
-def _whisper(layers: int, dim: int, num_mel_bins: int = 80) -> dict[str, int]:
+def _whisper_options(layers: int, dim: int, num_mel_bins: int = 80) -> dict[str, int]:
     """Return the options of a Whisper encoder of width ``dim``: heads of size 64, feed-forward layers of 4·``dim``."""
     return {
         "num_mel_bins": num_mel_bins,
@@ -243,27 +244,27 @@ SIZES: dict[str, PublishedSize] = {
     ),
     "whisper_tiny": PublishedSize(
         "Whisper Tiny", "whisper", 8_208_384, "tiny.pt", _WHISPER, "openai/whisper-tiny", _WHISPER_LICENCE, None,
-        _whisper(4, 384), sha256="65147644a518d12f04e32d6f3b26facc3f8dd46e5390956a9424a650c0ce22b9",
+        _whisper_options(4, 384), sha256="65147644a518d12f04e32d6f3b26facc3f8dd46e5390956a9424a650c0ce22b9",
     ),
     "whisper_base": PublishedSize(
         "Whisper Base", "whisper", 20_590_592, "base.pt", _WHISPER, "openai/whisper-base", _WHISPER_LICENCE, None,
-        _whisper(6, 512), sha256="ed3a0b6b1c0edf879ad9b11b1af5a0e6ab5db9205f891f668f8b0e6c6326e34e",
+        _whisper_options(6, 512), sha256="ed3a0b6b1c0edf879ad9b11b1af5a0e6ab5db9205f891f668f8b0e6c6326e34e",
     ),
     "whisper_small": PublishedSize(
         "Whisper Small", "whisper", 88_154_112, "small.pt", _WHISPER, "openai/whisper-small", _WHISPER_LICENCE, None,
-        _whisper(12, 768), sha256="9ecf779972d90ba49c06d968637d720dd632c55bbf19d441fb42bf17a411e794",
+        _whisper_options(12, 768), sha256="9ecf779972d90ba49c06d968637d720dd632c55bbf19d441fb42bf17a411e794",
     ),
     "whisper_medium": PublishedSize(
         "Whisper Medium", "whisper", 307_216_384, "medium.pt", _WHISPER, "openai/whisper-medium", _WHISPER_LICENCE, None,
-        _whisper(24, 1024), sha256="345ae4da62f9b3d59415adc60127b97c714f32e89e936602e85993674d08dcb1",
+        _whisper_options(24, 1024), sha256="345ae4da62f9b3d59415adc60127b97c714f32e89e936602e85993674d08dcb1",
     ),
     "whisper_large_v2": PublishedSize(
         "Whisper Large v2", "whisper", 636_784_640, "large-v2.pt", _WHISPER, "openai/whisper-large-v2", _WHISPER_LICENCE, None,
-        _whisper(32, 1280), sha256="81f7c96c852ee8fc832187b0132e569d6c3065a3252ed18e56effd0b6a73e524",
+        _whisper_options(32, 1280), sha256="81f7c96c852ee8fc832187b0132e569d6c3065a3252ed18e56effd0b6a73e524",
     ),
     "whisper_large_v3": PublishedSize(
         "Whisper Large v3", "whisper", 636_968_960, "large-v3.pt", _WHISPER, "openai/whisper-large-v3", _WHISPER_LICENCE, None,
-        _whisper(32, 1280, 128), sha256="e5b1a55b89c1367dacf97e3e19bfd829a01529dbfdeefa8caeb59b3f1b81dadb",
+        _whisper_options(32, 1280, 128), sha256="e5b1a55b89c1367dacf97e3e19bfd829a01529dbfdeefa8caeb59b3f1b81dadb",
     ),
 }  # fmt: skip
 
@@ -337,11 +338,11 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
 
 
 def pretraining_file(path_or_name: str | Path | None) -> Path | None:
-    """Return the path of a published size's pre-training file or folder; a path is returned unchanged.
+    """Find or download the pre-training file or folder of a published size; an existing path is returned unchanged.
 
     If the argument is None, the result is None. The file of a published size is downloaded once
-    (:class:`nes2net.models.checkpoints.shelf.Shelf`). An existing file or folder with the name of a
-    size takes precedence.
+    (:class:`nes2net.models.checkpoints.shelf.Shelf`). If a file or folder with the name of a size
+    exists, its path is returned instead.
 
     Raises:
         InputError: if a published file cannot be downloaded, or its digest is not the published
@@ -372,7 +373,9 @@ def check_exists(name: str, path: str | Path) -> None:
 
 
 def check_pretrained(name: str) -> None:
-    """Refuse to train the published size ``name`` from random weights. Call this if there is no pre-training file.
+    """Refuse to train the published size ``name`` from random weights.
+
+    Call this function if there is no pre-training file.
 
     Raises:
         InputError: if ``name`` is a published size. No error is raised for ``hubert``, because this
@@ -404,21 +407,21 @@ def obtain(name: str) -> str:
 def _differences(name: str, config: Mapping[str, Any]) -> list[str]:
     """Describe each option in ``config`` that differs from the published size ``name``, in a short text.
 
-    An option does not differ if it has the value from the pre-training file, or the value from the
-    model's folder on the hub. Only the options in :data:`SHAPE` are compared.
+    The value of the pre-training file and the value of the model's folder on the hub are both
+    accepted. Only the options in :data:`SHAPE` are compared.
     """
     constructor = __getattr__(name)
     defaults = {key: parameter.default for key, parameter in signature(constructor).parameters.items()}
     differences = []
     for key in SHAPE:
         if key in config and key in defaults:
-            expected = _plain(defaults[key])
-            expected_on_hub = _plain(SIZES[name].hub_options.get(key, defaults[key]))
-            if _plain(config[key]) not in (expected, expected_on_hub):
+            expected = _lists_for_tuples(defaults[key])
+            expected_on_hub = _lists_for_tuples(SIZES[name].hub_options.get(key, defaults[key]))
+            if _lists_for_tuples(config[key]) not in (expected, expected_on_hub):
                 differences.append(f"{key} is {shown(config[key])}, not {shown(expected)}")
     return differences
 
 
-def _plain(value: Any) -> Any:
+def _lists_for_tuples(value: Any) -> Any:
     """Replace tuples in ``value`` by lists, so that a tuple and a list with equal elements compare equal."""
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+    return [_lists_for_tuples(item) for item in value] if isinstance(value, (list, tuple)) else value

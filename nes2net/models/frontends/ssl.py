@@ -80,13 +80,14 @@ class SSLFrontend(Frontend):
     Args:
         name: the network: ``"wav2vec2"``, ``"hubert"`` or ``"wavlm"``. Options that belong to other
             networks (:data:`OWN_OPTIONS`) have no effect.
-        checkpoint: a pre-training file of fairseq or unilm, or a Hugging Face folder. Its
-            configuration replaces all options except ``normalize``. None for random weights.
+        checkpoint: a pre-training file of fairseq or unilm, or a Hugging Face folder. The
+            checkpoint's configuration replaces all options except ``normalize``. None for random
+            weights.
         normalize: true to layer-normalise each waveform first. ``"batch"`` normalises the whole
-            batch B×N together, as torchaudio's bundles and the systems that use them do; a score
-            then depends on the other utterances of the batch. ``"huggingface"`` adds 1e-7 instead
-            of 1e-5 to the variance, as the transformers library's feature extractor does, so that
-            quiet waveforms become as loud as others. With None, the file
+            batch B×N together, as torchaudio's bundles and the systems that use these bundles do; a
+            score then depends on the other utterances of the batch. ``"huggingface"`` adds 1e-7
+            instead of 1e-5 to the variance, as the transformers library's feature extractor does,
+            so that quiet waveforms become as loud as others. With None, the file
             ``preprocessor_config.json`` of a Hugging Face folder decides between ``"huggingface"``
             and false. Without this file, waveforms are not normalised.
         repeat_last: repeat the last frame until there is a frame for each hop that begins in the
@@ -96,8 +97,9 @@ class SSLFrontend(Frontend):
         extractor_mode: ``"layer_norm"`` for a layer norm after each convolution; ``"default"`` for
             a group norm after the first convolution.
         conv_feature_layers: the convolutions on the waveform, each [channels, kernel, stride].
-        conv_bias: whether these convolutions have a bias.
-        layer_norm_first: normalise before attention and feed-forward network, not after them.
+        conv_bias: whether the convolutions on the waveform have a bias.
+        layer_norm_first: normalise before the attention and before the feed-forward network,
+            instead of after each.
         encoder_layers: number of transformer layers, L − 1.
         encoder_embed_dim: size of a hidden state, D.
         encoder_ffn_embed_dim: hidden size of the feed-forward networks.
@@ -116,7 +118,7 @@ class SSLFrontend(Frontend):
         pretraining_heads: keep the tensors that only pre-training uses: the mask embedding; for
             wav2vec 2.0 also the quantizer and the projections; for HuBERT also the embeddings of
             the targets and the projections. The published checkpoints contain these tensors, and
-            the published code loads strictly.
+            the published code refuses checkpoints without these tensors.
         final_dim: size of the projections of pre-training.
         num_targets: number of targets of pre-training: clusters and fairseq's four special symbols.
         latent_vars: number of entries of each codebook of pre-training.
@@ -211,7 +213,7 @@ class SSLFrontend(Frontend):
             self.note = (
                 f"{checkpoint}: waveforms are {treatment}, because {reason}; `model.frontend.normalize` comes first"
             )
-        # The options of a checkpoint replace the stated options.
+        # The options in a checkpoint replace the options that the caller gives.
         if checkpoint is not None:
             read = read_huggingface_folder if Path(checkpoint).is_dir() else read_ssl_checkpoint
             state_dict, checkpoint_options, self.model_type = read(checkpoint, types_of(name), wanted_options=options)
@@ -230,7 +232,7 @@ class SSLFrontend(Frontend):
         if pre_emphasis:
             self.config["pre_emphasis"] = pre_emphasis
         self.pre_emphasis = pre_emphasis
-        # Set the facts that follow from the options.
+        # Set the attributes that follow from the options.
         self.encoder_layerdrop = options["encoder_layerdrop"]
         self.layer_norm_first = options["layer_norm_first"]
         self.extractor_mode = options["extractor_mode"]
@@ -251,13 +253,13 @@ class SSLFrontend(Frontend):
         # become its parameters.
         with nullcontext() if state_dict is None else torch.device("meta"):
             self.model = _build_model(options, self.engine)
-            self.unused = nn.Module()  # names of buffers must not have dots: ``__`` replaces them
+            self.unused = nn.Module()  # names of buffers must not have dots: ``__`` replaces each dot
             if options["pretraining_heads"]:
                 for key, shape in _unused_shapes(options).items():
                     self.unused.register_buffer(key.replace(".", "__"), torch.zeros(shape))
         self.num_unused = sum(buffer.numel() for buffer in self.unused.buffers())
-        # If this were True, the library would compute a gradient of the waveform in train mode, for gradient
-        # checkpointing.
+        # If ``_requires_grad`` were True, the library would compute a gradient of the waveform in train mode, for
+        # gradient checkpointing.
         self.model.feature_extractor._requires_grad = False
         self.register_state_dict_post_hook(_write_fairseq_names)
         self.register_load_state_dict_pre_hook(_read_fairseq_names)
@@ -339,7 +341,7 @@ class SSLFrontend(Frontend):
         """Apply a layer as :meth:`Frontend.run_layer` does; WavLM's ``shared`` is the position bias 1×H×T×T."""
         if "num_buckets" not in self.config:
             return super().run_layer(layer, x, shared)
-        if shared is None:  # not computed in the first layer, because layer drop may skip this layer
+        if shared is None:  # the bias is computed here, because layer drop may skip the first layer
             shared = self.model.encoder.layers[0].attention.position_bias(x.shape[1])
         return layer(x, position_bias=shared)[0], shared
 
@@ -407,7 +409,10 @@ def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
 
 
 def _unused_shapes(options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Return fairseq's name → shape for the tensors that only pre-training uses; detectors never train them."""
+    """List the tensors that only pre-training uses: fairseq's name of the tensor → shape.
+
+    Detectors never train these tensors.
+    """
     channels = options["conv_feature_layers"][-1][0]
     dim = options["encoder_embed_dim"]
     shapes: dict[str, tuple[int, ...]] = {"mask_emb": (dim,)}
@@ -453,7 +458,7 @@ def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: 
         state_dict[prefix + own_name] = state_dict.pop(key)
 
 
-def _network(name: str, description: str, **defaults: Any) -> Preset:
+def _preset(name: str, description: str, **defaults: Any) -> Preset:
     """Make the constructor of the network ``name``: :class:`SSLFrontend` without the options of other networks.
 
     Args:
@@ -463,7 +468,7 @@ def _network(name: str, description: str, **defaults: Any) -> Preset:
     return Preset(SSLFrontend, name, summary=description, without=_OPTIONS_OF_SOME - OWN_OPTIONS[name], **defaults)
 
 
-wav2vec2 = _network(
+wav2vec2 = _preset(
     "wav2vec2",
     """Waveform B×N → hidden states B×T×D of a wav2vec 2.0 transformer.
 
@@ -479,7 +484,7 @@ wav2vec2 = _network(
     layers of 1024, and 317,390,592 parameters with the pre-training heads.
     """,
 )
-hubert = _network(
+hubert = _preset(
     "hubert",
     """Waveform B×N → hidden states B×T×D of a HuBERT or UniSpeech-SAT transformer.
 
@@ -501,7 +506,7 @@ hubert = _network(
     encoder_attention_heads=12,
     final_dim=256,
 )
-wavlm = _network(
+wavlm = _preset(
     "wavlm",
     """Waveform B×N → hidden states B×T×D of a WavLM transformer.
 
@@ -516,8 +521,8 @@ wavlm = _network(
     conv_bias=False,
 )
 
-#: Options of a small front-end, which is not a published model: it learns from scratch in minutes on a CPU. The four
-#: convolutions of this front-end have a hop of 16 ms.
+#: Options of a small front-end, which is not a published model. This front-end learns from scratch in minutes on a CPU.
+#: The four convolutions of this front-end have a hop of 16 ms.
 SMALL: dict[str, Any] = {
     "conv_feature_layers": ((64, 16, 8), (64, 4, 4), (64, 4, 4), (64, 4, 2)),
     "encoder_layers": 3,

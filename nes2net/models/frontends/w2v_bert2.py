@@ -39,8 +39,8 @@ class W2VBert2Frontend(MelEncoder):
     The defaults describe the published model, 24 layers of size 1024, with every dropout set to 0.
 
     Args:
-        checkpoint: a Hugging Face folder. Its configuration replaces the options; heads and
-            adapters of fine-tuned models are left out. None for random weights.
+        checkpoint: a Hugging Face folder. The configuration in the folder replaces the options;
+            heads and adapters of fine-tuned models are left out. None for random weights.
         encoder_layers: number of Conformer layers, L − 1.
         encoder_embed_dim: size of a hidden state, D.
         encoder_ffn_embed_dim: hidden size of the two feed-forward networks of a layer.

@@ -34,9 +34,10 @@ class WhisperFrontend(MelEncoder):
 
     As published, the waveform is padded with zeros to 30 s, because the encoder has a fixed number
     of positions. The attention also reads the padding. Only the T = N // 320 frames of the waveform
-    itself are returned. This choice is an assumption, because Whisper itself returns all frames. A
-    waveform of 30 s (480,000 samples) has 1500 frames. Of a longer waveform, only the first 30 s
-    are read. Training, the protocol ``4sec`` and ``track`` cut long waveforms themselves.
+    itself are returned. It is an assumption to drop the frames of the padding, because Whisper
+    itself returns all frames. A waveform of 30 s (480,000 samples) has 1500 frames. Only the first
+    30 s of a longer waveform are read. Training, the protocol ``4sec`` and the command ``track``
+    cut long waveforms before the front-end reads them.
 
     The defaults describe Whisper Base, 6 layers of size 512, with every dropout set to 0.
 
@@ -44,7 +45,7 @@ class WhisperFrontend(MelEncoder):
         checkpoint: a Hugging Face folder or a file of OpenAI. Only the encoder is read. The
             configuration replaces the options. None for random weights.
         num_mel_bins: number of bins of the log-mel spectrogram: 80, or 128 in large-v3.
-        chunk_length: length in seconds to which waveforms are padded.
+        chunk_length: length in seconds to which waveforms are padded or cut.
         encoder_layers: number of transformer layers, L − 1.
         encoder_embed_dim: size of a hidden state, D; even.
         encoder_ffn_embed_dim: hidden size of the feed-forward networks.

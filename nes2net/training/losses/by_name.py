@@ -17,7 +17,7 @@ GIVEN = ("head", "feature_dim", "num_classes")
 
 
 def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tuple[type[Criterion], dict[str, Any]]:
-    """Find the class of a loss by its name in a recipe, and check its options.
+    """Find the class of a loss by its name in a recipe, and check the options of the loss.
 
     Args:
         loss: one of ``nes2net.models.registry.losses.names()``, or a mapping of ``name`` and options.
@@ -37,7 +37,7 @@ def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tupl
 
 
 def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "train.loss") -> Criterion:
-    """Build a loss for ``backend``. The loss takes the logits, or the embeddings and the vectors of the head.
+    """Build a loss for ``backend``. The loss compares logits, or embeddings and the vectors of the head.
 
     Args:
         loss, key: as for :func:`checked_loss`.

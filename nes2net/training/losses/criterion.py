@@ -29,10 +29,10 @@ class Criterion(nn.Module):
     pass.
 
     A loss is a subclass in a file of its own, registered by name (docs/extending.md). A recipe sets
-    the arguments of the constructor as options, except for three arguments, which the back-end
-    determines. If the loss has :attr:`needs_head`, ``head`` is the last layer of the back-end, and
-    ``feature_dim`` is the size of an embedding. ``num_classes`` is the number of classes; a loss
-    whose constructor lacks this argument has 2 classes.
+    the arguments of the constructor as options. Only ``head``, ``feature_dim`` and ``num_classes``
+    are determined by the back-end. If :attr:`needs_head` names a head, ``head`` is the last layer
+    of the back-end, and ``feature_dim`` is the size of an embedding. ``num_classes`` is the number
+    of classes; a loss whose constructor lacks this argument has 2 classes.
 
     Args:
         num_classes: K; if bona fide is a class, it is the last.
@@ -40,9 +40,9 @@ class Criterion(nn.Module):
 
     #: whether the loss takes the back-end's embeddings instead of its logits
     takes_embeddings: ClassVar[bool] = False
-    #: name of the head (``nes2net.models.registry.heads``) that the back-end needs; None if any head will do
+    #: name of the head (``nes2net.models.registry.heads``) that the back-end needs; None if the loss takes any head
     needs_head: ClassVar[str | None] = None
-    #: number of logits that the back-end must give; None for one logit for each class
+    #: number of logits that the back-end must give; None for the number of classes
     num_logits: ClassVar[int | None] = None
 
     def __init__(self, num_classes: int = 2) -> None:
@@ -51,7 +51,7 @@ class Criterion(nn.Module):
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Choose the options of the head that follow from the ``options`` of the loss; by default, none follow."""
+        """Return options of the head that follow from ``options`` of the loss, such as the scale; by default none."""
         return {}
 
     def forward(
@@ -73,7 +73,8 @@ class Criterion(nn.Module):
                 a frame, if all its shares are 0.
             step: number of the optimisation step, from 0, for a margin that changes during training;
                 None for the final margin.
-            durations: (B,) in seconds, for a margin by duration.
+            durations: durations of the utterances in seconds, (B,), for a margin that depends on
+                them.
 
         Raises:
             InputError: if the loss does not take the number of logits in ``outputs``.
@@ -102,7 +103,7 @@ class Criterion(nn.Module):
         return outputs
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        """Compute the denominator, which is the weight of a batch with these ``targets``, in float64.
+        """Compute the denominator in float64: the weight of a batch with these ``targets``.
 
         Args:
             targets: as for :meth:`parts`.
@@ -110,7 +111,7 @@ class Criterion(nn.Module):
         raise NotImplementedError
 
     def size_of(self, targets: np.ndarray) -> int:
-        """Count the trials that the loss uses; by default all. ``targets`` (B,) are the classes of the trials."""
+        """Count the trials that the loss uses, by default all, from the classes ``targets`` (B,) of the trials."""
         return len(targets)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
@@ -118,7 +119,7 @@ class Criterion(nn.Module):
         raise NotImplementedError
 
 
-def number_of(targets: Tensor) -> Tensor:
+def count_samples(targets: Tensor) -> Tensor:
     """Count the samples that a loss of logits uses. Such a loss ignores a sample whose shares are all 0.
 
     The count is a tensor, so that the CPU does not wait for the device.
@@ -163,7 +164,7 @@ class MeanOfSamples(Criterion):
 
     def weight_of(self, targets: Tensor) -> Tensor:
         """Count the samples."""
-        return number_of(targets)
+        return count_samples(targets)
 
 
 def shares_of(targets: Tensor, num_classes: int = 2) -> Tensor:

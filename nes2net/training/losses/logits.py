@@ -15,7 +15,7 @@ from nes2net.training.losses.criterion import (
     MeanOfSamples,
     NotNegative,
     Positive,
-    number_of,
+    count_samples,
     shares_of,
 )
 
@@ -32,7 +32,7 @@ class WeightedCrossEntropy(ClassWeighted):
     Args:
         class_weights: weight of each class, bona fide last. null takes 0.1 and 0.9 for two classes,
             as in the ASVspoof recipes, and equal weights for more classes.
-        normalize: divide by the sum of the weights. Otherwise divide by the number B of samples,
+        normalize: divide by the sum of the weights. If false, divide by the number of samples,
             which gives the plain mean of w_y·ℓ (MoE, Wang et al., ICASSP 2025, arXiv 2409.11909).
             With the plain mean, a batch with more samples of the heavier class counts more.
         label_smoothing: ε; the target's class gets the share 1 − ε + ε/K, each other class ε/K.
@@ -65,7 +65,7 @@ class WeightedCrossEntropy(ClassWeighted):
         """Sum the class weights of all samples, or count the samples if the loss is not normalised by weights."""
         if self.normalize:
             return super().weight_of(targets)
-        return number_of(targets)
+        return count_samples(targets)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         """Sum the weighted cross-entropies of the logits ``outputs`` B×K."""
@@ -84,10 +84,10 @@ class WeightedCrossEntropy(ClassWeighted):
 class BinaryFocal(MeanOfSamples):
     """Mean of α·(1 − e^−ℓ)^γ·ℓ over the batch; ℓ is the binary cross-entropy of one logit.
 
-    This is the loss of the CtrSVDD recipe. Like the published code, it differs in three points from
-    the focal loss of Lin et al. ("Focal loss for dense object detection", ICCV 2017). α is the same
-    for both classes, so that it only scales the loss. e^−ℓ stands for the probability of the true
-    class. Targets are smoothed.
+    This is the loss of the CtrSVDD recipe. Like the published code, this loss differs in three
+    points from the focal loss of Lin et al. ("Focal loss for dense object detection", ICCV 2017). α
+    is the same for both classes, so that α only scales the loss. e^−ℓ stands for the probability of
+    the true class. Targets are smoothed.
 
     Args:
         gamma: γ; with a larger γ an easy utterance counts less.

@@ -1,7 +1,7 @@
 """Losses that compare embeddings with the vectors of a head.
 
-In reading order: ``AngularSoftmax``; ``OneClassSoftmax``; the additive and the angular margin;
-``P2SGrad`` and ``CosineError``; ``Prototypes``.
+In reading order: ``AngularSoftmax``; ``OneClassSoftmax``; ``AdditiveMarginSoftmax`` and
+``AdditiveAngularMarginSoftmax``; ``P2SGrad`` and ``CosineError``; ``Prototypes``.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class AngularSoftmax(ClassWeighted):
     """A-softmax (W. Liu et al., "SphereFace", CVPR 2017) over the directions of an angular head.
 
     The logits of an embedding x are |x|·cos θ_j. The target's logit is |x|·(λ·cos θ + ψ(θ))/(1 + λ)
-    with ψ(θ) = (−1)^k·cos(mθ) − 2k and k = ⌊mθ/π⌋; ψ falls from 1 to 1 − 2m over [0, π]. The margin
-    grows in training: λ = max(``lambda_min``, ``lambda_max``/(1 + ``lambda_decay``·step)).
-    Cross-entropy is averaged as in :class:`WeightedCrossEntropy`. For a mixed label, the loss of
-    each class is weighted by the share of the class.
+    with ψ(θ) = (−1)^k·cos(mθ) − 2k and k = ⌊mθ/π⌋; ψ falls from 1 to 1 − 2m over [0, π]. In
+    training λ falls, so that the margin grows: λ = max(``lambda_min``, ``lambda_max``/(1 +
+    ``lambda_decay``·step)). Cross-entropy is averaged as in :class:`WeightedCrossEntropy`. For a
+    mixed label, the loss of each class is weighted by the share of the class.
 
     Args:
         head: the back-end's last layer, whose ``weight`` is n×E.
@@ -120,14 +120,14 @@ class AngularSoftmax(ClassWeighted):
         return max(self.lambda_min, self.lambda_max / (1 + self.lambda_decay * step))
 
     def _psi(self, cosine: Tensor) -> Tensor:
-        """Compute ψ(θ) from ``cosine``, cos θ, by the formula in the docstring of the class; ``piece`` is k there."""
+        """Compute ψ(θ) from ``cosine``, cos θ, by the formula in the docstring of the class."""
         # Chebyshev's recurrence gives cos(0θ), cos(1θ), …, cos(mθ).
         before = torch.ones_like(cosine)
         multiple = cosine
         for _ in range(self.margin - 1):
             before, multiple = multiple, 2 * cosine * multiple - before
-        piece = (self.margin * cosine.detach().acos() / math.pi).floor().clamp(max=self.margin - 1)
-        return (1 - 2 * (piece % 2)) * multiple - 2 * piece
+        k = (self.margin * cosine.detach().acos() / math.pi).floor().clamp(max=self.margin - 1)
+        return (1 - 2 * (k % 2)) * multiple - 2 * k
 
 
 class _MeanOverClasses(MeanOfSamples):
@@ -157,15 +157,15 @@ class OneClassSoftmax(_MeanOverClasses):
     """One-class softmax over the cosine s of an embedding and one vector (Zhang, Jiang, Duan).
 
     The loss is the mean of softplus(α·(m − s)) for bona fide and softplus(α·(s − m')) for spoof.
-    Bona fide speech gathers around the vector, whatever kinds of spoof there are (IEEE SPL 2021,
-    arXiv 2010.13995).
+    The embeddings of bona fide speech gather around the vector, for any kinds of spoof (IEEE SPL
+    2021, arXiv 2010.13995).
 
     Args:
         feature_dim: size of an embedding.
         scale: α.
         bonafide_margin: m, the cosine that bona fide utterances should exceed.
         spoof_margin: m', the cosine that spoofed utterances should stay below; the published run
-            has 0.2, but the default of its code is 0.5.
+            has 0.2, but the default of the published code is 0.5.
         head: the detector's head, whose vector is trained; None makes a new vector.
 
     >>> OneClassSoftmax(8)(torch.randn(4, 8), torch.tensor([0, 0, 1, 1])).shape
@@ -204,9 +204,9 @@ class OneClassSoftmax(_MeanOverClasses):
 
 
 class _CosineLoss(_MeanOverClasses):
-    """A loss of cosines: between an embedding and the vectors of a cosine head, which has a vector for each class.
+    """A loss of the cosines between an embedding and the vectors of a cosine head, which has a vector for each class.
 
-    Logits, and so scores, are computed without the margin of the loss.
+    Logits and scores are computed without the margin of the loss.
     """
 
     needs_head = "cosine"
@@ -226,9 +226,9 @@ class _CosineLoss(_MeanOverClasses):
 class AdditiveMarginSoftmax(_CosineLoss):
     """Cross-entropy of scale·(cos − margin·[target]) over the cosines to a vector of each class.
 
-    [target] is 1 for the target's class and 0 for the others (F. Wang et al., "Additive margin
-    softmax for face verification", IEEE SPL 2018). A margin by duration is larger for a longer
-    utterance: slope·seconds + intercept (Zhang et al., ICASSP 2024, arXiv 2309.08279).
+    [target] is 1 for the target's class and 0 for all other classes (F. Wang et al., "Additive
+    margin softmax for face verification", IEEE SPL 2018). A margin by duration is larger for a
+    longer utterance: slope·seconds + intercept (Zhang et al., ICASSP 2024, arXiv 2309.08279).
 
     Args:
         feature_dim: size of an embedding.
@@ -265,7 +265,7 @@ class AdditiveMarginSoftmax(_CosineLoss):
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Give the head the scale of the loss."""
+        """Return the scale of the loss, which the head gets as its option."""
         return {"scale": options.get("scale") or _default_scale_and_margin(num_classes)[0]}
 
     def forward(  # type: ignore[override]  # durations come third
@@ -293,7 +293,7 @@ def _default_scale_and_margin(num_classes: int) -> tuple[float, float]:
 
 
 def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float) -> Tensor:
-    """Compute cross-entropies B×n with an additive margin, one for each sample and class.
+    """Compute a cross-entropy with an additive margin for each sample and class, B×n.
 
     Column c has the cross-entropies that the samples would have if their class were c.
 
@@ -311,11 +311,11 @@ def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float)
     )
 
 
-def turned_cosines(cosine: Tensor, margin: float) -> Tensor:
+def cosines_with_margin(cosine: Tensor, margin: float) -> Tensor:
     """Compute cos(θ + ``margin``) from ``cosine``, cos θ. If θ > π − ``margin``, compute cos θ − margin·sin margin.
 
-    For θ > π − ``margin``, cos(θ + ``margin``) would rise again as θ grows. The computation avoids
-    the arc cosine, whose slope is infinite at ±1.
+    The second formula keeps falling as θ grows, whereas cos(θ + ``margin``) rises again for θ > π −
+    ``margin``. The computation avoids the arc cosine, whose slope is infinite at ±1.
     """
     sine = (1 - cosine.square()).clamp_min(1e-12).sqrt()  # the square root has an infinite slope at 0
     turned = cosine * math.cos(margin) - sine * math.sin(margin)
@@ -326,10 +326,10 @@ def turned_cosines(cosine: Tensor, margin: float) -> Tensor:
 class AdditiveAngularMarginSoftmax(_CosineLoss):
     """Cross-entropy of scale·cos(θ + margin·[target]) over the angles θ to a vector of each class.
 
-    [target] is 1 for the target's class and 0 for the others (Deng et al., "ArcFace: Additive
-    angular margin loss for deep face recognition", CVPR 2019). Beyond θ = π − margin, the logit of
-    the target's class is scale·(cos θ − margin·sin margin), so that the logit falls as θ grows, for
-    every θ. Scores have no margin: logits are scale·cos θ.
+    [target] is 1 for the target's class and 0 for all other classes (Deng et al., "ArcFace:
+    Additive angular margin loss for deep face recognition", CVPR 2019). Beyond θ = π − margin, the
+    logit of the target's class is scale·(cos θ − margin·sin margin), so that the logit falls as θ
+    grows, for every θ. Scores have no margin: logits are scale·cos θ.
 
     Args:
         feature_dim: size of an embedding.
@@ -361,7 +361,7 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Give the head the scale of the loss."""
+        """Return the scale of the loss, which the head gets as its option."""
         return {"scale": options.get("scale", 30.0)}
 
     def margin_at(self, step: int | None) -> float:
@@ -373,7 +373,7 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         """Compute the losses B×K, with the margin of ``step``."""
         cosine = cosines(embeddings, self.centers)
-        cosine_margin = cosine - turned_cosines(cosine, self.margin_at(step))  # what the margin takes off the cosine
+        cosine_margin = cosine - cosines_with_margin(cosine, self.margin_at(step))  # decrease by the margin
         return additive_margin_losses(cosine, self.scale, cosine_margin)
 
 
@@ -381,8 +381,8 @@ class P2SGrad(_MeanOverClasses):
     """Mean over samples and classes of (cos − one-hot)², for cosines to a vector of each class.
 
     X. Wang, J. Yamagishi, "A comparative study on recent neural spoofing countermeasures for
-    synthetic speech detection", Interspeech 2021 (arXiv 2103.11326). A mixed label replaces the
-    one-hot vector.
+    synthetic speech detection", Interspeech 2021 (arXiv 2103.11326). For a mixed label, the shares
+    of the classes replace the one-hot vector.
 
     Args:
         feature_dim: size of an embedding.
@@ -403,7 +403,7 @@ class P2SGrad(_MeanOverClasses):
         return renormed_cosines(outputs, self.weight)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Sum over all samples the squared error of the cosines, averaged over classes."""
+        """Compute each sample's mean squared error of the cosines over classes, and sum over samples."""
         cosine = self.logits(outputs)
         shares = shares_of(targets, self.num_classes).to(cosine.dtype)
         return (cosine - shares).square().sum() / self.num_classes
@@ -422,23 +422,23 @@ class CosineError(MeanOfSamples):
         super().__init__(num_classes)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Sum over all samples the squared error of the logits ``outputs`` B×K, averaged over classes."""
+        """Compute each sample's mean squared error of the logits ``outputs`` B×K over classes, and sum over samples."""
         shares = shares_of(targets, self.num_classes).to(outputs.dtype)
         errors = (outputs - shares).square().sum(1) / outputs.shape[1]
         return (shares.sum(1) * errors).sum()
 
 
 class Prototypes(_MeanOverClasses):
-    """Cross-entropy over the nearest of several prototypes of a class, with an angular margin.
+    """Cross-entropy over the cosine to the nearest prototype of each class, with an angular margin.
 
     W. Huang et al., "Generalizable audio deepfake detection via latent space refinement and
     augmentation", ICASSP 2025 (arXiv 2501.14240). θ_c is the angle between the embedding and the
     nearest prototype of class c. The probabilities are a softmax over γ·cos θ_c, and the margin is
     added to the angle of the target's class (as in ArcFace, Deng et al., CVPR 2019). Two penalties
     are added to the mean over samples; each penalty is a mean of max(0, cos). The first penalty is
-    the mean over all pairs of spoof prototypes; it keeps the spoof prototypes apart. The second
-    penalty is the mean over all pairs of a spoof prototype and a bona fide prototype. The forms and
-    weights of the penalties, γ and the margin are assumptions.
+    the mean over all pairs of spoof prototypes; this penalty keeps the spoof prototypes apart. The
+    second penalty is the mean over all pairs of a spoof prototype and a bona fide prototype. The
+    forms and weights of the penalties, γ and the margin are assumptions.
 
     Args:
         feature_dim: size of an embedding.
@@ -446,7 +446,7 @@ class Prototypes(_MeanOverClasses):
         margin: angle in radians, added to the angle to the target's class.
         collapse_penalty: weight of the mean positive cosine between two spoof prototypes.
         separation_penalty: weight of the mean positive cosine between a spoof prototype and a bona
-            fide one.
+            fide prototype.
         head: the detector's head, whose prototypes are trained; None makes new prototypes.
 
     >>> Prototypes(8)(torch.randn(4, 8), torch.tensor([0, 0, 1, 1])).shape
@@ -478,7 +478,7 @@ class Prototypes(_MeanOverClasses):
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Give the head the scale of the loss."""
+        """Return the scale of the loss, which the head gets as its option."""
         return {"scale": options.get("scale", 20.0)}
 
     def logits(self, outputs: Tensor) -> Tensor:
@@ -501,11 +501,11 @@ class Prototypes(_MeanOverClasses):
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         """Compute the losses B×2 with the angular margin.
 
-        Column 0 has the losses that the samples would have if all were spoof, and column 1 if all
-        were bona fide.
+        Column 0 has the losses that the samples would have if all were spoof, and column 1 has the
+        losses if all were bona fide.
 
         ``step`` and ``durations`` have no effect.
         """
         cosine = nearest_cosines(embeddings, self.spoof, self.bonafide)
-        cosine_margin = cosine - turned_cosines(cosine, self.margin)  # what the margin takes off the cosine
+        cosine_margin = cosine - cosines_with_margin(cosine, self.margin)  # decrease by the margin
         return additive_margin_losses(cosine, self.scale, cosine_margin)

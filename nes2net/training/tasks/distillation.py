@@ -26,8 +26,8 @@ from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.tasks.task import Start, Task
 
-#: These options may differ between the teacher's file and the recipe. They have no effect in eval mode, or belong to the
-#: last layer, which the teacher does not need.
+#: Names of options that may differ between the teacher's file and the recipe. These options have no effect in eval
+#: mode, or belong to the last layer, which the teacher does not need.
 _FREE_OPTIONS = re.compile(
     r".*dropout.*|encoder_layerdrop|feature_grad_mult|engine|feature_dim|num_logits|head|score_rule"
 )
@@ -36,10 +36,10 @@ _FREE_OPTIONS = re.compile(
 class EmbeddingDistance(Criterion):
     """Distance between the embeddings of student and teacher, for bona fide speech only.
 
-    The distance is 1 − cosine, or the mean squared difference. It is averaged over the bona fide
-    utterances of a batch, and over the levels that the back-end compares. The cosine is better than
-    the squared difference (Lu et al., ICASSP 2024, arXiv 2309.08285). Equal weights of the levels
-    are an assumption.
+    The distance is 1 − cosine, or the mean squared difference. The distance is averaged over the
+    bona fide utterances of a batch, and over the levels that the back-end compares. The cosine is
+    better than the squared difference (Lu et al., ICASSP 2024, arXiv 2309.08285). Equal weights of
+    the levels are an assumption.
 
     Args:
         similarity: the last layer of the back-end, which divides embeddings into levels.
@@ -60,7 +60,7 @@ class EmbeddingDistance(Criterion):
     def forward(
         self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
     ) -> Tensor:
-        """Compute the loss of a batch; 0 if the batch has no bona fide utterance."""
+        """Compute the mean distance over the bona fide utterances of a batch; 0 if there are none."""
         numerator, denominator = self.parts(outputs, targets, step, durations)
         return torch.where(denominator > 0, numerator / denominator.clamp_min(1e-12), numerator)
 
@@ -96,7 +96,7 @@ class DistillationObjective(Objective):
         super().__init__(detector, recipe)
 
     def make_criterion(self, recipe: Recipe) -> Criterion:
-        """Make the distance, after checking that the detector has a teacher and a student."""
+        """Make the loss :class:`EmbeddingDistance`; raise InputError if the detector lacks a teacher or a student."""
         similarity = self.detector.backend.last_layer
         if not isinstance(self.detector.frontend, TeacherStudent) or not isinstance(similarity, Similarity):
             raise InputError(
@@ -107,7 +107,7 @@ class DistillationObjective(Objective):
 
 
 class Distillation(Task):
-    """A student that imitates a teacher on bona fide speech alone.
+    """Training of a student that imitates a teacher on bona fide speech alone.
 
     Validation reads both classes, but its loss counts bona fide utterances only. The detector has
     the front-end ``teacher_student`` and the back-end ``one_class_distillation``.
@@ -115,8 +115,9 @@ class Distillation(Task):
     Args:
         teacher: checkpoint of a whole detector. This detector must have the front-end and the
             back-end that the recipe sets for the teacher, and the aggregation ``last``.
-        student_init: ``teacher`` copies to the student the teacher's weights of the same name and
-            shape, which belong to the first layers; ``random`` leaves random weights.
+        student_init: ``teacher`` copies a weight of the teacher to the student if both have a
+            weight of the same name and shape, as in the first layers; ``random`` leaves random
+            weights.
         distance: distance between the embeddings of student and teacher: 1 − cosine, or the mean
             squared difference; arXiv 2309.08285 finds the cosine better.
     """
@@ -128,7 +129,7 @@ class Distillation(Task):
         student_init: Literal["teacher", "random"] = "teacher",
         distance: Literal["cosine", "mse"] = "cosine",
     ) -> None:
-        """Check that the recipe fits the task, and declare that a new run starts from the teacher."""
+        """Check that the recipe fits the task, and set :attr:`start` to the teacher's file."""
         super().__init__(recipe)
         train = recipe.train
         if teacher is not None and train.init_from is not None:
@@ -160,7 +161,7 @@ class Distillation(Task):
             )
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
-        """Choose the labels to read: training reads bona fide trials only, and validation reads both classes."""
+        """Choose the labels of the trials to read: for training only bona fide, for validation both labels."""
         if part == "train":
             return (BONAFIDE,)
         return super().reads(part)
@@ -179,7 +180,7 @@ class Distillation(Task):
         return DistillationObjective(detector, self.recipe, self.distance)
 
     def begin(self, detector: Detector) -> None:
-        """Load the teacher into ``detector``, and initialise the student."""
+        """Load the teacher's weights into ``detector``, and also into the student with ``student_init: teacher``."""
         if self.teacher is not None:
             load_teacher(detector, self.teacher, student_too=self.student_init == "teacher")
 
@@ -231,8 +232,8 @@ def _copy_shared_weights(student: nn.Module, teacher: nn.Module) -> bool:
     """Copy tensors of ``teacher`` to the tensors of ``student`` that have the same name and shape.
 
     Returns:
-        Whether the student is now a copy of the teacher: both have the same tensors, and all were
-        copied.
+        Whether the student is now a copy of the teacher, because both have the same tensors and all
+        were copied.
     """
     teacher_state = teacher.state_dict()
     student_state = student.state_dict()

@@ -20,7 +20,7 @@ from nes2net.training.recipes.data import DataConfig
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import Task
 
-_SCORES = "scores"  # name of the tensor that an example carries
+_SCORES = "scores"  # name of the tensor with the scores of other systems in an example
 
 
 class FusionObjective(Objective):
@@ -32,24 +32,24 @@ class FusionObjective(Objective):
 
 
 class Fusion(Task):
-    """One score an utterance, from the waveform and the scores of other systems (``data.train_scores``)."""
+    """Training of a detector that scores an utterance by its waveform and by the scores of other systems."""
 
     @classmethod
     def is_asked_for(cls, recipe: Recipe) -> bool:
-        """Whether the recipe names scores of other systems."""
+        """Whether the recipe names score files of other systems (``data.train_scores``)."""
         return bool(recipe.data.train_scores)
 
     @cached_property
     def ranges(self) -> Ranges:
-        """The ranges that normalise the scores of other systems; the score files are read only once."""
+        """The lowest and highest score of each other system, from score files that are read only once."""
         return score_ranges(self.recipe.data)
 
     def objective(self, detector: Detector) -> Objective:
-        """Make the objective that passes the scores of other systems to the detector."""
+        """Make an objective that passes the scores of other systems to ``detector``."""
         return FusionObjective(detector, self.recipe)
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
-        """List the trials of ``part`` with their scores.
+        """List the trials of ``part``, each with the scores of other systems.
 
         Raises:
             InputError: as :meth:`Task.trials`, or if a score is missing.
@@ -70,16 +70,16 @@ class Fusion(Task):
         return {_SCORES: torch.tensor(trial.system_scores)}
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
-        """Check as the base class does, and store the ranges of the scores in the detector."""
+        """Check as the base class does, and store the score range of each other system in ``detector``."""
         super().check(detector, trials)
         detector.provenance = replace(detector.provenance, score_ranges=self.ranges)  # scoring needs them
 
 
 def score_ranges(data: DataConfig) -> Ranges:
-    """Find the ranges that normalise scores of other systems, in training, validation and later scoring.
+    """Find the lowest and highest score of each other system, for training, validation and later scoring.
 
-    With ``data.score_range: test``, each file of scores determines its own ranges, and the result
-    is ``"test"``.
+    The scores of the system are normalised by this range. With ``data.score_range: test``, each
+    score file is instead normalised by its own range, and the result is ``"test"``.
     """
     if data.score_range == "test":
         return "test"

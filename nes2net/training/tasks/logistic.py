@@ -22,7 +22,7 @@ from nes2net.training.tasks.task import Task
 
 #: File of the run folder with the embeddings of the training set.
 EMBEDDINGS_FILE = "training_embeddings.npy"
-_MOST_ITERATIONS = 10_000  # of L-BFGS
+_MOST_ITERATIONS = 10_000  # largest number of iterations of L-BFGS
 
 
 class LogisticObjective(Objective):
@@ -37,14 +37,15 @@ class LogisticObjective(Objective):
         """Check the last layer and the loss, and freeze everything but the last layer."""
         super().__init__(detector, recipe)
         layer = detector.backend.last_layer
-        # Refuse subclasses of these two layers: a subclass may compute something else, or give the logit of bona fide
-        # first.
+        # Refuse subclasses of nn.Linear and LogitLayer: a subclass may compute something else, or give the logit of
+        # bona fide first.
         is_plain = type(layer) in (nn.Linear, LogitLayer)
         if not isinstance(layer, nn.Linear) or not is_plain or layer.bias is None or layer.out_features > 2:
             raise InputError(
                 "`train.optimizer=logistic` fits a linear last layer with one or two logits: take the back-end logistic"
             )
-        # Compute the loss once, so that it raises its errors before the training set is embedded.
+        # Compute the loss once, so that an unfit loss raises its error before the training set is
+        # embedded.
         outputs = torch.zeros(2, layer.out_features)
         targets = torch.tensor([0, 1])
         self.criterion(outputs.to(detector.device), targets.to(detector.device))
@@ -53,7 +54,7 @@ class LogisticObjective(Objective):
 
 
 class LogisticTrainer(Trainer):
-    """Fits the last layer in one epoch without steps; everything else is as in :class:`Trainer`.
+    """A trainer that fits the last layer in one epoch without steps; everything else is as in :class:`Trainer`.
 
     The embeddings of the training set are computed as for scoring, in float32 and in eval mode, and
     saved in the run folder. A run that is resumed after an interruption computes only the missing
@@ -125,7 +126,7 @@ class LogisticTrainer(Trainer):
 
 
 class Logistic(Task):
-    """One score an utterance, by logistic regression on its embedding (``train.optimizer: logistic``)."""
+    """Training of the last layer by logistic regression on embeddings (``train.optimizer: logistic``)."""
 
     trainer = LogisticTrainer
 
@@ -135,16 +136,16 @@ class Logistic(Task):
         return recipe.train.optimizer == "logistic"
 
     def objective(self, detector: Detector) -> Objective:
-        """Make the objective that freezes everything but the last layer."""
+        """Make an objective for ``detector`` that freezes everything but the last layer."""
         return LogisticObjective(detector, self.recipe)
 
 
 def fit_logistic(embeddings: NDArray, targets: NDArray, c: float) -> tuple[NDArray, float, int]:
     """Fit a linear function of the embedding to the log odds of bona fide, by scikit-learn in float64.
 
-    L-BFGS minimises C·Σ log loss + ½|w|². Each dimension is first standardised, because L-BFGS
-    hardly converges otherwise; w are the weights of the standardised dimensions. The returned weight
-    and bias apply to the original ``embeddings``.
+    L-BFGS minimises C·Σ log loss + ½|w|². Each dimension is standardised first, because L-BFGS
+    hardly converges without this step; w are the weights of the standardised dimensions. The
+    returned weight and bias apply to the original ``embeddings``.
 
     Args:
         embeddings: N×E.

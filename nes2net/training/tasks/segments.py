@@ -26,11 +26,12 @@ _LABEL_MS = 10  # length in ms of the frame to which a label belongs
 
 
 class SegmentObjective(Objective):
-    """The sum of several losses: the loss of the utterance, and for each resolution a loss of the frames.
+    """The objective that adds, for each resolution, a loss of the frames to the loss of the utterance.
 
     Each loss of frames is averaged over all labelled frames of a batch. As published, the longer of
-    logits and labels is cut to the length of the shorter. After :meth:`ready`, the carried tensors
-    are labels B×T, by resolution in ms; a frame without a label has −1.
+    logits and labels is cut to the length of the shorter. :meth:`ready` returns labels B×T by
+    resolution in ms, where a frame without a label has −1. The other methods get these labels as
+    the carried tensors.
 
     Raises:
         InputError: as :class:`Objective`; or if the detector gives no scores for frames of a
@@ -87,7 +88,7 @@ class SegmentObjective(Objective):
         return {str(ms): pooled_targets(labels, ms // _LABEL_MS)[:, : counts[ms]] for ms in self.resolutions}
 
     def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
-        """Compute the denominators: first for the loss of the utterance, then for each resolution.
+        """Compute the denominators of the losses: first of the utterance, then of the frames of each resolution.
 
         ``carried`` holds the labels that :meth:`ready` returned; without labels, the denominator of
         each resolution is 0.
@@ -108,7 +109,7 @@ class SegmentObjective(Objective):
         return segments, self.outputs_from_embeddings(embeddings, part)
 
     def numerators(self, computed: Any, part: Part) -> list[Tensor]:
-        """Compute the numerators: first for the loss of the utterance, then for each resolution.
+        """Compute the numerators of the losses: first of the utterance, then of the frames of each resolution.
 
         The numerator for the utterance is multiplied by the weight of its loss.
         """
@@ -121,7 +122,7 @@ class SegmentObjective(Objective):
         return [utterance_numerator, *self.frame_numerators(segments, part)]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
-        """Compute the loss and the outputs of a batch.
+        """Compute the loss of a validation batch, and the outputs from which figures are computed.
 
         The outputs are the scores of utterances and, for each resolution, the scores and labels
         (B·T,) of frames.
@@ -155,13 +156,13 @@ class SegmentObjective(Objective):
         return values
 
     def frame_numerators(self, segments: Mapping[float, Tensor], part: Part) -> list[Tensor]:
-        """Compute the numerator of the loss of each resolution.
+        """Compute the numerator of the loss of frames for each resolution.
 
         Args:
             segments: resolution in ms → logits B×T×n.
 
         Raises:
-            InputError: if there are fewer frames of logits than labels.
+            InputError: if the back-end gives logits for fewer frames than there are labels.
         """
         numerators = []
         for ms in self.resolutions:
@@ -200,7 +201,7 @@ def segment_measures(resolutions: Sequence[int]) -> list[Measure]:
 
 
 class Segments(Task):
-    """Scores of frames besides the score of the utterance (``segments.resolutions``).
+    """Training of a detector that scores both frames and utterances (``segments.resolutions``).
 
     The measures are the error rates of utterances, ``segment_eer`` for the EER of the shortest
     frames, and ``segment_eer_160`` and so on for longer frames, with their length in ms.
@@ -212,18 +213,18 @@ class Segments(Task):
 
     @classmethod
     def is_asked_for(cls, recipe: Recipe) -> bool:
-        """Whether the recipe names resolutions of frames."""
+        """Whether the recipe names resolutions of frames to score (``segments.resolutions``)."""
         return bool(recipe.segments.resolutions)
 
     def objective(self, detector: Detector) -> Objective:
-        """Make the objective with the losses of frames."""
+        """Make an objective that adds losses of frames to the loss of the utterance."""
         return SegmentObjective(detector, self.recipe)
 
     def labels(self, part: Literal["train", "dev"], trials: Sequence[Trial]) -> FrameLabels:
         """Read the labels of the frames of ``trials``, from all corpora of ``part``.
 
         Raises:
-            InputError: if no corpus has labels of segments, or if none of these trials has labels.
+            InputError: if no corpus has labels of segments, or if none of ``trials`` has labels.
         """
         all_labels = dict[str, NDArray]()
         titles = list[str]()

@@ -37,7 +37,7 @@ class SourceTracingObjective(Objective):
         return self.detector.classes[-1] == BONAFIDE
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
-        """Compute the loss and the logits B×K and, if bona fide is a class, the scores."""
+        """Compute the loss of a batch, the logits B×K and, if bona fide is a class, the scores."""
         outcome = super().outcome(computed, part)
         outputs = {"logits": self.criterion.logits(computed)}
         if self.has_bonafide:
@@ -71,7 +71,7 @@ class SourceTracing(Task):
 
     Classes are the values of a field in the training set, in alphabetical order; if bona fide is a
     class, it is the last. Trials of the development set whose class is not in the training set are
-    listed in a note and left out. The losses are ``cross_entropy``, ``am_softmax`` and
+    listed in a note and left out. ``train.loss`` is ``cross_entropy``, ``am_softmax`` or
     ``aam_softmax``; the measures are ``trace_f1_error`` = 1 − macro-F1 and ``trace_error`` = 1 −
     accuracy.
 
@@ -81,8 +81,8 @@ class SourceTracing(Task):
         bonafide: whether bona fide is a class too; the detector then also gives a score of bona fide.
         aliases: value of the field → the class that it counts as, such as ``{A16: A04, A19: A06}`` for
             attacks of ASVspoof 2019 that are the same algorithm.
-        min_trials: smallest number of training trials of a class; smaller classes are left out. 10 in
-            the baseline of MLAAD.
+        min_trials: smallest number of training trials of a class, 10 in the baseline of MLAAD;
+            smaller classes are left out.
 
     Raises:
         InputError: if the recipe lacks what the task needs.
@@ -108,11 +108,11 @@ class SourceTracing(Task):
         self.measures = (F1_ERROR, ERROR, *(ERROR_RATES if bonafide else ()))
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
-        """Choose the labels of the trials that ``part`` reads: spoof, and also bona fide if bona fide is a class."""
+        """Choose the labels of the trials to read for ``part``: spoof, and also bona fide if bona fide is a class."""
         return (SPOOF, BONAFIDE) if self.bonafide else (SPOOF,)
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
-        """List the trials of ``part`` that have a class; a note lists the classes of the trials that are left out.
+        """List the trials of ``part`` that have a class; a note lists the classes of all other trials.
 
         The training trials determine the classes.
 
@@ -141,13 +141,13 @@ class SourceTracing(Task):
         return kept_trials
 
     def _choose_classes(self, sizes: Mapping[str, int]) -> None:
-        """Set the classes: all names with at least ``min_trials`` training trials, bona fide last.
+        """Set the classes of the detector: all names with at least ``min_trials`` training trials, bona fide last.
 
         Args:
             sizes: name of a class → number of its training trials.
 
         Raises:
-            InputError: if fewer than two classes remain.
+            InputError: if fewer than two classes have enough trials.
         """
         names = sorted(name for name, size in sizes.items() if size >= self.min_trials and name != BONAFIDE)
         if sizes.get(BONAFIDE, 0) >= self.min_trials:
@@ -162,17 +162,17 @@ class SourceTracing(Task):
         self.numbers = {name: number for number, name in enumerate(names)}
 
     def target(self, trial: Trial) -> int | None:
-        """Find the index of the class of ``trial``; None if training does not have this class."""
+        """Find the index of the class of ``trial``; None if the detector does not have this class."""
         return self.numbers.get(class_name(trial, self.field, self.aliases) or "")
 
     def objective(self, detector: Detector) -> Objective:
-        """Make the objective, and store field and aliases in ``detector``, because evaluation needs them."""
+        """Make the objective, and store the field and the aliases in ``detector`` for evaluation."""
         labels = {"field": self.field, "aliases": self.aliases}
         detector.provenance = replace(detector.provenance, class_labels=labels)  # evaluation needs them
         return SourceTracingObjective(detector, self.recipe)
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
-        """Check as the base class does, and refuse a loss without logits of classes."""
+        """Check as the base class does, and refuse a loss that gives no logits of the classes."""
         super().check(detector, trials)
         if detector.backend.score_rule == "cosine":
             raise InputError(

@@ -25,20 +25,20 @@ from nes2net.training.recipes.recipe import Recipe
 
 
 class Start(NamedTuple):
-    """A file whose weights a new run starts from."""
+    """A file with weights from which a new run starts."""
 
     #: name of the file in messages, such as "trained teacher"
     what: str
     #: key of the recipe that names the file
     key: str
-    #: the file; None if the recipe does not name it yet
+    #: path of the file; None if the recipe does not name a file yet
     path: str | None
     #: how a user gets the file to reproduce a published result; {} stands for the name of the recipe
     obtain: str
 
 
 class Task:
-    """The task of a run. The base class trains detectors that give each utterance one score, for two classes.
+    """The task of a run. The base class trains a detector that gives each utterance one score, for two classes.
 
     Any other task is a subclass in a file of its own (docs/extending.md). Data, loop, validation and
     resuming call the methods of the task and its objective; no code branches on the name of a task.
@@ -53,14 +53,15 @@ class Task:
     #: names of the K classes, as stored in the detector; if bona fide is a class, it is the last. A subclass may set
     #: the classes when the training trials are read.
     classes: tuple[str, ...] = (SPOOF, BONAFIDE)
-    #: measures of the development set, which the objective computes; ``validation.select_on`` takes their names, and
-    #: also ``loss`` and ``train_loss``
+    #: measures of the development set, which the objective computes; ``validation.select_on`` takes the names of these
+    #: measures, and also ``loss`` and ``train_loss``
     measures: Sequence[Measure] = ERROR_RATES
     #: name of the judgement that evaluates the detectors of the task (:mod:`nes2net.scoring.judgement`)
     judgement: str = "scores"
     #: class that trains the epochs
     trainer: ClassVar[type[Trainer]] = Trainer
-    #: a file that a new run starts from, besides ``ssl_checkpoint`` and ``train.init_from``
+    #: a file with weights from which a new run starts, besides ``ssl_checkpoint`` and
+    #: ``train.init_from``
     start: Start | None = None
 
     def __init__(self, recipe: Recipe) -> None:
@@ -72,11 +73,14 @@ class Task:
         return False
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
-        """Choose the labels of the trials that ``part`` reads; by default both. Each label must have trials."""
+        """Choose the labels of the trials to read for ``part``, by default spoof and bona fide.
+
+        There must be trials of each label.
+        """
         return SPOOF, BONAFIDE
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
-        """List the trials of ``part``; errors as for :func:`read_trials`."""
+        """List the trials of ``part`` with the labels that :meth:`reads` chooses; errors as for :func:`read_trials`."""
         return read_trials(self.recipe.data, part, self.reads(part))
 
     def target(self, trial: Trial) -> int | None:
@@ -88,7 +92,7 @@ class Task:
         return None
 
     def carries(self, trial: Trial) -> Mapping[str, Tensor]:
-        """Make the tensors that an example carries besides waveform and class, by name; by default, there are none.
+        """Make further tensors of an example, by name, besides its waveform and its class; by default, there are none.
 
         A tensor has the same shape for all trials, so that a batch can stack them.
         """
@@ -116,7 +120,7 @@ class Task:
 
 
 def create_task(recipe: Recipe) -> Task:
-    """Build the task of ``recipe``: ``train.task``, or the task that other settings imply.
+    """Build the task that ``train.task`` of ``recipe`` names, or that other settings imply.
 
     Raises:
         InputError: if the task is unknown, if the settings imply several tasks, if the recipe lacks

@@ -72,7 +72,7 @@ def test_losses_of_many_classes_are_the_golden_ones(case, monkeypatch):
         losses = torch.stack([criterion(row[None] @ weights.T, label[None]) for row, label in zip(x, labels)])
     else:
         if case["loss"] == "aam_softmax_plain":
-            monkeypatch.setattr(vectors, "turned_cosines", lambda cosine, margin: (cosine.acos() + margin).cos())
+            monkeypatch.setattr(vectors, "cosines_with_margin", lambda cosine, margin: (cosine.acos() + margin).cos())
         chosen = AdditiveMarginSoftmax if case["loss"] == "am_softmax" else AdditiveAngularMarginSoftmax
         criterion = chosen(3, case["scale"], case["margin"], num_classes=4)
         criterion.centers = nn.Parameter(weights.detach().clone())
