@@ -84,9 +84,9 @@ def judge_trials(
 
     The value of an utterance does not depend on its batch, up to the rounding of float32. Batches
     need no padding, because utterances share a batch only if they give the detector the same number
-    of samples. A value may depend on its batch only with a front-end with ``normalize: batch`` (see
-    :attr:`Judgement.of_batch`): a note is then printed, and the batch size becomes part of the
-    identity of the run.
+    of samples. Only with a front-end that has ``normalize: batch`` may a value depend on its batch
+    (see :attr:`Judgement.of_batch`). In this case, a note is printed, and the batch size becomes
+    part of the identity of the run.
 
     Under ``torchrun`` each process judges a part of the trials, and the first process writes the
     file. The file is the same to the last bit for any number of processes and interruptions, if

@@ -89,7 +89,7 @@ class Embeddings(Judgement[NDArray]):
         return {"embedding": self.of}
 
     def tell(self, value: NDArray) -> dict[str, Any]:
-        """Return the embedding as a list of numbers under its name, for a row of ``nes2net predict``."""
+        """Return the embedding as a list of numbers, with the key ``embedding``, for a row of ``nes2net predict``."""
         return {"embedding": value.tolist()}
 
     def files(self, out: Path) -> list[Path]:

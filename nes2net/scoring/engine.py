@@ -67,8 +67,8 @@ class RunSettings:
     overwrite: Overwrite = False
     """Whether to replace a finished file or the journals of another run; see :data:`Overwrite`."""
     alone: bool = False
-    """Whether this process works alone even under ``torchrun``; the other processes then must not call
-    the run."""
+    """Whether this process works alone even under ``torchrun``; the other processes must then not
+    call :func:`run_over`."""
     display: ProgressDisplay[None] | None = None
     """A progress display that several runs use together; None to make one for this run."""
 
@@ -434,12 +434,12 @@ def _write_finished(
     with open_journals(out, facts["run"], output.from_json, without=replaced) as journalled:
         assert journalled is not None  # journals of other runs were removed or refused before
         used = [trial for trial in trials if trial.id in journalled.places]
-        # This reason is for a trial that has no row although it did not fail: a journal was damaged meanwhile, or the
-        # row is too long.
+        # A trial that did not fail may still have no row, because a journal was damaged meanwhile or the row is too
+        # long. Its reason is ``lost``.
         lost = "what was kept of it cannot be read back"
         without_row = [trial.id for trial in trials if trial.id not in journalled.places]
         result.failures = {id: reasons.get(id, lost) for id in without_row}
-        # No trial has a row.
+        # If no trial has a row, remove the journals and raise an error.
         if not used:
             remove_journals(out)  # the journals hold only failures, and the next run must try these trials again
             some = "; ".join(f"{name}: {reason}" for name, reason in list(result.failures.items())[:3])

@@ -199,7 +199,7 @@ class _Batches(Generic[T]):
     def judge(self, files: list[_File[T]]) -> None:
         """Judge the first of ``files`` in one batch with files of equal length, and store each result in its file."""
         first = files[0].read()
-        if first is None:  # the file could not be read; its result is the error
+        if first is None:  # if the file could not be read, its result is the error
             return
         # Collect files of equal length.
         batch = [(files[0], first)]

@@ -39,7 +39,7 @@ class Row(NamedTuple, Generic[T]):
 
 
 def stamp(path: str | Path | None) -> str:
-    """Make a word from the size and the time of change of a file; after the file is replaced, the word is another.
+    """Make a word from the size and the time of change of a file; a file that replaces it gets another word.
 
     The stamp of a recording in a shard is the stamp of the shard file. The stamp of a missing file
     is ``-``.
@@ -73,7 +73,7 @@ class Journal(Generic[T]):
             # The file has no buffer. With a buffer, a line that does not fit on the disk would be written again when
             # the file is closed.
             self._file = open(path, "ab", buffering=0, opener=never_linked)
-            with open(path, "rb") as file:  # an incomplete last line is cut off
+            with open(path, "rb") as file:  # cut off an incomplete last line
                 start = file.seek(max(0, os.path.getsize(path) - _LONGEST_LINE))
                 self._file.truncate(start + file.read().rfind(b"\n") + 1)
         except OSError as error:

@@ -50,9 +50,9 @@ class Judgement(Output[T]):
     of_whole: ClassVar[bool] = False
     """Whether this judgement always needs the whole recording."""
     of_batch: ClassVar[bool] = False
-    """Whether a detector whose front-end has ``normalize: batch`` judges several recordings in a
-    batch, as published, so that a value depends on its batch. If False, such a detector judges one
-    recording at a time."""
+    """Whether several recordings share a batch if the front-end has ``normalize: batch``. The value
+    of a recording then depends on its batch, as published. If False, a detector with such a
+    front-end judges one recording at a time."""
 
     def fitted(self, scorer: Scorer) -> Self:
         """Return this judgement with the options filled in that depend on ``scorer``.
@@ -215,7 +215,7 @@ def judgement_of(path: str | Path) -> Judgement[Any]:
     record = record_of(path)
     if record is not None and record.judgement is not None:
         return as_judgement(record.judgement)
-    # Two words in the first line: the file holds scores, as most files do. No other judgement needs to be imported.
+    # If the first line has two words, the file holds scores, as most files do, and no other judgement is imported.
     if len(first_line(path).split()) == 2:
         return as_judgement("scores")
     return as_judgement(next((name for name in judgements.names() if judgements.get(name).holds(path)), "scores"))

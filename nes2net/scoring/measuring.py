@@ -101,7 +101,7 @@ class TraitsOutput(Output[Traits]):
                 yield id, self.from_json(scalars)
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, Traits]]) -> dict[str, Any]:
-        """Write a line for each row to the only file in ``files``; return nothing for the record."""
+        """Write a line for each row to the only file in ``files``; return no data for the record."""
         with open(files[0], "w", encoding="utf-8") as file:
             file.writelines(json_text([trial.id, *self.to_json(traits)]) + "\n" for trial, traits in rows)
         return {}
@@ -283,7 +283,7 @@ class Measurer:
         return self.with_embeddings([self.measured(recording, remark)], recording.waveform[None])[0]
 
     def along(self, blocks: Iterable[NDArray], track: Track, beginning: Traits | None = None) -> Traits:
-        """Measure the traits of a recording that was scored in windows, which gave ``track``.
+        """Measure the traits of a recording whose windows were scored; ``track`` has the scores of the windows.
 
         The detector scores one window at a time, so the trait ``duration`` is the length of a
         window.

@@ -80,7 +80,7 @@ def samples_to_score(
         data = provenance.data
         samples = data.get("num_samples", "corpus")
         if "num_samples" in data and data.get("crop") == "pieces":
-            samples = None  # training used all pieces of each recording
+            samples = None  # training cut each recording into pieces, and used all pieces
         elif samples is not None and (type(samples) is not int or not 1 <= samples <= _LONGEST or samples in _USUAL):
             samples = "corpus"  # a damaged or usual length in the recipe does not decide
     # If the usual number of samples is scored, leave the reason empty.

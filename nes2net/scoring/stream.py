@@ -242,8 +242,8 @@ class Stream:
             samples: floating-point numbers (N,) or (channels, N) in [−1, 1], on any device; N may
                 be 0.
             time: time of the first sample in the stream, in seconds; None if the samples follow
-                without a hole. A hole of up to 0.1 s is filled with zeros. A longer hole breaks the
-                stream: windows end before the hole, and new windows begin after the hole.
+                without a hole. A hole of up to 0.1 s is filled with zeros. No window contains a
+                longer hole; new windows begin after such a hole.
 
         Raises:
             InputError: if the samples are not audio in [−1, 1] (the message states the time), or if
@@ -274,8 +274,8 @@ class Stream:
     def finish(self) -> list[Scored]:
         """End the stream; score its last windows, and return their scores.
 
-        The last window ends with the last sample. If fewer samples than a window has came since the
-        beginning or since the last long hole, these samples are scored like a short recording by
+        The last window ends with the last sample. The stream, or its part after the last long hole,
+        may be shorter than a window. Such a stream or part is scored like a short recording by
         :meth:`nes2net.Detector.score`. A stream without samples has no scores.
 
         Raises:

@@ -184,14 +184,14 @@ def frame_scores(
     kept. The scores before the middle half of the first window and after the middle half of the
     last window are kept, too. A window begins at the edge of a frame, whatever the length of
     frames, and the places of windows depend only on the detector. The scores therefore do not
-    depend on how the recording is read or batched. If the detector reads less audio at once than 30
-    s or 20 s, these lengths are shorter.
+    depend on how the recording is read or batched. Both lengths, 30 s and 20 s, are shorter if the
+    detector reads less audio at once.
 
     Args:
         resolution_ms: length of a frame in ms; None for the shortest frames that ``scorer`` scores.
         batch_size: number of windows that are computed at once. None for a number that suits the
-            device: the windows of a batch have as many samples as 8 utterances of 4 s on a CPU, or
-            as 64 utterances on a GPU.
+            device. A batch then has as many samples as 8 utterances of 4 s on a CPU, or as 64
+            utterances of 4 s on a GPU.
         progress: function that is called after each batch, with the end of its last window in
             seconds.
 
@@ -237,7 +237,7 @@ def frame_scores(
                         f"the detector gives {len(scores)} scores for {len(window.samples) / SAMPLE_RATE:g} s, which have "
                         f"more frames of {frame} samples: its back-end declares wrong resolutions"
                     )
-                kept_scores.append(scores[first:last].copy())  # a copy, because a view would keep the logits in memory
+                kept_scores.append(scores[first:last].copy())  # copied, because a view would keep the logits in memory
             if progress is not None:
                 progress(end / SAMPLE_RATE)
     remark = listener.remark(length_of_training(scorer.provenance), scorer.min_samples)
@@ -312,7 +312,7 @@ class Grid(NamedTuple):
 
     @classmethod
     def of(cls, scorer: SegmentScorer) -> Grid:
-        """Choose both numbers for the detector ``scorer``.
+        """Choose ``longest`` and ``step`` for the detector ``scorer``.
 
         Raises:
             InputError: if ``scorer`` does not read enough audio at once for a window.

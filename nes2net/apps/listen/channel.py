@@ -51,6 +51,7 @@ class Channel:
     def __init__(
         self, name: str, scorer: Scorer, stream: Stream, hop: float, evidence: Evidence | None, is_live: bool, vad: Vad
     ) -> None:
+        """Begin with an empty queue of windows."""
         self.name = name
         self.stream = stream
         self.queue: deque[WaitingBatch | Line] = deque()

@@ -49,7 +49,7 @@ def channel_names(names: list[str] | None, num_channels: int) -> list[str]:
             channels, which gets the name ``mix``.
 
     Raises:
-        InputError: if the names are not one different name for each channel, or if more than two
+        InputError: if there are not as many different names as channels, or if more than two
             channels would be averaged.
 
     >>> channel_names(["agent", "caller"], 2), channel_names(None, 2)
@@ -90,7 +90,7 @@ def opened(
     if not speed > 0:
         raise InputError(f"`speed` is a number above 0, not {speed}")
     names = None if split is None else split.split(",")
-    # Open the microphone if it is named, and no file has the same name.
+    # Open the microphone if ``source`` names the microphone and no file has this name.
     kind, _, device = source.partition(":")
     if kind == _MICROPHONE and not os.path.exists(source):
         rate = rate or SAMPLE_RATE

@@ -3,8 +3,8 @@
 The mean ratio of the windows decides on the recording as a whole. A fake part that is too short to
 move the mean is found by the cumulative sum of
 :class:`~nes2net.scoring.decisions.evidence.Evidence`. The height to which this sum rises by chance
-depends on the detector and on the length of the recording. Bona fide recordings are therefore
-simulated: their windows are trials of the calibration.
+depends on the detector and on the length of the recording. To learn this height, bona fide
+recordings are simulated with trials of the calibration as windows.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Stretch:
     llr: float
     """Mean of the natural-log likelihood ratios of the windows in this part; each ratio is bounded."""
     p_value: float
-    """Share of simulated bona fide recordings, as long as the recording, with as much evidence in any stretch."""
+    """Share of simulated bona fide recordings of the same length that have a stretch with at least as much evidence."""
 
     @property
     def stands_out(self) -> bool:
@@ -155,7 +155,7 @@ class DecisionAlong(Decision):
 
 
 def suitable_hop(duration: float, window: float) -> float:
-    """Choose the hop between windows: half of ``window`` if the recording lasts up to two minutes, else ``window``.
+    """Choose the hop between windows: half of ``window`` for a recording of up to two minutes, else ``window``.
 
     All times are in seconds.
     """
@@ -163,7 +163,7 @@ def suitable_hop(duration: float, window: float) -> float:
 
 
 def decide_along(decider: Decider, score: float, track: Track, traits: Traits | None = None) -> DecisionAlong:
-    """Decide on a recording by the windows of its ``track``.
+    """Decide on a recording by the scores of windows along it, its ``track``.
 
     The windows must have the length that was scored for the calibration. The first rule that
     applies decides:
@@ -224,7 +224,7 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
                 decider, [step.llr for step, speaks in zip(running, has_speech) if speaks], num_windows
             ),
         )
-    if base.decision == CANNOT_TELL:  # the recording is unlike the calibration's recordings
+    if base.decision == CANNOT_TELL:  # this means that the recording is unlike the calibration's recordings
         return along
     if not is_certain and traits is not None:
         return replace(along, decision=CANNOT_TELL, reason=traits.clipping)
@@ -248,7 +248,8 @@ def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> S
     Args:
         running: the evidence up to the end of each window.
         starts: (K,), the start of each window in seconds.
-        chance: says in which share of bona fide recordings the sum rises as high.
+        chance: the results of simulated recordings, which tell in what share of bona fide
+            recordings the sum rises to a given height.
     """
     against = np.array([step.against for step in running])
     last = int(against.argmax())
@@ -260,7 +261,7 @@ def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> S
 
 
 def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int) -> LowWindows:
-    """Count the low windows: windows with lower ratios than 97.5 % of the calibration's bona fide trials.
+    """Count the windows with lower ratios than 97.5 % of bona fide trials, and compute the p-value of their number.
 
     Let r be the k-th lowest ratio of N trials. The share of windows with a ratio below r has a Beta
     distribution, whatever the distribution of ratios. Among n windows that do not overlap, the

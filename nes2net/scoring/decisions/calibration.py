@@ -330,11 +330,11 @@ def fit(
         prior: P, the prior of bona fide for which the calibration is made. This prior includes the
             costs of errors: P is 0.5 for Cllr, and 0.655 for the DCF of ASVspoof 5 (0.95 · 1
             against 0.05 · 10).
-        l2: weight of the penalty. If the data determine the weights, the default hardly changes the
-            weights: by 0.003 % with 24,844 trials and an EER of 0.43 %, and by 0.4 % with 24,500
-            trials and two errors. The penalty matters in two cases. If the classes can be separated
-            without error, the penalty keeps the weights finite. If two systems give the same
-            scores, the penalty splits the weight equally between the two.
+        l2: weight of the penalty. The default hardly changes weights that the data determine. With
+            24,844 trials and an EER of 0.43 %, the change is 0.003 %; with 24,500 trials and two
+            errors, 0.4 %. The penalty matters in two cases. If the classes can be separated without
+            error, the penalty keeps the weights finite. If two systems give the same scores, the
+            penalty splits the weight equally between the two.
         systems: names of the systems; ``system 1`` and so on if not given.
 
     Raises:

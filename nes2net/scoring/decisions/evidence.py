@@ -19,9 +19,9 @@ class Running(NamedTuple):
     end: float
     """End of the window in the stream, in seconds."""
     llr: float
-    """Natural-log likelihood ratio of this window, bona fide against spoof; it is bounded."""
+    """Bounded natural-log likelihood ratio of this window, bona fide against spoof."""
     mean: float
-    """Mean ratio of the windows so far; older windows count less."""
+    """Mean ratio of the windows so far, in which older windows count less than newer windows."""
     probability: float
     """Probability of bona fide at this mean and the decider's prior."""
     against: float

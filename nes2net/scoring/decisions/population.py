@@ -43,7 +43,7 @@ _LOUD = 95  # percentile
 _SPECTRUM_FRAME = 512  # samples, 32 ms
 _SMOOTHED = 9  # number of bands of 31.25 Hz; together, they cover some 280 Hz
 _FLOOR = 5  # percentile of the smoothed spectrum that is taken as its floor
-_ABOVE_FLOOR = 6.0  # dB; the area counts only above this distance from the floor
+_ABOVE_FLOOR = 6.0  # dB; only the area higher than this above the floor counts
 _NEARLY_ALL = 0.99  # share of the area above the floor that lies below the bandwidth
 _DEEPEST = 80.0  # dB; the floor is at most this far below the maximum
 # Number of samples that are measured at once. The number is a multiple of both frame lengths, so the frames are the
@@ -189,8 +189,8 @@ def _equal_chunks(blocks: Iterable[NDArray], num_samples: int | None) -> Iterabl
 def _cut_into_frames(samples: NDArray, length: int) -> NDArray:
     """Cut samples (N,) into frames (T, length) without overlap.
 
-    Samples after the last whole frame are dropped. Fewer samples than a frame has are filled up
-    with zeros to one frame.
+    Samples after the last whole frame are dropped. If there are fewer samples than a frame has,
+    zeros are appended to make one frame.
     """
     if len(samples) < length:
         samples = np.pad(samples, (0, length - len(samples)))
@@ -281,7 +281,7 @@ class EmbeddingModel:
     ]
     """(R,): variances along the principal directions."""
     residual: _Variance
-    """Variance along any other direction."""
+    """Variance along any direction at right angles to the principal directions."""
 
     def __post_init__(self) -> None:
         """Check that the shapes fit each other; otherwise raise ValueError, which Pydantic reports."""
@@ -504,7 +504,7 @@ def _scalar_distances(usual: dict[str, Spread], values: dict[str, NDArray]) -> N
 
 
 def _embedding_distance(spread: Spread, from_mean: NDArray) -> NDArray:
-    """Scale distances (N,) of embeddings: up to the median of ``spread`` to 0, and the upper edge to 1."""
+    """Scale distances (N,) of embeddings: the median of ``spread`` becomes 0, its upper edge 1; none is negative."""
     return np.maximum(0, from_mean - spread.middle) / max(
         _LEAST_SPREAD * spread.middle, spread.high - spread.middle, 1e-12
     )

@@ -50,7 +50,7 @@ class Shift(NamedTuple):
 
 @dataclass(frozen=True)
 class Usual:
-    """The usual values of one trait among a calibration's recordings, and how many recordings lie outside by chance."""
+    """The usual values of one trait among a calibration's recordings, and how many recordings are unusual by chance."""
 
     name: str
     """Name of the trait, such as ``"llr"`` or ``"level"``."""
@@ -78,8 +78,8 @@ class Usual:
     def is_measured(self) -> bool:
         """Whether the values are measured in a unit, with a median.
 
-        P-values and the verdict "unfit" have neither a unit nor a median; ``words`` describes their
-        usual values.
+        Of p-values and the verdict "unfit", which have neither a unit nor a median, :attr:`words`
+        describes the usual values.
         """
         return not self.words
 
@@ -135,7 +135,7 @@ class Usual:
         return np.max([_tail_probabilities(number, parameters) for parameters in self.chance], axis=0)
 
     def least_p(self, number: int) -> float:
-        """Compute the smallest p-value that ``number`` recordings can have: all of them lie outside of the ranges."""
+        """Compute the p-value if all of ``number`` recordings lie outside of the ranges: the smallest possible p-value."""
         return max(float(betabinom.pmf(number, number, *parameters)) for parameters in self.chance)
 
     def shift(self, values: NDArray) -> Shift | None:
@@ -163,7 +163,7 @@ class Comparison:
     values: NDArray
     """(n,): the values of the new recordings that have the trait."""
     p_value: float
-    """Probability of at least as many unusual recordings by chance."""
+    """Probability that at least as many new recordings are unusual by chance."""
     adjusted_p: float
     """The p-value after Holm's correction for the number of tests (Scandinavian Journal of Statistics 6, 1979)."""
     fewest: int
@@ -321,7 +321,7 @@ def _tail_probabilities(number: int, parameters: tuple[float, float]) -> NDArray
 
 
 def compare(all_usual: Sequence[Usual], values: Mapping[str, NDArray], alpha: float) -> tuple[list[Comparison], int]:
-    """Test, for each trait in ``values``, whether new recordings are like the recordings of a calibration.
+    """Test, for each trait, whether new recordings are like a calibration's; find how few recordings can show drift.
 
     Traits without values are left out; at least one trait must have values.
 
