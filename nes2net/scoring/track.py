@@ -182,10 +182,10 @@ def frame_scores(
     The frames of a recording of up to 30 s are scored at once. A longer recording is scored in
     windows of about 20 s, one about every 10 s. The scores in the middle half of each window are
     kept. The scores before the middle half of the first window and after the middle half of the
-    last window are kept, too. A window begins at the edge of a frame, whatever the length of
-    frames, and the places of windows depend only on the detector. The scores therefore do not
-    depend on how the recording is read or batched. Both lengths, 30 s and 20 s, are shorter if the
-    detector reads less audio at once.
+    last window are kept, too. A window begins at the edge of a frame of every length, and the
+    places of windows depend only on the detector. The scores therefore do not depend on how the
+    recording is read or batched. Both lengths, 30 s and 20 s, are shorter if the detector reads
+    less audio at once.
 
     Args:
         resolution_ms: length of a frame in ms; None for the shortest frames that ``scorer`` scores.

@@ -135,7 +135,7 @@ class Usual:
         return np.max([_tail_probabilities(number, parameters) for parameters in self.chance], axis=0)
 
     def least_p(self, number: int) -> float:
-        """Compute the p-value if all of ``number`` recordings lie outside of the ranges: the smallest possible p-value."""
+        """Compute the smallest possible p-value: all of ``number`` recordings lie outside of the ranges."""
         return max(float(betabinom.pmf(number, number, *parameters)) for parameters in self.chance)
 
     def shift(self, values: NDArray) -> Shift | None:
