@@ -214,7 +214,7 @@ def judged_share(length: int, *limits: int | None) -> float:
     """Compute the share of a recording with ``length`` samples that a detector gets.
 
     Each of ``limits`` is a largest number of samples that the detector gets, or None for no limit.
-    The smallest limit decides.
+    The detector gets as many samples as the smallest limit allows.
 
     >>> judged_share(48000, 12000, None), judged_share(8000, 12000)
     (0.25, 1.0)

@@ -23,8 +23,8 @@ from nes2net.scoring.stream import Stream
 #: What happens if windows arrive faster than they can be scored. ``"all"``: every window is scored, and the source
 #: waits. ``"latest"``: old windows are skipped.
 Keep: TypeAlias = Literal["all", "latest"]
-#: Seconds that a program waits, before it ends, for the end of the thread that reads the source. Python would abort if
-#: it ended while the thread computes; a thread that only waits for audio does no harm.
+#: Before a program ends, it waits at most this many seconds until the thread that reads the source has ended. Python
+#: would abort if it ended while the thread computes; a thread that only waits for audio does no harm.
 LONGEST_WAIT = 1.0
 _LOOK = 0.1  # seconds from one check for a stop to the next
 _MOST_UNSCORED = 2  # the source waits while a channel has this many unscored windows
