@@ -419,7 +419,7 @@ def apply_calibration(
         )
     elif scored_by := read_scored_by(path, sha256_of(path)):
         try:
-            notes += calibration.check_made_of(scored_by, "give the scores of the calibration's detector")
+            notes += calibration.check_fits(scored_by, "give the scores of the calibration's detector")
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
         notes += filter(None, [calibration.unlike(scored_by.num_samples)])

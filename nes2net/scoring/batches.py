@@ -1,6 +1,7 @@
-"""Divide a corpus into batches of utterances of equal length, read the batches, and compute them.
+"""Divide a corpus into batches of utterances of equal length, read the waveforms of the batches, and judge them.
 
-Equal lengths need no padding, so the score of an utterance does not depend on its batch.
+Utterances of equal length need no padding, so the score of an utterance does not depend on its
+batch.
 """
 
 from __future__ import annotations
@@ -35,18 +36,18 @@ from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.waveforms import WaveformReader
 
-# Whole utterances are sorted by length within windows of trials. A window has at most _WINDOW_BATCHES batches and at
-# most _WINDOW_TRIALS trials. Such a window is large enough to fill batches with utterances of one length, and small
-# enough for the memory. The first window is small, so that scoring starts after few headers were read. Each further
-# window is larger by the factor _GROWTH.
+# The list of trials is divided into windows, and whole utterances are sorted by length within a window. A window has at
+# most _WINDOW_BATCHES batches and at most _WINDOW_TRIALS trials: enough trials to fill batches with utterances of one
+# length, and few enough for the memory. The first window is small, so that scoring starts after a few headers are read.
+# Each further window of trials is larger by the factor _GROWTH.
 _WINDOW_BATCHES = 1024
 _WINDOW_TRIALS = 65536
 _FIRST_WINDOW_BATCHES = 16
 _GROWTH = 4
 _HEADERS_AT_ONCE = 64  # number of headers that a thread reads in one task
-_NO_FILE = -1  # takes the place of the length if a trial has no readable file
-_SAMPLES_A_BYTE = 4  # samples that are assumed for each byte of a file whose header states no length
-# A batch on a GPU is filled up to one of these numbers of rows, see :func:`filled_rows`.
+_NO_FILE = -1  # stands in place of a length if a trial has no readable file
+_SAMPLES_A_BYTE = 4  # samples assumed per byte of a file if its header states no length
+# Numbers of rows to which a batch on a GPU is filled up, see :func:`filled_rows`.
 _ROWS = (8, 16, 32)
 
 
@@ -58,7 +59,7 @@ class Item(NamedTuple):
 
 
 class Group(NamedTuple):
-    """The utterances of a batch that have the same length."""
+    """Utterances of a batch that all have the same length."""
 
     ids: list[str]
     """The id of each utterance's trial."""
@@ -72,7 +73,7 @@ class ReadBatch(NamedTuple):
     """The waveforms of a batch, in groups of one length, and the trials whose waveforms could not be read."""
 
     groups: list[Group]
-    """One group, or several if headers stated wrong lengths."""
+    """The groups of the batch; several groups only if headers stated wrong lengths."""
     failures: dict[str, str]
     """Id → reason, for the trials that could not be read."""
 
@@ -87,23 +88,23 @@ def plan_batches(
     rank: int = 0,
     num_processes: int = 1,
 ) -> Iterator[list[Item]]:
-    """Plan batches of at most ``batch_size`` trials; the utterances of a batch have one length.
+    """Plan which trials share a batch: at most ``batch_size`` trials, whose utterances have one length.
 
-    The last bit of a score may depend on the other utterances of the batch. The division of the
-    trials into batches therefore depends only on the full list of trials and their lengths, and not
-    on ``done``, ``rank`` or ``num_processes``. An interrupted run and a run in several processes
-    thus give the same scores as an uninterrupted run in one process.
+    The other utterances of a batch may change the last bit of a score. The division of the trials
+    into batches therefore depends only on the full list of trials and their lengths, and not on
+    ``done``, ``rank`` or ``num_processes``. An interrupted run and a run in several processes thus
+    give the same scores as an uninterrupted run in one process.
 
     Args:
         length_of: function that gives a number for a trial; only trials with the same number share
-            a batch. Usually the number is the length of the utterance in samples. This function is
-            called in threads, ahead of the batches. None to batch the trials in their order,
+            a batch. Usually the number is the length of the utterance in samples. Threads call this
+            function ahead of time, for later batches. None to batch the trials in their order,
             without regard to lengths.
         most_samples: largest number of samples in a batch, by the lengths of ``length_of``. A trial
             with more samples is a batch of its own. None for no limit.
-        done: ids of trials; a batch is skipped if all its trials are in ``done``.
-        rank, num_processes: yield every ``num_processes``-th batch of each window of trials;
-            ``rank`` is the index of the first of these batches.
+        done: ids of trials; a batch is skipped if ``done`` has the ids of all its trials.
+        rank, num_processes: of each window of trials, yield the batch with index ``rank`` and every
+            ``num_processes``-th batch after this batch.
 
     >>> trials = [Trial(name, name) for name in "abcde"]
     >>> batches = plan_batches(trials, 2, lambda trial: 5 if trial.id in "ace" else 7)
@@ -132,7 +133,7 @@ def plan_batches(
 
 
 def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
-    """Divide the indices of the trials into ranges that grow up to a limit; only trials of one range share a batch."""
+    """Divide the indices of all trials into ranges, the windows, each larger than the last up to a limit."""
     size = batch_size * _FIRST_WINDOW_BATCHES
     start = 0
     largest = max(1, min(_WINDOW_BATCHES, _WINDOW_TRIALS // batch_size)) * batch_size
@@ -146,10 +147,11 @@ def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
 def _grouped_by_length(
     windows: Sequence[range], trials: Sequence[Trial], length_of: Callable[[Trial], int] | None
 ) -> Iterator[tuple[range, list[tuple[int, list[int]]]]]:
-    """Yield each window with its trials grouped by length: (window, [(length, indices of trials), …]).
+    """Yield each window of trials, grouped by length: (window, [(length, indices of trials), …]).
 
-    Meanwhile, threads read the lengths of the next window. Without ``length_of``, all trials of a
-    window are one group, whose length is −1. The other arguments are those of :func:`plan_batches`.
+    While the caller works on a window, threads read the lengths for the next window. Without
+    ``length_of``, all trials of a window are one group, whose length is −1. ``trials`` and
+    ``length_of`` are as for :func:`plan_batches`.
     """
     if length_of is None:
         yield from ((window, [(_NO_FILE, list(window))]) for window in windows)
@@ -160,7 +162,7 @@ def _grouped_by_length(
         return [length_of(trials[i]) for i in indices]
 
     def start(window: range) -> list[Future[list[int]]]:
-        """Start to read the lengths of a window's trials, in order."""
+        """Start threads that read the lengths of a window's trials; the tasks are in the order of the trials."""
         chunks = (window[i : i + _HEADERS_AT_ONCE] for i in range(0, len(window), _HEADERS_AT_ONCE))
         return [pool.submit(lengths, chunk) for chunk in chunks]
 
@@ -184,7 +186,7 @@ def _grouped_by_length(
 class Plan:
     """Decides which recordings share a batch, and how many rows are computed for a batch.
 
-    A row is a waveform in a batch; further rows may be computed only to fill up a batch.
+    A row is a waveform in a batch. Copies of a row may be computed in addition, to fill up a batch.
     """
 
     batch_size: int
@@ -193,7 +195,7 @@ class Plan:
     """Whether whole recordings are scored. Only recordings of one length then share a batch, and a
     batch has at most as many samples as ``batch_size`` utterances of 4 s."""
     filled: bool = True
-    """Whether a batch may be filled up with further rows. This is allowed if no row depends on another row."""
+    """Whether a batch may be filled up with copies of a row, which is allowed if no score depends on another row."""
     compiled: bool = False
     """Whether the detector is compiled, so that every batch must have ``batch_size`` rows."""
 
@@ -206,7 +208,8 @@ class Plan:
     ) -> Iterator[list[Item]]:
         """Plan the batches of this process by :func:`plan_batches`; ``processes`` says which process this is.
 
-        ``length_of`` is only used if whole recordings are scored; otherwise all lengths are equal.
+        If whole recordings are scored, ``length_of`` gives their lengths; otherwise all lengths are
+        equal.
         """
         batch_lengths = None
         if self.whole:
@@ -222,7 +225,7 @@ class Plan:
         )
 
     def rows(self, device: torch.device, waveforms: Tensor) -> int | None:
-        """Choose how many rows to compute for ``waveforms`` B×N on ``device``; None to compute just B rows."""
+        """Choose how many rows to compute for ``waveforms`` B×N on ``device``; the result None means just B rows."""
         if not self.filled:
             return None
         if self.compiled:
@@ -235,15 +238,15 @@ class Plan:
 
 
 def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
-    """Make a function ``length_of`` for :func:`plan_batches`; it reads the length from the header of a file.
+    """Make the function ``length_of`` for :func:`plan_batches`, which reads the length from the header of a file.
 
-    If a header does not state the length, the result is −2 minus the number of bytes. Without a
-    readable file, the result is −1. A wrong length does no harm, because :func:`collate` splits a
-    batch into groups of one length after decoding.
+    If a header does not state the length, the function returns −2 minus the number of bytes of the
+    file. Without a readable file, the function returns −1. A wrong length does no harm, because
+    :func:`collate` splits a batch into groups of one length after decoding.
     """
 
     def length(trial: Trial) -> int:
-        """Compute how many samples the detector gets of a trial; negative if no readable header states the length."""
+        """Compute how many samples of a trial the detector gets; negative if no readable header states the length."""
         try:
             # A pipe is not opened, because opening would wait for ever.
             if trial.path is None or not is_there(trial.path):
@@ -263,8 +266,7 @@ class Read(NamedTuple):
 
     id: str
     content: Any
-    """The waveform, or other content that was read; a text is the reason why the content is
-    missing."""
+    """The waveform, or other content that was read. If reading failed, a text in its place states the reason."""
     file_stamp: str
     """The :func:`~nes2net.scoring.journal.stamp` of the file."""
 
@@ -273,7 +275,8 @@ class Reading(Dataset):
     """The data set that workers read; an index is an :class:`Item`, and an element is a :class:`Read`.
 
     Args:
-        read: reads the content of an item; pickled to the workers.
+        read: the function that reads the content of an item; this function is pickled and sent to
+            the workers.
     """
 
     def __init__(self, read: Callable[[Item], Any]) -> None:
@@ -281,10 +284,10 @@ class Reading(Dataset):
         self.read = read
 
     def __getitem__(self, item: Item) -> Read:
-        """Read an item, in a worker; if this fails, the reason takes the place of the content."""
+        """Read the content of an item, in a worker; if reading fails, the content is the reason as a text."""
         file_stamp = stamp(
             item.path
-        )  # taken before reading, so that the stamp differs if the file is replaced meanwhile
+        )  # read before the content, so that the stamp differs if the file is replaced meanwhile
         try:
             content = self.read(item)
         except InputError as error:
@@ -295,12 +298,12 @@ class Reading(Dataset):
 
 
 def _read_waveform(reader: WaveformReader, item: Item) -> Tensor:
-    """Read the waveform (N,) of an item; called in a worker."""
+    """Read the waveform (N,) of the trial ``item``; called in a worker."""
     return torch.from_numpy(reader.read(item.path, item.id).waveform)
 
 
 def collate(read: Sequence[Read]) -> ReadBatch:
-    """Make a batch of the trials that a worker has read; waveforms of one length are stacked, in order."""
+    """Make a batch of the contents that a worker has read; waveforms of one length are stacked, in order."""
     failures = {id: content for id, content, _ in read if isinstance(content, str)}
     usable = [(id, content, file_stamp) for id, content, file_stamp in read if not isinstance(content, str)]
     groups = []
@@ -318,10 +321,10 @@ def collate(read: Sequence[Read]) -> ReadBatch:
 def read_batches(
     batches: Iterable[list[Item]], reader: WaveformReader, num_workers: int, *, pin_memory: bool = False
 ) -> Generator[ReadBatch, None, None]:
-    """Decode ``batches`` in ``num_workers`` processes, some batches ahead; with 0 workers, this process decodes.
+    """Read the waveforms of ``batches`` in ``num_workers`` worker processes; with 0 workers, this process reads.
 
-    ``reader`` makes the waveforms. With ``pin_memory``, batches are in pinned memory, from which a
-    GPU copies faster.
+    ``reader`` reads the files. Workers read some batches ahead. With ``pin_memory``, batches are in
+    pinned memory, from which a GPU copies faster.
 
     A worker gets an item only shortly before it reads the file, so neither trials nor batches pile
     up in memory.
@@ -338,8 +341,8 @@ def waveforms_for(
     """Make the function that reads the batches of a corpus, for :func:`nes2net.scoring.engine.run_over`.
 
     Args:
-        device: the device that computes. It determines the default number of workers, and whether
-            memory is pinned.
+        device: the device that computes. The device determines the default number of workers, and
+            whether memory is pinned.
         num_workers: number of workers; None for :func:`default_workers`.
     """
 
@@ -349,8 +352,9 @@ def waveforms_for(
         """Read the batches of this process; see :data:`nes2net.scoring.engine.Read`."""
         on_gpu = device.type == "cuda"
         if plan.whole and on_gpu:
-            # Limit the number of convolution plans that PyTorch keeps, because a plan takes 200 KiB. A shape has some
-            # 85 plans, and whole utterances rarely repeat a length. PyTorch reads this limit at the first convolution.
+            # Limit the number of convolution plans that PyTorch keeps. A plan takes 200 KiB, a shape of batches has
+            # some 85 plans, and two batches of whole utterances rarely have the same shape. PyTorch reads this limit at
+            # the first convolution.
             os.environ.setdefault("TORCH_CUDNN_V8_API_LRU_CACHE_LIMIT", "1000")
         workers = default_workers(device) if num_workers is None else num_workers
         batches = plan.batches(trials, header_length(reader), done, processes)
@@ -368,15 +372,15 @@ def default_workers(device: torch.device) -> int:
 
     One worker is enough for a CPU, because decoding is faster than computing on a CPU. Four workers
     decode some 5,000 utterances of 4 s in a second, more than a GPU computes. If ``torchrun``
-    started several processes on this machine, they share its processors.
+    started several processes on this machine, the processes share its processors.
     """
     return 1 if device.type == "cpu" else max(1, min(4, usable_processors() - 1))
 
 
 def filled_rows(device: torch.device, count: int, most_rows: int) -> int:
-    """Choose how many rows to compute for ``count`` waveforms; on a GPU, the batch is filled up to one of a few sizes.
+    """Choose how many rows to compute for ``count`` waveforms; a batch on a GPU is filled up to one of a few sizes.
 
-    For each new number of rows, a GPU plans its convolutions again. Planning takes longer than
+    For each new number of rows, a GPU plans its convolutions again, which takes longer than
     computing some superfluous rows. The result exceeds ``most_rows`` only if ``count`` exceeds
     ``most_rows``.
 
@@ -393,17 +397,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Compute(Generic[T]):
-    """Judges batches one after another; ``scorer`` stays in its current mode.
+    """Computes the values of a judgement for one batch after another; ``scorer`` stays in its current mode.
 
     Args:
         plan: decides the number of rows that are computed for a group.
         random_streams: whether the random numbers for a group depend only on the first id of the
-            group. This must be true for a detector in train mode.
+            group. ``random_streams`` must be true for a detector in train mode.
         system_scores: id of a trial → the scores that other systems gave the trial; None if the
             detector does not fuse such scores.
-        ahead: number of further batches that are started before this process waits for the values
-            of a batch. If None, the number is 1 on a GPU, so that the GPU is never idle, and 0 on a
-            CPU.
+        ahead: how many further batches to start before waiting for the values of a batch; None for
+            1 on a GPU, so that the GPU is never idle, and for 0 on a CPU.
     """
 
     scorer: Scorer
@@ -414,7 +417,7 @@ class Compute(Generic[T]):
     ahead: int | None = None
 
     def __call__(self, batches: Iterable[ReadBatch]) -> Generator[BatchResult[T], None, None]:
-        """Judge ``batches``, and yield their results in order."""
+        """Judge ``batches``, and yield the result of each batch, in order."""
         if self.ahead is None:
             ahead = int(self.scorer.device.type == "cuda")
         else:

@@ -1,4 +1,4 @@
-"""Use a calibration with a detector: check that they belong together, and decide on recordings.
+"""Use a calibration with a detector: check that the two belong together, and decide on recordings.
 
 Decisions on the trials of a score file are in a table beside the file: ``{out}.decisions.csv`` has
 a row for each score, in the order of the score file. ``{out}.decisions.json`` states the basis of
@@ -45,15 +45,15 @@ from nes2net.scoring.waveforms import WaveformReader
 
 
 def as_decider(calibration: LinearCalibration | Decider) -> Decider:
-    """Make a decider at the default operating point, unless ``calibration`` is a decider already."""
+    """Make a decider from a calibration, at the default operating point; return a decider unchanged."""
     return calibration if isinstance(calibration, Decider) else Decider(calibration)
 
 
 def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms: float | None = None) -> list[str]:
-    """Check that ``calibration`` was learned from scores of ``scorer``; return notes on what could not be checked.
+    """Check that ``calibration`` was learned from scores of ``scorer``; return notes on facts that are uncertain.
 
     The result and the errors are the same as for
-    :meth:`nes2net.scoring.decisions.LinearCalibration.check_made_of`.
+    :meth:`nes2net.scoring.decisions.LinearCalibration.check_fits`.
 
     Args:
         resolution_ms: length in ms of the frames that are scored; None for scores of recordings.
@@ -62,16 +62,16 @@ def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms:
     precision = scorer.precision
     if scored_by:
         precision = scored_by.precision
-    return calibration.check_made_of(
+    return calibration.check_fits(
         ScoredBy(scorer.fingerprint(), scorer.precision, None, resolution_ms),
         f"name the detector of the calibration, set `dtype={precision}`",
     )
 
 
 def calibrated_samples(decider: Decider | None, provenance: Provenance) -> ScoreLength:
-    """Choose the part of a recording to score: the same part as was scored for the calibration.
+    """Choose how many samples of a recording to score: as many as were scored for the calibration.
 
-    Without a calibration, or if the calibration does not name its detector, the origin of the
+    If there is no calibration, or if the calibration does not name its detector, the origin of the
     detector decides (:func:`samples_to_score`).
     """
     if decider is not None and (scored_by := decider.calibration.scored_by) is not None:
@@ -84,7 +84,7 @@ def notes_on(
 ) -> list[str]:
     """Check that the calibration belongs to ``scorer``; return notes on what makes the decisions uncertain.
 
-    For scores of frames, these are only the notes of :func:`check_belongs`.
+    If frames are scored, only the notes of :func:`check_belongs` are returned.
 
     Args:
         num_samples: number of leading samples that are scored; None for all, 0 for windows along a
@@ -106,7 +106,7 @@ def notes_on(
 def decide(
     scorer: Scorer, audio: Audio, calibration: LinearCalibration | Decider, sample_rate: float | None = None
 ) -> Decision:
-    """Decide on a recording, for :meth:`nes2net.Detector.decide`, which describes the arguments.
+    """Score a recording and decide on it, for :meth:`nes2net.Detector.decide`, which describes the arguments.
 
     If the recording is longer than the part that was scored for the calibration, windows along the
     recording decide.
@@ -132,7 +132,7 @@ def decide(
         return decider(score, traits)
 
     def blocks(compared: Channels | None = None) -> Iterator[np.ndarray]:
-        """Read the recording from the beginning, in blocks; ``compared`` compares the channels."""
+        """Yield blocks of the recording from its beginning; ``compared`` compares the channels of a file."""
         return iter([recording]) if isinstance(recording, np.ndarray) else stream_audio(recording, compared)
 
     if not isinstance(recording, np.ndarray):
@@ -149,7 +149,7 @@ def decide_by_track(
     blocks: Iterable[np.ndarray],
     beginning: Traits | None,
 ) -> DecisionAlong:
-    """Decide on a recording by the scores of its ``track``; :func:`decision_windows` must have chosen the windows.
+    """Decide on a recording by its ``track``, scores of the windows that :func:`decision_windows` chose.
 
     Args:
         score: the score of the recording, which becomes the ``score`` of the decision.
@@ -160,18 +160,18 @@ def decide_by_track(
 
 
 class TrackWindows(NamedTuple):
-    """The windows along a recording."""
+    """The length and the hop of windows along a recording."""
 
     window: float
     """Length of a window in seconds."""
     hop: float
-    """Distance of windows in seconds."""
+    """Seconds from the start of a window to the start of the next."""
 
 
 def usual_window(scorer: Scorer, decider: Decider | None) -> float:
-    """Choose the length in seconds of a window along a recording.
+    """Choose the length in seconds of the windows along a recording.
 
-    The window has the length that was scored for the calibration. If this length is not known, the
+    A window has the length that was scored for the calibration. If this length is not known, a
     window has the length of the detector's training crops.
     """
     num_samples = None
@@ -181,11 +181,11 @@ def usual_window(scorer: Scorer, decider: Decider | None) -> float:
 
 
 def decision_windows(scorer: Scorer, decider: Decider, duration: float) -> TrackWindows | None:
-    """Choose the windows for a decision on a recording of ``duration`` seconds.
+    """Choose windows that decide on a recording of ``duration`` seconds, or None if the score of the recording decides.
 
     A window has the length that was scored for the calibration. The result is None if the
     calibration was learned from scores of whole recordings, or if the recording is not longer than
-    a window. The score of the recording itself then decides.
+    a window.
     """
     num_samples = calibrated_samples(decider, scorer.provenance).num_samples
     if num_samples is None or duration <= num_samples / SAMPLE_RATE:
@@ -203,7 +203,7 @@ def stretch_rule(
     hysteresis: float | None = None,
     min_duration: float = MIN_DURATION,
 ) -> tuple[StretchRule, float]:
-    """Choose the rule by which ``scorer`` finds fake stretches, and the length of a frame in ms.
+    """Choose the rule that finds fake stretches in the frame scores of ``scorer``, and the length of a frame in ms.
 
     Args:
         calibration: a calibration of frame scores of this detector; its operating point becomes the
@@ -216,8 +216,8 @@ def stretch_rule(
         InputError: if ``scorer`` does not score segments; if ``scorer`` was not trained on
             segments, and neither a threshold nor a calibration is given; if a threshold and a
             calibration are given; if a number is out of its range; if the calibration was learned
-            from frames of another detector or of another length; or if its operating point
-            corresponds to no score.
+            from frames of another detector or of another length; or if no score corresponds to the
+            operating point of the calibration.
     """
     decider = None if calibration is None else as_decider(calibration)
     if decider is not None:
@@ -236,7 +236,7 @@ def stretch_rule(
                 f"the operating point {decider.point.name} is at no score of this calibration: take another "
                 "`operating_point`"
             )
-    # Without a calibration, the default threshold needs a detector that was trained on segments.
+    # A default threshold for the scores of frames exists only for a detector that was trained on segments.
     if threshold is None and not scorer.trained_on_segments:
         raise InputError(
             "this detector was trained on whole recordings, so the scores of its frames have no default threshold: "
@@ -246,7 +246,7 @@ def stretch_rule(
     return StretchRule.of(scorer.score_rule, threshold, hysteresis, min_duration), resolution_ms
 
 
-#: Columns of the table of decisions.
+#: Columns of the table that :func:`decide_trials` writes.
 COLUMNS = ("id", "score", "llr", "probability", "decision", "reason", "p_value", "judged")
 
 
@@ -255,13 +255,13 @@ class CorpusDecisions:
     """The outcome of :func:`decide_trials`."""
 
     path: Path
-    """The table."""
+    """The file with the table of decisions."""
     record_path: Path
     """The record beside the table, with the basis of the decisions."""
     counts: dict[str, int]
     """Decision → number of recordings."""
     already_complete: bool = False
-    """Whether an earlier run had written the same table."""
+    """Whether an earlier call wrote the same table, so that this call did nothing."""
 
 
 def decide_trials(
@@ -275,18 +275,20 @@ def decide_trials(
     num_workers: int | None = None,
     facts: dict[str, Any] | None = None,
 ) -> CorpusDecisions:
-    """Decide on the trials in the score file ``out``, which ``scorer`` made; write the table beside the file.
+    """Decide on each trial of the score file ``out``, which ``scorer`` made; write a table of decisions beside it.
 
-    The recordings are measured, and also embedded if the calibration has embeddings. If a recording
-    cannot be measured, its score alone decides, and the record lists the recording under
-    ``unmeasured``. The measurements are removed when the table is complete. If an earlier call made
-    the table from the same scores on the same basis, the table is kept, and nothing is measured.
+    The traits of the recordings are measured, and the recordings are also embedded if the
+    calibration has embeddings. If a recording cannot be measured, its score alone decides, and the
+    record lists the recording under ``unmeasured``. The files of measurements are removed when the
+    table is complete. If an earlier call made the table from the same scores on the same basis, the
+    table is kept, and nothing is measured.
 
     Args:
-        num_samples: leading samples of each recording that were scored; None for all.
+        num_samples: number of leading samples of each recording that were scored; None for all.
         channel: number of the channel that was scored, counted from 0; None for the mean of all.
         num_workers: number of workers that read audio; None for a number that suits the machine.
-        facts: plain data for the record, such as the name of the calibration's file.
+        facts: further plain data for the record beside the table, such as the name of the
+            calibration's file.
 
     Raises:
         InputError: if a file cannot be read or written.

@@ -1,9 +1,8 @@
 """Files of class logits: tables separated by tabs, with a row for each utterance.
 
 The header is ``utterance`` and the names of the classes, which may contain spaces and commas. A
-file of another program may hold posteriors in place of logits. Other packages may define further
-judgements. A file of such a judgement looks like a file of logits, with other columns in place of
-the classes.
+file of another program may hold posteriors instead of logits. A judgement that another package adds
+may have similar files: the columns are then other values than logits of classes.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from nes2net.data.corpora.id_tables import first_line
 from nes2net.lib.errors import InputError, listed, shown
 from nes2net.lib.text_files import checked_float, recorded_digests, text_blocks
 
-#: A caution that is shown beside the names of classes.
+#: A caution for the user that is shown beside the names of classes.
 MEANING_OF_NAMES = 'a name means "most like these", which is no proof of the origin'
 _ID = "utterance"
 #: A row holds posteriors if its sum differs from 1 by less than this tolerance.
@@ -28,7 +27,7 @@ _POSTERIOR = 1e-3
 
 
 class ClassTable(NamedTuple):
-    """A file of logits, or of posteriors by another program."""
+    """The content of a file of class logits; a file of another program may hold posteriors instead."""
 
     names: tuple[str, ...]
     """Names of the K classes."""
@@ -46,13 +45,13 @@ class ClassTable(NamedTuple):
 
 
 def holds_classes(path: Path) -> bool:
-    """Whether the first line of a file is the header of class logits, and names at least two classes."""
+    """Whether a file holds class logits: its first line is the header with the names of at least two classes."""
     cells = first_line(path).rstrip("\r\n").split("\t")
     return cells[0] == _ID and len(cells) > 2
 
 
 def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
-    """Read a file of logits.
+    """Read a file of class logits (or posteriors): the names of the classes, the ids and the numbers.
 
     Args:
         expected: the names that the classes must have; empty for any names of at least two classes.
@@ -72,7 +71,7 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
             if not lines:
                 continue
             ids += [line.split("\t", 1)[0] for line in lines]
-            # Let one array grow in place: joining a list of blocks would need twice the memory.
+            # One array grows in place, because joining a list of blocks would take twice the memory.
             logits.resize((len(ids), len(names)), refcheck=False)
             logits[-len(lines) :] = _parsed_logits(path, number, lines, len(names))
     if not ids:
@@ -81,11 +80,11 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
 
 
 def _class_names(path: Path, header: str, expected: Sequence[str]) -> tuple[str, ...]:
-    """Read the names of the classes from the first line, ``header``.
+    """Read the names of the classes from ``header``, the first line of a file.
 
     Raises:
-        InputError: if the line is not a header, or if ``expected`` is not empty and the names
-            differ from it.
+        InputError: if the line is not a header, or if the names are not ``expected``, unless
+            ``expected`` is empty.
     """
     first, *names = header.split("\t")
     if not expected and (first != _ID or len(set(names)) != len(names) or len(names) < 2):
@@ -102,14 +101,14 @@ def _class_names(path: Path, header: str, expected: Sequence[str]) -> tuple[str,
 
 
 def _parsed_logits(path: Path, first_number: int, lines: Sequence[str], num_classes: int) -> NDArray:
-    """Read the logits N×K float32 in N ``lines``; ``first_number`` is the number of the first line.
+    """Parse N ``lines`` to logits N×K float32; ``first_number`` is the number of the first line, for messages.
 
     Raises:
         InputError: if a line is malformed.
     """
     columns = range(1, num_classes + 1)
     if all(line.count("\t") == num_classes for line in lines):
-        with contextlib.suppress(ValueError):  # if a cell is not a number, the loop below names the line of the cell
+        with contextlib.suppress(ValueError):  # the loop below names the line of a cell that is not a number
             return np.loadtxt(lines, np.float32, delimiter="\t", usecols=columns, comments=None, ndmin=2)
     for line_number, line in enumerate(lines, start=first_number):
         cells = line.split("\t")[1:]

@@ -34,28 +34,29 @@ class ScoringSettings(RunSettings):
     """``"head"`` takes the first samples. ``"random"`` takes the samples from a start that is drawn
     for each utterance, as the authors of some published detectors do."""
     crop_seed: int = 0
-    """Seed of the random starts. A start depends only on this seed and on the name of the utterance's file."""
+    """Seed of the random starts for ``crop``. The start for an utterance depends only on this seed
+    and on the name of the file."""
     padding: Padding = "repeat"
-    """``"repeat"`` repeats a shorter utterance until it is long enough; ``"zeros"`` appends zeros,
-    as some benchmarks do."""
+    """``"repeat"`` repeats an utterance that is shorter than ``num_samples``; ``"zeros"`` appends
+    zeros to the utterance, as some benchmarks do."""
     peak_normalize: PeakNormalize = "no"
-    """``"recording"`` scales the whole recording so that its largest absolute sample is 1, and ``"cut"``
-    scales only the part that is scored, as for some benchmarks and published detectors. ``"no"``
-    keeps the level."""
+    """``"recording"`` scales the whole recording so that its largest absolute sample is 1, and
+    ``"cut"`` scales only the part that is scored, as for some benchmarks and published detectors.
+    ``"no"`` changes no level."""
     channel: int | None = None
     """Number of the channel of each recording to score, counted from 0; None for the mean of all."""
     legacy_train_mode: bool = False
     """Whether to score in train mode, as the published scoring of In-the-Wild does (deviation 2).
     Batch normalisation then uses the statistics of single utterances, and dropout is active. The
-    random numbers of an utterance depend only on its id."""
+    random numbers for an utterance depend only on its id."""
     compile: bool = False
     """Whether to compile the detector for the batches of '4sec' (:meth:`nes2net.Detector.compile`).
-    The detector stays compiled."""
+    The detector stays compiled after the run."""
     transform: Transform | None = None
-    """A change of each whole utterance before it is cut; None for no change."""
+    """Changes each whole utterance before the utterance is cut; None for no change."""
 
     def identity(self) -> dict[str, Any]:
-        """Collect the settings that change scores, for the identity of the run; default values are left out."""
+        """Return the settings that change scores, for the identity of the run; leave out default values."""
         identity: dict[str, Any] = {}
         if self.crop != "head":
             identity |= {"crop": self.crop, "crop_seed": self.crop_seed}
@@ -79,20 +80,21 @@ def judge_trials(
     about: Mapping[str, Any] | None = None,
     settings: ScoringSettings | None = None,
 ) -> Finished:
-    """Judge ``trials``, and write the results to the file ``out``, in the order of the trials.
+    """Judge the utterances of ``trials``, and write the results to the file ``out``, in the order of the trials.
 
-    Each value equals the value computed for the utterance alone, up to the rounding of float32.
-    There is no padding, because utterances share a batch only if they give the detector the same
-    number of samples. A front-end with ``normalize: batch`` may be an exception (see
-    :attr:`Judgement.of_batch`); a note is then printed, and the batch size becomes part of the
-    identity of the run.
+    The value of an utterance does not depend on its batch, up to the rounding of float32. Batches
+    need no padding, because utterances share a batch only if they give the detector the same number
+    of samples. Only with a front-end that has ``normalize: batch`` may a value depend on its batch
+    (see :attr:`Judgement.of_batch`). In this case, a note is printed, and the batch size becomes
+    part of the identity of the run.
 
-    Under ``torchrun`` each process judges a part, and the first process writes the file. The file
-    is the same to the last bit for any number of processes and interruptions, if each process has
-    the same number of threads. The detector's mode is restored at the end.
+    Under ``torchrun`` each process judges a part of the trials, and the first process writes the
+    file. The file is the same to the last bit for any number of processes and interruptions, if
+    each process has the same number of threads. The detector's mode, train or eval, is restored at
+    the end.
 
     Args:
-        judgement: the kind of result.
+        judgement: the kind of result to compute, such as scores or embeddings.
         about: plain data for the record ``{out}.json``, such as the corpus and the checkpoint.
         settings: how utterances are read and computed.
 
@@ -101,8 +103,8 @@ def judge_trials(
             (:func:`nes2net.scoring.system_scores.with_system_scores`); if the detector cannot make
             this judgement; if ``out`` is a folder or a device, belongs to another run, or is being
             written by another process; if ``out``, or audio of its trials, was changed after
-            ``out`` was finished; if there are no trials, or the file cannot hold an id; if no trial
-            could be judged; if an argument is out of its range; or if the disk is full.
+            ``out`` was finished; if there are no trials, or the file cannot hold an id; if all
+            trials failed; if an argument is out of its range; or if the disk is full.
         Unfinished: if a worker was killed or hangs; the rows so far are kept.
     """
     settings = settings or ScoringSettings()
@@ -129,8 +131,8 @@ def judge_trials(
     if legacy and scorer.precision == "int8":
         raise InputError("a detector in int8 has no train mode: score as published in float32")
     check_system_scores(trials, scorer.num_scores)
-    # Plan the batches. If a value depends on its batch, either the batch size becomes part of the identity of the run,
-    # or each utterance is judged alone.
+    # Plan the batches. If a value depended on its batch, either each utterance is judged alone, or the batch size
+    # becomes part of the identity of the run.
     batch_size = settings.batch_size or default_batch_size(scorer.computes_on)
     normalises_batch = depends_on_batch(scorer)
     batch_matters = normalises_batch and judgement.of_batch
@@ -144,7 +146,7 @@ def judge_trials(
         filled=not (legacy or batch_matters),
         compiled=settings.compile,
     )
-    # Collect the identity of the run: everything that may change a value.
+    # Collect the identity of the run: every fact that may change a value.
     run = run_identity(scorer, trials, num_samples, legacy, settings.compile)
     if batch_matters:
         run["batch_size"] = batch_size
@@ -159,7 +161,8 @@ def judge_trials(
         """Judge ``batches``; before the first batch, print the note on ``normalize: batch`` and compile the scorer.
 
         The note is printed only if a score depends on its batch, and the scorer is compiled only if
-        the settings ask for it. This function is not called if ``out`` is complete already.
+        the settings ask for a compiled scorer. If ``out`` is complete already, :func:`run_over`
+        does not call this function.
         """
         if batch_matters and is_first():
             tqdm.write(

@@ -1,4 +1,4 @@
-"""Embeddings of recordings, in a file with a row of E numbers for each recording."""
+"""Embeddings of recordings: a row of E numbers for each recording, in a file."""
 
 from __future__ import annotations
 
@@ -42,11 +42,12 @@ class Embeddings(Judgement[NDArray]):
         of: ``"frontend"`` for the mean over time of a hidden state, ``"aggregation"`` for the mean
             over time of the back-end's input, ``"backend"`` for the input of the back-end's last
             layer.
-        layer: which hidden state of the front-end is taken: ``"last"``, or the number of a hidden
+        layer: the hidden state of the front-end to take: ``"last"``, or the number of a hidden
             state (0 is the input of the first layer). ``"all"`` joins all hidden states to one row.
 
     Raises:
-        InputError: if ``layer`` is neither a number nor one of these words, or does not fit ``of``.
+        InputError: if ``layer`` is neither a number nor ``"last"`` or ``"all"``, or does not fit
+            ``of``.
     """
 
     of: EmbeddingOf = "frontend"
@@ -58,7 +59,7 @@ class Embeddings(Judgement[NDArray]):
     what = "embeddings"
 
     def __post_init__(self) -> None:
-        """Check that ``layer`` fits ``of``."""
+        """Check that ``layer`` is valid and fits ``of``."""
         if self.of == "frontend" and isinstance(self.layer, str) and self.layer not in ("last", "all"):
             raise InputError(f"`layer` is last, all or a number from 0, not {self.layer}")
         if self.of != "frontend" and self.layer != "last":
@@ -82,13 +83,13 @@ class Embeddings(Judgement[NDArray]):
         return start_rows(scorer, "embedding is not finite", embed, inputs[0], rows=rows)
 
     def identity(self) -> dict[str, Any]:
-        """Name the kind of embedding, for the identity of a run."""
+        """Return which embedding is computed, as plain data for the identity of a run."""
         if self.of == "frontend":
             return {"embedding": f"frontend, layer {self.layer}"}
         return {"embedding": self.of}
 
     def tell(self, value: NDArray) -> dict[str, Any]:
-        """Give the embedding as a list, for a row of ``nes2net predict``."""
+        """Return the embedding as a list of numbers, with the key ``embedding``, for a row of ``nes2net predict``."""
         return {"embedding": value.tolist()}
 
     def files(self, out: Path) -> list[Path]:
@@ -108,19 +109,19 @@ class Embeddings(Judgement[NDArray]):
         if out.suffix not in SUFFIXES:
             raise InputError(f"{out}: embeddings go to a file that ends in {' or '.join(SUFFIXES)}: name another `out`")
         if out.suffix == ".parquet":
-            pyarrow_module("pyarrow", out)  # raise now if pyarrow is missing, not after hours of work
+            pyarrow_module("pyarrow", out)  # if pyarrow is missing, raise now and not after hours of work
         super().check(trials, out)
 
     def to_json(self, value: NDArray) -> str:
-        """Encode the numbers in base 64, for a journal."""
+        """Encode the numbers of an embedding in base 64, for a line of a journal."""
         return b64encode(np.ascontiguousarray(value, _FLOAT).data).decode()
 
     def from_json(self, encoded: Any) -> NDArray:
-        """Restore the numbers from the text of :meth:`to_json`."""
+        """Restore the numbers of an embedding from the text of :meth:`to_json`."""
         return np.frombuffer(b64decode(encoded, validate=True), _FLOAT)
 
     def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
-        """Read (id, embedding) from a finished file, a few rows at a time."""
+        """Yield (id, embedding) for the rows of a finished file; read some rows at a time."""
         if out.suffix == ".parquet":
             with pyarrow_module("pyarrow.parquet", out).ParquetFile(out) as file:
                 for batch in file.iter_batches(_ROWS_AT_ONCE, columns=["id", "embedding"]):
@@ -131,7 +132,7 @@ class Embeddings(Judgement[NDArray]):
             yield from zip((of_cell(row["id"]) for row in csv.DictReader(file)), np.load(out, mmap_mode="r"))
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
-        """Write the files, a few rows at a time; see :meth:`nes2net.scoring.output.Output.write`.
+        """Write the embeddings to ``files``, some rows at a time; see :meth:`nes2net.scoring.output.Output.write`.
 
         The only fact for the record is ``size``, the size E of an embedding.
         """
@@ -157,12 +158,12 @@ class Embeddings(Judgement[NDArray]):
 
 
 def _list_beside(out: Path) -> Path:
-    """Make the path of the list of ids and labels beside the array ``out``."""
+    """Return the path of the list of ids and labels, which stands beside the array ``out``."""
     return out.with_name(f"{out.name}.csv")
 
 
 def _write_parquet(path: Path, size: int, chunks: Iterable[list[tuple[Trial, NDArray]]]) -> None:
-    """Write the columns of ids, labels and embeddings, a chunk of rows at a time; an embedding has ``size`` numbers.
+    """Write ids, labels and embeddings to a .parquet file, some rows at a time; an embedding has ``size`` numbers.
 
     A byte of an id that is not UTF-8 becomes U+FFFD.
     """

@@ -1,12 +1,12 @@
-"""The one loop over a corpus: it reads, computes, keeps rows, and writes a complete file in order.
+"""Run over a corpus: read the trials, compute a row for each, keep the rows, and write a complete file in order.
 
 An :class:`~nes2net.scoring.output.Output` defines the value of a trial, its form in the journal,
 and the finished file. There are outputs of scores, scores of frames, embeddings and traits. A row
-is a trial with its value. During the run, rows go to a journal beside the file
+is a trial with its value. During the run, rows are written to a journal beside the file
 (:mod:`nes2net.scoring.journal`), batch by batch. If the run is interrupted, the same call resumes
-from the journal and gives exactly the same file. The finished file is written under another name
-and then renamed. The record ``{out}.json`` beside the file states the run that made the file, and
-the trials without a row.
+from the journal and gives exactly the same file. At the end, the finished file is written under
+another name and then renamed. The record ``{out}.json`` beside the file states the run that made
+the file, and the trials without a row.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from nes2net.scoring.journal import Journal, Row, journal_path, journals, open_j
 from nes2net.scoring.output import Output
 from nes2net.scoring.record import audio_digest, plain, read_record, record_path
 
-_ROWS_AT_ONCE = 1024  # number of rows of a finished file that are in memory at once while they are copied
+_ROWS_AT_ONCE = 1024  # number of rows in memory at once while the rows of a finished file are copied
 
 T = TypeVar("T")
 B = TypeVar("B")
 
-#: What to do if the file exists already. If the file belongs to the same run, False and ``"others"`` resume the run. If
-#: the file belongs to another run, False raises an error, and ``"others"`` replaces the file. True always replaces the
-#: file.
+#: What to do if the file of a run exists already. If the file belongs to the same run, the values False and
+#: ``"others"`` resume the run. If the file belongs to another run, the value False raises an error, and the value
+#: ``"others"`` replaces the file. The value True replaces the file in both cases.
 Overwrite: TypeAlias = bool | Literal["others"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """The settings of computing and resuming a run; they do not change the results of the run.
+    """The settings for computing and resuming a run; no setting changes the results of the run.
 
     Raises:
         InputError: if ``batch_size`` is below 1, or if ``on_error`` is unknown.
@@ -60,15 +60,15 @@ class RunSettings:
     whole utterances has at most as many samples as ``batch_size`` utterances of 4 s. A batch that
     does not fit into memory is computed in parts."""
     num_workers: int | None = None
-    """Number of workers that read; 0 to read in this process, None for a number that suits the device."""
+    """Number of workers that read audio; 0 to read in this process, None for a number that suits the device."""
     on_error: str = "skip"
-    """``"skip"`` records a failed trial and continues; the same call tries the trial again. ``"raise"``
-    stops with an error."""
+    """What to do if a trial fails: ``"skip"`` records the failure and continues, and the next call
+    tries the trial again; ``"raise"`` stops with an error."""
     overwrite: Overwrite = False
-    """Whether to replace a finished file, or the journals of another run, see :data:`Overwrite`."""
+    """Whether to replace a finished file or the journals of another run; see :data:`Overwrite`."""
     alone: bool = False
-    """Whether this process works alone even under ``torchrun``; the other processes then must not call
-    the run."""
+    """Whether this process works alone even under ``torchrun``; the other processes must then not
+    call :func:`run_over`."""
     display: ProgressDisplay[None] | None = None
     """A progress display that several runs use together; None to make one for this run."""
 
@@ -88,7 +88,7 @@ class NothingDone(InputError):
     """
 
     def __init__(self, message: str, failures: Mapping[str, str]) -> None:
-        """Keep the reasons beside the message."""
+        """Keep the reasons for the failures in addition to the message."""
         super().__init__(message)
         self.failures = failures
 
@@ -104,7 +104,7 @@ class Finished:
     failures: dict[str, str] = field(default_factory=dict)
     """Id → reason, for the trials without a row."""
     already_complete: bool = False
-    """Whether an earlier run had finished the file."""
+    """Whether an earlier run finished the file, so that this run computed nothing."""
     what: str = "rows"
     """The kind of the rows in words, such as ``"scores"``."""
 
@@ -127,12 +127,12 @@ class BatchResult(NamedTuple, Generic[T]):
     failures: dict[str, str]
     """Id of a trial → the reason why its row is missing."""
     num_samples: int = 0
-    """Number of samples in the batch that the detector got."""
+    """Number of samples of the batch that the detector computed on."""
 
 
-#: A function ``read(trials, done, processes)`` that reads the batches of this process. ``processes`` says which of the
-#: processes this is.
-#: The function leaves out a batch if the ids of all trials in the batch are in ``done``.
+#: A function ``read(trials, done, processes)`` that reads the batches of this process. ``processes`` states the rank of
+#: this process and the number of processes. The function leaves out a batch if the ids of all trials in the batch are
+#: in ``done``.
 Read: TypeAlias = Callable[[Sequence[Trial], Container[str], Processes], Generator[B, None, None]]
 
 
@@ -149,17 +149,17 @@ def run_over(
 ) -> Finished:
     """Read the batches of ``trials``, compute a row for each trial, and write the rows in order to the file ``out``.
 
-    Under ``torchrun`` each process computes a part, and the first process writes the file. The file
-    is the same to the last bit for any number of processes and interruptions.
+    Under ``torchrun`` each process computes a part of the rows, and the first process writes the
+    file. The number of processes and interruptions does not change a bit of the file.
 
     Args:
-        read: reads the batches of this process, without the batches that are done.
+        read: reads the batches of this process, except batches that earlier runs computed.
         compute: computes the rows of one batch after another.
-        output: the kind of the rows, and the form of the file.
+        output: defines the kind of the rows and the format of the file.
         run: plain data that is equal for two runs if and only if their rows may share a file.
         about: further plain data for the record.
-        settings: how to resume, and what to do about failures. The batch size and the number of
-            workers in these settings are not used here, because ``read`` knows them already.
+        settings: how to resume, and what to do about failures. ``batch_size`` and ``num_workers``
+            of the settings are not used here, but by ``read``.
 
     Raises:
         InputError: if ``out`` is a folder or a device, belongs to another run, or is being written
@@ -191,23 +191,23 @@ def run_over(
     ):
         began = time.monotonic()
         result = Finished(out, len(trials))
-        # Find what earlier runs left; a complete file needs no work.
+        # Find the rows of earlier runs; if the file is complete, nothing is left to do.
         earlier = _find_earlier_work(result, trials, output, run, settings.overwrite, processes)
-        processes.wait()  # barrier: all processes read the journals before process 0 changes a journal
+        processes.wait()  # barrier: process 0 changes journals only after all processes have read them
         if processes.rank == 0 and earlier.begin_anew:
             remove_journals(out)
         processes.wait()
         if result.already_complete:
             result.what = output.rows_are(out)
             return result
-        # Count what is done already, for the progress display.
+        # Count the trials that are done already, for the progress display.
         failed = {} if settings.on_error == "raise" else earlier.failures
         already = earlier.audio.keys() | failed.keys()
         num_already = sum(trial.id in already for trial in trials)
         title = output.doing
         total = len(trials)
         start = num_already
-        if processes.count > 1:  # only process 1 has a display, which counts the trials of process 1
+        if processes.count > 1:  # only the first process shows progress, and counts only its own trials
             title = f"{output.doing} (process 1 of {processes.count})"
             total = -(-(len(trials) - num_already) // processes.count)
             start = 0
@@ -220,13 +220,13 @@ def run_over(
             leave=True,
         )
         with Journal(journal_path(out, processes.rank), run, output.to_json) as journal:
-            # Rows of an incomplete finished file go to the journal, because that file will be replaced.
+            # Copy the rows of an incomplete finished file to the journal, because the file will be replaced.
             if processes.rank == 0:
                 finished_rows = earlier.finished(output)
                 while rows := dict(islice(finished_rows, _ROWS_AT_ONCE)):
                     journal.add(rows)
             bar_context: AbstractContextManager[Any] = bar
-            if settings.display:  # the caller shows and closes the display
+            if settings.display:  # the caller opens and closes the display
                 bar_context = nullcontext()
             with (
                 closing(read(trials, already, processes)) as batches,
@@ -238,7 +238,7 @@ def run_over(
                 )
         results_of_processes = processes.gather(process_result)
         if processes.rank == 0:
-            # Measure the speed of this run alone; rows from earlier runs do not count.
+            # Measure the speed of this run without the rows of earlier runs.
             seconds = time.monotonic() - began
             audio_seconds = sum(process_result.num_samples for process_result in results_of_processes) / SAMPLE_RATE
             speed = {
@@ -256,14 +256,14 @@ def run_over(
 
 
 class _EarlierWork(NamedTuple):
-    """The rows of earlier runs with the same identity; these rows need not be computed again."""
+    """The rows that earlier runs with the same identity computed, and that this run need not compute again."""
 
     audio: dict[str, str]
-    """Id → stamp of the audio file, for the trials that have a row."""
+    """Id → :func:`~nes2net.scoring.journal.stamp` of the audio file, for the trials that have a row."""
     failures: dict[str, str]
     """Id → reason, for trials that failed in an interrupted run."""
     replaced: set[tuple[str, str]]
-    """(id, stamp) of the journals' rows that are outdated, because the audio file was replaced."""
+    """(id, stamp of the audio file) for outdated rows of journals: the audio file was replaced since."""
     begin_anew: bool
     """Whether to remove the journals, because this run cannot resume from them."""
     out: Path | None = None
@@ -272,7 +272,7 @@ class _EarlierWork(NamedTuple):
     """Ids of the trials whose rows are in a journal."""
 
     def finished(self, output: Output[T]) -> Iterator[tuple[str, Row[T]]]:
-        """Yield (id, row) for the usable rows of the finished file :attr:`out` that are in no journal."""
+        """Yield (id, row) for the rows of the finished file :attr:`out` that can be used and are in no journal."""
         for id, value in output.read(self.out) if self.out else ():
             if id in self.audio and id not in self.in_journals:
                 yield id, Row(value, self.audio[id])
@@ -288,8 +288,9 @@ def _find_earlier_work(
 ) -> _EarlierWork:
     """Find the rows of earlier runs, in a finished file and in journals.
 
-    If a finished file has the rows of all trials, ``result.already_complete`` is set to True. Rows
-    of journals are dropped, with a note on standard error, if their audio was replaced meanwhile.
+    If a finished file has the rows of all trials, ``result.already_complete`` is set to True. If an
+    audio file was replaced since, its row in a journal is not used, and a note is printed on
+    standard error.
 
     Raises:
         InputError: if a file or a journal belongs to another run or was changed, unless
@@ -298,7 +299,7 @@ def _find_earlier_work(
     out = result.path
     nothing = _EarlierWork({}, {}, set(), True)
     stamps = None  # id → stamp, for the rows of a finished file, if the file can be used
-    # Use the rows of a finished file if the same run made the file, and neither file nor audio has changed.
+    # Use the rows of a finished file if the same run made the file, and if neither the file nor its audio has changed.
     if out.exists() and overwrite is not True:
         try:
             remedy = f"pass `overwrite=True` to have its {output.what} made anew, or name another file"
@@ -322,8 +323,8 @@ def _find_earlier_work(
     # Read the rows in journals.
     with open_journals(out, run, output.from_json) as journalled:
         pass
-    # The file is complete, so journals of this run are not needed. A journal of another run is kept, because that run
-    # was started to overwrite this file.
+    # If the file is complete, journals of this run are not needed. A journal of another run is kept, because the other
+    # run was started to overwrite this file.
     if result.already_complete:
         return nothing._replace(begin_anew=journalled is not None)
     finished = None if stamps is None else out
@@ -351,7 +352,7 @@ def _find_earlier_work(
 
 
 def _stamps_by_id(trials: Iterable[Trial], processes: Processes) -> dict[str, str]:
-    """Return the stamp of each trial's file, by the id of the trial.
+    """Return id → :func:`~nes2net.scoring.journal.stamp` of the trial's audio file, for each trial.
 
     The first process reads the stamps for all processes, so that all processes agree.
     """
@@ -369,15 +370,15 @@ def _keep_results(
     on_error: str,
     report_failures: bool,
 ) -> BatchResult[T]:
-    """Write the rows of all batches to the journal, and show the progress.
+    """Write the rows and failures of all batches to the journal, and show the progress.
 
     Args:
-        already: ids of the trials that the progress display counts as done from the start.
+        already: ids of the trials that the progress display counts as done at the start.
         on_error: as in :class:`RunSettings`.
-        report_failures: whether to print failures.
+        report_failures: whether to print each failure on standard error.
 
     Returns:
-        The failures and the number of samples of all batches together, without rows.
+        A result without rows: the failures and the number of samples of all batches together.
 
     Raises:
         InputError: if a trial failed and ``on_error`` is ``"raise"``, or if the journal cannot be
@@ -415,15 +416,15 @@ def _write_finished(
     reasons: Mapping[str, str],
     facts: dict[str, Any],
 ) -> None:
-    """Write all files of the output, and the record, completely or not at all; then remove the journals.
+    """Write the finished files of the output and the record, all or none; then remove the journals.
 
-    The files are on the disk before the journals are removed, so not even a power cut loses rows.
+    The files are on the disk before the journals are removed, so that a power cut loses no rows.
     ``result.failures`` is set to the trials without a row, each with the reason.
 
     Args:
-        replaced: (id, stamp) of outdated rows, which are not written.
+        replaced: (id, stamp of the audio file) of outdated rows, which are not written.
         reasons: id → reason, for trials that failed.
-        facts: the facts of the record.
+        facts: plain data to write to the record.
 
     Raises:
         NothingDone: if no trial has a row; the journals are then removed.
@@ -431,16 +432,16 @@ def _write_finished(
     """
     out = result.path
     with open_journals(out, facts["run"], output.from_json, without=replaced) as journalled:
-        assert journalled is not None  # all journals are of this run
+        assert journalled is not None  # journals of other runs were removed or refused before
         used = [trial for trial in trials if trial.id in journalled.places]
-        # The reason for a trial that did not fail, but has no row: a journal was damaged meanwhile, or the row is too
-        # long.
+        # A trial that did not fail may still have no row, because a journal was damaged meanwhile or the row is too
+        # long. Its reason is ``lost``.
         lost = "what was kept of it cannot be read back"
         without_row = [trial.id for trial in trials if trial.id not in journalled.places]
         result.failures = {id: reasons.get(id, lost) for id in without_row}
-        # No trial has a row.
+        # If no trial has a row, remove the journals and raise an error.
         if not used:
-            remove_journals(out)  # the journals hold only failures, which the next run must try again
+            remove_journals(out)  # the journals hold only failures, and the next run must try these trials again
             some = "; ".join(f"{name}: {reason}" for name, reason in list(result.failures.items())[:3])
             raise NothingDone(
                 f"not one of {counted(len(trials), 'trial')} could be {output.done}: {some}", result.failures
@@ -456,7 +457,7 @@ def _write_finished(
                 record["failures"] = result.failures
                 record["sha256"] = sha256_of(files[0])
                 record_file.write_text(json_text(record, indent=1), encoding="utf-8")
-                out.unlink(missing_ok=True)  # the new record must never be beside old rows
+                out.unlink(missing_ok=True)  # the new record must never stand beside an old file
         except OSError as error:
             raise InputError(
                 f"{out}: cannot be written ({error.strerror}); all {output.what} are kept in {journal_path(out)}: make room, and "

@@ -27,13 +27,13 @@ from nes2net.scoring.waveforms import Recording, WaveformReader
 
 T = TypeVar("T")
 
-# _AHEAD batches of files are read ahead. The first _LOOKED_AT of these batches are searched for files of equal length.
-# The other files are still being read while a batch is computed.
+# Files for _AHEAD batches are read ahead. The files for the first _LOOKED_AT batches are searched for files of equal
+# length. The remaining files are still being read while a batch is computed.
 _AHEAD = 6
 _LOOKED_AT = 4
 # Limits for long recordings.
-_AHEAD_BYTES = 1 << 29  # largest number of bytes of samples in memory
-_EXPANSION = 16  # bytes of samples that are assumed for each byte of a file that was not read yet
+_AHEAD_BYTES = 1 << 29  # largest number of bytes of samples that are held in memory
+_EXPANSION = 16  # bytes of samples that are assumed for each byte of an unread file
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class JudgedFile(Generic[T]):
     judged: float = 1.0
     """Share of the recording that the detector got."""
     remark: Remark = field(default_factory=Remark)
-    """Remarks about the recording."""
+    """Remarks about the recording, such as silence or clipping."""
     traits: Traits | None = None
     """Traits of the recording; None if it was not measured."""
 
@@ -64,11 +64,11 @@ def judge_files(
     longest: int | None = None,
     measurer: Measurer | None = None,
 ) -> Iterator[JudgedFile[T]]:
-    """Judge files in the order of ``paths``.
+    """Judge the files ``paths`` with a detector, and yield the results in the same order.
 
-    A file is judged when its result is taken from the iterator, so ``paths`` may be endless. Only
-    files that give the detector the same number of samples share a batch. Each value therefore
-    equals the value computed for the file alone, to 1e-6.
+    The work for a file is done when the caller takes its result from the iterator, so ``paths`` may
+    be endless. Only files that give the detector the same number of samples share a batch. Each
+    value therefore equals, to 1e-6, the value that is computed for the file alone.
 
     Args:
         judgement: the kind of result.
@@ -116,7 +116,7 @@ def _judged_in_order(batches: _Batches[T], paths: Iterator[AnyRecording], worker
                     waiting.append(_File(path, pool.submit(batches.read, path)))
                 if not waiting:
                     return
-                # Judge the first file, if it was not judged in the batch of an earlier file.
+                # Judge the first file, unless an earlier file's batch contained this file.
                 if waiting[0].judged is None:
                     batches.judge(list(islice(waiting, _LOOKED_AT * batches.batch_size)))
                 judged = waiting.popleft().judged
@@ -137,19 +137,19 @@ class _ReadFile(NamedTuple):
 class _File(Generic[T]):
     """A file that is being read by a thread, and then waits to be judged.
 
-    Until the file is judged, the object holds its samples. :attr:`judged` is the result; it is None
-    until the file is judged.
+    The object holds the samples of the file until the file is judged. :attr:`judged` is the result,
+    or None until the file is judged.
     """
 
     def __init__(self, path: AnyRecording, reading: Future[_ReadFile]) -> None:
-        """Keep ``reading``, the task of a reading thread, and guess how much memory the samples will take."""
+        """Keep ``reading``, the task of a thread that reads the file, and guess how much memory the samples take."""
         self.path = path
         self.judged: JudgedFile[T] | None = None
         self._reading = reading
         try:
             self._guess = _EXPANSION * os.path.getsize(str(all_channels(path)))  # bytes of samples
         except (OSError, ValueError, TypeError):
-            self._guess = 0  # reading the file will report the error
+            self._guess = 0  # the thread that reads the file will report the error
 
     @property
     def size(self) -> int:
@@ -161,7 +161,7 @@ class _File(Generic[T]):
         return self._guess
 
     def read(self) -> _ReadFile | None:
-        """Wait until the file is read. If this fails, store the error as the result of the file, and return None."""
+        """Wait until the file is read. If reading fails, store the error as the result of the file, and return None."""
         try:
             return self._reading.result()
         except InputError as error:
@@ -172,14 +172,14 @@ class _File(Generic[T]):
         return None
 
     def finish(self, judged: JudgedFile[T]) -> None:
-        """Store the result, and drop the samples."""
+        """Store the result ``judged``, and free the memory of the samples."""
         self.judged = judged
-        del self._reading  # the task holds the samples
+        del self._reading  # the reading task holds the samples
 
 
 @dataclass(frozen=True)
 class _Batches(Generic[T]):
-    """Reads files, and judges files with equal numbers of samples together."""
+    """Reads files, and judges files of equal length as one batch."""
 
     scorer: Scorer
     judgement: Judgement[T]
@@ -190,16 +190,16 @@ class _Batches(Generic[T]):
     measurer: Measurer | None
 
     def read(self, path: AnyRecording) -> _ReadFile:
-        """Read and measure a file; called in threads."""
+        """Read a file, and measure its traits if there is a measurer; called in threads."""
         recording = self.reader.read(path, channels=Channels(self.reader.num_samples))
         remark = remark_of(recording.plain, recording.num_samples, recording.channels, self.trained_on)
         traits = self.measurer.measured(recording, remark) if self.measurer else None
         return _ReadFile(recording, remark, traits)
 
     def judge(self, files: list[_File[T]]) -> None:
-        """Judge the first file together with other ``files`` of equal length, and store each result in its file."""
+        """Judge the first of ``files`` in one batch with files of equal length, and store each result in its file."""
         first = files[0].read()
-        if first is None:  # the file could not be read; its result is the error
+        if first is None:  # if the file could not be read, its result is the error
             return
         # Collect files of equal length.
         batch = [(files[0], first)]

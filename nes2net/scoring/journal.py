@@ -1,7 +1,7 @@
-"""The journals that keep the rows of an unfinished file.
+"""Journals: files that keep the rows of a run until the finished file is written.
 
 Each process has a journal beside the file ``out``: ``out.partial`` or ``out.partial.N``. Each line
-of a journal is JSON. The first line identifies the run. Then each batch adds lines:
+of a journal is JSON. The first line identifies the run. Each batch then adds lines:
 ``["id", value, "audio"]`` for a trial with a row (see :class:`Row`), and ``["id", "reason"]`` for a
 trial that failed. If a process is killed, only the last line of its journal can be incomplete.
 """
@@ -23,25 +23,26 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.files import make_folder, never_linked
 from nes2net.lib.plain_data import parsed_json
 
-# Largest number of bytes of a line; a longer line counts as damaged. The scores of an hour in 20-ms frames take 4
-# million bytes.
+# Largest number of bytes of a line in a journal; a longer line counts as damaged. The line for an hour of audio with
+# scores of 20-ms frames has 4 million bytes.
 _LONGEST_LINE = 1 << 26
 
 T = TypeVar("T")
 
 
 class Row(NamedTuple, Generic[T]):
-    """The value of a trial, and the state of its audio file."""
+    """The value of a trial, and the stamp of the audio file from which it was computed."""
 
     value: T
     audio: str
-    """The :func:`stamp` of the trial's file when the file was read."""
+    """The :func:`stamp` of the trial's audio file when the file was read."""
 
 
 def stamp(path: str | Path | None) -> str:
-    """Make a word from a file's size and time of last change; the word differs after the file is replaced.
+    """Make a word from the size and the time of change of a file; a file that replaces it gets another word.
 
-    A recording in a shard has the stamp of the shard. The stamp of a missing file is ``-``.
+    The stamp of a recording in a shard is the stamp of the shard file. The stamp of a missing file
+    is ``-``.
     """
     try:
         status = status_of(path or "")
@@ -51,11 +52,11 @@ def stamp(path: str | Path | None) -> str:
 
 
 class Journal(Generic[T]):
-    """The journal of one process. New lines are appended to an earlier journal of the same name.
+    """The journal to which one process of a run writes its rows. If the file exists, lines are appended.
 
     Args:
-        path: the file. If the file exists, it must belong to the same ``run``;
-            :func:`open_journals` checks this.
+        path: the file of the journal. An existing file must belong to the same ``run``, which
+            :func:`open_journals` checks.
         run: plain data that is equal for two runs if and only if their rows may share a file.
         to_json: turns a value into plain data for JSON.
 
@@ -69,10 +70,10 @@ class Journal(Generic[T]):
         self.to_json = to_json
         try:
             make_folder(path.parent)
-            # The file has no buffer. If a line does not fit on the disk, closing a file with a buffer would try to
-            # write it again.
+            # The file has no buffer. With a buffer, a line that does not fit on the disk would be written again when
+            # the file is closed.
             self._file = open(path, "ab", buffering=0, opener=never_linked)
-            with open(path, "rb") as file:  # an incomplete last line is cut off
+            with open(path, "rb") as file:  # cut off an incomplete last line
                 start = file.seek(max(0, os.path.getsize(path) - _LONGEST_LINE))
                 self._file.truncate(start + file.read().rfind(b"\n") + 1)
         except OSError as error:
@@ -81,7 +82,7 @@ class Journal(Generic[T]):
             self._write(_header_line(run))
 
     def add(self, rows: Mapping[str, Row[T]], failures: Mapping[str, str] | None = None) -> None:
-        """Write the rows and failures of a batch; these are kept even if the process is killed afterwards."""
+        """Write the rows and failures of a batch at once, so that they survive if the process is killed afterwards."""
         lines = [[id, self.to_json(value), audio] for id, (value, audio) in rows.items()]
         lines += map(list, (failures or {}).items())
         self._write("".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in lines).encode())
@@ -103,7 +104,7 @@ class Journal(Generic[T]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Make sure that all lines are on the disk, and close the journal."""
+        """Wait until all lines are on the disk, and close the journal."""
         with suppress(OSError):
             # The rows must be on the disk before a finished file with the same rows is replaced.
             os.fsync(self._file.fileno())
@@ -111,7 +112,7 @@ class Journal(Generic[T]):
 
 
 def journal_path(out: Path, rank: int = 0) -> Path:
-    """Make the path of the journal that process ``rank`` writes beside ``out``.
+    """Return the path of the journal that process ``rank`` writes beside ``out``.
 
     >>> [journal_path(Path("s.txt"), rank).name for rank in (0, 1)]
     ['s.txt.partial', 's.txt.partial.1']
@@ -123,7 +124,7 @@ def journal_path(out: Path, rank: int = 0) -> Path:
 
 
 def journals(out: Path) -> list[Path]:
-    """List all journals beside ``out``, of this run and of other runs.
+    """List the journals beside ``out``, of any run and process.
 
     Raises:
         InputError: if a pipe, a link or a folder has the name of a journal.
@@ -145,27 +146,27 @@ def remove_journals(out: Path) -> None:
 
 
 class Place(NamedTuple):
-    """The place of a trial's row in the journals."""
+    """Where the row of a trial begins in the journals."""
 
     journal: int
-    """Number of the journal."""
+    """Index of the journal, in the order of :func:`journals`."""
     start: int
     """Byte at which the line of the row begins."""
     audio: str
-    """The :func:`stamp` of the trial's file when the file was read."""
+    """The :func:`stamp` of the trial's audio file when the file was read."""
 
 
 class Journalled(Generic[T]):
-    """The rows and failures in the journals of a run. A value stays on the disk until :meth:`value` reads it.
+    """The rows and failures in the journals of a run; :meth:`value` reads a value from the disk.
 
     Args:
         files: the journals, open for reading.
-        value: turns plain data of JSON into a value; raises ValueError or TypeError if the data are
-            damaged.
-        without: (id, stamp) of outdated rows, which are ignored.
+        value: a function that turns plain data of JSON into a value, and raises ValueError or
+            TypeError if the data are damaged.
+        without: (id, stamp of the audio file) of outdated rows, which are ignored.
 
     Attributes:
-        places: id → place of the row, for trials with a row.
+        places: id → where the row begins, for trials with a row.
         failures: id → reason, for trials that failed and have no row.
     """
 
@@ -193,14 +194,14 @@ class Journalled(Generic[T]):
         self.failures = {id: reason for id, reason in self.failures.items() if id not in self.places}
 
     def value(self, id: str) -> T:
-        """Read the value of a trial in ``places``."""
+        """Read the value of the trial ``id``, which must be in ``places``, from its journal."""
         number, start, _ = self.places[id]
         self.files[number].seek(start)
         return self._value(_parsed_line(self.files[number].readline(_LONGEST_LINE))[1])
 
 
 def _parsed_line(line: bytes) -> list[Any]:
-    """Read the JSON of a line; raise ValueError if the line is incomplete or damaged."""
+    """Parse a line of a journal as JSON; raise ValueError if the line is incomplete or damaged."""
     if not line.endswith(b"\n"):
         raise ValueError("an incomplete line")
     return parsed_json(line, "a line")
@@ -210,10 +211,10 @@ def _parsed_line(line: bytes) -> list[Any]:
 def open_journals(
     out: Path, run: Mapping[str, Any], value: Callable[[Any], T], *, without: Container[tuple[str, str]] = ()
 ) -> Iterator[Journalled[T] | None]:
-    """Open the journals of interrupted runs beside ``out``, and yield the rows and failures in them.
+    """Open all journals beside ``out`` for reading, and yield the rows and failures in these journals.
 
-    Without journals, there are no rows. If a journal belongs to another run, the context yields
-    None.
+    Without journals, the context yields no rows. If a journal belongs to another run, the context
+    yields None instead.
 
     Args:
         run: the identity of this run, as for :class:`Journal`.
@@ -222,7 +223,7 @@ def open_journals(
     header = _header_line(run)
     with ExitStack() as stack:
         files = [stack.enter_context(open(path, "rb")) for path in journals(out)]
-        # A run that was killed while it wrote the header left only the beginning of the header.
+        # If a run was killed while writing the header, the journal has only the beginning of the header.
         is_same_run = all(header.startswith(file.readline(len(header))) for file in files)
         journalled = None
         if is_same_run:
@@ -231,7 +232,7 @@ def open_journals(
 
 
 def run_of(path: Path) -> Any:
-    """Read the identity of the run that wrote the journal ``path``; None if the header is damaged."""
+    """Read from the header of the journal ``path`` which run wrote the journal; None if the header is damaged."""
     with open(path, "rb") as file:
         try:
             return _parsed_line(file.readline(_LONGEST_LINE))
@@ -240,5 +241,5 @@ def run_of(path: Path) -> Any:
 
 
 def _header_line(run: Mapping[str, Any]) -> bytes:
-    """Make the first line of a journal, which identifies the run."""
+    """Make the header of a journal: a first line that identifies the run."""
     return json.dumps(run).encode() + b"\n"

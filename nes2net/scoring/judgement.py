@@ -1,9 +1,10 @@
-"""The kinds of results that a detector gives for a recording: a class :class:`Judgement` for each.
+"""The kinds of results that a detector computes for a recording; each kind is a subclass of :class:`Judgement`.
 
 The score of a recording, the scores of its frames and its embedding are judgements. The class of a
-judgement computes results, writes and reads files of results, shows results and evaluates them.
-Each judgement has a name, which the record ``{file}.json`` states. Installed packages add
-judgements by entry points of the group ``nes2net.judgements`` (see docs/extending.md).
+judgement computes results, writes and reads files of results, puts results into words, and
+evaluates files of results. Each judgement has a name, which the record ``{file}.json`` states.
+Installed packages add judgements by entry points of the group ``nes2net.judgements`` (see
+docs/extending.md).
 """
 
 from __future__ import annotations
@@ -33,28 +34,28 @@ T = TypeVar("T")
 
 
 class Judgement(Output[T]):
-    """A kind of result that a detector gives for a recording, as a value of type ``T``.
+    """A kind of result that a detector computes for a recording, as a value of type ``T``.
 
     A subclass is a frozen dataclass, whose fields are the options of the judgement: plain data with
     defaults. If the value is a row of numbers, derive the subclass from
-    :class:`nes2net.evaluation.judgements.Rows`.
+    :class:`nes2net.evaluation.judgements.Rows` instead.
     """
 
     name: ClassVar[str]
     """The name under which the judgement is registered."""
     is_score: ClassVar[bool] = False
-    """Whether the value is a score of the recording, on which a calibration can decide."""
+    """Whether the value is a score of the recording, so that a calibration can decide on the recording."""
     of_recordings: ClassVar[bool] = False
     """Whether a file of this judgement can be read as one score for each recording."""
     of_whole: ClassVar[bool] = False
-    """Whether this judgement is always made of whole recordings."""
+    """Whether this judgement always needs the whole recording."""
     of_batch: ClassVar[bool] = False
-    """Whether a front-end with ``normalize: batch`` judges several recordings in a batch, as
-    published. A value then depends on its batch. If False, a detector with such a front-end judges
-    one recording at a time."""
+    """Whether several recordings share a batch if the front-end has ``normalize: batch``. The value
+    of a recording then depends on its batch, as published. If False, a detector with such a
+    front-end judges one recording at a time."""
 
     def fitted(self, scorer: Scorer) -> Self:
-        """Return this judgement for ``scorer``; options that depend on ``scorer`` are filled in.
+        """Return this judgement with the options filled in that depend on ``scorer``.
 
         Raises:
             InputError: if ``scorer`` cannot make this judgement.
@@ -62,7 +63,7 @@ class Judgement(Output[T]):
         return self
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
-        """Adapt ``reader``, which has the user's settings, to this judgement; most judgements return it unchanged.
+        """Adapt ``reader``, which has the user's settings, to this judgement; most judgements return ``reader`` itself.
 
         Raises:
             InputError: if the judgement cannot be made from the waveforms that ``reader`` reads.
@@ -73,39 +74,38 @@ class Judgement(Output[T]):
     def start(
         self, scorer: Scorer, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
     ) -> Callable[[], Sequence[T | str]]:
-        """Start to judge a batch.
+        """Start to judge a batch; return a function that waits for the results.
 
-        The returned function waits for the results. The result of a recording is its value, or the
-        reason why the value is missing.
+        The result of a recording is its value, or the reason as a text why the value is missing.
 
         Args:
             scorer: the detector, in :func:`nes2net.scoring.kernel.scoring_mode`.
-            inputs: waveforms B×N, 16 kHz, in [−1, 1]; then scores of other systems B×S, if the
-                detector takes them.
+            inputs: the waveforms B×N, 16 kHz, in [−1, 1]; for a detector that takes scores of other
+                systems, also these scores B×S.
             stream, rows: as for :func:`nes2net.scoring.kernel.start`.
         """
 
     def options(self) -> dict[str, Any]:
-        """Return the options as plain data."""
+        """Return the options of this judgement as plain data."""
         return asdict(self)  # type: ignore[call-overload]
 
     def identity(self) -> dict[str, Any]:
-        """Collect the facts of this judgement for the identity of a run, as plain data without nested values."""
+        """Return name and options of this judgement for the identity of a run, as plain data without nested values."""
         return {"judgement": self.name, **self.options()}
 
     def described(self) -> dict[str, Any]:
-        """Collect the facts for a record, from which :func:`judgement_of` builds this judgement again."""
+        """Return name and options for a record, from which :func:`judgement_of` restores this judgement."""
         return {"name": self.name, **self.options()}
 
     @abstractmethod
     def tell(self, value: T) -> dict[str, Any]:
-        """Give the facts about ``value`` for a row of ``nes2net predict``, as plain data.
+        """Turn ``value`` into the facts that ``nes2net predict`` prints in a row: name → number, text or list.
 
-        The text of the fact ``remark``, if there is one, is printed at the end of the line.
+        A fact with the name ``remark`` is a text, which is printed at the end of the row.
         """
 
     def in_words(self, told: Mapping[str, Any]) -> str:
-        """Put the facts of :meth:`tell`, without the remark, into words for ``nes2net predict``."""
+        """Join the facts of :meth:`tell`, except the remark, to a text that ``nes2net predict`` prints."""
         words = []
         for name, fact in told.items():
             if name == "remark":
@@ -119,7 +119,7 @@ class Judgement(Output[T]):
         return ", ".join(words)
 
     def scores(self, path: Path) -> tuple[list[str], NDArray]:
-        """Read a file of this judgement as scores; return the ids and the scores (N,) float64 of recordings.
+        """Read the file ``path`` of this judgement; return the ids and the scores (N,) float64 of recordings.
 
         Raises:
             InputError: if the file cannot be read, or if this judgement has no scores of
@@ -130,7 +130,7 @@ class Judgement(Output[T]):
         )
 
     def evaluate(self, labels: Any, paths: Sequence[Path], settings: Any) -> Any:
-        """Evaluate files of this judgement against ``labels``.
+        """Evaluate the files ``paths`` of this judgement against ``labels``.
 
         Args:
             labels: :class:`nes2net.evaluation.key.Labels`.
@@ -142,21 +142,23 @@ class Judgement(Output[T]):
 
         Raises:
             InputError: if files or labels cannot be read or do not fit each other, if settings do
-                not apply, or if the judgement cannot be evaluated, as is the case in this base
-                class.
+                not apply, or if the judgement cannot be evaluated. This base class always raises
+                the error.
         """
         raise InputError(f"{paths[0]}: holds {self.what}, which are not evaluated: give scores")
 
     def labelled(
         self, labels: Any, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None
     ) -> Any:
-        """Read the scores from which a calibration is learned, for each class.
+        """Read the scores of bona fide and spoofed trials from which a calibration is learned.
 
         Args:
             labels: :class:`nes2net.evaluation.key.Labels`.
             paths: a file for each system.
-            allow_partial: leave out trials whose scores are missing or unusable.
-            resolution_ms: length of a frame, if no record of the frame scores states it.
+            allow_partial: whether to leave out trials with missing or unusable scores, instead of
+                raising an error.
+            resolution_ms: length of a frame in ms, needed if no record of the frame scores states
+                this length.
 
         Returns:
             :class:`nes2net.evaluation.judgements.LabelledScores`.
@@ -168,19 +170,19 @@ class Judgement(Output[T]):
         raise InputError(f"{paths[0]}: holds {self.what}, from which no calibration is learned: give scores")
 
     def meaning(self) -> list[str]:
-        """Write sentences that explain the rows of ``nes2net predict`` to their readers."""
+        """Return sentences that explain the rows of ``nes2net predict`` to a user."""
         return []
 
     @classmethod
     def holds(cls, path: Path) -> bool:
         """Whether the first line of a file without a record shows that the file holds this judgement.
 
-        This is False for most judgements.
+        Most judgements do not recognise their files, and return False.
         """
         return False
 
     def own_labels(self, path: Path) -> dict[str, str]:
-        """Read id → label from a file in which a toolkit wrote labels beside the values; empty for other files."""
+        """Read id → label from a file of another toolkit that has labels beside the values; empty for other files."""
         return {}
 
 
@@ -202,8 +204,8 @@ def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgeme
 def judgement_of(path: str | Path) -> Judgement[Any]:
     """Find the judgement that a file holds, from the record of the file.
 
-    A file of another toolkit has no record. The judgement in such a file is recognised by the first
-    line of the file. If no judgement recognises the line, the file is taken for scores.
+    A file of another toolkit has no record; the first line of such a file shows the judgement. If
+    no judgement recognises the line, the file is taken for a score file.
 
     Raises:
         InputError: if the record names a judgement that is not installed, or options that the
@@ -213,7 +215,7 @@ def judgement_of(path: str | Path) -> Judgement[Any]:
     record = record_of(path)
     if record is not None and record.judgement is not None:
         return as_judgement(record.judgement)
-    # The file holds scores, as most files do; other judgements need not be imported.
+    # If the first line has two words, the file holds scores, as most files do, and no other judgement is imported.
     if len(first_line(path).split()) == 2:
         return as_judgement("scores")
     return as_judgement(next((name for name in judgements.names() if judgements.get(name).holds(path)), "scores"))

@@ -1,8 +1,8 @@
-"""Score a batch of waveforms: the interface of a detector (:class:`Scorer`), and :func:`start`.
+"""Score a batch of waveforms by :func:`start`, with any detector that has the interface :class:`Scorer`.
 
 A file, many files, the windows of a long recording and a corpus are all scored by :func:`start`, in
-:func:`scoring_mode`. Validation on a development set uses this mode, too. Embeddings and scores of
-frames are computed in the same way, by :func:`start_rows`.
+:func:`scoring_mode`. Validation on a development set also uses :func:`scoring_mode`. Embeddings and
+scores of frames are computed by :func:`start_rows`, in the same way as scores.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class Scorer(Protocol):
-    """The interface of a detector for scoring."""
+    """The interface that a detector must have to be used for scoring."""
 
     provenance: Provenance
     """The origin of the weights, from the checkpoint."""
@@ -53,7 +53,7 @@ class Scorer(Protocol):
 
     @property
     def config(self) -> dict[str, Any]:
-        """Plain data from which the architecture can be built again."""
+        """The architecture of the detector as plain data, from which the architecture can be built again."""
 
     @property
     def score_rule(self) -> ScoreRule:
@@ -65,11 +65,11 @@ class Scorer(Protocol):
 
     @property
     def pre_emphasis(self) -> float:
-        """The coefficient of the pre-emphasis of recordings before they are cut; 0 for none."""
+        """The coefficient of the pre-emphasis that is applied to recordings before the cut; 0 for no pre-emphasis."""
 
     @property
     def used_samples(self) -> UsedSamples:
-        """Tells how many leading samples of a waveform affect its scores."""
+        """A function that tells how many leading samples of a waveform affect its scores."""
 
     @property
     def num_scores(self) -> int:
@@ -87,17 +87,21 @@ class Scorer(Protocol):
         """Compute the scores (B,) of ``waveform`` B×N, 16 kHz, in [−1, 1]; higher means more bona fide.
 
         Args:
-            system_scores: B×``num_scores`` scores of other systems; None if ``num_scores`` is 0.
+            system_scores: the scores of other systems, B×``num_scores``; None if ``num_scores`` is
+                0.
         """
 
     def fingerprint(self) -> str:
-        """Compute the SHA-256 of the architecture and weights, or of the files that hold both."""
+        """Compute the SHA-256 of the architecture and the weights, or of the files with architecture and weights."""
 
     def modules(self) -> Iterable[nn.Module]:
-        """List the modules that have a train and an eval mode; empty for a detector without train mode."""
+        """List all modules, also nested modules, so that scoring can switch their modes and restore them.
+
+        The list is empty for a detector without train mode.
+        """
 
     def train(self, mode: bool = True) -> Any:
-        """Put the detector into train mode if ``mode`` is true, otherwise into eval mode."""
+        """Put the detector into train mode if ``mode`` is true, else into eval mode."""
 
     def compile(self, **options: Any) -> None:
         """Compile the detector in place (``torch.compile``)."""
@@ -137,7 +141,7 @@ def check_takes_audio_alone(scorer: Scorer) -> None:
 
 
 def score_batch(scorer: Scorer, waveforms: Tensor) -> list[Result]:
-    """Score ``waveforms`` B×N on the CPU, in :func:`scoring_mode`; a result is a score, or the reason for no score."""
+    """Score ``waveforms`` B×N on the CPU, in :func:`scoring_mode`; a result is a score or the reason for no score."""
     with scoring_mode(scorer):
         return start(scorer, waveforms)()
 
@@ -153,9 +157,10 @@ def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
 
 
 def score_each(scorer: Scorer, waveforms: Sequence[np.ndarray]) -> list[float]:
-    """Score ``waveforms`` (N,) like :func:`score_or_raise`; waveforms of equal length share a batch."""
+    """Score each of ``waveforms`` (N,), of any lengths, like :func:`score_or_raise`; equal lengths share a batch."""
     alone = depends_on_batch(scorer)
-    groups: dict[int, list[int]] = {}  # indices of waveforms that share a batch; the key is a length or an index
+    # The indices of the waveforms that share a batch, by length; an index is the key if each waveform is a batch.
+    groups: dict[int, list[int]] = {}
     for number, waveform in enumerate(waveforms):
         groups.setdefault(number if alone else len(waveform), []).append(number)
     scores = [0.0] * len(waveforms)
@@ -174,24 +179,24 @@ def start(
     stream: str | None = None,
     rows: int | None = None,
 ) -> Callable[[], list[Result]]:
-    """Start to score ``waveforms`` B×N in the current mode of ``scorer``.
+    """Start to score ``waveforms`` B×N in the current mode of ``scorer``; return a function that waits for the results.
 
-    The returned function waits for the results; until it is called, a GPU computes in the
-    background. A batch that does not fit into memory is scored in parts, and later batches of this
-    size are split at once. A score is missing if it is not finite, if the detector does not take
-    waveforms of this length, or if a single utterance does not fit into memory.
+    Until the returned function is called, a GPU computes in the background. A batch that does not
+    fit into memory is scored in smaller batches. Later batches of the same size are split without a
+    try. A result is a score, or a reason if the score is not finite, if the detector does not take
+    waveforms of length N, or if a single waveform does not fit into memory.
 
     Args:
         system_scores: scores of other systems, B×S, for a detector that takes them.
         stream: a name that seeds the random numbers of a detector in train mode; None to leave the
             random state as it is.
-        rows: number of waveforms to compute at once. Smaller batches are filled up, because each
-            new size would compile the detector, or plan a GPU's convolutions, again. None to
-            compute just the B waveforms.
+        rows: number of waveforms to compute at once. A smaller batch is filled up to this number,
+            because for each new size a compiled detector would be compiled again, and a GPU would
+            plan its convolutions again. None to compute just the B waveforms.
     """
 
     def results_of(scores: Tensor) -> list[Result]:
-        """Turn the scores (B,) into results: a score that is not finite becomes a reason."""
+        """Turn the scores (B,) into results: a score that is not finite is replaced by a reason."""
         results = []
         for score in scores.tolist():
             results.append(score if math.isfinite(score) else _not_finite_reason("score is {}", score))
@@ -210,15 +215,15 @@ def start_rows(
     is missing.
 
     Args:
-        scorer: the detector that ``compute`` uses.
-        message: the reason if a number is not finite, such as ``"score is {}"``; ``{}`` stands for
-            the number.
-        compute: computes rows B×K of waveforms B×N.
+        scorer: the detector with which ``compute`` computes.
+        message: words for the reason if a number is not finite, such as ``"score is {}"``, where
+            ``{}`` stands for the number.
+        compute: the function that computes the rows B×K of waveforms B×N.
         rows: as for :func:`start`.
     """
 
     def results_of(computed: Tensor) -> list[np.ndarray | str]:
-        """Turn the rows B×K into results: a row with a number that is not finite becomes a reason."""
+        """Turn the rows B×K into results: a row with a number that is not finite is replaced by a reason."""
         results: list[np.ndarray | str] = []
         for row in computed.numpy():
             is_finite = np.isfinite(row)
@@ -239,7 +244,7 @@ def _start_or_split(
     stream: str | None,
     rows: int | None,
 ) -> Callable[[], list[T | str]]:
-    """Start to compute a batch, for :func:`start` and :func:`start_rows`; split the batch if memory is short.
+    """Start to compute a batch, for :func:`start` and :func:`start_rows`; split a batch that does not fit into memory.
 
     Args:
         compute: computes a tensor of B rows from ``inputs``.
@@ -251,19 +256,19 @@ def _start_or_split(
     count = len(inputs[0])
     device, precision, fitting = _fitting.get(scorer, (None, "", 0))
     is_same_device = (device, precision) == (scorer.computes_on, scorer.precision)
-    most_rows = None  # None: no limit, because all batches have fitted into memory so far
+    most_rows = None  # None for no limit, because all batches so far fitted into memory
     if is_same_device:
         most_rows = max(1, fitting // waveforms.shape[1])
 
     def start_parts(rows: int | None, size: int) -> Callable[[], list[T | str]]:
-        """Start parts of at most ``size`` waveforms; the returned function waits for all their results."""
+        """Start to compute parts of at most ``size`` waveforms; return a function that waits for all results."""
         splits = zip(*(tensor.split(size) for tensor in inputs))
         started = []
         for tensors in splits:
             started.append(_start_or_split(scorer, compute, results_of, list(tensors), stream, rows))
         return lambda: [result for finish in started for result in finish()]
 
-    # An earlier batch did not fit into memory, and this batch is at least as large: split it before trying.
+    # This batch is at least as large as an earlier batch that did not fit into memory: split it without trying.
     if most_rows is not None and count > most_rows:
         return start_parts(rows and most_rows, most_rows)
     if most_rows is not None and rows is not None:
@@ -271,9 +276,9 @@ def _start_or_split(
     on_gpu = scorer.device.type == "cuda"
 
     def moved(x: Tensor) -> Tensor:
-        """Move an input to the device, and fill it up to ``rows`` rows with copies of its last row."""
+        """Move the input ``x`` to the device, and fill it up to ``rows`` rows with copies of its last row."""
         if on_gpu and x.device.type == "cpu" and not x.is_pinned():
-            x = x.pin_memory()  # the CPU need not wait for a copy from pinned memory
+            x = x.pin_memory()  # from pinned memory, the copy to the GPU runs in the background
         x = x.to(scorer.device, non_blocking=True)
         missing = 0 if rows is None else rows - len(x)
         if missing <= 0:
@@ -282,23 +287,23 @@ def _start_or_split(
 
     try:
         with torch.inference_mode(), ExitStack() as stack:
-            if stream is not None:  # only the name seeds the random numbers; the old state is restored afterwards
+            if stream is not None:  # seed the random numbers by the name alone; restore the random state afterwards
                 generator_devices = []
                 if on_gpu:
                     generator_devices = [scorer.device]
                 stack.enter_context(torch.random.fork_rng(generator_devices))
                 torch.manual_seed(zlib.crc32(stream.encode()))
-            # No variable holds the moved inputs, because they would take memory beside the parts if the batch must be
-            # split.
+            # Keep the moved inputs in no variable: if the batch must be split, they would take memory in addition to
+            # the parts.
             pending = _Pending(compute(*map(moved, inputs))[:count])
             return lambda: [*results_of(pending.wait())]
     except InputError as error:
         reason = str(error)
         return lambda: [reason] * count
-    except Exception as error:  # onnxruntime has no class for running out of memory
+    except Exception as error:  # onnxruntime has no error class for a lack of memory
         if not is_out_of_memory(error):
             raise
-    # The batch does not fit into memory: give up if it is a single row, otherwise halve it.
+    # The batch does not fit into memory: give up on a single row, and halve a larger batch.
     tried = max(count, rows or 0)
     if tried == 1:
         seconds = waveforms.shape[1] / SAMPLE_RATE
@@ -312,20 +317,20 @@ def _start_or_split(
     return start_parts(rows and half, half)
 
 
-# For each scorer that once ran out of memory: its device, its precision, and the largest number of samples that it
-# computes at once, in all rows of a batch together.
+# For each scorer that ran out of memory before: its device, its precision, and the largest number of samples to compute
+# at once, in all rows of a batch together.
 _fitting: WeakKeyDictionary[Scorer, tuple[torch.device, str, int]] = WeakKeyDictionary()
 
 
 class _Pending:
-    """Rows of numbers, a row for each utterance, which a GPU may still be computing.
+    """Rows of numbers, one for each waveform of a batch, which a GPU may still be computing.
 
-    The copy to the CPU is queued directly after the batch. If the copy were queued only when the
-    numbers are needed, the copy would also wait for the next batch.
+    The copy to the CPU is queued directly after the computation. A copy that is queued only when
+    the numbers are needed would also wait for the next batch.
     """
 
     def __init__(self, rows: Tensor) -> None:
-        """If ``rows`` are on a GPU, queue their copy to the CPU."""
+        """Keep ``rows``; if they are on a GPU, queue their copy to the CPU."""
         self.computed: torch.cuda.Event | None = None
         if not rows.is_cuda:
             self.rows = rows.float()
@@ -342,15 +347,15 @@ class _Pending:
 
 
 def _not_finite_reason(message: str, number: float) -> str:
-    """Write the reason that takes the place of a result, if a ``number`` in the result is not finite."""
+    """Write the reason that replaces a result if a ``number`` in the result is not finite."""
     return f"the detector's {message.format(number)}: its weights are damaged, or its precision is too low"
 
 
 class _ModeInForce:
-    """The mode of a scorer while threads score, and the state to restore when the last thread is done."""
+    """The mode (train or eval) of a scorer while threads score, and the state to restore after the last thread."""
 
     def __init__(self, scorer: Scorer, train: bool) -> None:
-        """Remember the state of ``scorer``, and put it into train or eval mode."""
+        """Remember the state of ``scorer``, and put ``scorer`` into train or eval mode."""
         self.num_threads = 0
         self.modes = [(module, module.training) for module in scorer.modules()]
         self.buffers: list[tuple[Tensor, Tensor]] = []
@@ -367,7 +372,7 @@ class _ModeInForce:
             buffer.copy_(before)
 
 
-# For each scorer, the modes that are in force in this process: train mode at key True, eval mode at key False.
+# For each scorer, the modes that threads of this process are using: True → train mode, False → eval mode.
 _in_force: WeakKeyDictionary[Scorer, dict[bool, _ModeInForce]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
@@ -381,9 +386,8 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
     :func:`nes2net.lib.devices.float32_products` sets the precision of products.
 
     Args:
-        train: put ``scorer`` into train mode instead. Batch normalisation then changes its running
-            statistics. The running statistics affect no score in train mode, and are restored at
-            the end.
+        train: put ``scorer`` into train mode instead. In train mode, batch normalisation changes
+            its running statistics, which affect no score in this mode and are restored at the end.
     """
     with _lock:
         modes_in_force = _in_force.setdefault(scorer, {})
@@ -424,12 +428,12 @@ def differentiable(scorer: nn.Module) -> Iterator[None]:
 
 
 def default_batch_size(device: torch.device) -> int:
-    """Choose the number of utterances of 4 s in a batch, so that the batch keeps ``device`` busy."""
+    """Choose how many utterances of 4 s share a batch by default, so that a batch keeps ``device`` busy."""
     return 64 if device.type == "cuda" else 8
 
 
 def chosen_batch_size(scorer: Scorer, requested: int | None, usual: int | None = None) -> int:
-    """Choose how many waveforms to compute at once: the number requested, the usual one, or the device's default.
+    """Choose how many waveforms share a batch: the number ``requested``, else ``usual``, else the device's default.
 
     The number is always 1 if a score depends on other utterances in its batch.
 

@@ -1,4 +1,4 @@
-"""Measure the traits of one recording, or of a whole corpus in workers, for a calibration."""
+"""Measure the traits of a recording, or of a whole corpus in workers, for calibrations and decisions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from nes2net.scoring.record import recordings_digest
 from nes2net.scoring.track import Track
 from nes2net.scoring.waveforms import Recording, judged_share
 
-#: Largest number of recordings of a corpus that are measured. With 10,000 recordings, p-values reach down to 1 in
+#: Largest number of recordings of a corpus that are measured. With 10,000 recordings, the smallest p-value is 1 in
 #: 10,000.
 MOST_MEASURED = 10_000
 _BATCH = 8
@@ -48,12 +48,12 @@ _SEED = 0
 
 
 def measure_file(path: AnyRecording, num_samples: int | None, longest: int | None = None) -> Traits:
-    """Measure the recording in a file, or only the part of it that a detector scores.
+    """Measure the traits of the recording in a file, or of the part of the recording that a detector scores.
 
     Args:
         num_samples: number of leading samples that are scored; None for the whole recording, of any
             length.
-        longest: number of leading samples on which the detector's scores depend; None for all.
+        longest: number of leading samples that can affect the detector's scores; None for all.
 
     Raises:
         InputError: if the file cannot be read.
@@ -71,7 +71,7 @@ def measure_file(path: AnyRecording, num_samples: int | None, longest: int | Non
 
 
 def drawn(trials: Sequence[Trial], max_trials: int = MOST_MEASURED) -> list[Trial]:
-    """Draw at most ``max_trials`` of ``trials`` at random, and keep their order; the same call draws the same trials."""
+    """Draw at most ``max_trials`` of ``trials`` at random, and keep their order; the draw is the same in every run."""
     if len(trials) <= max_trials:
         return list(trials)
     return [trials[i] for i in sorted(random.Random(_SEED).sample(range(len(trials)), max_trials))]
@@ -85,7 +85,7 @@ class TraitsOutput(Output[Traits]):
     what = "traits"
 
     def to_json(self, value: Traits) -> list[float | str]:
-        """List the measured traits, without the embedding."""
+        """List the values of the measured traits, without the embedding, for a line of JSON."""
         return [getattr(value, name) for name in _MEASURED]
 
     def from_json(self, values: Any) -> Traits:
@@ -94,14 +94,14 @@ class TraitsOutput(Output[Traits]):
         return Traits(duration, level, bandwidth, judged=judged, unfit=unfit, clipping=clipping)
 
     def read(self, out: Path) -> Iterable[tuple[str, Traits]]:
-        """Read (id, traits) from the lines of a finished file."""
+        """Yield (id, traits) for each line of a finished file."""
         with open(out, encoding="utf-8") as file:
             for line in file:
                 id, *scalars = parsed_json(line, "a line")
                 yield id, self.from_json(scalars)
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, Traits]]) -> dict[str, Any]:
-        """Write a line for each row to the only file in ``files``; there are no facts for the record."""
+        """Write a line for each row to the only file in ``files``; return no data for the record."""
         with open(files[0], "w", encoding="utf-8") as file:
             file.writelines(json_text([trial.id, *self.to_json(traits)]) + "\n" for trial, traits in rows)
         return {}
@@ -131,27 +131,28 @@ def measure_trials(
     channel: int | None = None,
     num_workers: int | None = None,
 ) -> tuple[dict[str, Traits], dict[str, str]]:
-    """Measure the recordings of ``trials`` by :func:`measure_file`, and embed them if ``embed`` is true.
+    """Measure the traits of the recordings of ``trials`` by :func:`measure_file`; with ``embed``, also embed them.
 
-    Under ``torchrun``, only the first process may call this function. The traits stay in
-    ``{beside}.traits`` and ``{beside}.embeddings.npy`` until :func:`forget_traits` is called. An
-    interrupted call can therefore be resumed, and a repeated call only reads these files.
+    Under ``torchrun``, only the first process may call this function. The files ``{beside}.traits``
+    and ``{beside}.embeddings.npy`` keep traits and embeddings until :func:`forget_traits` is
+    called. An interrupted call can therefore be resumed, and a repeated call only reads these
+    files.
 
     Args:
         num_samples: as for :func:`measure_file`.
-        scorer: the detector that scores the recordings; None if it is not known.
-        embed: whether ``scorer`` also embeds the recordings; exported detectors never do.
+        scorer: the detector that scores the recordings; None if the detector is not known.
+        embed: whether ``scorer`` also embeds the recordings; ignored for an exported detector,
+            which makes no embeddings.
         channel: number of the channel that is scored, counted from 0; None for the mean of all.
-        num_workers: number of workers; one per processor, at most 8, if not given.
+        num_workers: number of workers; None for one per processor, but at most 8.
 
     Returns:
-        Two mappings. The first mapping is id → traits, in the order of ``trials``. The second
-        mapping is id → the reason why the traits or the embedding of a recording are missing. The
-        reasons are also printed on standard error.
+        Two mappings: id → traits, in the order of ``trials``; and id → reason, if the traits or the
+        embedding of a recording are missing. The reasons are also printed on standard error.
 
     Raises:
-        InputError, Unfinished: as :func:`nes2net.scoring.engine.run_over`; but if all recordings
-            failed, no error is raised.
+        InputError, Unfinished: as :func:`nes2net.scoring.engine.run_over`, except that no error is
+            raised if all recordings failed.
     """
     if num_workers is None:
         workers = min(_MOST_WORKERS, usable_processors())
@@ -162,7 +163,7 @@ def measure_trials(
     out, embeddings = _files_beside(beside)
 
     def read(trials: Sequence[Trial], done: Container[str], processes: Processes) -> Generator[list[Read], None, None]:
-        """Measure recordings in workers, in batches; called by :func:`run_over`."""
+        """Measure recordings in workers, and yield the results in batches; called by :func:`run_over`."""
         batches = Plan(_BATCH).batches([trial for trial in trials if trial.id not in done], processes=processes)
         yield from Loader(Reading(partial(_measure_item, num_samples, most_samples, channel)), batches, list, workers)
 
@@ -210,21 +211,21 @@ def measure_trials(
 
 
 def forget_traits(beside: str | Path) -> None:
-    """Remove the files that a call of :func:`measure_trials` with the same ``beside`` has left."""
+    """Remove the files of traits and embeddings that :func:`measure_trials` keeps for the same ``beside``."""
     for out in _files_beside(beside):
         for suffix in ("", ".csv", ".json"):
             out.with_name(f"{out.name}{suffix}").unlink(missing_ok=True)
 
 
 def _files_beside(beside: str | Path) -> tuple[Path, Path]:
-    """Make the paths of two files for :func:`measure_trials`: of the traits, and of the embeddings."""
+    """Return the paths of the two files of :func:`measure_trials`: the file of traits and the file of embeddings."""
     return Path(f"{beside}.traits"), Path(f"{beside}.embeddings.npy")
 
 
 def _measure_item(num_samples: int | None, longest: int | None, channel: int | None, item: Item) -> Traits:
-    """Measure the recording of an item by :func:`measure_file`; called in a worker.
+    """Measure the recording of the trial ``item`` by :func:`measure_file`; called in a worker.
 
-    ``channel`` is the number of the channel to measure; None for the mean of all.
+    ``channel`` is the number of the channel to measure; None for the mean of all channels.
     """
     recording = item.path if channel is None else ChannelOf(item.path, channel)
     return measure_file(recording, num_samples, longest)
@@ -232,11 +233,11 @@ def _measure_item(num_samples: int | None, longest: int | None, channel: int | N
 
 @dataclass(frozen=True)
 class Measurer:
-    """Measures recordings for the decisions of a calibration.
+    """Measures the traits of recordings that a calibration needs to decide on the recordings.
 
     Args:
-        embed: computes embeddings B×E of waveforms B×N; None if the calibration has no embeddings,
-            or the detector makes none.
+        embed: the function that computes embeddings B×E of waveforms B×N; None if the calibration
+            compares no embeddings, or if the detector makes no embeddings.
     """
 
     scorer: Scorer
@@ -252,18 +253,19 @@ class Measurer:
         return cls(scorer, None)
 
     def measured(self, recording: Recording, remark: Remark) -> Traits:
-        """Measure the part of ``recording`` that the detector scores; the result has no embedding.
+        """Measure the traits of the scored part of ``recording``, except the embedding.
 
         Args:
-            remark: the remark on this part, which says whether the part is unfit or clipped.
+            remark: the remark on the scored part, which says whether this part is unfit or clipped.
         """
-        traits = measure(recording.plain, recording.num_samples)  # without the repetition of a short recording
+        traits = measure(recording.plain, recording.num_samples)  # leave out the repetition of a short recording
         return traits._replace(judged=recording.judged, unfit=remark.unfit, clipping=remark.clipping)
 
     def with_embeddings(self, traits: Sequence[Traits], waveforms: NDArray) -> list[Traits]:
         """Compute the embeddings of ``waveforms`` B×N, and add them to the ``traits`` of the B recordings.
 
-        Without :attr:`embed`, or if an embedding is missing, the traits stay as they are.
+        If there is no function :attr:`embed`, or if an embedding is missing, the traits are
+        returned unchanged.
         """
         if self.embed is None:
             return list(traits)
@@ -271,26 +273,27 @@ class Measurer:
             rows = start_rows(self.scorer, "embedding is not finite", self.embed, torch.from_numpy(waveforms))()
         with_embeddings = []
         for measured, row in zip(traits, rows):
-            if not isinstance(row, str):  # if the row is a text, it is the reason why the embedding is missing
+            if not isinstance(row, str):  # a text is the reason why the embedding is missing
                 measured = measured._replace(embedding=row)
             with_embeddings.append(measured)
         return with_embeddings
 
     def of_recording(self, recording: Recording, remark: Remark) -> Traits:
-        """Measure all traits of ``recording``, and compute its embedding; ``remark`` as for :meth:`measured`."""
+        """Measure all traits of ``recording``, with its embedding; ``remark`` is as for :meth:`measured`."""
         return self.with_embeddings([self.measured(recording, remark)], recording.waveform[None])[0]
 
     def along(self, blocks: Iterable[NDArray], track: Track, beginning: Traits | None = None) -> Traits:
-        """Measure a recording that was scored along its ``track``.
+        """Measure the traits of a recording whose windows were scored; ``track`` has the scores of the windows.
 
-        The detector scores a window at a time, so the trait ``duration`` is the length of a window.
+        The detector scores one window at a time, so the trait ``duration`` is the length of a
+        window.
 
         Args:
             blocks: the whole recording in blocks (N,), 16 kHz in [−1, 1].
-            beginning: the traits of the beginning of the recording, if the recording's score is the
-                score of its beginning. ``judged`` is taken from these traits; the embedding is also
-                taken, if the first window has speech. None if the recording's score is the mean of
-                the track.
+            beginning: the traits of the recording's beginning, if the recording's score is the
+                score of its beginning; None if the recording's score is the mean of the track. The
+                result has ``judged`` of ``beginning``, and also its embedding if the first window
+                has speech.
         """
         traits = measure_blocks(blocks)._replace(
             duration=track.window, judged=track.judged, unfit=track.remark.unfit, clipping=track.remark.clipping

@@ -1,4 +1,4 @@
-"""The interface of the output of a run over a corpus: a value for each trial, and the finished file."""
+"""The interface of the output of a run over a corpus: the value of a trial, and the finished file with all values."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ class Output(ABC, Generic[T]):
     """The interface of the values that a run computes for trials, and of the file to which the run writes them."""
 
     doing: str
-    """Word for the work of the run, such as ``"scoring"``. It is the title of the progress display."""
+    """Word for the work of the run, such as ``"scoring"``. This word is the title of the progress display."""
     done: str
     """Word for a trial that has a row, such as ``"scored"``."""
     what: str
     """Word for the rows of the file, such as ``"scores"``."""
 
     def files(self, out: Path) -> list[Path]:
-        """List the paths of the finished file ``out`` and of further files that belong to it."""
+        """List the paths of the finished file ``out`` and of further files that the run writes beside ``out``."""
         return [out]
 
     def rows_are(self, out: Path) -> str:
-        """Describe the rows of the finished file ``out``, for example as ``"embeddings of 256 numbers"``."""
+        """Describe the rows of the finished file ``out`` in words, such as ``"embeddings of 256 numbers"``."""
         return self.what
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
-        """Raise :class:`InputError` if ``out`` cannot hold the ids of ``trials``; the base class refuses equal ids."""
+        """Raise :class:`InputError` if ``out`` cannot hold the ids of ``trials``; here, only equal ids are refused."""
         known_ids: set[str] = set()
         for trial in trials:
             if trial.id in known_ids:
@@ -41,7 +41,7 @@ class Output(ABC, Generic[T]):
 
     @abstractmethod
     def to_json(self, value: T) -> Any:
-        """Turn ``value`` into plain data for JSON, for a journal."""
+        """Turn ``value`` into plain data for JSON, to be kept in a journal."""
 
     @abstractmethod
     def from_json(self, value: Any) -> T:
@@ -53,7 +53,7 @@ class Output(ABC, Generic[T]):
 
     @abstractmethod
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, T]]) -> dict[str, Any]:
-        """Write ``count`` rows in order, and return facts for the record.
+        """Write ``count`` rows in order to ``files``, and return plain data to add to the record.
 
         Args:
             files: temporary files to write, which are later renamed to the paths of :meth:`files`.

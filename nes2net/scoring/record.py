@@ -1,4 +1,4 @@
-"""The record of a score file: a JSON file beside it, about the run, its software, its hardware and its speed."""
+"""The record of a score file: a JSON file beside the score file, about the run, its software, hardware and speed."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from nes2net.scoring.kernel import Scorer
 
 _LARGEST_ABOUT = 16 << 20  # bytes
-_LARGEST_WHOLE = 64 << 20  # largest size in bytes; a record may hold a reason for each of many missing scores
+_LARGEST_WHOLE = 64 << 20  # largest size in bytes; a record may state a reason for each of many missing scores
 
 
 def computing(scorer: Scorer, num_samples: int | None) -> dict[str, Any]:
-    """Collect the facts on which a score depends: detector, precision, device, and number of samples."""
+    """Collect what a score depends on: the detector, its precision, the kind of device, and the number of samples."""
     return {
         "model": scorer.fingerprint(),
         "num_samples": num_samples,
@@ -41,7 +41,7 @@ def computing(scorer: Scorer, num_samples: int | None) -> dict[str, Any]:
 def run_identity(
     scorer: Scorer, trials: Sequence[Trial], num_samples: int | None, legacy_train_mode: bool, compiled: bool
 ) -> dict[str, Any]:
-    """Collect plain data that are equal for two runs if and only if the scores of both may share a file."""
+    """Collect the identity of a run: plain data, equal for two runs if and only if their scores may share a file."""
     run = computing(scorer, num_samples)
     run |= {"trials": recordings_digest(trials), "legacy_train_mode": legacy_train_mode, "compiled": compiled}
     if scorer.num_scores:
@@ -52,7 +52,7 @@ def run_identity(
 def recordings_digest(trials: Sequence[Trial]) -> str:
     """Compute the SHA-256 of the ids and paths of ``trials``.
 
-    Absolute paths, relative paths and links to the same folder give the same digest.
+    An absolute path, a relative path and a link to the same folder give the same digest.
     """
 
     @cache
@@ -61,7 +61,7 @@ def recordings_digest(trials: Sequence[Trial]) -> str:
         return os.path.realpath(folder) if "\0" not in folder else folder  # no file system allows a null byte
 
     def line(trial: Trial) -> str:
-        """Write the text by which a trial enters the digest."""
+        """Write the id and the path of a trial as JSON, for the digest."""
         folder, name = os.path.split(trial.path or "")
         return json.dumps([trial.id, resolved(folder), name])
 
@@ -71,8 +71,8 @@ def recordings_digest(trials: Sequence[Trial]) -> str:
 def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Convert ``facts`` to plain data for JSON.
 
-    Values that JSON does not have, such as a date, become text. Numbers that are not finite become
-    None.
+    A value that JSON cannot express, such as a date, becomes a text. A number that is not finite
+    becomes None.
 
     Raises:
         InputError: if ``facts`` cannot be written as JSON.
@@ -86,39 +86,39 @@ def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Record(BaseModel):
-    """The facts that a later run reads from a record."""
+    """The fields of a record that a later run reads."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
     run: dict[str, str | int | float | bool | None]
     """The identity of the run, see :func:`nes2net.scoring.engine.run_over`."""
     failures: dict[str, str]
-    """Id of a trial → the reason why its row is missing."""
+    """Id of a trial → the reason why its row is missing in the file."""
     sha256: str | None = None
     """SHA-256 of the file to which the record belongs."""
     audio_sha256: str | None = None
-    """The :func:`audio_digest` of the trials with rows."""
+    """The :func:`audio_digest` of the trials that have a row."""
 
 
 def read_record(path: Path, num_trials: int, kind: str, remedy: str) -> Record | None:
-    """Read the record in the file ``path``, of at most ``num_trials`` trials; None if there is no file.
+    """Read the record ``path`` of a file with at most ``num_trials`` trials; None if there is no record.
 
     Args:
-        kind: the kind of rows, such as ``"scores"``, for the message.
-        remedy: what to do if the file is not a record, for the message.
+        kind: the kind of rows, such as ``"scores"``, for the message of an error.
+        remedy: advice to the user for this message: what to do if the file is not a record.
 
     Raises:
         InputError: if the file is not a record.
     """
     if not path.exists():
         return None
-    # For each trial, a reason may have 1,000 characters, and JSON may write a character in 12 bytes. The other 4,000
-    # bytes are for the id.
+    # The record may take 16,000 bytes for each trial: 12,000 for a reason of 1,000 characters, which JSON may write in
+    # 12 bytes each, and 4,000 for the id.
     return read_json_as(Record, path, _LARGEST_ABOUT + 16_000 * num_trials, f"a record of {kind}", remedy)
 
 
 class WholeRecord(Record):
-    """All facts of a record. Pydantic's ``model_extra`` holds the facts that only people read."""
+    """All fields of a record. Pydantic's ``model_extra`` holds the fields that only people read."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
@@ -134,7 +134,7 @@ class WholeRecord(Record):
 
 
 def read_whole_record(path: Path) -> WholeRecord:
-    """Read a record of any kind, for example to show the record.
+    """Read all fields of a record, for example to show them to a user.
 
     Raises:
         InputError: if the file is not a record.
@@ -144,17 +144,18 @@ def read_whole_record(path: Path) -> WholeRecord:
 
 
 def record_path(path: Path) -> Path:
-    """Make the path of the record that stands beside the file ``path``."""
+    """Return the path of the record that stands beside the file ``path``."""
     return path.with_name(f"{path.name}.json")
 
 
 def record_of(path: Path, sha256: str | None = None) -> WholeRecord | None:
-    """Read the record beside ``path``; None if it is missing, is unreadable or states the SHA-256 of another file.
+    """Read the record beside ``path``; None if the record is missing, is unreadable or belongs to another file.
 
-    A record without a SHA-256 cannot be checked, and is returned.
+    A record belongs to the file if the record states the SHA-256 of the file. A record without a
+    SHA-256 is returned unchecked.
 
     Args:
-        sha256: SHA-256 of ``path``; None to compute it.
+        sha256: SHA-256 of the file ``path``; None to compute the SHA-256 here.
     """
     if not record_path(path).is_file():
         return None
@@ -184,7 +185,7 @@ def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
         if name in sys.modules:
             versions[name] = sys.modules[name].__version__
     device = scorer.computes_on
-    device_name: str | None = None  # the name stays None if onnxruntime can use the GPU, but PyTorch cannot
+    device_name: str | None = None  # None if onnxruntime uses a GPU that PyTorch cannot use
     if device.type != "cuda":
         device_name = processor_name()
     elif torch.cuda.is_available():

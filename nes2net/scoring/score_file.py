@@ -1,7 +1,7 @@
 """Score files: one line ``utterance score`` per trial, in UTF-8.
 
-A score is written as Python's ``repr`` of a float, so it is read back to the last bit. White space
-separates the score from the utterance id, so an id must be one word (:func:`check_ids`).
+A score is written as Python's ``repr`` of a float, so that reading restores the last bit. White
+space separates the score from the utterance id, so an id must be one word (:func:`check_ids`).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from nes2net.lib.errors import InputError, shown
 from nes2net.lib.files import write_output
 from nes2net.lib.text_files import are_floats, checked_float, has_control
 
-#: Names that the column of scores may have in a file with a header. These are names of scores that are higher for bona
-#: fide. DeepFense writes ``score_class1`` for its class 1, which is bona fide.
+#: Names that the column of scores may have in a file with a header; in a column with such a name, higher scores mean
+#: bona fide. DeepFense writes ``score_class1`` for its class 1, which is bona fide.
 SCORE_COLUMNS = ("score", "scores", "cm_score", "score_class1")
-#: The reason why an id with control characters is refused.
+#: The reason, for messages, why an id with control characters is refused.
 CONTROL = "it holds control characters, which a terminal may obey; rename the trial"
 
 
 def write_scores(path: str | Path, ids: Iterable[str], scores: Iterable[float]) -> None:
-    """Write a score file, completely or not at all. ``path`` may also be a device or a pipe.
+    """Write ``ids`` and ``scores`` to a score file, completely or not at all. ``path`` may also be a device or a pipe.
 
     Raises:
         InputError: if an id cannot be in a score file (see :func:`check_ids`), or if the file
@@ -38,7 +38,7 @@ def write_scores(path: str | Path, ids: Iterable[str], scores: Iterable[float]) 
 
 
 def line(id: str, score: float) -> str:
-    """Write a line of a score file.
+    """Make a line of a score file from the ``id`` and the ``score`` of an utterance.
 
     >>> line("LA_E_1000147", 1 / 3)
     'LA_E_1000147 0.3333333333333333\\n'
@@ -47,16 +47,17 @@ def line(id: str, score: float) -> str:
 
 
 def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
-    """Read ids and scores, shape (N,) float64, in file order.
+    """Read a score file: return the ids and the scores (N,) float64, in the order of the file.
 
-    Blank lines are skipped. ``nan`` and ``inf`` count as numbers, but ``1_0`` does not. Fields may
-    also be separated by tabs, commas, semicolons or vertical bars, and a header may name the
-    columns (:mod:`nes2net.data.corpora.id_tables`). The baselines of ASVspoof 2019 write lines
+    Blank lines are skipped. The texts ``nan`` and ``inf`` count as numbers, but ``1_0`` does not.
+    Fields may also be separated by tabs, commas, semicolons or vertical bars, and a header may name
+    the columns (:mod:`nes2net.data.corpora.id_tables`). The baselines of ASVspoof 2019 write lines
     ``utterance attack label score``; attack and label are then not read.
 
     Raises:
         InputError: if the file is missing, or if a line has a wrong number of fields, an id with
-            control characters, or a score that is not a number. The message names file and line.
+            control characters, or a score that is not a number. The message of the error names file
+            and line.
     """
     path = Path(path)
     rows, id_column, score_column = read_id_table(path, "score", SCORE_COLUMNS, _is_number, (BONAFIDE, SPOOF))
@@ -67,7 +68,7 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
         lines.append(line)
         ids.append(row[id_column])
         numbers.append(row[score_column])
-    # Check all ids and all numbers at once. Only if something is wrong, look for the first wrong line.
+    # Check all ids and all numbers at once. If a check fails, find the first wrong line.
     if not has_control("".join(ids)) and are_floats(numbers):
         return ids, np.array(list(map(float, numbers)))
     scores = []
@@ -90,7 +91,7 @@ def read_own_labels(path: str | Path) -> dict[str, str]:
 
 
 def _is_number(field: str) -> bool:
-    """Whether Python reads ``field`` as a float."""
+    """Whether the text ``field`` is a number: Python can convert it to a float."""
     try:
         float(field)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Choose the part of a recording to score: the user, the detector's authors or the detector's training decide."""
+"""Choose how many samples of a recording to score: the user, the detector's authors or its training decide."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ from typing import Any, Literal, NamedTuple
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES
 from nes2net.models.provenance import Provenance
 
-#: Usual lengths of training crops. Authors who train on crops of these lengths score the corpus's usual number of
-#: samples ('4sec'), or whole utterances.
+#: Lengths of training crops in published recipes. Authors who train on crops of one of these lengths score the usual
+#: number of samples of the corpus ('4sec'), or whole utterances.
 _USUAL = (ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES)
-# Two minutes, which is longer than any real training crop. If a record states longer crops, the record counts as
-# damaged.
+# Two minutes in samples, longer than any real training crop. A recipe that states longer crops counts as damaged.
 _LONGEST = 120 * 16_000
 
 
 class ScoreLength(NamedTuple):
-    """The part of a recording that is scored, and the reason."""
+    """How many samples of a recording are scored, and why."""
 
     num_samples: int | None
     """Number of leading samples at 16 kHz; a shorter recording is repeated. None for all samples."""
     why: str = ""
-    """The reason for this number, in words that follow "as", such as ``"in training"``. Empty if
-    the user chose the number, or if the number is the usual one."""
+    """The reason for the number of samples, in words that follow "as", such as ``"in training"``.
+    Empty if the user chose the number, or if the usual number is scored."""
 
     @property
     def words(self) -> str:
-        """A note for the user about the number; empty if :attr:`why` is empty.
+        """A note for the user about the number of samples; empty if :attr:`why` is empty.
 
         >>> ScoreLength(16000, "in training").words
         'the first 1.00 s of each recording are scored (16,000 samples, repeating shorter ones), as in training'
@@ -47,15 +46,15 @@ def samples_to_score(
 ) -> ScoreLength:
     """Choose how many samples of a recording are scored with a detector of this ``provenance``.
 
-    The user's choice decides, if there is one. Otherwise the practice of the authors decides, if
-    the detector has a published architecture. Otherwise the length of the detector's training crops
-    decides.
+    The user's choice decides, if there is one. Without a choice, the practice of the authors
+    decides if the detector has a published architecture. For any other architecture, the length of
+    the detector's training crops decides.
 
     Args:
         requested: the user's choice, as for :class:`ScoreLength`; ``"auto"`` for no choice.
-        usual: the number to take in two cases: nothing else decides, or the training crops have
-            64,600 or 64,000 samples, as in the published recipes with '4sec' protocols. None for
-            all samples.
+        usual: the usual number of samples; None for all samples. This number is taken if nothing
+            else decides, or if the training crops have 64,600 or 64,000 samples, as in the
+            published recipes with '4sec' protocols.
         protocol: ``"full"`` to score whole recordings in any case. ``"4sec"`` to score ``usual``
             samples of recordings that would otherwise be scored as a whole. None for neither.
 
@@ -68,7 +67,7 @@ def samples_to_score(
         return ScoreLength(None)
     if requested != "auto":
         return ScoreLength(requested)
-    # If there is an architecture, its authors decide; otherwise the training decides.
+    # If the detector has a published architecture, its authors decide; otherwise the training decides.
     samples: Any
     if provenance.architecture:
         name, model = provenance.architecture
@@ -81,15 +80,15 @@ def samples_to_score(
         data = provenance.data
         samples = data.get("num_samples", "corpus")
         if "num_samples" in data and data.get("crop") == "pieces":
-            samples = None  # training used all pieces of each recording
+            samples = None  # training cut each recording into pieces, and used all pieces
         elif samples is not None and (type(samples) is not int or not 1 <= samples <= _LONGEST or samples in _USUAL):
-            samples = "corpus"  # the length in the recipe is damaged or usual, so it does not decide
-    # If the usual number is scored, no reason is given.
+            samples = "corpus"  # a damaged or usual length in the recipe does not decide
+    # If the usual number of samples is scored, leave the reason empty.
     if samples in ("corpus", usual) or (samples is None and protocol == "4sec"):
         return ScoreLength(usual)
     return ScoreLength(samples, why)
 
 
 def length_of_training(provenance: Provenance) -> int:
-    """Find the length in samples of a detector's training crops; if the length is not known, it is 64,600."""
+    """Find the length in samples of a detector's training crops; 64,600 if the length is not known."""
     return samples_to_score(provenance).num_samples or ASVSPOOF_SAMPLES

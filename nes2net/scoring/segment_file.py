@@ -1,8 +1,8 @@
-"""Files of frame scores: one line ``utterance frame score`` per frame, in UTF-8, at one resolution.
+"""Files of frame scores: one line ``utterance frame score`` per frame, in UTF-8; all frames have one length.
 
-Frames are numbered from 0, in order and without gaps, and the lines of an utterance are adjacent. A
-score is written in the same way as in a score file. The record ``FILE.json`` states the resolution.
-Files of WeDefense can be read, too. The lines of these files are
+Frames are numbered from 0, in order and without gaps, and the lines of an utterance are adjacent.
+Scores are written as in a score file. The record ``FILE.json`` states the resolution, the length of
+a frame. Files of WeDefense can be read, too. The lines of these files are
 ``utterance frame logit_bonafide logit_spoof [label]``, separated by tabs; the score is the
 difference of the logits, and the label is not read.
 """
@@ -26,8 +26,8 @@ from nes2net.lib.text_files import checked_float, has_control
 from nes2net.scoring.record import Record, record_path
 from nes2net.scoring.score_file import CONTROL
 
-#: The largest size of a file, and the largest numbers of frames and of utterances in it.
-#: PartialSpoof's evaluation part has 11 million frames of 20 ms, some 400 MB.
+#: The largest size of a file of frame scores, and the largest numbers of frames and utterances in a file. The
+#: evaluation part of PartialSpoof has 11 million frames of 20 ms, in a file of some 400 MB.
 MOST_BYTES = 8 << 30
 MOST_FRAMES = 200_000_000
 MOST_UTTERANCES = 1_000_000
@@ -42,11 +42,11 @@ class SegmentScores(NamedTuple):
     scores: dict[str, NDArray]
     """Utterance → scores (T,) float64, in the order of the file."""
     resolution_ms: float | None
-    """Length of a frame in ms; None if no record states it."""
+    """Length of a frame in ms; None if no record states the length."""
 
 
 class _SegmentRecord(Record):
-    """The facts that are read from the record of a file of frame scores."""
+    """The fields that are read from the record of a file of frame scores."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -54,7 +54,7 @@ class _SegmentRecord(Record):
 
 
 def lines(id: str, scores: ArrayLike) -> str:
-    """Write the lines of an utterance with the ``scores`` (T,) of its frames.
+    """Make the lines that a file of frame scores has for an utterance; ``scores`` (T,) are the scores of its frames.
 
     >>> lines("CON_E_0000001", [0.5, -1.0])
     'CON_E_0000001 0 0.5\\nCON_E_0000001 1 -1.0\\n'
@@ -64,9 +64,10 @@ def lines(id: str, scores: ArrayLike) -> str:
 
 
 def holds_frames(path: str | Path) -> bool:
-    """Whether a file looks like a file of frame scores.
+    """Whether a file looks like a file of frame scores, judged by its first line.
 
-    The first line with text must have three to five fields, and the second field must be 0.
+    The first line that is not blank must have three to five fields, and the second field must be
+    the frame number 0.
     """
     row = first_line(Path(path)).split()
     return 3 <= len(row) <= 5 and row[1] == "0"
@@ -75,7 +76,7 @@ def holds_frames(path: str | Path) -> bool:
 def read_segment_scores(path: str | Path) -> SegmentScores:
     """Read a file of frame scores, and its resolution from the record beside it.
 
-    Blank lines are skipped. ``nan`` and ``inf`` count as numbers, as in score files.
+    Blank lines are skipped. The texts ``nan`` and ``inf`` count as numbers, as in score files.
 
     Raises:
         InputError: if the file or its record cannot be read; if a line has a wrong number of
@@ -86,7 +87,7 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
     path = Path(path)
     reader = _Reader(path)
     for number, text in _text_blocks(path):
-        # Lines of the usual form are read together.
+        # Read all lines of a block together if each has the usual form.
         if columns := _parsed_columns(text):
             names, frames, scores = columns
             start = 0
@@ -95,7 +96,7 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
                 reader.add(number + start, name, frames[start:end], scores[start:end])
                 start = end
             continue
-        # Other lines are read one by one.
+        # Read the lines of any other block one by one.
         for line_number, line in enumerate(text.split("\n")[:-1], number):
             if row := _parsed_row(path, line_number, line):
                 name, frame, score = row
@@ -105,7 +106,7 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
         raise InputError(f"{path}: holds no scores of frames; expected lines of {_FIELDS}")
     record = record_path(path)
     resolution = None
-    if record.is_file():  # the record may be large, because it holds a reason for each missing utterance
+    if record.is_file():  # the record may be large: it states a reason for each missing utterance
         kind = "a record of frame scores"
         remedy = "score anew, or remove it"
         resolution = read_json_as(_SegmentRecord, record, 1 << 30, kind, remedy).resolution_ms
@@ -115,27 +116,27 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
 
 
 class _Reader:
-    """Collects the scores of each utterance while the file is read, and checks that frames are numbered in order.
+    """Collects the scores of each utterance while a file is read, and checks that the frames are numbered in order.
 
     Attributes:
-        scores: utterance → scores (T,), for the utterances that have ended.
+        scores: utterance → scores (T,), for the utterances whose lines are all read.
     """
 
     def __init__(self, path: Path) -> None:
-        """Begin before the first line is read; ``path`` is for messages."""
+        """Begin without scores; ``path``, the path of the file, is for messages."""
         self.path = path
         self.scores: dict[str, NDArray] = {}
-        self.id = ""  # id of the utterance that is being read
-        self.frame_scores = array("d")  # scores of this utterance's frames so far
+        self.id = ""  # id of the utterance whose lines are being read
+        self.frame_scores = array("d")  # scores of the frames of this utterance, as far as read
         self.num_frames = 0
 
     def add(self, line: int, name: str, frames: list[str], scores: Sequence[float]) -> None:
-        """Add adjacent frames of the utterance ``name``.
+        """Add the scores of adjacent frames of the utterance ``name``.
 
         Args:
-            line: number of the line of the first frame.
-            frames: the numbers of the frames, as in the file.
-            scores: the score of each frame.
+            line: number of the line of the first of these frames, for messages.
+            frames: the numbers of these frames, as texts from the file.
+            scores: the scores of these frames.
 
         Raises:
             InputError: if an id has control characters, if the frames are not 0, 1, … in adjacent
@@ -165,16 +166,16 @@ class _Reader:
             raise InputError(f"{self.path}: has more than {MOST_FRAMES:,} frames; split it")
 
     def keep(self) -> None:
-        """Store the scores of the utterance that has ended, if an utterance was being read."""
+        """Store the scores of the current utterance, if there is one, because its last line is read."""
         if self.frame_scores:
             self.scores[self.id] = np.array(self.frame_scores)
 
 
 def _parsed_columns(text: str) -> tuple[list[str], list[str], list[float]] | None:
-    """Read utterances, frames and scores from all lines of ``text`` at once, because a file has millions of lines.
+    """Parse all lines of ``text`` at once, which is fast: return ids of utterances, numbers of frames, and scores.
 
-    The result is None if a line does not have the form of :func:`lines`. The lines must then be
-    read one by one, by :func:`_parsed_row`.
+    The result is None if a line does not have the form that :func:`lines` makes. The caller then
+    parses the lines one by one, by :func:`_parsed_row`.
     """
     if not text.isascii():
         return None
@@ -183,12 +184,12 @@ def _parsed_columns(text: str) -> tuple[list[str], list[str], list[float]] | Non
     between = np.flatnonzero((codes <= ord(" ")) | (codes == 127))
     if len(between) % 3 or (codes[between].reshape(-1, 3) != [ord(" "), ord(" "), ord("\n")]).any():
         return None
-    lengths = np.diff(between, prepend=-1)  # the length of each field, plus 1
+    lengths = np.diff(between, prepend=-1)  # length of each field plus 1 for the separator
     if lengths.min() == 1 or lengths.max() > _LONGEST_LINE // 3:
         return None
     words = text.split()
     texts = words[2::3]
-    if "_" in "".join(texts):  # Python reads 1_0 as 10
+    if "_" in "".join(texts):  # Python would read 1_0 as 10
         return None
     try:
         scores = list(map(float, texts))
@@ -198,10 +199,10 @@ def _parsed_columns(text: str) -> tuple[list[str], list[str], list[float]] | Non
 
 
 def _parsed_row(path: Path, number: int, line: str) -> tuple[str, str, float] | None:
-    """Read utterance, frame and score from a line of any accepted form; None for a blank line.
+    """Parse a line of any accepted form: return utterance, frame and score, or None for a blank line.
 
-    The score of a line with two logits is their difference. ``number`` is the number of the line in
-    the file, for messages. A line that has no accepted form or is too long raises
+    If a line has two logits, the score is the difference of the logits. ``number`` is the number of
+    the line in the file, for messages. A line that has no accepted form or is too long raises
     :class:`InputError`.
     """
     if len(line) > _LONGEST_LINE:
@@ -218,12 +219,12 @@ def _parsed_row(path: Path, number: int, line: str) -> tuple[str, str, float] | 
 
 
 def _too_long_error(path: Path, number: int) -> InputError:
-    """Make the error for a line that is too long."""
+    """Make the error for a line that is too long; ``number`` is the number of the line."""
     return InputError(f"{path}, line {number}: has more than {_LONGEST_LINE:,} characters; expected {_FIELDS}")
 
 
 def _text_blocks(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield blocks of whole lines of a text file, some megabytes each, as (number of the first line, text).
+    """Yield blocks of whole lines of a text file, some megabytes each: (number of the block's first line, text).
 
     Raises:
         InputError: if the file cannot be read or is not text in UTF-8, or if a line or the file is

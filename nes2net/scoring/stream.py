@@ -1,7 +1,7 @@
 """Score audio while it arrives: cut the audio into windows, batch the windows, and score each window.
 
-A recording in a file is scored in the same way (:func:`nes2net.scoring.track.score_track`); its
-blocks are pushed while the file is read.
+A long recording in a file is scored in the same way, block by block while the file is read
+(:func:`nes2net.scoring.track.score_track`).
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from nes2net.lib.errors import InputError
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, chosen_batch_size, score_or_raise
 from nes2net.scoring.score_length import length_of_training
 
-#: Length in seconds of the longest hole in a stream that is filled with zeros. A longer hole breaks the stream.
+#: Length in seconds of the longest hole in a stream that is filled with zeros. A longer hole breaks the stream into
+#: pieces.
 LONGEST_FILLED = 0.1
 
 
 class Window(NamedTuple):
-    """A piece of a recording that is scored at once."""
+    """A window of a recording: samples that are scored together."""
 
     start: int
     """Number of the window's first sample in the recording."""
@@ -38,7 +39,7 @@ class Window(NamedTuple):
 
 
 class HeldSamples:
-    """The latest samples of a recording that arrives: from sample number ``first`` to the sample before ``end``."""
+    """The latest samples of a recording that is arriving, from sample number ``first`` up to, but without, ``end``."""
 
     def __init__(self) -> None:
         """Begin without samples."""
@@ -54,20 +55,20 @@ class HeldSamples:
             self._blocks = [np.concatenate(self._blocks)]
 
     def cut(self, start: int, length: int) -> np.ndarray:
-        """Return the ``length`` samples that begin at sample number ``start``, as a view of the held samples."""
+        """Return the ``length`` samples from sample number ``start`` on, as a view of the held samples."""
         if len(self._blocks) > 1:
             self._blocks = [np.concatenate(self._blocks)]
         return self._blocks[0][start - self.first : start - self.first + length]
 
     def drop(self, first: int) -> None:
-        """Forget the samples before number ``first``."""
+        """Free the memory of the samples before sample number ``first``."""
         if first > self.first:
-            # Keep a copy, because a view would keep all samples in memory.
+            # Copy the samples that stay, because a view would keep all samples in memory.
             self._blocks = [self.cut(first, self.end - first).copy()]
             self.first = first
 
 
-_MOST_BLOCKS = 64  # if more blocks than this are held, they are joined in one array
+_MOST_BLOCKS = 64  # if more blocks are held, they are joined to one array
 
 
 class SlidingWindows:
@@ -83,14 +84,14 @@ class SlidingWindows:
     """
 
     def __init__(self, length: int, hop: int) -> None:
-        """Begin a recording; ``length`` and ``hop`` are in samples."""
+        """Begin a recording, with windows of ``length`` samples, one every ``hop`` samples."""
         self._length = length
         self._hop = hop
         self._held = HeldSamples()
         self._start = 0  # number of the first sample of the next window
 
     def push(self, block: np.ndarray) -> Iterator[Window]:
-        """Take the next samples (N,); yield the windows that are now complete."""
+        """Take the next samples (N,) of the recording; yield the windows that are now complete."""
         samples = self._held
         samples.append(block)
         is_complete = self._start + self._length <= samples.end
@@ -98,18 +99,18 @@ class SlidingWindows:
             window = Window(self._start, samples.cut(self._start, self._length), False)
             self._start += self._hop
             yield window
-        # Keep the last ``length`` samples, even those before ``self._start``, because the recording may end here. The
-        # last window then consists of these samples.
+        # Keep the last ``length`` samples, even samples before ``self._start``: if the recording ends here, the last
+        # window consists of these samples.
         if is_complete or samples.end - samples.first >= 2 * self._length:
             samples.drop(min(self._start, samples.end - self._length))
 
     @property
     def is_short(self) -> bool:
-        """Whether less than a window was pushed so far."""
+        """Whether fewer samples than a window has were pushed so far."""
         return self._held.end < self._length
 
     def finish(self) -> Iterator[Window]:
-        """Yield the last window, unless a window that ends with the recording was yielded already."""
+        """End the recording; yield the last window, unless a window that ends with the recording was yielded before."""
         end = self._held.end
         if self._start == 0:
             yield Window(0, self._held.cut(0, end), True)
@@ -118,7 +119,7 @@ class SlidingWindows:
 
 
 class Batches:
-    """Puts arriving windows of equal length into batches; a :class:`nes2net.data.audio.blocks.Stage`.
+    """Collects arriving windows of equal length in batches; a :class:`nes2net.data.audio.blocks.Stage`.
 
     Args:
         size: largest number of windows in a batch.
@@ -132,7 +133,7 @@ class Batches:
     def push(self, window: Window) -> Iterator[list[Window]]:
         """Take the next window; yield the batches that are now complete.
 
-        A batch that waits is also complete if the next window has a different length.
+        The batch so far is complete if it is full, or if the next window has another length.
         """
         if self._waiting and len(self._waiting[0].samples) != len(window.samples):
             yield from self.finish()
@@ -141,7 +142,7 @@ class Batches:
             yield from self.finish()
 
     def finish(self) -> Iterator[list[Window]]:
-        """Yield the waiting windows as a last batch, if there are any."""
+        """Yield the windows that are in no batch yet as a last batch, if there are any."""
         batch = self._waiting
         self._waiting = []
         if batch:
@@ -152,48 +153,49 @@ class WaitingBatch(NamedTuple):
     """Windows of a stream that wait to be scored together."""
 
     piece_start: float
-    """Start of the piece of which the windows are cut, in seconds of the stream."""
+    """Time in the stream, in seconds, of the first sample of the piece from which the windows were
+    cut. A piece ends at a long hole."""
     windows: list[Window]
 
     @property
     def start(self) -> float:
-        """Start of the first window in the stream, in seconds."""
+        """Time in the stream, in seconds, at which the first window begins."""
         return self.piece_start + self.windows[0].start / SAMPLE_RATE
 
     @property
     def end(self) -> float:
-        """End of the last window in the stream, in seconds."""
+        """Time in the stream, in seconds, at which the last window ends."""
         last = self.windows[-1]
         return self.piece_start + (last.start + len(last.samples)) / SAMPLE_RATE
 
 
 class Scored(NamedTuple):
-    """The score of a window; higher means more bona fide."""
+    """A window of a stream with its score."""
 
     start: float
     """Start of the window in the stream, in seconds."""
     end: float
     """End of the window in the stream, in seconds."""
     score: float
-    """The score of the window."""
+    """The score of the window; higher means more bona fide."""
 
 
 class Stream:
     """Scores audio while it arrives, for :meth:`nes2net.Detector.stream`.
 
-    A stream must be used by one thread only; several streams may share a detector. There is one
-    exception: a thread may cut windows by :meth:`take` and :meth:`end`, while another thread scores
-    them by :meth:`score`.
+    Only one thread may use a stream, except that one thread may cut windows by :meth:`take` and
+    :meth:`end` while another thread scores the windows by :meth:`score`. Several streams may share
+    a detector.
 
     Args:
         scorer: the detector.
         sample_rate: rate of the pushed samples in Hz.
         window: length of a window in seconds; None for the length of the detector's training crops.
         hop: seconds from the start of a window to the start of the next window.
-        batch_size: number of windows that are computed at once; a window waits until its batch is
+        batch_size: number of windows that are scored at once; a window waits until its batch is
             complete. None for 8 on a CPU and 64 on a GPU.
-        channels: the comparison of the recording's channels, if the channels are averaged before
-            samples are pushed. None to compare the channels of the pushed samples.
+        channels: a comparison of the recording's channels, if the caller averages the channels and
+            pushes the mean. None to compare the channels of the pushed samples.
         progress: function that is called after each batch, with the end of its last window in
             seconds.
 
@@ -213,7 +215,7 @@ class Stream:
         channels: Channels | None = None,
         progress: Callable[[float], object] | None = None,
     ) -> None:
-        """Check the numbers, and begin the stream at 0 s."""
+        """Check the arguments, and begin the stream at 0 s."""
         check_takes_audio_alone(scorer)
         self._scorer = scorer
         self._rate = checked_rate(sample_rate)
@@ -224,12 +226,12 @@ class Stream:
         self._batch_size = chosen_batch_size(scorer, batch_size)
         self._progress = progress
         self.filled = 0.0
-        """Seconds of short holes that were filled with zeros."""
+        """Total length in seconds of the short holes that were filled with zeros."""
         self._listener = Listener(channels)
         self._at_16k = BlocksAt16k("the stream", None if channels else self._listener.channels)
         self.waiting: deque[WaitingBatch] = deque()
         """Batches that are not scored yet."""
-        self._scored: list[Scored] = []  # scores that no call has returned yet
+        self._scored: list[Scored] = []  # scores that no call has returned so far
         self._is_finished = False
         self._begin_piece(0.0)
 
@@ -240,23 +242,24 @@ class Stream:
             samples: floating-point numbers (N,) or (channels, N) in [−1, 1], on any device; N may
                 be 0.
             time: time of the first sample in the stream, in seconds; None if the samples follow
-                without a hole. A hole of up to 0.1 s is filled with zeros. A longer hole breaks the
-                stream: no window contains such a hole, and new windows begin after the hole.
+                without a hole. A hole of up to 0.1 s is filled with zeros. No window contains a
+                longer hole; new windows begin after such a hole.
 
         Raises:
-            InputError: if the samples are not audio in [−1, 1] (the message states the time), or
-                ``time`` goes back by more than 0.1 s; the samples are then not taken. An error
-                is also raised if a score is not finite, or if a window does not fit into memory.
-                The batch of this window then has no scores, and the next call returns the scores of
-                the other batches.
+            InputError: if the samples are not audio in [−1, 1] (the message states the time), or if
+                ``time`` goes back by more than 0.1 s; the stream then does not take the samples. An
+                error is also raised if a score is not finite, or if a window does not fit into
+                memory. The batch of this window has no scores, and the next call returns the scores
+                of the other batches.
         """
         self.take(samples, time)
         return self._scores()
 
     def take(self, samples: Any, time: float | None = None) -> None:
-        """Take the next samples like :meth:`push`, but only queue the complete batches in :attr:`waiting`.
+        """Take the next samples like :meth:`push`, but score nothing: queue the complete batches in :attr:`waiting`.
 
-        The errors are those of :meth:`push`; a finished stream raises :class:`InputError`, too.
+        The errors are the same as for :meth:`push`. If the stream is finished, :class:`InputError`
+        is raised.
         """
         block = samples_of(samples)
         if self._is_finished:
@@ -269,33 +272,33 @@ class Stream:
         self._take(block)
 
     def finish(self) -> list[Scored]:
-        """End the stream; return the last scores.
+        """End the stream; score its last windows, and return their scores.
 
-        The last window ends with the last sample. The samples since the beginning, or since the
-        last long hole, may be fewer than a window has. They are then scored like a short recording
-        by :meth:`nes2net.Detector.score`. Without samples there are no scores.
+        The last window ends with the last sample. The stream, or its part after the last long hole,
+        may be shorter than a window. Such a stream or part is scored like a short recording by
+        :meth:`nes2net.Detector.score`. A stream without samples has no scores.
 
         Raises:
-            InputError: as :meth:`push`; a second call returns the scores of the batches after the
-                failed batch.
+            InputError: as :meth:`push`. After an error, a second call returns the scores of the
+                batches after the failed batch.
         """
         self.end()
         return self._scores()
 
     def end(self) -> None:
-        """End the stream like :meth:`finish`, but only queue the last batches in :attr:`waiting`."""
+        """End the stream like :meth:`finish`, but score nothing: queue the last batches in :attr:`waiting`."""
         if not self._is_finished and self._num_samples:
             self._end_piece(scores_short=True)
         self._is_finished = True
 
     def score(self, batch: WaitingBatch) -> list[Scored]:
-        """Score a batch that was in :attr:`waiting`.
+        """Score a batch that the caller has removed from :attr:`waiting`; return a score for each window.
 
         Raises:
             InputError: if a score is not finite, or if the batch does not fit into memory.
         """
         waveforms = np.stack([pre_emphasised(window.samples, self._scorer.pre_emphasis) for window in batch.windows])
-        if waveforms.shape[1] < self._scorer.min_samples:  # a single short window is repeated, as in score()
+        if waveforms.shape[1] < self._scorer.min_samples:  # a single short window is repeated, as score() does
             waveforms = np.resize(waveforms, (1, self._scorer.min_samples))
         scores = score_or_raise(self._scorer, torch.from_numpy(waveforms))
         scored = []
@@ -307,7 +310,7 @@ class Stream:
 
     @property
     def remark(self) -> Remark:
-        """Remarks about the audio that was pushed so far."""
+        """Remarks about the audio so far, such as silence or clipping."""
         return self._listener.remark(self._trained_on, self._scorer.min_samples)
 
     @property
@@ -317,19 +320,19 @@ class Stream:
 
     @property
     def now(self) -> float:
-        """End of the pushed samples in the stream, in seconds."""
+        """Time in the stream, in seconds, up to which samples were pushed."""
         return self.piece_start + self._num_samples / self._rate
 
     def _begin_piece(self, start: float) -> None:
-        """Begin a new piece of the stream at ``start`` seconds. Windows do not span two pieces."""
+        """Begin a new piece of the stream at ``start`` seconds. A window never spans two pieces."""
         self.piece_start = start
-        """Start of the current piece, in seconds of the stream; after a long hole, another piece begins."""
-        self._num_samples = 0  # number of samples of the piece so far, at the rate of the stream
+        """Time in the stream, in seconds, at which the current piece begins: at the start, or after a long hole."""
+        self._num_samples = 0  # samples pushed in this piece, at the rate of the stream
         self._windows = SlidingWindows(self._length, self._hop)
         self._batching = Batches(self._batch_size)
 
     def _go_to(self, time: float) -> None:
-        """Fill a short hole before the samples at ``time`` seconds, or begin a new piece after a long hole.
+        """Continue the stream at ``time`` seconds: fill a short hole with zeros; after a long hole, begin a new piece.
 
         Raises:
             InputError: if ``time`` is not finite, or goes back by more than 0.1 s.
@@ -351,35 +354,35 @@ class Stream:
             self._take(np.zeros(missing, np.float32))
 
     def _take(self, samples: np.ndarray) -> None:
-        """Resample ``samples``, (N,) or (channels, N) at the rate of the stream, and cut the result into windows."""
+        """Convert ``samples`` (N,) or (channels, N) from the stream's rate to 16 kHz, and cut windows from them."""
         self._num_samples += samples.shape[-1]
         for block in self._at_16k.push((samples, self._rate)):
-            self._take_at_16k(block)
+            self._measure_and_cut(block)
 
-    def _take_at_16k(self, block: np.ndarray) -> None:
-        """Measure a block (N,) of 16 kHz for remarks, and cut the block into windows."""
+    def _measure_and_cut(self, block: np.ndarray) -> None:
+        """Measure a block (N,) at 16 kHz for the remarks, and cut windows from the block."""
         self._listener.push(block)
         self._take_windows(self._windows.push(block))
 
     def _take_windows(self, windows: Iterable[Window]) -> None:
-        """Put ``windows`` into batches, and queue the complete batches in :attr:`waiting`."""
+        """Collect ``windows`` in batches, and queue the complete batches in :attr:`waiting`."""
         for window in windows:
             self.waiting.extend(WaitingBatch(self.piece_start, batch) for batch in self._batching.push(window))
 
     def _end_piece(self, scores_short: bool) -> None:
-        """Cut the rest of the piece into windows, and queue all batches of the piece in :attr:`waiting`.
+        """End the current piece: cut its last samples into windows, and queue its last batches in :attr:`waiting`.
 
         Args:
-            scores_short: whether a piece that is shorter than a window is scored, too.
+            scores_short: whether the piece is scored even if it is shorter than a window.
         """
         for block in self._at_16k.finish():
-            self._take_at_16k(block)
+            self._measure_and_cut(block)
         if scores_short or not self._windows.is_short:
             self._take_windows(self._windows.finish())
         self.waiting.extend(WaitingBatch(self.piece_start, batch) for batch in self._batching.finish())
 
     def _scores(self) -> list[Scored]:
-        """Score the waiting batches; return all scores that were not returned yet."""
+        """Score the batches in :attr:`waiting`; return all scores that no call has returned so far."""
         while self.waiting:
             batch = self.waiting.popleft()
             self._scored += self.score(batch)
@@ -391,17 +394,17 @@ class Stream:
 
 
 def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]:
-    """Convert ``window`` and ``hop`` from seconds to samples.
+    """Convert the length ``window`` of a window and the ``hop`` from seconds to samples, and check both.
 
-    If ``scorer`` reads only the first part of such a window, the window is shortened to this part.
-    The hop must then be no longer than this part.
+    If ``scorer`` reads only the first samples of such a window, the window is shortened to these
+    samples. The hop must then not be longer than the shortened window.
 
     Returns:
-        The length of a window and the hop from window to window, in samples.
+        The length of a window and the hop, both in samples.
 
     Raises:
         InputError: if ``window`` or ``hop`` is not positive, if the window is too short for
-            ``scorer``, or if there would be gaps between the parts that ``scorer`` reads.
+            ``scorer``, or if there would be gaps between the shortened windows.
     """
     for name, seconds in (("window", window), ("hop", hop)):
         if not 0.5 / SAMPLE_RATE < seconds < float("inf"):

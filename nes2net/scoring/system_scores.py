@@ -1,9 +1,9 @@
 """Read and normalise scores of other systems, for a detector that fuses such scores.
 
 Each system has a score file. A score s becomes 1/(1 + exp(−(s − low)/(high − low))), where low and
-high are the lowest and the highest score in a file of the same system. Usually this is the file of
-a development set, which is independent of the scored trials. The published fusion (Rosello et al.,
-Interspeech 2024) takes the lowest and highest score of the scored file itself. This fusion
+high are the lowest and the highest score in a file of the same system. Usually this file has the
+scores of a development set, which is independent of the scored trials. The published fusion
+(Rosello et al., Interspeech 2024) takes low and high from the scores of the test set itself, and
 therefore needs the whole test set.
 """
 
@@ -26,13 +26,14 @@ from nes2net.lib.plain_data import first_problem
 from nes2net.scoring.judgement import scores_of
 
 Ranges = Sequence[Sequence[float]] | Literal["test"]
-"""The (lowest, highest) score of each system; or ``"test"`` to take these scores from the scored files themselves."""
+"""The (lowest, highest) score of each system; or ``"test"`` to find the two scores in the files of
+the scored trials."""
 
 
 def normalised(scores: NDArray, low: float, high: float) -> NDArray:
     """Map ``scores`` (N,) to 1/(1 + exp(−(s − low)/(high − low))), which is 0.5 at ``low`` and 0.7311 at ``high``.
 
-    Scores outside of the range are not cut off.
+    Scores below ``low`` or above ``high`` are mapped in the same way.
 
     >>> normalised(np.array([-1.0, 3.0]), -1.0, 3.0).round(4).tolist()
     [0.5, 0.7311]
@@ -42,7 +43,7 @@ def normalised(scores: NDArray, low: float, high: float) -> NDArray:
 
 
 def ranges_of(paths: Sequence[str | Path]) -> list[list[float]]:
-    """Find the lowest and the highest score of each score file.
+    """Find the lowest and the highest score in each of the score files ``paths``.
 
     Raises:
         InputError: if a file cannot be read, if a score is not finite, or if all scores of a file
@@ -66,7 +67,7 @@ def ranges_of(paths: Sequence[str | Path]) -> list[list[float]]:
 
 
 def checked_ranges(ranges: Any) -> list[tuple[float, float]]:
-    """Check the ``ranges`` that a checkpoint states: the lowest and highest score of each system.
+    """Check the ``ranges`` that a checkpoint states, and return them: the lowest and highest score of each system.
 
     Raises:
         InputError: if the ranges are not pairs of finite numbers with the lower number first.
@@ -86,13 +87,13 @@ def checked_ranges(ranges: Any) -> list[tuple[float, float]]:
 
 
 def with_system_scores(trials: Sequence[Trial], paths: Sequence[str | Path], ranges: Ranges) -> list[Trial]:
-    """Give each trial the normalised scores of all systems.
+    """Return ``trials`` with the normalised scores of all systems.
 
     Args:
         paths: a score file for each system, in the order in which the detector takes them. A file
-            may have scores of further trials.
-        ranges: the lowest and the highest score of each system; ``"test"`` to find them in the
-            files.
+            may also have scores of other trials.
+        ranges: the lowest and the highest score of each system; ``"test"`` to find these scores in
+            the files.
 
     Raises:
         InputError: if a file cannot be read or names a trial twice, if a trial is not in every file
@@ -134,9 +135,9 @@ def _normalised_column(trials: Sequence[Trial], path: str | Path, low: float, hi
 
 
 def described(paths: Sequence[str | Path], ranges: Ranges) -> list[dict[str, Any]]:
-    """List plain data for a record: for each system in order, the score file, its SHA-256 and the range.
+    """Describe each system for a record, as plain data: its score file, the SHA-256 of the file, and its range.
 
-    If ``ranges`` is ``"test"``, the ranges are found in the files.
+    If ``ranges`` is ``"test"``, the lowest and the highest score are found in the files.
     """
     bounds = ranges_of(paths) if ranges == "test" else ranges
     systems = []
@@ -146,7 +147,7 @@ def described(paths: Sequence[str | Path], ranges: Ranges) -> list[dict[str, Any
 
 
 def check_fusion(num_scores: int, paths: Sequence[str | Path]) -> None:
-    """Raise InputError unless ``paths`` names a score file for each of ``num_scores`` ≥ 1 other systems."""
+    """Raise InputError unless ``paths`` has a score file for each of the ``num_scores`` ≥ 1 systems to fuse."""
     if not num_scores:
         raise InputError("this detector takes no scores of other systems: leave out `system_scores`")
     if len(paths) != num_scores:
@@ -158,7 +159,7 @@ def check_fusion(num_scores: int, paths: Sequence[str | Path]) -> None:
 
 
 def check_system_scores(trials: Sequence[Trial], count: int) -> None:
-    """Raise :class:`InputError` unless every trial has ``count`` scores of other systems."""
+    """Raise :class:`InputError` unless every trial has scores of ``count`` other systems, as the detector needs."""
     numbers_of_scores = {len(trial.system_scores) for trial in trials}
     if count and numbers_of_scores == {0}:
         raise InputError(

@@ -1,7 +1,7 @@
-"""Scores along a recording: a score for each window, or for each frame. The recording is read in blocks.
+"""Score windows or frames along a recording, which is read in blocks.
 
-The frames of a short recording are scored in one piece. The frames of a long recording are scored
-in overlapping windows on a fixed grid.
+The frames of a short recording are all scored at once. The frames of a long recording are scored in
+overlapping windows, which begin at equal distances.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from nes2net.scoring.score_length import length_of_training
 from nes2net.scoring.stream import Batches, HeldSamples, Stream, Window
 
 #: Length in seconds of the longest recording that ``nes2net predict`` scores in one piece. A longer recording is scored
-#: along its time, because the memory and time of a transformer grow with the square of the length of a piece.
+#: in windows, because the memory and time that a transformer takes grow with the square of the length.
 LONG_RECORDING = 120.0
-#: Smallest span of the score axis of a plot, if the scores are logits. With a smaller span, noise would look like a
-#: large change. The medians of the two classes lie 9.6 apart for AASIST on 2019 LA, 12.4 for SLS on In-the-Wild, and
-#: 1.4 for a small wav2vec 2.0 that was trained in minutes and has an EER of 28.5 %.
+#: Smallest span of the score axis of a plot if the scores are logits. On an axis with a smaller span, noise would look
+#: like a large change of the score. The medians of the two classes lie 9.6 apart for AASIST on 2019 LA, 12.4 for SLS on
+#: In-the-Wild, and 1.4 for a small wav2vec 2.0 that was trained in minutes and has an EER of 28.5 %.
 LEAST_SPAN = 4.0
 
 
@@ -47,7 +47,7 @@ _NO_REMARK = Remark()
 
 @dataclass(frozen=True)
 class Track:
-    """Scores along a recording; higher means more bona fide."""
+    """Scores of windows along a recording; higher means more bona fide."""
 
     times: np.ndarray = field(repr=False)
     """(K,) float64: the centres of the windows in seconds."""
@@ -58,9 +58,9 @@ class Track:
     duration: float
     """Length of the recording in seconds."""
     remark: Remark = _NO_REMARK
-    """Remarks about the recording."""
+    """Remarks about the recording, such as silence or clipping."""
     speech: np.ndarray | None = field(default=None, repr=False)
-    """(K,) float64: the share of speech in each window, from 0 to 1; None if it was not measured."""
+    """(K,) float64: the share of speech in each window, from 0 to 1; None if speech was not measured."""
 
     def __len__(self) -> int:
         """Number of windows."""
@@ -68,14 +68,14 @@ class Track:
 
     @property
     def judged(self) -> float:
-        """Share of the recording that lies in any window; below 1 if there are gaps between windows."""
+        """Share of the recording that the windows cover; below 1 if there are gaps between windows."""
         return self.share_of(np.ones(len(self), bool))
 
     def share_of(self, is_chosen: np.ndarray) -> float:
-        """Compute the share of the recording that lies in the windows for which ``is_chosen`` (K,) is true."""
+        """Compute the share of the recording that the chosen windows cover; ``is_chosen`` (K,) is true for them."""
         if not is_chosen.any():
             return 0.0
-        # Add up the seconds that the chosen windows cover; an overlap of two windows counts once.
+        # Add up the seconds that the chosen windows cover. Where two windows overlap, count the seconds once.
         covered = self.window + np.minimum(np.diff(self.times[is_chosen]), self.window).sum()
         return min(1.0, float(covered / self.duration))
 
@@ -86,7 +86,7 @@ class Track:
 
     @property
     def lowest(self) -> tuple[float, float, float]:
-        """(start, end, score) of the window with the lowest score, which is least like bona fide; times in seconds."""
+        """(start, end, score) of the window that is least like bona fide: its score is the lowest; times in seconds."""
         lowest = int(self.scores.argmin())
         start = float(self.times[lowest]) - self.window / 2
         return start, start + self.window, float(self.scores[lowest])
@@ -103,12 +103,12 @@ def score_track(
     progress: Callable[[float], object] | None = None,
     channels: Channels | None = None,
 ) -> Track:
-    """Score windows along a recording, for :meth:`nes2net.Detector.score_track`.
+    """Score windows along the recording ``audio``, for :meth:`nes2net.Detector.score_track`.
 
     Args:
         window, hop, batch_size, progress: as for :class:`~nes2net.scoring.stream.Stream`.
-        channels: the comparison of the recording's channels, if ``audio`` is already their mean.
-            None to compare the channels of ``audio``.
+        channels: a comparison of the recording's channels, if ``audio`` is already the mean of
+            these channels. None to compare the channels of ``audio``.
     """
     compared = channels or Channels()
     stream = Stream(
@@ -118,7 +118,8 @@ def score_track(
     blocks = pushed(blocks_of(audio, sample_rate, None if channels else compared), frames)
     scored = list(pushed(blocks, stream))
     starts, ends, scores = zip(*scored)
-    # The first window begins at 0 s. If the recording is shorter than a window, this window ends with the recording.
+    # Take the length of a window from the first window, which begins at 0 s. A recording that is shorter than a window
+    # is itself the only window.
     window = ends[0]
     times = np.array(starts) + window / 2
     speech = np.array([frames.share(start, end) for start, end in zip(starts, ends)])
@@ -130,11 +131,11 @@ def least_span(score_rule: str) -> float:
     return 1.0 if score_rule in ("probability", "cosine") else LEAST_SPAN
 
 
-#: Length in seconds up to which the frames of a recording are scored in one piece. Published networks score whole
-#: utterances, and the utterances of PartialSpoof are shorter than this.
+#: Length in seconds up to which all frames of a recording are scored at once. Published networks score whole
+#: utterances, and all utterances of PartialSpoof are shorter than 30 s.
 LONGEST_PIECE = 30.0
-#: Approximate time in seconds from the start of a window to the start of the next, along a longer recording; a window
-#: is twice as long.
+#: Approximate time in seconds between the starts of two windows if the frames of a longer recording are scored. A
+#: window is twice as long as this time.
 WINDOW_STEP = 10.0
 
 
@@ -143,13 +144,13 @@ class FrameScores:
     """Scores of the frames of a recording; higher means more bona fide."""
 
     scores: np.ndarray = field(repr=False)
-    """(T,) float32. Frame t begins at t times the resolution."""
+    """(T,) float32: the scores of the frames. Frame t begins at t · ``resolution_ms``."""
     resolution_ms: float
     """Length of a frame in ms."""
     duration: float
-    """Length of the recording in seconds; the frames may end a little before it."""
+    """Length of the recording in seconds; the last frame may end a little earlier than the recording."""
     remark: Remark = _NO_REMARK
-    """Remarks about the recording."""
+    """Remarks about the recording, such as silence or clipping."""
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -157,7 +158,7 @@ class FrameScores:
 
     @property
     def times(self) -> np.ndarray:
-        """(T,) float64: the beginnings of the frames in seconds."""
+        """(T,) float64: the times in seconds at which the frames begin."""
         return np.arange(len(self)) * self.resolution_ms / 1000
 
     @property
@@ -178,31 +179,32 @@ def frame_scores(
 ) -> FrameScores:
     """Score the frames of a recording, for :meth:`nes2net.Detector.frame_scores`.
 
-    Up to 30 s are scored in one piece. A longer recording is scored in windows of about 20 s that
-    begin about every 10 s. From each window, the scores in its middle half are taken. The first
-    window also gives the scores before its middle half, and the last window gives the scores after
-    its middle half. Windows begin at the edge of a frame of every resolution, and their places
-    depend only on the detector. The scores therefore do not depend on how the recording is read or
-    batched. Pieces and windows are shorter if the detector reads less audio at once.
+    The frames of a recording of up to 30 s are scored at once. A longer recording is scored in
+    windows of about 20 s, one about every 10 s. The scores in the middle half of each window are
+    kept. The scores before the middle half of the first window and after the middle half of the
+    last window are kept, too. A window begins at the edge of a frame of every length, and the
+    places of windows depend only on the detector. The scores therefore do not depend on how the
+    recording is read or batched. Both lengths, 30 s and 20 s, are shorter if the detector reads
+    less audio at once.
 
     Args:
         resolution_ms: length of a frame in ms; None for the shortest frames that ``scorer`` scores.
-        batch_size: number of windows that are computed at once; None for a number that suits the
-            device: together, the windows have as many samples as 8 utterances of 4 s on a CPU, or
-            as 64 on a GPU.
+        batch_size: number of windows that are computed at once. None for a number that suits the
+            device. A batch then has as many samples as 8 utterances of 4 s on a CPU, or as 64
+            utterances of 4 s on a GPU.
         progress: function that is called after each batch, with the end of its last window in
             seconds.
 
     Raises:
-        InputError: if ``scorer`` does not score such frames, or needs scores of other systems; if
-            the audio cannot be read; or if a score is not finite.
+        InputError: if ``scorer`` does not score frames of this length, or needs scores of other
+            systems; if the audio cannot be read; or if a score is not finite.
     """
     check_takes_audio_alone(scorer)
     resolution_ms = chosen_resolution(scorer, resolution_ms)
     assert scores_segments(scorer)
     # Choose the windows, and how many of them are computed at once.
     grid = Grid.of(scorer)
-    # By default, the windows of a batch have together as many samples as a usual batch of utterances of 4 s.
+    # By default, a batch of windows has as many samples as the device's default batch of utterances of 4 s.
     usual = max(1, default_batch_size(scorer.computes_on) * ASVSPOOF_SAMPLES // (2 * grid.step))
     batch_size = chosen_batch_size(scorer, batch_size, usual)
     frame = round(resolution_ms * SAMPLE_RATE / 1000)  # in samples
@@ -215,7 +217,7 @@ def frame_scores(
     with scoring_mode(scorer):
         for batch in pushed(windows, Batches(batch_size)):
             waveforms = np.stack([window.samples for window in batch])
-            if waveforms.shape[1] < scorer.min_samples:  # a single short window is repeated, as in score()
+            if waveforms.shape[1] < scorer.min_samples:  # a single short window is repeated, as score() does
                 waveforms = np.resize(waveforms, (1, scorer.min_samples))
             computed = start_rows(
                 scorer,
@@ -227,7 +229,7 @@ def frame_scores(
                 if isinstance(scores, str):
                     raise InputError(scores)
                 end = window.start + len(window.samples)
-                # Drop the frames of the first and the last half step of a window, except at the ends of the recording.
+                # Keep only the frames in the middle half of a window, except at both ends of the recording.
                 first = 0 if window.start == 0 else step // 2
                 last = -(-len(window.samples) // frame) if window.is_last else step + step // 2
                 if len(scores) < last and not window.is_last:
@@ -235,7 +237,7 @@ def frame_scores(
                         f"the detector gives {len(scores)} scores for {len(window.samples) / SAMPLE_RATE:g} s, which have "
                         f"more frames of {frame} samples: its back-end declares wrong resolutions"
                     )
-                kept_scores.append(scores[first:last].copy())  # a copy, because a view would keep the logits in memory
+                kept_scores.append(scores[first:last].copy())  # copied, because a view would keep the logits in memory
             if progress is not None:
                 progress(end / SAMPLE_RATE)
     remark = listener.remark(length_of_training(scorer.provenance), scorer.min_samples)
@@ -243,7 +245,7 @@ def frame_scores(
 
 
 def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
-    """Choose the length of a frame in ms; if ``resolution_ms`` is None, this is the shortest that ``scorer`` scores.
+    """Choose the length of a frame in ms: ``resolution_ms``, or if it is None, the shortest that ``scorer`` scores.
 
     Raises:
         InputError: if ``scorer`` does not score frames, or does not score frames of this length.
@@ -267,8 +269,9 @@ def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
 class FrameWindows:
     """Cuts a recording into windows of 2·``step`` samples while it arrives; a window begins every ``step`` samples.
 
-    The last window ends with the recording, and has more than ``step`` samples. A recording of at
-    most ``longest`` samples is one window. The class is a :class:`nes2net.data.audio.blocks.Stage`.
+    The last window ends with the recording, and may be shorter, but has more than ``step`` samples.
+    A recording of at most ``longest`` samples is a single window. The class is a
+    :class:`nes2net.data.audio.blocks.Stage`.
 
     >>> windows = FrameWindows(6, 2)
     >>> [(w.start, "".join(w.samples)) for w in (*windows.push(np.array(list("abcdefghi"))), *windows.finish())]
@@ -276,14 +279,14 @@ class FrameWindows:
     """
 
     def __init__(self, longest: int, step: int) -> None:
-        """Begin a recording; ``longest`` and ``step`` are in samples."""
+        """Begin a recording; for ``longest`` and ``step``, in samples, see the class."""
         self._longest = longest
         self._step = step
         self._held = HeldSamples()
         self._start = 0  # number of the first sample of the next window
 
     def push(self, block: np.ndarray) -> Iterator[Window]:
-        """Take the next samples (N,); yield the complete windows, but keep back a window that may be the last one."""
+        """Take the next samples (N,); yield each complete window as soon as it cannot be the last window."""
         samples = self._held
         samples.append(block)
         if samples.end <= self._longest:
@@ -295,26 +298,27 @@ class FrameWindows:
         samples.drop(self._start)
 
     def finish(self) -> Iterator[Window]:
-        """Yield the last window, which may be the only window."""
+        """End the recording; yield the last window, which may be the only window."""
         yield Window(self._start, self._held.cut(self._start, self._held.end - self._start), True)
 
 
 class Grid(NamedTuple):
-    """The grid of windows on a recording, in samples."""
+    """How a recording is cut into windows for frame scores: numbers for :class:`FrameWindows`, in samples."""
 
     longest: int
-    """Length of the longest recording that is scored in one piece."""
+    """Length of the longest recording that is a single window."""
     step: int
-    """Distance of windows, an even number of frames of every resolution."""
+    """Distance between the starts of two windows: an even number of frames of every resolution."""
 
     @classmethod
     def of(cls, scorer: SegmentScorer) -> Grid:
-        """Choose the grid for the detector ``scorer``.
+        """Choose ``longest`` and ``step`` for the detector ``scorer``.
 
         Raises:
             InputError: if ``scorer`` does not read enough audio at once for a window.
         """
-        # ``scorer.resolutions`` are in ms, ``scorer.backend.resolutions`` in frames of ``hop`` samples.
+        # ``scorer.resolutions`` are lengths in ms. ``scorer.backend.resolutions`` are the same lengths in frames of the
+        # front-end, which have ``hop`` samples.
         hop = round(scorer.resolutions[0] / min(scorer.backend.resolutions) * SAMPLE_RATE / 1000)
         most_frames = scorer.backend.max_frames
         longest_frames = None
@@ -322,11 +326,11 @@ class Grid(NamedTuple):
             longest_frames = (most_frames - 1) * hop
         limits = [scorer.used_samples.most, longest_frames]
         most_samples = min((limit for limit in limits if limit is not None), default=None)
-        # With the factor 2, half a step is a whole number of frames.
+        # The factor 2 makes half a step a whole number of frames.
         unit = 2 * math.lcm(*scorer.backend.resolutions) * hop
         step = max(1, round(WINDOW_STEP * SAMPLE_RATE / unit)) * unit
         longest = round(LONGEST_PIECE * SAMPLE_RATE)
-        # If the detector reads less audio at once, make the windows shorter.
+        # Make the windows shorter if the detector reads less audio at once.
         if most_samples is not None:
             step = min(step, most_samples // 2 // unit * unit)
             longest = min(longest, most_samples)

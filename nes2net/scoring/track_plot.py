@@ -29,24 +29,25 @@ from nes2net.metrics.localisation.segments import Segment
 from nes2net.metrics.localisation.stretches import drawn_places
 from nes2net.scoring.track import LEAST_SPAN, Track
 
-#: Colours of the two classes, as on the report page in its light style.
+#: Colours of the two classes, the same as on the report page in its light style.
 BONAFIDE = "#0f766e"
 SPOOF = "#c2410c"
 INK = "#1f2933"
 _SCORE = "#1d4ed8"
 _WAVEFORM = "#6b7785"
 
-# A line through more scores than this would fill the picture, which is about 1,280 pixels wide. If there are more
-# scores, bands over columns are drawn instead.
+# Largest number of scores that are drawn as a line. A line through more scores would fill the picture, which is about
+# 1,280 pixels wide; a median and bands over columns of scores are then drawn instead.
 _MOST_POINTS = 640
 _COLUMNS = 160  # largest number of columns
 _SCORES_PER_COLUMN = 6  # smallest number of scores in a column
 _BANDS = {"lowest to highest": (0.0, 1.0, 0.15), "10 to 90 % of the scores": (0.1, 0.9, 0.3)}  # quantiles, opacity
-_ENVELOPE_COLUMNS = 2000  # largest number of columns of the waveform; the picture has fewer pixels
-# Distances of the ticks of the time axis in seconds; the smallest distance with fewer than _MOST_TICKS ticks is taken.
+_ENVELOPE_COLUMNS = 2000  # largest number of columns in which the waveform is drawn; the picture is narrower
+# Possible distances in seconds between ticks of the time axis; the smallest distance that gives fewer than _MOST_TICKS
+# ticks is taken.
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
 _MOST_TICKS = 13
-_LONGEST_NAME = 90  # largest number of characters of a name that is not shortened
+_LONGEST_NAME = 90  # names with more characters are shortened
 
 
 def plot_track(
@@ -62,17 +63,17 @@ def plot_track(
     smallest_span: float = LEAST_SPAN,
     usual: tuple[float, float] | None = None,
 ) -> None:
-    """Draw ``track`` above the waveform of the file ``audio``.
+    """Draw the scores of ``track`` above the waveform of the file ``audio``, and write the picture to a file.
 
     Args:
-        picture: file to write, whole or not at all; its suffix, such as ``.png``, states the
+        picture: file to write, completely or not at all; its suffix, such as ``.png``, states the
             format.
         model: name of the detector, for the title.
-        threshold: the lowest score that is bona fide; the two sides of the threshold are shaded.
-            None if no threshold is known.
-        scale: name of the scores, for their axis.
-        stretches: fake stretches, which are shaded instead of the two sides of the threshold. None
-            to shade the two sides.
+        threshold: the lowest score that is bona fide; the areas above and below the threshold are
+            shaded. None if no threshold is known.
+        scale: name of the scores, for the score axis.
+        stretches: fake stretches, which are shaded instead of the areas above and below the
+            threshold. None to shade these areas.
         shaded: name of the stretches for the legend; empty to state how many stretches there are.
         smallest_span: smallest span of the score axis.
         usual: the range of the scores of most bona fide recordings; the ends of the range are drawn
@@ -80,15 +81,15 @@ def plot_track(
     """
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     scores, waveform = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    if len(track) > _MOST_POINTS:  # many scores are drawn as a median and bands
-        times, quantiles = columns(track)
+    if len(track) > _MOST_POINTS:  # draw many scores as a median and bands
+        times, quantiles = column_quantiles(track)
         for name, (lower, upper, opacity) in _BANDS.items():
             scores.fill_between(
                 times, quantiles[lower], quantiles[upper], color=_SCORE, alpha=opacity, lw=0, label=name
             )
         scores.plot(times, quantiles[0.5], color=_SCORE, linewidth=1.4, label="median")
-    else:  # fewer scores are drawn as a line, and very few also as marks
-        if len(track) == 1:  # a single score is drawn as a line as long as the recording
+    else:  # draw fewer scores as a line, and very few also as marks
+        if len(track) == 1:  # draw a single score as a line over the whole recording
             scores.plot([0, track.duration], np.repeat(track.scores, 2), color=_SCORE, linewidth=1.6, alpha=0.5)
         marker = "o" if len(track) < 80 else ""
         scores.plot(track.times, track.scores, color=_SCORE, linewidth=1.4, marker=marker, markersize=4)
@@ -138,7 +139,7 @@ def plot_track(
 
 
 def style(axes: Axes) -> None:
-    """Give ``axes`` the lines and ticks that all pictures share."""
+    """Give ``axes`` the lines, ticks and colours that all pictures share."""
     axes.grid(linewidth=0.4, alpha=0.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=INK, labelsize=9)
@@ -149,7 +150,7 @@ def style(axes: Axes) -> None:
 
 
 def name_picture(axes: Axes, name: str, subtitle: str) -> None:
-    """Write the ``name`` of a recording and a ``subtitle`` above ``axes``, aligned to their left edge."""
+    """Write the ``name`` of a recording and a ``subtitle`` above ``axes``, aligned to the left edge of the axes."""
     # Without parse_math=False, text between dollar signs would be set as mathematics.
     title = axes.set_title(subtitle, loc="left", fontsize="small", color=INK, parse_math=False)
     above: dict[str, Any] = {"xycoords": title, "textcoords": "offset points", "va": "bottom"}
@@ -159,7 +160,7 @@ def name_picture(axes: Axes, name: str, subtitle: str) -> None:
 def score_limits(
     scores: np.ndarray, threshold: float | None = None, smallest_span: float = LEAST_SPAN
 ) -> tuple[float, float]:
-    """Choose the two ends of the score axis; the axis includes the threshold and spans at least ``smallest_span``.
+    """Choose both ends of the score axis: it shows all scores and the threshold, and spans at least ``smallest_span``.
 
     >>> score_limits(np.array([1.0])), score_limits(np.array([-10.0, 10.0]))
     ((-1.0, 3.0), (-11.0, 11.0))
@@ -187,12 +188,12 @@ def name_time_axis(axes: Axes, duration: float) -> None:
     axes.set(xlabel=f"time, {unit}", xlim=(0, duration))
 
 
-def columns(track: Track) -> tuple[np.ndarray, dict[float, np.ndarray]]:
-    """Divide the scores of a long track into columns of neighbouring scores.
+def column_quantiles(track: Track) -> tuple[np.ndarray, dict[float, np.ndarray]]:
+    """Summarise a long track: divide its scores into columns of neighbours, and compute quantiles of each column.
 
     Returns:
-        The mean time in seconds of the scores in each column, (C,); and a mapping from the level of
-        a quantile, such as 0.5, to this quantile of the scores in each column, (C,).
+        The mean time in seconds of each column (C,); and a mapping from the level of a quantile,
+        such as 0.5, to the quantile of the scores in each column (C,).
     """
     number = min(_COLUMNS, max(1, len(track) // _SCORES_PER_COLUMN))
     ends = np.arange(number + 1) * len(track) // number
@@ -203,7 +204,7 @@ def columns(track: Track) -> tuple[np.ndarray, dict[float, np.ndarray]]:
 
 
 def _shade(axes: Axes, intervals: list[tuple[float, float]], label: str = "") -> None:
-    """Shade ``intervals`` in seconds over the full height of ``axes``."""
+    """Shade ``intervals``, (start, end) in seconds, over the full height of ``axes``."""
     low, high = axes.get_ylim()
     axes.broken_barh(
         [(start, end - start) for start, end in intervals],
@@ -217,13 +218,14 @@ def _shade(axes: Axes, intervals: list[tuple[float, float]], label: str = "") ->
 
 
 def envelope(audio: AnyRecording, duration: float) -> tuple[np.ndarray, np.ndarray]:
-    """Find the smallest and the largest sample in each of up to 2,000 equal parts of the recording.
+    """Find the smallest and the largest sample in each of C equal parts of the recording ``audio``, C ≤ 2,000.
 
     Args:
         duration: duration of the recording in seconds.
 
     Returns:
-        The smallest samples and the largest samples, (C,) each; 0 for a part without samples.
+        The smallest samples (C,) and the largest samples (C,); both are 0 for a part without
+        samples.
     """
     total = max(1, round(duration * SAMPLE_RATE))
     columns = min(_ENVELOPE_COLUMNS, total)
@@ -242,7 +244,7 @@ def envelope(audio: AnyRecording, duration: float) -> tuple[np.ndarray, np.ndarr
 
 
 def drawable(name: str) -> str:
-    """Shorten a long ``name``, and escape characters that the font of the picture does not have."""
+    """Make ``name`` fit for a picture: shorten a long name, and escape characters that the font does not have."""
     if len(name) > _LONGEST_NAME:
         half = _LONGEST_NAME // 2
         name = f"{name[:half]}…{name[-half:]}"

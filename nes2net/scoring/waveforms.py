@@ -18,25 +18,25 @@ from nes2net.lib.errors import InputError
 from nes2net.models.frontends.base import UsedSamples
 from nes2net.scoring.kernel import Scorer
 
-#: The part of a longer recording that is taken: the first ``num_samples``, or ``num_samples`` from a random start.
+#: Which part of a longer recording is taken: the first ``num_samples`` samples, or as many samples from a random start.
 Crop: TypeAlias = Literal["head", "random"]
-#: What is scaled to a largest absolute sample of 1: nothing, the whole recording, or the part that is taken.
+#: What is scaled so that its largest absolute sample is 1: nothing, the whole recording, or the part that is taken.
 PeakNormalize: TypeAlias = Literal["no", "recording", "cut"]
 _CHOICES = {"crop": Crop, "padding": Padding, "peak_normalize": PeakNormalize}
 
 
 class Transform(Protocol):
-    """A change that is made to whole recordings before they are cut. Transforms are pickled and sent to the workers."""
+    """Changes a whole recording before it is cut. A transform is pickled and sent to the workers."""
 
     @property
     def identity(self) -> str:
         """A text that is equal for two transforms if and only if they make the same change."""
 
     def __call__(self, waveform: np.ndarray, id: str) -> np.ndarray:
-        """Change ``waveform`` (N,), 16 kHz float32, to (M,) of the same kind, M ≥ 1.
+        """Return the changed ``waveform``: (N,) becomes (M,), M ≥ 1, both float32 at 16 kHz.
 
         Args:
-            id: id of the utterance, which may seed random draws.
+            id: id of the utterance, which the transform may use to seed random numbers.
 
         Raises:
             InputError: if the recording cannot be changed; the recording then has no score.
@@ -44,10 +44,10 @@ class Transform(Protocol):
 
 
 class Recording(NamedTuple):
-    """The samples of a recording that a detector gets."""
+    """The samples of a recording that a detector gets, and facts about the whole recording."""
 
     waveform: np.ndarray
-    """(N,) float32, 16 kHz."""
+    """(N,) float32, 16 kHz: the input of the detector."""
     num_samples: int
     """Length of the whole recording in samples at 16 kHz."""
     judged: float
@@ -60,23 +60,27 @@ class Recording(NamedTuple):
 
 @dataclass(frozen=True)
 class WaveformReader:
-    """Reads recordings in the form that one detector needs. A reader is sent to workers, so it only holds settings.
+    """Reads recordings in the form that a detector needs. A reader holds only settings, so it can be sent to workers.
 
     Args:
         num_samples: number of leading samples to take; a shorter recording is filled up ('4sec').
             None for the whole recording ('full').
-        min_samples: if whole recordings are taken, a shorter recording is filled up to this length.
-        used: how many leading samples the detector's scores depend on; further samples are cut off.
-        longest: if a whole file is read and has more samples, the file is refused with
-            :class:`~nes2net.data.audio.read.LongAudio`; None for no limit.
-        crop: ``"random"`` takes ``num_samples`` from a start that is drawn for each recording.
+        min_samples: length in samples to which a shorter recording is filled up, if whole
+            recordings are taken.
+        used: a function that tells how many leading samples affect the detector's scores; further
+            samples are cut off.
+        longest: largest number of samples of a file that is read as a whole; a longer file is
+            refused with :class:`~nes2net.data.audio.read.LongAudio`. None for no limit.
+        crop: ``"head"`` takes the first samples; ``"random"`` takes ``num_samples`` samples from a
+            start that is drawn for each recording.
         seed: seed of the random starts; a start depends only on this seed and on the name of the
             file.
-        transform: changes the whole recording first.
-        padding: how a recording is filled up, ``"repeat"`` or ``"zeros"``.
-        peak_normalize: ``"recording"`` divides by the largest absolute sample of the whole
-            recording, ``"cut"`` divides by the largest absolute sample of the part that is taken,
-            after this part is filled up. ``"no"`` keeps the level.
+        transform: a change of the whole recording, which is made first; None for no change.
+        padding: how a short recording is filled up: by repetition (``"repeat"``) or with zeros
+            (``"zeros"``).
+        peak_normalize: ``"recording"`` divides the samples by the largest absolute sample of the
+            whole recording. ``"cut"`` divides by the largest absolute sample of the part that is
+            taken, after this part is filled up. ``"no"`` keeps the level.
         pre_emphasis: coefficient of the pre-emphasis, which is applied before the cut.
         channel: number of the channel to take, counted from 0; None for the mean of all.
     """
@@ -104,7 +108,7 @@ class WaveformReader:
         padding: Padding = "repeat",
         peak_normalize: PeakNormalize = "no",
     ) -> WaveformReader:
-        """Build the reader for ``scorer``, with the settings that are described at the class.
+        """Build the reader for the detector ``scorer``; the settings are described at the class.
 
         Raises:
             InputError: if ``num_samples`` is neither None nor a whole number of at least 1; if
@@ -134,22 +138,23 @@ class WaveformReader:
         )
 
     def score_length(self, num_samples: int) -> int:
-        """Compute how many samples the detector gets of a recording with ``num_samples`` samples."""
+        """Compute how many samples the detector gets from a recording with ``num_samples`` samples."""
         return self.used(self.num_samples or max(num_samples, self.min_samples))
 
     def read(self, path: AnyRecording, id: str | None = None, channels: Channels | None = None) -> Recording:
-        """Read a file, or a recording in a shard or in memory.
+        """Read a recording from a file, a shard or memory, and make the input of the detector.
 
         Args:
             id: id of the utterance, for the transform; None for the file's name without suffix.
-            channels: compares the channels before they are averaged; None to compare nothing.
+            channels: an object that compares the channels before the channels are averaged; None
+                for no comparison.
 
         Raises:
-            InputError: if the file cannot be read, is too long, or cannot be transformed.
+            InputError: if the file cannot be read or is too long, or if the transform fails.
         """
         if self.channel is not None and not isinstance(path, ChannelOf):
             path = ChannelOf(path, self.channel)
-        # Read only the head, unless the whole recording is needed to make the samples.
+        # Read only the first samples, unless all samples are needed.
         needs_all = self.transform is not None or self.peak_normalize == "recording"
         if self.num_samples is not None and self.crop == "head" and not needs_all:
             head, length = load_head_and_length(path, self.num_samples, channels=channels)
@@ -169,18 +174,18 @@ class WaveformReader:
         return self._cut(waveform, len(waveform), str(path), channels)
 
     def take(self, audio: Audio, sample_rate: float | None, channels: Channels | None = None) -> Recording:
-        """Read a file, or take samples in memory; arguments and errors as for :func:`recording_of`."""
+        """Make the detector's input from a file or samples; arguments and errors are as for :func:`recording_of`."""
         recording = recording_of(audio, sample_rate, channels)
         if isinstance(recording, np.ndarray):
             return self._cut(recording, len(recording), "the recording", channels)
         return self.read(recording, channels=channels)
 
     def _cut(self, waveform: np.ndarray, num_samples: int, name: str, channels: Channels | None) -> Recording:
-        """Make the samples that the detector gets from ``waveform``, which is a whole recording or its head.
+        """Make the input of the detector from ``waveform``, which is a whole recording or the first samples of one.
 
         Args:
-            num_samples: length of the whole recording in samples.
-            name: name of the recording, for messages and as a seed of random starts.
+            num_samples: number of samples of the whole recording.
+            name: name of the recording, for messages and as the seed of a random start.
         """
         if self.peak_normalize == "recording":
             waveform = peak_normalized(waveform)
@@ -192,7 +197,7 @@ class WaveformReader:
         return Recording(emphasised, num_samples, judged, plain, channels)
 
     def _filled(self, waveform: np.ndarray, name: str) -> np.ndarray:
-        """Crop or fill up ``waveform`` to the samples that the detector uses; arguments as for :meth:`_cut`."""
+        """Crop or fill up ``waveform`` to the samples that the detector uses; the arguments are as for :meth:`_cut`."""
         if self.num_samples is not None and self.crop == "random":
             rng = np.random.default_rng([self.seed, zlib.crc32(Path(name).stem.encode())])
             filled = random_crop(waveform, self.num_samples, rng, name, self.padding)
@@ -206,10 +211,10 @@ class WaveformReader:
 
 
 def judged_share(length: int, *limits: int | None) -> float:
-    """Compute the share that a detector gets of a recording with ``length`` samples.
+    """Compute the share of a recording with ``length`` samples that a detector gets.
 
-    Each of ``limits`` is a largest number of samples, or None for no limit; the smallest limit
-    decides.
+    Each of ``limits`` is a largest number of samples that the detector gets, or None for no limit.
+    The detector gets as many samples as the smallest limit allows.
 
     >>> judged_share(48000, 12000, None), judged_share(8000, 12000)
     (0.25, 1.0)

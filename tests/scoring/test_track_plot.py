@@ -41,7 +41,7 @@ def test_the_envelope_has_the_extremes_of_the_samples(tmp_path):
 def test_columns_hold_all_scores_in_turn():
     scores = np.random.default_rng(0).standard_normal(7193).astype(np.float32)
     track = track_of(scores, 3600.0)
-    times, quantiles = track_plot.columns(track)
+    times, quantiles = track_plot.column_quantiles(track)
     assert len(times) == 160 and (np.diff(times) > 0).all()
     ends = np.arange(161) * 7193 // 160
     for number, (first, last) in enumerate(pairwise(ends)):
@@ -49,7 +49,7 @@ def test_columns_hold_all_scores_in_turn():
         for share, found in quantiles.items():
             assert found[number] == pytest.approx(np.quantile(scores[first:last], share), abs=1e-6)
     assert list(quantiles) == [0.0, 0.1, 0.5, 0.9, 1.0]
-    assert len(track_plot.columns(track_of(scores[:5], 60.0))[0]) == 1
+    assert len(track_plot.column_quantiles(track_of(scores[:5], 60.0))[0]) == 1
 
 
 def test_the_score_axis_holds_all_and_does_not_enlarge_noise():

@@ -1,4 +1,4 @@
-"""Judge one channel of live audio: score its windows, add up the evidence, and report both as lines."""
+"""Judge one channel of live audio: score its windows, add up the evidence, and report the results as lines."""
 
 from __future__ import annotations
 
@@ -19,37 +19,39 @@ from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.score_length import length_of_training
 from nes2net.scoring.stream import Scored, Stream, WaitingBatch
 
-#: A message about a channel, such as the score of a window; it can be written as a line of JSON.
+#: A message about a channel, such as the score of a window, which can be written as a line of JSON.
 Line: TypeAlias = dict[str, Any]
 #: The rule for windows with little speech (voice activity detection). ``"weigh"``: the weight of a window is its share
-#: of speech, and 0 if the share is below a quarter. ``"skip"``: in addition, such windows are not scored.
-#: ``"none"``: speech is not measured, and every window has the weight 1.
+#: of speech, or 0 if this share is below a quarter. ``"skip"``: as ``"weigh"``, but windows with the weight 0 are not
+#: scored. ``"none"``: speech is not measured, and every window has the weight 1.
 Vad: TypeAlias = Literal["weigh", "skip", "none"]
-_MOST_FAILED = 10  # number of windows in a row that cannot be scored, after which listening ends
-_MOST_TIMES = 1000  # number of latest windows whose times are kept
+_MOST_FAILED = 10  # listening ends if so many windows in a row cannot be scored
+_MOST_TIMES = 1000  # number of windows, the latest, whose computing times and lags are kept
 
 
 class Channel:
     """Judges the audio of one speaker.
 
-    Two threads may use a channel: one calls :meth:`take`, the other calls :meth:`lines`, which
-    computes the scores. Both threads use :attr:`queue`. The threads have to hold a lock while they
-    call :meth:`take` or remove an item from the queue.
+    Two threads may use a channel: one thread calls :meth:`take`, the other thread calls
+    :meth:`lines`, which computes the scores. A thread must hold a lock while it calls :meth:`take`
+    or removes an item from :attr:`queue`.
 
     Args:
-        name: name of the channel, in its lines.
+        name: name of the channel, for the lines about the channel.
         scorer: the detector.
         stream: cuts the audio of this channel into windows, and scores the windows.
         hop: seconds from one window to the next.
-        evidence: adds up the evidence of the windows by a calibration; None without a calibration.
-        is_live: whether the audio arrives as it is spoken. The lag is measured only for such live
-            audio.
+        evidence: adds up the evidence in the scores of the windows, by a calibration; None without
+            a calibration.
+        is_live: whether the audio arrives as it is spoken. The lag of the results behind the audio
+            is measured only for such live audio.
         vad: the rule for windows with little speech.
     """
 
     def __init__(
         self, name: str, scorer: Scorer, stream: Stream, hop: float, evidence: Evidence | None, is_live: bool, vad: Vad
     ) -> None:
+        """Begin with an empty queue of windows."""
         self.name = name
         self.stream = stream
         self.queue: deque[WaitingBatch | Line] = deque()
@@ -65,25 +67,25 @@ class Channel:
         self._num_skipped = 0
         self._num_failed = 0
         self._failed_in_row = 0
-        self._is_silent = False  # whether the last window had too little speech
+        self._is_silent = False  # whether the latest window had too little speech
         self._num_weighed = 0  # number of windows that were added to the evidence
         self._num_speaking = 0
         self._num_alarms = 0
-        self._last: Line = {}  # facts about the evidence in the latest line
+        self._last: Line = {}  # state of the evidence, as in the line about the latest window
         self._computing: deque[float] = deque(maxlen=_MOST_TIMES)
         self._lags: deque[float] = deque(maxlen=_MOST_TIMES)
 
     def take(self, samples: np.ndarray, start_time: float | None, most_waiting: int | None) -> None:
-        """Take the next samples, and put the windows that they complete into the queue.
+        """Take the next samples, and put the windows that are now complete into :attr:`queue`.
 
-        If a gap broke the stream, a line about the gap is put into the queue too.
+        If there is a long gap before the samples, a line about the gap is put into the queue, too.
 
         Args:
             samples: (N,) or (channels, N), at the rate of the stream.
             start_time: time of the first sample; see ``time`` in
                 :meth:`nes2net.scoring.stream.Stream.push`.
-            most_waiting: number of windows that may wait. If more windows wait, all but the newest
-                are skipped. If ``most_waiting`` is None, no window is skipped.
+            most_waiting: number of windows that may wait in the queue. If more windows wait, all
+                windows but the newest are skipped. None to skip no windows.
 
         Raises:
             InputError: for the reasons in :meth:`nes2net.scoring.stream.Stream.push`.
@@ -101,13 +103,13 @@ class Channel:
             self._skip(most_waiting)
 
     def _queue_windows(self, until: float = float("inf")) -> None:
-        """Move the waiting windows whose audio begins before ``until`` seconds from the stream to the queue."""
+        """Move complete windows from the stream to the queue, if their piece begins before ``until`` seconds."""
         waiting = self.stream.waiting
         while waiting and waiting[0].piece_start < until:
             self.queue.append(waiting.popleft())
 
     def _skip(self, most_waiting: int) -> None:
-        """Skip all waiting windows but the newest, if more than ``most_waiting`` wait.
+        """Skip all windows in the queue but the newest, if more than ``most_waiting`` windows wait.
 
         A line about the skipped windows is put into the queue. If the queue already has a line
         about skipped windows, the new line replaces the old line, and counts the windows of both.
@@ -130,12 +132,12 @@ class Channel:
         self.queue = deque([*other_lines, line, newest])
 
     def lines(self, item: WaitingBatch | Line) -> list[Line]:
-        """Return the lines about ``item``, which the caller has removed from the front of the queue.
+        """Score the window ``item``, which the caller took from the front of the queue; return the lines about it.
 
-        A window without speech is not scored if the channel skips such windows. If a window cannot
-        be scored, the line about the window has an ``error``. Further lines follow if silence
-        begins with the window, or if an alarm begins or ends. Each line has the name of the
-        channel.
+        If ``item`` is itself a line, only this line is returned. A window without speech is not
+        scored if the channel skips such windows. If a window cannot be scored, the line about the
+        window has an ``error``. Further lines follow if silence begins with the window, or if an
+        alarm begins or ends. Each line states the name of the channel.
 
         Raises:
             InputError: if ten windows in a row cannot be scored.
@@ -163,7 +165,7 @@ class Channel:
             self._num_skipped += 1
         elif not self._score(item, line):
             return lines
-        # Add the evidence, and measure how long it took.
+        # Add the window to the evidence, and measure the computing time and the lag.
         if self._evidence is not None:
             lines += self._add_evidence(self._evidence, line, weight, samples)
         self._computing.append(time.perf_counter() - began)
@@ -173,7 +175,7 @@ class Channel:
         return lines
 
     def _score(self, item: WaitingBatch, line: Line) -> bool:
-        """Score a window, and add the score or an ``error`` to its ``line``; return whether the window has a score.
+        """Score the window ``item``, and add the score or an ``error`` to its ``line``; return whether it has a score.
 
         Raises:
             InputError: if this is the tenth window in a row that cannot be scored.
@@ -195,17 +197,17 @@ class Channel:
         return True
 
     def _add_evidence(self, evidence: Evidence, line: Line, weight: float, samples: np.ndarray) -> list[Line]:
-        """Add a window to ``evidence``, and write the new state of the evidence into the window's ``line``.
+        """Add a window to ``evidence``, and write the state of the evidence into ``line``, the line about the window.
 
         Args:
             weight: the weight of the window, usually its share of speech. If the weight is 0, the
-                window changes neither the mean nor the sum, and its line has None for ``llr`` and
-                ``probability``.
-            samples: (N,), the window.
+                window changes neither the mean nor the sum of the evidence, and its line has None
+                for ``llr`` and ``probability``.
+            samples: (N,), the samples of the window.
 
         Returns:
-            A line ``alarm`` or ``clear`` if an alarm begins or ends with the window; otherwise an
-            empty list.
+            A list with a line ``alarm`` or ``clear`` if an alarm begins or ends with the window,
+            otherwise an empty list.
         """
         running = evidence.add(line["end"], line["score"] or 0.0, weight)  # a window without a score has the weight 0
         was_alarm = self._last.get("alarm", False)
@@ -234,7 +236,7 @@ class Channel:
         self._queue_windows()
 
     def summary(self) -> Line:
-        """Return the last line of the channel, which sums up its windows."""
+        """Return the last line of the channel, a summary of all windows."""
         summary: Line = {"event": "end", "channel": self.name, "seconds": self.stream.now}
         summary |= {"windows": self._num_scored, "skipped": self._num_skipped, "failed": self._num_failed}
         summary["lowest"] = self._lowest and self._lowest._asdict()
@@ -242,15 +244,15 @@ class Channel:
         if self._evidence is not None:
             alarm_share = self._num_alarms / max(1, self._num_weighed)
             summary |= {"probability": None, "mean": None, **self._last, "alarm_share": alarm_share}
-        summary["compute"] = _figures(self._computing)
-        summary["lag"] = _figures(self._lags)
+        summary["compute"] = _summary_of_times(self._computing)
+        summary["lag"] = _summary_of_times(self._lags)
         if self._computing:
             summary["real_time_factor"] = float(np.mean(self._computing)) / self._hop
         return summary
 
 
-def _figures(seconds: Sequence[float] | deque[float]) -> Line | None:
-    """Return median, 95th percentile and maximum of ``seconds``; None if there are no times."""
+def _summary_of_times(seconds: Sequence[float] | deque[float]) -> Line | None:
+    """Compute median, 95th percentile and maximum of the times ``seconds``; None if there are no times."""
     if not seconds:
         return None
     median, p95, maximum = np.quantile(seconds, [0.5, 0.95, 1.0]).tolist()

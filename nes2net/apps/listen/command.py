@@ -24,10 +24,10 @@ class Input:
 
     Args:
         encoding: s16le (if not given), f32le, mulaw or alaw
-        rate: of raw samples; 16000 for the microphone
-        channels: of raw samples, or of the microphone
+        rate: needed for raw samples; 16000 for the microphone
+        channels: number in raw samples, or of the microphone
         split: names of channels, each judged by itself: A,B
-        speed: of a recording; inf: at once
+        speed: speed of a recording: 1 is real time, inf is at once
     """
 
     encoding: Annotated[Literal["s16le", "f32le", "mulaw", "alaw"] | None, Flag("ENCODING")] = None
@@ -99,7 +99,7 @@ def listen(
 
     if (source is None) == (serve is None):
         raise InputError("name one source, such as - for the standard input, or `serve`")
-    # Open the source, or check that clients can be served.
+    # Open the source, or check that a server for clients can be started.
     heard = None
     if source is not None:
         heard = opened(source, **vars(audio))
@@ -133,12 +133,12 @@ def listen(
 
 
 def _serve(judge: Judge, address: str, clients: int, names: Sequence[str]) -> None:
-    """Serve WebSocket clients until Ctrl-C or SIGTERM.
+    """Serve WebSocket clients at ``address`` until Ctrl-C or SIGTERM.
 
     Args:
         address: ``PORT`` or ``HOST:PORT`` to listen at.
         clients: largest number of clients at once.
-        names: further names of this machine that a client may call it by.
+        names: further names by which a client may address this machine.
     """
     from nes2net.apps.listen.listening import stopped_by_signals
     from nes2net.apps.listen.server import Server

@@ -20,14 +20,14 @@ from nes2net.scoring.decisions.evidence import Evidence
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.stream import Stream
 
-#: What happens if computing is slower than the audio. ``"all"``: every window is scored, and the source waits.
-#: ``"latest"``: old windows are skipped.
+#: What happens if windows arrive faster than they can be scored. ``"all"``: every window is scored, and the source
+#: waits. ``"latest"``: old windows are skipped.
 Keep: TypeAlias = Literal["all", "latest"]
-#: Seconds that a program waits for the thread that reads before the program ends. Python would abort if it ended
-#: while that thread computes; a thread that only waits for audio does no harm.
+#: Before a program ends, it waits at most this many seconds until the thread that reads the source has ended. Python
+#: would abort if it ended while the thread computes; a thread that only waits for audio does no harm.
 LONGEST_WAIT = 1.0
 _LOOK = 0.1  # seconds from one check for a stop to the next
-_FEW = 2  # number of unscored windows of a channel at which the source has to wait
+_MOST_UNSCORED = 2  # the source waits while a channel has this many unscored windows
 
 
 class Block(NamedTuple):
@@ -36,26 +36,28 @@ class Block(NamedTuple):
     samples: NDArray
     """(channels, N) in [−1, 1]."""
     time: float | None = None
-    """Time of the first sample in the stream, in seconds; None if the samples follow without a gap."""
+    """Time in the stream, in seconds, of the first sample; None if the samples follow without a gap."""
 
 
 class Gone(Exception):
-    """The connection to the source is lost; the source may connect again."""
+    """The error that the connection to the source is lost; the source may connect again."""
 
 
 @dataclass(frozen=True)
 class Judge:
-    """A detector, and the settings with which it listens.
+    """A detector, and the settings with which it judges live audio.
 
     Args:
         scorer: the detector.
         model: name of the detector, for the first line of a session.
-        decider: decides by a calibration; None for scores alone.
+        decider: a calibration with an operating point, for probabilities and alarms; None for
+            scores alone.
         calibration: name of the calibration, for the first line; None without a calibration.
-        window: length of a window in seconds; None for the length in training.
+        window: length of a window in seconds; None for the length of the detector's training crops.
         hop: seconds from one window to the next.
         latch: whether an alarm lasts until the end of the stream.
-        keep: what happens if computing is too slow; None for the default of the source.
+        keep: which windows are scored if computing is too slow, see :data:`Keep`; None for the
+            default of the source.
         max_behind: seconds of audio that may wait if ``keep`` is ``"latest"``. If more audio waits,
             all windows but the newest are skipped.
         vad: the rule for windows with little speech.
@@ -73,7 +75,7 @@ class Judge:
     vad: Vad = "weigh"
 
     def session(self, rate: float, encoding: str, names: Sequence[str], is_live: bool, keep: Keep) -> Session:
-        """Begin a session: make its channels and its first line.
+        """Begin a session on a source: make a channel for each name, and the first line.
 
         Args:
             rate: sample rate of the source in Hz.
@@ -81,7 +83,7 @@ class Judge:
             names: names of the channels that are judged; a single name if the mean of all channels
                 is judged.
             is_live: whether the audio arrives as it is spoken.
-            keep: default of the source for :attr:`keep`.
+            keep: the value for this source if :attr:`keep` of the judge is None.
 
         Raises:
             InputError: for the reasons in :meth:`nes2net.Detector.stream`, or if a number is out of
@@ -113,7 +115,7 @@ class Judge:
 
 @dataclass
 class Session:
-    """The channels and settings of a source; with them, the source can resume after a lost connection."""
+    """The channels and settings of a source, kept so that the source can resume after a lost connection."""
 
     channels: list[Channel]
     ready: Line
@@ -124,16 +126,16 @@ class Session:
 
 @contextmanager
 def stopped_by_signals(stop: Callable[[], object]) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM in this context call ``stop``; a second signal has its usual effect."""
+    """Let the first Ctrl-C or SIGTERM inside of this context call ``stop``; a second signal has its usual effect."""
     before: dict[int, Any] = {}
 
     def handle(*_: object) -> None:
-        """Call ``stop``, and let the next signal act as before; Python calls this on a signal."""
+        """Call ``stop``, and let the next signal have its usual effect; Python calls this function on a signal."""
         stop()
         restore()
 
     def restore() -> None:
-        """Restore the handlers of signals that were set before."""
+        """Restore the handlers that the signals had before this context."""
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -155,6 +157,7 @@ class Listening:
     """
 
     def __init__(self, session: Session, blocks: Iterable[Block]) -> None:
+        """Make the thread that will read the source; :meth:`lines` starts the thread."""
         self._channels = session.channels
         self._latest = session.ready["keep"] == "latest"
         self._most_waiting = session.most_waiting
@@ -167,13 +170,13 @@ class Listening:
         self._reader = threading.Thread(target=self._read, daemon=True)
 
     def stop(self) -> None:
-        """Stop reading the source; :meth:`lines` ends after the waiting windows. A signal handler may call this."""
+        """Stop reading the source; :meth:`lines` ends after the waiting windows. Signal handlers may call this."""
         self._is_stopped = True
 
     def wait(self, seconds: float | None = None) -> None:
         """Wait until the thread that reads the source has ended, if :meth:`lines` has started it.
 
-        After this wait, the thread cannot change the channels any more.
+        Once the thread has ended, it cannot change the channels any more.
 
         Args:
             seconds: longest time to wait; None to wait without a limit.
@@ -182,11 +185,11 @@ class Listening:
             self._reader.join(seconds)
 
     def lines(self) -> Iterator[Line]:
-        """Start to read, and yield the lines as soon as they are known; a summary of each channel comes last.
+        """Start to read the source, and yield the lines about windows as they are scored; last, summaries of channels.
 
         Raises:
-            Gone: if the connection to the source is lost. Windows that wait stay in the session,
-                and there are no summaries.
+            Gone: if the connection to the source is lost. Waiting windows then stay in the session,
+                and no summaries are yielded.
             InputError: if the source cannot be read, or if ten windows in a row cannot be scored.
                 The error is raised after the summaries.
         """
@@ -199,7 +202,7 @@ class Listening:
             yield from self._judge_waiting()
         except Gone:
             raise
-        except Exception as error:  # the error is raised below, after the summaries
+        except Exception as error:  # raised below, after the summaries
             failure = error
         finally:
             self.stop()
@@ -209,9 +212,9 @@ class Listening:
             raise failure
 
     def _judge_waiting(self) -> Iterator[Line]:
-        """Score the waiting windows, and yield their lines, until reading has ended and no window waits.
+        """Score the waiting windows, and yield the lines about them, until reading has ended and no window waits.
 
-        The channel with the most waiting items comes first.
+        The channel in whose queue most items wait comes first.
 
         Raises:
             Gone: if the connection to the source is lost.
@@ -230,9 +233,9 @@ class Listening:
             yield from channel.lines(item)
 
     def _read(self) -> None:
-        """Read the source, and give its samples to the channels, at most a second of audio at once; a thread runs this.
+        """Read the source, and give its samples to the channels, up to a second of audio at once; runs in a thread.
 
-        An error is stored, and :meth:`lines` raises it.
+        An error is stored, so that :meth:`lines` can raise the error.
         """
         try:
             for block in self._blocks:
@@ -241,7 +244,7 @@ class Listening:
                     time = block.time if first == 0 else None
                     if not self._take(block.samples[:, first : first + step], time):
                         return
-        except Exception as error:  # `lines` raises it in the other thread
+        except Exception as error:  # `lines` raises this error in the other thread
             self._failure = error
         finally:
             with self._changed:
@@ -249,18 +252,18 @@ class Listening:
                 self._changed.notify()
 
     def _take(self, samples: NDArray, time: float | None) -> bool:
-        """Give the channels the next samples; return False if listening was stopped.
+        """Give the next samples of the source to the channels; return False if listening was stopped.
 
-        If no window may be skipped, first wait until every channel has few unscored windows.
+        If windows may not be skipped, first wait until no channel has too many unscored windows.
 
         Args:
-            samples: (channels, N). A single :class:`Channel` gets the samples of all
-                channels of the source, and judges their mean.
+            samples: (channels, N). If there is a single :class:`Channel`, it gets the samples of
+                all channels of the source, and judges the mean of the channels.
             time: time of the first sample, see :attr:`Block.time`.
         """
         most_waiting = self._most_waiting if self._latest else None
         with self._changed:
-            while not self._latest and any(len(channel.queue) >= _FEW for channel in self._channels):
+            while not self._latest and any(len(channel.queue) >= _MOST_UNSCORED for channel in self._channels):
                 if self._is_stopped:
                     return False
                 self._changed.wait(_LOOK)

@@ -26,7 +26,7 @@ from nes2net.lib.files import json_text
 from nes2net.lib.http_server import Refused, check_site
 from nes2net.lib.plain_data import validated_json
 
-#: Seconds after which a client is disconnected if it has sent no message, or has not received a line.
+#: Seconds after which a client is disconnected if the client sends no message, or does not receive a line.
 PATIENCE = 30.0
 #: Seconds within which a client may resume its session after the connection was lost.
 MEMORY = 30.0
@@ -34,9 +34,9 @@ _HANDSHAKE = 10.0  # seconds within which a handshake must be complete
 _MOST_BYTES = 1 << 20  # largest number of bytes in a message
 _MOST_TEXT = 1 << 16  # largest number of characters in a text message
 _MOST_CHANNELS = 8
-_QUEUED = 4  # largest number of received but unread frames; a client that sends more has to wait
-_LOOK = 0.1  # seconds between two checks of whether a thread or session has ended
-# Close codes of WebSockets, from RFC 6455
+_QUEUED = 4  # largest number of WebSocket frames that wait to be read; a client that sends more must wait
+_LOOK = 0.1  # seconds between two checks whether the server was stopped or a session has ended
+# Codes with which a WebSocket connection is closed, from RFC 6455.
 _OK = 1000
 _GOING_AWAY = 1001
 _REFUSED = 1008
@@ -71,45 +71,47 @@ class _Text(RootModel[Annotated[_Start | _Gap | _Stop, Field(discriminator="even
 
 
 class _Parked(NamedTuple):
-    """A session that is kept because its connection was lost, so that the client can resume it."""
+    """A session that is kept after its connection was lost, so that the client can resume the session."""
 
     session: Session
     since: float
-    """Monotonic clock when the connection was lost."""
+    """Reading of the monotonic clock when the connection was lost."""
 
 
 class Server:
-    """Serves clients until :meth:`stop`.
+    """Serves WebSocket clients until :meth:`stop` is called.
 
     Args:
-        judge: the detector, and the settings with which it listens.
-        most_clients: largest number of clients at once. A further client gets the error "busy".
-        names: names of this machine, besides ``localhost`` and IP addresses.
+        judge: the detector, and the settings with which it judges live audio.
+        most_clients: largest number of clients at once. Any further client gets the error "busy".
+        names: names by which clients may address this machine, in addition to ``localhost`` and IP
+            addresses.
     """
 
     def __init__(self, judge: Judge, most_clients: int, names: Iterable[str]) -> None:
+        """Begin without clients and without kept sessions."""
         self._judge = judge
         self._most_clients = most_clients
         self._slots = threading.BoundedSemaphore(most_clients)
         self._names = {name.lower().rstrip(".") for name in names}
         self._lock = threading.Lock()
-        self._running: dict[str, tuple[Listening, ServerConnection]] = {}  # token of a session → the session
+        self._running: dict[str, tuple[Listening, ServerConnection]] = {}  # token of a session → session, connection
         self._parked: dict[str, _Parked] = {}
         self._is_stopped = False
 
     def stop(self) -> None:
-        """Let :meth:`serve` end, after each client has got its last lines. A signal handler may call this."""
+        """Let :meth:`serve` end after each client has got its last lines. A signal handler may call this method."""
         self._is_stopped = True
 
     def serve(self, listener: socket.socket) -> None:
-        """Serve the clients of ``listener`` until :meth:`stop`."""
+        """Serve the clients that connect to the socket ``listener``, until :meth:`stop` is called."""
         logger = logging.getLogger("nes2net.apps.listen")
-        logger.setLevel(logging.CRITICAL)  # a stranger's failed handshake is not an error of this program
+        logger.setLevel(logging.CRITICAL)  # a stranger's failed handshake is no error of this program
         server = websocket_server(
-            self._handle,
+            self._serve_client,
             sock=listener,
-            compression=None,  # a few compressed bytes could become gigabytes
-            process_request=self._check,
+            compression=None,  # a few compressed bytes could decompress to gigabytes
+            process_request=self._check_handshake,
             open_timeout=_HANDSHAKE,
             max_size=_MOST_BYTES,
             max_queue=_QUEUED,
@@ -129,10 +131,10 @@ class Server:
         for listening in last_ones:
             listening.wait(LONGEST_WAIT)
 
-    def _check(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Refuse a handshake that a page of another site has caused, or that names another machine.
+    def _check_handshake(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Refuse the handshake ``request`` if a page of another site caused it, or if it names another machine.
 
-        The WebSocket server calls this for each handshake.
+        The WebSocket server calls this method for each handshake.
 
         Returns:
             The response that refuses the handshake, or None to accept the handshake.
@@ -146,11 +148,11 @@ class Server:
             return connection.respond(refusal.status, f"{refusal}\n")
         return None
 
-    def _handle(self, connection: ServerConnection) -> None:
+    def _serve_client(self, connection: ServerConnection) -> None:
         """Serve a client from its first message to its last line, and close the connection with a suitable code.
 
-        The WebSocket server calls this in a thread for each client. A client that is refused or has
-        made an error gets a line ``error``.
+        The WebSocket server calls this method in a thread for each client. A client that is refused
+        or has made an error gets a line ``error``.
         """
         code = _OK
         with suppress(ConnectionClosed, Gone):
@@ -159,25 +161,26 @@ class Server:
                 connection.close(_TRY_LATER)
                 return
             try:
-                self._listen(connection)
+                self._run_session(connection)
             except InputError as error:
                 _send(connection, {"event": "error", "message": str(error)})
                 code = _REFUSED
             except (ConnectionClosed, Gone):
                 raise
-            except Exception:  # a bug in this program: only this client is disconnected
+            except Exception:  # a bug in this program disconnects only this client
                 traceback.print_exc()
                 code = _FAILED
             finally:
                 self._slots.release()
             connection.close(_GOING_AWAY if self._is_stopped else code)
 
-    def _listen(self, connection: ServerConnection) -> None:
-        """Receive the audio of a client, and send the lines about it.
+    def _run_session(self, connection: ServerConnection) -> None:
+        """Run the session of a client: receive audio, and send the lines about the audio.
 
         Raises:
             InputError: if a message of the client is unexpected, or if the audio cannot be scored.
-            Gone, ConnectionClosed: if the connection is lost. The session is kept in ``_parked``.
+            Gone, ConnectionClosed: if the connection is lost. The session is then kept in
+                ``_parked``.
         """
         start = _receive(connection)
         if not isinstance(start, _Start):
@@ -206,21 +209,21 @@ class Server:
                 del self._running[token]
 
     def _take_parked(self, start: _Start, names: list[str]) -> _Parked | None:
-        """Return the session that ``start`` asks to resume, and remove it from the kept sessions.
+        """Return the kept session that ``start`` asks to resume, and remove it from the kept sessions.
 
         The result is None if ``start`` names no session, or if the session is not kept any more.
-        Kept sessions that are too old or too many are removed too. If the session still runs, its
-        connection is cut first.
+        Kept sessions that are too old, and the oldest if there are too many, are removed, too. If
+        the session to resume still runs, its connection is cut first.
 
         Args:
-            names: names of the channels, which must equal those of the kept session.
+            names: names of the channels, which must equal the names in the kept session.
 
         Raises:
-            InputError: if the session had another rate, encoding or other channels.
+            InputError: if the kept session has another rate, another encoding or other channels.
         """
         token = start.session or ""
         _, lost_connection = self._running.get(token, (None, None))
-        if lost_connection is not None:  # the connection is lost, but this server has not noticed it yet
+        if lost_connection is not None:  # the connection is lost, but the server has not noticed yet
             with suppress(OSError):
                 lost_connection.socket.shutdown(socket.SHUT_RDWR)
             while token in self._running:
@@ -238,14 +241,15 @@ class Server:
 
 
 def _blocks(connection: ServerConnection, start: _Start, session: Session, parked: _Parked | None) -> Iterator[Block]:
-    """Yield the audio that a client sends, until the client sends ``stop``.
+    """Yield the audio that a client sends, as blocks, until the client sends ``stop``.
 
     Args:
-        start: the first message, which has encoding and number of channels.
-        session: the session, whose stream says how much audio it has.
+        start: the first message of the client, which states the encoding and the number of
+            channels.
+        session: the session, whose stream tells how much audio came so far.
         parked: the kept session if the client resumes one; None for a new session. The time without
-            a connection becomes a gap in the stream. A gap that the client reports before the next
-            audio makes this gap longer.
+            a connection becomes a gap in the stream. If the client also reports a gap before the
+            next audio, the two gaps are added.
 
     Raises:
         Gone: if the connection is lost.
@@ -274,7 +278,7 @@ def _blocks(connection: ServerConnection, start: _Start, session: Session, parke
 
 
 def _receive(connection: ServerConnection) -> bytes | _Start | _Gap | _Stop:
-    """Receive the next message of a client: bytes of audio, or a text, which is parsed.
+    """Receive the next message of a client, bytes of audio or a text; return the bytes or the parsed text.
 
     Raises:
         Gone: if the connection is lost.
@@ -297,7 +301,7 @@ def _receive(connection: ServerConnection) -> bytes | _Start | _Gap | _Stop:
 
 
 def _send(connection: ServerConnection, line: Line) -> None:
-    """Send a line; if this takes longer than :data:`PATIENCE`, cut the connection.
+    """Send a line to a client; if sending takes longer than :data:`PATIENCE`, cut the connection.
 
     Raises:
         ConnectionClosed: if the connection is lost.

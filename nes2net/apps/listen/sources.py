@@ -1,4 +1,4 @@
-"""Sources of live audio: pipes of raw samples, a recording in real time, the microphone."""
+"""Open sources of live audio: a pipe of raw samples, a recording played in real time, or the microphone."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError, MissingLibrary
 from nes2net.lib.installation import how_to_install
 
-#: Name of the standard input as a source.
+#: The source name that stands for the standard input.
 STANDARD_INPUT = "-"
 _MICROPHONE = "microphone"
 _BLOCK = 0.1  # seconds of audio in a block from a recording or the microphone
 
 
 class Source(NamedTuple):
-    """An opened source of audio, and facts about it."""
+    """An opened source of audio: its blocks, and facts about the source."""
 
     blocks: Iterator[Block]
     rate: float
@@ -38,19 +38,19 @@ class Source(NamedTuple):
     is_live: bool
     """Whether the audio arrives as it is spoken."""
     keep: Keep
-    """What suits the source if computing is too slow."""
+    """Which windows are scored by default if computing is too slow."""
 
 
 def channel_names(names: list[str] | None, num_channels: int) -> list[str]:
-    """Check the names of the channels that are judged, and return them.
+    """Check the names of the channels to judge, and return them; without names, the mean ``mix`` is judged.
 
     Args:
-        names: a name for each channel, which is then judged by itself; None to judge the mean of
-            all channels, which has the name ``mix``.
+        names: a name for each channel, if each is judged by itself; None to judge the mean of all
+            channels, which gets the name ``mix``.
 
     Raises:
-        InputError: if not every channel has a name of its own, or if more than two channels would
-            be averaged.
+        InputError: if there are not as many different names as channels, or if more than two
+            channels would be averaged.
 
     >>> channel_names(["agent", "caller"], 2), channel_names(None, 2)
     (['agent', 'caller'], ['mix'])
@@ -69,17 +69,18 @@ def opened(
 ) -> Source:
     """Open a source: ``-``, a named pipe, a file of raw samples, a recording, or ``microphone[:DEVICE]``.
 
-    A file has raw samples if a rate or an encoding is given; otherwise it is a recording.
+    A file is read as raw samples if a rate or an encoding is given, otherwise as a recording.
 
     Args:
         encoding: encoding of raw samples; None for ``"s16le"``.
-        rate: sample rate of raw samples or of the microphone, in Hz; None for 16 kHz at the
-            microphone. Raw samples need a rate.
-        channels: number of channels of raw samples or of the microphone; 1 for a recording, which
-            states its channels itself.
-        split: names of the channels, separated by commas; None to judge the mean of all channels.
-        speed: speed at which a recording is played: 1 for real time, infinity for no waiting. The
-            speed has no effect on other sources.
+        rate: sample rate in Hz of raw samples or of the microphone. None for 16 kHz at the
+            microphone; for raw samples, a rate must be given.
+        channels: number of channels of raw samples or of the microphone. Must be 1 for a recording,
+            because a recording states the number itself.
+        split: names of the channels to judge one by one, separated by commas; None to judge the
+            mean of all channels.
+        speed: speed at which a recording is played: 1 for real time, infinity for no waiting. For
+            other sources, the speed has no effect.
 
     Raises:
         InputError: if the source does not exist, if an argument does not fit the source, or if raw
@@ -89,7 +90,7 @@ def opened(
     if not speed > 0:
         raise InputError(f"`speed` is a number above 0, not {speed}")
     names = None if split is None else split.split(",")
-    # If no file has this name, open the microphone.
+    # Open the microphone if ``source`` names the microphone and no file has this name.
     kind, _, device = source.partition(":")
     if kind == _MICROPHONE and not os.path.exists(source):
         rate = rate or SAMPLE_RATE
@@ -102,14 +103,14 @@ def opened(
     if is_pipe or rate is not None or encoding is not None:
         if rate is None:
             raise InputError("raw samples do not state their rate: name it with `rate`, such as 16000, or 8000")
-        raw = RawAudio(_pieces(source), rate, encoding or "s16le", channels)
+        raw = RawAudio(_arriving_bytes(source), rate, encoding or "s16le", channels)
         blocks = (Block(samples) for samples, _ in raw.blocks())
         return Source(blocks, rate, raw.encoding, channel_names(names, channels), is_pipe, "all")
-    # A recording.
+    # Play a recording.
     if channels != 1:
         raise InputError("a recording states its channels: leave out `channels`; `split` judges each by itself")
     num_channels = 1 if names is None else len(names)
-    blocks = _at_speed(_recording(source, num_channels), speed)
+    blocks = _at_speed(_recording_blocks(source, num_channels), speed)
     return Source(blocks, SAMPLE_RATE, "recording", channel_names(names, num_channels), speed == 1, "all")
 
 
@@ -121,11 +122,11 @@ def _is_pipe(source: str) -> bool:
         return False
 
 
-def _pieces(source: str) -> Iterator[bytes]:
+def _arriving_bytes(source: str) -> Iterator[bytes]:
     """Yield the bytes of a file or of the standard input as soon as they arrive.
 
-    The file is opened without a buffer, because a thread that waits for the standard input would
-    lock the buffer, even while the process ends.
+    The file is opened without a buffer. A thread that waits for the standard input would lock a
+    buffer, even while the process ends.
 
     Raises:
         InputError: if the file cannot be read.
@@ -140,11 +141,12 @@ def _pieces(source: str) -> Iterator[bytes]:
         raise InputError(f"{source} cannot be read ({error.strerror})") from None
 
 
-def _recording(path: str, num_channels: int) -> Iterator[np.ndarray]:
-    """Yield the blocks (channels, N) of a recording at 16 kHz.
+def _recording_blocks(path: str, num_channels: int) -> Iterator[np.ndarray]:
+    """Read a recording, and yield blocks (channels, N) at 16 kHz.
 
     Args:
-        num_channels: number of channels to read; 1 for the mean of all channels, in blocks (1, N).
+        num_channels: number of channels to read; 1 to read the mean of all channels as blocks (1,
+            N).
     """
     if num_channels == 1:
         for block in stream_audio(path):
@@ -155,11 +157,11 @@ def _recording(path: str, num_channels: int) -> Iterator[np.ndarray]:
 
 
 def _at_speed(blocks: Iterator[np.ndarray], speed: float) -> Iterator[Block]:
-    """Yield 16 kHz audio in blocks of a tenth of a second, ``speed`` times as fast as live audio.
+    """Play 16 kHz audio: yield it in blocks of a tenth of a second, ``speed`` times as fast as real time.
 
     Args:
         blocks: arrays (channels, N).
-        speed: how many times faster than real time the audio is spoken.
+        speed: 1 for real time, 2 for twice as fast, infinity for no waiting.
     """
     step = round(_BLOCK * SAMPLE_RATE)
     began = time.monotonic()
@@ -173,7 +175,7 @@ def _at_speed(blocks: Iterator[np.ndarray], speed: float) -> Iterator[Block]:
 
 
 def _microphone(device: str, rate: float, num_channels: int) -> Iterator[Block]:
-    """Open a microphone, and return its blocks, which have no end; lost samples leave a gap.
+    """Open a microphone, and return its endless blocks of samples; lost samples leave a gap between blocks.
 
     Args:
         device: number or name of the microphone; empty for the default microphone.
@@ -205,7 +207,7 @@ def _microphone_blocks(stream: Any, step: int) -> Iterator[Block]:
         began = time.monotonic()
         while True:
             samples, has_lost = stream.read(step)
-            # If samples were lost before this block, the clock tells when the block began.
+            # If samples were lost before this block, take the time of its first sample from the clock.
             start_time = None
             if has_lost:
                 start_time = time.monotonic() - began - len(samples) / stream.samplerate

@@ -1,4 +1,4 @@
-"""Write a line of :mod:`nes2net.apps.listen.channel` in words, for a terminal."""
+"""Write the lines about channels (:mod:`nes2net.apps.listen.channel`) in words, for a terminal."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from nes2net.lib.errors import counted
 from nes2net.lib.terminal import printable_name, table_line
 from nes2net.lib.times import clock
 
-_WIDTHS = (8, 8, 10, 8, 11, 0)  # widths of the columns in characters; 0 for a column of any width
+_WIDTHS = (8, 8, 10, 8, 11, 0)  # widths of the columns of the table in characters; 0 for any width
 
 
 def heading(line: Line) -> list[str]:
-    """Write the line ``ready`` in words, and the headings of the columns below it."""
+    """Write the first line of a session (``ready``) in words, and the headings of the table that follows."""
     calibration = line["calibration"]
     calibration_words = "no calibration, so there are scores and no probabilities"
     if calibration is not None:
@@ -26,7 +26,7 @@ def heading(line: Line) -> list[str]:
 
 
 def in_words(line: Line) -> str:
-    """Write any line but ``ready`` in words: the line ``end`` as a summary, and the others as rows of a table."""
+    """Write any line but ``ready`` for people: the line ``end`` as a summary, all other lines as rows of a table."""
     cells = [printable_name(line["channel"])]
     if line["event"] == "score":
         cells.append(clock(line["end"], 1))

@@ -1,10 +1,10 @@
-"""Decide on a whole recording from the scores of windows along it, and say which part of it stands out.
+"""Decide on a whole recording from the scores of windows along it, and say which part of the recording stands out.
 
 The mean ratio of the windows decides on the recording as a whole. A fake part that is too short to
 move the mean is found by the cumulative sum of
 :class:`~nes2net.scoring.decisions.evidence.Evidence`. The height to which this sum rises by chance
-depends on the detector and on the length of the recording. Recordings are therefore simulated with
-the trials of the calibration.
+depends on the detector and on the length of the recording. To learn this height, bona fide
+recordings are simulated with trials of the calibration as windows.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ from nes2net.scoring.decisions.population import Traits
 if TYPE_CHECKING:
     from nes2net.scoring.track import Track
 
-# The following numbers are assumptions. A stretch stands out if at most this share of bona fide recordings has a
-# stretch with as much evidence.
+# The numbers below are assumptions. A stretch of a recording stands out if at most this share of bona fide recordings
+# has a stretch with as much evidence against bona fide.
 _STANDS_OUT = 0.01
 #: The score of a window counts only if at least this share of the window is speech.
 LEAST_SPEECH = 0.25
 # A fake part is called found if it stands out in at least this share of simulated recordings.
 _FOUND = 0.5
 _SIMULATIONS = 2000
-# Largest number of windows of a simulated recording. A longer recording counts as several recordings of this length.
+# Largest number of windows of a simulated recording. A recording with more windows counts as several recordings of this
+# length.
 _MOST_WINDOWS = 1000
-_BELOW = 0.025  # share of the calibration's bona fide trials that lies below the usual range
+_BELOW = 0.025  # share of the calibration's bona fide trials whose ratios are below the usual range
 _MOST_LENGTHS = 16  # largest number of different lengths of simulated fake parts
 _SEED = 0
 
@@ -52,16 +53,16 @@ class Stretch:
     llr: float
     """Mean of the natural-log likelihood ratios of the windows in this part; each ratio is bounded."""
     p_value: float
-    """Share of simulated bona fide recordings of this length that have as much evidence in some stretch."""
+    """Share of simulated bona fide recordings of the same length that have a stretch with at least as much evidence."""
 
     @property
     def stands_out(self) -> bool:
-        """Whether few bona fide recordings have a stretch with as much evidence as this stretch."""
+        """Whether at most 1 % of bona fide recordings have a stretch with as much evidence as this stretch."""
         return self.p_value <= _STANDS_OUT
 
     @property
     def words(self) -> str:
-        """Say where the stretch is, or that nothing stands out.
+        """Say where the stretch is and that it speaks against bona fide, or that nothing stands out.
 
         >>> Stretch(12.1, 18.2, -3.0, 1 / 2001).words
         '0:12–0:18 speaks against bona fide, as a part of fewer than 1 % of bona fide recordings of this length does'
@@ -75,7 +76,7 @@ class Stretch:
 
 
 class LowWindows(NamedTuple):
-    """The low windows of a recording; a window is low if 97.5 % of bona fide trials have a higher ratio."""
+    """The low windows of a recording: windows with lower ratios than 97.5 % of the calibration's bona fide trials."""
 
     llr: float
     """The natural-log likelihood ratio below which a window is low."""
@@ -84,10 +85,10 @@ class LowWindows(NamedTuple):
     expected: float
     """Expected number of low windows in a bona fide recording."""
     p_value: float
-    """Share of bona fide recordings with at least as many low windows."""
+    """Share of bona fide recordings that have at least as many low windows by chance."""
 
     def words(self, num_windows: int) -> str:
-        """Say how many of the recording's ``num_windows`` windows are low, and what may explain this."""
+        """Say how many of the recording's ``num_windows`` windows are low, and what may explain the low windows."""
         return (
             f"{self.num_windows} of its {num_windows} windows are lower than nearly all bona fide ones of the "
             f"calibration, where about {self.expected:.0f} would be by chance: parts of it may be fake, or its real "
@@ -97,7 +98,7 @@ class LowWindows(NamedTuple):
 
 @dataclass(frozen=True)
 class DecisionAlong(Decision):
-    """The decision on a whole recording; ``llr`` and ``probability`` describe a typical window."""
+    """The decision on a whole recording by windows; ``llr`` and ``probability`` describe a typical window."""
 
     rests_on: float = 1.0
     """Share of the recording that lies in windows with speech."""
@@ -106,21 +107,21 @@ class DecisionAlong(Decision):
     window: float = 0.0
     """Length of the windows in seconds."""
     hop: float = 0.0
-    """Distance of the windows in seconds."""
+    """Seconds from the start of a window to the start of the next."""
     in_part: bool = False
     """Whether the decision is "spoof" only because of the stretch; the mean ratio alone would mean bona fide."""
     stretch: Stretch | None = None
-    """The part with the most evidence against bona fide; None if chance could not be simulated."""
+    """The part with the most evidence against bona fide; None if no bona fide recordings could be simulated."""
     low_windows: LowWindows | None = None
-    """The windows with unusually low ratios; None if chance could not be simulated."""
+    """The windows with unusually low ratios; None if no bona fide recordings could be simulated."""
     shortest_found: float | None = None
     """Duration in seconds of the shortest fake part that would be found in at least half of the
-    cases. None if a fake part of any length would be found less often, or if chance could not be
+    cases. None if a fake part of any length would be found less often, or if no recordings could be
     simulated."""
 
     @property
     def words(self) -> list[str]:
-        """Phrases that say what the decision rests on, what stands out, and what would be missed."""
+        """Phrases about the windows that decided, the part that stands out, and the fake parts that would be missed."""
         words = [
             f"decided along {100 * self.rests_on:.0f} % of it ({counted(self.windows, 'window')} of {self.window:.3g} s)"
         ]
@@ -140,7 +141,7 @@ class DecisionAlong(Decision):
         return words
 
     def row(self) -> dict[str, Any]:
-        """Write plain data like :meth:`Decision.row`; the fields of this class are under the key ``along``."""
+        """Return plain data as :meth:`Decision.row` does; the fields of this class are under the key ``along``."""
         row = super().row()
         along: dict[str, Any] = {"rests_on": self.rests_on, "windows": self.windows}
         along |= {"window": self.window, "hop": self.hop, "in_part": self.in_part}
@@ -154,7 +155,7 @@ class DecisionAlong(Decision):
 
 
 def suitable_hop(duration: float, window: float) -> float:
-    """Choose the hop between windows: half of ``window`` if the recording lasts up to two minutes, else ``window``.
+    """Choose the hop between windows: half of ``window`` for a recording of up to two minutes, else ``window``.
 
     All times are in seconds.
     """
@@ -162,7 +163,7 @@ def suitable_hop(duration: float, window: float) -> float:
 
 
 def decide_along(decider: Decider, score: float, track: Track, traits: Traits | None = None) -> DecisionAlong:
-    """Decide on a recording by the windows of its ``track``.
+    """Decide on a recording by the scores of windows along it, its ``track``.
 
     The windows must have the length that was scored for the calibration. The first rule that
     applies decides:
@@ -177,7 +178,8 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
 
     Args:
         score: the score of the recording, which becomes the ``score`` of the decision.
-        traits: the traits of the recording; None to decide without comparing recordings.
+        traits: the traits of the recording; None to decide without comparing the recording with the
+            calibration's recordings.
     """
     assert track.speech is not None
     starts = track.times - track.window / 2
@@ -187,14 +189,15 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
     if len(track) > 1:
         hop = float(track.times[1] - track.times[0])
     rests_on = track.share_of(has_speech)
-    # Decide first by the mean score alone; this also compares the recording with the calibration's recordings.
+    # First decide by the mean score alone. The decider also compares the recording with the calibration's recordings.
     base = replace(decider(track.score, traits), score=score)
     along = DecisionAlong(**vars(base), rests_on=rests_on, windows=int(has_speech.sum()), window=track.window, hop=hop)
     if traits is not None and traits.unfit:
         return along
     if not has_speech.any():
         return replace(along, llr=None, probability=None, decision=CANNOT_TELL, reason=NO_VOICE)
-    # Add up the evidence of the windows with speech. The ratios of a clipped recording are weakened by a factor.
+    # Add up the evidence of the windows with speech. If the recording is clipped, its ratios are multiplied by a factor
+    # below 1.
     evidence = Evidence(decider, track.window, half_life=math.inf)
     factor = factor_of(traits)
     running = []
@@ -203,13 +206,14 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
         running.append(evidence.add(end, window_score, weight))
     mean = running[-1].mean
     threshold = decider.llr_threshold
-    if decider.largest_llr is not None:  # a mean of bounded ratios cannot reach a threshold beyond the bound
+    if decider.largest_llr is not None:  # the mean of bounded ratios cannot be above the bound
         threshold = min(threshold, decider.largest_llr)
     is_bonafide = mean >= threshold
     is_certain = is_bonafide == (factor * mean >= threshold)
     along = replace(along, llr=factor * mean, probability=float(decider.probability(factor * mean)))
-    num_windows = max(1, round(rests_on * track.duration / track.window))  # number of windows that fit side by side
-    # Find out whether a part stands out, by comparison with simulated recordings.
+    # Compute how many windows fit into the recording without overlap.
+    num_windows = max(1, round(rests_on * track.duration / track.window))
+    # Compare the recording with simulated bona fide recordings, to find out whether a part stands out.
     simulated = _Chance.of(decider, num_windows)
     if simulated is not None:
         along = replace(
@@ -220,7 +224,7 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
                 decider, [step.llr for step, speaks in zip(running, has_speech) if speaks], num_windows
             ),
         )
-    if base.decision == CANNOT_TELL:  # the recording is unlike the calibration's recordings
+    if base.decision == CANNOT_TELL:  # this means that the recording is unlike the calibration's recordings
         return along
     if not is_certain and traits is not None:
         return replace(along, decision=CANNOT_TELL, reason=traits.clipping)
@@ -237,15 +241,15 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
 
 
 def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> Stretch:
-    """Find the windows along which the cumulative sum rises from 0 to its highest value.
+    """Find the stretch with the most evidence: along its windows, the cumulative sum rises from 0 to its highest value.
 
     If the sum never rises above 0, the stretch is the first window.
 
     Args:
         running: the evidence up to the end of each window.
         starts: (K,), the start of each window in seconds.
-        chance: computes for a height the share of bona fide recordings in which the sum rises to
-            this height.
+        chance: the results of simulated recordings, which tell in what share of bona fide
+            recordings the sum rises to a given height.
     """
     against = np.array([step.against for step in running])
     last = int(against.argmax())
@@ -257,16 +261,16 @@ def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> S
 
 
 def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int) -> LowWindows:
-    """Count the low windows: 97.5 % of the calibration's bona fide trials have higher ratios than such a window.
+    """Count the windows with lower ratios than 97.5 % of bona fide trials, and compute the p-value of their number.
 
     Let r be the k-th lowest ratio of N trials. The share of windows with a ratio below r has a Beta
-    distribution, whatever the distribution of ratios. Among n windows side by side, the number of
-    windows with a ratio below r is therefore beta-binomial (Wilks, "Determination of sample sizes
-    for setting tolerance limits", Annals of Mathematical Statistics 12, 1941).
+    distribution, whatever the distribution of ratios. Among n windows that do not overlap, the
+    number of windows with a ratio below r is therefore beta-binomial (Wilks, "Determination of
+    sample sizes for setting tolerance limits", Annals of Mathematical Statistics 12, 1941).
 
     Args:
         llrs: the ratio of each window with speech; windows may overlap.
-        num_independent: how many windows fit side by side into the recording.
+        num_independent: how many windows fit into the recording without overlap.
     """
     from scipy.stats import betabinom  # for a fast start-up: scoring needs no SciPy
 
@@ -278,13 +282,13 @@ def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int
     lowest_usual = float(np.clip(trials.bonafide[rank - 1], -largest, largest))
     count = int((np.array(llrs) < lowest_usual).sum())
     share = rank / (num_trials + 1)
-    num_low = math.floor(count * num_independent / len(llrs))  # the number of low windows if windows did not overlap
+    num_low = math.floor(count * num_independent / len(llrs))  # number of low windows if windows did not overlap
     p_value = float(betabinom.sf(num_low - 1, num_independent, rank, num_trials + 1 - rank))
     return LowWindows(lowest_usual, count, share * len(llrs), p_value)
 
 
 class _Chance(NamedTuple):
-    """Results of simulations: how high the cumulative sum rises by chance, and how often fake parts are found."""
+    """Results of simulations: how high the cumulative sum rises by chance, and how often a fake part is found."""
 
     bonafide: NDArray
     """(S,) sorted: the highest sum in each of S simulated bona fide recordings."""
@@ -301,7 +305,7 @@ class _Chance(NamedTuple):
 
     @classmethod
     def of(cls, decider: Decider, num_windows: int) -> _Chance | None:
-        """Simulate recordings of ``num_windows`` separate windows; each window is a trial drawn from the calibration.
+        """Simulate bona fide and partly fake recordings; each of ``num_windows`` windows is a trial of the calibration.
 
         The result is None if the calibration does not hold the ratios of its trials.
         """
@@ -309,8 +313,8 @@ class _Chance(NamedTuple):
         if llrs is None:
             return None
         largest = decider.calibration.largest_llr
-        # Add to each class a trial with the ratio that speaks most for the other class. Without the two added trials, a
-        # sum could look rare only because the calibration has few trials.
+        # Add to each class a trial with the ratio that speaks most for the other class. Without these two trials, a
+        # high sum could look rare only because the calibration has few trials.
         bonafide = np.append(np.clip(llrs.bonafide, -largest, largest), -largest)
         spoof = np.append(np.clip(llrs.spoof, -largest, largest), largest)
         count = min(num_windows, _MOST_WINDOWS)
@@ -322,7 +326,8 @@ class _Chance(NamedTuple):
         usual_limit = highest[min(_SIMULATIONS - 1, math.ceil((1 - _STANDS_OUT) * _SIMULATIONS))]
         lengths = np.unique(np.geomspace(1, count, _MOST_LENGTHS).round().astype(int))
         found = []
-        # Make a part of each recording fake, and count in how many recordings this part stands out.
+        # For each length, make a part of each simulated recording fake, and count in how many recordings the fake part
+        # stands out.
         for length in lengths:
             part_fake = genuine.copy()
             first = rng.integers(count - length + 1)
@@ -332,13 +337,13 @@ class _Chance(NamedTuple):
         return cls(highest, np.array(found), lengths, count, num_windows / count)
 
     def p_value(self, highest_sum: float) -> float:
-        """Compute the share of bona fide recordings whose sum rises at least to ``highest_sum``, in (0, 1]."""
+        """Compute in which share of bona fide recordings, in (0, 1], the sum rises to ``highest_sum`` or higher."""
         below = int(np.searchsorted(self.bonafide, highest_sum * (1 - 1e-9), side="left"))
         share = (1 + len(self.bonafide) - below) / (1 + len(self.bonafide))
         return 1 - (1 - share) ** self.repeats
 
     def shortest_found(self, window: float) -> float | None:
-        """Find the length in seconds from which a fake part is found in half of the cases; None if no length suffices.
+        """Find the length in seconds of the shortest fake part that is found in half of the cases; None if no part is.
 
         Args:
             window: length of a window in seconds.

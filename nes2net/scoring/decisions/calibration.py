@@ -33,7 +33,7 @@ from nes2net.metrics import (
 )
 from nes2net.scoring.decisions.population import Population, as_saved
 
-_FEWEST = 20  # with fewer trials of a class, weights and figures are worth little
+_FEWEST = 20  # with fewer trials of a class, weights and error rates are worth little
 _STEEPEST = 1e-12  # the solver stops at this slope of the loss
 _FLAT = 1e-6  # if rounding stops the solver early, a slope of at most this counts as the minimum
 _MOST_STEPS = 500
@@ -47,8 +47,8 @@ _LARGEST_WEIGHT = 1e30
 _LARGEST_LLR = 1e6
 _MOST_BYTES = 64 << 20  # largest size of a calibration file; a million trials take 20 MB
 _MOST_SYSTEMS = 1000
-# If a class has more than a million trials, a million of its ratios are kept, evenly spaced among the sorted ratios.
-# Shares of trials then stay exact to a millionth. A calibration file may hold up to _MOST_READ ratios of a class.
+# If a class has more than a million trials, a million of its ratios are kept, evenly spaced among the sorted ratios. A
+# share of trials is then exact to a millionth. A calibration file may hold up to _MOST_READ ratios of a class.
 _MOST_KEPT = 1_000_000
 _MOST_READ = 2_500_000
 
@@ -91,12 +91,14 @@ class LinearCalibration:
 
     A ratio is ``scores · weights + offset``. :func:`fit` makes a calibration of K systems: K = 1 is
     calibration, K > 1 is fusion. ``systems`` names the systems in the order of the weights, and
-    ``trained_on`` holds facts about the training, as plain data. If there is a single system and
-    its weight is positive, the calibration changes neither the EER nor any minimum cost.
+    ``trained_on`` holds further facts about the training of the calibration, such as corpus and
+    date, as plain data. If there is a single system and its weight is positive, the calibration
+    changes neither the EER nor any minimum cost.
 
     ``llrs`` holds the ratios of the trials from which the calibration was learned. ``scored_by``
-    names the detector that made the scores; it is None for a fusion, or if the scores have no
-    record. ``population`` holds the traits of the recordings; it is None if they were not measured.
+    names the detector that made the scores; ``scored_by`` is None for a fusion, or if the scores
+    have no record. ``population`` holds the traits of the recordings; ``population`` is None if the
+    recordings were not measured.
     """
 
     weights: Annotated[tuple[_Weight, ...], Field(min_length=1, max_length=_MOST_SYSTEMS)]
@@ -114,7 +116,7 @@ class LinearCalibration:
         """The largest log-likelihood ratio that the trials support: ln(1 + number of trials of the smaller class).
 
         This bound is an assumption. After n trials without an error, the expected rate of errors is
-        1/(n + 2) (Laplace): the odds are n + 1 to 1, and n trials do not support higher odds. The
+        1/(n + 2) (Laplace), that is odds of n + 1 to 1; n trials do not support higher odds. The
         bound is infinite if the calibration's file does not hold the ratios of the trials.
         """
         if self.llrs is None:
@@ -152,14 +154,14 @@ class LinearCalibration:
             )
         return calibrated
 
-    def check_made_of(self, scores: ScoredBy, remedy: str) -> list[str]:
-        """Check that the calibration was learned from scores of the same detector and the same unit.
+    def check_fits(self, scored_by: ScoredBy, remedy: str) -> list[str]:
+        """Check that the scores to calibrate are of the detector and the unit from which this calibration was learned.
 
         The unit is a recording, or a frame of some length.
 
         Args:
-            scores: the detector and the unit of the scores to calibrate; ``num_samples`` is not
-                compared, see :meth:`unlike`.
+            scored_by: the detector and the unit of the scores to calibrate; ``num_samples`` is not
+                compared here, but by :meth:`unlike`.
             remedy: advice in the message if another detector made the scores.
 
         Returns:
@@ -168,12 +170,12 @@ class LinearCalibration:
 
         Raises:
             InputError: if the calibration was learned from another detector's scores, if it was
-                learned from recordings although frames are scored (or the reverse), or if it was
-                learned from frames of another length.
+                learned from scores of recordings and is applied to scores of frames (or the
+                reverse), or if it was learned from frames of another length.
         """
         # Check the unit: recordings, or frames of one length.
         own_resolution = self.resolution_ms
-        score_resolution = scores.resolution_ms
+        score_resolution = scored_by.resolution_ms
         if score_resolution is None and own_resolution is not None:
             raise InputError(
                 f"the calibration was learned from scores of frames of {own_resolution:g} ms, not of recordings: make one from a "
@@ -182,8 +184,7 @@ class LinearCalibration:
         if score_resolution is not None and own_resolution is None:
             raise InputError(
                 "the calibration was learned from scores of recordings, not of their frames: make one from a score "
-                "file that `nes2net "
-                "score … --segments` wrote"
+                "file that `nes2net score … --segments` wrote"
             )
         if (
             score_resolution is not None
@@ -202,20 +203,20 @@ class LinearCalibration:
         # Check the detector and its precision.
         fingerprint = self.scored_by.fingerprint
         precision = self.scored_by.precision
-        if fingerprint != scores.fingerprint:
+        if fingerprint != scored_by.fingerprint:
             raise InputError(
                 f"the calibration does not belong to this detector: it was learned from scores of {fingerprint[:12]} "
-                f"in {precision}, but this is {scores.fingerprint[:12]} in {scores.precision}, another detector or "
+                f"in {precision}, but this is {scored_by.fingerprint[:12]} in {scored_by.precision}, another detector or "
                 f"another precision: {remedy}, or calibrate the scores of this one"
             )
-        if precision != scores.precision:
+        if precision != scored_by.precision:
             return [
-                f"the calibration was learned from scores in {precision}; scores in {scores.precision} differ a little"
+                f"the calibration was learned from scores in {precision}; scores in {scored_by.precision} differ a little"
             ]
         return []
 
     def unlike(self, num_samples: int | None) -> str:
-        """Write a note if the calibration was learned from a different part of each recording; empty otherwise.
+        """Say that the calibration was learned from another part of each recording than is scored now; empty otherwise.
 
         Args:
             num_samples: number of leading samples that are scored now; None for all, 0 for windows
@@ -229,9 +230,10 @@ class LinearCalibration:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the calibration as JSON, from which :func:`load` restores every bit.
+        """Write the calibration to the file ``path`` as JSON, from which :func:`load` restores every bit.
 
-        Each field begins a new line; long fields come last.
+        Each field of the calibration begins a new line of the file; the long fields are at the end
+        of the file.
 
         Raises:
             InputError: if the file cannot be written.
@@ -258,7 +260,7 @@ class LinearCalibration:
 
 
 def _scored_part(num_samples: int | None) -> str:
-    """Describe the scored part of a recording in words; None means the whole recording, 0 means windows along it."""
+    """Describe the scored part of recordings in words: all (None), windows along a recording (0), or the beginning."""
     if num_samples is None:
         return "whole recordings"
     if num_samples == 0:
@@ -267,7 +269,7 @@ def _scored_part(num_samples: int | None) -> str:
 
 
 def _json_lines(value: Any, indent: str = "") -> str:
-    """Write plain data as JSON: each key of a mapping begins a line, and all other values stay on one line."""
+    """Convert plain data to JSON text: each key of a mapping begins a line, and all other values stay on one line."""
     if not isinstance(value, dict) or not value:
         return json_text(value.tolist() if isinstance(value, np.ndarray) else value, ensure_ascii=False)
     deeper = indent + " "
@@ -279,7 +281,7 @@ def _json_lines(value: Any, indent: str = "") -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Saved(LinearCalibration):
-    """The fields in the file of a calibration, and the name of the format."""
+    """The fields in the file of a calibration: the fields of a calibration, and the name of the file format."""
 
     format: Literal["nes2net linear calibration"]
 
@@ -328,11 +330,11 @@ def fit(
         prior: P, the prior of bona fide for which the calibration is made. This prior includes the
             costs of errors: P is 0.5 for Cllr, and 0.655 for the DCF of ASVspoof 5 (0.95 · 1
             against 0.05 · 10).
-        l2: weight of the penalty. If the data determine the weights, the default hardly changes
-            them: by 0.003 % with 24,844 trials and an EER of 0.43 %, and by 0.4 % with 24,500
-            trials, of which two are errors. The penalty matters in two cases. If the classes can be
-            separated without error, the penalty keeps the weights finite. If two systems give the
-            same scores, the penalty splits the weight equally between the two.
+        l2: weight of the penalty. The default hardly changes weights that the data determine. With
+            24,844 trials and an EER of 0.43 %, the change is 0.003 %; with 24,500 trials and two
+            errors, 0.4 %. The penalty matters in two cases. If the classes can be separated without
+            error, the penalty keeps the weights finite. If two systems give the same scores, the
+            penalty splits the weight equally between the two.
         systems: names of the systems; ``system 1`` and so on if not given.
 
     Raises:
@@ -400,7 +402,7 @@ def fit(
 
 
 def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayLike) -> bool:
-    """Whether the calibration separates the classes; if it does, only ``l2`` limits the size of the weights.
+    """Whether the calibration separates the classes without error; only ``l2`` then limits the size of the weights.
 
     Classes are separated if the ratio of every bona fide trial is at least as large as the ratio of
     every spoofed trial.
@@ -412,7 +414,7 @@ def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayL
 
 
 def how_sure(num_bonafide: int, num_spoof: int) -> str:
-    """Say how certain error rates are with these numbers of trials, and how many trials would make them more certain.
+    """Say how certain error rates on so many trials are, and how many trials would make error rates more certain.
 
     Only the class with fewer trials is considered.
 
@@ -437,7 +439,7 @@ def _num_trials_needed(rate: float) -> int:
 
 
 def few_trials(num_bonafide: int, num_spoof: int) -> str:
-    """Say how uncertain a calibration on few trials is; empty if each class has 20 trials or more.
+    """Warn that a calibration on so few trials is uncertain; return an empty text if each class has 20 trials or more.
 
     >>> few_trials(2, 400)[:59]
     'there are only 2 bona fide trials: if none of them is wrong'
@@ -448,14 +450,14 @@ def few_trials(num_bonafide: int, num_spoof: int) -> str:
 
 
 def figures(bonafide: ArrayLike, spoof: ArrayLike, eer_method: str = "asvspoof") -> dict[str, float]:
-    """Compute the figures by which a calibration is judged.
+    """Compute the EER, DCFs and Cllrs by which a calibration is judged.
 
     The figures are ``eer`` by the method ``eer_method`` of :func:`nes2net.metrics.compute_eer`,
     ``min_dcf`` and ``act_dcf`` of ASVspoof 5, track 1, and ``min_cllr`` and ``cllr`` in bits.
 
     Args:
-        bonafide, spoof: scores of each class; ``act_dcf`` and ``cllr`` read them as natural-log
-            likelihood ratios.
+        bonafide, spoof: scores of each class; for ``act_dcf`` and ``cllr``, the scores must be
+            natural-log likelihood ratios.
     """
     return {
         "eer": compute_eer(bonafide, spoof, eer_method)[0],
@@ -489,13 +491,13 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
     log_odds = math.log(prior / (1 - prior))
 
     def loss(p: NDArray) -> tuple[float, NDArray]:
-        """Compute loss plus penalty at the parameters ``p`` (K + 1,), and the gradient; for the solver."""
+        """Compute loss plus penalty, and the gradient of this sum, at the parameters ``p`` (K + 1,); for the solver."""
         margin = sign * (x @ p + log_odds)
         value = share @ np.logaddexp(0, margin) + penalty @ p**2 / 2
         return value, (share * sign * expit(margin)) @ x + penalty * p
 
     def curvature(p: NDArray) -> NDArray:
-        """Compute the matrix of second derivatives of ``loss`` at ``p``; for the solver."""
+        """Compute the second derivatives of ``loss`` at ``p``, a matrix (K + 1, K + 1); for the solver."""
         margin = x @ p + log_odds
         return (x * (share * expit(margin) * expit(-margin))[:, None]).T @ x + np.diag(penalty)
 
@@ -511,8 +513,8 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
 def _score_matrix(scores: ArrayLike, kind: str) -> NDArray:
     """Convert ``scores`` to float64 (N, K), a column for each system; raise InputError if a score is not finite.
 
-    ``kind`` names the class in messages, with a space at its end, such as ``"spoof "``; empty for
-    no class.
+    ``kind`` is the name of the class for messages, with a space at the end, such as ``"spoof "``;
+    empty if the scores are of both classes.
     """
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim == 1:

@@ -43,10 +43,10 @@ class OperatingPoint:
 
     @classmethod
     def parse(cls, text: str) -> OperatingPoint:
-        """Read an operating point from a text, such as the value of a flag on the command line.
+        """Read an operating point from a text such as ``cost:1,10,0.95``, the value of a flag on the command line.
 
         Raises:
-            InputError: if the text does not have this form, or if a number is out of its range.
+            InputError: if the text is not an operating point, or if a number is out of its range.
 
         >>> OperatingPoint.parse("cost:1,10,0.95").name, OperatingPoint.parse("fa:1%").rate
         ('cost:1,10,0.95', 0.01)
@@ -91,7 +91,8 @@ class OperatingPoint:
                 ratios. A threshold by ``cost`` is computed without ``llrs``.
 
         Raises:
-            InputError: if the calibration holds no trials, or too few trials for the rate.
+            InputError: if the calibration holds no ratios of trials, or ratios of too few trials
+                for the rate.
         """
         if self.kind == "cost":
             return act_dcf_threshold(1 - self.prior, self.c_miss, self.c_fa) + 0.0  # turns −0 into 0
@@ -110,8 +111,7 @@ class OperatingPoint:
             if nearest == 0:
                 return float(steps[nearest])
             return float(steps[nearest - 1] / 2 + steps[nearest] / 2)
-        # The rate limits the errors on one class. Sort the ratios of this class, and skip the errors that the rate
-        # allows.
+        # The rate limits the errors on one class: sort the ratios of this class, and skip as many as may be errors.
         if self.kind == "fa":
             class_llrs = llrs.spoof
             class_name = "spoofed"
@@ -124,16 +124,17 @@ class OperatingPoint:
                 f"{100 * self.rate:g} % of {num_trials} {class_name} trials is less than one trial: take a rate of at "
                 f"least {rounded_up(100 / num_trials)} %, or more trials"
             )
-        allowed = int(num_trials * self.rate * (1 + 1e-12))  # number of allowed errors; the factor corrects rounding
+        # Compute the number of errors that the rate allows; the factor corrects rounding.
+        allowed = int(num_trials * self.rate * (1 + 1e-12))
         ordered = np.sort(class_llrs)
         if self.kind == "miss":
-            return float(ordered[allowed])  # the ratios before this one may be missed
+            return float(ordered[allowed])  # the trials with lower ratios may be missed
         highest_rejected = ordered[num_trials - allowed - 1]
         return float(np.nextafter(highest_rejected, math.inf))
 
 
 def rounded_up(value: float) -> str:
-    """Write a positive number with two digits, rounded up, for messages that state a minimum.
+    """Format a positive number with two digits, rounded up, for messages that state a minimum.
 
     >>> rounded_up(1 / 300), rounded_up(0.5)
     ('0.0034', '0.5')
@@ -144,19 +145,20 @@ def rounded_up(value: float) -> str:
 
 #: The decision on a recording that is unlike the calibration's recordings.
 CANNOT_TELL = "cannot tell"
-#: The note about a calibration with a negative weight.
+#: A note for the user, shown if the weight of the calibration is negative.
 INVERTED = (
     "the weight of the calibration is negative, so higher scores count as spoofed: were its labels or scores inverted?"
 )
-#: The log-likelihood ratio of a clipped recording is multiplied by this factor, because it is not known how many of the
-#: calibration's recordings were clipped. The number is an assumption.
+#: The log-likelihood ratio of a clipped recording is multiplied by this factor, because a calibration does not state
+#: how many of its recordings were clipped. The number is an assumption.
 OF_CLIPPED = 0.5
-#: The default of ``abstain``: among recordings like the calibration's, at most this share gets "cannot tell".
+#: The default of ``abstain``: at most this share of recordings like the calibration's gets "cannot tell" for being
+#: unusual.
 ABSTAIN = 0.01
 
 
 def factor_of(traits: Traits | None) -> float:
-    """Choose the factor for the log-likelihood ratio of a recording: 1, or :data:`OF_CLIPPED` if it is clipped."""
+    """Choose the factor for the log-likelihood ratio of a recording: :data:`OF_CLIPPED` if it is clipped, else 1."""
     return OF_CLIPPED if traits is not None and traits.clipping else 1.0
 
 
@@ -180,7 +182,7 @@ class Decision:
     """Share of the recording that was scored; None if the share is not known."""
 
     def row(self) -> dict[str, Any]:
-        """Write plain data for JSON and tables; values that are None are left out, except llr and probability."""
+        """Return the fields as plain data for JSON and tables; leave out None, except for llr and probability."""
         always = ("llr", "probability")
         row = {}
         for key, value in asdict(self).items():
@@ -196,14 +198,14 @@ class Decider:
     Args:
         prior: prior of bona fide, for probabilities.
         operating_point: None for the Bayes threshold at ``prior`` with equal costs.
-        abstain: a share of the calibration's recordings. A recording gets "cannot tell" if at most
-            this share is as unusual as the recording, or more unusual. With 0, no recording gets
-            "cannot tell" for being unusual. The decision on an unfit recording, such as silence, is
-            always "cannot tell".
+        abstain: a share of the calibration's recordings, such as 0.01. A recording gets "cannot
+            tell" if at most this share of the calibration's recordings is as unusual as the
+            recording, or more unusual. With 0, no recording gets "cannot tell" for being unusual.
+            The decision on an unfit recording, such as silence, is always "cannot tell".
         unbounded: do not bound log-likelihood ratios by the largest ratio that the calibration's
-            trials support (:attr:`LinearCalibration.largest_llr`). The probabilities, which are
-            computed from the ratios, are then not bounded either. Decisions stay the same, because
-            they compare ratios that are not bounded.
+            trials support (:attr:`LinearCalibration.largest_llr`). Probabilities are computed from
+            the ratios, so ``unbounded`` removes their bound, too. Decisions do not change, because
+            decisions always compare ratios that are not bounded.
 
     Raises:
         InputError: if a number is out of its range, if the calibration fuses several systems, or if
@@ -227,7 +229,7 @@ class Decider:
                 f"the calibration fuses {systems} systems; a calibration of a single system is expected: make it with "
                 "nes2net calibrate"
             )
-        _ = self.llr_threshold  # this raises an error if the calibration's trials are too few
+        _ = self.llr_threshold  # computing the threshold raises an error if the calibration's trials are too few
 
     @property
     def point(self) -> OperatingPoint:
@@ -243,15 +245,15 @@ class Decider:
     def threshold(self) -> float | None:
         """The lowest score that is accepted as bona fide, exact to the last bit.
 
-        None if this score is not finite. Also None if the weight of the calibration is not
-        positive, because higher scores then do not mean higher ratios.
+        The threshold is None if this score is not finite, or if the weight of the calibration is
+        not positive. Without a positive weight, higher scores do not mean higher ratios.
         """
         (weight,) = self.calibration.weights
         score = (self.llr_threshold - self.calibration.offset) / weight if weight > 0 else math.inf
         if not math.isfinite(score):
             return None
-        # Ratios are rounded, so the formula may miss the lowest accepted score by some bits. Widen an interval around
-        # the result until ``low`` is rejected and ``high`` is accepted, then bisect the interval.
+        # The ratio of a score is rounded, so this formula may miss the lowest accepted score by some bits. Widen an
+        # interval around the result until ``low`` is rejected and ``high`` is accepted, then bisect the interval.
         step = float(np.spacing(max(abs(self.llr_threshold), abs(self.calibration.offset)) / weight))
         step = max(step, float(np.spacing(abs(score))))
         low = score - step
@@ -280,17 +282,17 @@ class Decider:
         return float(low), float(high)
 
     def accepts(self, scores: ArrayLike) -> NDArray:
-        """Whether each score is accepted as bona fide: its unbounded ratio is at or above the threshold."""
+        """Tell for each score whether it is accepted as bona fide: its unbounded ratio is at or above the threshold."""
         return self.calibration(scores) >= self.llr_threshold
 
     @property
     def largest_llr(self) -> float | None:
-        """The largest log-likelihood ratio that is shown; None if ratios are not bounded."""
+        """The bound of the log-likelihood ratios that are shown; None if ratios are not bounded."""
         largest = math.inf if self.unbounded else self.calibration.largest_llr
         return largest if math.isfinite(largest) else None
 
     def llrs(self, scores: ArrayLike) -> NDArray:
-        """Compute the natural-log likelihood ratios (N,) of scores (N,), such as scores along a recording."""
+        """Compute the natural-log likelihood ratios (N,) of scores (N,), limited to ±:attr:`largest_llr`."""
         llrs = self.calibration(scores)
         if self.largest_llr is None:
             return llrs
@@ -307,15 +309,15 @@ class Decider:
         return expit(np.asarray(llrs) + math.log(self.prior / (1 - self.prior)))
 
     def __call__(self, score: float, traits: Traits | None = None) -> Decision:
-        """Decide on a recording.
+        """Decide on a recording by its score and its traits.
 
         The decision is "cannot tell" if the recording is unfit, if clipping makes it uncertain on
-        which side of the threshold it lies, if its score is unlike the scores of the calibration's
-        trials, or if its traits are too unusual (see ``abstain``).
+        which side of the threshold the recording lies, if its score is unlike the scores of the
+        calibration's trials, or if its traits are too unusual (see ``abstain``).
 
         Args:
             score: the score of the recording.
-            traits: the traits of the recording; None to decide without comparing recordings.
+            traits: the traits of the recording; None to decide by the score alone.
         """
         judged = None if traits is None else traits.judged
         # An unfit recording, such as silence, has no ratio.
@@ -326,16 +328,17 @@ class Decider:
         probability = float(self.probability(llr))
         is_bonafide = self.accepts([score])[0]
         decided = Decision(score, llr, probability, "bonafide" if is_bonafide else "spoof", judged=judged)
-        # Do not decide if the weakened ratio of a clipped recording lies on the other side of the threshold.
+        # If a recording is clipped, its ratio is multiplied by a factor below 1. Do not decide if this moves the ratio
+        # to the other side of the threshold.
         if is_bonafide != (factor * self.calibration([score])[0] >= self.llr_threshold):
             return replace(decided, decision=CANNOT_TELL, reason=traits.clipping if traits else None)
         if unlike := self._unlike_scores(score):
             return replace(decided, decision=CANNOT_TELL, reason=unlike)
         population = self.calibration.population
-        # Without measurements, the score alone decides.
+        # If the calibration's recordings or this recording were not measured, the score alone decides.
         if population is None or traits is None or not self.abstain:
             return decided
-        # Compare the traits with those of the calibration's recordings.
+        # Compare the traits with the traits of the calibration's recordings.
         typicality = population.typicality(traits)
         if typicality.p_value > self.abstain:
             return replace(decided, p_value=typicality.p_value)
@@ -344,9 +347,9 @@ class Decider:
     def _unlike_scores(self, score: float) -> str:
         """Say why ``score`` is unlike the scores of the calibration's trials; empty if there is no reason.
 
-        A score is unlike these scores if it is below or above all of them. This also happens by
-        chance, with a probability of 2/(N + 1) for N trials. A reason is therefore given only if
-        ``abstain`` is at least this probability.
+        A score is unlike these scores if it is below or above all of them. Even a usual recording
+        has such a score with a probability of 2/(N + 1), where N is the number of trials. A reason
+        is therefore given only if ``abstain`` is at least this probability.
         """
         llrs = self.calibration.llrs
         if llrs is None:
@@ -365,7 +368,8 @@ class Decider:
         """A note that says why no recording can get "cannot tell" for being unusual.
 
         The note is None if an unusual recording can get "cannot tell". The note is also None if
-        ``abstain`` is 0, because the user has then switched this decision off.
+        ``abstain`` is 0, because the user has then switched "cannot tell" for unusual recordings
+        off.
         """
         population = self.calibration.population
         if not self.abstain:
@@ -385,7 +389,7 @@ class Decider:
         )
 
     def basis(self) -> dict[str, Any]:
-        """Collect the basis of decisions as plain data: threshold, prior, and the calibration's facts."""
+        """Collect as plain data what decisions are based on: threshold, prior, and facts about the calibration."""
         facts = {key: value for key, value in self.calibration.trained_on.items() if key != "figures"}
         scored_by = self.calibration.scored_by
         settings = {
@@ -397,11 +401,12 @@ class Decider:
             "largest_llr": self.largest_llr,
             "detector": scored_by.fingerprint if scored_by else None,
         }
-        # The settings come first, and no fact of the calibration's file may replace a setting.
+        # Settings are the first keys, and are merged again at the end, so that no fact of the calibration's file
+        # replaces a setting.
         return {**settings, **facts, **settings}
 
     def described(self) -> list[str]:
-        """Describe the basis of decisions in lines for people: threshold, prior, and the calibration's facts.
+        """Describe in lines for people what decisions are based on: threshold, prior, and facts about the calibration.
 
         >>> from nes2net.scoring.decisions import OperatingPoint, fit
         >>> calibration = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])

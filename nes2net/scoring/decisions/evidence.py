@@ -19,15 +19,16 @@ class Running(NamedTuple):
     end: float
     """End of the window in the stream, in seconds."""
     llr: float
-    """Natural-log likelihood ratio of this window, bona fide against spoof; it is bounded."""
+    """Bounded natural-log likelihood ratio of this window, bona fide against spoof."""
     mean: float
-    """Mean ratio of the windows so far; older windows count less."""
+    """Mean ratio of the windows so far, in which older windows count less than newer windows."""
     probability: float
     """Probability of bona fide at this mean and the decider's prior."""
     against: float
-    """Cumulative sum of evidence against bona fide, 0 or more; the sum rises after a change to spoofed speech."""
+    """Cumulative sum of the evidence against bona fide; never negative. The sum rises after a
+    change to spoofed speech."""
     alarm: bool
-    """Whether the stream is taken for spoofed at present."""
+    """Whether an alarm is on at the end of the window: the stream is taken for spoofed."""
 
 
 class _State(BaseModel):
@@ -46,23 +47,23 @@ class _State(BaseModel):
 
 
 class Evidence:
-    """Adds up the scores of the windows of a stream, in their order.
+    """Adds up the evidence in the scores of a stream's windows, one window after another, and raises an alarm.
 
-    Let ℓ be the ratio of a window. The mean of these ratios is the ratio of a typical window. In
-    the mean, the weight of a window is halved after each half-life. Overlapping windows do not make
-    the mean more certain. A cumulative sum detects a change in the middle of a stream (CUSUM; Page,
-    "Continuous inspection schemes", Biometrika 41, 1954). Each window adds (θ − ℓ)·u. Here θ is the
-    decider's threshold, and u is the share of the window that does not overlap the window before.
-    The sum never falls below 0.
+    Let ℓ be the log-likelihood ratio of a window. The mean of the windows' ratios describes a
+    typical window. In the mean, the weight of a window is halved after each half-life. The mean
+    does not become more certain if windows overlap. A cumulative sum detects a change in the middle
+    of a stream (CUSUM; Page, "Continuous inspection schemes", Biometrika 41, 1954). Each window
+    adds (θ − ℓ)·u to this sum, where θ is the decider's threshold, and u is the share of the window
+    that does not overlap the window before. The sum never falls below 0.
 
     An alarm begins when the probability is at most ``alarm_probability``, or when the sum is at
     least ``alarm_against``. The alarm lasts while the probability is below ``clear_probability``,
     or while the sum is at least half of ``alarm_against``. The default limits are assumptions:
-    measure how many false alarms they give in an hour.
+    measure how many false alarms per hour the limits give on your audio.
 
     Args:
-        decider: turns scores into ratios, which are bounded, so that a single window cannot decide
-            alone.
+        decider: turns scores into log-likelihood ratios; these ratios are bounded, so that a single
+            window cannot decide alone.
         window: length of a window in seconds. There is no alarm before the end of the first whole
             window.
         half_life: seconds after which the weight of a window is halved; infinite for a mean with
@@ -113,7 +114,7 @@ class Evidence:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], decider: Decider, window: float, **settings: Any) -> Evidence:
-        """Build the evidence from the data of :meth:`state`; later results are the same to the last bit.
+        """Restore the evidence from the data of :meth:`state`; results for later windows are the same to the last bit.
 
         Args:
             state: the plain data of :meth:`state`.
@@ -153,7 +154,7 @@ class Evidence:
         if not math.isfinite(end) or (state.end is not None and end < state.end):
             raise InputError(f"windows are added in their order: one ends at {end} s, the one before at {state.end} s")
         llr = float(self.decider.llrs([score])[0])
-        passed = self.window  # all of the first window is new, and there is no older weight that fades
+        passed = self.window  # the whole first window is new, and no older window exists
         if state.end is not None:
             passed = end - state.end
         fading = 2 ** (-passed / self.half_life)

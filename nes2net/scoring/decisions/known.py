@@ -1,9 +1,9 @@
 """Score whether the class of a recording is known, and choose the score below which a class counts as unknown.
 
-A detector that names generators always names one of its classes. A score of being known is higher
-for recordings of the detector's classes. Scores of being known are computed in float64. In float32,
-a posterior would be rounded to 1 if its logit leads by about 17 or more, and the scores of many
-recordings would be equal.
+A detector that names generators always names one of its classes, even for an unknown generator. A
+score of being known is therefore computed: it is higher for recordings of the detector's classes.
+Scores of being known are computed in float64. In float32, a posterior would be rounded to 1 if its
+logit exceeds the others by about 17 or more, so many recordings would have equal scores.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _ROWS_AT_ONCE = 1024  # number of trials that are compared at once with all trai
 _LOGITS_AT_ONCE = 1 << 16  # number of trials whose logits are converted to float64 at once
 #: Largest number of scores that a :class:`KnownThreshold` keeps.
 MOST_SCORES = 1000
-_LARGEST_KNOWN = 1 << 20  # largest size in bytes of a file of known classes
+_LARGEST_KNOWN = 1 << 20  # largest size in bytes of a file of `nes2net calibrate classes`
 
 
 def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: float = 1.0) -> NDArray:
-    """Compute a score of being known from the logits of K classes.
+    """Compute for each trial a score of being known, from its logits of K classes.
 
-    - ``"log_odds"``: the largest logit minus the logsumexp of the other logits. These log odds
-      rank recordings like the largest posterior itself (Hendrycks, Gimpel, ICLR 2017), and do not
-      saturate.
+    - ``"log_odds"``: the largest logit minus the logsumexp of the other logits. The log odds rank
+      recordings in the same order as the largest posterior does (Hendrycks, Gimpel, ICLR 2017), but
+      do not saturate.
     - ``"max_logit"``: the largest logit.
     - ``"energy"``: T·logsumexp(z/T) (Liu et al., NeurIPS 2020).
     - ``"sme"``: T·logsumexp(p/T) of the posteriors p (Klein et al., arXiv 2507.06470; the default
@@ -73,7 +73,7 @@ def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: 
 
 
 def _known_score(z: NDArray, kind: LogitScore, temperature: float) -> NDArray:
-    """Compute the score ``kind`` (N,), which is not ``"max_logit"``, from logits ``z`` N×K in float64."""
+    """Compute the score ``kind`` (N,), any kind but ``"max_logit"``, from logits ``z`` N×K in float64."""
     if kind == "energy":
         return temperature * logsumexp(z / temperature)
     if kind == "sme":
@@ -104,7 +104,7 @@ def checked_logits(logits: ArrayLike) -> NDArray:
 
 
 def logsumexp(z: NDArray) -> NDArray:
-    """Compute ln Σ_k e^z_k (N,) of ``z`` N×K without overflow; SciPy's function takes a second to import."""
+    """Compute ln Σ_k e^z_k (N,) of ``z`` N×K without overflow, and without SciPy, whose import takes a second."""
     largest = z.max(1)
     return largest + np.log(np.exp(z - largest[:, None]).sum(1))
 
@@ -117,15 +117,15 @@ def class_posteriors(logits: ArrayLike) -> NDArray:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Embeddings of training trials, with which recordings are compared.
+    """Embeddings of training trials; a recording is compared with them to tell whether its class is known.
 
     Args:
         embeddings: R×E, the inputs of the back-end's last layer.
         classes: (R,), the index of each trial's class.
-        logits: R×K; needed for the score ``"nsd"``.
+        logits: R×K, the logits of the training trials; needed for the score ``"nsd"``.
 
     Raises:
-        InputError: if the shapes do not fit each other or a number is not finite.
+        InputError: if the shapes do not fit each other, or if a number is not finite.
     """
 
     embeddings: NDArray
@@ -157,8 +157,8 @@ class Reference:
           (arXiv 2406.03240).
 
         Args:
-            embeddings: N×E, of the recordings.
-            logits: N×K, of the recordings; needed for ``"nsd"``.
+            embeddings: N×E, the embeddings of the recordings.
+            logits: N×K, the logits of the recordings; needed for ``"nsd"``.
 
         Returns:
             (N,), float64; higher for known classes.
@@ -176,36 +176,36 @@ class Reference:
         if self.logits is None or logits is None:
             raise InputError("the score nsd needs the logits of training trials and of the recordings")
         weights = logsumexp(checked_logits(self.logits).astype(np.float64))
-        # This is the mean over j of logsumexp(z_j)·x_j/|x_j|.
+        # The direction is the mean over j of logsumexp(z_j)·x_j/|x_j|.
         direction = (weights[:, None] * _unit_rows(self.embeddings)).mean(0)
         return logsumexp(checked_logits(logits).astype(np.float64)) * (_unit_rows(x) @ direction)
 
     def nearest_class(self, embeddings: ArrayLike, k: int = 21) -> NDArray:
-        """Find the most frequent class among the ``k`` nearest training embeddings by cosine.
+        """Find for each recording the most frequent class among the ``k`` training embeddings nearest by cosine.
 
         If several classes are equally frequent, the class with the nearest embedding is taken. The
-        default 21 comes from TADA (arXiv 2506.05802).
+        default ``k`` = 21 comes from TADA (arXiv 2506.05802).
 
         Args:
-            embeddings: N×E, of the recordings.
+            embeddings: N×E, the embeddings of the recordings.
 
         Returns:
             (N,), the index of the class of each recording.
         """
         _, neighbours = self._nearest_embeddings(self._checked_for_reference(embeddings), k)
         predicted = []
-        # The classes are in the order of their embeddings, the nearest first. Among equally frequent classes, ``max``
-        # takes the first, which is the nearest.
+        # ``classes`` are the classes of the nearest embeddings, the nearest first. Among equally frequent classes,
+        # ``max`` takes the first class, which is also the nearest.
         for classes in self.classes[neighbours].tolist():
             predicted.append(max(dict.fromkeys(classes), key=classes.count))
         return np.array(predicted)
 
     def mahalanobis_class(self, embeddings: ArrayLike) -> NDArray:
-        """Find the class (N,) with the nearest mean, by the distance of the score ``"mahalanobis"``."""
+        """Find for each recording the class (N,) with the nearest mean, by the distance of ``"mahalanobis"``."""
         return np.unique(self.classes)[self._squared_distances(self._checked_for_reference(embeddings)).argmin(1)]
 
     def _checked_for_reference(self, embeddings: ArrayLike) -> NDArray:
-        """Convert ``embeddings`` N×E to float64; raise InputError if E differs from the reference's embeddings."""
+        """Convert ``embeddings`` N×E to float64; raise InputError if E is not the size of the training embeddings."""
         x = _checked_embeddings(embeddings)
         if x.shape[1] != self.embeddings.shape[1]:
             raise InputError(
@@ -255,7 +255,7 @@ def verification_scores(embeddings: ArrayLike, enrolments: Sequence[ArrayLike]) 
 
     Args:
         embeddings: N×E, embeddings of the trials.
-        enrolments: for each of M models, the embeddings of its examples, R_m×E.
+        enrolments: for each of M enrolled models, the embeddings R_m×E of the model's examples.
 
     Returns:
         N×M, float64; the score is higher if trial and model have the same generator.
@@ -292,9 +292,9 @@ class KnownThreshold(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     classes: tuple[str, ...] = ()
-    """Names of the classes of the detector; empty in a checkpoint, which states them elsewhere."""
+    """Names of the classes of the detector; empty in a checkpoint, which states the classes elsewhere."""
     kind: LogitScore
-    """Name of the score of being known."""
+    """Name of the score of being known to which the threshold applies."""
     scores: Annotated[
         tuple[Annotated[FiniteFloat, Strict()], ...],
         Field(min_length=1, max_length=MOST_SCORES),
@@ -302,12 +302,13 @@ class KnownThreshold(BaseModel):
     ]
     """Scores of development trials of known classes, ascending."""
     equal_errors: FiniteFloat | None = None
-    """The score at which as many trials of known classes are rejected as trials of unknown classes
-    are accepted; None if no development trials of unknown classes were used."""
+    """The score at which two error rates are equal: the share of trials of known classes that are
+    rejected, and the share of trials of unknown classes that are accepted. None if no development
+    trials of unknown classes were used."""
 
     @classmethod
     def of_logits(cls, logits: ArrayLike, kind: LogitScore = "log_odds", classes: Sequence[str] = ()) -> KnownThreshold:
-        """Learn from the ``logits`` N×K of trials of known classes; at most 1,000 quantiles are kept."""
+        """Learn the threshold from ``logits`` N×K of trials of known classes; keep at most 1,000 quantiles."""
         scores = np.sort(known_scores(logits, kind))
         if len(scores) > MOST_SCORES:
             scores = scores[np.linspace(0, len(scores) - 1, MOST_SCORES).round().astype(int)]
@@ -325,7 +326,7 @@ class KnownThreshold(BaseModel):
         return threshold_accepting(np.array(self.scores))
 
     def p_value(self, score: float) -> float:
-        """Compute the conformal p-value: the share of known trials whose score is at most ``score``.
+        """Compute the conformal p-value of a recording: the share of known trials whose score is at most ``score``.
 
         The recording itself counts as one more known trial, so p is never 0. About a fraction α of
         recordings of known classes has p ≤ α, if the recordings are like the development trials.
@@ -333,12 +334,15 @@ class KnownThreshold(BaseModel):
         return (1 + int(np.searchsorted(self.scores, score, side="right"))) / (len(self.scores) + 1)
 
     def to_dict(self) -> dict[str, object]:
-        """Write plain data for a checkpoint, from which :meth:`read` builds the threshold again."""
+        """Return plain data for a checkpoint, from which :meth:`read` restores the threshold.
+
+        ``classes`` are left out, because a checkpoint states the classes elsewhere.
+        """
         return self.model_dump(mode="json", exclude={"classes"}, exclude_none=True)
 
     @classmethod
     def read(cls, facts: object) -> KnownThreshold | None:
-        """Build the threshold from the ``facts`` of :meth:`to_dict` in a checkpoint; None if it holds no such facts."""
+        """Restore the threshold from ``facts``, the data of :meth:`to_dict`; None if ``facts`` are other data."""
         try:
             return cls.model_validate(facts)
         except ValidationError:
@@ -346,11 +350,11 @@ class KnownThreshold(BaseModel):
 
 
 def read_known(path: str | Path, classes: Sequence[str]) -> KnownThreshold:
-    """Read a file of `nes2net calibrate classes` for a detector with these ``classes``.
+    """Read the file that `nes2net calibrate classes` wrote for a detector with these ``classes``.
 
     Raises:
-        InputError: if the file cannot be read, is not a file of known classes, or its classes are
-            not ``classes``.
+        InputError: if the file cannot be read or is not of `nes2net calibrate classes`, or if its
+            classes are not ``classes``.
     """
     remedy = "give a file of `nes2net calibrate classes`"
     known = read_json_as(KnownThreshold, Path(path), _LARGEST_KNOWN, "a file of known classes", remedy)

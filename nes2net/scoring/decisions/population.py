@@ -1,16 +1,16 @@
-"""Measure the traits of a calibration's recordings, and decide whether another recording is like these recordings.
+"""Measure traits of recordings, and decide whether a recording is like the recordings of a calibration.
 
-A calibration is valid for recordings that are like the recordings from which it was learned. For
-each trait of a recording, the distance from the middle of the calibration's recordings is measured.
-The largest of these distances says how unusual the recording is. The distances of duration, level
-and bandwidth are in units of the spread of the calibration's recordings. Each side of the middle
-has a spread of its own. The embedding, which the detector's back-end computes, has a distance as in
-Lee et al., "A simple unified framework for detecting out-of-distribution samples and adversarial
-attacks", NeurIPS 2018.
+A calibration is valid for recordings that are like the recordings from which it was learned. Each
+trait of a recording has a distance from the median of the calibration's recordings. The largest
+distance of a trait says how unusual the recording is. The distances of duration, level and
+bandwidth are in units of the spread of the calibration's recordings: one spread above the median,
+another below. The embedding is computed by the detector's back-end, and has a distance as in Lee et
+al., "A simple unified framework for detecting out-of-distribution samples and adversarial attacks",
+NeurIPS 2018.
 
 The largest distance becomes a p-value by comparison with the calibration's own recordings: Bates et
-al., "Testing for outliers with conformal p-values", Annals of Statistics 51(1), 2023. For
-recordings like the calibration's, about a fraction α have p ≤ α, whatever the distribution of
+al., "Testing for outliers with conformal p-values", Annals of Statistics 51(1), 2023. Among
+recordings like the calibration's, about a fraction α has p ≤ α, whatever the distribution of
 distances.
 """
 
@@ -36,30 +36,31 @@ SILENCE = -120.0
 #: Smallest number of recordings from which a population can be learned.
 FEWEST = 10
 
-# Level: the 95th percentile of the RMS of frames of 20 ms.
+# The level is the 95th percentile of the RMS of frames of 20 ms.
 _LEVEL_FRAME = 320  # samples
 _LOUD = 95  # percentile
-# Bandwidth, see :func:`measure`.
+# The bandwidth is defined at :func:`measure`.
 _SPECTRUM_FRAME = 512  # samples, 32 ms
 _SMOOTHED = 9  # number of bands of 31.25 Hz; together, they cover some 280 Hz
 _FLOOR = 5  # percentile of the smoothed spectrum that is taken as its floor
-_ABOVE_FLOOR = 6.0  # dB
-_NEARLY_ALL = 0.99  # this share of the area lies below the bandwidth
-_DEEPEST = 80.0  # dB; largest distance of the floor from the maximum
-# Number of samples that are measured at once. The number is a multiple of both frame lengths, so that frames do not
-# depend on how a recording is cut into blocks.
+_ABOVE_FLOOR = 6.0  # dB; only the area higher than this above the floor counts
+_NEARLY_ALL = 0.99  # share of the area above the floor that lies below the bandwidth
+_DEEPEST = 80.0  # dB; the floor is at most this far below the maximum
+# Number of samples that are measured at once. The number is a multiple of both frame lengths, so the frames are the
+# same however a recording is cut into blocks.
 _CHUNK = 64 * 2560
-# Quantiles at the edges of the usual range, which holds 95 % of the recordings. The distance from the middle to an edge
-# is 1.
+# Quantiles at the two edges of the usual range, which holds 95 % of the recordings. A value at an edge has the distance
+# 1 from the median.
 _USUAL = (0.025, 0.975)
-# Smallest distance from the middle to an edge: 10 % of the duration, 1 dB of the level, 250 Hz of the bandwidth.
+# Smallest difference between the median and an edge of the usual range: 10 % of the duration, 1 dB of the level, 250 Hz
+# of the bandwidth.
 _LEAST = {"duration": math.log(1.1), "level": 1.0, "bandwidth": 250.0}
 #: For each trait: the factor that converts a value to the unit that people read, and the name of this unit.
 SHOWN = {"duration": (1, "s"), "level": (1, "dB of full scale"), "bandwidth": (0.001, "kHz")}
 _FOLDS = 5
 _SEED = 0
 _MOST_DIRECTIONS = 32
-_LEAST_SPREAD = 0.1  # smallest spread of the distances of embeddings, as a multiple of the median distance
+_LEAST_SPREAD = 0.1  # smallest spread of embedding distances, as a multiple of their median
 _MOST_RECORDINGS = 1_000_000
 _WIDEST = 1 << 16  # largest size of an embedding
 _LARGEST = 1e12  # largest absolute value of a number in an embedding
@@ -69,36 +70,36 @@ class Traits(NamedTuple):
     """The measured traits of a recording."""
 
     duration: float
-    """Seconds that the detector scored."""
+    """Length in seconds of the part that the detector scored."""
     level: float
-    """Level of the loud parts in dB of full scale."""
+    """Level of the loud parts of the recording in dB of full scale."""
     bandwidth: float
     """Frequency in Hz above which the recording has next to no sound."""
     embedding: NDArray | None = None
-    """(E,): embedding by the detector's back-end; None if it was not computed."""
+    """(E,): the embedding that the detector's back-end computes; None if no embedding was computed."""
     judged: float = 1.0
     """Share of the recording that the detector scored."""
     unfit: str = ""
     """The reason why no decision on the recording is possible, such as silence; empty if a decision is possible."""
     clipping: str = ""
-    """Which share of the samples is clipped, in words; empty if no clipping is found."""
+    """A remark that states the share of clipped samples; empty if no clipping is found."""
 
 
 def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
     """Measure the traits of the part of ``waveform`` (N,), 16 kHz in [−1, 1], that a detector scores.
 
-    - The duration is the duration of this part.
+    - The duration is the length of the scored part in seconds.
     - The level is the 95th percentile of the RMS of 20-ms frames, in dB: 0 for a square wave of
       full scale, and −120 for digital silence.
     - The bandwidth is read off the mean power spectrum in dB, smoothed over 280 Hz. The floor of
-      the spectrum is its 5th percentile, but at most 80 dB below its maximum. Consider the area
-      between the spectrum and a line 6 dB above the floor: 99 % of this area lies below the
-      bandwidth. A flat spectrum, such as that of white noise, has the bandwidth 8 kHz; silence has
-      the bandwidth 0.
+      the spectrum is its 5th percentile, but at most 80 dB below its maximum. Of the area between
+      the spectrum and a line 6 dB above the floor, 99 % lies at frequencies below the bandwidth. A
+      flat spectrum, such as that of white noise, has the bandwidth 8 kHz; silence has the bandwidth
+      0.
 
     Args:
-        num_samples: number of leading samples that the detector scores; None for all. If a short
-            recording is repeated for scoring, give ``waveform`` without the repetition.
+        num_samples: number of leading samples that the detector scores; None for all. ``waveform``
+            must not contain the repetition by which a short recording is filled up for scoring.
 
     Raises:
         InputError: if there are no samples, or more than one channel.
@@ -110,11 +111,11 @@ def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
 
 
 def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) -> Traits:
-    """Measure a recording that comes in blocks, such as :func:`nes2net.data.audio.read.stream_audio` gives.
+    """Measure the traits of a recording in blocks, such as :func:`nes2net.data.audio.read.stream_audio` yields.
 
-    The result equals the result of :func:`measure` to the last bit. Measuring takes 10 MB of
-    memory, and 15 MB more for each day of audio. Only duration, level and bandwidth are measured;
-    the other traits keep their defaults.
+    The result equals the result of :func:`measure` to the last bit. Measuring takes 10 MB of memory
+    plus 15 MB for each day of audio. Only duration, level and bandwidth are measured; the other
+    traits keep their defaults.
 
     Args:
         num_samples: as for :func:`measure`.
@@ -189,7 +190,7 @@ def _cut_into_frames(samples: NDArray, length: int) -> NDArray:
     """Cut samples (N,) into frames (T, length) without overlap.
 
     Samples after the last whole frame are dropped. If there are fewer samples than a frame has,
-    zeros fill it up.
+    zeros are appended to make one frame.
     """
     if len(samples) < length:
         samples = np.pad(samples, (0, length - len(samples)))
@@ -198,7 +199,7 @@ def _cut_into_frames(samples: NDArray, length: int) -> NDArray:
 
 
 class Typicality(NamedTuple):
-    """The distance of a recording from a calibration's recordings, as a p-value and in words."""
+    """How usual a recording is among a calibration's recordings: a p-value, and the most unusual trait."""
 
     p_value: float
     """Conformal p-value in (0, 1]: the share of the calibration's recordings that are at least as unusual."""
@@ -209,7 +210,7 @@ class Typicality(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """The range in which 95 % of the values of a trait lie, and the median."""
+    """The median of the values of a trait, and the range in which 95 % of the values lie."""
 
     low: float
     middle: float
@@ -221,10 +222,10 @@ class Spread(NamedTuple):
         return cls(*map(_rounded_number, np.quantile(values, (_USUAL[0], 0.5, _USUAL[1]))))
 
     def distance(self, values: NDArray, smallest_scale: float) -> NDArray:
-        """Compute the distance (N,) of ``values`` (N,) from the middle: 0 at the middle, 1 at both edges of the range.
+        """Compute the distance (N,) of ``values`` (N,) from the median: 0 at the median, 1 at both edges of the range.
 
-        On each side, the distance from the middle to the edge is the unit; the unit is at least
-        ``smallest_scale``.
+        The unit of the distance is the difference between the median and the edge on the same side,
+        but at least ``smallest_scale``.
         """
         above = (values - self.middle) / max(smallest_scale, self.high - self.middle)
         return np.maximum(above, (self.middle - values) / max(smallest_scale, self.middle - self.low))
@@ -236,13 +237,13 @@ def as_saved(schema: Any) -> GetPydanticSchema:
 
 
 def _rows_as_array(rows: list[list[float]]) -> NDArray:
-    """Convert ``rows`` of a file to an array; if their lengths differ, raise ValueError, which Pydantic reports."""
+    """Convert ``rows`` of a file to an array; raise ValueError, which Pydantic reports, if rows differ in length."""
     if len(set(map(len, rows))) > 1:
         raise ValueError("rows of one width are expected")
     return np.array(rows)
 
 
-# These bounds lie well inside float64, so that squares, quotients and exponentials stay finite.
+# The following bounds lie well inside the range of float64, so that squares, quotients and exponentials stay finite.
 _Number = Annotated[float, Field(ge=-1e30, le=1e30)]
 _Variance = Annotated[float, Field(ge=1e-60, le=1e60)]
 _LogSeconds = Annotated[float, Field(ge=-50, le=50)]
@@ -262,7 +263,7 @@ class _Ranges(TypedDict):
 class EmbeddingModel:
     """Two normal distributions of embeddings, one of bona fide and one of spoofed recordings, with the same covariance.
 
-    The covariance has a variance of its own in each of R principal directions, and the same
+    The covariance has a separate variance in each of R principal directions, and one common
     variance in all other directions (probabilistic PCA: Tipping and Bishop, J. R. Statist. Soc. B
     61, 1999).
     """
@@ -280,7 +281,7 @@ class EmbeddingModel:
     ]
     """(R,): variances along the principal directions."""
     residual: _Variance
-    """Variance along any other direction."""
+    """Variance along any direction at right angles to the principal directions."""
 
     def __post_init__(self) -> None:
         """Check that the shapes fit each other; otherwise raise ValueError, which Pydantic reports."""
@@ -294,7 +295,7 @@ class EmbeddingModel:
 
     @classmethod
     def fit(cls, embeddings: NDArray, is_bonafide: NDArray) -> EmbeddingModel:
-        """Fit the model to ``embeddings`` (N, E) of recordings; ``is_bonafide`` (N,) states their classes."""
+        """Fit the model to ``embeddings`` (N, E); ``is_bonafide`` (N,) states the class of each recording."""
         groups = [embeddings[of_class] for of_class in (is_bonafide, ~is_bonafide) if of_class.any()]
         means = np.stack([group.mean(0) for group in groups])
         centred = np.concatenate([group - mean for group, mean in zip(groups, means)])
@@ -309,7 +310,8 @@ class EmbeddingModel:
         if rank and total > 0:
             from scipy.linalg import eigh  # for a fast start-up: scoring needs no SciPy
 
-            # The N×N matrix of products and the E×E matrix have the same eigenvalues; the smaller matrix is faster.
+            # The N×N matrix and the E×E matrix of products have the same nonzero eigenvalues; take the smaller matrix,
+            # which is faster.
             smaller = centred @ centred.T if count < size else centred.T @ centred
             last = len(smaller) - 1
             values, vectors = eigh(smaller, subset_by_index=(last - rank + 1, last))
@@ -343,17 +345,18 @@ class EmbeddingModel:
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """The traits of a calibration's recordings.
+    """The usual ranges of traits among a calibration's recordings, and how unusual each recording is.
 
     Attributes:
         usual: the usual range of each of :data:`SCALARS`; durations are in logarithms of seconds.
-        distances: (N,) sorted: for each recording, the largest of the distances of its traits from
-            their usual ranges. These ranges were learned from four fifths of the recordings,
-            without the recording itself.
+        distances: (N,) sorted: for each recording, the largest distance of a scalar trait from the
+            median. Median and range were learned from four fifths of the recordings, without the
+            recording itself.
         embeddings: the model of the embeddings; None without embeddings.
-        usual_embedding: the usual range of distances from the means of the model.
-        distances_with_embedding: (N,) sorted: like ``distances``, but the distance of the embedding
-            counts, too.
+        usual_embedding: the usual range of the distances of embeddings from the nearer mean of the
+            model.
+        distances_with_embedding: (N,) sorted: like ``distances``, but the embedding counts as a
+            further trait; None without embeddings.
     """
 
     num_recordings: Annotated[int, Field(ge=1, le=_MOST_RECORDINGS)]
@@ -374,10 +377,10 @@ class Population:
 
     @classmethod
     def fit(cls, traits: Sequence[Traits], is_bonafide: ArrayLike) -> Population:
-        """Learn the population from the traits and the classes of recordings.
+        """Learn the usual ranges from the traits and the classes of recordings.
 
-        Embeddings are used if all of ``traits`` have an embedding. Recordings are divided at
-        random, but the same recordings always give the same result.
+        Embeddings are used if all of ``traits`` have an embedding. For cross-validation, recordings
+        are divided at random, but the same recordings always give the same result.
 
         Args:
             traits: the traits of N recordings.
@@ -395,8 +398,8 @@ class Population:
         # Compute the distances by the scalar traits.
         values = _scalar_values(traits)
         folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS
-        # Cross-validation: each recording is compared with ranges that were learned without this recording, as if it
-        # were new.
+        # Cross-validation: compare each recording, as if it were new, with ranges that were learned without this
+        # recording.
         scalar = np.zeros(len(traits))
         for held_out in (folds == fold for fold in range(_FOLDS)):
             spreads = {name: Spread.of(values[name][~held_out]) for name in SCALARS}
@@ -428,9 +431,9 @@ class Population:
         return self.embeddings is not None
 
     def typicality(self, traits: Traits) -> Typicality:
-        """Compare a recording with the calibration's recordings.
+        """Compute how unusual the ``traits`` of a recording are among the calibration's recordings.
 
-        The embedding is compared, too, if both the recording and the calibration have embeddings.
+        Embeddings are compared, too, if both the recording and the calibration have embeddings.
 
         Raises:
             InputError: if the embedding of the recording does not have the size of the
@@ -461,10 +464,10 @@ class Population:
         return Typicality((1 + at_least) / (1 + len(distances)), trait, reason)
 
     def edges(self) -> dict[str, Spread]:
-        """Compute the usual range of each trait: trait → its lower edge, its middle and its upper edge.
+        """Compute the usual range of each trait: trait → lower edge, median and upper edge.
 
-        Values are in the units of :class:`Traits`. If there are embeddings, the trait ``embedding``
-        is the distance of an embedding from the means of the model.
+        Edges and median are in the units of :class:`Traits`. If there are embeddings, the trait
+        ``embedding`` is the distance of an embedding from the nearer mean of the model.
         """
         edges = {}
         for name, (low, middle, high) in self.usual.items():
@@ -496,19 +499,19 @@ def _scalar_values(traits: Sequence[Traits]) -> dict[str, NDArray]:
 
 
 def _scalar_distances(usual: dict[str, Spread], values: dict[str, NDArray]) -> NDArray:
-    """Compute, for each scalar trait, how far N recordings are from the middle of the ``usual`` range: (3, N)."""
+    """Compute, for each scalar trait, how far each of N recordings is from the median in ``usual``: (3, N)."""
     return np.stack([usual[name].distance(values[name], _LEAST[name]) for name in SCALARS])
 
 
 def _embedding_distance(spread: Spread, from_mean: NDArray) -> NDArray:
-    """Scale distances (N,) of embeddings: up to the middle of ``spread`` they become 0, and at its upper edge 1."""
+    """Scale distances (N,) of embeddings: the median of ``spread`` becomes 0, its upper edge 1; none is negative."""
     return np.maximum(0, from_mean - spread.middle) / max(
         _LEAST_SPREAD * spread.middle, spread.high - spread.middle, 1e-12
     )
 
 
 def _rounded_number(value: float) -> float:
-    """Round to 6 significant digits, so that files are small and numbers are the same after saving and loading."""
+    """Round a number to 6 significant digits, so that files are small and loaded numbers equal the saved numbers."""
     return float(f"{value:.6g}")
 
 

@@ -1,17 +1,17 @@
 """Describe what is usual among a calibration's recordings, and test whether new recordings are like them.
 
 In reading order: ``usual_of`` makes a ``Usual`` for each trait of a calibration's recordings. A
-``Usual`` has a range, and says how many recordings lie outside of it by chance. ``compare`` makes a
-``Comparison`` for each trait.
+``Usual`` has the range of usual values, and says how many recordings lie outside of this range by
+chance. ``compare`` makes a ``Comparison`` for each trait.
 
 New recordings have no labels, so the tests count how many new recordings lie outside of the ranges
-that hold 95 % of the calibration's recordings. These ranges are themselves estimated, from N
-recordings. If two order statistics are the ends of a range, the share outside of the range has a
-Beta distribution, whatever the distribution of the trait: Wilks, "Determination of sample sizes for
-setting tolerance limits", Annals of Mathematical Statistics 12, 1941. The number of recordings
-outside, among n new recordings, is therefore beta-binomial. A binomial test against 5 % would
-ignore that N is finite. With 100 recordings of the calibration and 500 new recordings like them,
-such a test would give p ≤ 0.01 in a third of all cases.
+that hold 95 % of the calibration's recordings. The ranges are estimated from N recordings. If two
+order statistics are the ends of a range, the share of recordings outside of the range has a Beta
+distribution, whatever the distribution of the trait: Wilks, "Determination of sample sizes for
+setting tolerance limits", Annals of Mathematical Statistics 12, 1941. Among n new recordings, the
+number of recordings outside of the range is therefore beta-binomial. A binomial test against 5 %
+would ignore that the range was estimated from few recordings. With a calibration on 100 recordings
+and 500 new recordings like these, a binomial test would give p ≤ 0.01 in a third of all cases.
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ from nes2net.lib.errors import InputError
 from nes2net.scoring.decisions.calibration import LinearCalibration
 from nes2net.scoring.decisions.population import FEWEST, SCALARS, SHOWN, Population, Traits
 
-# Expected share of recordings outside of a usual range. The ranges of a :class:`Population` leave out this share, too.
+# Expected share of recordings outside of a usual range. The usual ranges of a :class:`Population` leave out the same
+# share.
 _OUTSIDE = 0.05
-# The search for the smallest number of recordings that can show drift stops at this number. With a calibration of 10
-# recordings, 5 new recordings suffice.
+# Largest number of new recordings that :func:`compare` tries when it searches for the smallest number that can show
+# drift. With a calibration on 10 recordings, 5 new recordings suffice.
 _MOST_NEEDED = 10_000
 
 
 class Shift(NamedTuple):
-    """The side of the calibration's median on which most new recordings lie, and how likely this is by chance."""
+    """The side of the calibration's median on which most new recordings lie, and how probable such a majority is."""
 
     side: str
     """``"below"`` or ``"above"``."""
@@ -49,45 +50,46 @@ class Shift(NamedTuple):
 
 @dataclass(frozen=True)
 class Usual:
-    """The usual values of one trait among a calibration's recordings, and how many recordings lie outside by chance."""
+    """The usual values of one trait among a calibration's recordings, and how many recordings are unusual by chance."""
 
     name: str
     """Name of the trait, such as ``"llr"`` or ``"level"``."""
     ranges: tuple[tuple[float, float], ...]
     """The lowest and the highest usual value; or several such ranges, which may overlap."""
     chance: tuple[tuple[float, float], ...]
-    """The share of recordings outside has a Beta distribution with two parameters. There is one
-    pair of parameters, or a pair for each range."""
+    """The two parameters of the Beta distribution of the share of recordings outside of the ranges:
+    one pair, or a pair for each range."""
     value_of: Callable[[float, Traits], float | None]
     """Gives the value of a recording from its score and its traits; None if the recording lacks the trait."""
     factor: float = 1
     unit: str = ""
-    """Values are multiplied by ``factor``, and shown in ``unit``."""
+    """Unit in which values are shown to people, after multiplication by ``factor``; empty for no unit."""
     middle: float | None = None
-    """The median of the calibration's recordings; None if the calibration does not hold it."""
+    """The median of the trait over the calibration's recordings; None if the calibration does not hold the median."""
     number: int = 0
     """Number of recordings in the calibration; ``middle`` is the median of these recordings."""
     words: str = ""
     """The usual values in words; empty to write the ranges."""
     unusual: str = ""
-    """What unusual recordings do, as a verb phrase; empty for "lie outside of" the ranges."""
+    """A verb phrase about unusual recordings, such as ``"are unfit to decide on"``; empty for "lie
+    outside of" the ranges."""
 
     @property
     def is_measured(self) -> bool:
         """Whether the values are measured in a unit, with a median.
 
-        P-values and the verdict "unfit" have neither a unit nor a median; ``words`` describes their
-        usual values.
+        Of p-values and the verdict "unfit", which have neither a unit nor a median, :attr:`words`
+        describes the usual values.
         """
         return not self.words
 
     @property
     def expected(self) -> float:
-        """Expected share outside of the ranges, for recordings that are like the calibration's."""
+        """Expected share of recordings outside of the ranges, among recordings that are like the calibration's."""
         return max(outside / (outside + inside) for outside, inside in self.chance)
 
     def shown(self, value: float) -> str:
-        """Make the text of a value for people: with few digits, and multiplied by the factor if there is a unit."""
+        """Format a value for people: with few digits, and multiplied by the factor if there is a unit."""
         if not self.unit:
             return f"{value:.3g}"
         return f"{self.factor * value:.1f}"
@@ -119,27 +121,28 @@ class Usual:
         return ~is_usual
 
     def p_values(self, number: int) -> NDArray:
-        """Compute, for each k from 0 to ``number``, the probability that k or more recordings lie outside.
+        """Compute, for k = 0 to ``number``, the probability that k or more recordings lie outside of the ranges.
 
-        Bona fide and spoofed recordings may have different probabilities. The proportion of the two
-        classes is not known, so the larger probability is taken.
+        The probability may differ between bona fide and spoofed recordings. How many of the new
+        recordings belong to each class is not known, so the larger probability is taken.
 
         Args:
-            number: number of new recordings like the calibration's.
+            number: number of new recordings, which are taken to be like the calibration's.
 
         Returns:
-            (number + 1,): element k is the p-value if k recordings lie outside.
+            (number + 1,): element k is the p-value if k recordings lie outside of the ranges.
         """
         return np.max([_tail_probabilities(number, parameters) for parameters in self.chance], axis=0)
 
     def least_p(self, number: int) -> float:
-        """Compute the smallest p-value that ``number`` recordings can have: the p-value if all of them lie outside."""
+        """Compute the smallest possible p-value: all of ``number`` recordings lie outside of the ranges."""
         return max(float(betabinom.pmf(number, number, *parameters)) for parameters in self.chance)
 
     def shift(self, values: NDArray) -> Shift | None:
-        """Test whether ``values`` (n,) lie on one side of the middle more often than half of the time.
+        """Test whether more than half of ``values`` (n,) lie on one side of the calibration's median.
 
-        The test is two-sided. The result is None if :attr:`middle` is None.
+        The test is two-sided. The result is None if the calibration's median (:attr:`middle`) is
+        not known.
         """
         if self.middle is None:
             return None
@@ -160,11 +163,12 @@ class Comparison:
     values: NDArray
     """(n,): the values of the new recordings that have the trait."""
     p_value: float
-    """Probability that chance gives at least this many unusual recordings."""
+    """Probability that at least as many new recordings are unusual by chance."""
     adjusted_p: float
     """The p-value after Holm's correction for the number of tests (Scandinavian Journal of Statistics 6, 1979)."""
     fewest: int
-    """The smallest number of unusual recordings that shows drift, whatever other tests find; n + 1 if even n do not."""
+    """The smallest number of unusual recordings that shows drift, whatever other tests find; n + 1
+    if n are not enough."""
 
     @property
     def name(self) -> str:
@@ -173,14 +177,14 @@ class Comparison:
 
     @property
     def outside(self) -> float:
-        """Share of the recordings that are unusual."""
+        """Share of the new recordings that are unusual."""
         return float(self.usual.is_outside(self.values).mean())
 
     @property
     def median(self) -> str:
-        """The median of the new recordings with its unit, in words.
+        """The median of the trait over the new recordings, as a text with its unit.
 
-        The median is a dash if the values have no scale (:attr:`Usual.is_measured`).
+        The text is a dash if the values have no unit and no median (:attr:`Usual.is_measured`).
         """
         if not self.usual.is_measured:
             return "–"
@@ -188,7 +192,7 @@ class Comparison:
 
     @property
     def median_before(self) -> str:
-        """The median of the calibration's recordings in words; a dash if the calibration does not hold it."""
+        """The median of the trait over the calibration's recordings, as a text with its unit; a dash if not known."""
         if self.usual.middle is None:
             return "–"
         return f"{self.usual.shown(self.usual.middle)} {self.usual.unit}"
@@ -203,17 +207,17 @@ class Comparison:
 
 
 def usual_of(calibration: LinearCalibration) -> list[Usual]:
-    """List what is usual among the recordings of ``calibration``.
+    """Find the usual ranges of log-likelihood ratios and traits among the recordings of ``calibration``.
 
-    There is a :class:`Usual` for the ratios, for each trait, for all traits together, and for the
-    verdict "unfit".
+    The list has a :class:`Usual` for the ratios, for each trait, for all traits together, and for
+    the verdict "unfit".
 
     Raises:
         InputError: if the calibration holds neither the ratios of 10 trials of each class nor the
             traits of 10 recordings.
     """
     all_usual = []
-    # Each class has a range of ratios. A ratio is usual if it lies in either range.
+    # Each class has a range of log-likelihood ratios. A ratio is usual if it lies in the range of either class.
     llrs = calibration.llrs
     if llrs is not None and min(map(len, llrs)) >= FEWEST:
         ranges = []
@@ -224,7 +228,7 @@ def usual_of(calibration: LinearCalibration) -> list[Usual]:
             chance.append(_beta_of_share_outside(len(class_llrs), 2))
 
         def llr_of(score: float, traits: Traits) -> float:
-            """Compute the ratio of a recording, for :attr:`Usual.value_of`."""
+            """Compute the log-likelihood ratio of a recording, for :attr:`Usual.value_of`."""
             return float(calibration([score])[0])
 
         all_usual.append(Usual("llr", tuple(ranges), tuple(chance), llr_of))
@@ -240,7 +244,7 @@ def usual_of(calibration: LinearCalibration) -> list[Usual]:
 
 
 def _usual_traits(population: Population) -> list[Usual]:
-    """List what is usual in ``population``: for each trait, for all traits together, and for the verdict "unfit"."""
+    """Find the usual range in ``population`` of each trait, of all traits together, and of the verdict "unfit"."""
     number = population.num_recordings
     edges = population.edges()
     usual_traits = []
@@ -259,7 +263,7 @@ def _usual_traits(population: Population) -> list[Usual]:
     if (model := population.embeddings) is not None:
 
         def distance_of(score: float, traits: Traits) -> float | None:
-            """Compute the embedding's distance from the means (:attr:`Usual.value_of`); None without an embedding."""
+            """Compute how far an embedding is from the means, for :attr:`Usual.value_of`; None without an embedding."""
             if traits.embedding is None:
                 return None
             return float(model.distance(traits.embedding[None].astype(np.float64))[0])
@@ -273,7 +277,7 @@ def _usual_traits(population: Population) -> list[Usual]:
         chance = ((float(num_unusual), float(number + 1 - num_unusual)),)
 
         def p_value_of(score: float, traits: Traits) -> float:
-            """Compute the p-value by all traits together, for :attr:`Usual.value_of`."""
+            """Compute the p-value of a recording by all of its traits together, for :attr:`Usual.value_of`."""
             return population.typicality(traits).p_value
 
         words = f"p > {_OUTSIDE:g}"
@@ -291,12 +295,12 @@ def _usual_traits(population: Population) -> list[Usual]:
 
 
 def _beta_of_share_outside(number: int, num_tails: int) -> tuple[float, float]:
-    """Compute the two parameters of a Beta distribution, which describes the share outside of a usual range.
+    """Compute the two parameters of the Beta distribution of the share of recordings outside of a usual range.
 
-    The ends of the range are quantiles of the ``number`` recordings of a calibration. When these
-    recordings are sorted, there are ``number`` + 1 gaps before, between and behind them. On
-    average, each gap holds the same share of new recordings. Beyond the 2.5 % quantile, there are 1
-    + 0.025 · (``number`` − 1) gaps.
+    The ends of the range are quantiles of the ``number`` recordings of a calibration. The values of
+    the trait, when sorted, leave ``number`` + 1 gaps: before the first value, between two values
+    and after the last value. On average, each gap holds the same share of new recordings. Below the
+    2.5 % quantile, there are 1 + 0.025 · (``number`` − 1) gaps.
 
     Args:
         number: number of recordings of the calibration.
@@ -307,7 +311,7 @@ def _beta_of_share_outside(number: int, num_tails: int) -> tuple[float, float]:
 
 
 def _tail_probabilities(number: int, parameters: tuple[float, float]) -> NDArray:
-    """Compute for k = 0 to ``number`` the probability that a beta-binomial count out of ``number`` is at least k.
+    """Compute, for k = 0 to ``number``, the probability that a beta-binomial count out of ``number`` is at least k.
 
     The probabilities have the shape (number + 1,). ``parameters`` are the two parameters of the
     Beta distribution.
@@ -317,14 +321,14 @@ def _tail_probabilities(number: int, parameters: tuple[float, float]) -> NDArray
 
 
 def compare(all_usual: Sequence[Usual], values: Mapping[str, NDArray], alpha: float) -> tuple[list[Comparison], int]:
-    """Test, for each trait in ``values``, whether new recordings are like the recordings of a calibration.
+    """Test, for each trait, whether new recordings are like a calibration's; find how few recordings can show drift.
 
     Traits without values are left out; at least one trait must have values.
 
     Args:
-        all_usual: what is usual, from :func:`usual_of`.
+        all_usual: the usual ranges, as :func:`usual_of` returns them.
         values: name of a :class:`Usual` → values (n,) of the new recordings.
-        alpha: probability that any test finds drift although there is none.
+        alpha: probability that at least one test finds drift if there is no drift.
 
     Returns:
         The comparisons, in the order of ``all_usual``, and the smallest number of recordings that
@@ -332,14 +336,15 @@ def compare(all_usual: Sequence[Usual], values: Mapping[str, NDArray], alpha: fl
     """
     # Compare only the traits that new recordings have.
     compared = [usual for usual in all_usual if len(values.get(usual.name, ()))]
-    # For each trait, compute an array of p-values: element k is the p-value if k recordings lie outside.
+    # For each trait, compute an array of p-values: element k is the p-value if k recordings lie outside of the usual
+    # ranges.
     all_p_values = [usual.p_values(len(values[usual.name])) for usual in compared]
     p_values = []
     for usual, by_number in zip(compared, all_p_values):
         p_values.append(float(by_number[usual.is_outside(values[usual.name]).sum()]))
     comparisons = []
     for usual, by_number, p_value, adjusted_p in zip(compared, all_p_values, p_values, holm(p_values)):
-        fewest = int((len(compared) * by_number > alpha).sum())  # the p-values fall as the number outside grows
+        fewest = int((len(compared) * by_number > alpha).sum())  # p-values fall as more recordings lie outside
         comparisons.append(Comparison(usual, values[usual.name], p_value, adjusted_p, fewest))
     num_needed = 1
     while num_needed < _MOST_NEEDED and len(compared) * min(usual.least_p(num_needed) for usual in compared) > alpha:

@@ -111,14 +111,14 @@ def test_the_number_of_systems_and_the_length_of_frames_are_checked():
         found([[1.0, 2.0]])
     frames = replace(found, trained_on={"resolution_ms": 20})
     scores = calibration.ScoredBy("a", "float32", None, 20.0)
-    assert frames.check_made_of(scores, "")  # the detector is not known
+    assert frames.check_fits(scores, "")  # the detector is not known
     for other, asked, message in (
         (frames, 40.0, "of frames of 20 ms, not of 40 ms"),
         (frames, None, "of frames of 20 ms, not of recordings"),
         (found, 20.0, "of recordings, not of their frames"),
     ):
         with pytest.raises(InputError, match=message):
-            other.check_made_of(replace(scores, resolution_ms=asked), "")
+            other.check_fits(replace(scores, resolution_ms=asked), "")
 
 
 def test_a_saved_calibration_is_read_back_to_the_last_bit(tmp_path, two_systems):
