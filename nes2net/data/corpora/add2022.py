@@ -11,9 +11,9 @@ download`` unpacks these archives into ``track3_r1`` and ``track3_r2``. Within e
 folders, the first folder that holds recordings is taken.
 
 The splits are ``train``, ``dev``, ``track1``, ``track3_r1`` and ``track3_r2``; no split is called
-``eval``. An id is the file's name without suffix. Lists of the second round have a third field, a
-number of unknown meaning, which is not read. Track 2 (partly fake) and the adaptation sets are not
-read.
+``eval``. The id of a trial is the name of its file without suffix. Lists of the second round have a
+third field, a number of unknown meaning, which is not read. Track 2 (partly fake) and the
+adaptation sets are not read.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ CORPUS = ListedCorpus(
         ),
     ),
     counts={"eval": Counts(611829)},
-    # From the paper.
+    # These numbers are from the paper.
     key_counts={
         "progress": Counts(59325, 5768, 53557),
         "eval": Counts(533928, 14869, 519059),

@@ -7,7 +7,7 @@ Layout, as in the organisers' baseline: the lists ``<root>/T1/label/{train,dev}.
 columns ``name`` (a file) and ``label`` (``real`` or ``fake``), and the files in
 ``<root>/T1/{train,dev,eval}``. Track 2 has the same layout in ``<root>/T2``. The evaluation was
 published without labels, so all its WAV files are trials. If there is a list ``eval.csv`` beside
-the other lists, it is read.
+the other lists, this list is read.
 
 The measure of track 1 is macro-F1 (``nes2net evaluate --metric``). The measure of track 2 is the
 mean of macro-F1 over the four types of audio. This mean is not computed here, because the lists do

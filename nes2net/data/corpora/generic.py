@@ -230,7 +230,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
 def segments(
     root: str | Path, split: str = WHOLE, *, protocols: str | Path | None = None, uncovered: Uncovered = None
 ) -> dict[str, list[Segment]]:
-    """Read the segments of ``split``: utterance → segments that cover it from 0 to its duration.
+    """Read the segments of ``split``: utterance → segments that cover the utterance from 0 to its end.
 
     A labelled trial that is not in the RTTM becomes a single segment with the label of the trial.
     An unlabelled trial that is not in the RTTM is skipped. Durations come from ``reco2dur`` beside

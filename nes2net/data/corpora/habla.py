@@ -8,7 +8,7 @@ recordings in ``{CycleGAN,Diff,StarGAN}/COUNTRY-COUNTRY/SOURCE-TARGET``, ``TTS/C
 ``TTS-VC/TTS-{StarGAN,Diff}/COUNTRY-COUNTRY``. The folders state the labels; ``protocol.txt`` beside
 them holds the same labels and is not read. The ``attack`` is the name of the folder, the
 ``speaker`` of a conversion is its target, and the ``language`` of a bona fide trial is the country.
-An id is the path below ``FinalDataset_16khz`` without suffix.
+The id of a trial is the path of its file below ``FinalDataset_16khz`` without suffix.
 
 The corpus has no parts: all trials are ``eval``. To train on the corpus, divide it,
 preferably by speakers.

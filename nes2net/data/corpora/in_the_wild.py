@@ -4,8 +4,8 @@ Müller et al., "Does Audio Deepfake Detection Generalize?", Interspeech 2022.
 
 Layout: ``release_in_the_wild/*.wav`` and, in the same folder, ``meta.csv`` (``file,speaker,label``
 with label ``bona-fide`` or ``spoof``). The corpus has 31,779 trials; 19,963 of them are bona fide.
-A trial's id is its file name without suffix. Every recording in the folder is a trial; ``meta.csv``
-only states labels.
+The id of a trial is the name of its file without suffix. Every recording in the folder is a trial;
+``meta.csv`` only states labels.
 """
 
 from __future__ import annotations
