@@ -40,7 +40,7 @@ def average(
         by: val_loss_wo_aug (if not given), val_eer_wo_aug, …, loss
         weights: weight of each checkpoint; equal if not given
         update_bn: new batch statistics from N training batches
-        out: file to write; a run folder needs none
+        out: file to write; not needed for a run folder
         mode: the mean, or what the published code computes
     """
     from nes2net.training.averaging import average_files, average_run, measures_of, recipe_of

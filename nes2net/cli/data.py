@@ -46,10 +46,10 @@ def download(
 
     Args:
         corpus: a corpus (nes2net info corpora)
-        folder: folder to fetch it into
+        folder: folder to fetch the corpus into
         dry_run: list files, sizes and licence, and fetch nothing
         accept_licence: accept the licence without being asked
-        only: fetch files with these names, such as 'flac_E*'
+        only: fetch only files with such names, e.g. 'flac_E*'
         no_unpack: leave archives packed
         remove_archives: remove each archive after it was unpacked
     """
@@ -129,7 +129,7 @@ def check(
         keys: key folder; searched for in root if not given
         split: check only these of train, dev and eval
         subset: accept fewer trials than the official ones
-        audio: decode every file as well
+        audio: also decode every file
         num_workers: processes that decode; one per processor if not given
     """
     from nes2net.data.corpora.check import check_corpus
@@ -161,7 +161,8 @@ def pack(
 ) -> None:
     """Pack the recordings of a corpus into Parquet or tar shards.
 
-    The bytes of the audio files are copied as they are. `nes2net score shards OUT` and the like read the shards.
+    The bytes of the audio files are copied as they are. Commands such as `nes2net score shards OUT`
+    read the shards.
 
     Example:
         nes2net data pack in_the_wild DB/release_in_the_wild packed
@@ -278,8 +279,9 @@ def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
 
     Args:
         counts: the numbers of the copy.
-        official: the official numbers; the line of all trials says whether both numbers are the
-            same. None if the official numbers are not known or must not be compared.
+        official: the official numbers; the line of all trials says whether the numbers of the copy
+            equal the official ones. None if the official numbers are not known or must not be
+            compared.
     """
     text = _numbers(counts)
     if official is not None and counts.trials:
