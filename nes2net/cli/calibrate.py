@@ -107,7 +107,7 @@ def fit(
         num_workers: workers, which read audio
 
     The scores to calibrate:
-        apply_: scores of the same systems in the same order
+        apply_: scores to calibrate, of the same systems in the same order
         out: score file to write
     """
     from nes2net.actions.calibration import Recordings, apply_calibration, calibrate
@@ -352,7 +352,7 @@ def drift(
     Args:
         calibration: file written by --save of nes2net calibrate
         files: new recordings, or folders of them
-        alpha: share of comparisons without drift in which drift is found
+        alpha: share of comparisons in which drift is found although there is none
         by: group recordings by the day or week of their files
         save: write the figures and a row for each recording as JSON
         plot: draw the traits over time into a .png, .svg or .pdf

@@ -28,7 +28,7 @@ class TransferFlags:
         dev_phase: phase or split of the development scores
         calibration: calibrations to take thresholds from, without development scores
         operating_point: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE%
-        also: a further test set at the same threshold
+        also: evaluate a further test set at the same threshold
     """
 
     threshold_from: Annotated[Sequence[str], Flag("DEV_SCORES")] = ()

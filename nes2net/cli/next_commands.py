@@ -81,7 +81,7 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
                     continue
                 corpus.find_protocol(root, split, protocols)
                 corpus.find_audio(root, split)
-            except (InputError, OSError):  # the corpus has no such split here
+            except (InputError, OSError):  # this copy of the corpus has no such split
                 continue
             scores = checkpoint.with_name(f"{checkpoint.stem}_{corpus_choice.called}_{split}.txt")
             words: list[object] = ["score", name, root, "--model", checkpoint, "--out", scores]

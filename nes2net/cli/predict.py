@@ -40,7 +40,7 @@ class WithoutSegments(Length):
     Args:
         track: also print the scores over the time of each file
         window: seconds of audio for each score of a track
-        hop: seconds between scores; if not given, by the length
+        hop: seconds between scores; if not given, by the recording's length
     """
 
     track: bool = False

@@ -1,4 +1,4 @@
-"""`nes2net report`: a page, and a PDF, about one recording for readers who never read a paper."""
+"""`nes2net report`: write a page or a PDF about one recording, for readers who never read a paper."""
 
 from __future__ import annotations
 

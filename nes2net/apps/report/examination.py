@@ -84,7 +84,7 @@ class ErrorCount(NamedTuple):
     """The number of wrong decisions on the calibration's recordings of one class."""
 
     truth: str
-    """The class of the recordings."""
+    """The true class of the recordings."""
     called: str
     """The class that the wrong decisions name."""
     number: int
@@ -210,7 +210,7 @@ def _detector_facts(detector: Detector) -> Facts:
         published_model = None
     else:
         _, published_model = provenance.published
-    if published_model is None or not published_model.until:  # a known year is part of the card
+    if published_model is None or not published_model.until:  # the card already states a known year
         facts.append(("Newest fakes that it learned from", "its file does not say"))
     if published_model is not None:
         facts += [("Note", note) for note in published_model.notes]

@@ -1,4 +1,4 @@
-"""`nes2net robustness`: one detector on the same trials, clean and under named conditions."""
+"""`nes2net robustness`: evaluate a detector on the same trials, clean and under named conditions."""
 
 from __future__ import annotations
 

@@ -225,7 +225,7 @@ def _compare_with_clean(measured: Measured, clean: Measured, changed: float) -> 
 
     Returns:
         The difference between the two EERs with its interval, the p-value of the difference, and
-        ``changed``. Both EERs are computed on the same draws.
+        ``changed``. Both EERs are computed on the same bootstrap draws.
     """
     differences = measured.draws["eer"] - clean.draws["eer"]
     difference = Figure(measured.values["eer"] - clean.values["eer"], metrics.percentiles(differences, 0.95))

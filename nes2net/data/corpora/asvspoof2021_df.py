@@ -13,7 +13,7 @@ from nes2net.data.corpora.corpus import Counts, Download
 from nes2net.data.corpora.layout import Columns, ListedCorpus
 
 CORPUS = ListedCorpus(
-    **la.layout(
+    **la.shared_arguments(
         "DF",
         # The last four columns describe utterances of the Voice Conversion Challenge.
         Columns(

@@ -26,7 +26,7 @@ from nes2net.lib.text_files import checked_float, read_rows
 PHASES = {"progress": "progress", "eval": "eval", "hidden": "hidden", "hidden_track": "hidden"}
 
 
-def layout(track: str, key: Columns) -> dict[str, Any]:
+def shared_arguments(track: str, key: Columns) -> dict[str, Any]:
     """Return the arguments of :class:`ListedCorpus` that the corpora of both tracks share.
 
     Args:
@@ -113,7 +113,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
 
 
 CORPUS = ListedCorpus(
-    **layout(
+    **shared_arguments(
         "LA",
         Columns(
             "speaker, utterance, codec, transmission, attack, label, trim, phase",

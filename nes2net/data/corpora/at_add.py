@@ -20,7 +20,7 @@ from nes2net.data.corpora.layout import Files, ListedCorpus, Table
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 
 
-def _track(number: int) -> ListedCorpus:
+def _declare_track(number: int) -> ListedCorpus:
     """Declare the corpus of track ``number``, 1 or 2."""
     folder = f"T{number}"
     parts = {}
@@ -43,5 +43,5 @@ def _track(number: int) -> ListedCorpus:
     )
 
 
-TRACK_1 = _track(1)
-TRACK_2 = _track(2)
+TRACK_1 = _declare_track(1)
+TRACK_2 = _declare_track(2)

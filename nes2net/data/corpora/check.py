@@ -181,7 +181,7 @@ class CorpusCheck:
             name = "" if self.is_whole else f" {split}"
             score.append((f"score{name}", split_check.scoring))
             if self.key is None:
-                evaluate.append((f"evaluate{name}", self._evaluation(split, split_check.counts, _UNLABELLED)))
+                evaluate.append((f"evaluate{name}", self._evaluation_answer(split, split_check.counts, _UNLABELLED)))
         if [task for task, _ in train] == ["train"] and not self.is_selection:
             train.append(("validate", "no: there is no part dev"))
         # If there is a key, the evaluation of each phase of the key is a separate task.
@@ -190,10 +190,10 @@ class CorpusCheck:
             if self.key.path is None:
                 reason = "the keys are not there"
             for phase, counts in (self.key.counts or {"eval": Counts(0)}).items():
-                evaluate.append((f"evaluate {phase}", self._evaluation(phase, counts, reason)))
+                evaluate.append((f"evaluate {phase}", self._evaluation_answer(phase, counts, reason)))
         return train + score + evaluate
 
-    def _evaluation(self, phase: str, counts: Counts, reason: str) -> str:
+    def _evaluation_answer(self, phase: str, counts: Counts, reason: str) -> str:
         """Say whether scores of ``phase`` can be evaluated: ``"yes…"``, ``"in part: …"`` or ``"no: …"``.
 
         Args:

@@ -126,7 +126,7 @@ class Download:
     ``hub:OWNER/NAME[@REVISION]`` stands for a whole data set of the Hugging Face hub."""
     name: str = ""
     """The path of the file below the folder of the corpus; by default the last part of the address.
-    For a record, ``name`` is the folder of its files."""
+    For the address of a Zenodo record, ``name`` is the folder of the record's files."""
     what: str = ""
     """The content of the file, such as ``training audio``."""
     size: int | None = None
@@ -170,8 +170,8 @@ class Corpus(ABC):
     speaker-verification system. None if there is no such system, and therefore no min t-DCF."""
     official_table: Callable[[Sequence[Trial], NDArray], list[OfficialRow]] | None = None
     """``official_table(trials, scores)`` returns the rows of the table in which the organisers publish
-    the results of a system. Its arguments are labelled trials and their scores (N,), in the order
-    of the score file. None if there is no such table."""
+    the results of a system. The arguments of this function are labelled trials and their scores
+    (N,), in the order of the score file. None if there is no such table."""
 
     phases: tuple[str, ...] = ()
     """The phases that the labels name; if empty, the phases are the ``splits``."""

@@ -63,7 +63,7 @@ class FolderCorpus(Corpus):
     """Folders below the corpus's folder in which the patterns may begin. It is an error if the
     patterns match folders in more than one of these ``roots``."""
     remedy: str
-    """The advice for messages: which folder to give as ``root``."""
+    """The advice in error messages: which folder to give as ``root``."""
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -76,8 +76,7 @@ class FolderCorpus(Corpus):
     ) -> list[Trial]:
         """List the trials of ``split``, sorted by path, with their labels and the paths of their audio.
 
-        If ``protocols`` is given, it replaces ``root``, because the folders are both protocol and
-        audio.
+        ``protocols`` replaces ``root`` if given, because the folders are both protocol and audio.
         """
         split = files.known_split(split, self.splits, self.title)
         files.corpus_root(self.place(root))

@@ -402,13 +402,13 @@ class GenericCorpus(UserCorpus):
                     return list_or_folder
             if split == WHOLE and _has_lists(folder):
                 return folder
-            # Without such lists, find a single list of all splits.
+            # If there are no lists of splits, find a single list of all splits.
             usual_lists = [path for path in lists if path.name in _LISTS]
             if usual_lists:
                 return usual_lists[0]
             if len(lists) == 1:
                 return lists[0]
-            # Without any list, take the folder if it has folders of classes.
+            # If there is no list at all, take the folder if it has folders of classes.
             if _class_folders(folder) or any(_find_split_folder(folder, name) for name in self.splits):
                 return folder
         raise files.NotFound(

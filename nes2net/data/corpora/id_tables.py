@@ -12,12 +12,12 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.text_files import read_rows
 
-#: Names of a column of ids or paths, in lower case, with ``_`` for ``-`` and for a space.
+#: Possible names of a column of ids or paths, in lower case, with ``_`` for ``-`` and for a space.
 ID_COLUMNS = (
     *("utterance", "utterance_id", "utt", "utt_id", "uttid", "id", "id_audio", "trial", "trial_id"),
     *("path", "file", "filename", "file_name", "file_path", "filepath", "audio", "audio_path", "name"),
 )
-#: Names of a column of labels.
+#: Possible names of a column of labels.
 LABEL_COLUMNS = ("label", "cm_label", "key", "class")
 #: Delimiter between fields → name of the delimiter in messages. White space is not listed here.
 DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "vertical bars"}
@@ -42,7 +42,7 @@ def column_of(header: Sequence[str], names: Iterable[str]) -> int | None:
 
 def first_line(path: Path) -> str:
     """Read the first line of ``path`` that is not blank; empty if there is none, or if the file cannot be read."""
-    if not path.is_file():  # opening a pipe would block
+    if not path.is_file():  # a pipe is not read, because opening it would block
         return ""
     try:
         with open(path, encoding="utf-8-sig", errors="replace") as file:
@@ -184,7 +184,7 @@ def unknown_label(word: str, labels: Iterable[str]) -> str:
     return message
 
 
-def labels_alone(path: Path) -> bool:
+def holds_only_labels(path: Path) -> bool:
     """Whether ``path`` seems to hold only ids and labels, judging by its first line."""
     line = first_line(path)
     fields = line.split()

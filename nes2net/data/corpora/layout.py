@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 from nes2net.data.audio.files import is_recording, walk
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
-from nes2net.data.corpora.id_tables import labels_alone, read_labels
+from nes2net.data.corpora.id_tables import holds_only_labels, read_labels
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, check_known, shown
 from nes2net.lib.text_files import read_rows
@@ -37,7 +37,7 @@ class Columns:
     labels: Mapping[str, str] = field(default_factory=lambda: files.ASVSPOOF_LABELS)
     """Word in the column ``label`` → our label."""
     phases: Mapping[str, str] = field(default_factory=dict)
-    """Word in the column ``phase`` → our phase."""
+    """Word in the column ``phase`` → our name of the phase."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """Column → field of :class:`~nes2net.data.corpora.trial.Trial`, if their names differ."""
     words: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
@@ -110,7 +110,8 @@ def _check_fields(names: Iterable[str], besides: Sequence[str] = ()) -> None:
 class Table:
     """The columns of a list that names recordings by their paths below the folder of the audio.
 
-    The id of a trial is this path without suffix (:func:`~nes2net.data.corpora.protocol.id_of`).
+    The id of a trial is the path of its recording without suffix
+    (:func:`~nes2net.data.corpora.protocol.id_of`).
     """
 
     file: str
@@ -123,7 +124,7 @@ class Table:
     otherwise: str | None = None
     """Our label for a word that is not in ``labels``; None if such a word is an error."""
     phases: Mapping[str, str | None] = field(default_factory=dict)
-    """Word in the column of the phase → our phase; None if the recording is not a trial."""
+    """Word in the column of the phase → our name of the phase; None if the recording is not a trial."""
     words: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     """Field of a trial → word in the list → value of the field. A word that is missing here is
     itself the value; ``-`` and an empty field mean None."""
@@ -159,11 +160,11 @@ class Table:
         recording = None
         for line, row in rows:
             if phase_column is not None:
-                row_phase = self._meaning_of(row[phase_column], self.phases, None, "phase", path, line)
+                row_phase = self._look_up_word(row[phase_column], self.phases, None, "phase", path, line)
                 if row_phase is None or phase not in (None, row_phase):
                     continue
             if label_column is not None:
-                label = self._meaning_of(row[label_column], self.labels, self.otherwise, "label", path, line)
+                label = self._look_up_word(row[label_column], self.labels, self.otherwise, "label", path, line)
                 if label is None:
                     continue
             try:
@@ -191,7 +192,7 @@ class Table:
             )
         return header, rows
 
-    def _meaning_of(
+    def _look_up_word(
         self, word: str, words: Mapping[str, str | None], otherwise: str | None, column: str, path: Path, line: int
     ) -> str | None:
         """Look up ``word``, the content of ``column``: return ``words[word]``.
@@ -230,8 +231,8 @@ class Files:
     """Possible folders of the protocol, below the root or the folder of the protocols. ``FOLDER/**``
     stands for the first folder with the protocol, among ``FOLDER`` and the folders below it."""
     remedy: str = ""
-    """The advice if the audio is not found; by default, to give the folder that holds the first
-    folder of ``audio``."""
+    """The advice in the error message if the audio is not found; by default, to give the folder
+    that holds the first folder of ``audio``."""
     holds: Sequence[str] = (".",)
     """The folder of the audio must hold at least one of these folders."""
     together: bool = False
@@ -320,7 +321,7 @@ class ListedCorpus(Corpus):
         self.check_known_phase(phase)
         # Read a file with only ids and labels.
         labels = self._words_of_labels()
-        if labels and path.name not in self._official_names() and labels_alone(path):
+        if labels and path.name not in self._official_names() and holds_only_labels(path):
             return files.checked_trials(read_labels(path, labels), path)
         # Read the key of the corpus.
         if self.key is not None:
@@ -425,8 +426,8 @@ class ListedCorpus(Corpus):
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
         """Read trials as ``Corpus.read_protocol`` does; ``path`` may be a folder of several lists.
 
-        In such a folder, the lists of ``split`` are read; if ``split`` is None, the lists of all
-        splits.
+        If ``path`` is a folder, the lists of ``split`` are read, or the lists of all splits if
+        ``split`` is None.
         """
         phase = None
         # Trials get no phase if the labels come from a key, or if every file is a trial and the list only gives labels.
@@ -435,7 +436,7 @@ class ListedCorpus(Corpus):
         lists = [path]
         if path.is_dir():
             lists = self._lists_in(path, phase) or lists
-        rows = self._rows_of(path)
+        rows = self._choose_columns(path)
         trials: list[Iterable[Trial]] = []
         for file in lists:
             list_audio = audio
@@ -459,7 +460,7 @@ class ListedCorpus(Corpus):
                 lists += [path for path in paths if path.is_file()]
         return lists
 
-    def _rows_of(self, path: Path) -> Rows:
+    def _choose_columns(self, path: Path) -> Rows:
         """Choose the columns of the list ``path`` by the number of fields in its first line.
 
         The result is the variant with this number of columns, or ``rows`` if there is no such

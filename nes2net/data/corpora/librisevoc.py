@@ -7,9 +7,9 @@ as ``<root>/diffwave/27_123349_000006_000000_gen.wav``. The authors' repository 
 ``train.txt``, ``dev.txt`` and ``test.txt``. Each line of a list names a recording of ``gt``. Each
 recording gives seven trials: itself and its six vocoded copies. The authors' program does not use
 these lists. For training, this program takes the first 7,920 files of each folder, in the order of
-the file system, which cannot be reproduced. The parts that the program makes have as many files as
-the lists. The set of the Speech Anti-Spoofing Arena has as many trials as ``eval`` here, 18,487.
-Benchmarks that report 92,407 trials take all parts together.
+the file system, which cannot be reproduced. The parts that the authors' program makes have as many
+files as the lists. The set of the Speech Anti-Spoofing Arena has 18,487 trials, as many as ``eval``
+here. Benchmarks that report 92,407 trials take all parts together.
 
 The id of a trial is the path of its file below the root, without suffix. The ``attack`` is the
 vocoder, and the speaker is the first field of a name. The sampling rate is 24 kHz.

@@ -8,7 +8,7 @@ split, with the five fields of ASVspoof 2019 LA; the attack of a spoofed utteran
 Labels of segments of 10 to 640 ms are ``.npy`` files. The folder ``<split>/con_data/`` holds the
 segments as RTTM (``rttm_2cls_0sil``) and the durations of the utterances (``reco2dur``). Another
 RTTM in this folder, ``rttm_2cls_0sil_spoof``, lists only the spoofed segments. The splits have
-25,380, 24,844 and 71,237 trials. Nes2Net is evaluated on whole utterances.
+25,380, 24,844 and 71,237 trials. The paper on Nes2Net evaluates whole utterances.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ The audio is read from the shards without unpacking them. Listing the trials rea
 =========================== ========================================================================
 
 The name of a shard, or of a folder above it, may begin with its split: ``train``, ``validation`` or
-``dev``, ``test`` or ``eval``. If no name states the split, a column ``split`` may state it. A table
-has these columns, and a ``.json`` has these entries:
+``dev``, ``test`` or ``eval``. If no name states the split, a column ``split`` may state the split
+of each row. A table has these columns, and a ``.json`` has these entries:
 
 ================== =================================================================================
 ``audio``          the content of an audio file, or ``{bytes, path}``
@@ -224,7 +224,7 @@ def _class_labels(table: Table, path: Path) -> _ClassLabels | None:
         names = content.get("info", {}).get("features", {}).get("label", {}).get("names")
     except InputError:
         raise
-    except (ValueError, AttributeError):  # another program wrote the metadata
+    except (ValueError, AttributeError):  # the metadata was not written by ``datasets``
         return None
     if not names or not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return None
@@ -296,8 +296,8 @@ def _trial_of_row(
 
     Args:
         path: address of the recording.
-        values: column or entry → value. The column ``notes`` holds a mapping in JSON with further
-            values; a column overrides an entry of the notes.
+        values: name of a column or entry → value. The column ``notes`` holds a mapping in JSON with
+            further values; a column overrides an entry of the notes.
         shard: the shard of the row, whose name may state the split.
         root: by default, the id of the trial is the path of the recording below this folder.
         label_of: turns a value of the column ``label`` into our label, given the ``row_name``.
@@ -426,7 +426,7 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
             word = texts.get("txt", "").strip().lower()
             if values.get("label") is None and "cls" in texts:
                 values["label"] = texts["cls"].strip()
-            elif values.get("label") is None and word in (*LABELS, "0", "1"):  # any other text is a transcript
+            elif values.get("label") is None and word in (*LABELS, "0", "1"):  # other texts are transcripts
                 values["label"] = word
             yield _trial_of_row(shard.path / recordings[0], values, shard, root, _label_of_value, sample_name)
 
@@ -492,7 +492,7 @@ class ShardCorpus(UserCorpus):
         for shard in shards:
             shard_trials = _read_shard(shard, root)
             trials += shard_trials
-            if whole_corpus or shard.split is not None:  # all rows belong to the split of the name
+            if whole_corpus or shard.split is not None:  # the shard's name states the split of all rows
                 split_trials += shard_trials
             else:
                 split_trials += [trial for trial in shard_trials if trial.phase in (None, split)]
