@@ -227,7 +227,7 @@ def check_corpus(
     decode: bool = False,
     workers: int | None = None,
 ) -> CorpusCheck:
-    """Check the copy of ``corpus`` in ``root``.
+    """Check the copy of ``corpus`` in ``root``: which files exist, and which tasks the copy allows.
 
     Missing and malformed files are reported in the result.
 

@@ -293,7 +293,7 @@ class Corpus(ABC):
         )
 
     def how_to_get(self, kind: str) -> str:
-        """Say where to get the files that ``obtain`` calls ``kind``; empty if not known."""
+        """Say where to get files of the ``kind``, such as ``audio``; empty if :attr:`obtain` does not say."""
         if kind not in self.obtain:
             return ""
         return f"get {self.obtain[kind]}"

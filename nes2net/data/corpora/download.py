@@ -315,7 +315,7 @@ def fetch_all(
 
 
 def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) -> int:
-    """Estimate the bytes that are still needed on the disk.
+    """Estimate the bytes of disk that are still needed to fetch and unpack the files of ``plan``.
 
     Archives hardly compress recordings, so the unpacked files take about as much room as the
     archive.
