@@ -23,10 +23,10 @@ class TransferFlags:
 
     Args:
         threshold_from: development scores, a file for each score file
-        dev_corpus: corpus of the development scores, if another
-        dev_keys: folder or file of the keys of the development scores
-        dev_phase: phase or split of the development scores
-        calibration: calibrations to take thresholds from, without development scores
+        dev_corpus: corpus of DEV_SCORES, if it is another
+        dev_keys: folder or file of the keys of DEV_SCORES
+        dev_phase: phase or split of DEV_SCORES
+        calibration: take thresholds from calibrations, not DEV_SCORES
         operating_point: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE%
         also: evaluate a further test set at the same threshold
     """
@@ -110,7 +110,7 @@ def evaluate(
         nes2net evaluate asvspoof2021_df scores.txt --keys keys --html report.html
 
     Args:
-        scores: score files, compared on the trials that all of them have
+        scores: score files, compared on their common trials
         keys: folder or file of the keys
         phase: eval, progress, hidden, dev, or 'all' of a corpus without parts
         allow_partial: leave out trials without a usable score
@@ -135,7 +135,7 @@ def evaluate(
     Logits of classes, from nes2net score --judgement classes:
         unknown: score of being known that tells unknown classes from known ones
         bonafide_unknown: count bona fide as an unknown class
-        reference: embeddings of training trials, or of enrolled trials
+        reference: embeddings of training or enrolled trials
     """
     from nes2net.actions.evaluation import Pages
     from nes2net.actions.evaluation import evaluate as evaluated

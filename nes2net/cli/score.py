@@ -68,8 +68,8 @@ def score(
     How much of each recording:
         crop: which samples to cut out
         crop_seed: seed of --crop random
-        padding: how to fill up shorter recordings
-        peak_normalize: set the peak to 1: no, of the recording or of the cut
+        padding: how to fill up short recordings
+        peak_normalize: peak set to 1: no, recording or cut
         channel: one channel, from 0; the mean of all if not given
         segments: score frames of MS milliseconds instead
         judgement: another result than a score, e.g. classes

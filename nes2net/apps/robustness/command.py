@@ -38,11 +38,10 @@ def robustness(
     num_workers: FromZero | None = None,
     num_resamples: int = 1000,
 ) -> int:
-    """Score the same trials clean, coded, noisy and cut, and compare the error rates.
+    """Score the same trials clean, coded, noisy and cut, and compare the errors.
 
-    A score file for each condition and a report are written to OUT. The same command resumes an
-    interrupted run and adds further conditions. Exit status 1 means that figures or files are
-    missing.
+    OUT gets a score file for each condition, and a report. The same command resumes an interrupted run and adds
+    further conditions. Exit status 1 means that figures or files are missing.
 
     Example:
         nes2net robustness in_the_wild DB --model detector.pth --out robustness \\
@@ -65,7 +64,7 @@ def robustness(
     Conditions:
         conditions: such as mp3:16 telephone (nes2net info conditions); all that are possible if not given
         musan: folder of MUSAN, for noise, music and speech
-        rir: folder of impulse responses, for the condition rir
+        rir: folder of impulse responses, for condition rir
 
     Threshold:
         calibration: take the threshold of a calibration, not of the clean trials
