@@ -353,7 +353,7 @@ def drift(
         calibration: file written by --save of nes2net calibrate
         files: new recordings, or folders of them
         alpha: share of comparisons in which drift is found although there is none
-        by: group recordings by the day or week of their files
+        by: group recordings by day or week of their last change
         save: write the figures and a row for each recording as JSON
         plot: draw the traits over time into a .png, .svg or .pdf
         json_: print what --save writes
