@@ -62,7 +62,7 @@ def augment(
     plot: bool = False,
     overwrite: bool = False,
 ) -> None:
-    """Write a file as training would hear it, with a picture.
+    """Write a file as training augments it, with a picture.
 
     Example:
         nes2net augment recording.flac --algo 4 --plot --out augmented

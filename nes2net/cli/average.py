@@ -1,4 +1,4 @@
-"""`nes2net average`: one checkpoint from several, given as files or chosen from a run folder."""
+"""`nes2net average`: average several checkpoints, given as files or chosen from a run folder."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def average(
         ids: epochs of the run folder
         last: the last K epochs of the run folder (SWA)
         best: the K epochs with the lowest --by, 3 or 5 in papers
-        by: val_loss_wo_aug (if not given), val_eer_wo_aug, …, loss
+        by: measure for --best: val_loss_wo_aug (if not given), val_eer_wo_aug, …, loss
         weights: weight of each checkpoint; equal if not given
-        update_bn: new batch statistics from N training batches
-        out: file to write; a run folder needs none
+        update_bn: compute new batch statistics from N training batches
+        out: file to write; not needed for a run folder
         mode: the mean, or what the published code computes
     """
     from nes2net.training.averaging import average_files, average_run, measures_of, recipe_of

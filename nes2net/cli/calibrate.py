@@ -44,9 +44,9 @@ class EvaluationFlags:
     """The scores to calibrate.
 
     Args:
-        eval_corpus: corpus of these scores; if not given, that of the labelled scores
+        eval_corpus: corpus of the scores to calibrate; if not given, of the labelled scores
         eval_keys: keys, for figures before and after calibration
-        eval_phase: phase or split of these scores
+        eval_phase: phase or split of the scores to calibrate
         allow_partial: leave out trials without a usable score
     """
 
@@ -107,7 +107,7 @@ def fit(
         num_workers: workers, which read audio
 
     The scores to calibrate:
-        apply_: scores of the same systems in the same order
+        apply_: scores to calibrate, of the same systems in the same order
         out: score file to write
     """
     from nes2net.actions.calibration import Recordings, apply_calibration, calibrate
@@ -117,7 +117,7 @@ def fit(
     from nes2net.scoring.measuring import forget_traits
 
     # Check the flags first.
-    _check_not_read([*dev_scores, *apply_], out, save)
+    _check_files_differ([*dev_scores, *apply_], out, save)
     if bool(apply_) != bool(out):
         raise InputError("--apply and --out go together: what to calibrate, and where to write it")
     if apply_ and len(apply_) != len(dev_scores):
@@ -170,7 +170,8 @@ def fit(
         print("".join(f"note: {printable(note)}\n" for note in applied.notes), end="")
         rows = [*rows, *applied.rows]
         warnings = [*warnings, applied.warning]
-    # Save the calibration. The file holds the traits of the recordings, so the files for resuming are no longer needed.
+    # Save the calibration. The saved file holds the traits of the recordings, such as level and bandwidth, so the files
+    # for resuming are no longer needed.
     if save:
         calibrated.calibration.save(save)
         if recordings:
@@ -193,13 +194,13 @@ def apply(
         out: score file to write
 
     The scores to calibrate:
-        eval_corpus: corpus of these scores; no evaluation if not given
+        eval_corpus: corpus of the scores to calibrate; no evaluation if not given
     """
     from nes2net.actions.calibration import apply_calibration
     from nes2net.evaluation.key import Labels
     from nes2net.scoring.decisions.calibration import load
 
-    _check_not_read([parameters, *scores], out)
+    _check_files_differ([parameters, *scores], out)
     calibration = load(parameters)
     labels = None
     if evaluating.eval_corpus:
@@ -227,9 +228,10 @@ def recordings(
 ) -> int:
     """Learn log-likelihood ratios from two folders of recordings.
 
-    Take recordings like those to judge later: 73 of each class bound an error rate to 5 %, 381 to 1 %. The list and the
-    scores of the recordings are kept beside the calibration. The same command resumes an interrupted run. Exit status 1
-    means that a file could not be scored.
+    Take recordings like the recordings to judge later: 73 of each class bound an error rate to 5 %,
+    and 381 bound it to 1 %. The list and the scores of the recordings are kept beside the
+    calibration. The same command resumes an interrupted run. Exit status 1 means that a file could
+    not be scored.
 
     Example:
         nes2net calibrate recordings REAL FAKE --model AASIST --save c.json
@@ -249,7 +251,7 @@ def recordings(
     from nes2net.lib.files import check_writable, make_folder
 
     make_folder(Path(save).parent)
-    check_writable(save, stream=True)  # an error here comes before a large model is read
+    check_writable(save, stream=True)  # so that an error comes before a large model is read
     calibrated, scores = calibrate_recordings(
         loading.scorer(model),
         bonafide,
@@ -288,7 +290,7 @@ def classes(
     equal_errors: bool = False,
     allow_partial: bool = False,
 ) -> None:
-    """Learn when a detector of classes knows none of them, from labelled logits.
+    """Learn when none of a detector's classes is right, from labelled logits.
 
     Example:
         nes2net calibrate classes mlaad dev.tsv --keys DIR --save known.json
@@ -299,7 +301,7 @@ def classes(
         keys: folder or file of the keys
         phase: phase or split of the keys
         score: score of being known
-        equal_errors: reject the same share of known trials as of unknown ones is accepted; 5 % if not given
+        equal_errors: threshold where both errors are equal, not where 5 % of known trials are rejected
         allow_partial: leave out trials without usable logits
     """
     from nes2net.actions.known_classes import known_classes
@@ -338,7 +340,7 @@ def drift(
     batch_size: Count | None = None,
     workers: Count | None = None,
 ) -> int:
-    """Compare new recordings with those of a calibration, to see whether it still holds.
+    """Compare new recordings with those of a calibration, to see whether the calibration still holds.
 
     The recordings need no labels. Exit status 3 means that drift was found. Otherwise, exit status 1 means that a file
     could not be compared, or that the recordings are too few to show drift. Exit status 0 means that no drift was found.
@@ -350,8 +352,8 @@ def drift(
     Args:
         calibration: file written by --save of nes2net calibrate
         files: new recordings, or folders of them
-        alpha: share of comparisons without drift in which drift is found
-        by: count recordings by the last change of their files
+        alpha: share of comparisons in which drift is found although there is none
+        by: group recordings by day or week of their last change
         save: write the figures and a row for each recording as JSON
         plot: draw the traits over time into a .png, .svg or .pdf
         json_: print what --save writes
@@ -365,7 +367,7 @@ def drift(
 
     # Check first that the files can be written.
     for written in (save, plot):
-        _check_not_read([calibration, *files], written)
+        _check_files_differ([calibration, *files], written)
     if plot:
         if plot == save:
             raise InputError(f"--save and --plot are both {plot}; name two files")
@@ -414,7 +416,7 @@ def calibrate() -> None:
 
 
 def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
-    """Print notes on a new calibration; if it was saved, also print which detector and recordings the file describes.
+    """Print notes on a new calibration; if saved, also print which detector and recordings its file describes.
 
     The calibration of several systems describes neither a detector nor recordings. Recordings that
     could not be measured are named on standard error.
@@ -451,7 +453,7 @@ def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
         print(f"recordings: {population.num_recordings} measured by {traits}")
 
 
-def _check_not_read(files: Sequence[str], *written: str | None) -> None:
+def _check_files_differ(files: Sequence[str], *written: str | None) -> None:
     """Check that no file is both read and written, and that no file is written twice.
 
     Args:

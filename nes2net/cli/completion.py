@@ -31,11 +31,11 @@ class PrintCompletion(argparse.Action):
 def completion_script(parser: OneLineParser, shell: str) -> str:
     """Write the script with which ``shell``, one of :data:`SHELLS`, completes the commands of ``parser``.
 
-    This sets the attribute ``complete`` of each argument that can be a file or a name.
+    The function sets the attribute ``complete`` of each argument that can be a file or a name.
     """
     import shtab
 
-    names_by_kind = names()
+    names_by_kind = names_by_argument()
     for command, command_parser in parser.commands().items():
         for action in command_parser._actions:
             # Only an argument without choices can be a file or a name.
@@ -55,8 +55,8 @@ def completion_script(parser: OneLineParser, shell: str) -> str:
     return shtab.complete(parser, shell, preamble="\n".join(functions))
 
 
-def names() -> dict[str, list[str]]:
-    """For each kind of argument, list the names that it accepts besides files.
+def names_by_argument() -> dict[str, list[str]]:
+    """List the names that each kind of argument accepts besides files: argument → names.
 
     A key is a command and one of its arguments, such as ``"train recipe"``, or an argument of any
     command, such as ``"device"``.

@@ -46,10 +46,10 @@ def download(
 
     Args:
         corpus: a corpus (nes2net info corpora)
-        folder: folder to fetch it into
+        folder: folder to fetch the corpus into
         dry_run: list files, sizes and licence, and fetch nothing
         accept_licence: accept the licence without being asked
-        only: fetch files with these names, such as 'flac_E*'
+        only: fetch only files with such names, e.g. 'flac_E*'
         no_unpack: leave archives packed
         remove_archives: remove each archive after it was unpacked
     """
@@ -103,7 +103,7 @@ def download(
                 raise InputError("nothing was fetched: the licence was not accepted")
         fetch_all(plan, Path(folder), client, unpacking=not no_unpack, keep_archives=not remove_archives)
     check = check_corpus(definition, folder)
-    print(printable(f"\n{worded(_report(check))}"))
+    print(printable(f"\n{worded(_check_text(check))}"))
     return 0 if check.complete else INCOMPLETE
 
 
@@ -127,9 +127,9 @@ def check(
         root: corpus folder, or a list for the corpus generic
         protocols: protocol folder; searched for in root if not given
         keys: key folder; searched for in root if not given
-        split: check only these of train, dev and eval
+        split: check only these splits (train, dev, eval)
         subset: accept fewer trials than the official ones
-        audio: decode every file as well
+        audio: also decode every file
         num_workers: processes that decode; one per processor if not given
     """
     from nes2net.data.corpora.check import check_corpus
@@ -144,7 +144,7 @@ def check(
         decode=audio,
         workers=num_workers,
     )
-    print(printable(worded(_report(check))))
+    print(printable(worded(_check_text(check))))
     return 0 if check.complete else INCOMPLETE
 
 
@@ -161,7 +161,8 @@ def pack(
 ) -> None:
     """Pack the recordings of a corpus into Parquet or tar shards.
 
-    The bytes of the audio files are copied as they are. `nes2net score shards OUT` and the like read the shards.
+    The bytes of the audio files are copied as they are. Commands such as `nes2net score shards OUT`
+    read the shards.
 
     Example:
         nes2net data pack in_the_wild DB/release_in_the_wild packed
@@ -169,7 +170,7 @@ def pack(
     Args:
         root: corpus folder
         out: folder to write; the same command resumes
-        split: pack only these of train, dev and eval
+        split: pack only these splits (train, dev, eval)
         protocols: protocol folder; searched for in root if not given
         keys: folder of the keys, if the protocols have no labels
         format: Parquet as on the hub, or tar of WebDataset
@@ -205,59 +206,59 @@ def data() -> None:
     """
 
 
-def _report(check: CorpusCheck) -> str:
+def _check_text(check: CorpusCheck) -> str:
     """Write the result of a check as text: the splits, the key, what the corpus allows, and what is missing."""
     corpus = check.corpus
     lines = [f"{corpus.title} in {check.root}"]
     for name, text in (("licence", corpus.licence), ("source", corpus.source)):
-        lines += _row(name, text) if text else []
+        lines += _fact_lines(name, text) if text else []
     # Describe each split: its protocol, its numbers of trials, its files, and what decoding has shown.
     for split in check.splits:
-        lines += ["", split.split, *_row("protocol", str(split.protocol or "not found"))]
-        lines += _row("audio", str(split.audio or "not found"))
+        lines += ["", split.split, *_fact_lines("protocol", str(split.protocol or "not found"))]
+        lines += _fact_lines("audio", str(split.audio or "not found"))
         official_counts = split.official
         if split.notes:
             official_counts = None
         lines += _counts_lines(split.counts, official_counts)
         for note in split.notes:
-            lines += _row("note", note)
+            lines += _fact_lines("note", note)
         if split.audio is not None and split.counts.trials:
             text = f"{len(split.present):,} of {split.counts.trials:,} are there"
             if split.missing:
                 text += f"; {len(split.missing):,} missing: {listed(split.missing)}"
-            lines += _row("files", text)
+            lines += _fact_lines("files", text)
         if split.extra:
-            lines += _row(
+            lines += _fact_lines(
                 "extra files", f"{len(split.extra):,} in the folder are in no protocol: {listed(split.extra)}"
             )
         if decoding := split.decoding:
             readable = decoding.files - len(decoding.unreadable)
-            lines += _row("decoded", f"{readable:,} of {counted(decoding.files, 'file')}")
+            lines += _fact_lines("decoded", f"{readable:,} of {counted(decoding.files, 'file')}")
             if readable:
                 shortest, shortest_name = decoding.shortest
                 longest, longest_name = decoding.longest
                 text = f"{decoding.seconds / 3600:,.2f} h in all, {shortest:.2f} s ({shortest_name})"
-                lines += _row("duration", f"{text} to {longest:.2f} s ({longest_name})")
+                lines += _fact_lines("duration", f"{text} to {longest:.2f} s ({longest_name})")
                 rates = []
                 for rate, number in sorted(decoding.rates.items()):
                     rates.append(f"{number:,} at {rate:,} Hz")
                 if decoding.other_rate:
                     rates.append(f"resampled to 16,000 Hz when read: {listed(decoding.other_rate)}")
-                lines += _row("sample rate", "; ".join(rates))
+                lines += _fact_lines("sample rate", "; ".join(rates))
                 if set(decoding.channels) != {1}:
                     text = ", ".join(f"{number:,} with {n}" for n, number in sorted(decoding.channels.items()))
-                    lines += _row("channels", f"{text} (read as their mean)")
+                    lines += _fact_lines("channels", f"{text} (read as their mean)")
             if names := decoding.second_decoder:
                 text = (
                     f"{counted(len(names), 'file is', 'files are')} read by FFmpeg, not by libsndfile: {listed(names)}"
                 )
-                lines += _row("FFmpeg", text)
+                lines += _fact_lines("FFmpeg", text)
             if names := list(decoding.unreadable):
-                lines += _row("unreadable", f"{counted(len(names), 'file')}: {listed(names)}")
-        lines += _row("segments", "; ".join(split.segments)) if split.segments else []
+                lines += _fact_lines("unreadable", f"{counted(len(names), 'file')}: {listed(names)}")
+        lines += _fact_lines("segments", "; ".join(split.segments)) if split.segments else []
     # Describe the key, and what can be done with the corpus.
     if check.key is not None:
-        lines += ["", "keys", *_row("key", str(check.key.path or "not found"))]
+        lines += ["", "keys", *_fact_lines("key", str(check.key.path or "not found"))]
         for phase, counts in check.key.counts.items():
             official = corpus.key_counts.get(phase)
             lines += [f"  phase {phase}", *(f"  {line}" for line in _counts_lines(counts, official))]
@@ -278,24 +279,25 @@ def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
 
     Args:
         counts: the numbers of the copy.
-        official: the official numbers; the line of all trials says whether both numbers are the
-            same. None if the official numbers are not known or must not be compared.
+        official: the official numbers; the line of all trials says whether the numbers of the copy
+            equal the official ones. None if the official numbers are not known or must not be
+            compared.
     """
-    text = _numbers(counts)
+    text = _numbers_text(counts)
     if official is not None and counts.trials:
         is_official = not counts.differences(official)
-        text += " (the official numbers)" if is_official else f" (officially {_numbers(official)})"
-    lines = _row("trials", text)
+        text += " (the official numbers)" if is_official else f" (officially {_numbers_text(official)})"
+    lines = _fact_lines("trials", text)
     for name, values in counts.by.items():
         if len(values) > _MOST_VALUES:
             text = f"{counted(len(values), 'value')}, {min(values.values()):,} to {max(values.values()):,} trials each"
         else:
             text = ", ".join(f"{value} {number:,}" for value, number in values.items())
-        lines += _row(name, text)
+        lines += _fact_lines(name, text)
     return lines
 
 
-def _numbers(counts: Counts) -> str:
+def _numbers_text(counts: Counts) -> str:
     """Write how many trials there are, and how many of them are bona fide, spoofed and without a label.
 
     If the labels are not known, only the number of all trials is written.
@@ -309,7 +311,7 @@ def _numbers(counts: Counts) -> str:
     return text
 
 
-def _row(name: str, text: str) -> list[str]:
+def _fact_lines(name: str, text: str) -> list[str]:
     """Write the name of a fact and ``text`` in two columns, as lines of at most 120 characters."""
     return wrapped(text, f"  {name.ljust(12)} ", " " * 15)
 

@@ -51,9 +51,9 @@ def embed(
 
     Embeddings of what:
         model: checkpoint, folder, or name on the hub
-        frontend: a front-end alone instead, as in a recipe
+        frontend: a front-end without a detector, as in a recipe
         ssl_checkpoint: pre-training file of --frontend
-        of: mean of the front-end's or the aggregation's frames, or what the last layer reads
+        of: mean of the frames of front-end or aggregation, or input of the last layer
         layer: hidden state of the front-end: last, all, or a number from 0
     """
     from nes2net.actions.embedding import embed_recordings, frontend_alone, trials_of_files

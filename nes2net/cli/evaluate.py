@@ -23,12 +23,12 @@ class TransferFlags:
 
     Args:
         threshold_from: development scores, a file for each score file
-        dev_corpus: corpus of these scores, if it is another
-        dev_keys: folder or file of the keys of these scores
-        dev_phase: phase or split of these scores
-        calibration: calibrations to take thresholds from instead
+        dev_corpus: corpus of DEV_SCORES, if it is another
+        dev_keys: folder or file of the keys of DEV_SCORES
+        dev_phase: phase or split of DEV_SCORES
+        calibration: take thresholds from calibrations, not DEV_SCORES
         operating_point: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE%
-        also: a further test set at the same threshold
+        also: evaluate a further test set at the same threshold
     """
 
     threshold_from: Annotated[Sequence[str], Flag("DEV_SCORES")] = ()
@@ -43,7 +43,8 @@ class TransferFlags:
         """Turn the flags into the source of thresholds; None if no flag asks for a threshold from other trials.
 
         Raises:
-            InputError: if flags do not go together.
+            InputError: if flags contradict each other, or if the corpus of a further test set is
+                unknown.
         """
         from nes2net.evaluation.transfer import SetFiles, ThresholdSource
         from nes2net.scoring.decisions.decision import OperatingPoint
@@ -65,7 +66,7 @@ class TransferFlags:
                 raise InputError(
                     f"`also` takes CORPUS SCORES KEYS, and PHASE if it is not eval, not '{' '.join(further_set)}'"
                 )
-            corpora.get(further_set[0])  # an unknown corpus is an error
+            corpora.get(further_set[0])  # raises an error if the corpus is unknown
         return ThresholdSource(
             dev_scores=self.threshold_from,
             dev_keys=self.dev_keys or ".",
@@ -109,14 +110,14 @@ def evaluate(
         nes2net evaluate asvspoof2021_df scores.txt --keys keys --html report.html
 
     Args:
-        scores: score files, compared on the trials of all
+        scores: score files, compared on their common trials
         keys: folder or file of the keys
         phase: eval, progress, hidden, dev, or 'all' of a corpus without parts
         allow_partial: leave out trials without a usable score
         exclude: leave trials out, e.g. attack=A14; if not given, those that the published figures leave out
         num_resamples: bootstrap draws for each interval
         seed: seed of the bootstrap
-        draw: trials, speakers, attacks or both; auto: by the keys
+        draw: bootstrap over trials, speakers, attacks or both; auto: by the keys
 
     The result:
         names: a name for each score file
@@ -132,9 +133,9 @@ def evaluate(
         resolution_ms: length of a frame, if no record states it
 
     Logits of classes, from nes2net score --judgement classes:
-        unknown: score of being known, to show unknown classes by
+        unknown: score of being known that tells unknown classes from known ones
         bonafide_unknown: count bona fide as an unknown class
-        reference: embeddings of training, or of enrolled trials
+        reference: embeddings of training or enrolled trials
     """
     from nes2net.actions.evaluation import Pages
     from nes2net.actions.evaluation import evaluate as evaluated

@@ -55,7 +55,7 @@ def build_parser() -> OneLineParser:
         for name in names:
             if name in installed:
                 add_command(subparsers, _installed_command(name), name)
-            elif name in own_names:  # the folder of a command may have been deleted
+            elif name in own_names:  # a command is missing if its folder was deleted
                 add_command(subparsers, commands.get(name), name)
         if added := subparsers._choices_actions[num_before:]:
             # This makes the help show a group of commands for each task, instead of one list of all commands.
@@ -69,7 +69,7 @@ def build_parser() -> OneLineParser:
 
 
 def _installed_command(name: str) -> Callable[..., int | None]:
-    """Load the function of a command of another package.
+    """Load the function of the command ``name``, which another package adds.
 
     If the command cannot be loaded, or if a parameter has no annotation, the returned function
     raises an error when it is called. So one faulty package does not stop all other commands.
@@ -82,11 +82,11 @@ def _installed_command(name: str) -> Callable[..., int | None]:
     except InputError as error:
         reason = str(error)
 
-        def unusable() -> None:
+        def raise_reason() -> None:
             """Cannot be used; call the command to see why."""
             raise InputError(reason)
 
-        return unusable
+        return raise_reason
     return function
 
 

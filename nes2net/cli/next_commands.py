@@ -23,7 +23,7 @@ def command_line(words: Words) -> str:
 
 
 def print_next(commands: Sequence[Words]) -> None:
-    """If there are ``commands``, print them as suggestions. Of several processes, only the first one prints."""
+    """Print ``commands`` as suggestions; print nothing without commands, or in any process but the first."""
     if commands and is_first():
         print("next:")
         for words in commands:
@@ -52,11 +52,11 @@ def after_training(folder: Path, recipe: Recipe) -> list[Words]:
 
 
 def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
-    """Suggest commands that score and evaluate ``checkpoint`` on each corpus of its training.
+    """Suggest commands that score and evaluate ``checkpoint`` on each corpus that it was trained on.
 
-    The evaluation part of the corpus is scored if it exists, otherwise the development part. A part
-    on which the detector was trained is never scored. There are no commands for a detector that
-    reads scores of other systems, or for a corpus whose folder is not known.
+    The evaluation part of each corpus is scored, or the development part if there is no evaluation
+    part. A part on which the detector was trained is never scored. There are no commands for a
+    detector that reads scores of other systems, or for a corpus whose folder is not known.
     """
     from nes2net.lib.errors import InputError
     from nes2net.models.registry import corpora
@@ -81,7 +81,7 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
                     continue
                 corpus.find_protocol(root, split, protocols)
                 corpus.find_audio(root, split)
-            except (InputError, OSError):  # the corpus has no such split here
+            except (InputError, OSError):  # this copy of the corpus has no such split
                 continue
             scores = checkpoint.with_name(f"{checkpoint.stem}_{corpus_choice.called}_{split}.txt")
             words: list[object] = ["score", name, root, "--model", checkpoint, "--out", scores]

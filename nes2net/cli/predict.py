@@ -1,4 +1,4 @@
-"""`nes2net predict`: score audio files, also along their time, or find their fake stretches."""
+"""`nes2net predict`: score audio files, as a whole or over time, or find the fake stretches in them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _JUDGED = {"duration": 10}
 # Further columns that a calibration adds, and the column that a decision adds.
 _MEANT = {"llr": 8, "probability": 11}
 _DECIDED = {"decision": 11}
-# If at least this share of a recording was judged, its line does not mention the rest.
+# If at least this share of a recording was judged, its line in the table does not state the share.
 _NEARLY_ALL = 0.995
 
 
@@ -38,9 +38,9 @@ class WithoutSegments(Length):
     """One score of a recording, and scores along it.
 
     Args:
-        track: print the scores along each file, too
+        track: also print the scores over the time of each file
         window: seconds of audio for each score of a track
-        hop: seconds between scores; if not given, by the length
+        hop: seconds between scores; if not given, by the recording's length
     """
 
     track: bool = False
@@ -99,7 +99,7 @@ def predict(
     Args:
         files: audio files, or folders of them
         judgement: another result than a score, e.g. classes
-        channel: one channel, from 0; each: a row for each
+        channel: one channel, from 0; each: a row for each channel
         json_: print a JSON object for each recording
         csv: print a table with a row for each recording, also for a failed one
         batch_size: recordings or windows at once (8, or 64 on a GPU)
@@ -121,7 +121,7 @@ def predict(
 
     # Check the flags, and choose what to ask about each recording: a judgement, fake stretches, or scores.
     if model is None:
-        raise InputError(_no_detector())
+        raise InputError(_no_detector_message())
     if csv and (json_ or segments or judgement is not None):
         raise InputError("--csv is a table of scores and decisions: leave out --json, --segments and --judgement")
     excluded = changed_fields(along if segments else stretches)
@@ -150,7 +150,7 @@ def predict(
             raise InputError(f"--threshold is a number, not {threshold}")
         if deciding.calibration:
             raise InputError("--calibration takes the threshold of --operating-point: leave out --threshold")
-    chosen_channel = _channel(channel)
+    chosen_channel = _parse_channel(channel)
     if chosen_channel == "each" and (plot or stretches.rttm or stretches.labels):
         raise InputError("--channel each has several results a file: leave out files beside them, or choose a channel")
     paths = with_folders_listed(files)
@@ -189,7 +189,7 @@ def predict(
     # Print the rows and write the files. A terminal gets no progress display, because the rows show the progress there.
     shown = not sys.stdout.isatty()
     failed = 0
-    with written_said_last(), beside.written(detector, decider) as write:
+    with written_said_last(), beside.writer(detector, decider) as write:
         for prediction in ProgressDisplay(
             predictions.rows, title="scoring", unit="file", total=predictions.count, shown=shown
         ):
@@ -204,7 +204,7 @@ def predict(
             elif judgement is not None and prediction.words:
                 line = _judged_line(prediction.row, prediction.words, widths)
             else:
-                line = _lines(prediction.row, prediction.words, widths, along.track)
+                line = _table_lines(prediction.row, prediction.words, widths, along.track)
             print(line, flush=True)
         if not json_ and not csv:
             advice = []
@@ -216,11 +216,11 @@ def predict(
     return INCOMPLETE if failed else 0
 
 
-def _channel(channel: str) -> int | Literal["mix", "each"]:
+def _parse_channel(channel: str) -> int | Literal["mix", "each"]:
     """Read the value of --channel: the number of a channel, ``mix`` or ``each``.
 
     Raises:
-        InputError: if the value is neither a number nor ``mix`` nor ``each``.
+        InputError: if the value is not a number, ``mix`` or ``each``.
     """
     if channel == "mix":
         return "mix"
@@ -236,7 +236,7 @@ def _channel_suffix(channel: int) -> str:
     return f" [{channel}]"
 
 
-def _name(row: dict[str, Any]) -> str:
+def _name_in_table(row: dict[str, Any]) -> str:
     """Name the recording of a row in the table: its file, and its channel if only one channel was judged."""
     name = printable_name(row["file"])
     return name + _channel_suffix(row["channel"]) if "channel" in row else name
@@ -251,7 +251,7 @@ def _how_to_get_a_probability(model: str) -> list[str]:
     ]
 
 
-def _no_detector() -> str:
+def _no_detector_message() -> str:
     """Write the message that asks for a detector; it lists published detectors, and what they are good for."""
     from nes2net.models.catalogue import list_models
 
@@ -271,10 +271,10 @@ def _judged_line(row: dict[str, Any], words: str, widths: list[int]) -> str:
         widths: widths of the columns.
     """
     remarks = "; ".join(filter(None, [words, row.get("remark")]))
-    return table_line([_name(row), f"{row['duration']:.2f} s", remarks], widths, "lrl")
+    return table_line([_name_in_table(row), f"{row['duration']:.2f} s", remarks], widths, "lrl")
 
 
-def _lines(row: dict[str, Any], words: str, widths: list[int], show_windows: bool) -> str:
+def _table_lines(row: dict[str, Any], words: str, widths: list[int], show_windows: bool) -> str:
     """Write the lines of the table for one recording.
 
     A scored recording has one line. A recording that was searched for fake stretches has a line for
@@ -282,12 +282,12 @@ def _lines(row: dict[str, Any], words: str, widths: list[int], show_windows: boo
 
     Args:
         row: facts of the recording; the object that --json prints.
-        words: what a calibration says, in words.
+        words: the result of the calibration in words; empty without a calibration.
         widths: widths of the columns.
         show_windows: add a line for each window of a scored recording.
     """
     # Write the line of a recording that failed or has no fake stretch.
-    file = _name(row)
+    file = _name_in_table(row)
     align = "l" + "r" * (len(widths) - 2) + "l"
     stretches = row.get("segments")
     note = row.get("error")

@@ -70,8 +70,8 @@ class FilesBeside:
         elif plot:
             self.pictures = {path: Path(plot) / name for path, name in output_names(files, ".png").items()}
         check_output_paths(self.pictures.values(), "name another with --plot")
-        # RTTM: ``names`` has the name of each recording. There is one RTTM file for all recordings, or one for each
-        # recording.
+        # ``names`` maps the path of a recording to the name of the recording in RTTM files. There is one RTTM file for
+        # all recordings, or one for each recording.
         self.names = {path: Path(name).stem for path, name in output_names(files, ".rttm").items()}
         self.one_rttm = None
         if rttm and is_one_file(Path(rttm), (".rttm",)):
@@ -94,7 +94,7 @@ class FilesBeside:
         check_output_paths((to for path, to in self.labels.items() if path.parent.is_dir()), "name a folder with --out")
 
     @contextmanager
-    def written(self, detector: Scorer, decider: Decider | None) -> Iterator[Callable[[Prediction], None]]:
+    def writer(self, detector: Scorer, decider: Decider | None) -> Iterator[Callable[[Prediction], None]]:
         """Yield a function that writes the files of one recording; call it as soon as a recording is judged.
 
         If all recordings share one RTTM file, the file is written at the end. The file is written
@@ -151,12 +151,12 @@ class FilesBeside:
         say_written(target, beside_data=True)
 
     def _draw(self, prediction: Prediction, detector: Scorer, decider: Decider | None) -> None:
-        """Draw the scores along a recording.
+        """Draw the picture of a recording: its scores over time.
 
         If the recording was searched for fake stretches, the picture shows the stretches and raw
         scores, even with a calibration. For other recordings, the picture shows scores of windows.
-        With a calibration, these are log-likelihood ratios, and a stretch that stands out is
-        shaded. See :meth:`written` for ``detector`` and ``decider``.
+        With a calibration, the scores are shown as log-likelihood ratios, and a stretch that stands
+        out is shaded. See :meth:`writer` for ``detector`` and ``decider``.
         """
         from nes2net.metrics.localisation.segments import Segment
         from nes2net.scoring.track import least_span
@@ -173,7 +173,8 @@ class FilesBeside:
                 "stretches": prediction.stretches,
                 "smallest_span": least_span(detector.score_rule),
             }
-        # Show scores of windows as log-likelihood ratios; `usual` is the range of the usual ratios.
+        # Show scores of windows as log-likelihood ratios; `usual` is the range of most bona fide recordings of the
+        # calibration.
         elif decider:
             track = replace(track, scores=decider.llrs(track.scores).astype("float32"))
             options = {"threshold": decider.llr_threshold, "scale": "log-likelihood ratio"}

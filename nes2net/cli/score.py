@@ -68,9 +68,9 @@ def score(
     How much of each recording:
         crop: which samples to cut out
         crop_seed: seed of --crop random
-        padding: what fills up shorter recordings
+        padding: how to fill up short recordings
         peak_normalize: peak set to 1: no, recording or cut
-        channel: one channel, from 0; without it, their mean
+        channel: one channel, from 0; the mean of all if not given
         segments: score frames of MS milliseconds instead
         judgement: another result than a score, e.g. classes
 

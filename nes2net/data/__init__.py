@@ -1,7 +1,8 @@
-"""Waveforms and where they come from.
+"""Read and augment recordings, and list the recordings of corpora.
 
-In reading order: ``audio`` reads, checks, resamples and crops a recording; ``augment`` distorts it
-for training; ``corpora`` declares where the recordings, protocols and keys of each corpus are.
+In reading order: ``audio`` reads, checks, resamples and crops a recording; ``augment`` distorts
+recordings for training; ``corpora`` declares where the recordings, protocols and keys of each
+corpus are.
 
 This package imports ``lib`` and ``metrics``.
 """

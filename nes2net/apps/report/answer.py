@@ -22,11 +22,11 @@ class Answer(NamedTuple):
     """The answer about a recording, in the order of the page: the most important sentence comes first."""
 
     kind: str
-    """Name of the answer in the style sheet, which is ``"bonafide"``, ``"spoof"`` or ``"unsure"``."""
+    """The kind of answer, by which the style sheet chooses colours: ``"bonafide"``, ``"spoof"`` or ``"unsure"``."""
     verdict: str
     """The answer in one to three words."""
     meaning: str
-    """What the verdict says, in a sentence or two."""
+    """The verdict explained in a sentence or two."""
     facts: list[tuple[str, str]]
     """Heading and text of each fact behind the answer."""
     command: str = ""
@@ -38,12 +38,13 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
 
     Args:
         row: the row of the recording, with the scores of its windows.
-        decider: decides by a calibration; None if there is no calibration, and so no answer.
+        decider: the rule that decides by a calibration; None if there is no calibration, and
+            therefore no answer.
         model: name of the detector, for the command that makes a calibration.
     """
     if decider is None:
         return _without_calibration(row, model)
-    # If the detector has no decision, the answer is that it cannot tell.
+    # If the detector has no decision, the answer is "cannot tell".
     along = row.get("along", {})
     facts = [("What it rests on", _basis_words(row))]
     reason = row.get("reason", "")
@@ -92,14 +93,15 @@ def stretch_of(row: dict[str, Any]) -> Stretch | None:
 
 
 def is_fake_in_part(row: dict[str, Any]) -> bool:
-    """Whether the recording as a whole is like bona fide, but is called "spoof" because of one stretch."""
+    """Whether the recording as a whole is like bona fide speech, but is called "spoof" because of one stretch."""
     return bool(row.get("along", {}).get("in_part"))
 
 
 def decided_windows(prediction: Prediction) -> NDArray:
-    """Return (K,) booleans: whether the decision uses each of the K windows.
+    """Find the windows that the decision uses: (K,) booleans for K windows.
 
-    A window is used if it has enough speech and the recording as a whole is not unfit.
+    A window is used if it has enough speech. If the recording as a whole is unfit, no window is
+    used.
     """
     track = prediction.track
     assert track is not None and track.speech is not None
@@ -135,7 +137,7 @@ def in_hundred(share: float) -> str:
 
 
 def _without_calibration(row: dict[str, Any], model: str) -> Answer:
-    """Say that a score alone is no answer, and how a calibration is made."""
+    """Make the answer without a calibration: say that a score alone is no answer, and how to make a calibration."""
     score = f"{row['score']:.4f}".replace("-", "−")
     meaning = (
         f"The detector gives this recording a score of {score}, and a score alone is no answer. It is higher for real "

@@ -1,4 +1,4 @@
-"""`nes2net report`: a page, and a PDF, about one recording for readers who never read a paper."""
+"""`nes2net report`: write a page or a PDF about one recording, for readers who never read a paper."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def report(
     """Report on one recording in plain words.
 
     The page says what a detector takes the recording for, and why; how often the detector is wrong; and what it cannot
-    tell. The page needs no other file. A recording of at most ten minutes can be played in it.
+    tell. The page needs no other file. A recording of at most ten minutes can be played in the
+    page.
 
     Example:
         nes2net report talk.mp3 --model AASIST --calibration c.json --html r.html
@@ -49,7 +50,7 @@ def report(
 
     if html is None and pdf is None:
         raise InputError("name a file to write with `html` or `pdf`")
-    # Check everything before a large model is loaded.
+    # Check the flags and the files to write before a large model is loaded.
     if html is not None:
         check_writable(html, stream=True)
     if pdf is not None:
@@ -103,5 +104,5 @@ def _changed_flags(settings: Any) -> Iterator[str]:
 
 
 def _without_folders(value: str) -> str:
-    """Return a value of the command line; a path loses its folders, because the report may be passed on."""
+    """Remove the folders from ``value`` if it is a path, because the report may be passed on to others."""
     return Path(value).name if Path(value).is_absolute() or Path(value).exists() else value

@@ -29,29 +29,30 @@ Facts = list[tuple[str, str]]
 
 
 class AudioFile(NamedTuple):
-    """The file of a recording, and facts about it."""
+    """The file of a recording, and facts about the file."""
 
     path: Path
     sha256: str
     size: int
-    """In bytes."""
+    """Size of the file in bytes."""
     coding: str
     """Container and codec, as the decoder names them."""
     sample_rate: int
-    """In Hz."""
+    """Sampling rate in Hz."""
     channels: int
     """Number of channels in the file."""
     duration: float
-    """In seconds."""
+    """Duration in seconds."""
     channel: int | None
-    """Number of the channel that is examined, counted from 0; None for the mean of all."""
+    """Number of the channel that is examined, counted from 0; None for the mean of all channels."""
 
     @classmethod
     def of(cls, path: Path, channel: int | None = None) -> AudioFile:
-        """Decode the whole file ``path`` to measure it, and to find out whether it is damaged.
+        """Measure the audio file ``path`` by decoding it completely, which also shows whether it is damaged.
 
         Args:
-            channel: number of the channel to examine, counted from 0; None for the mean of all.
+            channel: number of the channel to examine, counted from 0; None for the mean of all
+                channels.
 
         Raises:
             InputError: if the file is missing, damaged, or not audio, or has no such channel.
@@ -63,7 +64,7 @@ class AudioFile(NamedTuple):
                 subject=f"audio file {path}",
             )
         if measured.second_decoder:
-            # For safety, FFmpeg gets an open file, and may not use network protocols.
+            # For safety, FFmpeg gets an open file instead of a path, and may not use network protocols.
             with open(path, "rb") as file, av.open(file, options={"protocol_whitelist": ""}) as container:
                 coding = f"{container.format.long_name}, {container.streams.audio[0].codec_context.codec.long_name}"
         else:
@@ -83,7 +84,7 @@ class ErrorCount(NamedTuple):
     """The number of wrong decisions on the calibration's recordings of one class."""
 
     truth: str
-    """The class of the recordings."""
+    """The true class of the recordings."""
     called: str
     """The class that the wrong decisions name."""
     number: int
@@ -98,13 +99,13 @@ class ErrorCount(NamedTuple):
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the share."""
+        """Wilson's 95 % interval of :attr:`share`."""
         return wilson_interval(self.share, self.number)
 
 
 @dataclass(frozen=True)
 class Examination:
-    """A recording, what the detector says of it, and facts about both."""
+    """The examination of a recording: what the detector says of it, and facts about recording and detector."""
 
     file: AudioFile
     traits: Traits
@@ -120,7 +121,7 @@ class Examination:
     published: list[str]
     """Published figures of the detector."""
     decider: Decider | None = None
-    """Decides by a calibration; None without a calibration."""
+    """The rule that decides by a calibration; None without a calibration."""
     fakes: Prediction | None = None
     """The fake stretches; None if the detector was not trained on segments."""
 
@@ -143,7 +144,7 @@ class Examination:
         return [*facts, ("Remarks", self.prediction.row.get("remark") or "nothing remarkable")]
 
     def errors(self) -> Iterator[ErrorCount]:
-        """Count the errors on the recordings of the calibration, for each class.
+        """Count the wrong decisions on the recordings of the calibration, for each class.
 
         Yields nothing if the calibration does not keep the likelihood ratios of its recordings.
         """
@@ -159,7 +160,7 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
     """Score the windows of a recording, and collect the facts for its report.
 
     Args:
-        decider: decides by a calibration; None without a calibration.
+        decider: the rule that decides by a calibration; None without a calibration.
         batch_size: windows to score at once; None for the default.
 
     Raises:
@@ -209,7 +210,7 @@ def _detector_facts(detector: Detector) -> Facts:
         published_model = None
     else:
         _, published_model = provenance.published
-    if published_model is None or not published_model.until:  # a known year is part of the card
+    if published_model is None or not published_model.until:  # the card already states a known year
         facts.append(("Newest fakes that it learned from", "its file does not say"))
     if published_model is not None:
         facts += [("Note", note) for note in published_model.notes]

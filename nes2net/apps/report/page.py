@@ -63,14 +63,14 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
     sound = ""
     if not for_paper and examination.file.duration <= LONGEST_HEARD:
         sound = _sound_url(examination.file.recording)
-    # Collect the fake stretches; the page lists the first of them.
+    # Collect the fake stretches; the page lists only the first stretches.
     stretches = []
     if examination.fakes is not None:
         stretches = examination.fakes.stretches
     page = environment.get_template(
         "page.html.jinja"
     ).render(
-        style=Markup(style),  # part of this package, so it needs no escaping
+        style=Markup(style),  # the style is part of this package, so it needs no escaping
         name=examination.file.path.name,
         answer=answer_of(row, examination.decider, making.model),
         along=row.get("along"),

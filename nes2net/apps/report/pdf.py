@@ -13,7 +13,7 @@ from nes2net.lib.installation import how_to_install
 
 
 def weasyprint() -> ModuleType:
-    """Import WeasyPrint, which is optional.
+    """Import the optional library WeasyPrint, and return the module.
 
     Raises:
         MissingLibrary: if WeasyPrint is not installed, or lacks the system library Pango.
@@ -38,7 +38,7 @@ def write_pdf(page: str, path: str | Path) -> None:
 
     Raises:
         InputError: if the file cannot be written.
-        MissingLibrary: as :func:`weasyprint`.
+        MissingLibrary: for the reasons of :func:`weasyprint`.
     """
     library = weasyprint()
     fetcher = library.urls.URLFetcher(allowed_protocols=("data",))

@@ -40,7 +40,7 @@ def draw(examination: Examination) -> Markup:
     figure = Figure(figsize=(9, 0.6 + sum(heights)), layout="constrained")
     panels = list(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights))
     waveform, spectra, windows = panels[:3]
-    # The waveform.
+    # Draw the waveform.
     path = examination.file.recording
     low, high = envelope(path, track.duration)
     seconds = np.linspace(0, track.duration, len(low), endpoint=False)
@@ -121,7 +121,7 @@ def spectrogram(path: AnyRecording, duration: float) -> NDArray:
         duration: duration of the recording in seconds.
 
     Returns:
-        Mean power in dB, bins × columns, from 0 Hz up to 8 kHz. All columns are equally long.
+        Mean power in dB, bins × columns, from 0 Hz up to 8 kHz. All columns span the same duration.
     """
     num_spectra = max(1, 1 + (round(duration * SAMPLE_RATE) - _FFT) // _FFT_HOP)
     columns = min(_COLUMNS, num_spectra)

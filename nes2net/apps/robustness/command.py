@@ -1,4 +1,4 @@
-"""`nes2net robustness`: one detector on the same trials, clean and under named conditions."""
+"""`nes2net robustness`: evaluate a detector on the same trials, clean and under named conditions."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def robustness(
     num_workers: FromZero | None = None,
     num_resamples: int = 1000,
 ) -> int:
-    """Score the same trials clean, coded, noisy and cut, and report what it costs.
+    """Score the same trials clean, coded, noisy and cut, and compare the errors.
 
-    OUT gets a score file for each condition and a report. The same command resumes an interrupted run and adds further
-    conditions. Exit status 1 means that figures or files are missing.
+    OUT gets a score file for each condition, and a report. The same command resumes an interrupted run and adds
+    further conditions. Exit status 1 means that figures or files are missing.
 
     Example:
         nes2net robustness in_the_wild DB --model detector.pth --out robustness \\
@@ -58,13 +58,13 @@ def robustness(
         phase: phase of the keys; the split if not given
         keys: key folder; searched for in root if not given
         protocols: protocol folder; searched for in root if not given
-        num_trials: score a subset of so many trials
-        seed: of subset, conditions and bootstrap
+        num_trials: score a subset of N trials
+        seed: seed of subset, conditions and bootstrap
 
     Conditions:
         conditions: such as mp3:16 telephone (nes2net info conditions); all that are possible if not given
         musan: folder of MUSAN, for noise, music and speech
-        rir: folder of impulse responses, for rir
+        rir: folder of impulse responses, for condition rir
 
     Threshold:
         calibration: take the threshold of a calibration, not of the clean trials

@@ -22,7 +22,7 @@ _CAPTION = Markup(
 
 
 def condition_plots(clean: Row, rows: Sequence[Row]) -> list[Plot]:
-    """Draw the error rates under each condition, and explain the families in the caption.
+    """Draw the error rates under each condition, and explain the families of conditions in the caption.
 
     Args:
         clean: row of the clean trials.

@@ -35,8 +35,7 @@ CLEAN = "clean"
 #: The default source of the threshold: the point at which both error rates of the clean trials are equal.
 EER_OF_CLEAN = OperatingPoint("eer")
 # A condition may lack scores for at most this fraction of the trials. Above this fraction, the
-# condition counts as failed, because its missing trials are excluded under all other conditions
-# too.
+# condition counts as failed, because its missing trials would be excluded under all other conditions too.
 _MOST_MISSING = 0.1
 
 
@@ -67,24 +66,24 @@ def evaluate_robustness(
 
     Args:
         corpus: name of the corpus.
-        phase: phase of its labels.
+        phase: phase of the labels.
         trials: labelled trials, in the order of the score files.
-        paths: the score files, as :data:`CLEAN` or condition → file. A condition that lacks scores
-            for more than a tenth of the trials counts as failed. A trial that lacks a score under
-            one of the other conditions is excluded under all of them.
+        paths: :data:`CLEAN` or condition → its score file. A condition that lacks scores for more
+            than a tenth of the trials counts as failed. A trial that lacks a score under a
+            condition that did not fail is excluded under all conditions.
         rule: source of the threshold: the decider of a calibration, or an operating point on the
             clean trials.
         num_resamples: number of draws of the bootstrap. If every trial has a speaker, and there are
-            at least ten speakers, the bootstrap draws speakers. In all other cases, it draws
-            trials.
+            at least ten speakers, the bootstrap draws speakers. In all other cases, the bootstrap
+            draws trials.
         seed: seed of the bootstrap.
         failed: the conditions without scores, as condition → reason.
         num_available: number of trials of the phase if ``trials`` are a subset; None if ``trials``
-            are all of them.
+            are all trials of the phase.
 
     Returns:
-        The table ``conditions``: first :data:`CLEAN`, then the conditions from the largest rise of
-        the EER to the smallest.
+        A result with the table ``conditions``. Its first row is :data:`CLEAN`, and the rows of the
+        conditions follow, from the largest rise of the EER to the smallest.
 
     Raises:
         InputError: if a score file does not fit the trials, if a class has no trials, or if
@@ -103,7 +102,7 @@ def evaluate_robustness(
     values = {}
     for name, by_id in scores.items():
         values[name] = np.array([by_id[trial.id] for trial in common])
-    # The table.
+    # Make the table.
     threshold, basis = find_threshold((values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide]), rule)
     order = np.concatenate((np.flatnonzero(is_bonafide), np.flatnonzero(~is_bonafide)))
     rules: dict[str, Callable[..., Any]] = {
@@ -147,9 +146,9 @@ def evaluate_robustness(
     return Result(
         f"{corpora.get(corpus).title}, {phase}: robustness",
         header,
-        [*_header_lines(header, len(rows)), *words_of(clean_row, rows)],
+        [*_header_lines(header, len(rows)), *summary_sentences(clean_row, rows)],
         [Table("conditions", caption, MEASURES, [clean_row, *rows], "By damage")],
-        _notes(left_out, failed),
+        _notes_on_missing(left_out, failed),
         (origin and origin.seen) or (),
         functools.partial(_draw_plots, clean_row, rows),
     )
@@ -166,7 +165,7 @@ def _condition_rows(
 
     Args:
         values: scores (N,) of the same trials, as :data:`CLEAN` or condition → scores.
-        is_bonafide: (N,) booleans.
+        is_bonafide: (N,) booleans: whether each trial is bona fide.
         rules: functions that compute figures from scores, as name of the figure → function.
         draws: settings of the bootstrap, as arguments of
             :class:`nes2net.evaluation.tables.Measured`.
@@ -219,21 +218,21 @@ def _error_rates(measured: Measured) -> dict[str, Figure]:
 
 
 def _compare_with_clean(measured: Measured, clean: Measured, changed: float) -> dict[str, Figure]:
-    """Compare a condition with the clean trials.
+    """Compute by how much the EER of a condition differs from the EER of the clean trials.
 
     Args:
         changed: fraction of the decisions that the condition changes.
 
     Returns:
         The difference between the two EERs with its interval, the p-value of the difference, and
-        ``changed``. Both EERs are computed on the same draws.
+        ``changed``. Both EERs are computed on the same bootstrap draws.
     """
     differences = measured.draws["eer"] - clean.draws["eer"]
     difference = Figure(measured.values["eer"] - clean.values["eer"], metrics.percentiles(differences, 0.95))
     return {"difference": difference, "p_value": Figure(two_sided_p(differences)), "changed": Figure(changed)}
 
 
-def words_of(clean: Row, rows: Sequence[Row]) -> list[str]:
+def summary_sentences(clean: Row, rows: Sequence[Row]) -> list[str]:
     """Summarise the table in sentences; ``rows`` are the rows of the conditions, most damaging first."""
     # List the conditions that change the EER.
     certain = [row for row in rows if row.value("p_value") < 0.05]
@@ -269,11 +268,12 @@ def words_of(clean: Row, rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _notes(left_out: Mapping[str, Sequence[str]], failed: Mapping[str, str]) -> list[str]:
+def _notes_on_missing(left_out: Mapping[str, Sequence[str]], failed: Mapping[str, str]) -> list[str]:
     """Say which trials and conditions are not in the table.
 
     Args:
-        left_out: the trials that lack scores, as id of a trial → conditions without a score of it.
+        left_out: the trials that lack scores, as id of a trial → conditions under which the trial
+            has no score.
         failed: the conditions without figures, as condition → reason.
     """
     notes = []
@@ -296,7 +296,7 @@ def _draw_plots(clean: Row, rows: Sequence[Row]) -> Mapping[str, Sequence[Plot]]
 def _read_scores(
     trials: Sequence[Trial], paths: Mapping[str, str | Path]
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Read the score files.
+    """Read the score files, and find the conditions that fail because they lack too many scores.
 
     A condition fails if it lacks scores for more than a tenth of the clean trials.
 
@@ -334,7 +334,7 @@ def _incomplete_trials(trials: Sequence[Trial], scores: Mapping[str, Mapping[str
 
 
 def find_threshold(clean: tuple[NDArray, NDArray], rule: Decider | OperatingPoint) -> tuple[float, str]:
-    """Find the threshold on scores, and say where it comes from.
+    """Find the threshold for scores, and say where the threshold comes from.
 
     Args:
         clean: scores of the bona fide and of the spoofed clean trials.

@@ -1,8 +1,8 @@
 """Score the same trials under many conditions, write the score files to a folder, and evaluate them.
 
-``OUT/scores/clean.txt`` is an ordinary score file, and so is the file of each condition. If a score
-file is complete, its trials are not scored again. If a score file is incomplete, scoring resumes
-where it was interrupted.
+``OUT/scores/clean.txt`` and the file of each condition are ordinary score files. If a score file is
+complete, its trials are not scored again. If a score file is incomplete, scoring resumes where it
+was interrupted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from nes2net.scoring.engine import NothingDone
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone
 from nes2net.scoring.record import computing
 
-# Largest number of recordings that are mixed to babble, the noise of many talkers.
+# Largest number of recordings that are mixed to make babble, the noise of many talkers.
 _MOST_TALKERS = 200
 _RUN_FILE = "run.json"
 
@@ -49,7 +49,7 @@ class UnderCondition:
     condition: Effect
     seed: int
     sources: str = ""
-    """The recordings that the condition mixes in, in words."""
+    """Text that names the recordings that the condition mixes in."""
 
     @property
     def identity(self) -> str:
@@ -57,7 +57,7 @@ class UnderCondition:
         return f"{self.name}, seed {self.seed}{self.sources}"
 
     def __call__(self, waveform: np.ndarray, id: str) -> np.ndarray:
-        """Change ``waveform`` (N,) of the utterance ``id``."""
+        """Apply the condition to ``waveform`` (N,) of the utterance ``id``, and return the result."""
         seeds = [self.seed, _checksum(self.name), _checksum(id)]
         return self.condition(waveform, np.random.default_rng(seeds))
 
@@ -82,11 +82,11 @@ class Plan:
     sources: Sources
     """The recordings from which conditions take noise, impulse responses and babble."""
     left_out: dict[str, str] = field(default_factory=dict)
-    """Condition that cannot be applied here, for example without a library → reason."""
+    """Condition that cannot be applied, for example because a library is missing → reason."""
     seed: int = 0
 
     def words(self) -> list[str]:
-        """Describe the trials and the conditions."""
+        """Describe the trials and the conditions, in lines of text for ``--list``."""
         num_bonafide = sum(trial.label == BONAFIDE for trial in self.trials)
         numbers = f"{len(self.trials):,}"
         if len(self.trials) < self.num_available:
@@ -125,10 +125,10 @@ def plan(
 
     Args:
         part: corpus, split and folder.
-        phase: phase of the labels; None if it has the name of the split.
+        phase: phase of the labels; None if the phase has the name of the split.
         keys: file or folder of the labels; None for the folder of the corpus.
         conditions: names such as ``"mp3:16"``, or ``"mp3"`` for all its strengths; None for all
-            conditions that are possible with these folders and the installed libraries.
+            conditions that are possible with ``musan``, ``rir`` and the installed libraries.
         num_trials: size of a subset, stratified by label and attack; None for all trials.
         seed: seed of the subset, and of the random numbers in conditions.
         musan: folder of noises (MUSAN).
@@ -166,7 +166,7 @@ def plan(
 def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> list[Trial]:
     """Return the trials of ``phase`` with their labels and the paths of their recordings.
 
-    Trials that the corpus excludes from its published figures are missing.
+    Trials that the corpus excludes from its published figures are left out.
 
     Raises:
         InputError: if there is no such trial, or if a trial has no label.

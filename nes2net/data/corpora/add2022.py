@@ -11,9 +11,9 @@ download`` unpacks these archives into ``track3_r1`` and ``track3_r2``. Within e
 folders, the first folder that holds recordings is taken.
 
 The splits are ``train``, ``dev``, ``track1``, ``track3_r1`` and ``track3_r2``; no split is called
-``eval``. An id is the file's name without suffix. Lists of the second round have a third field, a
-number of unknown meaning, which is not read. Track 2 (partly fake) and the adaptation sets are not
-read.
+``eval``. The id of a trial is the name of its file without suffix. Lists of the second round have a
+third field, a number of unknown meaning, which is not read. Track 2 (partly fake) and the
+adaptation sets are not read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TABLE_OF_ROUND_2 = Table("file", {"label": "label"}, labels=LABELS, names="file
 _REMEDY = "give `root` the folder into which the archives were unpacked"
 
 
-def _training(split: str) -> Files:
+def _training_files(split: str) -> Files:
     """Describe where the files of ``train`` or ``dev`` may be."""
     return Files(
         protocols=(f"{split}_label.txt",),
@@ -38,7 +38,7 @@ def _training(split: str) -> Files:
     )
 
 
-def _evaluation(split: str, protocol: str, folder: str) -> Files:
+def _evaluation_files(split: str, protocol: str, folder: str) -> Files:
     """Describe where an evaluation part may be: its list is called ``protocol``, and its audio is in ``folder``."""
     return Files(
         protocols=(protocol,),
@@ -54,11 +54,11 @@ CORPUS = ListedCorpus(
     rows=TABLE,
     variants=(_TABLE_OF_ROUND_2,),
     parts={
-        "train": _training("train"),
-        "dev": _training("dev"),
-        "track1": _evaluation("track1", "track1_label.txt", "track1test"),
-        "track3_r1": _evaluation("track3_r1", "track3_R1_label.txt", "track3test"),
-        "track3_r2": _evaluation("track3_r2", "track3_R2_label.txt", "track3R2test"),
+        "train": _training_files("train"),
+        "dev": _training_files("dev"),
+        "track1": _evaluation_files("track1", "track1_label.txt", "track1test"),
+        "track3_r1": _evaluation_files("track3_r1", "track3_R1_label.txt", "track3test"),
+        "track3_r2": _evaluation_files("track3_r2", "track3_R2_label.txt", "track3R2test"),
     },
     counts={
         "train": Counts(27084, 3012, 24072),

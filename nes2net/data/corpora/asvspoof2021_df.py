@@ -13,7 +13,7 @@ from nes2net.data.corpora.corpus import Counts, Download
 from nes2net.data.corpora.layout import Columns, ListedCorpus
 
 CORPUS = ListedCorpus(
-    **la.layout(
+    **la.shared_arguments(
         "DF",
         # The last four columns describe utterances of the Voice Conversion Challenge.
         Columns(
@@ -23,7 +23,7 @@ CORPUS = ListedCorpus(
         ),
     ),
     counts={"eval": Counts(611829)},
-    # From the paper.
+    # These numbers are from the paper.
     key_counts={
         "progress": Counts(59325, 5768, 53557),
         "eval": Counts(533928, 14869, 519059),

@@ -22,11 +22,11 @@ from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.lib.errors import InputError
 from nes2net.lib.text_files import checked_float, read_rows
 
-# Word for a phase → our name of the phase. The keys say "hidden", and the published scripts "hidden_track".
+# Word for a phase → our name of the phase. The keys say "hidden", and the published scripts say "hidden_track".
 PHASES = {"progress": "progress", "eval": "eval", "hidden": "hidden", "hidden_track": "hidden"}
 
 
-def layout(track: str, key: Columns) -> dict[str, Any]:
+def shared_arguments(track: str, key: Columns) -> dict[str, Any]:
     """Return the arguments of :class:`ListedCorpus` that the corpora of both tracks share.
 
     Args:
@@ -101,7 +101,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
         )
     scores: dict[str, list[float]] = {"target": [], "nontarget": [], "spoof": []}
     for (line, row), (score_line, (_, utterance, score)) in zip(key_rows, score_rows):
-        # An id may carry its channel in one of the two files: LA_E_1234567-alaw-ita_tx.
+        # In one of the two files, an id may end in codec and transmission: LA_E_1234567-alaw-ita_tx.
         if row[1].partition("-")[0] != utterance.partition("-")[0]:
             raise InputError(
                 f"{score_file}, line {score_line}: a score of {utterance}, but the key has {row[1]} (line {line})"
@@ -113,7 +113,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
 
 
 CORPUS = ListedCorpus(
-    **layout(
+    **shared_arguments(
         "LA",
         Columns(
             "speaker, utterance, codec, transmission, attack, label, trim, phase",

@@ -7,7 +7,7 @@ Layout, as in the organisers' baseline: the lists ``<root>/T1/label/{train,dev}.
 columns ``name`` (a file) and ``label`` (``real`` or ``fake``), and the files in
 ``<root>/T1/{train,dev,eval}``. Track 2 has the same layout in ``<root>/T2``. The evaluation was
 published without labels, so all its WAV files are trials. If there is a list ``eval.csv`` beside
-the other lists, it is read.
+the other lists, this list is read.
 
 The measure of track 1 is macro-F1 (``nes2net evaluate --metric``). The measure of track 2 is the
 mean of macro-F1 over the four types of audio. This mean is not computed here, because the lists do
@@ -20,7 +20,7 @@ from nes2net.data.corpora.layout import Files, ListedCorpus, Table
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 
 
-def _track(number: int) -> ListedCorpus:
+def _declare_track(number: int) -> ListedCorpus:
     """Declare the corpus of track ``number``, 1 or 2."""
     folder = f"T{number}"
     parts = {}
@@ -43,5 +43,5 @@ def _track(number: int) -> ListedCorpus:
     )
 
 
-TRACK_1 = _track(1)
-TRACK_2 = _track(2)
+TRACK_1 = _declare_track(1)
+TRACK_2 = _declare_track(2)

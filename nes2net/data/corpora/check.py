@@ -26,11 +26,11 @@ from nes2net.metrics.localisation.frames import RESOLUTIONS
 class SplitCheck:
     """The state of one part of a corpus.
 
-    ``present`` holds the listed recordings that exist, and ``missing`` those that do not exist.
-    ``extra`` holds the recordings that no list names. Paths in ``missing`` and ``extra`` begin
-    below the folder ``audio``. ``segments`` describes the labels of segments that exist.
-    ``is_trained_on`` is true if all trials of the part are also training trials. ``notes`` are
-    findings that need no action.
+    ``present`` holds the listed recordings that exist, and ``missing`` the listed recordings that
+    do not exist. ``extra`` holds the recordings that no list names. Paths in ``missing`` and
+    ``extra`` begin below the folder ``audio``. ``segments`` describes the labels of segments that
+    exist. ``is_trained_on`` is true if all trials of the part are also training trials. ``notes``
+    are findings that need no action.
     """
 
     split: str
@@ -69,8 +69,8 @@ class SplitCheck:
     def validation(self) -> str:
         """Whether the part can be used for validation: ``"yes"``, ``"in part: …"`` or ``"no: …"``.
 
-        If all trials of the part are also training trials, the part cannot be used. If the audio is
-        missing as well, the answer gives the missing audio as the reason.
+        A part whose trials are all training trials cannot be used. If such a part also lacks audio,
+        the answer names only the missing audio as the reason.
         """
         if self.is_trained_on and self.training != f"no: {self.why_no_audio}":
             return f"no: {_TRAINED_ON}"
@@ -126,7 +126,7 @@ class CorpusCheck:
     """The result of :func:`check_corpus`.
 
     ``findings`` lists everything that is missing or wrong, and where to get it. ``has_min_tdcf`` is
-    true if min t-DCF can be computed; None if the corpus does not define this metric, or if
+    true if min t-DCF can be computed; it is None if the corpus does not define this metric, or if
     ``eval`` was not checked. ``is_selection`` is true if the caller asked to check only some parts.
     """
 
@@ -139,12 +139,12 @@ class CorpusCheck:
     findings: list[Finding] = field(default_factory=list)
 
     def report(self, kind: str, problem: str, split: str = "", *, spares_some: bool = False) -> None:
-        """Add a finding: what is wrong with a kind of file, and where to get it.
+        """Add a finding: what is wrong with the files of one kind, and where to get such files.
 
         Args:
-            kind: a key of the corpus's ``obtain``, such as ``audio``.
+            kind: the kind of file, such as ``audio``; a key of ``obtain`` of the corpus.
             problem: what is wrong, in words.
-            split: the part that has the problem; empty if it concerns the whole corpus.
+            split: the part that has the problem; empty if the problem concerns the whole corpus.
             spares_some: whether some trials can be used despite the problem.
         """
         subject = kind
@@ -154,12 +154,12 @@ class CorpusCheck:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing or wrong."""
+        """Whether the check found nothing that is missing or wrong."""
         return not self.findings
 
     @property
     def is_whole(self) -> bool:
-        """Whether the corpus is not divided into parts; only a user's own files may be undivided."""
+        """Whether the corpus has no parts such as ``train``; only a corpus of a user's own files may have no parts."""
         return [split_check.split for split_check in self.splits] == [WHOLE]
 
     def tasks(self) -> list[tuple[str, str]]:
@@ -181,19 +181,19 @@ class CorpusCheck:
             name = "" if self.is_whole else f" {split}"
             score.append((f"score{name}", split_check.scoring))
             if self.key is None:
-                evaluate.append((f"evaluate{name}", self._evaluation(split, split_check.counts, _UNLABELLED)))
+                evaluate.append((f"evaluate{name}", self._evaluation_answer(split, split_check.counts, _UNLABELLED)))
         if [task for task, _ in train] == ["train"] and not self.is_selection:
             train.append(("validate", "no: there is no part dev"))
-        # If there is a key, each phase of the key is a task of its own.
+        # If there is a key, the evaluation of each phase of the key is a separate task.
         if self.key is not None:
             reason = "the keys cannot be used"
             if self.key.path is None:
                 reason = "the keys are not there"
             for phase, counts in (self.key.counts or {"eval": Counts(0)}).items():
-                evaluate.append((f"evaluate {phase}", self._evaluation(phase, counts, reason)))
+                evaluate.append((f"evaluate {phase}", self._evaluation_answer(phase, counts, reason)))
         return train + score + evaluate
 
-    def _evaluation(self, phase: str, counts: Counts, reason: str) -> str:
+    def _evaluation_answer(self, phase: str, counts: Counts, reason: str) -> str:
         """Say whether scores of ``phase`` can be evaluated: ``"yes…"``, ``"in part: …"`` or ``"no: …"``.
 
         Args:
@@ -227,12 +227,12 @@ def check_corpus(
     decode: bool = False,
     workers: int | None = None,
 ) -> CorpusCheck:
-    """Check the copy of ``corpus`` in ``root``.
+    """Check the copy of ``corpus`` in ``root``: which files exist, and which tasks the copy allows.
 
     Missing and malformed files are reported in the result.
 
     Args:
-        root, protocols: as for ``trials`` of the corpus.
+        root, protocols: as for the method ``trials`` of the corpus.
         keys: the folder of the keys, by default ``root``. If the protocols of the corpus hold the
             labels, ``keys`` is another folder in which to look for protocols.
         splits: the parts to check, by default all.
@@ -241,7 +241,7 @@ def check_corpus(
 
     Raises:
         NotFound: if ``root`` or ``keys`` does not exist.
-        InputError: if there is no such split.
+        InputError: if the corpus has no part that one of ``splits`` names.
     """
     root = corpus.place(root)
     if not (root.is_file() and corpus.user_defined):
@@ -290,7 +290,7 @@ def check_corpus(
 
 
 def _decode_split(check: CorpusCheck, split_check: SplitCheck, workers: int | None) -> None:
-    """Decode the files of the part ``split_check``, store the result there, and report failures in ``check``."""
+    """Decode the files of a part, store the result in ``split_check``, and report failures in ``check``."""
     assert split_check.audio is not None
     split = split_check.split
     split_check.decoding = decode_all(split_check.present, split_check.audio, workers, f"decoding {split}")
@@ -304,22 +304,22 @@ def _listed_paths(corpus: Corpus, root: Path, protocols: str | Path | None) -> s
     """List the absolute paths of the recordings that any list in ``root`` names.
 
     Parts may share a folder, so a recording that one part does not list may belong to another part.
-    If ``root`` is a list, the lists beside it are read as well, because all these lists may share
-    one folder.
+    If ``root`` is a list, the lists beside it are read as well, because one folder may hold the
+    recordings of all these lists.
     """
     roots = [(root, split) for split in corpus.splits]
     if root.is_file():
         roots.append((root.parent, WHOLE))
     paths: set[str] = set()
     for folder, split in roots:
-        with suppress(InputError):  # the part does not exist, or its lists are other files
+        with suppress(InputError):  # the part does not exist, or has no list that can be read
             trials = corpus.trials(folder, split, protocols=protocols)
             paths.update(os.path.abspath(trial.path) for trial in trials if trial.path is not None)
     return paths
 
 
 def _check_asv_scores(check: CorpusCheck, paths: Sequence[Path]) -> bool:
-    """Whether the ASV scores for min t-DCF are at one of ``paths``; if not, add a finding to ``check``."""
+    """Find out whether one of ``paths`` has the ASV scores for min t-DCF; if not, add a finding to ``check``."""
     assert check.corpus.asv_scores is not None
     tried: list[Path] = []
     for path in paths:
@@ -337,7 +337,7 @@ def _check_asv_scores(check: CorpusCheck, paths: Sequence[Path]) -> bool:
 
 
 def why_unusable(error: InputError) -> str:
-    """Say why a file cannot be used, for a finding that names the file."""
+    """Say why a file cannot be used: it is not at the paths that were tried, or else the message of ``error``."""
     if isinstance(error, NotFound) and error.tried:
         return _not_there(error.tried)
     return str(error)
@@ -396,9 +396,10 @@ def find_split(
 def _check_split(
     check: CorpusCheck, split: str, protocols: str | Path | None, subset: bool
 ) -> tuple[SplitCheck, list[Trial]]:
-    """Find the files of a part, and compare the numbers of trials with the official ones; report in ``check``.
+    """Find the files of a part, compare its numbers of trials with the official ones, and report problems.
 
-    Return the state of the part, and its trials. If ``subset`` is true, other numbers are accepted.
+    Return the state of the part, and its trials. Problems are added to ``check``. If ``subset`` is
+    true, numbers other than the official ones are accepted.
     """
     corpus = check.corpus
     split_check, trials = find_split(check, split, protocols, split)
@@ -412,13 +413,13 @@ def _check_split(
     if differences and corpus.counts_from:
         split_check.notes.append(f"differs from {corpus.counts_from}: {listed(differences)}")
     elif differences and not subset:
-        check.report("protocol", _not_official(differences), split)
+        check.report("protocol", _not_official_message(differences), split)
     split_check.segments = _check_segments(check, split, protocols, trials)
     return split_check, trials
 
 
-def _not_official(differences: Sequence[str]) -> str:
-    """Describe the problem of a protocol or key whose numbers of trials differ from the official ones."""
+def _not_official_message(differences: Sequence[str]) -> str:
+    """Say that a protocol or key does not hold the official trials, and list the ``differences`` in numbers."""
     return f"not the official trials ({listed(differences)}; `subset=True` accepts a selection)"
 
 
@@ -429,7 +430,8 @@ def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None
     finest resolution are compared.
 
     Returns:
-        A text for each kind of segment labels that the copy has.
+        A description of each kind of segment labels in the copy, such as ``RTTM of 8 of 10
+        trials``.
     """
     # List the kinds of labels that a copy may have, the finest resolution first.
     corpus = check.corpus
@@ -443,7 +445,7 @@ def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None
     for resolution in resolutions:
         name = "RTTM" if resolution is None else f"labels of {resolution} ms"
         try:
-            spoofed = _has_spoofed_parts(check, split, protocols, resolution)
+            spoofed = _spoofed_by_utterance(check, split, protocols, resolution)
             check_labels(spoofed, trials, f"{name} of {split}")
         except NotFound:
             continue
@@ -461,10 +463,10 @@ def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None
     return descriptions
 
 
-def _has_spoofed_parts(
+def _spoofed_by_utterance(
     check: CorpusCheck, split: str, protocols: str | Path | None, resolution: int | None
 ) -> dict[str, bool]:
-    """Find out which utterances have a spoofed part, from labels of frames of ``resolution`` ms.
+    """Map each utterance to whether any part of it is spoofed, by its labels of frames of ``resolution`` ms.
 
     If ``resolution`` is None, use the segments in the RTTM.
     """
@@ -477,7 +479,7 @@ def _has_spoofed_parts(
 
 
 def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[Trial]) -> int:
-    """Add the recordings of a part to the present, missing and extra recordings of ``split_check``.
+    """Sort the recordings of a part into ``present``, ``missing`` and ``extra`` of ``split_check``.
 
     A folder that cannot be read is reported in ``check``.
 
@@ -534,7 +536,7 @@ def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: boo
     Args:
         path: the key, or the folder that holds it.
         ids: the ids of all trials in the protocols.
-        subset: whether other numbers than the official ones are accepted.
+        subset: whether numbers other than the official ones are accepted.
     """
     # Find and read the key.
     corpus = check.corpus
@@ -555,7 +557,7 @@ def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: boo
         counts = key.counts.get(phase, Counts(0, 0, 0))
         differences += [f"{phase}: {difference}" for difference in counts.differences(official)]
     if differences and not subset:
-        check.report("keys", _not_official(differences))
+        check.report("keys", _not_official_message(differences))
     # Compare the key's ids with the ids in the protocols.
     labelled = {trial.id for trial in trials}
     unlabelled = [id for id in ids if id not in labelled]

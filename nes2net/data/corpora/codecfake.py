@@ -8,14 +8,14 @@ The layout follows the authors' page. The lists are
 ``<root>/label/{train,dev,C1,…,C7,A1,A2,A3}.txt``, with three fields a line: file, ``real`` or
 ``fake``, and the number of the codec (0 for real). The files of training and development are in the
 folders ``train`` and ``dev``. The evaluation has ten conditions, with files in ``test/C1`` (or only
-``C1``) and so on; in the archive, ``A3`` is ``A3_fake``. C1 to C6 are the codecs of training, C7 is
-an unseen codec, and A1 to A3 are systems with audio language models. The ``source`` of an
-evaluation trial is its condition. An ``attack`` is ``F01`` and so on, as in the file names.
+``C1``) and so on; in the archive, ``A3`` is ``A3_fake``. C1 to C6 are the codecs of the training
+set, C7 is an unseen codec, and A1 to A3 are systems with audio language models. The ``source`` of
+an evaluation trial is its condition. An ``attack`` is ``F01`` and so on, as in the file names.
 
 Several conditions have the same bona fide recordings, so the id of an evaluation trial begins with
 its condition (``C1/F01_SSB13650058``). Figures are published for each condition, not for all
 conditions together. The page that ``--html`` writes has your figures for each condition. To
-evaluate on some conditions, give a folder with their lists as ``protocols``. Two editions of the
+evaluate only some conditions, give a folder with their lists as ``protocols``. Two editions of the
 archives exist, of May and September 2024. Benchmarks use the first edition.
 """
 
@@ -48,11 +48,11 @@ def _folders(name: str) -> tuple[str, ...]:
     return (f"test/{name}", name, f"test/{name}_fake", f"{name}_fake")
 
 
-def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
+def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     """Yield the trials of a list; the arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
 
     In the evaluation, a list is named after its condition. The condition is the ``source`` of each
-    trial, and ids begin with it.
+    trial, and ids begin with the condition.
     """
     name = path.stem
     if name in ("train", "dev"):
@@ -79,7 +79,7 @@ def _files(lists: Sequence[str], folder: str) -> Files:
 
 CORPUS = ListedCorpus(
     title="Codecfake",
-    rows=_rows,
+    rows=_read_trials,
     folders_of=lambda name: (*_folders(name), _folders(name)[0]),
     parts={
         "train": _files(["train"], "train"),

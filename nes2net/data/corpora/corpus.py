@@ -1,6 +1,6 @@
 """Define a corpus: its facts, and the methods that list its trials. Also count trials.
 
-A corpus is a module that declares ``CORPUS``, usually a
+Each corpus is declared in a module, as the variable ``CORPUS``, which is usually a
 :class:`~nes2net.data.corpora.layout.ListedCorpus`. A corpus of another package is registered by
 ``nes2net.models.registry.corpora.add("mine", "my_module:CORPUS")``.
 """
@@ -23,15 +23,16 @@ from nes2net.lib.errors import InputError
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.metrics.localisation.segments import Segment
 
-#: Fields whose values are counted if a corpus has them.
+#: Fields of a trial whose values :func:`count` counts; a field that is always empty is left out.
 COUNTED = ("attack", "codec", "transmission", "source", "vocoder", "quality")
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Numbers of trials in a part of a corpus, in all and by class; None if unknown.
+    """Numbers of trials in a part of a corpus, in all and by class.
 
-    ``by[field][value]`` is the number of trials with this value of the field.
+    ``bonafide`` and ``spoof`` are None if unknown. ``by[field][value]`` is the number of trials
+    with this value of the field.
     """
 
     trials: int
@@ -72,7 +73,7 @@ class Counts:
 
 
 def count(trials: Iterable[Trial]) -> Counts:
-    """Count ``trials`` in all, by class and by field.
+    """Count ``trials``: in all, by class, and by the values of the fields in :data:`COUNTED`.
 
     The numbers of the classes are None if no trial has a label.
 
@@ -104,7 +105,10 @@ def key_digest(trials: Sequence[Trial]) -> str:
 
 
 class OfficialRow(NamedTuple):
-    """A row of an official table. ``eer`` and ``min_dcf`` are fractions, or None if there are no trials."""
+    """A row of the table in which the organisers of a corpus publish the results of a system.
+
+    ``eer`` and ``min_dcf`` are fractions, or None if there are no trials.
+    """
 
     part: str
     num_bonafide: int
@@ -122,19 +126,19 @@ class Download:
     ``hub:OWNER/NAME[@REVISION]`` stands for a whole data set of the Hugging Face hub."""
     name: str = ""
     """The path of the file below the folder of the corpus; by default the last part of the address.
-    For a record, ``name`` is the folder of its files."""
+    For the address of a Zenodo record, ``name`` is the folder of the record's files."""
     what: str = ""
     """The content of the file, such as ``training audio``."""
     size: int | None = None
-    """Bytes, if published."""
+    """Size of the file in bytes; None if not published."""
     md5: str = ""
-    """Published checksum, hexadecimal; empty if there is none."""
+    """Published MD5 checksum in hexadecimal; empty if not published."""
     sha256: str = ""
-    """Published checksum, hexadecimal; empty if there is none."""
+    """Published SHA-256 checksum in hexadecimal; empty if not published."""
     unpack: str | None = None
-    """The folder, below that of the corpus, into which an archive is unpacked; None to keep it packed."""
+    """The folder below the corpus's folder into which the archive is unpacked; None to leave it packed."""
     licence: str = ""
-    """The licence of the file, if it differs from the corpus's."""
+    """The licence of the file, if it differs from the licence of the corpus."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +150,9 @@ class Corpus(ABC):
     files.
 
     Methods raise :class:`~nes2net.lib.errors.InputError` if a file is malformed, or if a part is
-    unknown. If a file is missing, they raise :class:`~nes2net.data.corpora.protocol.NotFound`,
-    which names every path tried. No method opens an audio file.
+    unknown. If a file is missing, the methods raise
+    :class:`~nes2net.data.corpora.protocol.NotFound`, which names every path tried. No method opens
+    an audio file.
     """
 
     title: str
@@ -165,15 +170,15 @@ class Corpus(ABC):
     speaker-verification system. None if there is no such system, and therefore no min t-DCF."""
     official_table: Callable[[Sequence[Trial], NDArray], list[OfficialRow]] | None = None
     """``official_table(trials, scores)`` returns the rows of the table in which the organisers publish
-    the results of a system. Its arguments are labelled trials and their scores (N,), in the order
-    of the score file. None if there is no such table."""
+    the results of a system. The arguments of this function are labelled trials and their scores
+    (N,), in the order of the score file. None if there is no such table."""
 
     phases: tuple[str, ...] = ()
     """The phases that the labels name; if empty, the phases are the ``splits``."""
     key_files: Sequence[str] = ()
     """Possible paths of the key, which is the file of labels; empty if the protocols hold the labels."""
     user_defined: bool = False
-    """Whether the corpus consists of a user's own files: ``root`` may be a list, and ``"all"`` is a part."""
+    """Whether the corpus consists of a user's own files: ``root`` may be a list, and ``"all"`` may be a part."""
     about: str = ""
     """The content of the corpus, for the list of all corpora; needed only if there are no official
     ``counts``."""
@@ -183,7 +188,7 @@ class Corpus(ABC):
     """``home()`` returns the folder of a corpus that is downloaded on first use. None if users name
     the folder."""
     test_samples: int = ASVSPOOF_SAMPLES
-    """Score length of an utterance in '4sec' scoring, in samples."""
+    """Number of samples of each utterance that '4sec' scoring uses."""
 
     eer_method: str = "asvspoof"
     """Method of the published EER, see :func:`nes2net.metrics.compute_eer`."""
@@ -207,29 +212,28 @@ class Corpus(ABC):
     editions: Mapping[str, Mapping[str, Counts]] = field(default_factory=dict)
     """Name of a further edition → the numbers of its splits, as in ``counts``."""
     counts_from: str = ""
-    """The source of ``counts``, such as ``the paper, Table 2``, if no official file was counted. Then
-    it is no error if a copy has other numbers."""
+    """The source of ``counts``, such as ``the paper, Table 2``, if no official file was counted. If
+    a source is given, a copy with other numbers is no error."""
     obtain: Mapping[str, str] = field(default_factory=dict)
-    """``audio``, ``protocol``, ``keys`` or ``asv`` → where to get these files."""
+    """Kind of file (``audio``, ``protocol``, ``keys`` or ``asv``) → where to get files of this kind."""
     downloads: Sequence[Download] = ()
     """The files that ``nes2net data download`` fetches; empty if the owners have to be asked."""
     by_hand: Sequence[str] = ()
-    """Further steps that a user has to take. If there are neither steps nor ``downloads``, the
-    instructions of ``obtain`` are the steps."""
+    """Steps by which a user gets the files that are not among ``downloads``. If ``by_hand`` and
+    ``downloads`` are both empty, the instructions of ``obtain`` are the steps."""
     licence: str = ""
     """The licence of the recordings; empty if not known. If sources disagree, the publisher's page
     decides."""
     source: str = ""
     """The page or paper that describes the corpus."""
     beside: str | None = None
-    """Regular expression (:mod:`re`) for recordings that are not trials, although they lie in the
-    folders of the audio. It matches their names without suffix. None if all recordings are
-    trials."""
+    """Regular expression (:mod:`re`) that matches the names, without suffix, of recordings that are
+    not trials, although they lie in the folders of the audio. None if all recordings are trials."""
 
     @property
     @abstractmethod
     def splits(self) -> tuple[str, ...]:
-        """The parts of the corpus."""
+        """The names of the parts of the corpus, such as ``train``."""
 
     @abstractmethod
     def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
@@ -289,14 +293,14 @@ class Corpus(ABC):
         )
 
     def how_to_get(self, kind: str) -> str:
-        """Say where to get the files that ``obtain`` calls ``kind``; empty if not known."""
+        """Say where to get files of the ``kind``, such as ``audio``; empty if :attr:`obtain` does not say."""
         if kind not in self.obtain:
             return ""
         return f"get {self.obtain[kind]}"
 
     @property
     def accepted_splits(self) -> tuple[str, ...]:
-        """The parts that users may name."""
+        """The parts that users may name: the ``splits``, and ``all`` for a user's own files."""
         if self.user_defined:
             return (*self.splits, WHOLE)
         return self.splits
@@ -304,7 +308,7 @@ class Corpus(ABC):
     def place(self, root: str | Path | None) -> Path:
         """Return the folder of the corpus: ``root``, or ``home()`` if ``root`` is None or ``"."``.
 
-        A corpus without ``home`` takes ``"."`` for the current folder.
+        For a corpus without ``home``, ``"."`` is the current folder.
 
         Raises:
             InputError: if ``root`` is None and the corpus has no ``home``, or if the download
@@ -338,11 +342,11 @@ class Corpus(ABC):
         return first
 
     def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, Any]:
-        """Identify ``trials`` for the record of scores, by the number of trials and a digest of the ids.
+        """Describe ``trials`` for the record of their scores: number of trials, digest of the ids, and ``official``.
 
         The entry ``official`` is false if the numbers of trials are known to differ from the
-        official numbers. The official numbers are those of the labelled trials of ``phase``, or
-        those of ``split`` if ``phase`` is not given.
+        official numbers. The official numbers count the labelled trials of ``phase``, or the trials
+        of ``split`` if ``phase`` is not given.
         """
         counts = count(trials)
         if phase:
@@ -376,10 +380,10 @@ class Corpus(ABC):
     def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
         """Raise :class:`~nes2net.lib.errors.InputError` if the corpus has no such ``phase``.
 
-        The error is also raised if the labels name no phases, and the numbers of labels are those
-        of another phase. Without this check, a key that names no phases would be accepted as the
-        key of any phase. If a user's own list names no parts, its only phases are ``eval`` and
-        ``all``, which mean the same.
+        The error is also raised if the labels name no phases, and the numbers of labels equal the
+        official numbers of another phase. Without this check, a key that names no phases would be
+        accepted as the key of any phase. If a user's own list names no parts, its only phases are
+        ``eval`` and ``all``, which mean the same.
 
         Args:
             key: the labelled trials.
@@ -392,7 +396,7 @@ class Corpus(ABC):
             phases = tuple(dict.fromkeys([*phases, *sorted(stated_phases), WHOLE]))
         if phase not in phases:
             raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
-        # If the labels state phases, the trials of the phase can be selected.
+        # If the labels state phases, the caller can select the trials of the phase, so no further check is needed.
         if any(trial.phase is not None for trial in key):
             return
         if self.user_defined:

@@ -8,7 +8,7 @@ source set, singer, utterance, ``-``, attack (``-`` or A01–A14), ``bonafide`` 
 The splits have 84,404, 43,625 and 92,769 trials.
 
 The evaluation set was first published without labels. If the list of this set is missing, all its
-files are unlabelled trials, sorted by name. If a listed file is missing, this is an error; the
+files are unlabelled trials, sorted by name. A listed file that is missing is an error; the
 published code trains on four seconds of silence instead (deviation 16). The published results leave
 out attack A14. The results "w/o ACE" also leave out the source set ``acesinger``.
 """
@@ -29,7 +29,7 @@ _BONAFIDE = (
     "the recordings of Oniku Kurumi, Ofuton P, Kiritan and JVS-MuSiC are not in the archives: get them from their owners and cut "
     "them with segment.py of https://github.com/SVDDChallenge/CtrSVDD_Utils"
 )
-# Kind of row in the official table → name of the row, into which the source or attack is inserted.
+# Kind of row in the official table → pattern for the name of the row, into which the source or attack is inserted.
 _PARTS = {"source": "source {} (with A14)", "subset": "all without {}", "attack": "attack {} (without acesinger)"}
 
 
@@ -43,9 +43,9 @@ def _files(protocols: Sequence[str], folders: Sequence[str], unlisted: str = "")
 
 
 def official_table(trials: Sequence[Trial], scores: NDArray) -> list[OfficialRow]:
-    """Compute the table that ``EER_minDCF.py`` prints, from labelled trials and their scores (N,).
+    """Compute the table that the organisers' ``EER_minDCF.py`` prints, from labelled trials and their scores (N,).
 
-    The rows of sources are in the order of their first trials, as in the score file.
+    The rows of the sources are in the order in which the sources first occur in ``trials``.
     """
     rows = ctrsvdd_rows(
         scores,

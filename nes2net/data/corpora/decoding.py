@@ -20,14 +20,14 @@ from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.this_process import usable_processors
 
-_CHUNK = 32  # a process reads this many files before it reports
+_CHUNK = 32  # a process decodes this many files before it returns the results
 # For each process, at most this many chunks are submitted before their results are collected. With this limit, no
 # process has to wait, and memory does not grow with the corpus.
 _AHEAD = 4
 
 
 class Decoded(NamedTuple):
-    """The measurements of a decoded file, or the ``error`` if it could not be decoded.
+    """The measurements of a decoded file, or the ``error`` if the file could not be decoded.
 
     ``sample_rate`` is in Hz. ``second_decoder`` is true if FFmpeg read the file, because libsndfile
     could not.
@@ -46,9 +46,10 @@ class Decoding:
     """Statistics of the files of a corpus.
 
     Files are named by their paths below the folder of the audio. ``shortest`` and ``longest`` hold
-    the length in seconds and the name of a file. ``rates`` and ``channels`` count the files with
-    each value. ``second_decoder`` lists the files that only FFmpeg reads. ``other_rate`` lists the
-    files that are not at 16 kHz. ``unreadable`` maps the name of a file to the reason.
+    the length in seconds and the name of the shortest and of the longest file. ``rates`` and
+    ``channels`` count the files with each sample rate, and with each number of channels.
+    ``second_decoder`` lists the files that only FFmpeg reads. ``other_rate`` lists the files that
+    are not at 16 kHz. ``unreadable`` maps the name of a file that cannot be decoded to the reason.
     """
 
     files: int = 0
@@ -62,7 +63,7 @@ class Decoding:
     unreadable: dict[str, str] = field(default_factory=dict)
 
     def add(self, decoded: Decoded, name: str) -> None:
-        """Count one file, which is called ``name``."""
+        """Add the measurements, or the error, of the file that is called ``name``."""
         self.files += 1
         if decoded.error is not None:
             self.unreadable[name] = decoded.error
@@ -79,14 +80,15 @@ class Decoding:
 
 
 def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, title: str = "decoding") -> Decoding:
-    """Decode all files completely, and show the progress.
+    """Decode all files completely, show the progress, and return statistics of the files.
 
     A file that cannot be decoded, or that makes a decoder crash, is named in the result. The other
     files are still decoded.
 
     Args:
         folder: the result names files by their paths below this folder.
-        workers: number of processes that decode; None for one per processor, 0 for this process.
+        workers: number of processes that decode; None for one per processor, 0 to decode in this
+            process.
         title: title of the progress bar.
 
     Raises:
@@ -117,17 +119,17 @@ def decode(path: Path) -> Decoded:
 
 
 def _decode_each(paths: Sequence[Path], decode: Callable[[Path], Decoded] = decode) -> list[Decoded]:
-    """Decode a chunk of files; called in a worker process."""
+    """Call ``decode`` for each file of a chunk, and return the results."""
     return list(map(decode, paths))
 
 
 def decode_in_parallel(
     chunks: Sequence[Sequence[Path]], workers: int, decode: Callable[[Path], Decoded] = decode
 ) -> Iterator[list[Decoded]]:
-    """Decode chunks of files in ``workers`` processes, and yield the results in chunks.
+    """Decode chunks of files in ``workers`` processes, and yield the results of each chunk.
 
-    If a file crashes its process, the other files are still decoded; results may then come in
-    another order.
+    If a file crashes its process, the other files are still decoded, but results may come in
+    another order than ``chunks``.
 
     Args:
         decode: decodes one file; the worker processes call it.
@@ -138,7 +140,7 @@ def decode_in_parallel(
         unfinished: list[Sequence[Path]] = []
         pool = _process_pool(workers)
         # Submit a few chunks ahead, and yield their results in order. After a crash, submit no further chunks, and
-        # collect those that have no results.
+        # collect the chunks that have no results.
         try:
             while submitted or (pending and not unfinished):
                 while pending and not unfinished and len(submitted) < _AHEAD * workers:

@@ -1,8 +1,8 @@
 """Plan and download the freely available files of a corpus.
 
-``nes2net_download.json`` in the folder lists the fetched files, so that a second run checks them
-instead of fetching them again. Zenodo's API lists the files of a Zenodo record, and states the size
-and the MD5 sum of each file.
+``nes2net_download.json`` in the folder of the download lists the fetched files, so that a second
+run checks them instead of fetching them again. Zenodo's API lists the files of a Zenodo record, and
+states the size and the MD5 sum of each file.
 """
 
 from __future__ import annotations
@@ -42,7 +42,11 @@ _DIGESTS = {"md5": 32, "sha256": 64}  # algorithm → number of hexadecimal digi
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """A file to fetch. ``name`` is its path below the folder; ``unpack`` is as in :class:`Download`."""
+    """A file to fetch.
+
+    ``name`` is the path of the file below the folder of the download. ``unpack`` has the same
+    meaning as in :class:`~nes2net.data.corpora.corpus.Download`.
+    """
 
     remote: RemoteFile
     name: str
@@ -67,7 +71,7 @@ class PlannedHubSet:
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Total size of the files in bytes."""
         return sum(self.files.values())
 
 
@@ -92,7 +96,7 @@ class Plan:
 
 
 class _InvenioFile(BaseModel):
-    """A file in the listing of a record; ``checksum`` has the form ``md5:DIGEST``."""
+    """A file in the listing of an InvenioRDM record; ``checksum`` has the form ``md5:DIGEST``."""
 
     key: str
     size: int = Field(ge=0)
@@ -126,7 +130,7 @@ class _Record(BaseModel):
 
 
 def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) -> Plan:
-    """List the files of ``corpus`` to fetch, with sizes, checksums and licences.
+    """Plan the download of ``corpus``: the files, with sizes, checksums and licences, and the steps by hand.
 
     Args:
         only: patterns of file names, such as ``"flac_E*"``; by default all files.
@@ -142,10 +146,10 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
     for download in corpus.downloads:
         record = _INVENIO.fullmatch(download.url)
         if download.url.startswith(_HUB):
-            hub_sets.append(_planned_hub_set(download, only))
+            hub_sets.append(_plan_hub_set(download, only))
         elif record is not None:
             server, number, file_name = record.groups()
-            files += _planned_of_record(download, client, server, number, file_name and unquote(file_name))
+            files += _plan_record(download, client, server, number, file_name and unquote(file_name))
         else:
             remote = client.ask_size_and_digest(RemoteFile(download.url, download.size, _stated_digests(download)))
             name = download.name or unquote(PurePosixPath(urlsplit(download.url).path).name)
@@ -172,7 +176,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
     return Plan(files, hub_sets, steps)
 
 
-def _planned_hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
+def _plan_hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
     """Ask the hub for the files of a data set that match ``only``, at the stated or newest revision."""
     from huggingface_hub import HfApi  # start-up
 
@@ -186,7 +190,7 @@ def _planned_hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
     return PlannedHubSet(repository, info.sha, sizes, licence, only)
 
 
-def _planned_of_record(
+def _plan_record(
     download: Download, client: HttpFiles, server: str, number: str, file_name: str | None
 ) -> list[PlannedFile]:
     """Ask an InvenioRDM ``server`` for the files of a record.
@@ -234,7 +238,7 @@ def _planned_of_record(
 
 
 def _matches(name: str, only: Sequence[str]) -> bool:
-    """Whether ``name`` matches one of the patterns ``only``; true without patterns."""
+    """Whether ``name`` matches one of the patterns ``only``; always true if ``only`` is empty."""
     return not only or any(fnmatch(name, pattern) for pattern in only)
 
 
@@ -311,7 +315,7 @@ def fetch_all(
 
 
 def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) -> int:
-    """Estimate the bytes that are still needed on the disk.
+    """Estimate the bytes of disk that are still needed to fetch and unpack the files of ``plan``.
 
     Archives hardly compress recordings, so the unpacked files take about as much room as the
     archive.
@@ -368,7 +372,7 @@ def _fetch_one(
     path = folder / file.name
     published = bool(file.remote.digests)
     unpacked = False
-    # There is a copy: check it by the published or the recorded checksum, or else by the published size.
+    # If there is a copy, check it by the published or the recorded checksum, or else by the published size.
     if path.is_file():
         expected: Mapping[str, str] = file.remote.digests
         if received is not None:
@@ -387,7 +391,7 @@ def _fetch_one(
             raise InputError(
                 f"{path}: has {size:,} bytes, not {file.remote.size:,}; remove the file, and run the same command again"
             )
-    # There is no copy, or nothing is known about it: download the file.
+    # If there is no copy, or neither checksum nor size is known, download the file.
     digests = client.fetch(file.remote, path, f"downloading {progress}: {file.name}")
     return _Received(url=file.remote.url, size=path.stat().st_size, digests=digests, published=published)
 

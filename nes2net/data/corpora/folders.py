@@ -7,8 +7,8 @@
         remedy="give `root` the folder that holds train and test",
     )
 
-An id is the path below the folder of the corpus, without suffix. If recordings differ only in the
-suffix, their ids keep the suffix.
+The id of a trial is the path of its recording below the folder of the corpus, without suffix. If
+recordings differ only in the suffix, their ids keep the suffix.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from nes2net.lib.errors import InputError
 
 @dataclass(frozen=True)
 class Place:
-    """A pattern of paths, and what a matching path says about its recording."""
+    """A pattern of the paths of recordings, and fields of the trials of these recordings."""
 
     pattern: str
-    """Path from the folder of the corpus. ``{name}`` matches the value of a field of the trial, and
-    ``*`` matches anything, but neither matches ``/``. The last level is the file's name without
-    suffix."""
+    """Pattern of a path from the folder of the corpus. ``{name}`` matches the value of the field
+    ``name`` of the trial, and ``*`` matches anything, but neither matches ``/``. The last level is
+    matched against the name of the file without suffix."""
     label: str | None = None
     """Label of the recordings; None if ``{label}`` is in the pattern."""
     values: Mapping[str, str] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Place:
 
     @property
     def levels(self) -> list[str]:
-        """The levels of the pattern: the folders, then the file's name."""
+        """The parts of the pattern between slashes: the folders, then the name of the file."""
         return self.pattern.split("/")
 
 
@@ -55,14 +55,15 @@ class FolderCorpus(Corpus):
     places: Sequence[Place]
     """The places of recordings; if several patterns match a recording, the first one decides."""
     split_folders: Mapping[str, str] = field(default_factory=dict)
-    """Name of a folder at ``{phase}`` → split. If empty, all recordings belong to the split ``eval``."""
+    """Name of a folder, where a pattern has ``{phase}`` → split. If empty, all recordings belong to
+    the split ``eval``."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """Name of a folder at ``{label}`` → our label."""
+    """Name of a folder, where a pattern has ``{label}`` → our label."""
     roots: Sequence[str] = (".",)
     """Folders below the corpus's folder in which the patterns may begin. It is an error if the
-    patterns match folders in more than one of these."""
+    patterns match folders in more than one of these ``roots``."""
     remedy: str
-    """The advice for messages: which folder to give as ``root``."""
+    """The advice in error messages: which folder to give as ``root``."""
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -75,8 +76,7 @@ class FolderCorpus(Corpus):
     ) -> list[Trial]:
         """List the trials of ``split``, sorted by path, with their labels and the paths of their audio.
 
-        If ``protocols`` is given, it replaces ``root``, because the folders are both protocol and
-        audio.
+        ``protocols`` replaces ``root`` if given, because the folders are both protocol and audio.
         """
         split = files.known_split(split, self.splits, self.title)
         files.corpus_root(self.place(root))
@@ -87,8 +87,8 @@ class FolderCorpus(Corpus):
         """Read the labelled trials of ``phase``, or all if ``phase`` is None, without audio.
 
         ``path`` is the folder of the corpus, or a file with only ids and labels. None stands for
-        the corpus's default folder (:meth:`place`). All trials of a file are returned, whatever
-        ``phase`` is.
+        the corpus's default folder (:meth:`place`). A file states no phases, so all its trials are
+        returned.
         """
         if phase is not None:
             phase = files.known_split(phase, self.splits, self.title)
@@ -98,7 +98,7 @@ class FolderCorpus(Corpus):
         return self.read_protocol(self.find_protocol(path, phase or "eval"), phase)
 
     def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
-        """Find the folder in which the patterns begin.
+        """Find the folder, among :attr:`roots`, in which the patterns of paths begin.
 
         Raises:
             NotFound: if there is no such folder.
@@ -127,7 +127,7 @@ class FolderCorpus(Corpus):
         return False
 
     def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
-        """Find the same folder as :meth:`find_protocol` does."""
+        """Find the folder of the audio, which is the same folder that :meth:`find_protocol` finds."""
         return self.find_protocol(root, split)
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
@@ -190,14 +190,15 @@ class FolderCorpus(Corpus):
 def _matching_recordings(
     folder: Path, levels: Sequence[re.Pattern[str]], phases: frozenset[str], values: dict[str, str], below: str = ""
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield (path below the outermost folder, fields of the trial) of each recording that matches.
+    """Yield each recording in ``folder`` that matches a pattern, as (path below the outermost folder, fields).
 
     The function calls itself for the folders in ``folder``.
 
     Args:
-        levels: the expressions for this level and the levels below.
-        phases: words for the wanted phases.
-        values: the fields that the levels above have stated.
+        levels: the pattern, as a regular expression for the names in ``folder``, and one for each
+            level below.
+        phases: names of the folders that stand for the wanted phases.
+        values: the fields of the trial that the names of the folders above state.
         below: path of ``folder`` below the outermost folder, with ``/`` at the end; empty for the
             outermost folder.
     """

@@ -30,8 +30,8 @@ Segments of partly spoofed recordings stand in an RTTM file beside the list or i
 ``<list>.rttm``, ``train.rttm`` (``dev.rttm``, ``eval.rttm``), or ``segments.rttm`` for all parts.
 The RTTM file names utterances by trial id.
 
-An id is the path from the root without suffix. Spaces in an id become ``%20``, because spaces
-separate the fields of score files.
+The id of a trial is the path of its recording from the root, without suffix. Spaces in an id become
+``%20``, because spaces separate the fields of score files.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics.localisation.label_files import read_reco2dur, read_rttm
 from nes2net.metrics.localisation.segments import Segment
 
-#: Word, in lower case → our label.
+#: Word for a class, in lower case → our label.
 LABELS = {
     **dict.fromkeys(
         ("bonafide", "bona-fide", "bona_fide", "bona fide", "genuine", "real", "human", "pristine"), BONAFIDE
     ),
     **dict.fromkeys(("spoof", "spoofed", "fake", "deepfake", "synthetic", "generated"), SPOOF),
 }
-#: Word, in lower case → split.
+#: Word for a split, in lower case → our name of the split.
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("dev", "development", "valid", "validation", "val"), "dev"),
@@ -75,27 +75,27 @@ SPLITS = ("train", "dev", "eval")
 _PATH_COLUMNS = ("path", "file", "filename", "file_name", "file_path", "filepath", "audio_path", "audio")
 _ID_COLUMNS = ("id", "utt_id", "utterance_id")
 _SPLIT_COLUMNS = ("split", "phase")
-_SHORT = 3.0  # seconds after which measuring durations shows its progress
+_SHORT = 3.0  # seconds after which the progress of measuring durations is shown
 _LISTS = ("metadata.csv", "meta.csv", "list.csv")
-#: Fields of a trial whose columns have the same name.
+#: Fields of a trial that a list may state, each in a column of the same name.
 FIELDS = tuple(
     name for name in Trial.__slots__ if name not in ("id", "path", "label", "phase", "extra", "system_scores")
 )
 
 
-def _list_or_folder(folder: Path, split: str) -> Path | None:
-    """Find the list or the folder of classes that is named after ``split``; None if there is neither."""
-    return _list_of(folder, split) or _folder_of(folder, split)
+def _find_list_or_folder(folder: Path, split: str) -> Path | None:
+    """Find the list, or the folder with class folders, that is named after ``split``; None if there is neither."""
+    return _find_list(folder, split) or _find_split_folder(folder, split)
 
 
-def _words_of(split: str) -> list[str]:
+def _names_of_split(split: str) -> list[str]:
     """List the possible names of a file or folder of ``split``, without suffix."""
     return [word for word, meaning in SPLIT_WORDS.items() if meaning == split]
 
 
-def _list_of(folder: Path, split: str) -> Path | None:
+def _find_list(folder: Path, split: str) -> Path | None:
     """Find the list in ``folder`` that is named after ``split``, such as ``train.csv``; None if there is none."""
-    for word in _words_of(split):
+    for word in _names_of_split(split):
         for suffix in (".csv", ".tsv"):
             path = folder / f"{word}{suffix}"
             if path.is_file():
@@ -105,12 +105,12 @@ def _list_of(folder: Path, split: str) -> Path | None:
 
 def _has_lists(folder: Path) -> bool:
     """Whether ``folder`` has a list that is named after a split."""
-    return any(_list_of(folder, split) for split in SPLITS)
+    return any(_find_list(folder, split) for split in SPLITS)
 
 
-def _folder_of(folder: Path, split: str) -> Path | None:
+def _find_split_folder(folder: Path, split: str) -> Path | None:
     """Find the folder in ``folder`` that is named after ``split`` and holds class folders; None if there is none."""
-    for word in _words_of(split):
+    for word in _names_of_split(split):
         path = folder / word
         if path.is_dir() and _class_folders(path):
             return path
@@ -135,13 +135,13 @@ def _class_folders(folder: Path) -> dict[str, Path]:
 
 
 def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
-    """Yield the trials of a folder with class folders; there may be class folders for each split.
+    """Yield the trials of a folder that holds class folders, or a folder with class folders for each split.
 
-    Ids are paths below ``root``.
+    The id of a trial is the path of its recording below ``root``, without suffix.
     """
     split_folders: dict[str | None, Path] = {}
     for split in SPLITS:
-        path = _folder_of(folder, split)
+        path = _find_split_folder(folder, split)
         if path is not None:
             split_folders[split] = path
     # If there are no folders of splits, the name of ``folder`` may state the split.
@@ -191,7 +191,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
         raise InputError(
             f"{path}, line {line}: there are the columns 'split' and 'phase', which say the same; rename or remove it"
         )
-    # Find the columns with a known name; all others are extra columns.
+    # Find the columns with a known name; all other columns are extra columns.
     columns = {name: header.index(name) for name in ("id", "label", *split_columns, *FIELDS) if name in header}
     extra_columns = []
     for number, name in enumerate(header):
@@ -230,10 +230,11 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
 def segments(
     root: str | Path, split: str = WHOLE, *, protocols: str | Path | None = None, uncovered: Uncovered = None
 ) -> dict[str, list[Segment]]:
-    """Read the segments of ``split``: utterance → segments that cover it from 0 to its duration.
+    """Read the segments of ``split``: utterance → segments that cover the utterance from 0 to its end.
 
-    A trial that is not in the RTTM becomes a single segment with its label. If such a trial has no
-    label, it is skipped. Durations come from ``reco2dur`` beside the RTTM, or from the audio files.
+    A labelled trial that is not in the RTTM becomes a single segment with the label of the trial.
+    An unlabelled trial that is not in the RTTM is skipped. Durations come from ``reco2dur`` beside
+    the RTTM, or from the audio files.
 
     Args:
         root, split, protocols: as for ``CORPUS.trials``.
@@ -242,8 +243,9 @@ def segments(
             files, a gap of more than a millisecond is an error.
 
     Raises:
-        InputError: as ``CORPUS.trials``; if the RTTM is malformed or names other utterances; if
-            segments lie outside of their utterance, leave gaps, or contradict a label of the list.
+        InputError: for the reasons of ``CORPUS.trials``; if the RTTM is malformed, or names
+            utterances that are not in the list; if segments lie outside of their utterance, leave
+            gaps, or contradict a label of the list.
         NotFound: if there is no RTTM.
     """
     split = files.known_split(split, CORPUS.accepted_splits, CORPUS.title)
@@ -258,7 +260,7 @@ def segments(
         utterances_are = counted(len(unknown_ids), "utterance is", "utterances are")
         raise InputError(f"{path}: {utterances_are} not in the list: {listed(unknown_ids)}")
     labelled = [trial for trial in trials if trial.label is not None or trial.id in listed_ids]
-    durations = _durations(labelled, path.with_name("reco2dur"))
+    durations = _find_durations(labelled, path.with_name("reco2dur"))
     segments = read_segments(path, durations, LABELS, uncovered)
     check_labels(any_spoof(segments), labelled, path)
     for trial in labelled:
@@ -275,13 +277,13 @@ def _find_rttm(root: str | Path, split: str, protocols: str | Path | None) -> Pa
         candidates.append(protocol.with_suffix(".rttm"))
     for path in (protocol, Path(root if protocols is None else protocols)):
         folder = path if path.is_dir() else path.parent
-        candidates += [folder / f"{name}.rttm" for name in (*_words_of(split), "segments")]
+        candidates += [folder / f"{name}.rttm" for name in (*_names_of_split(split), "segments")]
     return files.first_file(
         candidates, what="RTTM of the segments", remedy="write the segments of these recordings into one of them"
     )
 
 
-def _durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]:
+def _find_durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]:
     """Map each utterance to its duration in seconds, read from ``reco2dur`` or else measured in the audio file."""
     durations: dict[str, float] = {}
     if reco2dur.is_file():
@@ -296,7 +298,7 @@ def _durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]:
 def segment_labels(
     root: str | Path, split: str = WHOLE, resolution: int = 20, *, protocols: str | Path | None = None
 ) -> dict[str, NDArray]:
-    """Read the labels of frames of ``split``: utterance → (T,), 1 bona fide, 0 spoof.
+    """Read the labels of frames of ``split``: utterance → labels (T,), 1 bona fide, 0 spoof.
 
     A frame lasts ``resolution`` ms. The labels are pooled from labels of 10-ms frames. Errors are
     those of :func:`segments`.
@@ -306,7 +308,7 @@ def segment_labels(
 
 @dataclass(frozen=True, kw_only=True)
 class UserCorpus(Corpus):
-    """The base of corpora of a user's own recordings: ``root`` may be a file, and ``"all"`` is a part."""
+    """Base class of corpora of a user's own recordings: ``root`` may be a file, and ``"all"`` may be a part."""
 
     splits = SPLITS
     user_defined: bool = True
@@ -323,13 +325,13 @@ class UserCorpus(Corpus):
             root: a list or shard, or a folder in one of the layouts of this module.
             split: ``"train"``, ``"dev"``, ``"eval"``, or ``"all"``. If the corpus has no parts,
                 every split is the whole corpus.
-            protocols: the list or the folder of the lists, if they are not in ``root``; paths in a
-                list are then relative to ``root``.
+            protocols: the list or the folder of the lists, if ``root`` does not hold the lists;
+                paths in a list are then relative to ``root``.
 
         Raises:
             InputError: if ``root`` has none of the layouts, if a row is malformed, if an id occurs
                 twice, or if the split has no trials.
-            MissingLibrary: if Parquet or Arrow files need pyarrow.
+            MissingLibrary: if the shards are Parquet or Arrow files, and pyarrow is not installed.
         """
         split = files.known_split(split, self.accepted_splits, self.title)
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
@@ -376,17 +378,17 @@ class GenericCorpus(UserCorpus):
         folder = self.place(root if protocols is None else protocols)
         if not folder.is_dir():
             return {None}
-        stated_splits: set[str | None] = {split for split in self.splits if _list_or_folder(folder, split)}
+        stated_splits: set[str | None] = {split for split in self.splits if _find_list_or_folder(folder, split)}
         return stated_splits or {None}
 
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
         """Find the list of ``split``, its folder of classes, or the folder with a list for each part.
 
-        If ``protocols`` is given, ``root`` is not used. If the path that is used is a file, the
-        file is the list.
+        The list is searched for in ``protocols`` if given, or else in ``root``. If this path is a
+        file, the file is the list.
 
         Raises:
-            NotFound: if none of these exists.
+            NotFound: if there is neither a list nor a folder of classes.
         """
         folder = self.place(root if protocols is None else protocols)
         if folder.is_file():
@@ -395,19 +397,19 @@ class GenericCorpus(UserCorpus):
             # Find the list or folder of the split. For the whole corpus, take the folder if it has lists of splits.
             lists = sorted(path for path in folder.iterdir() if path.suffix in (".csv", ".tsv"))
             if split in self.splits:
-                list_or_folder = _list_or_folder(folder, split)
+                list_or_folder = _find_list_or_folder(folder, split)
                 if list_or_folder is not None:
                     return list_or_folder
             if split == WHOLE and _has_lists(folder):
                 return folder
-            # Without such lists, find a single list of all splits.
+            # If there are no lists of splits, find a single list of all splits.
             usual_lists = [path for path in lists if path.name in _LISTS]
             if usual_lists:
                 return usual_lists[0]
             if len(lists) == 1:
                 return lists[0]
-            # Without any list, take the folder if it has folders of classes.
-            if _class_folders(folder) or any(_folder_of(folder, name) for name in self.splits):
+            # If there is no list at all, take the folder if it has folders of classes.
+            if _class_folders(folder) or any(_find_split_folder(folder, name) for name in self.splits):
                 return folder
         raise files.NotFound(
             f"{folder}: no list of trials and no folders of classes; give a CSV file with the columns path,label, or a folder with "
@@ -419,9 +421,10 @@ class GenericCorpus(UserCorpus):
         """Read the trials of ``split`` from a list, or from a folder of lists or classes.
 
         Args:
-            split: ``None`` or ``"all"`` for all trials.
+            split: the wanted split; ``None`` or ``"all"`` for all trials.
             audio: the folder to which paths in a list are relative, by default the folder of the
-                list. For a folder, ids are paths below ``audio``, by default below ``path``.
+                list. If ``path`` is a folder of classes, ids are paths below ``audio``, by default
+                below ``path``.
 
         Raises:
             InputError: if a line is malformed; the message names the file and the line.
@@ -442,7 +445,7 @@ class GenericCorpus(UserCorpus):
     def _trials_of_splits(self, folder: Path, audio: Path | None) -> Iterator[Trial]:
         """Yield the trials of all splits in ``folder``, which has a list or class folders for each split."""
         for split in self.splits:
-            path = _list_or_folder(folder, split)
+            path = _find_list_or_folder(folder, split)
             if path is None:
                 continue
             split_audio = folder

@@ -29,11 +29,11 @@ _NOT_WANTED = ["submissions/*", ".*"]
 def hub_corpus(name: str) -> Corpus:
     """Make the corpus ``hub:OWNER/NAME[@REVISION]``, which is downloaded when its trials are first read.
 
-    The methods of the corpus take ``None`` or ``"."`` as ``root``. Both mean the folder of the
-    download (:attr:`~nes2net.data.corpora.corpus.Corpus.home`).
+    The methods of the corpus take ``None`` or ``"."`` as ``root``. Both values mean the folder of
+    the download (:attr:`~nes2net.data.corpora.corpus.Corpus.home`).
 
     Raises:
-        InputError: if the name has another form.
+        InputError: if ``name`` does not have this form.
     """
     if _NAME.fullmatch(name) is None or ".." in name:
         raise InputError(

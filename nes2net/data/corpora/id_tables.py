@@ -12,12 +12,12 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.text_files import read_rows
 
-#: Names of a column of ids or paths, in lower case, with ``_`` for ``-`` and for a space.
+#: Possible names of a column of ids or paths, in lower case, with ``_`` for ``-`` and for a space.
 ID_COLUMNS = (
     *("utterance", "utterance_id", "utt", "utt_id", "uttid", "id", "id_audio", "trial", "trial_id"),
     *("path", "file", "filename", "file_name", "file_path", "filepath", "audio", "audio_path", "name"),
 )
-#: Names of a column of labels.
+#: Possible names of a column of labels.
 LABEL_COLUMNS = ("label", "cm_label", "key", "class")
 #: Delimiter between fields → name of the delimiter in messages. White space is not listed here.
 DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "vertical bars"}
@@ -41,8 +41,8 @@ def column_of(header: Sequence[str], names: Iterable[str]) -> int | None:
 
 
 def first_line(path: Path) -> str:
-    """Read the first line of ``path`` that is not blank; empty if all are blank, or if the file cannot be read."""
-    if not path.is_file():  # opening a pipe would block
+    """Read the first line of ``path`` that is not blank; empty if there is none, or if the file cannot be read."""
+    if not path.is_file():  # a pipe is not read, because opening it would block
         return ""
     try:
         with open(path, encoding="utf-8-sig", errors="replace") as file:
@@ -82,8 +82,8 @@ def read_id_table(
     """Open a table that states one value of each utterance.
 
     A first line with one of ``names`` is a header. Without a header, the first column holds the id,
-    and the last column holds the value. Such a table may have one or two further columns in the
-    middle, one of which holds a word of ``between``.
+    and the last column holds the value. A table without a header may have one or two further
+    columns in the middle. One of these columns then holds a word of ``between``.
 
     Args:
         value: the name of the value in messages, such as ``"score"``.
@@ -127,7 +127,7 @@ def read_id_table(
     if value_column is None or id_column is None:
         id_column = 0
         value_column = num_fields - 1
-    # Open the rows behind the header.
+    # Open the rows that follow the header.
     if delimiter is not None:
         rows = _rows_of_csv(path, delimiter, id_column)
     else:
@@ -161,8 +161,8 @@ def read_labels(path: Path, labels: Mapping[str, str]) -> Iterator[Trial]:
         labels: word, in lower case → our label.
 
     Raises:
-        InputError: as :func:`read_id_table`, or if a label is unknown. The labels 0 and 1 are not
-            accepted either, because bona fide is 0 in some corpora and 1 in others.
+        InputError: for the reasons of :func:`read_id_table`, or if a label is unknown. The labels 0
+            and 1 are not accepted either, because bona fide is 0 in some corpora and 1 in others.
     """
     rows, id_column, label_column = read_id_table(path, "label", LABEL_COLUMNS, lambda word: word.lower() in labels)
     for line, row in rows:
@@ -184,7 +184,7 @@ def unknown_label(word: str, labels: Iterable[str]) -> str:
     return message
 
 
-def labels_alone(path: Path) -> bool:
+def holds_only_labels(path: Path) -> bool:
     """Whether ``path`` seems to hold only ids and labels, judging by its first line."""
     line = first_line(path)
     fields = line.split()

@@ -4,8 +4,8 @@ Müller et al., "Does Audio Deepfake Detection Generalize?", Interspeech 2022.
 
 Layout: ``release_in_the_wild/*.wav`` and, in the same folder, ``meta.csv`` (``file,speaker,label``
 with label ``bona-fide`` or ``spoof``). The corpus has 31,779 trials; 19,963 of them are bona fide.
-A trial's id is its file name without suffix. Every recording in the folder is a trial; ``meta.csv``
-only states labels.
+The id of a trial is the name of its file without suffix. Every recording in the folder is a trial;
+``meta.csv`` only states labels.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CORPUS = ListedCorpus(
     },
     files_are_trials=True,
     test_samples=IN_THE_WILD_SAMPLES,
-    eer_method="interpolated",  # the method of the published script and figures
+    eer_method="interpolated",  # the method by which the published script computes its figures
     counts={"eval": Counts(31779, 19963, 11816)},
     # Digest of the published meta.csv.
     key_digests={"eval": "a07ce3031068bda01f17cd682b290218c50545b335c645bd446f16e691dd3a1b"},

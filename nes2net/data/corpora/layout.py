@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 from nes2net.data.audio.files import is_recording, walk
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
-from nes2net.data.corpora.id_tables import labels_alone, read_labels
+from nes2net.data.corpora.id_tables import holds_only_labels, read_labels
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, check_known, shown
 from nes2net.lib.text_files import read_rows
@@ -32,17 +32,17 @@ class Columns:
     """The columns of a list without header, separated by white space."""
 
     names: str
-    """The names, separated by a comma and a space. ``utterance`` is the id of a trial; a column ``-``
-    is not read."""
+    """The names of the columns, separated by a comma and a space. ``utterance`` is the id of a
+    trial; a column ``-`` is not read."""
     labels: Mapping[str, str] = field(default_factory=lambda: files.ASVSPOOF_LABELS)
     """Word in the column ``label`` → our label."""
     phases: Mapping[str, str] = field(default_factory=dict)
-    """Word in the column ``phase`` → our phase."""
+    """Word in the column ``phase`` → our name of the phase."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """Column → field of :class:`~nes2net.data.corpora.trial.Trial`, if their names differ."""
     words: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
-    """Field → word → value of the field. A word that is missing here is itself the value; ``-`` means
-    None."""
+    """Field of a trial → word in the list → value of the field. A word that is missing here is
+    itself the value; ``-`` means None."""
 
     suffix: str = ".flac"
     """Suffix of the audio files."""
@@ -58,7 +58,7 @@ class Columns:
         If no column states the phase, all trials belong to ``phase``.
         """
         columns = self.names.split(", ")
-        # Field → index of its column. The columns of the fields in _CHECKED are read one by one below.
+        # Field → index of its column. The fields in _CHECKED are read separately below.
         numbers = {self.fields.get(column, column): number for number, column in enumerate(columns)}
         utterance = numbers["utterance"]
         label = numbers.get("label")
@@ -86,16 +86,16 @@ class _Meanings(dict[str, "str | None"]):
 
     Args:
         words: word → value of the field; None means that the field is empty.
-        nothing: further words for an empty field, such as ``-``.
+        empty_words: further words for an empty field, such as ``-``.
     """
 
-    def __init__(self, words: Mapping[str, str | None], *nothing: str) -> None:
+    def __init__(self, words: Mapping[str, str | None], *empty_words: str) -> None:
         super().__init__(words)
-        self._nothing = nothing
+        self._empty_words = empty_words
 
     def __missing__(self, word: str) -> str | None:
-        """Find the value of a new ``word``, and store it: a million lines have only a few different words."""
-        self[word] = files.or_none(word, *self._nothing)
+        """Find the value of a new ``word``, and store it, because a million lines have only a few different words."""
+        self[word] = files.or_none(word, *self._empty_words)
         return self[word]
 
 
@@ -110,27 +110,29 @@ def _check_fields(names: Iterable[str], besides: Sequence[str] = ()) -> None:
 class Table:
     """The columns of a list that names recordings by their paths below the folder of the audio.
 
-    The id of a trial is this path without suffix (:func:`~nes2net.data.corpora.protocol.id_of`).
+    The id of a trial is the path of its recording without suffix
+    (:func:`~nes2net.data.corpora.protocol.id_of`).
     """
 
     file: str
-    """The column of the paths."""
+    """The name of the column of the paths."""
     fields: Mapping[str, str]
-    """Field of :class:`~nes2net.data.corpora.trial.Trial` → column; ``phase`` only if a column states it."""
+    """Field of :class:`~nes2net.data.corpora.trial.Trial` → name of its column; ``phase`` is
+    included only if a column states it."""
     labels: Mapping[str, str | None] = field(default_factory=lambda: files.ASVSPOOF_LABELS)
     """Word in the column of the label → our label; None if the recording is not a trial."""
     otherwise: str | None = None
-    """Our label for any other word; None if another word is an error."""
+    """Our label for a word that is not in ``labels``; None if such a word is an error."""
     phases: Mapping[str, str | None] = field(default_factory=dict)
-    """Word in the column of the phase → our phase; None if the recording is not a trial."""
+    """Word in the column of the phase → our name of the phase; None if the recording is not a trial."""
     words: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
-    """Field → word → value of the field. A word that is missing here is itself the value; ``-`` and an
-    empty field mean None."""
+    """Field of a trial → word in the list → value of the field. A word that is missing here is
+    itself the value; ``-`` and an empty field mean None."""
     delimiter: str = ","
     """Delimiter of the fields of a list with a header (:func:`~nes2net.data.corpora.protocol.read_csv`)."""
     names: str = ""
-    """The columns of a list without header, separated by a comma and a space. White space separates
-    the fields of such a list. Empty if the list has a header."""
+    """The columns of a list without header, separated by a comma and a space. In such a list, white
+    space separates the fields. ``names`` is empty if the list has a header."""
     inner: Callable[[str], str] = str
     """Turns a path of the list into a path below the folder of the audio; raises :class:`InputError`
     if this is not possible."""
@@ -158,11 +160,11 @@ class Table:
         recording = None
         for line, row in rows:
             if phase_column is not None:
-                row_phase = self._meaning_of(row[phase_column], self.phases, None, "phase", path, line)
+                row_phase = self._look_up_word(row[phase_column], self.phases, None, "phase", path, line)
                 if row_phase is None or phase not in (None, row_phase):
                     continue
             if label_column is not None:
-                label = self._meaning_of(row[label_column], self.labels, self.otherwise, "label", path, line)
+                label = self._look_up_word(row[label_column], self.labels, self.otherwise, "label", path, line)
                 if label is None:
                     continue
             try:
@@ -190,7 +192,7 @@ class Table:
             )
         return header, rows
 
-    def _meaning_of(
+    def _look_up_word(
         self, word: str, words: Mapping[str, str | None], otherwise: str | None, column: str, path: Path, line: int
     ) -> str | None:
         """Look up ``word``, the content of ``column``: return ``words[word]``.
@@ -208,7 +210,7 @@ class Table:
 # Columns that are not simply copied to a field.
 _CHECKED = ("utterance", "label", "phase", "-")
 _SNIFFED = 1 << 16  # at most this many bytes are read to find the first line of a list
-_BELOW = "/**"  # a path in Files with this end means the folder and all folders below it
+_BELOW = "/**"  # a folder in Files that ends like this stands for itself and all folders below it
 
 #: ``rows(path, phase, audio)`` yields the trials of the list ``path``. The recordings of the trials are below the
 #: folder ``audio``; if ``audio`` is None, the trials have no paths. The trials belong to ``phase`` if the list states
@@ -229,13 +231,13 @@ class Files:
     """Possible folders of the protocol, below the root or the folder of the protocols. ``FOLDER/**``
     stands for the first folder with the protocol, among ``FOLDER`` and the folders below it."""
     remedy: str = ""
-    """The advice if the audio is not found; by default, to give the folder that holds the first
-    folder of ``audio``."""
+    """The advice in the error message if the audio is not found; by default, to give the folder
+    that holds the first folder of ``audio``."""
     holds: Sequence[str] = (".",)
     """The folder of the audio must hold at least one of these folders."""
     together: bool = False
-    """Whether the split is listed by all ``protocols`` that exist, and not only by the first one. Then
-    their folder counts as the protocol."""
+    """Whether the split is listed by all ``protocols`` that exist, and not only by the first one.
+    If so, the folder of these protocols counts as the protocol."""
     unlisted: str = ""
     """Suffix of the recordings that are the trials if the list is missing; empty if a list is
     needed."""
@@ -250,12 +252,12 @@ class ListedCorpus(Corpus):
     rows: Rows
     """The meaning of a protocol's rows: :class:`Columns`, a :class:`Table`, or a function."""
     variants: Sequence[Columns | Table] = ()
-    """The columns of protocols that have another number of fields than ``rows``."""
+    """The columns of protocols whose lines have more or fewer fields than ``rows`` expects."""
     key: Columns | None = None
     """The columns of the key; None if the protocols hold the labels."""
     folders_of: Callable[[str], Sequence[str]] = lambda stem: (".",)
-    """Name of a list without suffix → folders below the folder of the audio. The first folder that
-    exists has the audio of the list; if no folder exists, the last one counts."""
+    """Name of a list without suffix → possible folders of its recordings, below the folder of the
+    audio. The first of these folders that exists is used; if no folder exists, the last one."""
     files_are_trials: bool = False
     """Whether all recordings in the folder are the trials, and a list only labels them."""
 
@@ -293,8 +295,8 @@ class ListedCorpus(Corpus):
         except files.NotFound:
             if self.files_are_trials and protocols is not None:
                 raise
-        # If no list gives the trials, every recording is a trial. An archive made on a Mac holds the attributes of
-        # 1.wav in ._1.wav.
+        # If no list gives the trials, every recording is a trial. Skip names that begin with a dot, because an archive
+        # made on a Mac holds the attributes of 1.wav in ._1.wav.
         suffix = split_files.unlisted
         names = sorted(name for name in os.listdir(audio) if name.endswith(suffix) and name[0] != ".")
         if not names:
@@ -317,15 +319,15 @@ class ListedCorpus(Corpus):
         if phase is not None:
             phase = files.canonical_phase(phase)
         self.check_known_phase(phase)
-        # A file with only ids and labels.
+        # Read a file with only ids and labels.
         labels = self._words_of_labels()
-        if labels and path.name not in self._official_names() and labels_alone(path):
+        if labels and path.name not in self._official_names() and holds_only_labels(path):
             return files.checked_trials(read_labels(path, labels), path)
-        # The key of the corpus.
+        # Read the key of the corpus.
         if self.key is not None:
             path = self.find_key(path)
             return files.select_phase(files.checked_trials(self.key(path, None, None), path), phase)
-        # A protocol with labels.
+        # Read a protocol with labels.
         if path.is_file():
             splits = [split for split, split_files in self.parts.items() if path.name in split_files.protocols]
             # A list of several splits states the split of each trial.
@@ -335,7 +337,7 @@ class ListedCorpus(Corpus):
             return files.select_phase(self.read_protocol(path, split), phase)
         if phase is not None:
             return self.read_protocol(self.find_protocol(path, phase), phase)
-        # The protocols of all splits.
+        # Read the protocols of all splits.
         trials = []
         failures = []
         for split in self.parts:
@@ -348,7 +350,7 @@ class ListedCorpus(Corpus):
         return files.checked_trials(trials, path)
 
     def _words_of_labels(self) -> dict[str, str]:
-        """Map words in lower case to our labels, for files with only ids and labels.
+        """Return the words for labels in files with only ids and labels, as word in lower case → our label.
 
         The result is empty if such files are not accepted.
         """
@@ -376,7 +378,7 @@ class ListedCorpus(Corpus):
     def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
         """Find lists as ``Corpus.find_protocol`` does; return a folder if several lists make up the split.
 
-        If ``protocols`` is a file, it is the result.
+        If ``protocols`` is a file, this file is the result.
         """
         split_files, _, title = self._files_of(split)
         roots = [self.place(root)]
@@ -386,7 +388,7 @@ class ListedCorpus(Corpus):
                 return protocols
             roots.insert(0, protocols)
         is_protocol = split_files.protocols.__contains__
-        folders = [_first_folder(base, folder, is_protocol) for base, folder in product(roots, split_files.folders)]
+        folders = [_find_folder(base, folder, is_protocol) for base, folder in product(roots, split_files.folders)]
         protocol = files.first_file(
             [folder / name for folder, name in product(folders, split_files.protocols)],
             what=f"protocol of {title}",
@@ -402,7 +404,7 @@ class ListedCorpus(Corpus):
         split_files, _, title = self._files_of(split)
         audio_of: dict[Path, Path] = {}  # subfolder to look for (``holds``) → folder of the audio that contains it
         for folder in split_files.audio:
-            audio = _first_folder(self.place(root), folder, is_recording)
+            audio = _find_folder(self.place(root), folder, is_recording)
             for subfolder in split_files.holds:
                 audio_of[audio / subfolder] = audio
         subfolder_path = files.first_file(
@@ -414,7 +416,7 @@ class ListedCorpus(Corpus):
         return audio_of[subfolder_path]
 
     def _files_of(self, split: str) -> tuple[Files, str, str]:
-        """Return the files of ``split``, the name of the split in this corpus, and its name in messages."""
+        """Return the places of the files of ``split``, the split's name in this corpus, and a title for messages."""
         split = files.known_split(split, self.splits, self.title)
         title = self.title
         if len(self.parts) > 1:
@@ -424,8 +426,8 @@ class ListedCorpus(Corpus):
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
         """Read trials as ``Corpus.read_protocol`` does; ``path`` may be a folder of several lists.
 
-        In such a folder, the lists of ``split`` are read; if ``split`` is None, the lists of all
-        splits.
+        If ``path`` is a folder, the lists of ``split`` are read, or the lists of all splits if
+        ``split`` is None.
         """
         phase = None
         # Trials get no phase if the labels come from a key, or if every file is a trial and the list only gives labels.
@@ -434,7 +436,7 @@ class ListedCorpus(Corpus):
         lists = [path]
         if path.is_dir():
             lists = self._lists_in(path, phase) or lists
-        rows = self._rows_of(path)
+        rows = self._choose_columns(path)
         trials: list[Iterable[Trial]] = []
         for file in lists:
             list_audio = audio
@@ -446,7 +448,7 @@ class ListedCorpus(Corpus):
     def _lists_in(self, folder: Path, phase: str | None) -> list[Path]:
         """Find the lists in ``folder`` that make up the split ``phase``, or all splits if no split is called ``phase``.
 
-        Missing lists are left out, and so are the lists of parts that are not read together.
+        Only the lists of splits with ``Files.together`` are found. Missing lists are left out.
         """
         splits: Iterable[str] = self.parts
         if phase is not None and phase in self.parts:
@@ -458,10 +460,11 @@ class ListedCorpus(Corpus):
                 lists += [path for path in paths if path.is_file()]
         return lists
 
-    def _rows_of(self, path: Path) -> Rows:
+    def _choose_columns(self, path: Path) -> Rows:
         """Choose the columns of the list ``path`` by the number of fields in its first line.
 
-        The result is the variant with as many columns; ``rows`` if there is no such variant.
+        The result is the variant with this number of columns, or ``rows`` if there is no such
+        variant.
         """
         if self.variants:
             num_fields = _num_fields(path)
@@ -473,9 +476,8 @@ class ListedCorpus(Corpus):
     def _audio_of_list(self, file: Path, audio: Path) -> Path | None:
         """Find the folder below ``audio`` that holds the recordings in the list ``file``.
 
-        Of the folders that :attr:`folders_of` gives, the result is the first that exists. If no
-        folder exists, the result is the last. If :attr:`folders_of` gives no folder, the result is
-        None.
+        The result is the first folder of :attr:`folders_of` that exists. If no folder exists, the
+        result is the last folder. If :attr:`folders_of` gives no folder, the result is None.
         """
         recordings = None
         for folder in self.folders_of(file.stem):
@@ -485,8 +487,8 @@ class ListedCorpus(Corpus):
         return recordings
 
 
-def _first_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> Path:
-    """Join ``root`` and ``folder``; ``FOLDER/**`` (see :class:`Files`) is the wanted folder in or below ``FOLDER``.
+def _find_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> Path:
+    """Join ``root`` and ``folder``; for ``FOLDER/**`` (see :class:`Files`), search ``FOLDER`` for the wanted folder.
 
     If there is no wanted folder in or below ``FOLDER``, the result is a path that does not exist.
 

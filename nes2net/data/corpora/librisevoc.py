@@ -7,12 +7,12 @@ as ``<root>/diffwave/27_123349_000006_000000_gen.wav``. The authors' repository 
 ``train.txt``, ``dev.txt`` and ``test.txt``. Each line of a list names a recording of ``gt``. Each
 recording gives seven trials: itself and its six vocoded copies. The authors' program does not use
 these lists. For training, this program takes the first 7,920 files of each folder, in the order of
-the file system, which cannot be reproduced. The parts of the program have as many files as the
-lists. The set of the Speech Anti-Spoofing Arena has as many trials as ``eval`` here, 18,487.
-Benchmarks that report 92,407 trials take all parts together.
+the file system, which cannot be reproduced. The parts that the authors' program makes have as many
+files as the lists. The set of the Speech Anti-Spoofing Arena has 18,487 trials, as many as ``eval``
+here. Benchmarks that report 92,407 trials take all parts together.
 
-An id is the path below the root without suffix. The ``attack`` is the vocoder, and the speaker is
-the first field of a name. The rate is 24 kHz.
+The id of a trial is the path of its file below the root, without suffix. The ``attack`` is the
+vocoder, and the speaker is the first field of a name. The sampling rate is 24 kHz.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _RAW = "https://raw.githubusercontent.com/csun22/Synthetic-Voice-Detection-Vocod
 _COMMIT = "ede7d073aca8b7612ccd08d8d5103d9c3c66a063"  # the commit that added the lists
 
 
-def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
+def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     """For each recording of a list, yield the trial of the original and one trial for each vocoder.
 
     The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
@@ -67,14 +67,14 @@ def _files(protocol: str) -> Files:
 
 
 def _counts(originals: int) -> Counts:
-    """Compute the numbers of trials that a list gives; ``originals`` is the number of recordings in the list."""
+    """Compute the numbers of trials that a list with ``originals`` recordings gives."""
     spoofed = len(_VOCODERS) * originals
     return Counts(originals + spoofed, originals, spoofed, {"attack": dict.fromkeys(_VOCODERS, originals)})
 
 
 CORPUS = ListedCorpus(
     title="LibriSeVoc",
-    rows=_rows,
+    rows=_read_trials,
     parts={"train": _files("train.txt"), "dev": _files("dev.txt"), "eval": _files("test.txt")},
     counts={"train": _counts(7920), "dev": _counts(2640), "eval": _counts(2641)},
     counts_from="the authors' program",

@@ -10,10 +10,10 @@ or ``spoof``, and the segments that cover the utterance, each ``START-END-bonafi
 List ``b`` has utterances whose parts were joined by cutting or overlapping.
 
 The id of a bona fide trial is ``dev-clean_SPEAKER_…``. The id of a spoofed trial is
-``dev01-SYSTEM-full_SPEAKER_…`` or ``dev01-SYSTEM-partial-cf_SPEAKER_…``: its ``attack`` is the
-system, and its ``attack_type`` is ``full`` or ``partial-cf``. The corpus is for evaluation alone,
-so all trials belong to ``eval``. The layout was inferred from other people's programs, not from the
-corpus.
+``dev01-SYSTEM-full_SPEAKER_…`` or ``dev01-SYSTEM-partial-cf_SPEAKER_…``. The ``attack`` of a
+spoofed trial is the system, and its ``attack_type`` is ``full`` or ``partial-cf``. The corpus is
+for evaluation alone, so all trials belong to ``eval``. The layout was inferred from other people's
+programs, not from the corpus.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from nes2net.metrics.localisation.segments import Segment
 _LABELS = {BONAFIDE: BONAFIDE, SPOOF: SPOOF}
 
 
-def _utterances(path: Path) -> Iterator[LabelledUtterance]:
+def _read_utterances(path: Path) -> Iterator[LabelledUtterance]:
     """Yield the utterances of a list, with their segments; raise InputError if a line is malformed."""
     for line, text in enumerate(read_text(path).split("\n"), start=1):
         row = text.split()
@@ -69,7 +69,7 @@ def _utterances(path: Path) -> Iterator[LabelledUtterance]:
 
 CORPUS = SegmentListCorpus(
     title="LlamaPartialSpoof",
-    utterances=_utterances,
+    utterances=_read_utterances,
     folders_of=lambda stem: (stem.removeprefix("label_"),),
     parts={
         "eval": Files(

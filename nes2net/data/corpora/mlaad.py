@@ -18,11 +18,11 @@ are not given here, and a published figure should name the edition.
 The protocols for source tracing (https://deepfake-total.com/sourcetracing) are ``train.csv``,
 ``dev.csv`` and ``eval.csv`` in the folder that ``protocols`` names, with the columns ``path`` and
 ``model_name`` separated by commas. All trials in these protocols are spoofed. A repeated row counts
-once, and a note says so. The folder ``fine`` beside the protocols holds files such as
-``eval___lang_not_seen___model_seen.csv``. If it exists, the trials of ``dev`` and ``eval`` have two
-further fields, ``language_seen`` and ``model_seen``, with the values ``yes`` and ``no``. Evaluation
-gives figures for each value of these fields, but ignores the fields when it decides which models
-are known.
+once, and a note is printed. The folder ``fine`` beside the protocols holds files such as
+``eval___lang_not_seen___model_seen.csv``. If this folder exists, the trials of ``dev`` and ``eval``
+have two further fields, ``language_seen`` and ``model_seen``, with the values ``yes`` and ``no``.
+Evaluation gives figures for each value of these fields, but ignores the fields when it decides
+which models are known.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ _META_TABLE = Table(
 )
 
 
-def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
+def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     """Yield the trials of a protocol for source tracing, of one ``meta.csv``, or of the folder ``fake``.
 
-    The folder ``fake`` gives the trials of every ``meta.csv`` below it. It also gives a bona fide
-    trial for each original. A single list has only spoofed trials. The arguments are those of
-    :data:`~nes2net.data.corpora.layout.Rows`.
+    The folder ``fake`` gives the trials of every ``meta.csv`` below it. This folder also gives a
+    bona fide trial for each original. A single list has only spoofed trials. The arguments are
+    those of :data:`~nes2net.data.corpora.layout.Rows`.
     """
-    # A protocol for source tracing.
+    # Read a protocol for source tracing.
     if path.name in _TRACING_PROTOCOLS.values():
-        yield from _rows_of_tracing_protocol(path, phase, audio)
+        yield from _read_tracing_protocol(path, phase, audio)
         return
-    # A single list, or all lists below the folder fake.
+    # Find the lists: a single list, or all lists below the folder fake.
     lists = [path]
     bonafide_folders: list[Path] = []
     if not path.is_file():
@@ -97,7 +97,7 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
             )
 
 
-def _rows_of_tracing_protocol(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
+def _read_tracing_protocol(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     """Yield the trials of a protocol for source tracing; skip repeated rows, and print a note.
 
     The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
@@ -123,7 +123,7 @@ def _rows_of_tracing_protocol(path: Path, phase: str | None, audio: Path | None)
 
 CORPUS = ListedCorpus(
     title="MLAAD",
-    rows=_rows,
+    rows=_read_trials,
     # The protocol of eval is eval.csv or, if this file is missing, the folder fake, which holds the lists.
     parts={
         split: Files(

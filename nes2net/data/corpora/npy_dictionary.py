@@ -1,4 +1,4 @@
-"""Read dictionaries of arrays in ``.npy`` files without running code of the file.
+"""Read dictionaries of arrays in ``.npy`` files without running code that the file holds.
 
 ``numpy.save`` writes a dictionary as a pickled array of one object. ``numpy.load`` opens such a
 file only with ``allow_pickle``, and then the file can run any program. Here the pickle may contain
@@ -53,7 +53,7 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
         if not all(isinstance(name, str) for name in unpickled):
             raise ValueError("a name in it is no text")
         # Turn stand-ins and lists into arrays.
-        arrays: dict[int, NDArray] = {}  # a shared list becomes a shared array
+        arrays: dict[int, NDArray] = {}  # id of a value → array; a shared list becomes a shared array
         for value in unpickled.values():
             if id(value) in arrays:
                 continue
@@ -76,14 +76,14 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
         raise InputError(
             f"{path} was not read: {error}, which has no place in a file of arrays; nothing was run"
         ) from error
-    except Exception as error:  # a damaged pickle can raise anything
+    except Exception as error:  # reading a damaged pickle can raise any error
         raise InputError(
             f"{path} is not a .npy file with a dictionary of arrays, or is damaged ({first_line(error)}): get it again"
         ) from error
 
 
-# The most bytes of a single value, a number or a short text. A file may refer to a value many times, and
-# each reference makes a copy.
+# Largest size in bytes of a single value, which is a number or a short text. There is a limit because a file may refer
+# to a value many times, and each reference makes a copy.
 _LONGEST_SCALAR = 256
 # Memory limit for lists of texts that become arrays, as a multiple of the size of the file.
 _MOST_PADDING = 16

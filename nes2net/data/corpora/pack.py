@@ -35,7 +35,7 @@ SHARD_BYTES = 500_000_000
 _NAMES = {"train": "train", "dev": "validation", "eval": "test"}  # split → name of the split in ``datasets``
 _PLAN = "pack.json"  # this file in the output folder lists the planned shards with their digests
 _LARGEST_PLAN = 1 << 24  # bytes
-# A row group is read as a whole. Training reads in random order, which is faster with small row groups.
+# Programs read a row group as a whole. Training reads in random order, which is faster with small row groups.
 _GROUP_ROWS = 100
 _GROUP_BYTES = 4_000_000
 _LABELS = {BONAFIDE: 0, SPOOF: 1, None: None}  # our label → its number in the Arena
@@ -46,9 +46,9 @@ class _Packed(NamedTuple):
 
     trial: Trial
     size: int
-    """Bytes."""
+    """Size of the recording in bytes."""
     suffix: str
-    """Suffix of the recording, with the dot; empty if it has none."""
+    """Suffix of the recording, with the dot; empty if the recording has no suffix."""
 
 
 class PackResult(NamedTuple):
@@ -57,7 +57,7 @@ class PackResult(NamedTuple):
     shards: list[Path]
     trials: int
     size: int
-    """Bytes of audio."""
+    """Number of bytes of audio."""
     there_before: int
     """The number of shards that an earlier run wrote."""
 
@@ -90,8 +90,8 @@ def pack(
     if shard_bytes < 1:
         raise InputError(f"`shard_size` is at least 1 byte, not {shard_bytes}")
     # Decide which recording belongs to which shard.
-    recordings = _measured_recordings(parts, format)
-    shards = _planned_shards(recordings, out, format, shard_bytes)
+    recordings = _measure_recordings(parts, format)
+    shards = _plan_shards(recordings, out, format, shard_bytes)
     trials = []
     size = 0
     for shard in shards.values():
@@ -100,7 +100,7 @@ def pack(
             size += packed.size
     # Write the shards that an earlier run has not written.
     with writing(out, "make room or name another folder; the same command resumes"):
-        _check_plan(title, shards, out)
+        _write_or_compare_plan(title, shards, out)
         for folder in {path.parent for path in shards}:
             remove_leftovers(folder)
         existing = {path for path in shards if path.is_file()}
@@ -116,14 +116,14 @@ def pack(
     return PackResult(list(shards), len(trials), size, len(existing))
 
 
-def _check_plan(title: str, shards: Mapping[Path, Sequence[_Packed]], out: Path) -> None:
-    """Write the plan of the shards to ``out``, or compare it with the plan of an earlier run.
+def _write_or_compare_plan(title: str, shards: Mapping[Path, Sequence[_Packed]], out: Path) -> None:
+    """Write the plan, a digest of the trials of each shard, to ``out``, or compare it with the plan of an earlier run.
 
     Raise :class:`InputError` if the plans differ, or if ``out`` holds files but no plan.
     """
     digests = {}
     for path, shard in shards.items():
-        digests[path.relative_to(out).as_posix()] = trials_digest([packed.trial for packed in shard], _plan_line)
+        digests[path.relative_to(out).as_posix()] = trials_digest([packed.trial for packed in shard], _text_for_digest)
     plan = json_text({"title": title, "shards": digests}, indent=1)
     file = out / _PLAN
     if not file.exists():
@@ -137,8 +137,8 @@ def _check_plan(title: str, shards: Mapping[Path, Sequence[_Packed]], out: Path)
         )
 
 
-def _plan_line(trial: Trial) -> str:
-    """Write a line of the plan: all facts of a trial. If a fact changes, the shard has to be written again."""
+def _text_for_digest(trial: Trial) -> str:
+    """Return the text of a trial for the digest of its shard; if the text changes, the shard must be written again."""
     return f"{trial.id} {trial.label} {_notes_json(trial)} {tuple(status_of(trial.audio_path()))}"
 
 
@@ -163,13 +163,13 @@ def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: st
     )
 
 
-def _measured_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -> dict[str, list[_Packed]]:
-    """Measure the recordings of each split, and check them before anything is written.
+def _measure_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -> dict[str, list[_Packed]]:
+    """Find the sizes of the recordings of each split, and check the recordings before anything is written.
 
     Raise :class:`InputError` if a recording is missing, if two splits share an id, or if the suffix
     of a recording does not suit tar shards.
     """
-    # No id may occur in two splits.
+    # Check that no id occurs in two splits.
     split_of: dict[str, str] = {}
     for split, trials in parts.items():
         repeated_ids = [trial.id for trial in trials if split_of.setdefault(trial.id, split) != split]
@@ -179,7 +179,7 @@ def _measured_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -
                 f"{ids_stand} in {split_of[repeated_ids[0]]} and in {split}, but each recording needs its own: "
                 f"{listed(repeated_ids)}; pack one `split`"
             )
-    # Measure the recordings; all of them must exist.
+    # Find the sizes of the recordings, which must all exist.
     recordings: dict[str, list[_Packed]] = {}
     for split, trials in parts.items():
         split_recordings = []
@@ -190,7 +190,7 @@ def _measured_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -
                 source = fetched(path)
                 if isinstance(source, Path):
                     split_recordings.append(_Packed(trial, path.stat().st_size, path.suffix))
-                else:  # in another shard
+                else:  # the recording is in a shard
                     split_recordings.append(_Packed(trial, len(source.content), source.suffix or ""))
             except OSError:
                 missing.append(str(path))
@@ -200,7 +200,7 @@ def _measured_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -
                 "the corpus, or name another `split`"
             )
         recordings[split] = split_recordings
-    # In a tar shard, recordings need a suffix of audio.
+    # For tar shards, check that each recording has a suffix of audio.
     if format == "tar":
         ids = []
         for split_recordings in recordings.values():
@@ -213,7 +213,7 @@ def _measured_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -
     return recordings
 
 
-def _planned_shards(
+def _plan_shards(
     recordings: Mapping[str, Sequence[_Packed]], out: Path, format: Format, shard_bytes: int
 ) -> dict[Path, list[_Packed]]:
     """Distribute the recordings of each split over shards: path of a shard → its recordings.
@@ -238,9 +238,9 @@ def _planned_shards(
 
 
 def _notes_json(trial: Trial) -> str:
-    """Write the notes of a trial in a shard: its id, fields and extra columns as JSON.
+    """Return the column ``notes`` of a trial in a shard: the trial's id, fields and extra columns as JSON.
 
-    The notes also hold the phase of the trial, if the phase is not a split.
+    The JSON also states the phase of the trial, if the phase is not a split.
     """
     fields = {name: getattr(trial, name) for name in FIELDS if getattr(trial, name) is not None}
     if trial.phase is not None and trial.phase not in _NAMES:
@@ -270,7 +270,7 @@ def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
     """Write the recordings of a shard in row groups, with the schema of the Arena."""
     pyarrow = pyarrow_module("pyarrow", path)
     parquet = pyarrow_module("pyarrow.parquet", path)
-    # The schema has pyarrow's types, and in its metadata the types of ``datasets``.
+    # The schema has the types of pyarrow, and its metadata has the types of ``datasets``.
     audio = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
     features = {
         "path": {"dtype": "string", "_type": "Value"},
@@ -282,7 +282,7 @@ def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
     schema = pyarrow.schema(
         list(zip(features, types)), metadata={"huggingface": json_text({"info": {"features": features}})}
     )
-    # Audio is not compressed: this would save next to nothing, and make reading slower.
+    # Audio is not compressed, because compression would save next to nothing, and make reading slower.
     compression = {
         "path": "snappy",
         "audio.bytes": "none",
@@ -290,7 +290,7 @@ def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
         "label": "snappy",
         "notes": "snappy",
     }
-    # Each row group is read into memory, and written.
+    # Read and write the recordings of one row group at a time.
     with parquet.ParquetWriter(path, schema, compression=compression, use_dictionary=False) as writer:
         for group in _group_by_size(shard, _GROUP_BYTES, _GROUP_ROWS):
             rows: list[dict[str, Any]] = []
@@ -312,8 +312,8 @@ def _group_by_size(
 ) -> Iterator[list[_Packed]]:
     """Divide ``recordings`` into consecutive groups of at most ``max_bytes`` each.
 
-    A larger recording forms a group by itself. If ``max_recordings`` is given, a group has at most
-    this many recordings.
+    A recording of more than ``max_bytes`` forms a group by itself. If ``max_recordings`` is given,
+    a group has at most this many recordings.
     """
     group: list[_Packed] = []
     num_bytes = 0

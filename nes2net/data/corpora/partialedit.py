@@ -31,7 +31,7 @@ from nes2net.metrics.localisation.label_files import checked_seconds
 from nes2net.metrics.localisation.segments import Segment
 
 
-def _utterances(path: Path) -> Iterator[LabelledUtterance]:
+def _read_utterances(path: Path) -> Iterator[LabelledUtterance]:
     """Yield the utterances of the list, with edited regions as segments; raise InputError if a row is malformed."""
     for line, text in enumerate(read_text(path).split("\n"), start=1):
         if not text.strip():
@@ -53,7 +53,7 @@ def _utterances(path: Path) -> Iterator[LabelledUtterance]:
 
 CORPUS = SegmentListCorpus(
     title="PartialEdit",
-    utterances=_utterances,
+    utterances=_read_utterances,
     uncovered="bonafide",
     parts={
         "eval": Files(

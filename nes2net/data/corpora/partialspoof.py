@@ -8,7 +8,7 @@ split, with the five fields of ASVspoof 2019 LA; the attack of a spoofed utteran
 Labels of segments of 10 to 640 ms are ``.npy`` files. The folder ``<split>/con_data/`` holds the
 segments as RTTM (``rttm_2cls_0sil``) and the durations of the utterances (``reco2dur``). Another
 RTTM in this folder, ``rttm_2cls_0sil_spoof``, lists only the spoofed segments. The splits have
-25,380, 24,844 and 71,237 trials. Nes2Net is evaluated on whole utterances.
+25,380, 24,844 and 71,237 trials. The paper on Nes2Net evaluates whole utterances.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ _PROTOCOL_FOLDERS = (
 def segment_labels(
     path: str | Path, split: str, resolution: int = 20, *, protocols: str | Path | None = None
 ) -> dict[str, NDArray[np.uint8]]:
-    """Read the labels of segments of ``split``: utterance → (segments,) uint8, 1 bona fide, 0 spoofed.
+    """Read the labels of segments of ``split``: utterance → labels (T,) in uint8, 1 bona fide, 0 spoofed.
 
-    The files are pickled dictionaries; reading them runs no code.
+    The files are pickled dictionaries, but are read without running code that they hold.
 
     Args:
-        path: the folder of the corpus, the folder ``segment_labels``, or a file in it.
+        path: the folder of the corpus, the folder ``segment_labels``, or a file in this folder.
         split: ``"train"``, ``"dev"`` or ``"eval"``.
         resolution: length of a segment in ms, one of
             :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`.
         protocols: the folder of the protocols, if they are not in the folder of the corpus. The
-            labels of segments may be in this folder, too.
+            labels of segments may be in ``protocols``, too.
 
     Raises:
         InputError: if the split or the resolution is unknown, or if the file is missing, is damaged
@@ -98,7 +98,7 @@ _REMEDY = "get the archive of the database from https://zenodo.org/records/57661
 def segments(
     root: str | Path, split: str, *, protocols: str | Path | None = None, uncovered: Uncovered = None
 ) -> dict[str, list[Segment]]:
-    """Read the segments of ``split``: utterance → segments that cover it from 0 to its duration.
+    """Read the segments of ``split``: utterance → segments that cover the utterance from 0 to its end.
 
     The segments are read from the RTTM of all segments. If this RTTM is missing, the RTTM of
     spoofed segments is read. If there is a protocol, its labels are compared with the segments.

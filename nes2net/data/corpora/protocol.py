@@ -17,13 +17,13 @@ from nes2net.lib.text_files import decoded_text, has_control
 WHOLE = "all"
 ASVSPOOF_LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
 
-# The most characters of a row of a CSV file; a row has several lines if its fields contain line breaks.
+# Largest number of characters in a row of a CSV file; a row has several lines if its fields contain line breaks.
 _LONGEST_ROW = 1 << 20
 _MOST_COLUMNS = 200
 
 
 class NotFound(InputError):
-    """A file or folder was not found; ``tried`` holds all the paths where it could have been."""
+    """A file or folder was not found; ``tried`` holds all the paths that were looked at."""
 
     def __init__(self, message: str, tried: Sequence[Path] = ()) -> None:
         super().__init__(message)
@@ -43,12 +43,12 @@ def corpus_root(root: str | Path) -> Path:
 def first_file(
     candidates: Iterable[Path], *, what: str, remedy: str, exists: Callable[[Path], bool] = Path.is_file
 ) -> Path:
-    """Return the first path that exists; raise :class:`NotFound` if there is none.
+    """Return the first of ``candidates`` that exists; raise :class:`NotFound` if none exists.
 
     Args:
         candidates: the possible paths, in order of preference.
         what, remedy: what is missing, and what the user can do, for the message.
-        exists: tells whether a path exists, as a file by default.
+        exists: tells whether a path exists; by default, whether the path is a file.
     """
     tried = list(dict.fromkeys(candidates))
     for path in tried:
@@ -58,7 +58,7 @@ def first_file(
 
 
 class _CsvLines:
-    """Iterates over the lines of a CSV file, and stops at a row that is too long.
+    """Iterates over the lines of a CSV file, and raises an error in a row that is too long.
 
     :func:`read_csv` sets ``row_length`` to 0 after each row, which may have several lines.
     """
@@ -94,7 +94,7 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
     header: list[str] = []
     try:
         for row in rows:
-            # The header: its names must be unique.
+            # The first row is the header: check that its names are unique.
             if row and not header:
                 header = row
                 repeated_names = repeated(name.strip().lower() for name in header if name.strip())
@@ -107,7 +107,7 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
                     raise InputError(
                         f"{path}, line {line}: {len(header)} columns, more than {_MOST_COLUMNS}; remove some"
                     )
-            # Each row that is not blank has as many fields as the header.
+            # Check that each row that is not blank has as many fields as the header.
             if row and len(row) != len(header):
                 raise InputError(
                     f"{path}, line {line}: expected {counted(len(header), 'field')} ({', '.join(header)}), found {len(row)}: "
@@ -171,7 +171,7 @@ def id_of(path: PurePath) -> str:
 
 
 def checked_word(word: str, words: Mapping[str, str] | Sequence[str], column: str, path: Path, line: int) -> str:
-    """Look up a field of a list: return ``words[word]``, or ``word`` itself if ``words`` is a sequence.
+    """Look up ``word``, a field of a list: return ``words[word]``, or ``word`` itself if ``words`` is a sequence.
 
     Raise :class:`InputError` if ``word`` is not in ``words``. The message names the ``column``, and
     the ``line`` of the list ``path``.
@@ -183,20 +183,20 @@ def checked_word(word: str, words: Mapping[str, str] | Sequence[str], column: st
     return word
 
 
-def or_none(field: str, *nothing: str) -> str | None:
-    """Return ``field``, or None if ``field`` says that there is no value: ``-`` or one of ``nothing``.
+def or_none(field: str, *empty_words: str) -> str | None:
+    """Return ``field``, or None if ``field`` is ``-`` or one of ``empty_words``, which mean that there is no value.
 
     >>> or_none("A07", "bonafide"), or_none("-"), or_none("bonafide", "bonafide")
     ('A07', None, None)
     """
-    if field == "-" or field in nothing:
+    if field == "-" or field in empty_words:
         return None
     # Interning keeps only one copy of each word of 600,000 lines in memory, also in the workers.
     return sys.intern(field)
 
 
 def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
-    """Return the ``trials`` of the file ``path`` as a list.
+    """Collect the ``trials`` of the file ``path`` in a list, and check their ids.
 
     Raise :class:`InputError` if there are no trials, or if an id occurs twice or has control
     characters.

@@ -26,7 +26,7 @@ class LabelledUtterance(NamedTuple):
     file: str
     """Path of the recording, below the folder of the audio."""
     duration: float
-    """In seconds."""
+    """Duration of the recording in seconds."""
     segments: list[Segment]
     """The segments that the list states, in any order."""
 
@@ -58,7 +58,7 @@ class SegmentListCorpus(ListedCorpus):
     def _segments_of_split(
         self, root: str | Path, split: str, *, protocols: str | Path | None = None
     ) -> dict[str, list[Segment]]:
-        """Read the segments of ``split``: utterance → segments that cover it from 0 to its duration.
+        """Read the segments of ``split``: utterance → segments that cover the utterance from 0 to its end.
 
         Args:
             root: the folder of the corpus, or a list.
@@ -66,7 +66,8 @@ class SegmentListCorpus(ListedCorpus):
 
         Raises:
             InputError: if the split is unknown; if a list is malformed; or if segments overlap,
-                leave a gap, lie outside of their utterance, or contradict its label.
+                leave a gap, lie outside of their utterance, or contradict the label of their
+                utterance.
             NotFound: if there is no list.
         """
         split = files.known_split(split, self.splits, self.title)
@@ -89,7 +90,7 @@ class SegmentListCorpus(ListedCorpus):
     def _labels_of_split(
         self, root: str | Path, split: str, resolution: int = 20, *, protocols: str | Path | None = None
     ) -> dict[str, NDArray[np.int8]]:
-        """Read the labels of frames of ``resolution`` ms: utterance → (T,), 1 bona fide, 0 spoof.
+        """Read the labels of frames of ``resolution`` ms: utterance → labels (T,), 1 bona fide, 0 spoof.
 
         The other arguments and errors are those of :meth:`_segments_of_split`.
         """

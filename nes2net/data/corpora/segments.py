@@ -1,4 +1,4 @@
-"""Read the segments of a corpus from RTTM, and check them against durations and labels."""
+"""Read the segments of a corpus from RTTM, and check the segments against durations and labels."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from nes2net.metrics.localisation.frames import RESOLUTIONS, pool_labels
 from nes2net.metrics.localisation.label_files import read_rttm
 from nes2net.metrics.localisation.segments import ROUNDING, Segment, frame_labels
 
-#: The class of gaps, which no segment covers. With None, gaps are bona fide if a file lists only spoofed segments. In
-#: any other file, a gap is then an error.
+#: The class of gaps between segments. None means that gaps are bona fide in a file that lists only spoofed segments,
+#: and that a gap in any other file is an error.
 Uncovered = Literal["bonafide", "spoof"] | None
 
 
 def read_segments(
     path: Path, durations: Mapping[str, float], labels: Mapping[str, str], uncovered: Uncovered = None
 ) -> dict[str, list[Segment]]:
-    """Read an RTTM file: utterance → segments, which cover it from 0 to its duration without overlap.
+    """Read an RTTM file: utterance → segments that cover the utterance from 0 to its end without overlap.
 
     Args:
-        durations: utterance → its duration in s; other utterances of the file are skipped.
+        durations: utterance → its duration in s; utterances of the file that are not in this
+            mapping are skipped.
         labels: word of the file → ``"bonafide"`` or ``"spoof"``.
         uncovered: the class of gaps between segments, see :data:`Uncovered`.
 
     Raises:
-        InputError: if the file is malformed or has another label, or if the segments of an
-            utterance overlap, leave a gap of more than a millisecond, or lie outside of the
-            utterance.
+        InputError: if the file is malformed or has a label that is not in ``labels``, or if the
+            segments of an utterance overlap, leave a gap of more than a millisecond, or lie outside
+            of the utterance.
     """
     listed_segments = read_rttm(path)
     words: set[str] = set()
@@ -68,13 +69,13 @@ class _Cover:
 
     @property
     def end(self) -> float:
-        """End of the last segment, in s."""
+        """End of the last segment in seconds; 0 if there are no segments."""
         if not self.segments:
             return 0.0
         return self.segments[-1].end
 
     def add(self, label: str, end: float) -> None:
-        """Append a segment up to ``end``, or extend the last one if it has the same label."""
+        """Append a segment up to ``end``, or extend the last segment if it has the same label."""
         start = self.end
         if self.segments and self.segments[-1].label == label:
             self.segments[-1] = self.segments[-1]._replace(end=max(end, start))
@@ -125,7 +126,7 @@ def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered 
 
 
 def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dict[str, NDArray[np.int8]]:
-    """Convert segments to labels of frames of ``resolution`` ms: utterance → (T,), 1 bona fide, 0 spoof.
+    """Convert segments to labels of frames of ``resolution`` ms: utterance → labels (T,), 1 bona fide, 0 spoof.
 
     The labels are pooled from labels of 10-ms frames. The last 10-ms frame is labelled only if the
     utterance covers at least half of it, so that every labelled frame lies in a segment.
@@ -134,7 +135,7 @@ def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dic
         segments: utterance → its segments, as returned by :func:`read_segments`.
 
     Raises:
-        InputError: if there is no such resolution.
+        InputError: if ``resolution`` is not one of ``RESOLUTIONS``.
     """
     if resolution not in RESOLUTIONS:
         raise InputError(f"there are no labels of {resolution} ms; choose from {', '.join(map(str, RESOLUTIONS))}")

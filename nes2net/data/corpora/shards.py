@@ -11,8 +11,8 @@ The audio is read from the shards without unpacking them. Listing the trials rea
 =========================== ========================================================================
 
 The name of a shard, or of a folder above it, may begin with its split: ``train``, ``validation`` or
-``dev``, ``test`` or ``eval``. If no name states the split, a column ``split`` may state it. A table
-has these columns, and a ``.json`` has these entries:
+``dev``, ``test`` or ``eval``. If no name states the split, a column ``split`` may state the split
+of each row. A table has these columns, and a ``.json`` has these entries:
 
 ================== =================================================================================
 ``audio``          the content of an audio file, or ``{bytes, path}``
@@ -52,7 +52,7 @@ from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.this_process import is_out_of_memory
 
-#: Names of the column or entry that holds the id of a recording.
+#: Possible names of the column or entry that holds the id of a recording.
 IDS = ("utterance_id", "id", "utt_id", "__key__")
 _SPLITS = ("split", "phase")
 _NOTES = "notes"
@@ -69,7 +69,7 @@ _WORD = re.compile(r"[A-Za-z]+")
 
 @dataclass(frozen=True)
 class Shard:
-    """A file of many recordings."""
+    """A Parquet, Arrow or tar file that holds many recordings."""
 
     path: Path
     split: str | None
@@ -84,7 +84,7 @@ def shards_below(root: str | Path) -> list[Shard]:
         InputError: if there are shards of more than one kind, only compressed shards, or fewer
             shards than their names state.
     """
-    # A single shard.
+    # Return a single shard.
     root = Path(root)
     if root.is_file() and root.suffix.lower() in SHARD_SUFFIXES:
         return [Shard(root, _split_of(PurePosixPath(root.name)))]
@@ -100,7 +100,7 @@ def shards_below(root: str | Path) -> list[Shard]:
                 shards.append(Shard(path, _split_of(PurePosixPath(path.relative_to(root).as_posix()))))
             elif _COMPRESSED.search(name):
                 compressed = path
-    # The shards must exist, be of one kind, and be complete.
+    # Check that there are shards, that they are of one kind, and that no shard is missing.
     if not shards and compressed:
         raise InputError(
             f"{compressed} is compressed, so its recordings cannot be read one by one: decompress it first"
@@ -151,7 +151,7 @@ def _split_of(path: PurePosixPath) -> str | None:
 
 
 def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
-    """Yield the trials of a Parquet or Arrow file, from all its columns but the audio.
+    """Yield the trials of a Parquet or Arrow file, from all its columns except the audio.
 
     By default, the id of a trial is the path of its recording below ``root``.
 
@@ -162,7 +162,7 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
     table = open_table(shard.path, budget)
     audio = audio_column(table.schema, shard.path)
     types = pyarrow_module("pyarrow.types", shard.path)
-    # Read the columns of words and numbers.
+    # Choose the columns of words and numbers.
     columns = []
     for field in table.schema:
         column_type = field.type
@@ -197,7 +197,7 @@ class _ClassLabels:
 
     names: Sequence[str]
     labels: Sequence[str | None]
-    """Our label of each name."""
+    """Our label for each of ``names``."""
 
     def __call__(self, value: Any, row_name: str) -> str | None:
         """Return our label for a ``value`` of the column; raise InputError, which names the row, for a wrong value."""
@@ -224,7 +224,7 @@ def _class_labels(table: Table, path: Path) -> _ClassLabels | None:
         names = content.get("info", {}).get("features", {}).get("label", {}).get("names")
     except InputError:
         raise
-    except (ValueError, AttributeError):  # another program wrote the metadata
+    except (ValueError, AttributeError):  # the metadata was not written by ``datasets``
         return None
     if not names or not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return None
@@ -241,7 +241,7 @@ def _class_labels(table: Table, path: Path) -> _ClassLabels | None:
 def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, Any]]:
     """Yield the rows of a table, each as a mapping: column → value, for the columns ``names``.
 
-    ``budget`` counts the rows and their texts.
+    ``budget`` limits the number of the rows and the size of their texts.
     """
     if not names:
         num_rows = sum(table.counts)
@@ -275,7 +275,7 @@ def _label_of_value(value: Any, row_name: str) -> str | None:
             return LABELS[word]
         if word in ("0", "1"):
             value = int(word)
-    # A tuple is searched, because JSON may hold a list, which cannot be looked up in a dictionary.
+    # Search a tuple of the numbers, because JSON may hold a list, which cannot be looked up in a dictionary.
     if isinstance(value, (bool, str)) or value not in (*_NUMBERED,):
         raise InputError(
             f"{row_name}: the label is {shown(str(value))}; expected 0 (bona fide), 1 (spoof), null or one of "
@@ -296,8 +296,8 @@ def _trial_of_row(
 
     Args:
         path: address of the recording.
-        values: column or entry → value. The column ``notes`` holds a mapping in JSON with further
-            values; a column overrides an entry of the notes.
+        values: name of a column or entry → value. The column ``notes`` holds a mapping in JSON with
+            further values; a column overrides an entry of the notes.
         shard: the shard of the row, whose name may state the split.
         root: by default, the id of the trial is the path of the recording below this folder.
         label_of: turns a value of the column ``label`` into our label, given the ``row_name``.
@@ -306,7 +306,7 @@ def _trial_of_row(
     notes = _parse_notes(values.get(_NOTES), row_name)
     merged = {**notes, **{name: value for name, value in values.items() if value not in (None, "")}}
     merged.pop(_NOTES, None)
-    # A column may have class names of its own (:class:`_ClassLabels`), but a label in the notes does not.
+    # Only a column ``label`` may have class names of its own (:class:`_ClassLabels`), not a label in the notes.
     if "label" in values:
         label = label_of(values["label"], row_name)
     else:
@@ -337,9 +337,9 @@ def _trial_of_row(
 def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str | None:
     """Find the phase of a row; None if neither the shard nor the row states a split.
 
-    If the name of the shard states a split, the phase is this split. If the row also states a part
-    of the split, such as ``progress``, the phase is this part. If the name of the shard states no
-    split, the phase is the split that the row states.
+    If the name of the shard states a split, the phase is the part of this split that the row
+    states, such as ``progress``, or else the split. If the name of the shard states no split, the
+    phase is the split that the row states.
 
     Raises:
         InputError: if the row states an unknown split.
@@ -368,7 +368,11 @@ def _as_text(value: Any) -> str:
 
 
 def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
-    """Parse the notes of a row; raise InputError if they are not a mapping in JSON. No notes give an empty mapping."""
+    """Parse ``text``, the column ``notes`` of a row, as a mapping in JSON; an empty text gives an empty mapping.
+
+    Raises:
+        InputError: if the text is not a mapping in JSON.
+    """
     if text in (None, ""):
         return {}
     try:
@@ -422,7 +426,7 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
             word = texts.get("txt", "").strip().lower()
             if values.get("label") is None and "cls" in texts:
                 values["label"] = texts["cls"].strip()
-            elif values.get("label") is None and word in (*LABELS, "0", "1"):  # any other text is a transcript
+            elif values.get("label") is None and word in (*LABELS, "0", "1"):  # other texts are transcripts
                 values["label"] = word
             yield _trial_of_row(shard.path / recordings[0], values, shard, root, _label_of_value, sample_name)
 
@@ -456,7 +460,7 @@ class ShardCorpus(UserCorpus):
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
         """Return the path ``root``, a shard or a folder of shards, after checking that there are shards.
 
-        ``split`` is not used, because shards of all splits may be in this folder.
+        ``split`` is not used, because shards of all splits may be in one folder.
 
         Raises:
             NotFound: if there are no shards.
@@ -488,7 +492,7 @@ class ShardCorpus(UserCorpus):
         for shard in shards:
             shard_trials = _read_shard(shard, root)
             trials += shard_trials
-            if whole_corpus or shard.split is not None:  # if the shard's name states the split, all rows belong to it
+            if whole_corpus or shard.split is not None:  # the shard's name states the split of all rows
                 split_trials += shard_trials
             else:
                 split_trials += [trial for trial in shard_trials if trial.phase in (None, split)]
@@ -514,7 +518,7 @@ def _read_shard(shard: Shard, root: Path) -> list[Trial]:
         return list(read(shard, root))
     except InputError:
         raise
-    except Exception as error:  # a damaged shard can raise anything
+    except Exception as error:  # reading a damaged shard can raise any error
         if is_out_of_memory(error):
             raise InputError(f"shard {shard.path} needs more memory than there is ({first_line(error)})") from error
         raise InputError(

@@ -10,11 +10,11 @@ and ``<root>/Real`` (bona fide, from other corpora). The lists are
 ``language``, and others, which are not read. The ``attack`` of a spoofed trial is its ``model``,
 and its ``attack_type`` is its ``generator``.
 
-There are further lists, of experiments by generator, language and speaker. To use one of these,
-give it as ``protocols``. The layout was inferred from other people's programs, not from the corpus.
-One of these programs removes from the training list the recordings that the development list has,
-too. If the lists share recordings, evaluate with the list of one part, such as ``test_all.csv``, as
-key.
+There are further lists, of experiments by generator, language and speaker. To use one of these
+lists, give the list as ``protocols``. The layout was inferred from other people's programs, not
+from the corpus. One of these programs removes the recordings of the development list from the
+training list. If the lists share recordings, evaluate with the list of one part, such as
+``test_all.csv``, as key.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from nes2net.data.corpora.trial import BONAFIDE, Trial
 _TABLE = Table("file", {"label": "label", "attack": "model", "attack_type": "generator", "language": "language"})
 
 
-def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
+def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     """Yield the trials of a list; bona fide trials have neither ``attack`` nor ``attack_type``.
 
     The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
@@ -53,7 +53,7 @@ def _files(name: str) -> Files:
 
 CORPUS = ListedCorpus(
     title="SpeechFake",
-    rows=_rows,
+    rows=_read_trials,
     parts={"train": _files("train"), "dev": _files("dev"), "eval": _files("test")},
     obtain={
         "audio": "the data set inclusionAI/SPEECHFAKE of modelscope.cn, with the archives unpacked into one folder",

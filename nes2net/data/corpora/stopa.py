@@ -13,8 +13,8 @@ these lists, the second field is the file, and the fourth is the system; the aud
 of AA01, AA03, AA05, AA07 and AA10 are read. The field ``enrolment_models`` of a trial names the
 lists that hold its recording. The database's own programs read the lists in this way; we have not
 seen the lists. All trials are spoofed, and ``attack`` is the system, AA01 to AA13. We have not seen
-the training list, which names recordings of ASVspoof 2019. To use it, write a list of your own
-(corpus ``generic``).
+the training list, which names recordings of ASVspoof 2019. To use the training list, write a list
+of your own (corpus ``generic``).
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _REMEDY = "give `root` the folder that holds wav, or AA01"
 _ENROLLED = ("AA01", "AA03", "AA05", "AA07", "AA10")
 
 
-def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
+def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     """Yield the trials of a list, or of the lists in a folder of enrolled trials, each trial only once.
 
     The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
     """
-    # A list of trials, or the lists of enrolled trials in a folder.
+    # Find the lists: one list of trials, or the lists of enrolled trials in a folder.
     lists = [path]
     folder = "eval"
     system_field = 4  # counted from 0
@@ -46,7 +46,7 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         lists = [file for file in sorted(path.glob("AA*.txt")) if file.name.startswith(_ENROLLED)]
         folder = "dev"
         system_field = 3
-    # Read the lines behind the header of each list.
+    # Read the lines after the header of each list.
     trials: dict[str, Trial] = {}
     models: dict[str, list[str]] = {}
     for file in lists:
@@ -74,7 +74,7 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
 
 CORPUS = ListedCorpus(
     title="STOPA",
-    rows=_rows,
+    rows=_read_trials,
     parts={
         "enrolled": Files(
             protocols=("protocols_fingerprint_extraction",),

@@ -16,7 +16,7 @@ from nes2net.lib.errors import InputError, counted, listed
 
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
-#: A field of ``extra``: names of the models that the trial enrols in verification, with spaces between them.
+#: Name of the item of ``extra`` that lists the models that a trial enrols in verification; spaces separate the models.
 ENROLMENT_MODELS = "enrolment_models"
 
 
@@ -37,12 +37,12 @@ class Trial:
     vocoder      kind of waveform generation (ASVspoof 2021 DF); None for bona fide
     phase        split or phase of the challenge
     trim         ``trim`` or ``notrim``: whether silence was cut off (ASVspoof 2021)
-    gender       speaker's (ASVspoof 5), or source and target speaker's, ``FM`` (ASVspoof 2021 DF)
+    gender       of the speaker (ASVspoof 5), or of source and target speaker, ``FM`` (ASVspoof 2021 DF)
     quality      setting of the codec, 1–8 (ASVspoof 5)
     seed         seed of the codec's conditions (ASVspoof 5)
     attack_type  family of the attack, ``AC3`` (ASVspoof 5)
-    language     of the Voice Conversion Challenge's utterance (ASVspoof 2021 DF)
-    task, team   of the Voice Conversion Challenge (ASVspoof 2021 DF)
+    language     of the utterance in the Voice Conversion Challenge (ASVspoof 2021 DF)
+    task, team   task and team of the Voice Conversion Challenge (ASVspoof 2021 DF)
     extra        further columns of a generic corpus, as (name, value) pairs
     ============ =========================================================================
 
@@ -77,13 +77,13 @@ class Trial:
 
     @property
     def target(self) -> int | None:
-        """1 for bona fide, 0 for spoof, None for an unknown label."""
+        """The label as a number: 1 for bona fide, 0 for spoof, None for an unknown label."""
         if self.label is None:
             return None
         return int(self.label == BONAFIDE)
 
     def audio_path(self) -> Path:
-        """Return the path of the audio, for callers that need audio.
+        """Return ``path``, for callers that need audio; the result is never None.
 
         Raises:
             InputError: if the trial has no path, because it comes from a key.
@@ -105,7 +105,8 @@ class Trial:
 
     def __reduce__(self) -> tuple:
         """Tell pickle how to restore a trial: return a function and its arguments."""
-        # A DataLoader worker gets up to 600,000 trials, and the default pickling of a dataclass takes twice as long.
+        # A DataLoader worker gets up to 600,000 trials, and the default pickling of a dataclass takes twice as long as
+        # this method.
         id, path, *other_fields = _values(self)
         if path is not None:
             path = str(path)
@@ -154,7 +155,7 @@ class Part(NamedTuple):
     protocols: str | Path | None = None
     """Folder of the protocols; None if they are in ``root``."""
     revision: str | None = None
-    """Commit of a data set of the hub, if it was downloaded."""
+    """Commit of the data set on the hub, if the corpus was downloaded from there."""
 
     def facts(self) -> dict[str, Any]:
         """Describe the part by plain data, for the record that is stored with scores or a run."""
@@ -191,7 +192,8 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
     names = sorted(strata)
     sizes = np.array([len(strata[name]) for name in names])
     remaining = count - len(names)
-    # Compute each stratum's share of the remaining trials, rounded down, and the remainder. Integers keep both exact.
+    # Compute each stratum's share of the remaining trials, rounded down, and the remainder. Integers keep shares and
+    # remainders exact.
     shares, remainders = np.divmod(remaining * (sizes - 1), len(trials) - len(names))
     largest_remainders = np.argsort(-remainders, kind="stable")
     shares[largest_remainders[: remaining - int(shares.sum())]] += 1
@@ -227,7 +229,7 @@ def class_names(trials: Sequence[Trial], field: str, aliases: Mapping[str, str],
         remedy: what to do if a trial has no class, for the message.
 
     Raises:
-        InputError: if a spoofed trial has no class; the message names up to ten.
+        InputError: if a spoofed trial has no class; the message names up to ten such trials.
     """
     names = [class_name(trial, field, aliases) or "" for trial in trials]
     unnamed = [trial.id for trial, name in zip(trials, names) if not name]

@@ -6,15 +6,15 @@ Layout: the spoofed recordings are ``<root>/generated_audio/CORPUS_SYSTEM/*.wav`
 ``ljspeech`` or ``jsut``. The folder
 ``common_voices_prompts_from_conformer_fastspeech2_pwg_ljspeech`` holds spoofed recordings of other
 texts. The bona fide recordings are the originals that the vocoders resynthesised. These originals
-come from other publishers. They are in ``<root>/LJSpeech-1.1/wavs`` and
+come from other publishers. The originals are in ``<root>/LJSpeech-1.1/wavs`` and
 ``<root>/jsut_ver1.1/basic5000/wav``. Both folders may also be below ``<root>/real_audio``. A
 trial's ``source`` is the corpus from which the recording, or its voice, comes.
 
-The corpus has no official parts: each paper has its own split, so all trials are ``eval``. Use a
-list of your own (corpus ``generic``) to divide it. The paper counts 117,985 generated recordings. A
-later list of the archive counts 134,266. The paper averages the EER over systems (aEER). Here the
-EER is computed from all trials by ASVspoof's rule. The page that ``--html`` writes has the EER of
-each system.
+The corpus has no official parts: each paper has its own split, so all trials are ``eval``. To
+divide the corpus, use a list of your own (corpus ``generic``). The paper counts 117,985 generated
+recordings. A later list of the archive counts 134,266 generated recordings. The paper averages the
+EER over systems (aEER). Here the EER is computed from all trials by ASVspoof's rule. The page that
+``--html`` writes has the EER of each system.
 """
 
 from nes2net.data.corpora.corpus import Counts, Download
@@ -37,7 +37,7 @@ CORPUS = FolderCorpus(
     ),
     roots=(".", "WaveFake"),
     remedy="give `root` the folder that holds generated_audio and, for the bona fide part, LJSpeech-1.1 and jsut_ver1.1",
-    # Bona fide: LJSpeech has 13,100 recordings, and basic5000 of JSUT has 5,000.
+    # The bona fide recordings are 13,100 of LJSpeech, and 5,000 of basic5000 of JSUT.
     counts={"eval": Counts(152366, 18100, 134266)},
     editions={"the paper": {"eval": Counts(136085, 18100, 117985)}},
     counts_from="a published list of the archive, with all of LJSpeech and of JSUT's basic5000",
