@@ -1,4 +1,4 @@
-"""Embed recordings. Python programs can do here what `nes2net embed` does."""
+"""Compute embeddings of recordings. Python programs can do here what `nes2net embed` does."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def embed_recordings(
     about: Mapping[str, Any] | None = None,
     settings: ScoringSettings | None = None,
 ) -> Finished:
-    """Embed ``trials`` into the file ``out`` by :func:`nes2net.scoring.corpus.judge_trials`.
+    """Compute the embeddings of ``trials``, and write the embeddings to the file ``out``.
 
-    If the front-end has a note, the note is printed.
+    A note of the front-end is printed, for example on whether waveforms are normalised.
 
     Args:
         embeddings: the kind of embedding; None for the last hidden state of the front-end.
@@ -64,7 +64,7 @@ def embed_recordings(
 def trials_of_files(files: Iterable[str | Path]) -> list[Trial]:
     """Make a trial of each audio file in ``files``; folders are searched for audio files.
 
-    The id of a trial is the path of its file. A file that is named twice gives one trial.
+    The id of a trial is the path of its file. A file that is named twice gives a single trial.
     """
     return [Trial(str(path), path) for path in dict.fromkeys(with_folders_listed(list(map(str, files))))]
 
@@ -79,7 +79,7 @@ def frontend_alone(
 
     Args:
         frontend: name of the front-end, or a mapping of name and options as in a recipe.
-        ssl_checkpoint: file of the pre-trained weights; None for a front-end without weights.
+        ssl_checkpoint: file of the pre-trained weights; None for a front-end that has no weights.
         device: the device that computes; ``"auto"`` for a GPU if there is one.
         dtype: the precision; ``"auto"`` for float32.
 
@@ -92,7 +92,7 @@ def frontend_alone(
             f"front-end '{detector.frontend.config['name']}' would have random weights: name its pre-training file with "
             "`ssl_checkpoint`, or a trained detector with `model`"
         )
-    with torch.no_grad():  # random weights would change the fingerprint with each call
+    with torch.no_grad():  # with random weights, each call would give another fingerprint
         for parameter in detector.backend.parameters():
             parameter.zero_()
     precision = dtype
