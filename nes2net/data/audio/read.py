@@ -73,7 +73,7 @@ def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Chan
     Args:
         path: the recording; a :class:`~nes2net.data.audio.packed.ChannelOf` chooses a channel.
         longest: the most samples at 16 kHz that are accepted; None for no limit.
-        channels: if given, an object that compares the channels before they are averaged.
+        channels: if given, compares the channels before the channels are averaged.
 
     Raises:
         InputError: if the file is missing, not a regular file, cut off, damaged or empty; if a
@@ -124,7 +124,7 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
     """
 
     def read_excerpt(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
-        """Seek in the open ``file`` and read the excerpt; None if this is not possible."""
+        """Read the excerpt from the open ``file``; None if libsndfile cannot seek exactly, or the excerpt is long."""
         # After a seek in Ogg and MP3, libsndfile 1.2 decodes slightly different samples than without the seek.
         if not file.seekable() or file.format == "OGG" or file.format in MP3:
             return None
@@ -205,7 +205,7 @@ def load_head_and_length(
     Args:
         path: the recording.
         num_samples, start: in samples at 16 kHz, ≥ 0.
-        channels: if given, an object that compares the channels before they are averaged.
+        channels: if given, compares the channels before the channels are averaged.
 
     Raises:
         InputError: as :func:`load_audio`, for the part that is decoded.
@@ -310,7 +310,7 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
 
 @contextmanager
 def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHeader | None]]:
-    """Check a recording before and after it is read within this context.
+    """Yield a recording after checking it; at the end of the context, check that it has not changed.
 
     A recording in a shard is read into memory. A file must be regular, because opening a pipe would
     wait for ever.

@@ -53,7 +53,7 @@ def blocks_of(audio: Audio, sample_rate: float | None = None, channels: Channels
 
     Args:
         audio, sample_rate: as for :func:`recording_of`.
-        channels: if given, an object that compares the channels before they are averaged.
+        channels: if given, compares the channels before the channels are averaged.
 
     Raises:
         InputError: as :func:`recording_of` and :func:`nes2net.data.audio.read.stream_audio`.
