@@ -2,8 +2,8 @@
 
 The package trains detectors, averages their checkpoints, scores recordings and evaluates scores.
 
-The names in ``__all__`` are public: they keep their meaning between versions. Each name is imported
-when it is first used, so that ``import nes2net`` does not import torch.
+The names in ``__all__`` are the public interface. Each name is imported when it is first used, so
+that ``import nes2net`` does not import torch.
 """
 
 from __future__ import annotations

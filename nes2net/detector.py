@@ -77,9 +77,9 @@ class Detector(SavedNetwork):
                 recording is repeated. None scores the whole recording, which is repeated if it is
                 shorter than ``min_samples``. ``"auto"`` chooses the number by
                 :func:`nes2net.scoring.score_length.samples_to_score`. For a published detector,
-                this is the number that its authors score. For a detector that was trained on crops
-                of about 4 s, as is usual, the whole recording is scored. For any other detector,
-                the number is the length of the crops in training.
+                ``"auto"`` means as many samples as its authors score. For a detector that was
+                trained on crops of about 4 s, as is usual, ``"auto"`` means the whole recording.
+                For any other detector, ``"auto"`` means the length of the crops in training.
             crop: ``"head"`` takes the leading samples. ``"random"`` takes samples from a random
                 start, like the authors of some published detectors; the start is the same in every
                 call.

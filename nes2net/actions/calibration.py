@@ -69,9 +69,9 @@ class Recordings:
     """``device``, ``config`` and ``base`` are passed to :meth:`nes2net.Detector.from_pretrained`.
     These three settings have no effect if ``model`` is None or a loaded detector."""
     kept: str | Path = "calibration"
-    """Beginning of the names of two files, ``{kept}.traits`` and ``{kept}.embeddings.npy``, which
-    hold the measurements, so that each recording is measured once.
-    :func:`nes2net.scoring.measuring.forget_traits` removes these files."""
+    """The measurements are kept in two files, ``{kept}.traits`` and ``{kept}.embeddings.npy``, so
+    that each recording is measured only once. :func:`nes2net.scoring.measuring.forget_traits`
+    removes these files."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,8 @@ def calibrate_recordings(
         bonafide, spoof: the folder of bona fide recordings, and the folder of spoofed recordings.
             In place of a folder, a single recording may be given.
         save: the file of the calibration to write.
-        checkpoint: the file, folder or name from which ``detector`` was loaded, for the record.
+        checkpoint: the file, folder or name from which ``detector`` was loaded. The record beside
+            the scores states the checkpoint.
         num_samples: how many leading samples of each recording are scored; None for all, ``"auto"``
             for a number that suits the detector.
         prior, l2, allow_inverted: as for :func:`calibrate`.
@@ -310,7 +311,7 @@ def _measured_population(
             f"{recordings.root}: has no recordings of {len(missing):,} of the {counted(len(is_bonafide), 'trial')} of these "
             f"scores: {listed(missing)}; name the folder of {labels.corpus} with `root`"
         )
-    # Load the detector, if one is named, and check that it made the scores.
+    # Load the detector, if ``recordings.model`` names a detector, and check that this detector made the scores.
     detector: Scorer | None = None
     if recordings.model is not None and not isinstance(recordings.model, (str, Path)):
         detector = recordings.model

@@ -39,7 +39,8 @@ def embed_recordings(
         embeddings: the kind of embedding; None for the last hidden state of the front-end.
         num_samples: number of leading samples of each recording to take; None for all. ``"auto"``
             chooses by :func:`nes2net.scoring.score_length.samples_to_score` and prints a note.
-        about: plain data for the record, such as the corpus and the checkpoint.
+        about: plain data for the record beside the embeddings, such as the corpus and the
+            checkpoint.
         settings: how recordings are read and embedded; the argument ``num_samples`` replaces the
             setting of this name.
 

@@ -53,7 +53,7 @@ class Pages:
 
     @property
     def files(self) -> list[str | Path]:
-        """The paths that are not None."""
+        """The paths of the files to write: all paths that are not None."""
         return [path for path in (self.html, self.json, self.latex, self.markdown) if path is not None]
 
     def check(

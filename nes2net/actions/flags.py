@@ -68,7 +68,7 @@ def located(corpus: str, root: str | None, split: str = "eval", protocols: str |
     if root is not None and layout == Path(root):
         revision = None
     else:
-        revision = layout.name  # a download lies in a folder that is named after its commit
+        revision = layout.name  # the folder of a download is named after the commit
     return Part(corpus, layout, split, protocols, revision)
 
 
@@ -157,14 +157,14 @@ class Length:
     """How much of each recording.
 
     Args:
-        num_samples: N samples, 4 s or all; else as it trained
+        num_samples: N samples, 4 s or all; else as in training
     """
 
     num_samples: Annotated[str | None, Flag("N|4sec|full")] = None
 
     def __post_init__(self) -> None:
         """Raise :class:`InputError` if the flag has an impossible value."""
-        self.asked()  # raises now, before a large model is read
+        self.asked()  # raises the error now, before a large model is read
 
     def asked(self) -> int | Literal["auto", "4sec"] | None:
         """Read the flag as a number of samples, ``"4sec"``, or None for all samples.
@@ -197,8 +197,8 @@ class Length:
     def chosen(self, of_corpus: int, provenance: Provenance) -> int | None:
         """Choose how many samples to score: as many as the flag says; without the flag, as many as suit the detector.
 
-        If :func:`nes2net.scoring.score_length.samples_to_score` explains the choice, the
-        explanation is printed.
+        The reason for the choice, which :func:`nes2net.scoring.score_length.samples_to_score` may
+        give, is printed.
 
         Args:
             of_corpus: how many samples '4sec' means for this corpus.

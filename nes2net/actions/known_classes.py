@@ -33,9 +33,9 @@ def known_classes(
         logits: the file with the logits of development trials, written by ``nes2net score
             --judgement classes``.
         kind: the formula that computes the score from the logits.
-        equal_errors: choose the threshold with equal errors: as large a share of the trials of
-            known classes is rejected as of trials of unknown classes is accepted. By default, 95 %
-            of the trials of known classes are accepted.
+        equal_errors: choose the threshold at which two shares are equal: the share of trials of
+            known classes that are rejected, and the share of trials of unknown classes that are
+            accepted. By default, 95 % of the trials of known classes are accepted.
         allow_partial: leave out trials without usable logits.
 
     Returns:

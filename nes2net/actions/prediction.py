@@ -269,7 +269,7 @@ class Stretches(Question):
 
 @dataclass(frozen=True)
 class Judged(Question):
-    """Another judgement of each recording than a score, such as the probabilities of classes.
+    """A judgement of each recording other than a score, such as the probabilities of classes.
 
     The row has the values that :meth:`~nes2net.scoring.judgement.Judgement.tell` returns.
     """
@@ -304,7 +304,7 @@ class Judged(Question):
 def _judged_predictions(
     judgement: Judgement[Any], judged: Iterator[JudgedFile[Any]], num_samples: int | None
 ) -> Iterator[Prediction]:
-    """Turn the judged files of :class:`Judged` into results; a file that could not be judged gets a reason.
+    """Turn the judged files of :class:`Judged` into results; a file that could not be judged has a reason.
 
     Args:
         num_samples: leading samples that were judged; None for all.
@@ -485,7 +485,7 @@ class _Scoring:
                 yield _failed_prediction(source, error)
 
     def _predict_scored(self, source: AnyRecording, file: JudgedFile[float], score: float) -> Prediction:
-        """Decide on a recording that has a ``score``; score windows along the recording, if they are needed.
+        """Decide on a recording that has a ``score``; score windows along the recording, if windows are needed.
 
         Windows along the recording are scored in two cases: if ``score`` is the score of the
         beginning only, but the decision is on the whole recording; or if the question asks for the
@@ -582,8 +582,8 @@ class _Scoring:
     def _track_facts(self, track: Track, hop: float) -> dict[str, Any]:
         """Collect the facts of a row about ``track``, the scores of windows along a recording.
 
-        The scores of all windows are included only if the question asks for them. ``hop`` is the
-        distance of the windows in seconds.
+        The scores of all windows are included only if the question asks for these scores. ``hop``
+        is the distance of the windows in seconds.
         """
         start, end, lowest = track.lowest
         facts: dict[str, Any] = {

@@ -65,7 +65,7 @@ def score_corpus(
     warning is printed.
 
     Args:
-        checkpoint: the file, folder or name from which ``scorer`` was loaded, for the record.
+        checkpoint: the file, folder or name from which ``scorer`` was loaded, stated in the record.
         num_samples: number of leading samples of each utterance to take; None for whole utterances.
             ``"auto"`` chooses by :func:`nes2net.scoring.score_length.samples_to_score` and prints a
             note; ``"4sec"`` chooses like ``"auto"``, but never whole utterances.
@@ -80,8 +80,8 @@ def score_corpus(
             files are given, the ranges are used that were stored in training.
         decider: decides on the trials; the decisions are written to a table beside the scores.
             Without a decider, there are no decisions.
-        calibration: the file of the calibration in ``decider``, for the record.
-        about: further plain data for the record.
+        calibration: the file of the calibration in ``decider``, stated in the table of decisions.
+        about: further plain data for the record beside the scores.
         say: whether to print notes and warnings. A caller that scores the same trials many times
             sets ``say`` only for the first call.
         settings: how utterances are read and computed; the argument ``num_samples`` replaces the

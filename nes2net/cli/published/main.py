@@ -344,7 +344,7 @@ def _score(args: argparse.Namespace) -> int:
     average = _average(args)
     checkpoint = args.model_path if average is None else average.path
     detector = Detector.from_pretrained(checkpoint, own_device(args.device), args.dtype, model_from_flags(args))
-    print_parameters(detector)  # before averaging, as in the published program
+    print_parameters(detector)  # printed before the average, as in the published program
     if average is not None:
         print_average(average)
     say(f"Model loaded : {checkpoint}")
@@ -428,7 +428,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
         torch.backends.cudnn.deterministic = args.cudnn_deterministic_toggle
         torch.backends.cudnn.benchmark = args.cudnn_benchmark_toggle
         print_device(args.device)
-        # The published command for averaging scores, too, although the command has no --eval.
+        # The published command that averages checkpoints also scores, although the command has no --eval.
         if args.eval or args.num_average_model > 1:
             return _score(args)
         from nes2net.training.run import train

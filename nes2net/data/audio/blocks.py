@@ -91,7 +91,7 @@ class BlocksAt16k:
         self._num_read = 0  # samples pushed at ``_rate`` since the rate last changed
         self._num_returned = 0  # samples at 16 kHz that were returned since the rate last changed
         if channels is not None:
-            channels.begin()
+            channels.reset()
 
     def push(self, block: tuple[np.ndarray, float]) -> list[np.ndarray]:
         """Take a block, samples (channels, N) or (N,) and their rate in Hz; return a list of blocks (M,) at 16 kHz.

@@ -21,8 +21,8 @@ from nes2net.data.audio.read import load_audio, load_head
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import replacing
 
-# Increase this number if :func:`load_audio` is changed so that it returns other samples for the same file. The cache
-# then no longer finds earlier entries.
+# Increase this number if :func:`load_audio` is changed so that the same file gives other samples. The cache then no
+# longer finds earlier entries.
 _DECODING = 1
 _HEADER_BYTES = 128
 _CHECKSUM_BYTES = 4
@@ -69,7 +69,7 @@ class AudioCache:
                 full.share_memory_()
             with suppress(OSError):  # another process may remove the same files
                 for temporary in self.folder.glob("??/.*.npy.*.tmp"):  # files that killed processes left
-                    if time.time() - temporary.stat().st_mtime > 3600:  # no process writes for so long
+                    if time.time() - temporary.stat().st_mtime > 3600:  # no process writes a file for an hour
                         temporary.unlink()
         self._full = full
 
@@ -131,7 +131,7 @@ class AudioCache:
         try:
             with replacing(entry) as temporary, open(temporary, "wb") as file:
                 file.write(_npy_header(samples.dtype, len(samples)))
-                file.write(samples.data)  # the error of NumPy's own writer has no reason
+                file.write(samples.data)  # NumPy's own writer would raise an error without a reason
                 file.write(_checksum(samples))
         except InputError:  # `replacing` refuses to replace a pipe
             return

@@ -71,7 +71,7 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
             # WAV and AIFF
             if kind in RIFF_FORMATS:
                 if cut := missing_audio(file):
-                    raise cut_off(path, *cut)
+                    raise cut_off_error(path, *cut)
                 return None
             if kind != b"fLaC":  # files of other formats pass these checks at once
                 _check_container(path, file, kind)
@@ -101,7 +101,7 @@ def _check_container(path: Path | RecordingBytes, file: BinaryIO, kind: bytes) -
         raise InputError(f"is cut off: {missing:,} bytes are missing at its end", subject=f"audio file {path}")
 
 
-def cut_off(path: Path | RecordingBytes, announced: int, present: int, unit: str) -> InputError:
+def cut_off_error(path: Path | RecordingBytes, announced: int, present: int, unit: str) -> InputError:
     """Make the error for a file with less audio than its header announces.
 
     Args:
@@ -173,7 +173,7 @@ def open_with_libsndfile(
             source = os.fsencode(path)
     try:
         return kind(source)
-    except TypeError as error:  # for soundfile, a file whose name ends in .raw has no header
+    except TypeError as error:  # soundfile expects no header in a file whose name ends in .raw
         if Path(name).suffix.lower() != ".raw":
             raise
         raise ValueError("a file whose name ends in .raw is taken for samples without a header") from error
@@ -243,7 +243,7 @@ def _libsndfile_link(
             # The stated length may include the encoder's delay, of up to two frames of 1152 samples. A cut is reported
             # here, because FFmpeg would not notice the cut.
             if count < file.frames - 2 * 1152:
-                raise cut_off(path, file.frames, count, "samples")
+                raise cut_off_error(path, file.frames, count, "samples")
         elif count < file.frames:
             raise DamagedAudio(f"its header announces {file.frames:,} samples, {count:,} could be decoded")
 
@@ -274,7 +274,7 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
         else:
             is_unknown = announced >= _UNKNOWN_LONG_SIZE
         if present < announced and not is_unknown:
-            raise cut_off(path, announced, present, "bytes")
+            raise cut_off_error(path, announced, present, "bytes")
     if file.format == "NIST":
         raise DamagedAudio("libsndfile reads SPHERE files that were cut off as shorter ones")
     # In MP3 files, and in files that announce no samples, only the bytes show whether the length is right.

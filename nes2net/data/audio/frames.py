@@ -193,11 +193,12 @@ _SEARCHED_BYTES = 1 << 22  # this many bytes of a FLAC file are searched at once
 
 
 def link_starts(file: BinaryIO) -> list[int]:
-    """List the offsets where the links of a chain begin. A file that is not a chain has one link.
+    """List the offsets where the streams of a file begin: one offset, or several if the file is a chain.
 
-    A chain is a file that consists of complete Ogg or FLAC streams, or of complete AU files, one
-    behind another. Each stream or AU file is a link. Players play all links, but libsndfile reads
-    only the first link. Ogg streams that begin together form one link (RFC 3533, Sec. 4).
+    A chain is a file that consists of several complete Ogg or FLAC streams, or of several complete
+    AU files, one behind another. Each stream or AU file is a link. Players play all links, but
+    libsndfile reads only the first link. Ogg streams that begin together form one link (RFC 3533,
+    Sec. 4).
     """
     file.seek(0)
     kind = file.read(4)
@@ -215,7 +216,7 @@ def link_starts(file: BinaryIO) -> list[int]:
         searched = overlap + block
         for match in _FLAC_START.finditer(searched):
             starts.append(position - len(overlap) + match.start())
-        overlap = searched[1 - _FLAC_START_BYTES :]  # the start of a FLAC file may lie across two blocks
+        overlap = searched[1 - _FLAC_START_BYTES :]  # the first bytes of FLAC may lie across two blocks
         position += len(block)
     return starts
 
@@ -321,7 +322,7 @@ class _FlacFrame(NamedTuple):
 
 
 def _parse_flac_frame(data: bytes) -> _FlacFrame | None:
-    """Parse the header of a FLAC frame from 16 bytes; None if ``data`` is shorter or is no such header."""
+    """Parse the header of a FLAC frame from 16 bytes; None if ``data`` is shorter or begins with no header."""
     if len(data) != _FRAME_HEADER_BYTES or data[0] != 0xFF or data[1] & 0xFE != 0xF8:
         return None
     num_bytes = min(7, max(1, 8 - (data[4] ^ 0xFF).bit_length()))  # the number is coded like a character in UTF-8

@@ -164,8 +164,9 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
 def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
     """Return exactly ``load_audio(path)[:num_samples]``; if possible, the rest of the file is not decoded.
 
-    A cut is noticed anywhere in the file, but other damage only in the head. Files with lossy
-    coding are decoded to the end, because only decoding shows whether a file was cut off.
+    A cut is noticed anywhere in the file, but other damage is noticed only in the first
+    ``num_samples``. Files with lossy coding are decoded to the end, because only decoding shows
+    whether a file was cut off.
 
     Raises:
         InputError: as :func:`load_audio`, for the part that is decoded.
@@ -310,7 +311,7 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
 
 @contextmanager
 def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHeader | None]]:
-    """Yield a recording after checking it; at the end of the context, check that it has not changed.
+    """Check a recording, yield the recording, and check at the end of the context that it has not changed.
 
     A recording in a shard is read into memory. A file must be regular, because opening a pipe would
     wait for ever.

@@ -91,10 +91,10 @@ class Channels:
 
     def __init__(self, num_samples: int | None = None) -> None:
         self._num_samples = num_samples
-        self.begin()
+        self.reset()
 
-    def begin(self) -> None:
-        """Forget all samples; called when a decoder begins to read the recording."""
+    def reset(self) -> None:
+        """Forget all samples, because a decoder reads the recording from its beginning."""
         self._products = np.zeros((1, 1))  # (channels, channels): sum of the products of each two channels
         self._num_compared = 0  # samples
 
@@ -295,7 +295,7 @@ class Listener:
         return ""
 
     def clipping(self) -> str:
-        """Say in words which share of the samples is clipped; empty if no clipping is found, or without samples."""
+        """Say in words which share of the samples is clipped; empty if no clipping is found."""
         if not self._amplitude_counts.any():
             return ""
         largest = int(np.flatnonzero(self._amplitude_counts)[-1])

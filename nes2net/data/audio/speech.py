@@ -199,8 +199,7 @@ def _moves_and_stays(levels: NDArray, pitches: NDArray) -> tuple[NDArray, NDArra
     stays = np.zeros(len(pitches), bool)
     if len(pitches) <= _SPAN:
         return moves, stays
-    # The pitch of a frame moves or stays only if each of the last _SPAN frames continues the pitch of its previous
-    # frame.
+    # A pitch moves or stays only in a frame to which the pitch has continued for _SPAN frames without a break.
     is_continued = joins[_SPAN:].copy()
     for lag in range(1, _SPAN):
         is_continued &= joins[_SPAN - lag : len(joins) - lag]

@@ -43,7 +43,7 @@ def _flat_schema(schema: Any, attribute: str, budget: Budget) -> Any:
 
     Args:
         attribute: ``"index_type"`` or ``"value_type"``.
-        budget: has the name of the file for the error, ``budget.name``.
+        budget: ``budget.name`` is the name of the file in the error.
 
     Raises:
         InputError: if there are too many columns.
@@ -82,8 +82,8 @@ class ParquetTable:
         if footer_size <= self._size:  # a larger size makes pyarrow raise an error later
             # pyarrow takes at most 256 bytes of memory for each byte of the footer.
             budget.take("footer", bytes=256 * footer_size)
-        # Here pyarrow must not use threads for reading ahead, and below not for decoding. A process that is forked
-        # later would wait for the threads of pyarrow for ever.
+        # pyarrow must not use threads. Therefore it gets ``pre_buffer=False`` here, and ``use_threads=False`` below. A
+        # process that is forked later would wait for the threads of pyarrow for ever.
         self._file = parquet.ParquetFile(
             self._reader if self._is_remote else source,
             pre_buffer=False,

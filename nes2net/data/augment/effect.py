@@ -23,7 +23,7 @@ _NEEDED = {
 
 
 class Effect(ABC):
-    """A change of a waveform. An effect can be pickled, because each worker gets a copy.
+    """A change of a waveform. Each worker gets a pickled copy of an effect.
 
     A subclass sets the class variables and defines ``__call__``. A subclass that needs a library
     also defines :meth:`prepare` to check for the library. ``nes2net info`` and the manual show the
@@ -86,15 +86,15 @@ class Effect(ABC):
             return
         if strength is None:
             raise InputError(
-                f"it needs a strength, {cls.takes()}: write it behind a colon, such as :{cls.strengths[0]:g}"
+                f"it needs a strength, {cls.strengths_in_words()}: write it behind a colon, such as :{cls.strengths[0]:g}"
             )
         fits = cls.limits[0] <= strength <= cls.limits[1] and math.isfinite(strength)
         if not fits or (cls.choices and strength not in cls.choices):
-            raise InputError(f"its strength is {cls.takes()}, not {strength:g}")
+            raise InputError(f"its strength is {cls.strengths_in_words()}, not {strength:g}")
 
     @classmethod
-    def takes(cls) -> str:
-        """Return the possible strengths in words, such as ``0.5 to 2 s``, for messages and the manual.
+    def strengths_in_words(cls) -> str:
+        """Describe the possible strengths in words, such as ``0.5 to 2 s``, for messages and the manual.
 
         The text is empty if the effect has no strength.
         """

@@ -84,7 +84,7 @@ class Noise(Effect):
     limits = (-50.0, 100.0)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Draw noise, and add it to ``x`` at a signal-to-noise ratio of ``strength`` dB."""
+        """Draw noise, and add the noise to ``x`` at a signal-to-noise ratio of ``strength`` dB."""
         return add_noise(x, self.draw(x, rng), self.strength, floor=0.0)
 
     @abstractmethod

@@ -74,7 +74,7 @@ class Specmix(Settings):
     def __call__(
         self, spectrograms: Tensor, targets: Tensor, generator: torch.Generator, num_classes: int = 2
     ) -> Mixed:
-        """Select samples of a batch by chance, and mix each of them with another sample.
+        """Select samples of a batch by chance, and mix each selected sample with another sample.
 
         Random numbers are drawn on the generator's device, in an order that depends only on the
         shape and the settings. Therefore, if the generator is on the CPU, the result is the same on

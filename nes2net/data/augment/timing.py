@@ -122,7 +122,7 @@ def stretch(x: NDArray[np.float32], tempo: float) -> NDArray[np.float32]:
     continuation = padding_before - _HOP  # start of the samples after the previous window
     for k in range(num_windows):
         start = padding_before - _HOP + round(k * _HOP * tempo)
-        if k:  # after the first window: find the highest normalised correlation with these samples
+        if k:  # after the first window: find the highest normalised correlation with ``expected``
             search_start = start - _SEARCH
             region = samples[search_start : search_start + 2 * (_HOP + _SEARCH)]
             expected = samples[continuation : continuation + 2 * _HOP]
