@@ -40,7 +40,7 @@ class Detector(SavedNetwork):
 
     The back-end's ``score_rule`` computes the score of a recording from the logits of
     :class:`nes2net.models.network.Network`. A higher score means more bona fide. Scores are not
-    calibrated: choose a threshold on a development set of your own conditions.
+    calibrated, so choose a threshold on a development set of your own conditions.
 
     >>> detector = Detector.from_config({"frontend": "lfcc", "backend": "mean_linear"})
     >>> isinstance(detector.score(torch.zeros(16000), sample_rate=16000), float)

@@ -55,7 +55,7 @@ Figures = list[tuple[str, dict[str, float]]]
 
 @dataclass(frozen=True)
 class Recordings:
-    """Where the scored recordings are, and how to measure these recordings for comparisons with new ones."""
+    """The scored recordings, and how to measure these recordings for comparisons with new recordings."""
 
     root: str | Path
     """Folder of the corpus."""
@@ -166,7 +166,7 @@ def calibrate(
         "scores_sha256": checksums,
         "figures": figures(calibration(bonafide), calibration(spoof), corpus.eer_method),
     }
-    # Measure the recordings, so that new recordings can be compared with them later.
+    # Measure the recordings, so that new recordings can be compared with these recordings later.
     population: Population | None = None
     failed: list[str] = []
     if recordings:

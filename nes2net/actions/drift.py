@@ -255,7 +255,7 @@ def measure_drift(
     batch_size: int | None = None,
     workers: int | None = None,
 ) -> Drift:
-    """Score and measure new recordings, and compare them with the recordings of a calibration.
+    """Score and measure new recordings, and compare the new recordings with the recordings of a calibration.
 
     As much of each recording is scored as was scored for the calibration. If the calibration was
     learned from whole recordings, a recording of more than two minutes fails. Recordings unfit for

@@ -85,7 +85,7 @@ def frontend_alone(
         dtype: the precision; ``"auto"`` for float32.
 
     Raises:
-        InputError: if the front-end is unknown, or if it would have random weights.
+        InputError: if the front-end is unknown, or if the front-end would have random weights.
     """
     detector = Detector.from_config({"frontend": frontend, "backend": "logistic"}, ssl_checkpoint)
     if ssl_checkpoint is None and any(True for _ in detector.frontend.parameters()):

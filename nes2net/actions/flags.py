@@ -50,7 +50,7 @@ def located(corpus: str, root: str | None, split: str = "eval", protocols: str |
         root: folder of the corpus. If ``root`` is None or ``"."``, a data set of the hub is
             downloaded.
         split: name of the part.
-        protocols: folder of the protocols, if they are not in ``root``.
+        protocols: folder of the protocols, if the protocols are not in ``root``.
 
     Returns:
         The part. If a data set of the hub was downloaded, the part also states the commit of the

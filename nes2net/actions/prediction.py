@@ -1,4 +1,4 @@
-"""Score audio files with a detector: whole files, windows along them, or their fake stretches.
+"""Score audio files with a detector: whole files, windows along files, or the fake stretches in files.
 
 Python programs can do here what `nes2net predict` does.
 """
@@ -342,8 +342,8 @@ def predict(
         channel: what is judged in a recording with several channels. ``"mix"`` is the mean of the
             channels. A number is the channel with this number, counted from 0. With ``"each"``,
             every channel is judged and has its own row.
-        decider: decides on the scores; None to decide only by the threshold of the question, if it
-            has one.
+        decider: decides on the scores; None to decide by the threshold of the question, or not to
+            decide if the question has no threshold.
         calibration: path of the file of the calibration in ``decider``; the rows state this path.
         batch_size: number of utterances or windows that are computed at once; None for a number
             that suits the device.
@@ -627,7 +627,7 @@ class _Scoring:
         decides, the decision on an unfit recording is "cannot tell".
 
         Args:
-            traits: traits of the recording, for the calibration; None if they were not measured.
+            traits: traits of the recording, for the calibration; None if no traits were measured.
             remark: says whether the recording is unfit for a decision.
         """
         threshold = self.question.threshold

@@ -1,8 +1,8 @@
 """Score a corpus with a detector: the function behind `nes2net score`, main.py and experiments.
 
-:func:`score_corpus` reads the trials, and adds facts about detector and corpus to the record beside
-the scores. :func:`score_corpus` warns if the detector was trained on these trials. With a
-calibration, :func:`score_corpus` also decides on the trials.
+:func:`score_corpus` reads the trials, adds facts about detector and corpus to the record beside the
+scores, and warns if the detector was trained on the trials. With a calibration,
+:func:`score_corpus` also decides on the trials.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def score_corpus(
             raise InputError(f"{judgement.name} are scored in whole utterances: leave out `num_samples`")
         num_samples = None
     judgement = judgement.fitted(scorer)
-    # Read the trials, and give them the scores of other systems.
+    # Read the trials, and add the scores of other systems to the trials.
     corpus = corpora.get(corpus_part.corpus)
     if trials is None:
         trials = corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols)

@@ -60,7 +60,7 @@ class AudioCache:
             raise InputError(
                 f"cache folder {folder} cannot be made ({error.strerror}): name a folder of yours with `data.cache`"
             ) from error
-        # All caches of a folder share this flag, also in workers of a DataLoader, so that only one cache warns.
+        # All caches of a folder share the flag ``full``, also in workers of a DataLoader, so that only one cache warns.
         name = os.path.realpath(folder)
         full = _FULL.get(name)
         if full is None:
@@ -124,8 +124,8 @@ class AudioCache:
             return
         as_int16 = np.rint(np.clip(waveform * _FULL_SCALE, -32768, 32767)).astype(np.int16)
         restored = as_int16.astype(np.float32) / _FULL_SCALE
-        # The samples are stored as int16 if this loses no bit. The comparison is of bits, not of values, because −0
-        # equals 0.
+        # The samples are stored as int16 if no bit is lost. The comparison is of bits, not of values, because −0 equals
+        # 0.
         is_exact = np.array_equal(restored.view(np.uint32), waveform.view(np.uint32))
         samples = as_int16 if is_exact else waveform
         try:

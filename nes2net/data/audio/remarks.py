@@ -34,10 +34,10 @@ _QUIET = 0.01  # a recording is searched for clipping only if its peak is at lea
 
 
 # The following numbers, which find silence and steady sound, are assumptions, too. A level is measured over a frame of
-# 20 ms, in dB of full scale. A recording whose loud frames (the 95th percentile) stay below -60 dB has no speech to
-# judge. A frame is audible if its level is within 20 dB of the loudest frame. A recording is steady if its audible
-# frames last for at least half a second and hardly differ in level. In 607 recordings of real and synthetic speech, the
-# 10th and the 90th percentile of the levels differ by at least 6 dB, mostly by 19 dB.
+# 20 ms, in dB of full scale. A recording has no speech to judge if the 95th percentile of its levels is below -60 dB. A
+# frame is audible if its level is within 20 dB of the loudest frame. A recording is steady if its audible frames last
+# for at least half a second and hardly differ in level. In 607 recordings of real and synthetic speech, the 10th and
+# the 90th percentile of the levels differ by at least 6 dB, mostly by 19 dB.
 _FRAME = 320  # samples at 16 kHz
 _LOUD = 0.95  # this share of the frames is softer than the loud frames
 _LEAST_LEVEL = -60.0  # dB
@@ -47,8 +47,8 @@ _AUDIBLE = 20  # a frame is audible down to this many dB below the loudest frame
 _FEWEST_FRAMES = 25
 _SPREAD = 3.0  # in steady sound, the 10th and 90th percentile of the levels differ by less than this many dB
 # A recording counts as limited to the telephone band if its energy above 4.3 kHz is at least 50 dB below its energy
-# from 0.3 to 3.4 kHz. This difference is at most 35 dB among 2,037 recordings of 16 kHz, and at least 70 dB among 504
-# recordings of 8 kHz.
+# from 0.3 to 3.4 kHz. The two energies differ by at most 35 dB in 2,037 recordings of 16 kHz, and by at least 70 dB in
+# 504 recordings of 8 kHz.
 _WINDOW = np.hanning(_FRAME + 2)[1:-1]
 _BAND_WIDTH = SAMPLE_RATE / _FRAME  # Hz
 _SPEECH_BANDS = slice(round(300 / _BAND_WIDTH), round(3400 / _BAND_WIDTH))
@@ -63,7 +63,7 @@ _FEWEST_AT_ONCE = 8000
 _MOST_AT_ONCE = 64000
 _SILENT = 1e-6  # a channel is silent if it has at most this share of the energy of the loudest channel
 _CANCELLED = 0.01  # channels cancel each other if their mean has less than this share of the energy of a channel
-_ALIKE = 0.5  # two channels differ if their correlation is below this
+_ALIKE = 0.5  # two channels differ if their correlation is below this number
 
 
 #: The message about a recording without speech, on which no decision can rest.
@@ -153,8 +153,8 @@ class Channels:
 class Listener:
     """Measures a recording while it arrives, to find what makes its score doubtful; see :meth:`remark`.
 
-    This is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in [−1, 1]
-    and passes them on. A listener needs half a megabyte of memory.
+    A listener is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in
+    [−1, 1] and returns the blocks unchanged. A listener needs half a megabyte of memory.
 
     Args:
         channels: the comparison of the recording's channels, if there are several.

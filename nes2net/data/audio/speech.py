@@ -2,8 +2,9 @@
 
 The pitch of a voice rises and falls all the time. The pitch of a musical note or of a tone stays
 the same, and noise has no pitch. A frame of 10 ms is voiced if the normalised cross-correlation of
-its samples, low-passed at 1.5 kHz, has a peak above 0.6 at the lag of a pitch of 70 to 400 Hz
-(Talkin, "A robust algorithm for pitch tracking (RAPT)", 1995, without its dynamic programming).
+its samples, low-passed at 1.5 kHz, has a peak above 0.6 at the lag of a pitch of 70 to 400 Hz. The
+method is from Talkin, "A robust algorithm for pitch tracking (RAPT)", 1995, without the dynamic
+programming.
 
 All other numbers in this module are assumptions. With these numbers, speech is found in 2,878 of
 2,881 recordings of real and synthetic speech of at least one second. Among 22 artificial sounds
@@ -46,9 +47,9 @@ _FEWEST_AT_ONCE = 8000  # number of samples to collect before frames are measure
 class SpeechFrames:
     """Finds speech in a recording while the recording arrives: measures level and pitch in frames of 10 ms.
 
-    This is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in [−1, 1]
-    and passes them on. The measured frames of an hour take 3 MB of memory; :meth:`drop` forgets
-    early frames.
+    The class is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in
+    [−1, 1] and returns the blocks unchanged. The measured frames of an hour take 3 MB of memory;
+    :meth:`drop` forgets early frames.
     """
 
     def __init__(self) -> None:
@@ -192,7 +193,7 @@ def _moves_and_stays(levels: NDArray, pitches: NDArray) -> tuple[NDArray, NDArra
     is_audible = (levels > levels.max() - _BELOW_LOUDEST) & (levels > _LEAST_LEVEL)
     is_voiced = is_audible & (pitches > 0)
     logarithms = np.log(np.where(pitches > 0, pitches, 1))
-    joins = np.zeros(len(pitches), bool)  # whether frame t continues the pitch of the frame before it
+    joins = np.zeros(len(pitches), bool)  # whether frame t continues the pitch of frame t − 1
     joins[1:] = is_voiced[1:] & is_voiced[:-1] & (np.abs(np.diff(logarithms)) < _JUMP)
     joins = _long_runs(joins, _RUN)
     moves = np.zeros(len(pitches), bool)

@@ -82,8 +82,8 @@ class ParquetTable:
         if footer_size <= self._size:  # a larger size makes pyarrow raise an error later
             # pyarrow takes at most 256 bytes of memory for each byte of the footer.
             budget.take("footer", bytes=256 * footer_size)
-        # pyarrow must not use threads. Therefore it gets ``pre_buffer=False`` here, and ``use_threads=False`` below. A
-        # process that is forked later would wait for the threads of pyarrow for ever.
+        # pyarrow must not use threads. Therefore pyarrow gets ``pre_buffer=False`` here, and ``use_threads=False``
+        # below. A process that is forked later would wait for the threads of pyarrow for ever.
         self._file = parquet.ParquetFile(
             self._reader if self._is_remote else source,
             pre_buffer=False,

@@ -50,7 +50,7 @@ class Specmix(Settings):
     ``frequency_bands`` or ``time_bands``. The width of a band is drawn from 1 to ⌊``gamma`` · length
     of the axis⌋ bins or frames. The position of a band is drawn from all positions where the band
     fits. All draws are uniform, and bands may overlap. For random Specmix, these distributions are
-    assumptions, because the abstract does not state any.
+    assumptions, because the abstract states no distributions.
 
     >>> generator = torch.Generator().manual_seed(0)
     >>> mixed = Specmix(time_bands=0)(torch.randn(4, 100, 45), torch.tensor([0, 0, 1, 1]), generator)

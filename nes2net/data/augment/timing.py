@@ -2,7 +2,7 @@
 
 The speed perturbation in training is modelled on T. Ko, V. Peddinti, D. Povey, S. Khudanpur, "Audio
 augmentation for speech recognition", Interspeech 2015. The paper uses the speeds 0.9, 1 and 1.1;
-here the speed is drawn from a range. The pitch is changed by resampling. Then WSOLA restores the
+here the speed is drawn from a range. The pitch is changed by resampling. WSOLA then restores the
 duration: W. Verhelst, M. Roelands, "An overlap-add technique based on waveform similarity (WSOLA)
 for high quality time-scale modification of speech", ICASSP 1993.
 """
@@ -136,7 +136,7 @@ def stretch(x: NDArray[np.float32], tempo: float) -> NDArray[np.float32]:
                 start = search_start + int(np.argmax(products / np.sqrt(energies + 1e-9 * highest_energy)))
             else:  # silence: the window does not move
                 start = search_start + len(products) // 2
-        # Add the window to the output, where it overlaps the previous window by half.
+        # Add the window to the output, where the window overlaps the previous window by half.
         y[k * _HOP : (k + 2) * _HOP] += window * samples[start : start + 2 * _HOP]
         continuation = start + _HOP
     return y[_HOP : _HOP + length].astype(np.float32)
