@@ -206,10 +206,10 @@ class Detector(SavedNetwork):
     ) -> Decision:
         """Score a recording and decide by a calibration: log-likelihood ratio, probability and decision.
 
-        As many samples are scored as of the recordings from which the calibration was learned. If
-        this number is unknown, the recording is scored in one piece, as by :meth:`score`. If the
-        calibration holds traits of recordings, such as their bandwidth, the same traits of this
-        recording are measured, too.
+        The number of scored samples is the same as for the recordings from which the calibration
+        was learned. If this number is unknown, the recording is scored in one piece, as by
+        :meth:`score`. If the calibration holds traits of recordings, such as their bandwidth, the
+        same traits of this recording are measured, too.
 
         Args:
             audio, sample_rate: as for :meth:`score`.

@@ -130,7 +130,7 @@ def calibrate(
 
     Raises:
         InputError: if scores, keys or recordings cannot be read or do not fit each other; if higher
-            scores mean spoofed, without ``allow_inverted``; or for the reasons of
+            scores mean spoofed, and ``allow_inverted`` is false; or for the reasons of
             :func:`nes2net.scoring.decisions.calibration.fit`.
     """
     corpus = corpora.get(labels.corpus)

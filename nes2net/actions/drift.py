@@ -257,10 +257,11 @@ def measure_drift(
 ) -> Drift:
     """Score and measure new recordings, and compare the new recordings with the recordings of a calibration.
 
-    As much of each recording is scored as was scored for the calibration. If the calibration was
-    learned from whole recordings, a recording of more than two minutes fails. Recordings unfit for
-    a decision, such as silence, are also compared, because the calibration was learned from such
-    recordings, too. A recording that cannot be scored is listed in :attr:`Drift.failures`.
+    The scored part of each recording is as long as in the recordings of the calibration. If the
+    calibration was learned from whole recordings, a recording of more than two minutes fails.
+    Recordings unfit for a decision, such as silence, are also compared, because the calibration was
+    learned from such recordings, too. A recording that cannot be scored is listed in
+    :attr:`Drift.failures`.
 
     Args:
         files: audio files, and folders, which are searched for audio files.
@@ -344,8 +345,8 @@ def values_of(recordings: Sequence[NewRecording], name: str) -> NDArray:
 def _table_row(comparison: Comparison) -> Row:
     """Make the row of one trait in the table ``compared``."""
     number = len(comparison.values)
-    # Smallest share of recordings outside of the usual range that counts as drift; None if even all recordings would be
-    # too few.
+    # Smallest share of recordings outside of the usual range that counts as drift; None if there is no drift even if
+    # all recordings lie outside.
     limit = None if comparison.fewest > number else comparison.fewest / number
     figures = {
         "outside": Figure(comparison.outside, wilson_interval(comparison.outside, number)),

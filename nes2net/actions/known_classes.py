@@ -39,7 +39,8 @@ def known_classes(
         allow_partial: leave out trials without usable logits.
 
     Returns:
-        The content of the file that `nes2net predict` reads, and the trials with their logits.
+        The learned threshold, as the content of the file that `nes2net predict` reads, and the
+        trials with their logits.
 
     Raises:
         InputError: if the file or the labels cannot be read or do not fit each other, or if

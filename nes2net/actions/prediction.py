@@ -123,7 +123,7 @@ class Answer(NamedTuple):
 
 
 class Question(ABC):
-    """What :func:`predict` finds out about each recording.
+    """A question to :func:`predict`: what to find out about each recording.
 
     Examples are one score for each recording (:class:`Once`), the fake stretches of each recording
     (:class:`Stretches`), and another judgement of each recording (:class:`Judged`).
@@ -190,7 +190,7 @@ class Once(Question):
         """Score each recording once, and decide on the score; see :meth:`Question.answer`.
 
         Raises:
-            InputError: if windows are set, but no recording is scored along its time, or if the
+            InputError: if :attr:`along` is set, but no recording is scored by windows; or if the
                 windows do not suit the detector.
         """
         detector = asking.detector
@@ -353,7 +353,7 @@ def predict(
         InputError: if a folder has no audio files; if the detector needs more than audio; if
             stretches are asked for, but the detector does not score segments; if a number is out of
             its range; if the calibration was learned from scores of another detector; or if the
-            question sets windows (:attr:`Once.along`), but no recording is scored along its time.
+            question sets windows (:attr:`Once.along`), but no recording is scored by windows.
     """
     check_takes_audio_alone(detector)
     recordings: list[AnyRecording] = []

@@ -24,7 +24,7 @@ _SLACK = 4096
 def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
     """Move ``file`` behind the ID3v2 tags that begin at ``position``, and return the new offset.
 
-    MP3, AAC and FLAC files may begin with such tags.
+    MP3, AAC and FLAC files may begin with ID3v2 tags.
     """
     for _ in range(_MOST_TAGS):
         file.seek(position)
@@ -278,7 +278,7 @@ class FlacHeader(NamedTuple):
     """The header of a FLAC file: STREAMINFO (RFC 9639, Sec. 8.2) and the start of the first frame."""
 
     block_size: int
-    """Samples of each frame except the last frame, if all blocks have the same size."""
+    """Number of samples of each frame except the last frame, if the file has a fixed block size."""
     largest_frame: int
     """Size of the largest frame in bytes; 0 if unknown."""
     sample_rate: int
@@ -312,7 +312,7 @@ class _FlacFrame(NamedTuple):
     """The header of a FLAC frame (RFC 9639, Sec. 9.1)."""
 
     number: int
-    """The number of the frame if all blocks have the same size; otherwise the number of the frame's first sample."""
+    """The number of the frame if the file has a fixed block size; otherwise the number of the frame's first sample."""
     block_size: int
     """Samples per channel; 0 for the reserved code."""
     sample_rate: int | None

@@ -66,7 +66,7 @@ _CANCELLED = 0.01  # channels cancel each other if their mean has less than this
 _ALIKE = 0.5  # two channels differ if their correlation is below this number
 
 
-#: The message about a recording without speech, on which no decision can rest.
+#: The message about a recording without speech. No decision can rest on such a recording.
 NO_VOICE = "no voice was found in it, only other sounds, such as noise or music"
 
 
