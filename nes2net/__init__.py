@@ -2,7 +2,7 @@
 
 The package trains detectors, averages their checkpoints, scores recordings and evaluates scores.
 
-The names in ``__all__`` are the public contract. Each name is imported when it is first used, so
+The names in ``__all__`` are the public interface. Each name is imported when it is first used, so
 that ``import nes2net`` does not import torch.
 """
 
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from nes2net.version import __version__ as __version__
 
-#: Environment variables that stop libraries from reporting to their makers. A library reads its variable when it is
-#: imported.
+#: Environment variables that stop libraries from sending reports to their makers. A library reads its variable when the
+#: library is imported, so the variables are set here first.
 NO_REPORTS = {
     "ORT_DISABLE_TELEMETRY": "1",
     "GRADIO_ANALYTICS_ENABLED": "False",
@@ -41,7 +41,7 @@ __all__ = [
     "metrics",
 ]
 
-if TYPE_CHECKING:  # the same names for editors and type checkers
+if TYPE_CHECKING:  # tells editors and type checkers the same names
     from nes2net import metrics
     from nes2net.data import augment
     from nes2net.detector import Detector
@@ -54,9 +54,9 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from nes2net.scoring import decisions
     from nes2net.training import losses
 
-#: Public names that are modules.
+#: The public names that are names of modules.
 _MODULES = {"augment", "decisions", "localisation", "losses", "metrics"}
-#: Public name → module that holds it.
+#: Public name → module that contains the name.
 _MODULE_OF = {
     "Detector": "nes2net.detector",
     "InputError": "nes2net.lib.errors",

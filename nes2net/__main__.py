@@ -1,4 +1,4 @@
-"""`python -m nes2net`: the command line."""
+"""`python -m nes2net`: run the command line, like the program `nes2net`."""
 
 import sys
 

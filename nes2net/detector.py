@@ -1,7 +1,7 @@
-"""The Detector: a network that reads recordings and judges them.
+"""The class Detector: a network that reads recordings and judges them.
 
-Its methods in reading order: scores of whole recordings, embeddings, decisions, scores along a
-recording, and the segments of a recording.
+The order of the methods: scores of whole recordings, embeddings, decisions, scores along a
+recording, and segments of a recording.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Detector(SavedNetwork):
     """A trained network that judges recordings: it scores, embeds and decides.
 
     The back-end's ``score_rule`` computes the score of a recording from the logits of
-    :class:`nes2net.models.network.Network`. Higher means more bona fide. Scores are not calibrated:
-    choose a threshold on a development set of your own conditions.
+    :class:`nes2net.models.network.Network`. A higher score means more bona fide. Scores are not
+    calibrated, so choose a threshold on a development set of your own conditions.
 
     >>> detector = Detector.from_config({"frontend": "lfcc", "backend": "mean_linear"})
     >>> isinstance(detector.score(torch.zeros(16000), sample_rate=16000), float)
@@ -56,12 +56,11 @@ class Detector(SavedNetwork):
         padding: Padding = "repeat",
         peak_normalize: PeakNormalize = "no",
     ) -> float:
-        """Score one recording in one piece: higher means more bona fide.
+        """Score one recording in one piece; a higher score means more bona fide.
 
-        In one piece, the memory and the time of a transformer grow with the square of the length.
-        Use :meth:`score_track` for minutes of audio. If a recording is longer than two minutes,
-        `nes2net predict` scores along the recording too, and its score is then
-        ``score_track(audio).score``.
+        In one piece, the memory and the time of a transformer grow with the square of the length,
+        so use :meth:`score_track` for minutes of audio. `nes2net predict` does so, too: for a
+        recording of more than two minutes, `nes2net predict` gives ``score_track(audio).score``.
 
         A detector in train mode is switched to eval mode for the call. Any number of threads may
         score at once, but no thread may train the detector during the call.
@@ -72,22 +71,23 @@ class Detector(SavedNetwork):
                 an iterator of blocks of such samples; or a
                 :class:`nes2net.data.audio.pcm.RawAudio`, which has samples in bytes without a
                 header.
-            sample_rate: sampling rate in Hz, needed for samples and blocks; a file states its own.
+            sample_rate: sampling rate in Hz, needed for samples and blocks; a file states its own
+                rate.
             num_samples: number of leading samples to score, as in the '4sec' protocol; a shorter
                 recording is repeated. None scores the whole recording, which is repeated if it is
                 shorter than ``min_samples``. ``"auto"`` chooses the number by
-                :func:`nes2net.scoring.score_length.samples_to_score`. A published detector scores
-                as many samples as its authors score. A detector that was trained on about 4 s, as
-                is usual, scores the whole recording. Any other detector scores as many samples as
-                it was trained on.
-            crop: ``"head"`` takes the leading samples. ``"random"`` takes the samples from a random
-                start, as the authors of some published detectors do; the start is the same in every
+                :func:`nes2net.scoring.score_length.samples_to_score`. For a published detector,
+                ``"auto"`` means as many samples as its authors score. For a detector that was
+                trained on crops of about 4 s, as is usual, ``"auto"`` means the whole recording.
+                For any other detector, ``"auto"`` means the length of the crops in training.
+            crop: ``"head"`` takes the leading samples. ``"random"`` takes samples from a random
+                start, like the authors of some published detectors; the start is the same in every
                 call.
-            padding: how a recording that is too short is filled up: ``"repeat"`` repeats the
-                recording, and ``"zeros"`` appends zeros.
+            padding: how a recording shorter than ``num_samples`` or ``min_samples`` is filled up:
+                ``"repeat"`` repeats the recording, and ``"zeros"`` appends zeros.
             peak_normalize: divide the samples by the largest absolute sample of the whole
-                ``"recording"``, or of the samples that are scored (``"cut"``); ``"no"`` does not
-                divide.
+                ``"recording"``, or of the samples that are scored (``"cut"``); ``"no"`` leaves the
+                samples as they are.
 
         Raises:
             InputError: if the file cannot be read, or samples have no ``sample_rate``. The error is
@@ -107,9 +107,9 @@ class Detector(SavedNetwork):
         sample_rate: float,
         num_samples: int | Literal["auto"] | None = "auto",
     ) -> list[float]:
-        """Score waveforms in memory. Each score differs by less than 1e-6 from the score of :meth:`score`.
+        """Score waveforms in memory, in batches. Each score differs by less than 1e-6 from the score by :meth:`score`.
 
-        Waveforms of the same length are computed together, as many at once as fit into memory.
+        Waveforms of the same length are scored together, as many at once as fit into memory.
 
         Args:
             waveforms: B×N, or a sequence of (N,) or (channels, N), as for :meth:`score`.
@@ -143,8 +143,8 @@ class Detector(SavedNetwork):
             of, layer: as for :meth:`embeddings`.
 
         Raises:
-            InputError: as :meth:`score`; or if the detector does not have the embedding or the
-                layer that ``of`` and ``layer`` name.
+            InputError: as :meth:`score`; or if the detector lacks the embedding that ``of`` names,
+                or the layer that ``layer`` names.
         """
         reader = WaveformReader.of(self, samples_to_score(self.provenance, num_samples).num_samples)
         waveform = torch.from_numpy(reader.take(audio, sample_rate).waveform)[None]
@@ -165,20 +165,20 @@ class Detector(SavedNetwork):
         workers: int | None = None,
         on_error: Literal["raise"] | Callable[[AnyRecording, InputError], object] = "raise",
     ) -> Iterator[tuple[AnyRecording, float]]:
-        """Score files lazily: yield (path, score) in the order of ``paths``, which may be endless.
+        """Score files one after another: yield (path, score) in the order of ``paths``, which may be endless.
 
-        Each file is scored in one piece. Only utterances of the same length share a batch, so that
-        each score differs by less than 1e-6 from the score of :meth:`score`. Threads read a few
-        batches of files ahead.
+        Each file is scored in one piece. Only files of the same length share a batch, so that each
+        score differs by less than 1e-6 from the score by :meth:`score`. Threads read the files of a
+        few batches in advance.
 
         Args:
             num_samples: as for :meth:`score`.
             batch_size: largest number of files that are computed at once; None for 8 on a CPU and 64
                 on a GPU.
             workers: number of threads that read files; None for a number that suits the device.
-            on_error: ``"raise"`` raises the :class:`InputError` of a file that fails, after the
-                scores of the earlier files. If ``on_error`` is a function, it is called with the
-                path and the error, and the file is skipped. Any other value raises
+            on_error: what happens if a file cannot be scored. ``"raise"`` raises its
+                :class:`InputError` after the scores of the earlier files. A function is called with
+                the path and the error, and the file is skipped. Any other value raises
                 :class:`InputError`.
         """
         if on_error != "raise" and not callable(on_error):
@@ -187,7 +187,7 @@ class Detector(SavedNetwork):
         judged = judge_files(self, Scores(), paths, score_length.num_samples, batch_size=batch_size, workers=workers)
 
         def scored() -> Iterator[tuple[AnyRecording, float]]:
-            """Yield the scores; pass a failed file to ``on_error``, or raise its error."""
+            """Yield the files with their scores; pass a failed file to ``on_error``, or raise its error."""
             for file in judged:
                 if not isinstance(file.result, InputError):
                     yield file.path, file.result
@@ -204,12 +204,12 @@ class Detector(SavedNetwork):
         calibration: LinearCalibration | Decider,
         sample_rate: float | None = None,
     ) -> Decision:
-        """Say what the score of a recording means: log-likelihood ratio, probability, decision.
+        """Score a recording and decide by a calibration: log-likelihood ratio, probability and decision.
 
-        The recording is scored with the score length of the calibration's recordings. If this
-        length is unknown, the recording is scored in one piece, as by :meth:`score`. If the
-        calibration holds traits of its recordings, such as their bandwidth, the traits of this
-        recording are measured too.
+        The number of scored samples is the same as for the recordings from which the calibration
+        was learned. If this number is unknown, the recording is scored in one piece, as by
+        :meth:`score`. If the calibration holds traits of recordings, such as their bandwidth, the
+        same traits of this recording are measured, too.
 
         Args:
             audio, sample_rate: as for :meth:`score`.
@@ -217,8 +217,8 @@ class Detector(SavedNetwork):
                 with another prior or operating point.
 
         Raises:
-            InputError: as for :meth:`score`; or if the calibration belongs to another detector. To
-                check this, every call hashes the weights.
+            InputError: as for :meth:`score`; or if the calibration belongs to another detector. For
+                this check, every call computes a hash of the weights.
         """
         return decide(self, audio, calibration, sample_rate)
 
@@ -234,16 +234,16 @@ class Detector(SavedNetwork):
         """Score along a long recording: a window of ``window`` seconds begins every ``hop`` seconds, and has one score.
 
         Files and blocks are read in pieces, so that hours take no more memory than minutes. The
-        last window ends with the recording. A recording that is shorter than a window has a single
-        score, the same as from :meth:`score`.
+        last window ends at the end of the recording. A recording that is shorter than a window has
+        a single score, the same score as by :meth:`score`.
 
         Args:
             audio, sample_rate: as for :meth:`score`.
             window: length of a window in seconds. None stands for the number of samples that
                 :meth:`score` takes. If :meth:`score` takes whole recordings, None stands for 64,600
                 samples, the usual length in training.
-            hop: seconds from the start of a window to the start of the next window. A hop longer
-                than the window leaves gaps.
+            hop: seconds from the start of a window to the start of the next window. If the hop is
+                longer than the window, samples between the windows are not scored.
             batch_size: as for :meth:`score_files`.
 
         Raises:
@@ -255,17 +255,17 @@ class Detector(SavedNetwork):
     def stream(
         self, sample_rate: float, *, window: float | None = None, hop: float = 0.5, batch_size: int = 1
     ) -> Stream:
-        """Begin a stream that scores audio while it arrives; the caller pushes blocks of samples into it.
+        """Begin a stream, which scores audio while the audio arrives; the caller pushes blocks of samples.
 
-        The scores equal those of :meth:`score_track`, whatever the sizes of the blocks. If both
-        methods get the same ``batch_size``, the scores are equal bit for bit. A stream keeps at
-        most two windows of samples in memory, and no scores. Any number of streams may share a
+        The scores equal the scores by :meth:`score_track`, for blocks of any size. If both methods
+        get the same ``batch_size``, the scores are equal bit for bit. A stream keeps at most two
+        windows of samples in memory, and keeps no scores. Any number of streams may share a
         detector.
 
         Args:
             sample_rate: sampling rate in Hz of the samples that are pushed.
             window, hop: as for :meth:`score_track`.
-            batch_size: number of windows that are computed at once; a window waits until this many
+            batch_size: number of windows that are scored at once; windows wait until this many
                 windows have arrived.
 
         Raises:
@@ -287,22 +287,22 @@ class Detector(SavedNetwork):
         resolution_ms: float | None = None,
         batch_size: int | None = None,
     ) -> FrameScores:
-        """Score the frames of a recording; the detector must be one that scores frames.
+        """Score the frames of a recording, if the detector can score frames.
 
         A recording of up to 30 s is scored in one piece. A longer recording is scored in windows of
-        about 20 s, which begin about every 10 s, and only the scores in the middle of each window are
-        kept. A file is read in pieces, so that hours take no more memory than minutes.
+        about 20 s. A window begins about every 10 s, and only the scores in the middle of each
+        window are used. A file is read in pieces, so that hours take no more memory than minutes.
 
         Args:
             audio, sample_rate: as for :meth:`score`.
             resolution_ms: length of a frame in ms, one of :attr:`resolutions`; None for the
-                shortest.
+                shortest frames.
             batch_size: number of windows that are computed at once; None for 1 on a CPU and 12 on a
                 GPU.
 
         Raises:
-            InputError: as for :meth:`score`; or if the detector gives no scores of frames, or no
-                scores of frames of this length.
+            InputError: as for :meth:`score`; or if the detector cannot score frames, or no frames
+                of this length.
         """
         return frame_scores(self, audio, sample_rate, resolution_ms=resolution_ms, batch_size=batch_size)
 
@@ -318,7 +318,7 @@ class Detector(SavedNetwork):
         batch_size: int | None = None,
         calibration: LinearCalibration | Decider | None = None,
     ) -> list[Segment]:
-        """Find the fake stretches of a recording, by :meth:`frame_scores`.
+        """Find the fake stretches of a recording from the scores of its frames (:meth:`frame_scores`).
 
         Args:
             audio, sample_rate, resolution_ms, batch_size: as for :meth:`frame_scores`.

@@ -4,5 +4,5 @@ from importlib.metadata import PackageNotFoundError, version
 
 try:
     __version__ = version("nes2net")
-except PackageNotFoundError:  # run from a source tree that was not installed
+except PackageNotFoundError:  # the source tree is used without installation
     __version__ = "0+unknown"

@@ -3,5 +3,5 @@
 Read the modules in this order: ``scoring``, ``prediction``, ``embedding``, ``evaluation``,
 ``calibration``, and then ``flags``, the flags that several commands share.
 
-The modules may import all districts except ``apps`` and ``cli``.
+The modules may import all folders of the package except ``apps`` and ``cli``.
 """

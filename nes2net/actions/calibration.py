@@ -55,22 +55,23 @@ Figures = list[tuple[str, dict[str, float]]]
 
 @dataclass(frozen=True)
 class Recordings:
-    """Where the scored recordings are, and how to measure them for later comparisons with new recordings."""
+    """The scored recordings, and how to measure these recordings for comparisons with new recordings."""
 
     root: str | Path
     """Folder of the corpus."""
     num_workers: int | None = None
     """Number of workers that read audio; None for a number that suits the machine."""
     model: str | Path | Scorer | None = None
-    """The detector that made the scores; None to compare recordings without their embeddings."""
+    """The detector that made the scores; None to measure recordings without their embeddings."""
     device: str = "auto"
     config: dict[str, Any] | str | None = None
     base: str | Path | None = None
     """``device``, ``config`` and ``base`` are passed to :meth:`nes2net.Detector.from_pretrained`.
-    They are not used if ``model`` is None or a loaded detector."""
+    These three settings have no effect if ``model`` is None or a loaded detector."""
     kept: str | Path = "calibration"
-    """Measurements are kept in ``{kept}.traits`` and ``{kept}.embeddings.npy``, so that each recording
-    is measured once. :func:`nes2net.scoring.measuring.forget_traits` removes these files."""
+    """The measurements are kept in two files, ``{kept}.traits`` and ``{kept}.embeddings.npy``, so
+    that each recording is measured only once. :func:`nes2net.scoring.measuring.forget_traits`
+    removes these files."""
 
 
 @dataclass(frozen=True)
@@ -81,22 +82,22 @@ class Calibrated:
     num_bonafide: int
     num_spoof: int
     unit: str
-    """The unit of the scores: ``"trials"``, or frames and their length."""
+    """What one score is about: ``"trials"``, or frames with their length in words."""
     rows: Figures
-    """Figures of the scores from which the calibration was learned, before and after calibration."""
+    """Figures of the scores from which the calibration was learned, both without and with calibration."""
     separated: bool
-    """Whether some threshold separates the two classes without error."""
+    """Whether a threshold exists that separates the two classes without error."""
     failed: list[str] = field(default_factory=list)
     """Ids of recordings that could not be measured."""
 
     @property
     def warning(self) -> str:
-        """A warning that few trials make the figures uncertain; empty if each class has 20 or more."""
+        """A warning that few trials make the figures uncertain; empty if each class has at least 20 trials."""
         return few_trials(self.num_bonafide, self.num_spoof)
 
     @property
     def worth(self) -> str:
-        """States how far error rates on these trials can be trusted, and how many trials would make them more certain."""
+        """States how certain error rates on these trials are, and how many trials would make the rates more certain."""
         return how_sure(self.num_bonafide, self.num_spoof)
 
 
@@ -113,13 +114,13 @@ def calibrate(
 ) -> Calibrated:
     """Learn from labelled scores how to turn scores into log-likelihood ratios, or how to fuse several systems.
 
-    The calibration is returned, and is not written to a file.
+    The result holds the calibration. The caller writes the calibration to a file.
 
     Args:
         labels: labels of the scored trials.
         scores: a score file for each system. Scores of frames can only be calibrated, not fused.
         prior, l2: as for :func:`nes2net.scoring.decisions.calibration.fit`.
-        allow_inverted: accept a weight below 0, which makes higher scores mean spoofed.
+        allow_inverted: accept a weight below 0. With such a weight, higher scores mean spoofed.
         allow_partial: leave out trials whose scores are missing or unusable.
         resolution_ms: length of a frame in ms, needed only if no record beside the frame scores
             states the length.
@@ -129,7 +130,7 @@ def calibrate(
 
     Raises:
         InputError: if scores, keys or recordings cannot be read or do not fit each other; if higher
-            scores mean spoofed; or for the reasons of
+            scores mean spoofed, and ``allow_inverted`` is false; or for the reasons of
             :func:`nes2net.scoring.decisions.calibration.fit`.
     """
     corpus = corpora.get(labels.corpus)
@@ -138,8 +139,8 @@ def calibrate(
     bonafide = labelled.bonafide
     spoof = labelled.spoof
     digests = [sha256_of(path) for path in paths]
-    # The record beside the scores names their detector. A fusion has scores of several detectors,
-    # so it names no detector.
+    # The record beside a score file names the detector that made the scores. A fusion has scores of several detectors,
+    # so a fusion names no detector.
     scored_by = read_scored_by(paths[0], digests[0]) if len(paths) == 1 else None
     if scored_by is not None:
         scored_by = replace(scored_by, resolution_ms=labelled.resolution_ms)
@@ -154,7 +155,7 @@ def calibrate(
     checksums: str | list[str] = digests
     if len(digests) == 1:
         checksums = digests[0]
-    # Collect facts about the training, for the file of the calibration.
+    # Collect facts about the trials and scores from which the calibration was learned, for the file of the calibration.
     facts: dict[str, Any] = {
         "corpus": labels.corpus,
         "phase": labels.phase,
@@ -165,7 +166,7 @@ def calibrate(
         "scores_sha256": checksums,
         "figures": figures(calibration(bonafide), calibration(spoof), corpus.eer_method),
     }
-    # Measure the recordings, so that new recordings can be compared with them later.
+    # Measure the recordings, so that new recordings can be compared with these recordings later.
     population: Population | None = None
     failed: list[str] = []
     if recordings:
@@ -176,7 +177,7 @@ def calibrate(
         len(bonafide),
         len(spoof),
         labelled.unit,
-        _before_and_after(labels.phase, calibration, bonafide, spoof, corpus.eer_method),
+        _figures_before_and_after(labels.phase, calibration, bonafide, spoof, corpus.eer_method),
         separates(calibration, bonafide, spoof),
         failed,
     )
@@ -188,7 +189,7 @@ class FromRecordings(NamedTuple):
     calibrated: Calibrated
     """The calibration."""
     scores: Finished
-    """The file of the scores from which it was learned."""
+    """The outcome of the scoring, with the path of the score file from which the calibration was learned."""
 
 
 def calibrate_recordings(
@@ -208,15 +209,17 @@ def calibrate_recordings(
     """Score the recordings of two folders, and learn from the scores how to compute log-likelihood ratios.
 
     Two files stay beside the calibration. ``{save}.recordings.csv`` lists the recordings, in the
-    format of the corpus ``generic``; ``{save}.scores.txt`` has their scores. After an interruption,
-    the same call resumes. Recordings that cannot be scored are left out. The other recordings are
-    also measured and embedded, so that the decision on an unusual recording can be "cannot tell".
+    format of the corpus ``generic``; ``{save}.scores.txt`` has the scores of the recordings. After
+    an interruption, the same call resumes. A recording that cannot be scored does not count. All
+    other recordings are also measured and embedded, so that the decision on an unusual recording
+    can be "cannot tell".
 
     Args:
         bonafide, spoof: the folder of bona fide recordings, and the folder of spoofed recordings.
             In place of a folder, a single recording may be given.
         save: the file of the calibration to write.
-        checkpoint: the file, folder or name from which ``detector`` was loaded, for the record.
+        checkpoint: the file, folder or name from which ``detector`` was loaded. The record beside
+            the scores states the checkpoint.
         num_samples: how many leading samples of each recording are scored; None for all, ``"auto"``
             for a number that suits the detector.
         prior, l2, allow_inverted: as for :func:`calibrate`.
@@ -278,7 +281,7 @@ def calibrate_recordings(
 def _measured_population(
     labels: Labels, recordings: Recordings, scored: Sequence[Trial], scored_by: ScoredBy | None, scores: Path
 ) -> tuple[Population, list[str]]:
-    """Measure the recordings of the ``scored`` trials, for :func:`calibrate`.
+    """Measure the recordings of the ``scored`` trials, for later comparisons with new recordings.
 
     Args:
         scored_by: the detector that made the scores; None if the scores have no record.
@@ -289,12 +292,12 @@ def _measured_population(
 
     Raises:
         InputError: if a scored trial has no recording; if ``recordings.model`` names a detector
-            that did not make the scores; or if this cannot be checked, because the scores have no
-            record.
+            that did not make the scores; or if the scores have no record, so that the detector that
+            made the scores is unknown.
     """
     corpus = corpora.get(labels.corpus)
     phase = canonical_phase(labels.phase)
-    split = phase if phase in corpus.accepted_splits else corpus.splits[-1]  # the phase "progress" is a part of "eval"
+    split = phase if phase in corpus.accepted_splits else corpus.splits[-1]  # phase "progress" lies in split "eval"
     protocols = None
     # The labels may lie in another folder than the audio.
     if str(labels.keys) != str(recordings.root) and Path(labels.keys).is_dir():
@@ -308,7 +311,7 @@ def _measured_population(
             f"{recordings.root}: has no recordings of {len(missing):,} of the {counted(len(is_bonafide), 'trial')} of these "
             f"scores: {listed(missing)}; name the folder of {labels.corpus} with `root`"
         )
-    # Load the detector, if one is named, and check that it made the scores.
+    # Load the detector, if ``recordings.model`` names a detector, and check that this detector made the scores.
     detector: Scorer | None = None
     if recordings.model is not None and not isinstance(recordings.model, (str, Path)):
         detector = recordings.model
@@ -330,7 +333,7 @@ def _measured_population(
                 f"{recordings.model} is not the detector that made {scores} (fingerprint {fingerprint[:12]}, not "
                 f"{scored_by.fingerprint[:12]}): name the detector that made these scores"
             )
-    # Measure the part of each recording that was scored.
+    # Measure only the scored part of each recording.
     num_samples = None
     if scored_by:
         num_samples = scored_by.num_samples
@@ -353,11 +356,11 @@ class Applied:
     rows: Figures
     """Figures of the scores before and after calibration; empty if there are no labels."""
     notes: list[str]
-    """Sentences on facts that could not be checked, and on reasons to trust the figures less."""
+    """Sentences on what could not be checked, and on reasons to trust the figures less."""
 
     @property
     def warning(self) -> str:
-        """A warning if calibration has made Cllr worse than that of the best system; otherwise empty."""
+        """A warning if the calibrated scores have a higher Cllr than the best system has alone; otherwise empty."""
         if not self.rows:
             return ""
         name = self.rows[-1][0]
@@ -385,7 +388,8 @@ def apply_calibration(
     """Calibrate ``scores``, write the result to the score file ``out``, and evaluate the result if there are labels.
 
     Args:
-        scores: a file for each system, in the order in which the calibration was learned.
+        scores: a score file for each system, in the order of the score files from which the
+            calibration was learned.
         labels: labels of the scored trials; None to evaluate nothing.
         learned_from: the labels from which the calibration was learned; None if unknown. If the two
             sets of labels share trials, a note says how many.
@@ -405,12 +409,12 @@ def apply_calibration(
     notes = []
     if labels and learned_from and (labels.corpus, str(labels.keys)) == (learned_from.corpus, str(learned_from.keys)):
         phases = {canonical_phase(chosen_labels.phase) for chosen_labels in (labels, learned_from)}
-        # Count the trials that are in both phases. A trial is in its own phase, and in the phase of the whole corpus.
-        # In a corpus without phases, a trial is in every phase.
+        # Count the trials that belong to both phases. A trial belongs to its own phase, and to the phase of the whole
+        # corpus. In a corpus without phases, a trial belongs to every phase.
         num_shared = sum(trial.phase is None or not phases - {trial.phase, WHOLE} for trial in key)
         if num_shared:
             notes.append(f"{num_shared} of the trials to evaluate were trained on; the figures flatter the calibration")
-    # If there is a single score file, and it has a record, check that the calibration's detector made the scores.
+    # If there is a single score file with a record, check that the calibration's detector made the scores.
     path = Path(scores[0])
     names = list(map(str, scores))
     if len(scores) > 1:
@@ -427,7 +431,7 @@ def apply_calibration(
         notes.append(
             f"no record of these scores is beside {path}, so nothing tells whether the calibration's detector made them"
         )
-    # Calibrate all scores, and evaluate the labelled ones.
+    # Calibrate all scores, and evaluate the scores of labelled trials.
     ids, values = unlabelled_scores(names, allow_partial=allow_partial)
     calibrated = calibration(values)
     rows = []
@@ -437,23 +441,23 @@ def apply_calibration(
             trials, values = labelled_trials(key, names, labels.phase, allow_partial=allow_partial)
             is_bonafide = np.array([trial.label == BONAFIDE for trial in trials], dtype=bool)
             classes = values[is_bonafide], values[~is_bonafide]
-            rows = _before_and_after(labels.phase, calibration, *classes, corpus.eer_method)
+            rows = _figures_before_and_after(labels.phase, calibration, *classes, corpus.eer_method)
         else:
             notes.append(f"the keys have no labels for phase {labels.phase}, so it is not evaluated")
     write_scores(out, ids, calibrated)
     return Applied(rows, notes)
 
 
-def _before_and_after(
+def _figures_before_and_after(
     phase: str, calibration: LinearCalibration, bonafide: NDArray, spoof: NDArray, eer_method: str
 ) -> Figures:
-    """Compute the figures of each system's scores, and then the figures of the calibrated or fused scores.
+    """Compute the figures of each system's scores, then the figures of the calibrated or fused scores.
 
     Args:
-        phase: the phase of the trials, for the names of the rows.
+        phase: the phase of the trials; each row's name begins with the phase.
         calibration: turns the scores of the K systems into calibrated or fused scores.
         bonafide, spoof: scores (B, K) and (S, K) of K systems.
-        eer_method: the rule of the EERs.
+        eer_method: the rule by which an EER is computed.
     """
     rows = [
         (f"{phase} {name}", figures(bonafide[:, i], spoof[:, i], eer_method))

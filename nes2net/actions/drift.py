@@ -1,7 +1,7 @@
 """Compare new recordings with the recordings of a calibration, to see whether the calibration still holds.
 
-Python programs can do here what `nes2net calibrate drift` does. The tests are those of
-:mod:`nes2net.scoring.decisions.usual`.
+Python programs can do here what `nes2net calibrate drift` does.
+:mod:`nes2net.scoring.decisions.usual` has the statistical tests.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from nes2net.scoring.track import LONG_RECORDING
 #: Length of the periods in which recordings are counted. A recording belongs to the period in which its file was last
 #: changed.
 By = Literal["day", "week", "none"]
-#: Default of ``alpha``: if there is no drift, drift is found with at most this probability.
+#: Default of ``alpha``: the largest probability that drift is found although there is none.
 ALPHA = 0.01
 
 #: Kind of remark → words that only remarks of this kind contain (:mod:`nes2net.data.audio.remarks`).
@@ -75,7 +75,7 @@ _OVER_TIME = (
 
 @dataclass(frozen=True)
 class NewRecording:
-    """A new recording with its score, decision and traits. The calibration decides how much audio is scored."""
+    """A new recording with its score, decision and traits."""
 
     path: Path
     modified: datetime
@@ -85,7 +85,8 @@ class NewRecording:
     """``"bonafide"``, ``"spoof"`` or ``"cannot tell"``, at the default operating point."""
     remark: Remark
     values: dict[str, float]
-    """Name of a :class:`Usual`, such as ``"llr"`` or ``"level"`` → the value of this recording."""
+    """Name of a trait that has a usual range (:class:`Usual`), such as ``"llr"`` or ``"level"`` →
+    the value of this recording."""
 
     def row(self) -> dict[str, Any]:
         """Return the recording as plain data for JSON."""
@@ -108,24 +109,24 @@ class Drift:
     failures: dict[str, str]
     """File → the reason why the file could not be compared."""
     num_needed: int
-    """The smallest number of recordings that can show any drift at ``alpha``."""
+    """The smallest number of recordings with which a test can find drift at ``alpha``."""
     alpha: float
     """Largest probability that at least one test finds drift although there is none."""
     by: By
     """Length of the periods in which recordings are counted."""
     basis: list[str]
-    """Lines that describe the calibration."""
+    """Lines that describe the calibration, printed above the tables."""
     notes: list[str]
-    """Sentences on what makes decisions uncertain."""
+    """Sentences on what makes the decisions uncertain."""
 
     @property
     def found(self) -> list[Comparison]:
-        """The comparisons that found drift; empty if no comparison did."""
+        """The comparisons that found drift; empty if no comparison found drift."""
         return [comparison for comparison in self.comparisons if comparison.adjusted_p <= self.alpha]
 
     @property
     def too_few(self) -> str:
-        """A warning if there are too few recordings to show any drift; otherwise empty."""
+        """A warning if there are too few recordings for a test to find drift; otherwise empty."""
         number = len(self.recordings)
         if number >= self.num_needed:
             return ""
@@ -136,7 +137,7 @@ class Drift:
 
     @property
     def shifts(self) -> list[str]:
-        """Sentences on the traits that have shifted, although no drift was found for them.
+        """Sentences on the traits that have shifted without drift.
 
         A trait has shifted if the new recordings lie mostly on one side of the median of the
         calibration's recordings. A shift alone is no drift, because the median also moves if the
@@ -158,7 +159,7 @@ class Drift:
         return sentences
 
     def periods(self) -> dict[str, list[NewRecording]]:
-        """Group the recordings by day or by ISO week, in UTC: name of the period → its recordings, sorted by time.
+        """Group the recordings by day or by ISO week, in UTC: name of the period → recordings, sorted by time.
 
         The result is empty if ``by`` is ``"none"``.
         """
@@ -172,11 +173,11 @@ class Drift:
 
     @cached_property
     def result(self) -> Result:
-        """The result to print and to write: tables, facts and notes.
+        """All results, ready to be printed or written to files: verdict, tables, facts and notes.
 
-        The JSON of the result also has a row for each recording.
+        The JSON also has a row for each recording.
         """
-        # Write the lines above the tables.
+        # Compose the lines that stand above the tables.
         number = len(self.recordings)
         verdict = [f"drift: {comparison.in_words}" for comparison in self.found]
         if not verdict:
@@ -213,7 +214,7 @@ class Drift:
         )
 
     def _rows_of_recordings(self) -> dict[str, Any]:
-        """Return plain data of all recordings; only the JSON of :attr:`result` has these data."""
+        """Return all recordings as plain data, for the JSON of :attr:`result`."""
         return {"recordings": [recording.row() for recording in self.recordings]}
 
     def _remarks_table(self) -> Table:
@@ -228,7 +229,7 @@ class Drift:
         return Table("remarks", "Remarks on recordings:" if rows else "No remarks on recordings.", _SHARES, rows)
 
     def _periods_table(self) -> Table:
-        """Make the table of periods: numbers of recordings, mean ratios, shares of unusual and undecided recordings."""
+        """Make the table of periods: number of recordings, mean ratio, shares of unusual and undecided recordings."""
         usual = {comparison.name: comparison.usual for comparison in self.comparisons}
         rows = []
         for period, recordings in self.periods().items():
@@ -254,17 +255,18 @@ def measure_drift(
     batch_size: int | None = None,
     workers: int | None = None,
 ) -> Drift:
-    """Score and measure new recordings, and compare them with the recordings of a calibration.
+    """Score and measure new recordings, and compare the new recordings with the recordings of a calibration.
 
-    The same part of each recording is scored as for the calibration. If the calibration was learned
-    from whole recordings, a recording of more than two minutes fails. Unfit recordings, such as
-    silence, are also compared, because the calibration's recordings include unfit ones. A recording
-    that cannot be scored is listed in :attr:`Drift.failures`.
+    The scored part of each recording is as long as in the recordings of the calibration. If the
+    calibration was learned from whole recordings, a recording of more than two minutes fails.
+    Recordings unfit for a decision, such as silence, are also compared, because the calibration was
+    learned from such recordings, too. A recording that cannot be scored is listed in
+    :attr:`Drift.failures`.
 
     Args:
         files: audio files, and folders, which are searched for audio files.
-        alpha: largest probability of a false alarm. In a false alarm, at least one test finds drift
-            although the new recordings are like the recordings of the calibration.
+        alpha: largest probability of a false alarm: at least one test finds drift although the new
+            recordings are like the recordings of the calibration.
         by: length of the periods in which recordings are counted; ``"none"`` for no periods.
         batch_size, workers: as for :func:`nes2net.scoring.files.judge_files`.
 
@@ -313,7 +315,7 @@ def measure_drift(
 
 
 def _new_recording(file: JudgedFile[float], decider: Decider, all_usual: Sequence[Usual]) -> NewRecording:
-    """Decide on a judged file, and collect its value of each trait that has a usual range in ``all_usual``.
+    """Decide on a judged file, and collect the value of each trait that has a usual range in ``all_usual``.
 
     Raises:
         InputError: if the file could not be scored, or was removed meanwhile.
@@ -341,9 +343,10 @@ def values_of(recordings: Sequence[NewRecording], name: str) -> NDArray:
 
 
 def _table_row(comparison: Comparison) -> Row:
-    """Make a row of the table ``compared``: the figures of the trait that ``comparison`` is about."""
+    """Make the row of one trait in the table ``compared``."""
     number = len(comparison.values)
-    # Smallest share of recordings outside the usual range at which there is drift; None if no share is large enough.
+    # Smallest share of recordings outside of the usual range that counts as drift; None if there is no drift even if
+    # all recordings lie outside.
     limit = None if comparison.fewest > number else comparison.fewest / number
     figures = {
         "outside": Figure(comparison.outside, wilson_interval(comparison.outside, number)),
@@ -357,7 +360,7 @@ def _table_row(comparison: Comparison) -> Row:
 
 
 def kinds_of(remark: Remark) -> list[str]:
-    """List the kinds of the remarks on a recording: keys of ``_REMARKS``, or ``"other"`` if no key fits.
+    """List the kinds of the remarks on a recording: keys of ``_REMARKS``, or ``"other"`` if the remark fits no key.
 
     The list is empty if there are no remarks.
 

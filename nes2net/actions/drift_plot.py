@@ -1,4 +1,4 @@
-"""Draw drift: the traits of new recordings over time, and the usual ranges of the calibration's recordings."""
+"""Draw the traits of new recordings over time, and the usual ranges of the calibration's recordings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Embed recordings. Python programs can do here what `nes2net embed` does."""
+"""Compute embeddings of recordings. Python programs can do here what `nes2net embed` does."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ def embed_recordings(
     about: Mapping[str, Any] | None = None,
     settings: ScoringSettings | None = None,
 ) -> Finished:
-    """Embed ``trials`` into the file ``out`` by :func:`nes2net.scoring.corpus.judge_trials`.
+    """Compute the embeddings of ``trials``, and write the embeddings to the file ``out``.
 
-    If the front-end has a note, the note is printed.
+    A note of the front-end is printed, for example on whether waveforms are normalised.
 
     Args:
         embeddings: the kind of embedding; None for the last hidden state of the front-end.
         num_samples: number of leading samples of each recording to take; None for all. ``"auto"``
             chooses by :func:`nes2net.scoring.score_length.samples_to_score` and prints a note.
-        about: plain data for the record, such as the corpus and the checkpoint.
+        about: plain data for the record beside the embeddings, such as the corpus and the
+            checkpoint.
         settings: how recordings are read and embedded; the argument ``num_samples`` replaces the
             setting of this name.
 
@@ -64,7 +65,7 @@ def embed_recordings(
 def trials_of_files(files: Iterable[str | Path]) -> list[Trial]:
     """Make a trial of each audio file in ``files``; folders are searched for audio files.
 
-    The id of a trial is the path of its file. A file that is named twice gives one trial.
+    The id of a trial is the path of its file. A file that is named twice gives a single trial.
     """
     return [Trial(str(path), path) for path in dict.fromkeys(with_folders_listed(list(map(str, files))))]
 
@@ -79,12 +80,12 @@ def frontend_alone(
 
     Args:
         frontend: name of the front-end, or a mapping of name and options as in a recipe.
-        ssl_checkpoint: file of the pre-trained weights; None for a front-end without weights.
+        ssl_checkpoint: file of the pre-trained weights; None for a front-end that has no weights.
         device: the device that computes; ``"auto"`` for a GPU if there is one.
         dtype: the precision; ``"auto"`` for float32.
 
     Raises:
-        InputError: if the front-end is unknown, or if it would have random weights.
+        InputError: if the front-end is unknown, or if the front-end would have random weights.
     """
     detector = Detector.from_config({"frontend": frontend, "backend": "logistic"}, ssl_checkpoint)
     if ssl_checkpoint is None and any(True for _ in detector.frontend.parameters()):
@@ -92,7 +93,7 @@ def frontend_alone(
             f"front-end '{detector.frontend.config['name']}' would have random weights: name its pre-training file with "
             "`ssl_checkpoint`, or a trained detector with `model`"
         )
-    with torch.no_grad():  # random weights would change the fingerprint with each call
+    with torch.no_grad():  # with random weights, each call would give another fingerprint
         for parameter in detector.backend.parameters():
             parameter.zero_()
     precision = dtype

@@ -17,21 +17,20 @@ from nes2net.scoring.judgement import judgement_of
 
 
 def evaluate(labels: Labels, scores: Sequence[str | Path], settings: EvaluationSettings | None = None) -> Result:
-    """Evaluate files of judgements against ``labels``; several files are compared on the same trials.
+    """Evaluate files of scores or other judgements against ``labels``; several files are compared on the same trials.
 
     Args:
         scores: files with a score for each recording; or a single file of frame scores; or files
             with results of another kind, such as class logits.
-        settings: how to evaluate; None for the defaults.
+        settings: settings of the evaluation; None for the defaults.
 
     Raises:
-        InputError: if files or labels cannot be read or do not fit each other, or settings do not
-            apply.
+        InputError: if files or labels cannot be read or do not fit each other, or if a setting has
+            no effect on files of this kind.
     """
     paths = list(map(Path, scores))
     # Files with scores of recordings can be compared with each other. A file with results of another kind, such as
-    # frame scores, determines the kind of the evaluation. The evaluation then refuses all files that are not of this
-    # kind.
+    # frame scores, determines the kind of the evaluation. The evaluation then refuses files of any other kind.
     judgements = [judgement_of(path) for path in paths]
     judgement = next((judgement for judgement in judgements if not judgement.of_recordings), judgements[0])
     settings = settings or EvaluationSettings()
@@ -42,19 +41,19 @@ def evaluate(labels: Labels, scores: Sequence[str | Path], settings: EvaluationS
 
 @dataclass(frozen=True)
 class Pages:
-    """The files to which the result of an evaluation is written; None for a file that is not wanted."""
+    """Paths of the files to which the result of an evaluation is written; None for a file that is not to be written."""
 
     html: str | Path | None = None
     """A page with tables and plots."""
     json: str | Path | None = None
-    """All figures, and hashes of the inputs."""
+    """A JSON file with all figures, and with hashes of the inputs."""
     latex: str | Path | None = None
     markdown: str | Path | None = None
     """The tables of the page, in LaTeX (for the package booktabs) and in Markdown."""
 
     @property
     def files(self) -> list[str | Path]:
-        """Paths of the files to write."""
+        """The paths of the files to write: all paths that are not None."""
         return [path for path in (self.html, self.json, self.latex, self.markdown) if path is not None]
 
     def check(
@@ -63,12 +62,12 @@ class Pages:
         further_scores: Iterable[str | Path] = (),
         calibrations: Iterable[str | Path] = (),
     ) -> None:
-        """Check, before a long evaluation, that the files can be written.
+        """Check, before a long evaluation, that the files can be written and are not inputs.
 
         Args:
             scores: the files to evaluate.
             further_scores: further score files that the evaluation reads.
-            calibrations: calibrations that the evaluation reads.
+            calibrations: files of calibrations that the evaluation reads.
 
         Raises:
             InputError: if a file cannot be written, or is also read by the evaluation.
@@ -81,7 +80,7 @@ class Pages:
             check_writable(path, stream=True)
 
     def write(self, result: Result) -> list[str]:
-        """Write ``result`` to the files; each file is complete or absent.
+        """Write ``result`` to the files. A file is written completely or not at all.
 
         Returns:
             Further files that were written beside the page, for tables that are too large for the page.

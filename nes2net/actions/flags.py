@@ -1,4 +1,4 @@
-"""Flags that several commands share, and the last lines that these commands print."""
+"""Flags that several commands share, and the last lines that commands print after writing rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CorpusNames(Listed):
         super().__init__(corpora.names())
 
     def __contains__(self, name: object) -> bool:
-        """Whether ``name`` may be given: a listed corpus, or any data set of the hub."""
+        """Whether a command accepts ``name``: a registered corpus, or any data set of the hub."""
         return super().__contains__(name) or (isinstance(name, str) and name.startswith("hub:"))
 
 
@@ -44,15 +44,17 @@ Precision = Literal["auto", "fastest", "float32", "tf32", "bfloat16", "float16",
 
 
 def located(corpus: str, root: str | None, split: str = "eval", protocols: str | None = None) -> Part:
-    """Find a part of a corpus in the folder ``root``.
+    """Find the part ``split`` of a corpus in the folder ``root``.
 
     Args:
-        root: folder of the corpus. If it is None or ``"."``, a data set of the hub is downloaded.
+        root: folder of the corpus. If ``root`` is None or ``"."``, a data set of the hub is
+            downloaded.
         split: name of the part.
-        protocols: folder of the protocols, if they are not in ``root``.
+        protocols: folder of the protocols, if the protocols are not in ``root``.
 
     Returns:
-        The part. If a data set of the hub was downloaded, the part also states its commit.
+        The part. If a data set of the hub was downloaded, the part also states the commit of the
+        data set.
 
     Raises:
         InputError: if a corpus that is not on the hub has no ``root``.
@@ -66,12 +68,12 @@ def located(corpus: str, root: str | None, split: str = "eval", protocols: str |
     if root is not None and layout == Path(root):
         revision = None
     else:
-        revision = layout.name  # a download lies in a folder that is named after its commit
+        revision = layout.name  # the folder of a download is named after the commit
     return Part(corpus, layout, split, protocols, revision)
 
 
 def architecture_in(name: str) -> dict[str, Any] | str:
-    """Read the architecture in a recipe file; return the name of a published model unchanged.
+    """Read the architecture in a recipe file; if ``name`` is the name of a published model, return the name.
 
     Args:
         name: a recipe file, perhaps with options, ``FILE,OPTION=VALUE,…``; or the name of a
@@ -103,7 +105,7 @@ class Architecture:
 
     @property
     def described(self) -> dict[str, Any] | str | None:
-        """The architecture that :func:`architecture_in` reads from ``config``; None without ``config``."""
+        """The architecture that ``config`` describes, read by :func:`architecture_in`; None without ``config``."""
         return None if self.config is None else architecture_in(self.config)
 
 
@@ -133,7 +135,7 @@ class Loading(Architecture):
         """Load the detector ``model``; a file with the suffix ``.onnx`` is an exported detector.
 
         Raises:
-            InputError: if the detector cannot be loaded, or a flag does not fit an exported
+            InputError: if the detector cannot be loaded, or if a flag does not suit an exported
                 detector.
         """
         if Path(model).suffix != ".onnx":
@@ -155,14 +157,14 @@ class Length:
     """How much of each recording.
 
     Args:
-        num_samples: N samples, 4 s or all; else as it trained
+        num_samples: N samples, 4 s or all; else as in training
     """
 
     num_samples: Annotated[str | None, Flag("N|4sec|full")] = None
 
     def __post_init__(self) -> None:
-        """Check the flag."""
-        self.asked()  # a wrong flag raises an error before a large model is read
+        """Raise :class:`InputError` if the flag has an impossible value."""
+        self.asked()  # raises the error now, before a large model is read
 
     def asked(self) -> int | Literal["auto", "4sec"] | None:
         """Read the flag as a number of samples, ``"4sec"``, or None for all samples.
@@ -187,19 +189,19 @@ class Length:
         return number
 
     def of_files(self) -> int | Literal["auto"] | None:
-        """Read the flag as :meth:`asked` does, but replace ``4sec`` by 64,600 samples, for files outside of a corpus."""
+        """Read the flag for files outside of a corpus: like :meth:`asked`, but ``4sec`` becomes 64,600 samples."""
         from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES  # start-up
 
         return ASVSPOOF_SAMPLES if (requested := self.asked()) == "4sec" else requested
 
     def chosen(self, of_corpus: int, provenance: Provenance) -> int | None:
-        """Choose the number of samples to score: the number that the flag gives, or else one that suits the detector.
+        """Choose how many samples to score: as many as the flag says; without the flag, as many as suit the detector.
 
-        If :func:`nes2net.scoring.score_length.samples_to_score` explains the choice, the
-        explanation is printed.
+        The reason for the choice, which :func:`nes2net.scoring.score_length.samples_to_score` may
+        give, is printed.
 
         Args:
-            of_corpus: number of samples in '4sec' scoring of the corpus.
+            of_corpus: how many samples '4sec' means for this corpus.
             provenance: origin of the detector.
 
         Returns:
@@ -237,7 +239,7 @@ class Deciding:
         calibration: written by nes2net calibrate --save FILE
         prior: prior of bona fide; 0.5 if not given
         operating_point: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE%
-        abstain: 'cannot tell' if so few are as unusual (0.01)
+        abstain: 'cannot tell' if at most this share is as unusual (0.01)
         unbounded: do not bound ratios by the number of trials
     """
 
@@ -248,10 +250,11 @@ class Deciding:
     unbounded: bool = False
 
     def decider(self) -> Decider | None:
-        """Make the decider that the flags describe; None without a calibration.
+        """Make the decider from the flags; None without the flag ``--calibration``.
 
         Raises:
-            InputError: if the file or a number cannot be used, or a flag needs ``calibration``.
+            InputError: if the file or a number cannot be used, or if a flag is given that needs
+                ``--calibration``.
         """
         from nes2net.scoring.decisions.calibration import load  # start-up
         from nes2net.scoring.decisions.decision import Decider, OperatingPoint  # start-up
@@ -272,10 +275,10 @@ class Deciding:
 
 
 def report_finished(result: Finished, file: TextIO | None = None) -> int:
-    """Print how many rows were written, and on standard error which recordings failed.
+    """Print how many rows a command has written, and on standard error which recordings failed.
 
-    If an earlier run had completed the file, a line says so. If there are several processes, only
-    the first one prints. The other processes return the status 0.
+    If an earlier run had already written all rows, the printed line says so. Of several processes,
+    only the first process prints; all other processes return the status 0.
 
     Args:
         file: where the number of rows is printed; None for standard output.
@@ -285,7 +288,7 @@ def report_finished(result: Finished, file: TextIO | None = None) -> int:
     """
     if not is_first():
         return 0
-    # If an earlier run has written all rows, print only this fact.
+    # If an earlier run has written all rows, print nothing else.
     if result.already_complete:
         print(f"{result.path} is complete already: {result.done:,} {result.what} of this same detector", file=file)
         return 0

@@ -24,26 +24,27 @@ def known_classes(
     equal_errors: bool = False,
     allow_partial: bool = False,
 ) -> tuple[KnownThreshold, ClassTrials]:
-    """Learn a threshold from the logits of labelled trials.
+    """Learn, from the logits of labelled trials, the score below which a recording has none of the known classes.
 
-    A recording whose score is below the threshold belongs to none of the classes that the detector
-    knows.
+    A known class is a class that the detector was trained to tell from others.
 
     Args:
         labels: labels of the trials.
-        logits: file that ``nes2net score --judgement classes`` wrote, of development trials.
-        kind: the formula for the score, which is computed from the logits.
-        equal_errors: choose the threshold at which the share of known trials that are rejected is
-            nearest to the share of unknown trials that are accepted. By default, 95 % of the trials
-            of known classes are accepted.
+        logits: the file with the logits of development trials, written by ``nes2net score
+            --judgement classes``.
+        kind: the formula that computes the score from the logits.
+        equal_errors: choose the threshold at which two shares are equal: the share of trials of
+            known classes that are rejected, and the share of trials of unknown classes that are
+            accepted. By default, 95 % of the trials of known classes are accepted.
         allow_partial: leave out trials without usable logits.
 
     Returns:
-        The content of the file that `nes2net predict` reads, and the trials with their logits.
+        The learned threshold, as the content of the file that `nes2net predict` reads, and the
+        trials with their logits.
 
     Raises:
         InputError: if the file or the labels cannot be read or do not fit each other, or if
-            ``equal_errors`` is given and no trial has an unknown class.
+            ``equal_errors`` is true and no trial has an unknown class.
     """
     path = Path(logits)
     table = read_class_table(path)

@@ -1,4 +1,4 @@
-"""Score audio files with a detector: whole files, windows along them, or their fake stretches.
+"""Score audio files with a detector: whole files, windows along files, or the fake stretches in files.
 
 Python programs can do here what `nes2net predict` does.
 """
@@ -53,19 +53,19 @@ class Prediction:
     """The result for one recording."""
 
     recording: AnyRecording
-    """The recording, or one channel of it."""
+    """The recording, or one channel of the recording."""
     row: dict[str, Any]
-    """Plain data for JSON. The key ``file`` is always there. If the recording could not be judged,
-    ``error`` states the reason. Otherwise, the row has ``duration`` in seconds, ``method`` and the
-    answer to the question. With a calibration, the row also has the log-likelihood ratio, the
-    probability and the decision."""
+    """Plain data for JSON. The row always has the key ``file``. If the recording could not be
+    judged, the key ``error`` states the reason. Otherwise, the row has ``duration`` in seconds,
+    ``method`` (which part was judged, and how) and the answer to the question. With a calibration,
+    the row also has the log-likelihood ratio, the probability and the decision."""
     track: Track | None = None
     """The scores of windows or of frames along the recording, if the question asks for these scores."""
     stretches: list[Segment] = field(default_factory=list)
     """The fake stretches, if the question asks for fake stretches."""
     words: str = ""
-    """Says what the decision along the recording rests on, or gives the value of a judgement that
-    is not a score. Empty if there is nothing to say."""
+    """The reason for a decision that windows along the recording made, or the value of a judgement
+    that is not a score. Empty in all other cases."""
 
     @property
     def path(self) -> Path:
@@ -80,17 +80,17 @@ class Predictions:
     notes: list[str]
     """Sentences that say how the recordings are scored."""
     meaning: list[str]
-    """Sentences on the detector, and on the meaning of its scores and decisions."""
+    """Sentences on the detector, and on the meaning of the scores and decisions."""
     rows: Iterator[Prediction]
-    """A result for each recording or channel, in order; each is computed when it is taken from the
-    iterator."""
+    """A result for each recording or channel, in order. The iterator computes a result only when
+    the caller takes the result."""
     count: int
     """Number of the rows."""
 
 
 @dataclass(frozen=True)
 class Asking:
-    """A detector, a decider and the settings with which a question about recordings is answered."""
+    """The means to answer a :class:`Question`: the detector, the decider, and settings for computing."""
 
     detector: Scorer
     decider: Decider | None = None
@@ -107,7 +107,7 @@ class Asking:
 
 
 class Answer(NamedTuple):
-    """The answer to a question: results, and facts by which the caller checks the calibration."""
+    """The answer to a :class:`Question`: the results, sentences about the results, and how much was scored."""
 
     rows: Iterator[Prediction]
     """A result for each recording, in order."""
@@ -116,20 +116,27 @@ class Answer(NamedTuple):
     meaning: list[str]
     """Sentences on the meaning of the results."""
     num_samples: int | None = None
-    """Number of leading samples that are scored; None for all, 0 for windows along a recording."""
+    """Number of leading samples that are scored; None if all samples are scored, 0 if only windows
+    along a recording are scored."""
     resolution_ms: float | None = None
     """Length in ms of the frames that are scored; None if recordings are scored."""
 
 
 class Question(ABC):
-    """A question about each recording. The question determines the kind of the answer."""
+    """A question to :func:`predict`: what to find out about each recording.
+
+    Examples are one score for each recording (:class:`Once`), the fake stretches of each recording
+    (:class:`Stretches`), and another judgement of each recording (:class:`Judged`).
+    """
 
     @abstractmethod
     def answer(self, asking: Asking, recordings: list[AnyRecording]) -> Answer:
-        """Answer this question for ``recordings``; each row of :attr:`Answer.rows` is computed when it is taken.
+        """Answer this question for ``recordings``.
+
+        A row of :attr:`Answer.rows` is computed only when the caller takes the row.
 
         Args:
-            asking: the detector and settings.
+            asking: the detector, and the settings for computing.
 
         Raises:
             InputError: if the detector cannot answer the question.
@@ -138,17 +145,19 @@ class Question(ABC):
 
 @dataclass(frozen=True)
 class Along:
-    """The windows along a recording, each of which has a score."""
+    """Length and distance of the windows along a recording; each window has a score."""
 
     window: float | None = None
     """Length of a window in seconds. None for the length that was scored for the calibration;
     without a calibration, None stands for the length of the training crops."""
     hop: float | None = None
-    """Distance of windows in seconds. None for half a window in a recording of up to two minutes, and for a
-    whole window in a longer recording."""
+    """Seconds from the start of a window to the start of the next window. None for half a window in
+    a recording of up to two minutes, and for a whole window in a longer recording."""
 
     def suited(self, duration: float) -> TrackWindows:
-        """Give the windows for a recording of ``duration`` seconds; if :attr:`hop` is None, a suitable hop is chosen.
+        """Choose the windows for a recording of ``duration`` seconds.
+
+        If :attr:`hop` is None, a hop is chosen that suits the duration.
 
         :attr:`window` must be set.
         """
@@ -167,21 +176,21 @@ class Once(Question):
     """Number of leading samples to score; shorter recordings are repeated. None scores whole
     recordings in one piece. ``"auto"`` takes the number of the calibration or of the detector's
     training; if there is no such number, whole recordings are scored, and a recording of more than
-    two minutes gets the mean of its windows."""
+    two minutes gets the mean score of its windows."""
     along: Along | None = None
-    """The windows for ``track``, and for recordings whose score is the mean score of their windows.
-    None for the usual windows."""
+    """The windows for ``track``, and for recordings that get the mean score of their windows. None
+    for windows of the length in the calibration or in training."""
     track: bool = False
-    """Whether the result also has the scores along each recording. They do not change the score of
-    the recording."""
+    """Whether the result also has the scores of windows along each recording. The scores of windows
+    do not change the score of the recording."""
     threshold: float | None = None
-    """The lowest score at which the decision is bona fide, not spoof; None for no decision."""
+    """The lowest score at which the decision is bona fide, not spoof. None for no decision by a threshold."""
 
     def answer(self, asking: Asking, recordings: list[AnyRecording]) -> Answer:
-        """Score each recording; see :meth:`Question.answer`.
+        """Score each recording once, and decide on the score; see :meth:`Question.answer`.
 
         Raises:
-            InputError: if windows are set, but no recording is scored along its time, or if the
+            InputError: if :attr:`along` is set, but no recording is scored by windows; or if the
                 windows do not suit the detector.
         """
         detector = asking.detector
@@ -220,15 +229,15 @@ class Once(Question):
 
 @dataclass(frozen=True)
 class Stretches(Question):
-    """Finds the fake stretches of each recording, with a detector that scores segments."""
+    """The fake stretches of each recording, found by a detector that scores segments."""
 
     resolution_ms: float | None = None
-    """Length of a frame in ms. None for the length in the calibration, or else the shortest frames
-    that the detector scores."""
+    """Length of a frame in ms. None for the length in the calibration; without a calibration, None
+    stands for the shortest frames that the detector scores."""
     threshold: float | None = None
     hysteresis: float | None = None
     min_duration: float = MIN_DURATION
-    """``threshold``, ``hysteresis`` and ``min_duration`` are those of
+    """``threshold``, ``hysteresis`` and ``min_duration`` have the same meaning as the arguments of
     :meth:`nes2net.metrics.localisation.stretches.StretchRule.of`."""
 
     def answer(self, asking: Asking, recordings: list[AnyRecording]) -> Answer:
@@ -260,11 +269,14 @@ class Stretches(Question):
 
 @dataclass(frozen=True)
 class Judged(Question):
-    """A judgement of each recording, shown as :meth:`~nes2net.scoring.judgement.Judgement.tell` says."""
+    """A judgement of each recording other than a score, such as the probabilities of classes.
+
+    The row has the values that :meth:`~nes2net.scoring.judgement.Judgement.tell` returns.
+    """
 
     judgement: Judgement[Any]
     num_samples: int | Literal["auto"] | None = "auto"
-    """As for :class:`Once`, but a long recording is judged in one piece."""
+    """Number of leading samples to judge, as in :class:`Once`, but a long recording is judged in one piece."""
 
     def answer(self, asking: Asking, recordings: list[AnyRecording]) -> Answer:
         """Judge each recording; see :meth:`Question.answer`. If a calibration is given, raise :class:`InputError`."""
@@ -292,7 +304,7 @@ class Judged(Question):
 def _judged_predictions(
     judgement: Judgement[Any], judged: Iterator[JudgedFile[Any]], num_samples: int | None
 ) -> Iterator[Prediction]:
-    """Make the results of :class:`Judged` from the values that a detector gave for files.
+    """Turn the judged files of :class:`Judged` into results; a file that could not be judged has a reason.
 
     Args:
         num_samples: leading samples that were judged; None for all.
@@ -330,8 +342,8 @@ def predict(
         channel: what is judged in a recording with several channels. ``"mix"`` is the mean of the
             channels. A number is the channel with this number, counted from 0. With ``"each"``,
             every channel is judged and has its own row.
-        decider: decides on the scores; None to decide only by the threshold of the question, if it
-            has one.
+        decider: decides on the scores; None to decide by the threshold of the question, or not to
+            decide if the question has no threshold.
         calibration: path of the file of the calibration in ``decider``; the rows state this path.
         batch_size: number of utterances or windows that are computed at once; None for a number
             that suits the device.
@@ -341,13 +353,13 @@ def predict(
         InputError: if a folder has no audio files; if the detector needs more than audio; if
             stretches are asked for, but the detector does not score segments; if a number is out of
             its range; if the calibration was learned from scores of another detector; or if the
-            question sets windows (:attr:`Once.along`), but no recording is scored along its time.
+            question sets windows (:attr:`Once.along`), but no recording is scored by windows.
     """
     check_takes_audio_alone(detector)
     recordings: list[AnyRecording] = []
     for path in with_folders_listed(map(str, files)):
         recordings += _recordings_of(path, channel)
-    # Ask the question; the recordings are judged later, when the rows are taken.
+    # Begin the answer; each recording is judged later, when the caller takes its row.
     answer = (question or Once()).answer(Asking(detector, decider, batch_size, workers), recordings)
     # Collect the facts that are added to every row, and the sentences that explain the rows.
     model = detector.provenance.published
@@ -369,7 +381,7 @@ def predict(
     return Predictions(answer.notes, meaning, rows, len(recordings))
 
 
-#: The columns of a table of rows; a table leaves out a column that no row has.
+#: The columns of a table of predictions, in order. A table leaves out a column for which no row has a value.
 COLUMNS = (
     *("file", "channel", "score", "duration", "llr", "probability", "decision", "reason", "p_value", "judged"),
     *("rests_on", "stretch_start", "stretch_end", "shortest_found", "remark", "error"),
@@ -377,10 +389,11 @@ COLUMNS = (
 
 
 def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrange a row for a table: column → value. Columns without a value in the row are left out.
+    """Arrange the row of a :class:`Prediction` for a table: column → value. Columns without a value are left out.
 
-    A decision by windows along the recording has its own columns. The start and the end of the
-    deciding stretch are given only if bona fide recordings rarely have such a stretch.
+    If windows along the recording made the decision, the row also has the columns ``rests_on`` and
+    ``shortest_found``. The columns ``stretch_start`` and ``stretch_end`` are present only if bona
+    fide recordings rarely have a stretch with as much evidence as the deciding stretch.
     """
     along = row.get("along", {})
     columns = {**row, **{name: along.get(name) for name in ("rests_on", "shortest_found")}}
@@ -391,7 +404,7 @@ def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _recordings_of(path: Path, channel: int | Literal["mix", "each"]) -> list[AnyRecording]:
-    """List what is judged in a file: the mean of the channels, one channel, or each channel; see :func:`predict`."""
+    """List what to judge in a file: the mean of the channels, one channel, or each channel; see :func:`predict`."""
     if channel == "mix":
         return [path]
     if channel == "each":
@@ -406,7 +419,7 @@ def _recordings_of(path: Path, channel: int | Literal["mix", "each"]) -> list[An
 
 
 def _identity_facts(source: AnyRecording) -> dict[str, Any]:
-    """Collect the facts of a row that identify the recording: the file, and the channel if a single one is judged."""
+    """Collect the facts of a row that identify the recording: the file, and the channel if only one is judged."""
     names: dict[str, Any] = {"file": str(all_channels(source))}
     if isinstance(source, ChannelOf):
         names["channel"] = source.channel
@@ -419,7 +432,7 @@ def _display_name(source: AnyRecording) -> str:
 
 
 def _extent_facts(file: JudgedFile[Any], num_samples: int | None) -> dict[str, Any]:
-    """Collect the facts of a row on how long the recording is, and which part of it was judged.
+    """Collect the facts of a row on how long the recording is, and which part of the recording was judged.
 
     Args:
         num_samples: leading samples that were judged; None for all.
@@ -432,7 +445,7 @@ def _extent_facts(file: JudgedFile[Any], num_samples: int | None) -> dict[str, A
 
 @dataclass(frozen=True)
 class _Scoring:
-    """Scores recordings one after another, for :class:`Once`."""
+    """Scores recordings one after another, and decides on the scores, as the question :class:`Once` asks."""
 
     asking: Asking
     question: Once
@@ -444,7 +457,7 @@ class _Scoring:
     """Whether a recording of more than two minutes gets the mean score of its windows."""
 
     def rows(self, recordings: list[AnyRecording]) -> Iterator[Prediction]:
-        """Yield the results for ``recordings``, in order; a recording that fails gets a row with the reason."""
+        """Yield a result for each of ``recordings``, in order; a recording that fails gets a row with the reason."""
         asking = self.asking
         longest_whole = None
         if self.means_along:
@@ -472,11 +485,12 @@ class _Scoring:
                 yield _failed_prediction(source, error)
 
     def _predict_scored(self, source: AnyRecording, file: JudgedFile[float], score: float) -> Prediction:
-        """Decide on a recording that has a ``score``; score windows along the recording, if they are needed.
+        """Decide on a recording that has a ``score``; score windows along the recording, if windows are needed.
 
         Windows along the recording are scored in two cases: if ``score`` is the score of the
         beginning only, but the decision is on the whole recording; or if the question asks for the
-        scores of windows. A note on standard error says if the detector reads only the beginning.
+        scores of windows. If the detector reads only the beginning of the recording, a note on
+        standard error says so.
         """
         row = {**_identity_facts(source), "score": score}
         extent = _extent_facts(file, self.num_samples)
@@ -503,17 +517,17 @@ class _Scoring:
         if windows is not None:
             track = self._score_along(source, duration, *windows)
             remark = track.remark
-            along, words = self._decision_facts_along(source, score, track, file.traits)
+            along, words = self._decide_by_track(source, score, track, file.traits)
             row |= along
         else:
-            row |= self._decision_facts(score, file.traits, remark)
+            row |= self._decide(score, file.traits, remark)
         row |= extent
         if remark.text:
             row["remark"] = remark.text
         if not self.question.track:
             return Prediction(source, row, words=words)
-        # The question asks for the scores of windows. The decision may rest on windows of another length or hop. If so,
-        # score the windows of the question now.
+        # The question asks for the scores of windows. If no windows were scored for the decision, or windows of another
+        # length or hop, score the windows of the question now.
         shown = self.windows.suited(duration)
         if track is None or windows != shown:
             track = self._score_along(source, duration, *shown)
@@ -541,7 +555,7 @@ class _Scoring:
         row = {
             **_identity_facts(source),
             "score": track.score,
-            **self._decision_facts(track.score, traits, track.remark),
+            **self._decide(track.score, traits, track.remark),
         }
         row |= {"duration": track.duration, "judged": track.judged, "method": "track"}
         if track.remark.text:
@@ -566,10 +580,10 @@ class _Scoring:
             )
 
     def _track_facts(self, track: Track, hop: float) -> dict[str, Any]:
-        """Collect the facts of a row about a ``track``.
+        """Collect the facts of a row about ``track``, the scores of windows along a recording.
 
-        The scores of all windows are included only if the question asks for them. ``hop`` is the
-        distance of the windows in seconds.
+        The scores of all windows are included only if the question asks for these scores. ``hop``
+        is the distance of the windows in seconds.
         """
         start, end, lowest = track.lowest
         facts: dict[str, Any] = {
@@ -586,35 +600,35 @@ class _Scoring:
                 facts["probabilities"] = decider.probabilities(track.scores).tolist()
         return facts
 
-    def _decision_facts_along(
+    def _decide_by_track(
         self, source: AnyRecording, score: float, track: Track, beginning: Traits | None
     ) -> tuple[dict[str, Any], str]:
-        """Decide by the windows of a ``track``; return the facts of a row, and words about the decision.
+        """Decide by ``track``, the scores of windows; return the decision as facts for a row, and its reason in words.
 
         Without a calibration, the mean score of the windows is compared with the threshold.
 
         Args:
             source: the recording, whose traits are measured.
-            score: the score of the recording.
+            score: the score of the recording, or of its beginning.
             beginning: the traits of the scored beginning of the recording; None without a
                 calibration.
         """
         decider = self.asking.decider
         if decider is None:
-            row = {**self._decision_facts(track.score, None, track.remark), "mean": track.score}
+            row = {**self._decide(track.score, None, track.remark), "mean": track.score}
             return row, f"decided by the mean of {counted(len(track), 'window')}, {track.score:.4f}"
         decision = decide_by_track(self.asking.detector, decider, score, track, stream_audio(source), beginning)
         return decision.row(), "; ".join(decision.words)
 
-    def _decision_facts(self, score: float, traits: Traits | None, remark: Remark) -> dict[str, Any]:
-        """Decide on a ``score`` by the calibration, or else by the threshold; return the facts of a row.
+    def _decide(self, score: float, traits: Traits | None, remark: Remark) -> dict[str, Any]:
+        """Decide on a ``score`` by the calibration, or else by the threshold; return the decision as facts for a row.
 
-        Without a calibration and without a threshold, there are no facts. If the threshold decides,
-        the decision on an unfit recording is "cannot tell".
+        Without a calibration and without a threshold, the result is empty. If the threshold
+        decides, the decision on an unfit recording is "cannot tell".
 
         Args:
-            traits: traits of the recording, for the calibration; None if they were not measured.
-            remark: states whether the recording is unfit.
+            traits: traits of the recording, for the calibration; None if no traits were measured.
+            remark: says whether the recording is unfit for a decision.
         """
         threshold = self.question.threshold
         if self.asking.decider:
@@ -629,8 +643,8 @@ class _Scoring:
 def _predict_stretches(asking: Asking, source: AnyRecording, rule: StretchRule, resolution_ms: float) -> Prediction:
     """Find the fake stretches of a recording, for :class:`Stretches`.
 
-    If a calibration is given, and the recording is not unfit, each stretch also has a ratio and a
-    probability.
+    With a calibration, each stretch also has a log-likelihood ratio and a probability, unless the
+    recording is unfit for a decision.
 
     Args:
         source: the recording.
@@ -687,12 +701,11 @@ def _failed_prediction(source: AnyRecording, error: InputError) -> Prediction:
 def _progress_in_seconds(
     source: AnyRecording, duration: float, advice: str = ""
 ) -> Iterator[Callable[[float], object]]:
-    """Show the progress of scoring ``source``; yield a function, to be called with the seconds scored so far.
+    """Show the progress of scoring ``source``; yield a function that takes the seconds scored so far.
 
     Args:
         duration: length of the recording in seconds.
-        advice: hint on how to finish sooner, which is printed with an estimate of the time; empty
-            for no hint.
+        advice: hint on how to finish sooner, printed beside the estimated time; empty for no hint.
     """
     with ProgressDisplay[None](
         title=_display_name(source), unit="second", total=round(duration), advice=advice, delay=1

@@ -1,8 +1,8 @@
 """Score a corpus with a detector: the function behind `nes2net score`, main.py and experiments.
 
-The function reads the trials, and adds facts about detector and corpus to the record. The function
-warns if the detector was trained on these trials. With a calibration, the function also decides on
-the trials.
+:func:`score_corpus` reads the trials, adds facts about detector and corpus to the record beside the
+scores, and warns if the detector was trained on the trials. With a calibration,
+:func:`score_corpus` also decides on the trials.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class CorpusScores(NamedTuple):
     scores: Finished
     """The outcome of the scoring, with the path of the score file."""
     decisions: CorpusDecisions | None
-    """Decisions on the trials; None without a calibration, and in all processes but the first."""
+    """Decisions on the trials; None without a calibration; None also in every process but the first."""
 
 
 def score_corpus(
@@ -58,31 +58,32 @@ def score_corpus(
 ) -> CorpusScores:
     """Score a part of a corpus, and write the scores to the file ``out``.
 
-    The scoring itself is :func:`nes2net.scoring.corpus.judge_trials`.
+    :func:`nes2net.scoring.corpus.judge_trials` computes the scores.
 
-    The record states the corpus, the checkpoint, and the facts of a published detector. If the
-    detector was trained or selected on these trials, the record says so, and a warning is printed.
+    The record beside the scores states the corpus, the checkpoint, and facts about a published
+    detector. If the detector was trained or selected on these trials, the record says so, and a
+    warning is printed.
 
     Args:
-        checkpoint: the file, folder or name from which ``scorer`` was loaded, for the record.
+        checkpoint: the file, folder or name from which ``scorer`` was loaded, stated in the record.
         num_samples: number of leading samples of each utterance to take; None for whole utterances.
             ``"auto"`` chooses by :func:`nes2net.scoring.score_length.samples_to_score` and prints a
-            note; ``"4sec"`` is like ``"auto"``, but never chooses whole utterances.
-        judgement: the kind of result; give a judgement, the name of a judgement, or a mapping of
-            its name and options.
+            note; ``"4sec"`` chooses like ``"auto"``, but never whole utterances.
+        judgement: the kind of result: a judgement, the name of a judgement, or a mapping with the
+            name and options of a judgement.
         trials: the trials to score; None for all trials of ``corpus_part``.
         system_scores: for a detector that fuses scores of other systems, a score file for each
             system, in the order of training.
         score_range: a score file of a development set for each system. The lowest and the highest
-            score in a system's file normalise the scores of this system in ``system_scores``.
-            ``["test"]`` takes the lowest and highest scores of ``system_scores`` themselves. If no
-            files are given, the ranges that were stored in training are taken.
+            score in a file normalise the scores of the same system in ``system_scores``.
+            ``["test"]`` normalises by the lowest and highest scores in ``system_scores``. If no
+            files are given, the ranges are used that were stored in training.
         decider: decides on the trials; the decisions are written to a table beside the scores.
             Without a decider, there are no decisions.
-        calibration: the file of the calibration in ``decider``, for the record.
-        about: further plain data for the record.
+        calibration: the file of the calibration in ``decider``, stated in the table of decisions.
+        about: further plain data for the record beside the scores.
         say: whether to print notes and warnings. A caller that scores the same trials many times
-            sets ``say`` for the first time only.
+            sets ``say`` only for the first call.
         settings: how utterances are read and computed; the argument ``num_samples`` replaces the
             setting of this name.
 
@@ -104,7 +105,7 @@ def score_corpus(
             raise InputError(f"{judgement.name} are scored in whole utterances: leave out `num_samples`")
         num_samples = None
     judgement = judgement.fitted(scorer)
-    # Read the trials, and give them the scores of other systems.
+    # Read the trials, and add the scores of other systems to the trials.
     corpus = corpora.get(corpus_part.corpus)
     if trials is None:
         trials = corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols)
@@ -125,7 +126,7 @@ def score_corpus(
     # If the calibration belongs to another detector, raise the error now, before hours of scoring.
     if decider is not None:
         notes += notes_on(scorer, decider, num_samples)
-    # Collect facts for the record, and warnings.
+    # Collect facts for the record beside the scores, and warnings.
     if model := scorer.provenance.published:
         record["published_model"] = {"name": model[0], **model[1].facts()}
     record["scored_trials"] = corpus.describe_trials(trials, corpus_part.split)
@@ -144,7 +145,7 @@ def score_corpus(
     protocol = "4sec"
     if num_samples is None:
         protocol = "full"
-    # Score the trials. If there is a calibration, the first process then decides on the scores.
+    # Score the trials. With a calibration, the first process then decides on the scores.
     scores = judge_trials(
         scorer,
         trials,
@@ -175,7 +176,7 @@ def score_corpus(
 
 
 def _score_ranges(score_range: Sequence[str | Path], scorer: Scorer) -> Ranges:
-    """Find the ranges that normalise other systems' scores: in ``score_range``, or else in the detector.
+    """Find the ranges by which the scores of other systems are normalised.
 
     Raises:
         InputError: if neither ``score_range`` nor the detector states the ranges.

@@ -355,7 +355,7 @@ def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
             lacks = str(error)
     facts = {
         "what": about(effects, name),
-        "strength": condition.takes() or "none",
+        "strength": condition.strengths_in_words() or "none",
         "in nes2net robustness": ", ".join(strengths),
         "needs": " and ".join(condition.needs),
         "not possible here": lacks,

@@ -27,7 +27,7 @@ def published(
         program: main: train, average and score; easy_inference_demo: score one audio file; evaluate_2021_LA: min t-DCF
             and EER of a score file on ASVspoof 2021 LA; evaluate_2021_DF, Cal_EER_in_the_wild: EER of a score file on
             ASVspoof 2021 DF or In-the-Wild
-        arguments: its arguments, passed on unchanged
+        arguments: arguments of the program, passed on unchanged
     """
     from nes2net.cli.published import easy_inference_demo, evaluation, main
 

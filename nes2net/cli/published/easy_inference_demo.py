@@ -15,7 +15,7 @@ _EXAMPLE = """{} --model_name wav2vec2_Nes2Net_X \\
 
 
 def build_parser(prog: str = "easy_inference_demo.py") -> OneLineParser:
-    """Build the parser of the published flags; ``prog`` is the name of the program in its help."""
+    """Build the parser of the published flags; ``prog`` is the name of the program in the help text."""
     parser = OneLineParser(
         prog=prog,
         description="Score one audio file: higher means more bona fide.",
@@ -36,7 +36,7 @@ def build_parser(prog: str = "easy_inference_demo.py") -> OneLineParser:
 
 
 def _score(args: argparse.Namespace) -> int:
-    """Score the file that the flags name, and print the published lines; the exit status is 0."""
+    """Score the file that the flags name, print the published lines, and return the exit status 0."""
     from nes2net.detector import Detector
 
     print_device(args.device)

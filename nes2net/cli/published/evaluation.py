@@ -1,9 +1,9 @@
 """The published evaluation commands, with their arguments and printed lines.
 
-The published scripts count rows, but these commands compare the ids of trials. Therefore some inputs
-that the scripts accept are errors here (see ``nes2net.evaluation.matching.match``). Messages of the
-published scripts keep their wording and their exit status 1. Every other error is one line on
-standard error, with exit status 2.
+The published scripts only count rows, but the commands here compare the ids of trials. Therefore
+some inputs that the scripts accept are errors here (see ``nes2net.evaluation.matching.match``). An
+error that the published scripts check for has the message and the exit status 1 of the scripts.
+Every other error is one line on standard error, with exit status 2.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PHASES = ("progress", "eval", "hidden_track", "hidden")
 
 
 class _Stop(Exception):
-    """Ends a program with a message that the published scripts print, and with exit status 1.
+    """Ends a program with a message of the published scripts and the exit status 1.
 
     Args:
         out: text for standard output, such as "CHECK: …".
@@ -44,14 +44,14 @@ class _Stop(Exception):
 
 
 def _with_status(program: Callable[..., None]) -> Callable[..., int]:
-    """Decorate a program so that it prints its errors and returns an exit status.
+    """Decorate ``program``, so that the program prints its errors and returns an exit status.
 
     The status is 1 after a :class:`_Stop`, 2 after an :class:`InputError`, and otherwise 0.
     """
 
     @wraps(program)
     def run(*arguments: Any, **options: Any) -> int:
-        """Call ``program``, print its error if it raises, and return the exit status."""
+        """Call ``program``, print the error if an error is raised, and return the exit status."""
         with settings_called({"allow_partial": "--allow-partial"}):
             try:
                 program(*arguments, **options)
@@ -72,8 +72,9 @@ def _with_status(program: Callable[..., None]) -> Callable[..., int]:
 def evaluate_2021_la(arguments: Sequence[str] | None = None, prog: str = "evaluate_2021_LA.py") -> None:
     """Run ``evaluate_2021_LA.py SCORES KEYS PHASE``: print min t-DCF, and the EER in %.
 
-    A warning is printed if the negated scores have the same min t-DCF or a lower one. If there are
-    fewer than three different scores, the program ends with an error, as the published script does.
+    A warning is printed if the negated scores have the same min t-DCF or a lower min t-DCF. If
+    there are fewer than three different scores, the program ends with an error, like the published
+    script.
     """
     options = _parse_2021("LA", arguments, prog)
     matched_trials = _match_2021(asvspoof2021_la.CORPUS.keys, options)
@@ -137,7 +138,7 @@ def cal_eer_in_the_wild(arguments: Sequence[str] | None = None, prog: str = "Cal
 
 
 def _parse_2021(track: str, arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
-    """Parse the arguments of the published script for a track of ASVspoof 2021, ``"LA"`` or ``"DF"``."""
+    """Parse the arguments of the published script for ``track``: the track ``"LA"`` or ``"DF"`` of ASVspoof 2021."""
     parser = OneLineParser(
         prog=prog,
         description=f"The figures of ASVspoof 2021 {track} for a score file.",
@@ -153,22 +154,22 @@ def _parse_2021(track: str, arguments: Sequence[str] | None, prog: str) -> argpa
 
 
 def _add_allow_partial(parser: argparse.ArgumentParser) -> None:
-    """Add the flag ``--allow-partial``, which the published scripts do not have."""
+    """Add the flag ``--allow-partial`` to a parser; the published scripts lack this flag."""
     parser.add_argument("--allow-partial", action="store_true", help="evaluate the trials that fit when others do not")
 
 
 def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace) -> Matched:
-    """Match the trials of the phase with their scores, after the checks of the published scripts.
+    """Make the checks of the published scripts, then match the trials of the chosen phase with their scores.
 
     Args:
         keys: reads the labelled trials from the folder of the keys.
         options: the parsed arguments ``scores``, ``keys``, ``phase`` and ``allow_partial``.
 
     Raises:
-        _Stop: if a check of the published scripts fails, with the message of the scripts.
+        _Stop: if a check of the published scripts fails; has the message of the scripts.
         InputError: if scores and key do not fit each other for another reason.
     """
-    # Check the arguments and the columns.
+    # Check the arguments, and the number of columns in the score file.
     for path in (options.scores, options.keys):
         if not Path(path).exists():
             raise _Stop(f"{path} doesn't exist")
@@ -185,7 +186,7 @@ def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace)
     if not options.allow_partial:
         try:
             mismatch = match(trials, ids, scores, allow_partial=True).mismatch
-        except InputError as error:  # no trial has a score
+        except InputError as error:  # raised if no trial has a score
             problem = str(error)
             not_finite = not np.isfinite(scores).all()
         else:
@@ -205,7 +206,7 @@ def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace)
 
 
 def _say_if_partial(matched_trials: Matched) -> None:
-    """If scores and key do not have the same trials, print on standard error that the result is partial."""
+    """If scores and key have different trials, print on standard error that the result is partial."""
     if matched_trials.mismatch:
         evaluated = f"{len(matched_trials.trials)} of {matched_trials.num_expected} trials"
         print(

@@ -1,7 +1,7 @@
 """Print the lines that the published `main.py` and `easy_inference_demo.py` print on standard output.
 
-The lines keep their wording, because scripts parse them. Notes of this toolkit go to standard error.
-If several processes run, only the first one prints.
+The lines keep their wording, because scripts parse them. Notes of this toolkit go to standard
+error. Of several processes, only the first process prints.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def say(line: str) -> None:
-    """Print a line of the published programs."""
+    """Print ``line`` in the first process; do nothing in other processes."""
     if is_first():
         print(line, flush=True)
 
 
 def print_device(device: str) -> None:
     """Print the type of the device that ``--device`` asks for, such as ``cuda``."""
-    from nes2net.lib.devices import choose_device  # imports torch, which takes seconds
+    from nes2net.lib.devices import choose_device  # imported late, because importing torch takes seconds
 
     say(f"Device: {choose_device(device).type}")
 
@@ -39,8 +39,9 @@ def print_parameters(detector: Detector) -> None:
 def print_average(average: RunAverage) -> None:
     """Print whether checkpoints were averaged now, or whether the average of an earlier run was used.
 
-    The published program would also use a file that holds the average of other checkpoints. This
-    toolkit replaces such a file, and the printed line then says that the file did not exist.
+    If the file from an earlier run holds the average of other checkpoints than requested, the
+    published program uses the file anyway. This toolkit replaces the file, and the printed line
+    then says that the file did not exist.
     """
     if average.earlier == "used":
         say(f"File '{average.path}' already exists. Model averaging operation skipped.")
@@ -52,13 +53,13 @@ def print_average(average: RunAverage) -> None:
 
 
 def print_evaluation_start(num_trials: int | None) -> None:
-    """Print the time in UTC and the number of trials when scoring starts.
+    """Print the line for the start of scoring, with the time in UTC, and the number of trials.
 
-    The line says "training", as in the published program.
+    The line for the start says "training", as in the published program.
 
     Args:
-        num_trials: number of trials; None for In-the-Wild, because the published program does not
-            print the number there.
+        num_trials: number of trials; None for In-the-Wild, because the published program prints no
+            number for this corpus.
     """
     say(f"training started at: {time.strftime('%a, %d %b %Y %I:%M:%S', time.gmtime())}")
     if num_trials is not None:
@@ -66,7 +67,7 @@ def print_evaluation_start(num_trials: int | None) -> None:
 
 
 class TrainingLines:
-    """Prints the lines of a training run, as its :class:`nes2net.training.monitor.RunReporter`."""
+    """Prints the lines of a training run; serves as the :class:`nes2net.training.monitor.RunReporter` of the run."""
 
     def started(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
         """Print the size of the detector, the loaded checkpoint, and the numbers of trials."""
@@ -77,9 +78,9 @@ class TrainingLines:
         say(f"no. of validation trials {num_development}")
 
     def epoch_ended(self, history: list[Row]) -> None:
-        """Print the losses of the last epoch, the best losses and the time cost.
+        """Print the losses of the last epoch, the best losses so far, and the time that the epoch took.
 
-        After an epoch without validation, nothing is printed.
+        If there was no validation after the epoch, nothing is printed.
         """
         row = history[-1]
         if "val_loss_wo_aug" not in row:
@@ -97,9 +98,10 @@ class TrainingLines:
 
 
 def _best(history: list[Row], name: str) -> tuple[float, int]:
-    """Find the lowest value of the measure ``name``, and the epoch that has this value.
+    """Find the lowest value of the loss ``name`` in ``history``, and the epoch with this value.
 
-    If several epochs have the same value, the last one is taken, as in the published program.
+    If several epochs have the lowest value, the last of these epochs counts, as in the published
+    program.
     """
     lowest, negative_epoch = min((row[name], -row["epoch"]) for row in history if name in row)
     return lowest, -negative_epoch

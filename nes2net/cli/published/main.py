@@ -1,4 +1,4 @@
-"""`main.py`: training, averaging and scoring under the published flags."""
+"""`main.py`: train a detector, average checkpoints and score a corpus under the published flags."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 # Value of --track → name of the corpus.
 TRACKS = {"LA": "asvspoof2021_la", "DF": "asvspoof2021_df", "in_the_wild": "in_the_wild"}
-# Value of --ssl_config → name of the front-end. The options of the front-end apply only if there is no wav2vec 2.0
-# file. If there is a wav2vec 2.0 file, the options come from this file, as in the published program.
+# Value of --ssl_config → name of the front-end. The options of this front-end apply only without a wav2vec 2.0 file.
+# With a wav2vec 2.0 file, the options in the file apply, as in the published program.
 SSL_CONFIGS = {"xlsr_300m": "wav2vec2", "small": "wav2vec2_small"}
 
-# Flags of this toolkit that have the same names as keys of the recipe's section train.
+# Flags of this toolkit that set a key of the same name in the recipe's section ``train``.
 _TRAIN_KEYS = ("keep", "precision", "accumulate", "activation_checkpointing", "compile", "freeze_frontend_epochs")
-# Key of the recipe → name of the flag that sets it, without dashes.
+# Key of the recipe → name of the flag that sets the key, without dashes.
 _RECIPE_KEYS = {
     "name": "model_name",
     "seed": "seed",
@@ -60,7 +60,7 @@ _RECIPE_KEYS = {
 _EXAMPLE = """{} --model_name wav2vec2_Nes2Net_X --algo 4 --lr 2.5e-7 \\
   --batch_size 12 --seed 12345 --database_path DB/"""
 
-_RAWBOOST = {  # help of each flag; RawBoostParameters has the types and defaults
+_RAWBOOST = {  # flag → help; RawBoostParameters has the types and defaults of the flags
     "LnL_ratio": "probability of convolutive noise in algorithms 10 and 11",
     "ISD_ratio": "probability of impulsive noise in algorithms 10 and 11",
     "SSI_ratio": "probability of stationary noise in algorithm 11",
@@ -82,7 +82,7 @@ _RAWBOOST = {  # help of each flag; RawBoostParameters has the types and default
     "SNRmax": "greatest SNR of stationary noise in dB",
 }
 
-# Arguments of add_argument for the flags of this toolkit. build_parser sets the defaults that are missing here.
+# Flag of this toolkit → arguments of ``add_argument``. :func:`build_parser` sets all defaults that are missing here.
 _OWN_FLAGS: dict[str, dict[str, Any]] = {
     "--frontend": {
         "default": "wav2vec2",
@@ -163,7 +163,7 @@ def build_parser(prog: str = "main.py") -> OneLineParser:
     """Build the parser: the published flags with their defaults, and a group with the flags of this toolkit.
 
     Args:
-        prog: the name of the program in its help.
+        prog: the name of the program in the help text.
     """
     from nes2net.training.recipes.train import TrainConfig
     from nes2net.training.recipes.validation import ValidationConfig
@@ -218,14 +218,14 @@ def build_parser(prog: str = "main.py") -> OneLineParser:
     train = {name: getattr(TrainConfig(), name) for name in ("keep", "precision", "accumulate")}
     parser.set_defaults(select_on=ValidationConfig().select_on, **train)
     add_debug(toolkit_flags)
-    parser.names |= _names()
+    parser.names |= _names_of_settings()
     return parser
 
 
-def _names() -> dict[str, str]:
-    """Map each setting of the library to its flag, so that messages name flags.
+def _names_of_settings() -> dict[str, str]:
+    """Map the name of each setting of the library to a flag, so that messages name the flag.
 
-    If a key of the recipe has no flag of its own, messages name ``--set KEY``.
+    A key of the recipe that has no flag is mapped to ``--set KEY``.
     """
     from nes2net.training.recipes.data import DataConfig
     from nes2net.training.recipes.recipe import Recipe
@@ -250,7 +250,7 @@ def _names() -> dict[str, str]:
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the published flags that choose the detector."""
+    """Add the published flags that choose the architecture of the detector."""
     add = parser.add_argument
     add("--model_name", required=True, choices=["wav2vec2_AASIST", "wav2vec2_Nes2Net_X"], help="the detector")
     add("--dilation", type=int, default=2, help="dilation of the inner convolutions of Nes2Net")
@@ -261,13 +261,13 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def model_from_flags(args: argparse.Namespace) -> dict[str, Any]:
-    """Build the model part of a recipe from the flags."""
+    """Build the section ``model`` of a recipe from the flags."""
     frontend = {"name": "lps"} if args.frontend == "lps" else {"name": SSL_CONFIGS[args.ssl_config]}
     return {"frontend": frontend, "aggregation": {"name": "last"}, "backend": backend_from_flags(args)}
 
 
 def backend_from_flags(args: argparse.Namespace) -> dict[str, Any]:
-    """Build the back-end's section of a recipe from the flags."""
+    """Build the back-end in the section ``model`` of a recipe from the flags."""
     if args.model_name == "wav2vec2_AASIST":
         return {"name": "aasist", "num_logits": args.n_output_logits}
     if len(args.Nes_ratio) != 2:
@@ -287,10 +287,10 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
     from nes2net.training.recipes.reading import apply_overrides, named_after_model
     from nes2net.training.recipes.recipe import recipe_from_dict
 
-    # Only parameters of RawBoost that differ from the defaults stand in the recipe.
+    # The recipe states only parameters of RawBoost that differ from the defaults.
     published = vars(RawBoostParameters())
     changed = {name: getattr(args, name) for name in _RAWBOOST if getattr(args, name) != published[name]}
-    # If training does not start from a detector, XLS-R starts from its published file.
+    # If training does not start from a trained detector, XLS-R starts from its published file of pre-trained weights.
     ssl_checkpoint = args.ssl_checkpoint
     if (
         ssl_checkpoint is None
@@ -308,7 +308,7 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
         owner[name] = getattr(args, flag)
     values |= {"model": model_from_flags(args), "ssl_checkpoint": ssl_checkpoint}
     values["train"]["deterministic"] = args.cudnn_deterministic_toggle
-    # Without RawBoost, its flags have no effect, as in the published program.
+    # Without RawBoost, the flags of RawBoost have no effect, as in the published program.
     values["augment"]["parameters"] = changed if args.algo else {}
     stated_keys = {"comment", *(override.partition("=")[0] for override in args.set)}
     published_model = {"frontend": SSL_CONFIGS["xlsr_300m"], "backend": backend_from_flags(args)["name"]}
@@ -339,11 +339,12 @@ def _score(args: argparse.Namespace) -> int:
             raise InputError("where is the corpus? name its folder with --database_path")
         corpus_part = Part(TRACKS[args.track], args.database_path, protocols=args.protocols_path)
     trials = corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols)
-    # Average checkpoints if the flags ask for it, load the detector, and print the published lines in their order.
+    # Average checkpoints if the flags ask for an average, load the detector, and print the lines in the published
+    # order.
     average = _average(args)
     checkpoint = args.model_path if average is None else average.path
     detector = Detector.from_pretrained(checkpoint, own_device(args.device), args.dtype, model_from_flags(args))
-    print_parameters(detector)  # the published program builds its model before it averages
+    print_parameters(detector)  # printed before the average, as in the published program
     if average is not None:
         print_average(average)
     say(f"Model loaded : {checkpoint}")
@@ -380,13 +381,13 @@ def _score(args: argparse.Namespace) -> int:
 
 
 def _average(args: argparse.Namespace) -> RunAverage | None:
-    """Average the checkpoints of the run folder that the flags name; None if the flags name a single checkpoint.
+    """Average the checkpoints that the flags name in a run folder; None if the flags name a single checkpoint.
 
-    If a file with the average of other checkpoints was replaced, a note says so.
+    A note is printed if the average replaced a file with the average of other checkpoints.
 
     Raises:
-        InputError: if the flags name no checkpoint or, for an average, no folder or a wrong number
-            of epochs.
+        InputError: if the flags name no checkpoint; or, for an average, if the flags name no run
+            folder or a wrong number of epochs.
     """
     from nes2net.training.averaging import average_run
 
@@ -417,7 +418,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
         """Train or score as the flags say, and return the exit status."""
         import torch
 
-        # Note which flags were given although they have no effect.
+        # Print a note on the given flags that have no effect.
         inert = ["loss", "test_length", "BTN_ratio", "eval_part", "is_eval"]
         if args.algo == 0:
             inert += _RAWBOOST
@@ -427,7 +428,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
         torch.backends.cudnn.deterministic = args.cudnn_deterministic_toggle
         torch.backends.cudnn.benchmark = args.cudnn_benchmark_toggle
         print_device(args.device)
-        # The published command for averaging also scores, although it has no --eval.
+        # The published command that averages checkpoints also scores, although the command has no --eval.
         if args.eval or args.num_average_model > 1:
             return _score(args)
         from nes2net.training.run import train

@@ -1,6 +1,7 @@
-"""Process a recording that arrives in blocks. A stage is a step of processing; some stages are filters.
+"""Process a recording that arrives in blocks, by stages: a stage is one step of processing, such as a filter.
 
-Files are read in blocks, too. :func:`pushed` sends these blocks through the same stages.
+Files are read in blocks, too, and :func:`pushed` sends the blocks of a file through the same
+stages.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ _Result = TypeVar("_Result", covariant=True)
 
 
 class Stage(Protocol[_Item, _Result]):
-    """A step of processing that takes pieces of a recording as they arrive, and gives results."""
+    """A step of processing. A stage takes pieces of a recording as the pieces arrive, and returns results."""
 
     def push(self, item: _Item, /) -> Iterable[_Result]:
-        """Take the next piece; return the results that are now complete."""
+        """Take the next piece of the recording; return the results that are complete with this piece."""
 
     def finish(self) -> Iterable[_Result]:
         """Return the last results, at the end of the recording."""
 
 
 def pushed(items: Iterable[_Item], stage: Stage[_Item, _Result]) -> Iterator[_Result]:
-    """Push all ``items`` into ``stage``, then finish the stage; yield its results."""
+    """Push all ``items``, the pieces of a recording, into ``stage``, then finish the stage; yield all results."""
     for item in items:
         yield from stage.push(item)
     yield from stage.finish()
@@ -72,30 +73,31 @@ class PreEmphasis:
 class BlocksAt16k:
     """A :class:`Stage` that averages channels and resamples to 16 kHz, block by block.
 
-    The samples equal those of :func:`nes2net.data.audio.waveform.to_mono_16k`, to the last bit.
+    The samples equal the result of :func:`nes2net.data.audio.waveform.to_mono_16k`, to the last
+    bit.
 
     Args:
         subject: the beginning of error messages.
-        channels: if given, an object that compares the channels before they are averaged.
-            ``channels`` forgets earlier samples when a :class:`BlocksAt16k` is made.
+        channels: if given, compares the channels before the channels are averaged. Making a
+            :class:`BlocksAt16k` clears what ``channels`` has compared before.
     """
 
     def __init__(self, subject: str = "audio", channels: Channels | None = None) -> None:
         self._subject = subject
         self._channels = channels
-        self._seconds = 0.0  # duration of the blocks so far
+        self._seconds = 0.0  # duration of all blocks so far
         self._rate: float = SAMPLE_RATE
         self._resampler: soxr.ResampleStream | None = None
-        self._num_read = 0  # samples at ``_rate`` since the rate last changed
+        self._num_read = 0  # samples pushed at ``_rate`` since the rate last changed
         self._num_returned = 0  # samples at 16 kHz that were returned since the rate last changed
         if channels is not None:
-            channels.begin()
+            channels.reset()
 
     def push(self, block: tuple[np.ndarray, float]) -> list[np.ndarray]:
-        """Take samples (channels, N) or (N,) and their rate in Hz; return blocks (M,) at 16 kHz.
+        """Take a block, samples (channels, N) or (N,) and their rate in Hz; return a list of blocks (M,) at 16 kHz.
 
         The list is empty as long as the resampler holds back all samples. If the rate changes, the
-        samples after the change are resampled separately.
+        following samples are resampled separately.
 
         Raises:
             InputError: if the rate is impossible, if the samples have another shape, or if a sample
@@ -129,7 +131,7 @@ class BlocksAt16k:
         return blocks
 
     def finish(self) -> list[np.ndarray]:
-        """Return the samples that the resampler holds back; later blocks are resampled separately.
+        """Return the samples that the resampler has held back; later blocks are resampled separately.
 
         Raises:
             InputError: if no samples were pushed.
@@ -138,7 +140,7 @@ class BlocksAt16k:
             raise InputError("has no samples", subject=self._subject)
         blocks = []
         if self._resampler is not None:
-            # soxr now gives the last samples; if there are fewer than expected, zeros are appended.
+            # soxr now returns the last samples. If soxr returns fewer samples than expected, zeros are appended.
             missing = resampled_length(self._num_read, self._rate) - self._num_returned
             tail = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)[:missing]
             if missing > 0:

@@ -1,4 +1,4 @@
-"""Cache decoded audio on disk, so that utterances need not be decoded again from the second epoch on."""
+"""Cache decoded audio on disk, so that utterances need to be decoded only in the first epoch."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from nes2net.data.audio.read import load_audio, load_head
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import replacing
 
-# Increase this number if a change of :func:`load_audio` gives other samples for the same file. Earlier entries
-# are then no longer found.
+# Increase this number if :func:`load_audio` is changed so that the same file gives other samples. The cache then no
+# longer finds earlier entries.
 _DECODING = 1
 _HEADER_BYTES = 128
 _CHECKSUM_BYTES = 4
 _TYPES = (np.dtype(np.int16), np.dtype(np.float32))
-_FULL_SCALE = np.float32(32768)  # of 16-bit samples
-_LONGEST = 1 << 24  # samples; storing a longer recording would take hundreds of megabytes of memory
-# Cache folder → a tensor (1,), which is 1 once nothing more can be written to the folder. A folder is listed as
-# long as this process has an :class:`AudioCache` of the folder.
+_FULL_SCALE = np.float32(32768)  # full scale of 16-bit samples
+_LONGEST = 1 << 24  # samples; a longer recording would take hundreds of megabytes of memory
+# Folder of a cache → a tensor (1,), which is 0, or 1 once nothing more can be written to the folder. A folder has a
+# tensor as long as this process has an :class:`AudioCache` of the folder.
 _FULL: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()
 
 
@@ -38,10 +38,10 @@ class AudioCache:
     """A folder that stores the results of :func:`load_audio` without loss; many processes may share the folder.
 
     An entry is a ``.npy`` file with the CRC-32 of its samples at the end. The samples are stored as
-    int16 if all are multiples of 1/32768, as in files of 16 bits, 16 kHz and one channel;
-    otherwise as float32. The name of an entry is a digest of the recording's resolved path, size
-    and time of modification, so a changed recording is decoded again. Entries of deleted recordings
-    stay until the folder is removed.
+    int16 if all samples are multiples of 1/32768, as in files of 16 bits, 16 kHz and one channel.
+    Otherwise, the samples are stored as float32. The name of an entry is a digest of the
+    recording's resolved path, size and time of modification, so a changed recording is decoded
+    again. Entries of deleted recordings stay until the folder is removed.
 
     A damaged entry is replaced. A recording is decoded every time if its entry cannot be written,
     or if the recording is longer than 17 minutes. If the disk is full or the folder is read-only, a
@@ -60,24 +60,24 @@ class AudioCache:
             raise InputError(
                 f"cache folder {folder} cannot be made ({error.strerror}): name a folder of yours with `data.cache`"
             ) from error
-        # All caches of a folder share this flag, also in workers of a DataLoader, so that only one cache warns.
+        # All caches of a folder share the flag ``full``, also in workers of a DataLoader, so that only one cache warns.
         name = os.path.realpath(folder)
         full = _FULL.get(name)
         if full is None:
             _FULL[name] = full = torch.zeros(1, dtype=torch.uint8)
-            with suppress(RuntimeError):  # if shared memory is full, each process has its own flag
+            with suppress(RuntimeError):  # if shared memory is full, each process gets its own flag
                 full.share_memory_()
             with suppress(OSError):  # another process may remove the same files
-                for temporary in self.folder.glob("??/.*.npy.*.tmp"):  # killed processes leave such files
-                    if time.time() - temporary.stat().st_mtime > 3600:  # nobody writes to such an old file any more
+                for temporary in self.folder.glob("??/.*.npy.*.tmp"):  # files that killed processes left
+                    if time.time() - temporary.stat().st_mtime > 3600:  # no process writes a file for an hour
                         temporary.unlink()
         self._full = full
 
     def load(self, path: str | Path, num_samples: int | None = None) -> np.ndarray:
-        """Return the whole recording, or its first ``num_samples``, from the cache if possible.
+        """Return the whole recording, or its first ``num_samples``, from the cache or else by decoding.
 
-        A missing entry is written if the recording lasts at most 17 minutes. If the first
-        ``num_samples`` can be decoded, but later samples cannot, nothing is written.
+        If there is no entry yet, and the recording lasts at most 17 minutes, an entry is written.
+        If the first ``num_samples`` can be decoded, but later samples cannot, no entry is written.
 
         Raises:
             InputError: as :func:`load_audio` or :func:`load_head`.
@@ -91,7 +91,7 @@ class AudioCache:
         except InputError:
             if num_samples is None:
                 raise
-            return load_head(path, num_samples)  # the damage may lie behind the first ``num_samples``
+            return load_head(path, num_samples)  # the damage may come after ``num_samples``
         if len(waveform) > _LONGEST:
             del waveform
             if num_samples is None:
@@ -101,7 +101,7 @@ class AudioCache:
         return waveform[:num_samples]
 
     def entry(self, path: str | Path) -> Path:
-        """Return the path of the entry for the recording ``path``; there may be no such entry yet.
+        """Return the path that the entry of the recording ``path`` has or would have.
 
         Raises:
             InputError: if the recording does not exist.
@@ -115,31 +115,32 @@ class AudioCache:
         return self.folder / digest[:2] / f"{digest[2:]}.npy"
 
     def _write(self, entry: Path, waveform: np.ndarray) -> None:
-        """Write ``waveform`` to ``entry``, if the folder has room and can be written to.
+        """Write ``waveform`` to the file ``entry``, if the folder has room and can be written to.
 
-        A failure raises no error. If later entries would fail as well, a warning is printed, and all
-        caches of the folder stop writing.
+        No error is raised if writing fails. If writing later entries would fail as well, a warning
+        is printed, and all caches of the folder stop writing.
         """
         if self._full[0]:
             return
         as_int16 = np.rint(np.clip(waveform * _FULL_SCALE, -32768, 32767)).astype(np.int16)
         restored = as_int16.astype(np.float32) / _FULL_SCALE
-        # int16 is used if it loses no bit. Bits are compared, not values, because −0 equals 0.
+        # The samples are stored as int16 if no bit is lost. The comparison is of bits, not of values, because −0 equals
+        # 0.
         is_exact = np.array_equal(restored.view(np.uint32), waveform.view(np.uint32))
         samples = as_int16 if is_exact else waveform
         try:
             with replacing(entry) as temporary, open(temporary, "wb") as file:
                 file.write(_npy_header(samples.dtype, len(samples)))
-                file.write(samples.data)  # NumPy's own writer does not say why it failed
+                file.write(samples.data)  # NumPy's own writer would raise an error without a reason
                 file.write(_checksum(samples))
-        except InputError:  # the entry is a pipe, which `replacing` refuses
+        except InputError:  # `replacing` refuses to replace a pipe
             return
         except OSError as error:
-            # If the error names a second file, the entry could not be replaced. The other entries may be fine: this
-            # entry may belong to somebody else or, on Windows, be in use.
+            # If the error names a second file, only this entry could not be replaced, for example because it belongs to
+            # another user or, on Windows, is in use. Other entries can still be written.
             concerns_one_entry = isinstance(error, PermissionError) and error.filename2 is not None
             lasting_errors = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
-            if concerns_one_entry or error.errno not in lasting_errors:  # try again with the next entry
+            if concerns_one_entry or error.errno not in lasting_errors:  # the next entry may be written
                 return
             self._full[0] = 1
             print(
@@ -150,7 +151,7 @@ class AudioCache:
 
 
 def _npy_header(dtype: np.dtype, length: int) -> bytes:
-    """Make the header of a ``.npy`` file with an array (``length``,) of ``dtype``, as :func:`numpy.save` writes it."""
+    """Make the same header of a ``.npy`` file as :func:`numpy.save`, for an array (``length``,) of ``dtype``."""
     text = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': ({length},), }}"
     return (
         b"\x93NUMPY\x01\x00"
@@ -161,7 +162,7 @@ def _npy_header(dtype: np.dtype, length: int) -> bytes:
 
 
 def _checksum(samples: np.ndarray) -> bytes:
-    """Compute the CRC-32 of ``samples``, as the bytes at the end of an entry."""
+    """Compute the CRC-32 of ``samples``, as the bytes that end an entry."""
     return zlib.crc32(samples.data).to_bytes(_CHECKSUM_BYTES, "little")
 
 
@@ -177,7 +178,7 @@ def _read_entry(entry: Path, num_samples: int | None) -> np.ndarray | None:
                 length, num_odd_bytes = divmod(size - _HEADER_BYTES - _CHECKSUM_BYTES, dtype.itemsize)
                 if length > 0 and not num_odd_bytes and header == _npy_header(dtype, length):
                     break
-            else:  # the header is not the one that the cache writes for a file of this size
+            else:  # the cache would write another header for a file of this size
                 return None
             samples = np.memmap(file, dtype, "r", _HEADER_BYTES, (length,))
             file.seek(-_CHECKSUM_BYTES, os.SEEK_END)

@@ -1,8 +1,8 @@
 """Check files of chunks, boxes or elements for cuts: WAV, AIFF, AVI, ASF, FLV, CAF, MP4, Matroska.
 
-If a file was cut off, decoders read what is left as a shorter recording, without an error. FFmpeg
-makes a list of all frames of an MP4 file before it decodes the first frame, and skips damaged
-elements of Matroska. So, before a file is decoded, the sizes that it states are checked here.
+If a file was cut off, decoders read the rest as a shorter recording, without an error. FFmpeg makes
+a list of all frames of an MP4 file before it decodes the first frame, and skips damaged elements of
+Matroska. So the sizes that a file states are checked here, before the file is decoded.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ RIFF_FORMATS: dict[bytes, _ByteOrder] = {
     **dict.fromkeys((b"RIFF", b"RF64", b"BW64"), "little"),
     **dict.fromkeys((b"RIFX", b"FORM"), "big"),
 }
-# A program writes one of these sizes if it does not know how long a chunk will be. Some programs subtract the bytes of
-# the headers from this size. Any other size may be true, even if it is large, because a WAV file may have 4 GiB.
+# A program writes a placeholder, one of these sizes, if the program does not know how long a chunk will be. Some
+# programs subtract the bytes of the headers from the placeholder. Any other size may be true, even a large size,
+# because a WAV file may have 4 GiB.
 _PLACEHOLDERS = (0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)
 _HEADERS_BYTES = 64
-_UNKNOWN_LONG_SIZE = 1 << 62  # placeholders of 64 bits are this large or larger
-_MOST_CHUNKS = 10_000  # a file of zeros looks like endless chunks
+_UNKNOWN_LONG_SIZE = 1 << 62  # a size of 64 bits is a placeholder if it is at least this large
+_MOST_CHUNKS = 10_000  # most chunks to read: a file of zeros looks like endless empty chunks
 
 
 def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
-    """Find out whether a WAV, AIFF or AVI file was cut off; RF64 and BW64 files count as WAV.
+    """Find out whether a WAV, AIFF or AVI file was cut off. RF64 and BW64 files count as WAV.
 
     Returns:
         If the file was cut off: the announced length, the present length, and their unit
@@ -76,10 +77,11 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
             if announced <= present:
                 return None
             return announced, present, unit
-        # In RF64 and BW64 files, this chunk precedes the samples, and states their size in 64 bits.
+        # In RF64 and BW64 files, the chunk ``ds64`` precedes the samples, and states the size of the samples in 64
+        # bits.
         if name == b"ds64" and len(body) >= 16:
             long_size = int.from_bytes(body[8:16], "little")
-        # PCM, float, A-law, μ-law, extensible
+        # codes of PCM, float, A-law, μ-law, extensible
         if name == b"fmt " and len(body) >= 14 and int.from_bytes(body[:2], order) in {1, 3, 6, 7, 0xFFFE}:
             unit_bytes = max(1, int.from_bytes(body[12:14], order))
             unit = "samples"
@@ -92,11 +94,11 @@ def is_placeholder(size: int) -> bool:
 
 
 def lacks_length(file: BinaryIO) -> bool:
-    """Whether a WAV file holds samples but announces 0 samples, because its recorder was killed."""
+    """Whether a WAV file holds samples although its header announces 0 samples, because the recorder was killed."""
     for name, size, _ in _chunks(file, "little"):
         if name == b"data":
             head = file.read(8)
-            # The bytes that follow an empty chunk may be the next chunk.
+            # The bytes after an empty chunk of samples may be the next chunk, not samples.
             return size == 0 and len(head) > 0 and not _is_chunk(head)
     return False
 
@@ -123,7 +125,7 @@ _MOST_HEADER = 1 << 20  # at most this many bytes of an ASF file's header are re
 
 
 def missing_bytes(file: BinaryIO) -> int | None:
-    """Return how many bytes an ASF, FLV or CAF file lacks.
+    """Return how many bytes are missing at the end of an ASF, FLV or CAF file.
 
     The result is None if the file is whole, does not state its size, or has another format.
     """
@@ -170,9 +172,9 @@ def missing_bytes(file: BinaryIO) -> int | None:
     return expected - size
 
 
-# Boxes that contain other boxes. These inner boxes are checked, too, because FFmpeg reads the tables in them.
+# Boxes that contain other boxes. The inner boxes are checked, too, because FFmpeg reads the tables in the inner boxes.
 _ENTERED = {b"moov", b"trak", b"mdia", b"minf", b"dinf", b"stbl", b"edts", b"mvex", b"moof", b"traf"}
-_DEEPEST = 10  # FFmpeg enters no box at a greater depth
+_DEEPEST = 10  # greatest depth of a box that FFmpeg enters
 # Boxes that may begin a file, and boxes that may be at the top level of a file.
 _FIRST = {b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"sidx"}
 _OUTERMOST = _FIRST | {b"mfra", b"uuid", b"emsg", b"prft", b"meta"}
@@ -181,7 +183,7 @@ _TABLES = dict.fromkeys((b"stts", b"ctts", b"stsc", b"stco", b"co64", b"stss", b
 _COUNTED = {b"hdlr", *_TABLES}
 # An entry takes 40 bytes of FFmpeg's memory. 24 hours of AAC at 48 kHz have 4 million entries (frames).
 _MOST_ENTRIES = 10_000_000
-# FFmpeg divides PCM into blocks of at least 160 samples, mostly 1024. A block takes 24 bytes of memory.
+# FFmpeg divides PCM into blocks of at least 160 samples, mostly 1024. A block takes 24 bytes of FFmpeg's memory.
 _BLOCK = 160
 _MOST_BLOCKS = 16_000_000
 
@@ -196,24 +198,24 @@ class _Box(NamedTuple):
     body: int
     """Where the content of the box begins."""
     end: int
-    """Where the box ends by its stated size; this may be behind the end of the file."""
+    """Where the box ends by its stated size. The end of a box may lie behind the end of the file."""
 
 
 class _Track:
-    """Counts the entries of a track's tables, which FFmpeg would keep in memory."""
+    """Counts the table entries of a track that FFmpeg would keep in memory."""
 
     def __init__(self) -> None:
         self.entries: Counter[bytes] = Counter()
-        """Name of a table → number of its entries."""
+        """Name of a table → number of entries in the table."""
         self.kinds: set[bytes] = set()
         """The kinds of media that the track's ``hdlr`` boxes state, such as ``soun``."""
         self.steps: set[bytes] = set()
-        """For each ``stts`` table: the bytes that state its number of entries and its first duration."""
+        """For each ``stts`` table: the bytes with the number of entries and the first duration."""
         self.longest_chunk = 0
         """The largest number of frames in a chunk."""
 
     def add(self, file: BinaryIO, box: _Box) -> None:
-        """Count the entries of the table in ``box``; store the stated durations, chunk sizes or kind of media."""
+        """Read the table or header in ``box``: count entries, or store durations, chunk sizes or the kind of media."""
         file.seek(box.body)
         head = file.read(16)
         if box.name == b"hdlr":
@@ -230,13 +232,15 @@ class _Track:
             self.longest_chunk = max(self.longest_chunk, int(table[1::3].max(initial=0)))
 
     def count_in_memory(self) -> tuple[int, int]:
-        """Return how many entries, and how many blocks of PCM, FFmpeg would keep in memory.
+        """Return how many table entries, and how many blocks of PCM, FFmpeg would keep in memory.
 
-        For PCM, FFmpeg keeps the blocks into which it divides the chunks, but no frame sizes.
+        For PCM, FFmpeg divides the chunks into blocks, and keeps the blocks in place of frame
+        sizes.
         """
         frames = self.entries[b"stsz"] + self.entries[b"stz2"]
         is_sound = b"soun" in self.kinds and not self.kinds & {b"vide", b"subp", b"clcp"}
-        # FFmpeg treats sound as PCM if its only table of durations has one entry: a duration of 1 sample.
+        # FFmpeg treats a sound track as PCM if the track's only table of durations has one entry: a duration of 1
+        # sample.
         is_pcm = is_sound and self.steps == {b"\0\0\0\1" * 2}
         entries = self.entries.total()
         if not is_pcm:
@@ -249,8 +253,8 @@ def mp4_fault(file: BinaryIO) -> str | None:
     """Return the fault of an MP4 file, such as "is cut off: …"; None if no fault is found.
 
     Faults are a box that ends behind the end of the file, a fragment without its data, far too many
-    boxes, and too large tables. FFmpeg would take hundreds of megabytes for such tables: a few
-    bytes can announce a thousand million frames. The result is None for files of other formats.
+    boxes, and too large tables. For a large table, FFmpeg would take hundreds of megabytes: a few
+    bytes can announce 10⁹ frames. The result is None for files of other formats.
     """
     size = file.seek(0, 2)
     tracks = [_Track()]  # the first item is for tables outside of tracks
@@ -258,7 +262,7 @@ def mp4_fault(file: BinaryIO) -> str | None:
     for number, box in enumerate(_boxes(file, 0, size)):
         if number == 0 and box.name not in _FIRST:
             return None
-        # Whole files pass: even with a fragment for each frame of speech, there are 45 bytes for each box.
+        # A whole file always passes: even if each frame of speech has its own fragment, a box has 45 bytes on average.
         if number > (1 << 20) + size // 32:
             return f"has more than {number:,} boxes in {size:,} bytes"
         if box.depth == 0:
@@ -286,7 +290,7 @@ def mp4_fault(file: BinaryIO) -> str | None:
 
 
 def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[_Box]:
-    """Yield the boxes from ``position`` to ``end``, each followed by the boxes in it.
+    """Yield the boxes from ``position`` to ``end``; after each box, yield the boxes inside it.
 
     ``depth`` is the number of boxes that contain ``position``. The iteration stops at the first
     bytes that cannot be a box.
@@ -310,18 +314,18 @@ def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[
         position += length
 
 
-# Ids of elements of Matroska (RFC 9559, Sec. 5). An id that is not in _KNOWN is a sign of damage.
+# Ids of elements of Matroska (RFC 9559, Sec. 5). An id outside of _KNOWN is a sign of damage.
 _EBML = 0x1A45DFA3
 _SEGMENT = 0x18538067
 _CLUSTER = 0x1F43B675
 _INFO = 0x1549A966
 _KNOWN = {
     *(_EBML, _SEGMENT, _CLUSTER, _INFO),
-    # In a segment: seek head, tracks, cues, attachments, chapters and tags.
+    # Elements in a segment: seek head, tracks, cues, attachments, chapters and tags.
     *(0x114D9B74, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367),
-    # In a cluster: timestamp, silent tracks, position, size of the previous cluster and kinds of blocks.
+    # Elements in a cluster: timestamp, silent tracks, position, size of the previous cluster and kinds of blocks.
     *(0xE7, 0x5854, 0xA7, 0xAB, 0xA3, 0xA0, 0xAF),
-    # Anywhere: void and CRC-32.
+    # Elements that may be anywhere: void and CRC-32.
     *(0xEC, 0xBF),
 }
 # A file may have 2²⁰ elements, and one more for each 7 bytes of the file. The smallest block, which holds
@@ -335,9 +339,9 @@ class _Element(NamedTuple):
 
     id: int
     body: int
-    """Offset of its content in the file."""
+    """Offset of the element's content in the file."""
     size: int | None
-    """Bytes of its content; None if unknown, because the file was written to a pipe."""
+    """Bytes of the element's content; None if unknown, because the file was written to a pipe."""
 
 
 def matroska_fault(file: BinaryIO) -> str | None:
@@ -374,22 +378,23 @@ def states_duration(file: BinaryIO) -> bool:
             return False
         if element.id == _INFO:
             file.seek(element.body)
-            return b"\x44\x89" in file.read(min(element.size or 0, 1 << 16))  # the id of an element with the duration
+            return b"\x44\x89" in file.read(min(element.size or 0, 1 << 16))  # id of the element with the duration
     return False
 
 
 def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]:
     """Yield (offset, element) for each element, up to ``end`` or the end of the segment.
 
-    A segment or cluster is followed by the elements in it. If bytes cannot be an element, yield
-    their offset and None, and stop.
+    After a segment or cluster, yield the elements inside it. At bytes that cannot be an element,
+    yield the offset and None, and stop.
     """
     position = 0
     size_of_file = end
     while position < end or not position:
         file.seek(position)
         head = file.read(12)  # RFC 8794, Sec. 5 and 6
-        # The id has 1 + n bytes, where n is the number of zero bits before its first 1. The size is coded like the id.
+        # An id has 1 + n bytes, where n is the number of zero bits before the first 1 bit. The size is coded like the
+        # id.
         id_bytes = 9 - head[0].bit_length() if head else 9
         size_bytes = 9
         if id_bytes <= 4 and len(head) > id_bytes:
@@ -397,7 +402,7 @@ def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]
         if size_bytes > 8 or len(head) < id_bytes + size_bytes:
             yield position, None
             return
-        unknown = (1 << 7 * size_bytes) - 1  # an unknown size has all bits 1
+        unknown = (1 << 7 * size_bytes) - 1  # in an unknown size, all bits are 1
         stated = int.from_bytes(head[id_bytes : id_bytes + size_bytes], "big") & unknown
         size = None if stated == unknown else stated
         id = int.from_bytes(head[:id_bytes], "big")

@@ -1,9 +1,9 @@
 """Decode by libsndfile (soundfile), or by FFmpeg (PyAV) if libsndfile cannot read a file.
 
-Decoders are lenient. If a WAV file was cut off, libsndfile reads what is left as a shorter
-recording, and both decoders skip the damaged pages of an Ogg file. A detector would then score
-other audio than the recording. So the file is compared with its header and its checksums before it
-is decoded, and the decoded samples are compared with the header afterwards.
+Decoders are lenient. If a WAV file was cut off, libsndfile reads the rest as a shorter recording,
+and both decoders skip the damaged pages of an Ogg file. A detector would then score other audio
+than the recording. So a file is compared with its header and its checksums before decoding, and the
+decoded samples are compared with the header afterwards.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ from nes2net.data.audio.frames import (
 from nes2net.data.audio.packed import RecordingBytes, open_recording
 from nes2net.lib.errors import InputError
 
-#: If this environment variable is 1, files are read even in formats in which a cut cannot be noticed.
+#: If this environment variable is 1, files of every format are read, even if a cut cannot be noticed in the format.
 UNCHECKED = "NES2NET_UNCHECKED_AUDIO"
-# Formats in which a cut is noticed. Their files state the length of the recording, or consist of pages or
-# frames that state their own length. The names in capitals come from libsndfile, and the other names come from FFmpeg.
+# Formats in which a cut is noticed, because a file states the length of the recording, or consists of pages or frames
+# that state their own length. The names in capitals come from libsndfile, and all other names come from FFmpeg.
 _CHECKED = frozenset(
     "WAV WAVEX RF64 AIFF AU CAF W64 NIST FLAC OGG MP3 MPEG HTK "
     "wav w64 aiff au caf nistsphere flac ogg mp3 aac mov matroska avi flv asf wv tta ape amr ac3 eac3 dts loas".split()
@@ -55,11 +55,11 @@ _CHECKED = frozenset(
 
 
 class DamagedAudio(ValueError):
-    """Raised if a decoder reads other audio than the file announces; another decoder may read the file correctly."""
+    """A decoder reads other audio than the file announces; another decoder may read the file correctly."""
 
 
 def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
-    """Check that a file was not cut off or damaged; return its header if it is FLAC, else None.
+    """Check that a file was not cut off or damaged; return the header of a FLAC file, and None for other formats.
 
     Raises:
         InputError: if the file cannot be opened, was cut off, contradicts its own header, or has a
@@ -71,9 +71,9 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
             # WAV and AIFF
             if kind in RIFF_FORMATS:
                 if cut := missing_audio(file):
-                    raise cut_off(path, *cut)
+                    raise cut_off_error(path, *cut)
                 return None
-            if kind != b"fLaC":  # each check of a container returns at once for a file of another format
+            if kind != b"fLaC":  # files of other formats pass these checks at once
                 _check_container(path, file, kind)
             # A FLAC file has a header; otherwise the file may consist of MPEG or ADTS frames.
             if header := read_flac_header(file):
@@ -101,12 +101,12 @@ def _check_container(path: Path | RecordingBytes, file: BinaryIO, kind: bytes) -
         raise InputError(f"is cut off: {missing:,} bytes are missing at its end", subject=f"audio file {path}")
 
 
-def cut_off(path: Path | RecordingBytes, announced: int, present: int, unit: str) -> InputError:
+def cut_off_error(path: Path | RecordingBytes, announced: int, present: int, unit: str) -> InputError:
     """Make the error for a file with less audio than its header announces.
 
     Args:
-        announced, present: the length that the header announces, and the length of the file, both
-            in ``unit``.
+        announced, present: the length that the header announces, and the length that is present,
+            both in ``unit``.
     """
     return InputError(
         f"is cut off: its header announces {announced:,} {unit}, {present:,} are there", subject=f"audio file {path}"
@@ -114,10 +114,10 @@ def cut_off(path: Path | RecordingBytes, announced: int, present: int, unit: str
 
 
 def check_format(path: Path | RecordingBytes, name: str) -> None:
-    """Refuse a format in which a cut cannot be noticed; ``name`` is the decoder's name of the format.
+    """Refuse a format in which a cut cannot be noticed; ``name`` is the decoder's name for the format.
 
     Raises:
-        InputError: if this is such a format, and the environment variable
+        InputError: if a cut cannot be noticed in the format, and the environment variable
             ``NES2NET_UNCHECKED_AUDIO`` is not 1.
     """
     if name.split(",")[0] not in _CHECKED and os.environ.get(UNCHECKED) != "1":
@@ -128,8 +128,8 @@ def check_format(path: Path | RecordingBytes, name: str) -> None:
         )
 
 
-#: Errors that reading by libsndfile may raise. libsndfile's own errors are RuntimeErrors. If a damaged header states
-#: more samples than fit into memory, a ValueError or MemoryError is raised.
+#: Errors that may be raised when libsndfile reads a file. libsndfile's own errors are RuntimeErrors. If a damaged
+#: header states more samples than fit into memory, a ValueError or MemoryError is raised.
 LIBSNDFILE_ERRORS = (RuntimeError, OSError, ValueError, MemoryError)
 #: The values of ``SoundFile.format`` for MP3 files.
 MP3 = ("MP3", "MPEG")
@@ -138,25 +138,25 @@ MP3 = ("MP3", "MPEG")
 BLOCK_VALUES = 1 << 20
 # If a file of one of these formats was cut off, only libsndfile's log says so.
 _LOGGING_CUTS = ("AU", "CAF", "W64")
-_UNKNOWN_LONG_SIZE = 1 << 62  # programs write such a size, or a larger one, if they do not know the length
+_UNKNOWN_LONG_SIZE = 1 << 62  # a program that does not know the length writes this size or a larger one
 
 
 class _InOrder(soundfile.SoundFile):
     """Reads a file from the beginning to the end, without seeking.
 
-    soundfile seeks after each block if it can, and an MP3 file then decodes to slightly different
-    samples.
+    If a file is seekable, soundfile seeks after each block, and an MP3 file then decodes to
+    slightly different samples.
     """
 
     def seekable(self) -> bool:
-        """False, so that soundfile does not seek."""
+        """Return False, so that soundfile does not seek."""
         return False
 
 
 def open_with_libsndfile(
     path: str | Path | RecordingBytes, kind: type[soundfile.SoundFile] = soundfile.SoundFile
 ) -> soundfile.SoundFile:
-    """Open a recording with libsndfile, as an object of the class ``kind``.
+    """Open a recording with libsndfile; the result is an object of the class ``kind``.
 
     Raises one of :data:`LIBSNDFILE_ERRORS` if the recording cannot be opened.
     """
@@ -173,14 +173,14 @@ def open_with_libsndfile(
             source = os.fsencode(path)
     try:
         return kind(source)
-    except TypeError as error:  # soundfile takes every file whose name ends in .raw for raw samples
+    except TypeError as error:  # soundfile expects no header in a file whose name ends in .raw
         if Path(name).suffix.lower() != ".raw":
             raise
         raise ValueError("a file whose name ends in .raw is taken for samples without a header") from error
 
 
 def is_chain(path: Path | RecordingBytes) -> bool:
-    """Whether several complete Ogg or FLAC streams, or AU files, follow each other in the file."""
+    """Whether a file is a chain: several complete Ogg or FLAC streams, or AU files, one behind another."""
     with open_recording(path) as file:
         return len(link_starts(file)) > 1
 
@@ -209,7 +209,7 @@ def libsndfile_blocks(
 ) -> Generator[tuple[np.ndarray, int], None, None]:
     """Decode a file by libsndfile: yield (block, rate in Hz); a block is (channels, N) float32.
 
-    If the file is a chain of streams, the blocks of all streams follow each other. Streams may
+    If the file is a chain of streams, yield the blocks of one stream after another. Streams may
     differ in rate and number of channels. A stream without samples gives an empty block.
 
     Args:
@@ -227,7 +227,7 @@ def libsndfile_blocks(
 def _libsndfile_link(
     path: Path | RecordingBytes, header: FlacHeader | None
 ) -> Generator[tuple[np.ndarray, int], None, None]:
-    """Decode a file with a single stream; results and errors are those of :func:`libsndfile_blocks`."""
+    """Decode a file with a single stream by libsndfile; results and errors are as for :func:`libsndfile_blocks`."""
     with open_with_libsndfile(path, _InOrder) as file:
         check_length(file, path, header)
         length = max(1, BLOCK_VALUES // file.channels)
@@ -240,10 +240,10 @@ def _libsndfile_link(
             if len(samples) < length:
                 break
         if file.format in MP3:
-            # The stated length may include the encoder's delay, of up to two frames of 1152 samples. A cut is
-            # reported here, because FFmpeg would not notice it.
+            # The stated length may include the encoder's delay, of up to two frames of 1152 samples. A cut is reported
+            # here, because FFmpeg would not notice the cut.
             if count < file.frames - 2 * 1152:
-                raise cut_off(path, file.frames, count, "samples")
+                raise cut_off_error(path, file.frames, count, "samples")
         elif count < file.frames:
             raise DamagedAudio(f"its header announces {file.frames:,} samples, {count:,} could be decoded")
 
@@ -256,17 +256,17 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
         header: the header of a FLAC file; None for other formats.
 
     Raises:
-        DamagedAudio: if libsndfile would stop too early, or would not notice a cut; FFmpeg may read
-            such a file.
-        InputError: if the file was cut off, or if a cut could not be noticed in its format.
+        DamagedAudio: if libsndfile would stop too early, or would not notice a cut; FFmpeg may
+            still read the file.
+        InputError: if the file was cut off, or if a cut could not be noticed in the file's format.
     """
-    # FLAC
+    # A header is given only for FLAC.
     if header is not None:
         if header.exceeded:
             raise DamagedAudio(f"it holds more than the {header.num_samples:,} samples that its header announces")
         return
     check_format(path, file.format)
-    # AU, CAF and W64: the log holds the announced and the present size.
+    # For AU, CAF and W64, libsndfile's log holds the announced and the present size.
     if file.format in _LOGGING_CUTS and (sizes := re.search(r": (\d+) \(should be (\d+)\)", file.extra_info)):
         announced, present = map(int, sizes.groups())
         if file.format == "AU":
@@ -274,10 +274,10 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
         else:
             is_unknown = announced >= _UNKNOWN_LONG_SIZE
         if present < announced and not is_unknown:
-            raise cut_off(path, announced, present, "bytes")
+            raise cut_off_error(path, announced, present, "bytes")
     if file.format == "NIST":
         raise DamagedAudio("libsndfile reads SPHERE files that were cut off as shorter ones")
-    # For MP3 files and files that announce no samples, the bytes have to be examined.
+    # In MP3 files, and in files that announce no samples, only the bytes show whether the length is right.
     if file.format not in MP3 and file.frames:
         return
     with open_recording(path) as raw:
@@ -298,7 +298,7 @@ _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl":
 def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Generator[tuple[np.ndarray, int], None, None]:
     """Decode a file by FFmpeg: yield (block, rate in Hz); a block is (channels, N) float32.
 
-    If the file is a chain of streams, the blocks of all streams follow each other.
+    If the file is a chain of streams, yield the blocks of one stream after another.
 
     Args:
         strict: whether a wrong checksum of a FLAC frame is an error.
@@ -308,26 +308,26 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
             if the file holds other audio than its header announces.
         InputError: if a cut could not be noticed in the format of the file.
         ValueError: if there is no audio in the file.
-        av.FFmpegError: if FFmpeg does not read the file.
+        av.FFmpegError: if FFmpeg cannot read the file.
     """
     for link, _ in _links(path, None):
         yield from _ffmpeg_link(link, strict)
 
 
 def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[np.ndarray, int], None, None]:
-    """Decode a file with a single stream; results and errors are those of :func:`ffmpeg_blocks`."""
+    """Decode a file with a single stream by FFmpeg; results and errors are as for :func:`ffmpeg_blocks`."""
     count = 0
     first_kind = None  # rate and channels of the first frame
     channels = 0
     frames: list[np.ndarray] = []
     num_waiting = 0  # samples in ``frames``
-    begin = 0.0  # seconds at which the first frame begins
-    end = 0.0  # seconds at which the last frame ends
-    latest = 0.0  # seconds at which the last packet of another stream begins
+    begin = 0.0  # time in seconds at which the first frame begins
+    end = 0.0  # time in seconds at which the last frame ends
+    latest = 0.0  # time in seconds at which the last packet of another stream begins
     with open_recording(path) as file:
         has_duration = states_duration(file) or states_length(file)
-    # FFmpeg gets an open file and may use no protocols, because a playlist with the suffix .flac could otherwise make
-    # FFmpeg open other files.
+    # FFmpeg gets an open file and may use no protocols. Otherwise, a playlist with the suffix .flac could make FFmpeg
+    # open other files.
     with open_recording(path) as file, av.open(file, options={"protocol_whitelist": ""}) as container:
         if not container.streams.audio:
             raise ValueError("no audio stream")
@@ -335,14 +335,16 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
         stream = container.streams.audio[0]
         seconds = _stated_seconds(container, stream, has_duration)
         if strict and stream.codec_context.name == "flac":
-            # With these flags, a wrong checksum in FLAC is an error. In other codecs, the flags find no further damage.
+            # With the following flags, a wrong checksum in FLAC is an error. In other codecs, the flags would find no
+            # further damage.
             stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         announced = _announced_samples(container, stream)
-        demuxed = () if container.format.name in _DURATION_OF_ALL else (stream,)  # demux() reads all streams
+        # Without an argument, demux() reads all streams.
+        demuxed = () if container.format.name in _DURATION_OF_ALL else (stream,)
         try:
             for packet in container.demux(*demuxed):
-                # Other streams, such as pictures, are not decoded. The times of their packets show how much of the
-                # recording is there.
+                # Other streams, such as pictures, are not decoded. The times in their packets show how much of the
+                # recording is present.
                 if packet.stream.index != stream.index:
                     latest = max(latest, float((packet.pts or 0) * packet.time_base))
                     continue
@@ -377,8 +379,8 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
             raise _incomplete_error(announced, count)
         if container.format.name == "caf" and count < stream.frames:  # each frame has at least one sample
             raise _incomplete_error(stream.frames, count)
-        # If a recorder lost packets, samples are missing, but the stated duration and the time stamps still count the
-        # missing time.
+        # If a recorder lost packets, samples are missing in the middle, but the stated duration and the time stamps
+        # still count the missing time.
         decoded_seconds = max(count / stream.rate, end - begin, latest)
         _check_duration(container, stream, seconds, decoded_seconds)
         if not count:
@@ -395,7 +397,7 @@ def _check_duration(
         seconds: the stated duration; 0 if no duration is stated.
         decoded_seconds: the duration of the decoded audio.
     """
-    # Assumption: a file that is whole may be shorter than its header states by 0.2 % plus 0.1 s.
+    # Assumption: a whole file may be shorter than its header states, by up to 0.2 % plus 0.1 s.
     tolerance = 0.1
     if container.format.name in _DURATION_OF_ALL:
         # Matroska's duration includes the encoder's delay, which decoders drop.
@@ -433,7 +435,7 @@ def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStre
 def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
     """Convert a frame of FFmpeg to samples (channels, N), float32 in [−1, 1].
 
-    PyAV's own conversions are not safe. ``AudioResampler`` has filters with threads. In a process
+    PyAV's own conversions are not safe. ``AudioResampler`` starts threads. In a process that is
     forked later, such as a worker of a DataLoader, the garbage collector would wait for these
     threads for ever. For frames of 8 or more planes, ``frame.to_ndarray`` ends the process (PyAV
     18) or raises an error (PyAV 19).
@@ -441,21 +443,21 @@ def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
     name = frame.format.name
     dtype = np.dtype(_TYPES[name.removesuffix("p")])
     planes: list[np.ndarray] | np.ndarray
-    if name.endswith("p"):  # planar formats have a plane for each channel
+    if name.endswith("p"):  # in planar formats, each channel has its own plane
         planes = [np.frombuffer(AudioPlane(frame, i), dtype, frame.samples) for i in range(channels)]  # type: ignore[call-overload]  # a buffer
     else:
         plane = np.frombuffer(AudioPlane(frame, 0), dtype, frame.samples * channels)  # type: ignore[call-overload]  # a buffer
         planes = plane.reshape(-1, channels).T
     samples = np.array(planes, np.float32, order="C")
     if dtype == np.uint8:
-        samples -= 128  # unsigned samples have their zero at 128
+        samples -= 128  # in unsigned samples, 128 stands for 0
     if dtype.kind != "f":
         samples *= np.float32(2.0 ** (1 - 8 * dtype.itemsize))
     return samples
 
 
 def _incomplete_error(announced: int, count: int, reason: Exception | None = None) -> DamagedAudio:
-    """Make the error for a file whose header announces ``announced`` samples, while ``count`` could be decoded.
+    """Make the error for a file whose header announces ``announced`` samples although ``count`` were decoded.
 
     Args:
         reason: the error at which decoding stopped; None if decoding did not stop early.

@@ -20,12 +20,13 @@ AUDIO_SUFFIXES = frozenset(
     ).split()
 )
 
-# Suffixes of files that often lie beside recordings. The note about other files does not count files of these suffixes.
+# Suffixes of lists and texts, which often lie beside recordings. The note of :func:`recordings_listed` does not count
+# these files.
 _LISTS_AND_NOTES = frozenset(".txt .csv .tsv .json .yaml .yml .md .html .rttm .textgrid .lab .trn".split())
 
 
 def is_recording(name: str) -> bool:
-    """Whether a file of this name is a recording, and not hidden like the ``._1.wav`` of macOS.
+    """Whether ``name`` is the name of a recording, and not of a hidden file like ``._1.wav`` on macOS.
 
     >>> is_recording("LA_E_1.FLAC"), is_recording("._1.wav"), is_recording("meta.csv")
     (True, False, False)
@@ -34,11 +35,11 @@ def is_recording(name: str) -> bool:
 
 
 def recordings_below(folder: Path) -> list[Path]:
-    """List the recordings in and below ``folder``, sorted by the parts of their paths.
+    """List the recordings in ``folder`` and its subfolders, sorted by the parts of their paths.
 
-    Everything with the name of a recording is listed, even a pipe or a broken link. Reading a pipe
-    or a broken link raises an error later. Links to folders are not followed. A missing folder has
-    no recordings.
+    Only names count: a pipe or a broken link with the name of a recording is listed, too, and
+    raises an error when it is read. Links to folders are not followed. A missing folder has no
+    recordings.
 
     Raises:
         InputError: if a folder cannot be listed.
@@ -47,7 +48,7 @@ def recordings_below(folder: Path) -> list[Path]:
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """List all files in and below ``folder``, sorted."""
+    """List all files in ``folder`` and its subfolders, sorted."""
     files: list[Path] = []
     for parent, _, names in walk(folder):
         files += [Path(parent, name) for name in names]
@@ -55,16 +56,16 @@ def _files_below(folder: Path) -> list[Path]:
 
 
 def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Walk through ``folder`` like :func:`os.walk`, but report a folder that cannot be listed.
+    """Walk through ``folder`` like :func:`os.walk`, but raise an error if a folder cannot be listed.
 
-    A missing folder is empty.
+    A missing folder counts as empty.
 
     Raises:
         InputError: if a folder cannot be listed, for example because of its permissions.
     """
 
     def raise_unlistable(error: OSError) -> None:
-        """Report a folder that :func:`os.walk` could not list; a missing folder is no error."""
+        """Raise an error for a folder that :func:`os.walk` could not list; a missing folder is no error."""
         if not isinstance(error, FileNotFoundError):
             raise InputError(f"folder {error.filename} cannot be listed ({error.strerror})") from error
 
@@ -72,9 +73,9 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
 
 
 def recordings_listed(folder: Path) -> list[Path]:
-    """List recordings as :func:`recordings_below` does, and print a note that counts the other files by suffix.
+    """List recordings like :func:`recordings_below`; print a note that counts all other files by suffix.
 
-    The note does not count lists, texts and hidden files. The same note is printed only once.
+    The note leaves out lists, texts and hidden files. A process prints the same note only once.
 
     Raises:
         InputError: if a folder cannot be listed.
@@ -98,19 +99,19 @@ def recordings_listed(folder: Path) -> list[Path]:
 
 @cache
 def _note_once(text: str) -> None:
-    """Print a note; do nothing if this process has printed the same note already."""
+    """Print the note ``text``, unless this process has printed the same note already."""
     print_note(text)
 
 
 def with_folders_listed(names: Iterable[str]) -> list[Path]:
-    """Make a list of the files ``names``; a folder stands for all recordings in and below it.
+    """Turn ``names`` into a list of files: the name of a folder stands for all recordings in it and its subfolders.
 
     Raises:
         InputError: if a folder holds no recordings or cannot be listed.
     """
     files: list[Path] = []
     for path in map(Path, names):
-        if not os.path.isdir(path):  # an impossible name is kept, too; reading it raises an error later
+        if not os.path.isdir(path):  # a missing file is kept, too, and raises an error when it is read
             files.append(path)
             continue
         recordings = recordings_listed(path)

@@ -1,9 +1,9 @@
 """Check files of frames or pages for cuts and damage: MPEG (MP1, MP2, MP3), AAC in ADTS, Ogg, FLAC.
 
-Headers are read here because decoders are lenient. Each frame of MPEG or ADTS states its own
-length, but no header states the number of frames. libsndfile and FFmpeg silently skip damaged pages
-of Ogg, up to a second of audio each, even with FFmpeg's ``err_detect``. If an MP3 file does not
-state its length, libsndfile guesses the length and reads no further.
+This module reads the headers, because decoders are lenient. Each frame of MPEG or ADTS states its
+own length, but no header needs to state the number of frames. libsndfile and FFmpeg silently skip
+damaged pages of Ogg, up to a second of audio each, even with FFmpeg's ``err_detect``. If an MP3
+file does not state its length, libsndfile guesses the length and reads no further.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import BinaryIO, Literal, NamedTuple
 import numpy as np
 
 _MOST_TAGS = 16
-# Largest number of bytes that a file may have beyond its stated size: one or two frames, an ID3v1 tag, padding.
+# A file may have this many bytes more than its header states, for one or two frames, an ID3v1 tag and padding.
 _SLACK = 4096
 
 
 def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
     """Move ``file`` behind the ID3v2 tags that begin at ``position``, and return the new offset.
 
-    MP3, AAC and FLAC files may begin with such tags.
+    MP3, AAC and FLAC files may begin with ID3v2 tags.
     """
     for _ in range(_MOST_TAGS):
         file.seek(position)
@@ -37,7 +37,7 @@ def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
 
 
 def tag_fault(file: BinaryIO) -> str | None:
-    """Return the fault of a file that begins with more than 16 ID3v2 tags; None for other files.
+    """Return the fault of a file that begins with more than 16 ID3v2 tags; None for a file with fewer tags.
 
     For a file with many empty tags, libmpg123 would print a line about each tag.
     """
@@ -50,11 +50,12 @@ def tag_fault(file: BinaryIO) -> str | None:
 def states_length(file: BinaryIO) -> bool:
     """Whether the first MPEG frame states the true number of frames, in a Xing or Info header.
 
-    The stated number is wrong if the file has more frames or bytes, for example because another
-    file was appended.
+    The stated number is wrong if the file has more frames or bytes than stated, for example because
+    another file was appended.
     """
     start = skip_id3v2(file)
-    # The header follows the side information, whose length depends on the version and the channels.
+    # The Xing or Info header follows the side information. The length of the side information depends on the version
+    # and the channels.
     header = re.match(rb"\xff[\xe0-\xff].{11,34}(?:Xing|Info)(.{12})", file.read(60), re.DOTALL)
     if header is None:
         return False
@@ -63,13 +64,14 @@ def states_length(file: BinaryIO) -> bool:
     has_bytes = flags & 2
     if not has_frames or (has_bytes and file.seek(0, 2) - start > stated_bytes + _SLACK):
         return False
-    # Two more frames are accepted, because some encoders do not count the frame that holds the header.
+    # Two frames more than stated are accepted, because some encoders do not count the frame that holds the header.
     return sum(1 for _ in _frame_ends(file)) <= stated_frames + 2
 
 
 _HEADER_BYTES = 6
-_MOST_PADDING = 1 << 16  # at most this many zeros before the first frame are skipped; libmpg123 gives up earlier
-# ISO 11172-3 and 13818-3: (version, layer) → bit rates in kbit/s. The first rate has the code 1, the next one 2.
+_MOST_PADDING = 1 << 16  # most zeros to skip before the first frame; libmpg123 gives up earlier
+# ISO 11172-3 and 13818-3: (version, layer) → bit rates in kbit/s. The first rate has the code 1, the second rate the
+# code 2.
 _BIT_RATES = {
     (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -78,13 +80,13 @@ _BIT_RATES = {
     (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-_RATES = (44100, 48000, 32000)  # rates of version 1 in Hz; the index of a rate is its code
+_RATES = (44100, 48000, 32000)  # sampling rates of version 1 in Hz; the index of a rate is its code
 
 
 def missing_of_last_frame(file: BinaryIO) -> int | None:
-    """Count the bytes that are missing from the last MPEG or ADTS frame; the result may be too low.
+    """Count the bytes that are missing from the last MPEG or ADTS frame. The result may be too low.
 
-    The result is None if the last frame is complete, or if the file has no such frames.
+    The result is None if the last frame is complete, or if the file has no MPEG or ADTS frames.
     """
     count = 0
     end = 0
@@ -92,7 +94,7 @@ def missing_of_last_frame(file: BinaryIO) -> int | None:
         pass
     size_of_file = file.seek(0, 2)
     if end > size_of_file:
-        if count == 1:  # a single header may be a coincidence: the file does not consist of frames
+        if count == 1:  # a single header may be a coincidence in a file without frames
             return None
         return end - size_of_file
     # Behind the last whole frame, there may be a part of the next frame's header.
@@ -135,7 +137,7 @@ def _frame_length(head: bytes) -> int | None:
             return None
         return length
     # MPEG: the length follows from the bit rate and the sampling rate.
-    divisor = {3: 1, 2: 2, 0: 4}.get(head[1] >> 3 & 3)  # code of version 1, 2 or 2.5 → divisor of the rate
+    divisor = {3: 1, 2: 2, 0: 4}.get(head[1] >> 3 & 3)  # code of version 1, 2 or 2.5 → divisor of the sampling rate
     bit_rate = head[2] >> 4
     rate = head[2] >> 2 & 3
     padding = head[2] >> 1 & 1
@@ -150,16 +152,16 @@ def _frame_length(head: bytes) -> int | None:
     return num_samples // 8 * bits // hertz + padding
 
 
-_END_OF_STREAM = 4  # a flag of an Ogg page
-# Byte → the byte with the same bits in reverse order.
+_END_OF_STREAM = 4  # flag of the last Ogg page of a stream
+# A table of 256 bytes: the byte at index i has the bits of i in reverse order.
 _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def ogg_fault(file: BinaryIO) -> str | None:
     """Return the fault of an Ogg file, such as "is cut off …"; None if no fault is found.
 
-    An Ogg file is whole if all its pages are whole. The last page need not be marked as the end of
-    the stream, because a recorder that is stopped does not write this mark. The result is None for
+    An Ogg file is whole if all its pages are whole. A mark for the end of the stream is not
+    required, because a recorder that is stopped does not write this mark. The result is None for
     files of other formats.
     """
     position = 0
@@ -172,7 +174,7 @@ def ogg_fault(file: BinaryIO) -> str | None:
             return f"is cut off within its page at byte {position:,}"
         # RFC 3533, Sec. 6: the checksum is computed over the page with its checksum field set to 0.
         page = head[:22] + bytes(4) + head[26:] + segments + body
-        # Ogg's CRC-32 has zlib's polynomial, but reverses the bits of each byte and of the result. zlib also
+        # Ogg's CRC-32 has zlib's polynomial, but Ogg reverses the bits of each byte and of the result. zlib also
         # inverts the checksum at the start and at the end; the two masks undo these inversions.
         reversed_checksum = zlib.crc32(page.translate(_BITS_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
         if int(f"{reversed_checksum:032b}"[::-1], 2) != int.from_bytes(head[22:26], "little"):
@@ -184,18 +186,19 @@ def ogg_fault(file: BinaryIO) -> str | None:
     return None
 
 
-_FIRST_OF_STREAM = 2  # a flag of an Ogg page
-_FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # the mark of FLAC, then the header of a STREAMINFO block
+_FIRST_OF_STREAM = 2  # flag of the first Ogg page of a stream
+_FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # the first bytes of FLAC, then the header of STREAMINFO
 _FLAC_START_BYTES = 8
 _SEARCHED_BYTES = 1 << 22  # this many bytes of a FLAC file are searched at once
 
 
 def link_starts(file: BinaryIO) -> list[int]:
-    """List the offsets where the links of a chain begin; a file that is not a chain has one link.
+    """List the offsets where the streams of a file begin: one offset, or several if the file is a chain.
 
-    A chain consists of complete Ogg or FLAC streams, or AU files, one behind another. Players play
-    all links, but libsndfile reads only the first. In Ogg, streams that begin together form one
-    link (RFC 3533, Sec. 4).
+    A chain is a file that consists of several complete Ogg or FLAC streams, or of several complete
+    AU files, one behind another. Each stream or AU file is a link. Players play all links, but
+    libsndfile reads only the first link. Ogg streams that begin together form one link (RFC 3533,
+    Sec. 4).
     """
     file.seek(0)
     kind = file.read(4)
@@ -213,7 +216,7 @@ def link_starts(file: BinaryIO) -> list[int]:
         searched = overlap + block
         for match in _FLAC_START.finditer(searched):
             starts.append(position - len(overlap) + match.start())
-        overlap = searched[1 - _FLAC_START_BYTES :]  # the start of a FLAC file may lie across two blocks
+        overlap = searched[1 - _FLAC_START_BYTES :]  # the first bytes of FLAC may lie across two blocks
         position += len(block)
     return starts
 
@@ -256,14 +259,14 @@ def _ogg_link_starts(file: BinaryIO) -> list[int]:
         position += 27 + head[26] + sum(file.read(head[26]))
 
 
-# RFC 9639, Sec. 9.1.2: code of the sampling rate → Hz. For codes 12 to 14, the end of the header states
-# the rate.
+# RFC 9639, Sec. 9.1.2: code of the sampling rate → rate in Hz. For codes 12 to 14, the end of the header states the
+# rate.
 _RATES_OF_CODES = dict(
     enumerate((88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000), start=1)
 )
 _RATES_AT_END = {12: (1, 1000), 13: (2, 1), 14: (2, 10)}  # code → (bytes that hold the rate, unit in Hz)
-# Sec. 9.1.1: code of the block size → samples. For codes 6 and 7, the end of the header states the size, in
-# 1 or 2 bytes.
+# RFC 9639, Sec. 9.1.1: code of the block size → samples. For codes 6 and 7, the end of the header states the size, in 1
+# or 2 bytes.
 _BLOCK_SIZES = {1: 192} | {n: 144 << n for n in range(2, 6)} | {n: 1 << n for n in range(8, 16)}
 _BLOCK_SIZES_AT_END = {6: 1, 7: 2}
 _INTEGERS = {8: "i1", 16: "<i2", 24: "<i4"}  # bits of a sample → NumPy type of the samples for the MD5 sum
@@ -275,17 +278,17 @@ class FlacHeader(NamedTuple):
     """The header of a FLAC file: STREAMINFO (RFC 9639, Sec. 8.2) and the start of the first frame."""
 
     block_size: int
-    """Samples of each frame except the last frame, if all blocks have the same size."""
+    """Number of samples of each frame except the last frame, if the file has a fixed block size."""
     largest_frame: int
     """Size of the largest frame in bytes; 0 if unknown."""
     sample_rate: int
-    """Hz."""
+    """Sampling rate in Hz."""
     bits: int
     """Bits of a sample."""
     num_samples: int
     """Samples per channel; 0 if unknown."""
     md5: bytes
-    """MD5 sum of all samples; zeros if unknown."""
+    """MD5 sum of all samples; 16 bytes of 0 if unknown."""
     first_frame: bytes = b""
     """The first bytes of the first frame."""
     exceeded: bool = False
@@ -293,7 +296,7 @@ class FlacHeader(NamedTuple):
 
     @property
     def has_md5(self) -> bool:
-        """Whether the header has an MD5 sum that can be verified."""
+        """Whether the header has an MD5 sum that :func:`md5_content` can verify."""
         return any(self.md5) and self.bits in _INTEGERS
 
     @property
@@ -309,22 +312,22 @@ class _FlacFrame(NamedTuple):
     """The header of a FLAC frame (RFC 9639, Sec. 9.1)."""
 
     number: int
-    """The number of the frame if all blocks have the same size; otherwise the number of its first sample."""
+    """The number of the frame if the file has a fixed block size; otherwise the number of the frame's first sample."""
     block_size: int
     """Samples per channel; 0 for the reserved code."""
     sample_rate: int | None
-    """Hz; None if the frame does not state it."""
+    """Sampling rate in Hz; None if the frame does not state the rate."""
     end: int
     """Offset of the header's checksum."""
 
 
 def _parse_flac_frame(data: bytes) -> _FlacFrame | None:
-    """Parse the header of a FLAC frame from 16 bytes; None if ``data`` is shorter or does not begin with a header."""
+    """Parse the header of a FLAC frame from 16 bytes; None if ``data`` is shorter or begins with no header."""
     if len(data) != _FRAME_HEADER_BYTES or data[0] != 0xFF or data[1] & 0xFE != 0xF8:
         return None
     num_bytes = min(7, max(1, 8 - (data[4] ^ 0xFF).bit_length()))  # the number is coded like a character in UTF-8
     mask = 0x7F if num_bytes == 1 else 0x7F >> num_bytes
-    # The first byte says by its leading 1 bits how many bytes the number has; each further byte adds 6 bits.
+    # The leading 1 bits of the first byte say how many bytes the number has; each further byte adds 6 bits.
     number = data[4] & mask
     for byte in data[5 : 4 + num_bytes]:
         number = number << 6 | byte & 0x3F
@@ -349,7 +352,7 @@ def md5_content(samples: np.ndarray, header: FlacHeader) -> memoryview:
 
     The result holds the interleaved samples as little-endian integers of ``header.bits`` bits.
     """
-    scaled = samples.T * np.float32(2 ** (header.bits - 1))  # exact: float32 holds 24 bits
+    scaled = samples.T * np.float32(2 ** (header.bits - 1))  # exact, because float32 holds 24 bits
     integers = scaled.astype(_INTEGERS[header.bits], order="C")
     if header.bits == 24:
         integers = np.ascontiguousarray(integers[..., None].view(np.uint8)[..., :3])
@@ -357,13 +360,13 @@ def md5_content(samples: np.ndarray, header: FlacHeader) -> memoryview:
 
 
 def read_flac_header(file: BinaryIO) -> FlacHeader | None:
-    """Read the header of a FLAC file, behind any ID3v2 tags; None for other formats."""
+    """Read the header of a FLAC file, and skip ID3v2 tags before it; None for other formats."""
     skip_id3v2(file)
     start = file.read(8 + _STREAM_INFO_BYTES)
     if len(start) < 8 + _STREAM_INFO_BYTES or start[:4] != b"fLaC" or start[4] & 0x7F != 0:
         return None
     last_block = start[4] & 0x80
-    for _ in range(1024):  # a file of zeros looks like endless metadata
+    for _ in range(1024):  # a file of zeros looks like endless blocks of metadata
         block = b"" if last_block else file.read(4)
         if len(block) < 4:
             break
@@ -391,9 +394,9 @@ def parse_stream_info(block: bytes) -> FlacHeader:
 def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
     """Whether the file holds more samples than its header announces; libsndfile would skip the rest.
 
-    The last frame is searched for from the end of the file. Samples may look like the header of a
-    frame, so the result is wrongly true for about one file in a million. The result is false if the
-    header does not state the number of samples.
+    The search for the last frame begins at the end of the file. Samples may look like the header of
+    a frame, so the result is wrongly true for about one file in a million. The result is false if
+    the header does not state the number of samples.
     """
     first = header.first_frame
     if not header.num_samples or not _parse_flac_frame(first):

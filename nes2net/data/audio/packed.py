@@ -2,10 +2,11 @@
 
 A recording in a shard has an address: the path of the shard, then a row (counted from 0) or the
 name of a member, as in ``data/test-00000.parquet/17``, ``data-00000-of-00002.arrow/3`` or
-``shard-000.tar/utt1.flac``. All functions that read audio take an address in place of a path.
+``shard-000.tar/utt1.flac``. All functions that read audio accept an address in place of a path.
 Nothing is unpacked to files, so a name in a tar file never becomes the name of a file on disk.
 
-Each process keeps up to 64 shards open, and keeps in memory the row groups that it read last.
+Each process keeps up to 64 shards open, and keeps the row groups in memory that the process read
+last.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ from nes2net.lib.unpacking import open_tar, tar_headers
 #: Suffixes of shards, in lower case.
 SHARD_SUFFIXES = (".parquet", ".arrow", ".tar")
 
-# Matches the suffix of a shard within an address; a separator and the row or member follow.
+# Matches the suffix of a shard within an address. A separator and the row or member come next.
 _SHARD = re.compile(rf"(?:{'|'.join(map(re.escape, SHARD_SUFFIXES))})(?=[/\\].)", re.IGNORECASE)
 # Usual names of the column of recordings, the most likely first.
 _AUDIO_COLUMNS = ("audio", "wav", "flac", "mp3", "speech")
-# Bytes of row groups that a process keeps in memory; the last group stays even if it is larger.
+# Most bytes of row groups that a process keeps in memory; the group that was used last stays, whatever its size.
 _KEPT_BYTES = 256 << 20
 #: The most bytes of a recording in a shard.
 MOST_BYTES = 2 << 30
@@ -47,12 +48,12 @@ _TAR_BLOCK = 512  # bytes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordingBytes:
-    """A recording in memory: the content of an audio file, and its name for messages."""
+    """A recording in memory: the content of an audio file, and the name of the recording for messages."""
 
     name: str
     content: bytes
     suffix: str | None = None
-    """The suffix of a file, such as ``.flac``; None stands for the suffix of ``name``."""
+    """The suffix of the audio file, such as ``.flac``; None stands for the suffix of ``name``."""
 
     def __str__(self) -> str:
         return self.name
@@ -74,7 +75,7 @@ class ChannelOf:
         return f"{self.recording}, channel {self.channel}"
 
 
-#: A recording: a path, an address in a shard, the content of a file, or one channel of any of these.
+#: A recording: a path, an address in a shard, the content of a file, or one channel of such a recording.
 AnyRecording: TypeAlias = str | Path | RecordingBytes | ChannelOf
 
 
@@ -84,29 +85,29 @@ def all_channels(recording: AnyRecording) -> str | Path | RecordingBytes:
 
 
 class Status(NamedTuple):
-    """Size and modification time of a file; for a recording in a shard, those of the shard."""
+    """Size and modification time of a file. A recording in a shard has the size and the time of the shard."""
 
     size: int
-    """Bytes."""
+    """Size in bytes."""
     modified: int
-    """Nanoseconds since 1970."""
+    """Time of the last change, in nanoseconds since 1970."""
 
 
 class _InMemory(io.BytesIO):
-    """A file in memory with a name, because decoders recognise some formats by the suffix of a name."""
+    """A file in memory that has a name. Decoders recognise some formats by the suffix of the name."""
 
     def __init__(self, content: bytes, suffix: str) -> None:
         super().__init__(content)
         self.name = f"recording{suffix}"
 
-    def __repr__(self) -> str:  # libsndfile's messages contain this text, which must be the same in each run
+    def __repr__(self) -> str:  # libsndfile's messages contain this text; each run needs the same text
         return repr(self.name)
 
 
 def shard_of(path: str | Path) -> tuple[Path, str] | None:
-    """Split an address into its shard and the row or member; None if ``path`` is not an address.
+    """Split the address ``path`` into the shard and the row or member; None if ``path`` is not an address.
 
-    The shard may lack this row or member.
+    Whether the shard has this row or member is not checked.
     """
     text = os.fspath(path)
     for match in _SHARD.finditer(text):
@@ -117,10 +118,11 @@ def shard_of(path: str | Path) -> tuple[Path, str] | None:
 
 
 def fetched(recording: AnyRecording) -> Path | RecordingBytes:
-    """Read a recording into memory if it lies in a shard, so that it can be opened many times.
+    """Read a recording in a shard into memory, so that the recording can be opened many times.
 
-    The path of a file is returned as a :class:`~pathlib.Path`. A recording in memory is returned
-    unchanged. For a :class:`ChannelOf`, the whole recording is returned.
+    A recording in a file stays in the file, and the result is its :class:`~pathlib.Path`. A
+    recording in memory is returned unchanged. For a :class:`ChannelOf`, the result is the whole
+    recording.
 
     Raises:
         InputError: if the shard cannot be read or has no such recording.
@@ -140,7 +142,7 @@ def fetched(recording: AnyRecording) -> Path | RecordingBytes:
 
 
 def open_recording(recording: AnyRecording) -> BinaryIO:
-    """Open a recording for reading in binary.
+    """Open a recording for reading in binary mode.
 
     Raises:
         InputError, MissingLibrary: as :func:`fetched`.
@@ -173,9 +175,9 @@ def is_there(path: str | Path) -> bool:
 
 
 def size_of(path: str | Path) -> int:
-    """Find the size of a recording in bytes.
+    """Return the size of a recording in bytes.
 
-    For a recording in a Parquet file, the whole row group is read.
+    If the recording lies in a Parquet file, the whole row group is read for this purpose.
 
     Raises:
         InputError, MissingLibrary: as :func:`fetched`.
@@ -204,8 +206,8 @@ def status_of(path: str | Path) -> Status:
 def audio_column(schema: Any, shard: Path) -> str:
     """Find the column of ``shard`` that holds audio files.
 
-    The values of this column are bytes, or structs with a field ``bytes``.
-    Columns that ``datasets`` declared as audio are preferred to columns with a usual name.
+    The values of this column are bytes, or structs with a field ``bytes``. A column that
+    ``datasets`` declared as audio is preferred to a column with a usual name.
 
     Args:
         schema: a :class:`pyarrow.Schema`.
@@ -216,7 +218,7 @@ def audio_column(schema: Any, shard: Path) -> str:
     types = pyarrow_module("pyarrow.types", shard)
 
     def holds_bytes(arrow_type: Any) -> bool:
-        """Whether values of this type of pyarrow are bytes."""
+        """Whether ``arrow_type``, a type of pyarrow, is a type of bytes."""
         return types.is_binary(arrow_type) or types.is_large_binary(arrow_type) or arrow_type == "binary_view"
 
     declared = re.findall(rb'"([^"]+)":\s*\{[^{}]*"_type":\s*"Audio"', (schema.metadata or {}).get(b"huggingface", b""))
@@ -243,14 +245,14 @@ def _is_row(text: str, num_rows: int) -> bool:
 
 
 def _row_number(text: str, num_rows: int) -> int:
-    """Return ``text`` as the index of a row; raise :class:`InputError` if there is no such row."""
+    """Convert ``text`` to the index of a row; raise :class:`InputError` if there is no such row."""
     if not _is_row(text, num_rows):
         raise InputError(f"there is no row {shown(text)}; it has {num_rows:,}, counted from 0")
     return int(text)
 
 
 def content_of(value: Any) -> tuple[bytes | None, str]:
-    """Return the bytes and the file name of a recording from ``value``, a cell in a column of recordings.
+    """Take the bytes and the file name of a recording from ``value``, a cell in a column of recordings.
 
     If the cell holds no bytes, the first result is None, and the second may be the path of the
     recording. If the cell holds no name, the second result is empty.
@@ -269,14 +271,14 @@ def check_size(size: int) -> None:
 
 
 class _Table:
-    """A Parquet or Arrow file as an open shard; one row group or record batch is read at a time."""
+    """An open shard that is a Parquet or Arrow file; one row group or record batch is read at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.key = object()  # identifies this table in the keys of ``_State.groups``
         self.table = open_table(path, self._budget())
         self.column = audio_column(self.table.schema, path)
-        # index of the first row of each group; the last item is the number of rows
+        # index of the first row of each row group; the last item is the number of rows
         self.ends = [0, *accumulate(self.table.counts)]
 
     def has(self, row_text: str) -> bool:
@@ -284,14 +286,15 @@ class _Table:
         return _is_row(row_text, self.ends[-1])
 
     def size(self, row_text: str) -> int:
-        """Find the size in bytes of the recording in the row ``row_text``."""
+        """Return the size in bytes of the recording in the row ``row_text``."""
         return len(self.content(row_text)[0])
 
     def content(self, row_text: str) -> tuple[bytes, str]:
-        """Return the bytes of the recording in the row ``row_text``, and the suffix of its file name, or "".
+        """Return the bytes of the recording in the row ``row_text``, and the suffix of the recording's file name.
 
         Raises:
-            InputError: if there is no such row, or if the row holds no audio bytes or too many.
+            InputError: if there is no such row, if the row holds no audio bytes, or if the audio is
+                too large.
         """
         row = _row_number(row_text, self.ends[-1])
         group = bisect_right(self.ends, row) - 1
@@ -313,7 +316,7 @@ class _Table:
         )
 
     def _budget(self) -> Budget:
-        """Make the memory limit for reading the file; it is proportional to the size of the file."""
+        """Make the budget of memory for reading the file, in proportion to the size of the file."""
         return Budget.of(str(self.path), self.path.stat().st_size, "if it can be trusted, write it uncompressed")
 
 
@@ -321,11 +324,11 @@ class Member(NamedTuple):
     """A file in a tar file."""
 
     name: str
-    """The path in the archive, without ``.`` and doubled ``/``."""
+    """The path of the member in the tar file, without ``.`` and doubled ``/``."""
     offset: int
-    """Where its content begins, in bytes."""
+    """Offset in the tar file at which the content of the member begins, in bytes."""
     size: int
-    """Bytes."""
+    """Size of the content in bytes."""
 
 
 def tar_members(path: Path) -> list[Member]:
@@ -342,7 +345,7 @@ def tar_members(path: Path) -> list[Member]:
 
 
 def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
-    """Yield the regular files in the open tar file ``file``; ``name`` is its name in messages.
+    """Yield the regular files in the open tar file ``file``; messages call the tar file ``name``.
 
     Raises the errors of :func:`tar_members`.
     """
@@ -356,14 +359,15 @@ def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
                 )
             yield Member(str(PurePosixPath(entry.name)), entry.offset_data, entry.size)
         end = archive.offset
-    # tarfile stops silently at anything that cannot be a member, but a complete archive ends with zeros.
+    # At bytes that cannot be a member, the module tarfile stops silently. A complete archive ends with zeros, so the
+    # following check finds a cut.
     file.seek(end)
     if file.read(_TAR_BLOCK) != bytes(_TAR_BLOCK):
         raise tarfile.ReadError("the end of the archive is missing")
 
 
 def member_content(file: BinaryIO, member: Member) -> bytes:
-    """Read a ``member`` of the tar file that is open as ``file``.
+    """Read the content of ``member`` from the tar file that is open as ``file``.
 
     Raises:
         tarfile.TarError: if the tar file is cut off.
@@ -380,7 +384,7 @@ def member_content(file: BinaryIO, member: Member) -> bytes:
 
 
 class _Tar:
-    """A tar file as an open shard; the offsets of its members are read only once."""
+    """An open shard that is a tar file; the offsets of the members are read only once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -391,11 +395,11 @@ class _Tar:
         return name in self.members
 
     def size(self, name: str) -> int:
-        """Find the size of the member in bytes."""
+        """Return the size in bytes of the member called ``name``."""
         return self._member(name).size
 
     def content(self, name: str) -> tuple[bytes, str]:
-        """Return the bytes of the member, and the suffix of its name."""
+        """Return the bytes of the member called ``name``, and the suffix of ``name``."""
         member = self._member(name)
         with open(self.path, "rb") as file:
             return member_content(file, member), PurePosixPath(member.name).suffix
@@ -407,12 +411,12 @@ class _Tar:
         return self.members[name]
 
 
-#: An open shard, whose methods take the row or the member of a recording.
+#: An open shard. The methods of a shard take the row or the member of a recording.
 _Open: TypeAlias = _Table | _Tar
 
 
 class _State:
-    """The shards that this process has open. A thread may use the shards only while it holds the lock ``turn``."""
+    """The shards that this process has open. A thread uses the shards only while the thread holds the lock ``turn``."""
 
     def __init__(self) -> None:
         self.turn = threading.RLock()
@@ -420,7 +424,7 @@ class _State:
         self.groups: OrderedDict[tuple[object, int], Any] = OrderedDict()
 
     def opened(self, shard: Path) -> _Open:
-        """Open ``shard``, or return it if it is open already and its file has not changed.
+        """Open ``shard``; if the shard is open already and its file has not changed, return the open shard.
 
         If more than 64 shards are open, the least recently used shard is closed.
 
@@ -441,12 +445,13 @@ class _State:
         return self.shards[name][1]
 
     def group(self, key: tuple[object, int], read: Callable[[], Any]) -> Any:
-        """Return the audio column of a row group from memory, or else call ``read`` and keep its result.
+        """Return the audio column of a row group: from memory, or else by calling ``read`` and keeping its result.
 
-        If the groups in memory exceed 256 MiB, the least recently used groups are dropped.
+        If the row groups in memory exceed 256 MiB, the least recently used row groups are removed
+        from memory.
 
         Args:
-            key: the key of a :class:`_Table` and the index of the group.
+            key: the attribute ``key`` of a :class:`_Table`, and the index of the row group.
         """
         if key not in self.groups:
             self.groups[key] = read()
@@ -461,19 +466,20 @@ _KINDS: dict[str, Callable[[Path], _Open]] = {".parquet": _Table, ".arrow": _Tab
 
 
 def _forget() -> None:
-    """Forget the open shards and the lock; called in a forked process."""
+    """Begin with no open shards and a new lock; called in a forked process."""
     global _state
     _state = _State()
 
 
 if hasattr(os, "register_at_fork"):
-    # During a fork, another thread may hold the lock. Open files would share their position with the parent process.
+    # During a fork, another thread of the parent process may hold the lock. Open files would share their position with
+    # the parent process.
     os.register_at_fork(after_in_child=_forget)
 
 
 @contextmanager
 def _locked_shards(shard: Path, row_or_member: str) -> Iterator[_State]:
-    """Lock the open shards for this thread, and turn every error into an :class:`InputError`.
+    """Lock the open shards for this thread, yield the shards, and turn every error into an :class:`InputError`.
 
     The message of the error names the shard and the row or member. A :class:`MissingLibrary` is
     raised unchanged.

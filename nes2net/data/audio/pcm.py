@@ -1,4 +1,4 @@
-"""Decode raw audio of known rate and encoding: bytes without a header, as telephone lines send them."""
+"""Decode raw audio of known rate and encoding: bytes without a header, such as a telephone line sends."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from nes2net.data.audio.blocks import pushed
 from nes2net.data.audio.waveform import check_rate
 from nes2net.lib.errors import InputError
 
-#: Little-endian 16-bit integers or 32-bit floats, or the companded bytes of ITU-T G.711.
+#: The encoding of a sample: a little-endian 16-bit integer or 32-bit float, or a companded byte of ITU-T G.711.
 Encoding: TypeAlias = Literal["s16le", "f32le", "mulaw", "alaw"]
 _TYPES = {"s16le": "<i2", "f32le": "<f4", "mulaw": "u1", "alaw": "u1"}
-_READ_BYTES = 1 << 16  # at most this many bytes are read at once
+_READ_BYTES = 1 << 16  # most bytes to read at once
 
 
 def _mulaw_table() -> np.ndarray:
-    """Compute the samples (256,), float32, for the 256 bytes of G.711 μ-law (Table 2a)."""
+    """Make the table of G.711 μ-law (Table 2a): the samples (256,), float32, that the 256 bytes stand for."""
     code = ~np.arange(256, dtype=np.uint8)
     exponent = (code >> 4 & 7).astype(np.int64)
     mantissa = (code & 15).astype(np.int64)
@@ -31,7 +31,7 @@ def _mulaw_table() -> np.ndarray:
 
 
 def _alaw_table() -> np.ndarray:
-    """Compute the samples (256,), float32, for the 256 bytes of G.711 A-law (Table 1a)."""
+    """Make the table of G.711 A-law (Table 1a): the samples (256,), float32, that the 256 bytes stand for."""
     code = np.arange(256, dtype=np.uint8) ^ 0x55
     exponent = (code >> 4 & 7).astype(np.int64)
     linear = ((code & 15).astype(np.int64) << 4) + 8
@@ -43,7 +43,7 @@ _TABLES = {"mulaw": _mulaw_table(), "alaw": _alaw_table()}
 
 
 class PcmDecoder:
-    """A :class:`nes2net.data.audio.blocks.Stage` that decodes raw audio, which arrives in pieces of any length.
+    """A :class:`nes2net.data.audio.blocks.Stage` that decodes raw audio. The bytes arrive in pieces of any length.
 
     Args:
         encoding: encoding of the samples.
@@ -65,10 +65,10 @@ class PcmDecoder:
         self._encoding = encoding
         self._channels = channels
         self._type = np.dtype(_TYPES[encoding])
-        self._held = b""  # the first bytes of a sample whose other bytes have not arrived
+        self._held = b""  # first bytes of a sample whose last bytes have not arrived
 
     def push(self, content: bytes) -> list[np.ndarray]:
-        """Take the next bytes; return a list of one block (channels, N) float32: the samples that are now complete."""
+        """Take the next bytes; return a list of one block (channels, N) float32, with all samples that are complete."""
         content = self._held + content
         frame_bytes = self._channels * self._type.itemsize
         end = len(content) // frame_bytes * frame_bytes
@@ -83,18 +83,18 @@ class PcmDecoder:
         return [samples.reshape(-1, self._channels).T]
 
     def finish(self) -> list[np.ndarray]:
-        """Return no samples; a sample of which only some bytes have arrived is dropped."""
+        """Return no samples; an incomplete sample at the end is ignored."""
         self._held = b""
         return []
 
 
 @dataclass(frozen=True)
 class RawAudio:
-    """A recording without a header, and the facts that are needed to decode it.
+    """A recording without a header, with the rate, encoding and number of channels that decoding needs.
 
     Args:
         source: the bytes; a file; a file object open in binary mode, such as a pipe; or an iterator
-            over pieces of the bytes. Bytes after the last whole sample are dropped.
+            over pieces of the bytes. Bytes after the last whole sample are ignored.
         sample_rate: in Hz.
         encoding: encoding of the samples.
         channels: number of interleaved channels.
@@ -124,7 +124,7 @@ class RawAudio:
             yield samples, self.sample_rate
 
     def _checked_pieces(self) -> Iterator[bytes]:
-        """Yield the bytes of ``source`` in pieces; raise InputError if they begin with the header of an audio file."""
+        """Yield the bytes of ``source`` in pieces; raise InputError if the bytes begin like an audio file."""
         is_first = True
         for content in _bytes_of(self.source):
             if not isinstance(content, (bytes, bytearray, memoryview)):
@@ -142,7 +142,7 @@ _FIRST_BYTES = (b"RIFF", b"fLaC", b"OggS", b"ID3")
 
 
 def _bytes_of(source: bytes | str | os.PathLike[str] | BinaryIO | Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of ``source`` in pieces, as soon as they arrive.
+    """Yield the bytes of ``source`` in pieces, as soon as the bytes arrive.
 
     Raises:
         InputError: if ``source`` is the name of a file that cannot be opened.
@@ -158,7 +158,7 @@ def _bytes_of(source: bytes | str | os.PathLike[str] | BinaryIO | Iterator[bytes
     elif isinstance(source, Iterator) and not isinstance(source, io.IOBase):
         yield from source
     else:
-        # `read1` of a pipe returns the bytes that have arrived, without waiting for more.
+        # For a pipe, `read1` returns the bytes that have arrived, and does not wait for more.
         read = source.read1 if isinstance(source, io.BufferedIOBase) else source.read  # type: ignore[union-attr]
         while content := read(_READ_BYTES):
             yield content

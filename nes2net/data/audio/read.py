@@ -36,28 +36,28 @@ from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, 
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import check_arrived
 
-# If only a part of a recording is needed, at least this many samples, counted over all channels, are searched for
-# damage. The number equals two hours of one channel at 16 kHz.
+# If only a part of a recording is needed, decoding goes on until this many samples, counted over all channels, were
+# searched for damage: two hours of one channel at 16 kHz.
 _SEARCHED_VALUES = 1 << 27
-_MOST_VALUES = 1 << 24  # at most this many samples, counted over all channels, are read in one piece
+_MOST_VALUES = 1 << 24  # most samples to read in one piece, counted over all channels
 
-#: Yields (samples, rate in Hz); the samples are (channels, N) float32.
+#: A generator of decoded blocks, which yields (samples, rate in Hz); the samples are (channels, N) float32.
 _Blocks: TypeAlias = Generator[tuple[np.ndarray, int], None, None]
 _T = TypeVar("_T")
 
 
 class LongAudio(InputError):
-    """Raised if a recording is longer than the caller accepts in one piece."""
+    """A recording is longer than the caller accepts in one piece."""
 
 
 class MeasuredAudio(NamedTuple):
     """Rate, channels and length of a recording, measured by decoding all of it."""
 
     sample_rate: int
-    """Hz."""
+    """Sampling rate in Hz."""
     channels: int
     num_samples: int
-    """Samples of each channel."""
+    """Number of samples of each channel."""
     second_decoder: bool
     """Whether FFmpeg read the file, because libsndfile could not."""
 
@@ -66,14 +66,14 @@ def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Chan
     """Read ``path`` as 16 kHz mono float32 (N,): the mean of its channels, or one channel.
 
     libsndfile reads the file, or FFmpeg (PyAV) if libsndfile cannot: many FLAC files of ASVspoof
-    2021 open only with FFmpeg. If the header states a length, the decoded length must agree. In
-    formats of pages or frames, each page or frame must be complete (docs/data.md lists the
-    formats). Formats in which a cut cannot be noticed are refused.
+    2021 open only with FFmpeg. If the header states a length, the decoded length must be the same.
+    In formats that consist of pages or frames, each page or frame must be complete (docs/data.md
+    lists the formats). Formats in which a cut cannot be noticed are refused.
 
     Args:
         path: the recording; a :class:`~nes2net.data.audio.packed.ChannelOf` chooses a channel.
         longest: the most samples at 16 kHz that are accepted; None for no limit.
-        channels: if given, an object that compares the channels before they are averaged.
+        channels: if given, compares the channels before the channels are averaged.
 
     Raises:
         InputError: if the file is missing, not a regular file, cut off, damaged or empty; if a
@@ -93,7 +93,7 @@ def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Chan
             yield block
 
     def read_all(blocks: _Blocks) -> np.ndarray:
-        """Join all decoded ``blocks``; called for each decoder until one succeeds."""
+        """Join all decoded ``blocks``; called for one decoder after another until a call succeeds."""
         return joined(check_longest(pushed(blocks, BlocksAt16k(f"audio file {path}", channels))))
 
     return _read_with_fallback(path, read_all)[0]
@@ -124,17 +124,17 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
     """
 
     def read_excerpt(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
-        """Seek in the open ``file`` and read the excerpt; None if this is not possible."""
-        # In Ogg and MP3, libsndfile 1.2 decodes other samples after a seek than without a seek.
+        """Read the excerpt from the open ``file``; None if libsndfile cannot seek exactly, or the excerpt is long."""
+        # After a seek in Ogg and MP3, libsndfile 1.2 decodes slightly different samples than without the seek.
         if not file.seekable() or file.format == "OGG" or file.format in MP3:
             return None
         check_rate(file.samplerate, f"audio file {path}")
         divisor = math.gcd(SAMPLE_RATE, file.samplerate)
-        # A step is the shortest time that is a whole number of samples at both rates.
+        # A step is the shortest time that is a whole number of samples at 16 kHz and at the rate of the file.
         step_at_16k = SAMPLE_RATE // divisor
         step_in_file = file.samplerate // divisor
-        # The part that is read begins and ends at whole steps. A margin on either side, in samples at 16 kHz, is longer
-        # than soxr's filter.
+        # The part to read begins and ends at whole steps. The part has a margin on either side, in samples at 16 kHz,
+        # which is longer than soxr's filter.
         margin = 0 if file.samplerate == SAMPLE_RATE else 1024
         first_step = max(0, start - margin) // step_at_16k
         last_step = -(-(start + num_samples + margin) // step_at_16k)
@@ -162,22 +162,23 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
 
 
 def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
-    """Return ``load_audio(path)[:num_samples]`` to the last bit, if possible without decoding the rest.
+    """Return exactly ``load_audio(path)[:num_samples]``; if possible, the rest of the file is not decoded.
 
-    A cut is noticed anywhere in the file, but other damage only in the head. Files with lossy
-    coding are decoded to the end, because only this shows whether they were cut off.
+    A cut is noticed anywhere in the file, but other damage is noticed only in the first
+    ``num_samples``. Files with lossy coding are decoded to the end, because only decoding shows
+    whether a file was cut off.
 
     Raises:
         InputError: as :func:`load_audio`, for the part that is decoded.
     """
 
     def read_head(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
-        """Read the head of the open ``file``; None if all of the file has to be decoded."""
+        """Read the first samples from the open ``file``; None if all of the file has to be decoded."""
         is_lossless = file.subtype.startswith("PCM") or file.subtype in ("FLOAT", "DOUBLE")
         check_rate(file.samplerate, f"audio file {path}")
         num_frames = math.ceil(num_samples * file.samplerate / SAMPLE_RATE)
         if file.samplerate != SAMPLE_RATE:
-            num_frames += max(1000, file.samplerate // 10)  # soxr holds back at most this many samples of its input
+            num_frames += max(1000, file.samplerate // 10)  # most samples that soxr holds back
         if not is_lossless or file.frames <= num_frames or num_frames * file.channels > _MOST_VALUES:
             return None
         samples = file.read(num_frames, dtype="float32", always_2d=True)
@@ -200,24 +201,24 @@ def load_head_and_length(
     """Return ``load_audio(path)[start : start + num_samples]`` and the length of the recording.
 
     The rest of the recording is decoded as well, but not kept, so that damage anywhere is an error.
-    If the header states the length, however, decoding stops after two hours of audio.
+    But if the header states the length, decoding stops after two hours of audio.
 
     Args:
         path: the recording.
         num_samples, start: in samples at 16 kHz, ≥ 0.
-        channels: if given, an object that compares the channels before they are averaged.
+        channels: if given, compares the channels before the channels are averaged.
 
     Raises:
         InputError: as :func:`load_audio`, for the part that is decoded.
     """
 
     def read_excerpt(blocks: _Blocks) -> tuple[np.ndarray, int]:
-        """Return the excerpt and the length; called for each decoder until one succeeds."""
+        """Return the excerpt and the length; called for one decoder after another until a call succeeds."""
         pieces: list[np.ndarray] = []
         end = num_searched = 0
 
         def count_values() -> Iterator[tuple[np.ndarray, int]]:
-            """Yield ``blocks``, and count their samples over all channels in ``num_searched``."""
+            """Yield the blocks unchanged, and add up their samples of all channels in ``num_searched``."""
             nonlocal num_searched
             for samples, rate in blocks:
                 num_searched += samples.size
@@ -231,19 +232,19 @@ def load_head_and_length(
             if len(piece) or not pieces:
                 pieces.append(piece)
             end += len(block)
-            # Stop if the excerpt is complete, and enough audio was searched for damage.
+            # Stop if the excerpt is complete and enough audio was searched for damage.
             if num_searched > _SEARCHED_VALUES and end >= start + num_samples:
                 length = _checked_stated_length(all_channels(path))
                 if length is not None:
                     return joined(pieces), length
-                num_searched = 0  # continue, because only decoding shows the length
+                num_searched = 0  # go on, because only decoding shows the length
         return joined(pieces), end
 
     return _read_with_fallback(path, read_excerpt)[0]
 
 
 def count_samples(path: AnyRecording) -> int:
-    """Return the length of ``load_audio(path)``, to within one sample.
+    """Count the samples of a recording at 16 kHz: the length of ``load_audio(path)``, to within one sample.
 
     If the header states a length, this length is returned, even if it is 0. Otherwise the recording
     is decoded.
@@ -260,14 +261,14 @@ def count_samples(path: AnyRecording) -> int:
 def stated_length(path: AnyRecording) -> int | None:
     """Read the length in samples at 16 kHz from the header of ``path``, without checking the file; None if unknown.
 
-    The length is also unknown for MP3 files, because libsndfile may only guess it, and for chains
-    of several streams.
+    The length also counts as unknown for MP3 files, whose length libsndfile may only guess, and for
+    chains of several streams.
     """
     path = fetched(path)
     if is_chain(path):
         return None
     with open_recording(path) as file:
-        flac = read_flac_header(file)  # libsndfile does not open every FLAC file of ASVspoof 2021
+        flac = read_flac_header(file)  # libsndfile cannot open every FLAC file of ASVspoof 2021
     if flac is not None:
         return _at_16k(flac.num_samples, max(1, flac.sample_rate)) or None
     try:
@@ -280,17 +281,17 @@ def stated_length(path: AnyRecording) -> int | None:
 
 
 def measure_audio(path: AnyRecording) -> MeasuredAudio:
-    """Decode all of ``path``, to measure its length and rate and to find faults.
+    """Decode all of ``path`` to find faults; measure the rate, the number of channels and the length.
 
-    The samples of a FLAC file are compared with the MD5 sum in its header; if they differ, FFmpeg
-    reads the file again.
+    The MD5 sum of a FLAC file's samples is compared with the sum in the header. If the sums differ,
+    FFmpeg reads the file again.
 
     Raises:
         InputError: as :func:`load_audio`.
     """
 
     def measure(blocks: _Blocks) -> tuple[int, int, int]:
-        """Return rate, number of channels and length; called for each decoder until one succeeds."""
+        """Return rate, number of channels and length; called for one decoder after another until a call succeeds."""
         first_rate = 0
         channels = 0
         length = 0.0
@@ -310,7 +311,7 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
 
 @contextmanager
 def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHeader | None]]:
-    """Check a recording before and after it is read within this context.
+    """Check a recording, yield the recording, and check at the end of the context that it has not changed.
 
     A recording in a shard is read into memory. A file must be regular, because opening a pipe would
     wait for ever.
@@ -320,16 +321,16 @@ def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHe
 
     Raises:
         InputError: if the file is missing, not regular or empty; if :func:`check_whole` finds a cut
-            or damage; or if the file changes within the context.
+            or damage; or if the file is changed within the context.
     """
     path = fetched(path)
-    # A recording in memory.
+    # The recording is in memory.
     if isinstance(path, RecordingBytes):
         if not path.content:
             raise _empty_error(path)
         yield path, check_whole(path)
         return
-    # A file: it must be regular and not empty.
+    # The recording is in a file, which must be regular and not empty.
     try:
         before = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -342,11 +343,11 @@ def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHe
         raise InputError("is a folder", subject=f"audio file {path}")
     if not stat.S_ISREG(before.st_mode):
         raise InputError("is not a regular file but a pipe or a device", subject=f"audio file {path}")
-    if not before.st_size:  # PyAV would write a traceback on standard error
+    if not before.st_size:  # for an empty file, PyAV would print a traceback
         raise _empty_error(path)
     yield path, check_whole(path)
-    # The file must not have changed while it was read.
-    with suppress(OSError):  # it is no error if the file was removed after it was read
+    # The file must not have changed while the caller read the file.
+    with suppress(OSError):  # removing the file after reading is no error
         after = path.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise InputError(
@@ -355,7 +356,7 @@ def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHe
 
 
 def _empty_error(path: Path | RecordingBytes) -> InputError:
-    """Make the error for a recording without any bytes."""
+    """Make the error for a recording that is empty."""
     return InputError("is empty: copy or download it again", subject=f"audio file {path}")
 
 
@@ -386,18 +387,18 @@ def _with_libsndfile(
 
 
 def _at_16k(num_samples: int, sample_rate: int) -> int:
-    """Compute the length at 16 kHz of ``num_samples`` at ``sample_rate`` Hz, rounded up."""
+    """Convert a length in samples at ``sample_rate`` Hz to samples at 16 kHz, rounded up."""
     return -(-num_samples * SAMPLE_RATE // sample_rate)
 
 
 def _checked_stated_length(path: AnyRecording) -> int | None:
-    """Read the length in samples at 16 kHz from the header of ``path``, after checking the file for a cut.
+    """Check that a file was not cut off, and read its length in samples at 16 kHz from its header.
 
-    The result is None if only decoding shows the length.
+    The result is None if the length can only be found by decoding.
     """
 
     def length_at_16k(file: soundfile.SoundFile, header: FlacHeader | None) -> int | None:
-        """Read the length of the open ``file``; None if its header does not state a length."""
+        """Return the length of the open ``file`` at 16 kHz; None if the header does not state the length."""
         is_mp3 = file.format in MP3 or file.subtype.startswith("MPEG")
         if is_mp3 or not file.seekable() or (header is not None and not header.num_samples):
             return None  # libsndfile would guess the length
@@ -427,16 +428,16 @@ def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
 def _read_with_fallback(
     path: AnyRecording, read: Callable[[_Blocks], _T], *, verify_md5: bool = False
 ) -> tuple[_T, bool]:
-    """Call ``read`` with the decoded blocks of a recording, which come from the first decoder that succeeds.
+    """Call ``read`` with the decoded blocks of a recording, once for each decoder, until a call succeeds.
 
     If a decoder fails, ``read`` is called again with the blocks of the next decoder. If ``path`` is
-    a :class:`ChannelOf`, the blocks hold only this channel.
+    a :class:`ChannelOf`, the blocks hold only the chosen channel.
 
     Args:
-        verify_md5: whether the samples are compared with the MD5 sum of a FLAC file.
+        verify_md5: whether the samples of a FLAC file are compared with the MD5 sum in the header.
 
     Returns:
-        The result of ``read``, and whether an earlier decoder failed, so that FFmpeg was used.
+        The result of ``read``, and whether libsndfile failed, so that FFmpeg was used.
 
     Raises:
         InputError: if a check finds damage, or if all decoders fail.
@@ -456,13 +457,13 @@ def _read_with_fallback(
 
 
 def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield the blocks of a recording; if a decoder fails, the next one continues at the same sample."""
+    """Yield the blocks of a recording; if a decoder fails, the next decoder continues at the same sample."""
     failures: list[Exception] = []
     num_yielded = 0
     with _checked(path) as (source, header):
         for blocks in _blocks_by_decoder(source, header):
             blocks = _choose_channel(path, blocks)
-            num_repeated = num_yielded  # an earlier decoder has yielded this many samples, which are skipped here
+            num_repeated = num_yielded  # samples to skip, because an earlier decoder has yielded them
             try:
                 with closing(blocks):
                     for samples, rate in blocks:
@@ -480,7 +481,7 @@ def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]
 
 
 def _choose_channel(path: AnyRecording, blocks: _Blocks) -> _Blocks:
-    """Yield ``blocks``; if ``path`` is a :class:`ChannelOf`, yield only its channel of each block.
+    """Yield ``blocks``; if ``path`` is a :class:`ChannelOf`, yield only the chosen channel of each block.
 
     Raises:
         InputError: if there is no such channel.
@@ -509,7 +510,7 @@ def count_channels(path: AnyRecording) -> int:
 def _blocks_by_decoder(
     path: Path | RecordingBytes, header: FlacHeader | None, verify_md5: bool = False
 ) -> Iterator[_Blocks]:
-    """Yield, for each decoder in order of preference, an iterator over its decoded blocks of ``path``.
+    """Yield the decoded blocks of ``path`` once for each decoder, in order of preference; each item is a generator.
 
     For a FLAC file with an MD5 sum, FFmpeg is tried twice: first with checks of CRCs, then without.
 
@@ -523,8 +524,8 @@ def _blocks_by_decoder(
     yield blocks
     yield ffmpeg_blocks(path)
     if header and _has_md5_of_file(path, header):
-        # If other data follow the last frame, FFmpeg may report a wrong CRC. The last attempt ignores CRCs, but the
-        # MD5 sum of all samples has to be right.
+        # If other data come after the last frame, FFmpeg may report a wrong CRC. The last attempt ignores CRCs, but
+        # requires the right MD5 sum of all samples.
         yield _with_md5_of(header, ffmpeg_blocks(path, strict=False))
 
 
@@ -534,7 +535,7 @@ def _has_md5_of_file(path: Path | RecordingBytes, header: FlacHeader) -> bool:
 
 
 def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
-    """Yield ``blocks``, and compute the MD5 sum of their samples.
+    """Yield ``blocks``, and check the MD5 sum of the samples.
 
     Raises:
         DamagedAudio: after the last block, if the MD5 sum of the samples differs from the sum in
@@ -550,7 +551,7 @@ def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
 
 
 def _unreadable_error(path: AnyRecording, failures: list[Exception]) -> InputError:
-    """Make the error for a file that no decoder reads; its message has the failure of each decoder.
+    """Make the error for a file that no decoder can read; the message has the failure of each decoder.
 
     Args:
         failures: the errors of libsndfile and of FFmpeg, in this order.

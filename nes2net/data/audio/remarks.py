@@ -1,4 +1,4 @@
-"""Find what makes a score doubtful: silence, steady sound, no voice, clipping, different channels."""
+"""Find what makes a recording's score doubtful: silence, steady sound, no voice, clipping, different channels."""
 
 from __future__ import annotations
 
@@ -13,60 +13,60 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 
 # Full scale, in steps of a 16-bit file. A 16-bit file would store samples below one step as zeros.
 _STEPS = 32767
-# Least share of silent samples in a silent recording, and of constant samples in a constant recording. The other
-# 1 % of the samples may be clicks.
+# Least share of silent samples in a silent recording, and of constant samples in a constant recording. All other
+# samples may be clicks.
 _NEARLY_ALL = 0.99
-# Clipping. The rule is an assumption. A recording counts as clipped under three conditions. First, at
-# least 0.2 % of its samples, and at least 10, are at the top: within 1 % of the largest sample. Second, the next 1 %
-# below the top holds less than 0.3 times as many samples as the top. A sine has more samples in this range. Third, at
-# least a tenth of the samples at the top have a neighbour at the top. If the largest sample is below 1 % of full scale,
-# the recording is not judged, because a 16-bit step is then a large part of the compared range. In 607 clips of real
-# and synthetic speech, the rule found no clipping. When the loudest 0.3 % of the samples of each clip were clipped,
-# the rule found 98 % of the clips. When clips were clipped at full scale at 44.1 kHz and then resampled, the rule
-# found 91 %.
+# A recording counts as clipped under three conditions, which are assumptions. First, at least 0.2 % of the samples, and
+# at least 10 samples, are at the top: within 1 % of the largest sample. Second, the next 1 % below the top holds less
+# than 0.3 times as many samples as the top, unlike a sine. Third, at least a tenth of the samples at the top have a
+# neighbour at the top. A recording whose largest sample is below 1 % of full scale is not searched for clipping,
+# because 1 % of its largest sample is then only a few 16-bit steps. In 607 recordings of real and synthetic speech,
+# this rule found no clipping. After the loudest 0.3 % of the samples of each recording were clipped, the rule found
+# clipping in 98 % of the recordings. After recordings were clipped at full scale at 44.1 kHz and then resampled, the
+# rule found clipping in 91 %.
 _AT_TOP = 0.99  # the top begins at this fraction of the largest sample
-_BELOW_TOP = 0.98  # the range below the top begins at this fraction of the largest sample
+_BELOW_TOP = 0.98  # the range just below the top begins at this fraction of the largest sample
 _SHARE = 0.002  # in clipped audio, at least this share of the samples is at the top
 _FEWEST = 10  # in clipped audio, at least this many samples are at the top
 _RATIO = 0.3  # in clipped audio, the ratio of samples below the top to samples at the top is less than this
 _NEIGHBOURS = 0.1  # in clipped audio, at least this share of the samples at the top has a neighbour at the top
-_QUIET = 0.01  # a recording is judged only if its peak is at least this fraction of full scale
+_QUIET = 0.01  # a recording is searched for clipping only if its peak is at least this fraction of full scale
 
 
-# The following numbers are assumptions, too. A level is measured over a frame of 20 ms, in dB of full scale.
-# A recording whose loud frames (the 95th percentile) stay below -60 dB has no speech to judge. A frame is
-# audible if its level is within 20 dB of the loudest frame. A recording is steady if its audible frames last
-# for at least half a second and hardly differ in level. In 607 clips of real and synthetic speech, the levels
-# differ by at least 6 dB, mostly by 19 dB.
+# The following numbers, which find silence and steady sound, are assumptions, too. A level is measured over a frame of
+# 20 ms, in dB of full scale. A recording has no speech to judge if the 95th percentile of its levels is below -60 dB. A
+# frame is audible if its level is within 20 dB of the loudest frame. A recording is steady if its audible frames last
+# for at least half a second and hardly differ in level. In 607 recordings of real and synthetic speech, the 10th and
+# the 90th percentile of the levels differ by at least 6 dB, mostly by 19 dB.
 _FRAME = 320  # samples at 16 kHz
-_LOUD = 0.95  # this share of the frames is below the loud level
+_LOUD = 0.95  # this share of the frames is softer than the loud frames
 _LEAST_LEVEL = -60.0  # dB
-_LOWEST = -120  # lowest level in dB; levels below it count as -120 dB
+_LOWEST = -120  # lowest level in dB; softer frames count as -120 dB
 _LEVELS_PER_DB = 10
 _AUDIBLE = 20  # a frame is audible down to this many dB below the loudest frame
 _FEWEST_FRAMES = 25
-_SPREAD = 3.0  # a recording is steady if the 10th and the 90th percentile of its levels differ by less than this, in dB
+_SPREAD = 3.0  # in steady sound, the 10th and 90th percentile of the levels differ by less than this many dB
 # A recording counts as limited to the telephone band if its energy above 4.3 kHz is at least 50 dB below its energy
-# from 0.3 to 3.4 kHz. Among 2,037 recordings of 16 kHz the largest difference is 35 dB. Among 504 recordings of 8 kHz
-# the smallest difference is 70 dB.
+# from 0.3 to 3.4 kHz. The two energies differ by at most 35 dB in 2,037 recordings of 16 kHz, and by at least 70 dB in
+# 504 recordings of 8 kHz.
 _WINDOW = np.hanning(_FRAME + 2)[1:-1]
 _BAND_WIDTH = SAMPLE_RATE / _FRAME  # Hz
 _SPEECH_BANDS = slice(round(300 / _BAND_WIDTH), round(3400 / _BAND_WIDTH))
 _HIGH_BANDS = slice(round(4300 / _BAND_WIDTH), None)
-_MISSING = 1e-5  # limit of the energy above 4.3 kHz, as a fraction of the energy of speech: -50 dB
-# A recording of at least a second has no voice if no piece of 4 s has a voice.
+_MISSING = 1e-5  # largest energy above 4.3 kHz, as a fraction of the energy of speech: -50 dB
+# A recording of at least a second has no voice if each of its pieces of 4 s lacks a voice.
 _PIECE = 4.0  # s
 _SHORTEST = 1.0  # s
-# Samples that are measured at once. Blocks are collected until there are 8000 samples, because counting one
-# sample takes as long as counting 8000. More than 64000 samples would not fit into the processor's caches.
+# Numbers of samples to measure at once. Blocks are collected until they hold 8000 samples, because counting one sample
+# takes as long as counting 8000 samples. More than 64000 samples would not fit into the processor's caches.
 _FEWEST_AT_ONCE = 8000
 _MOST_AT_ONCE = 64000
 _SILENT = 1e-6  # a channel is silent if it has at most this share of the energy of the loudest channel
 _CANCELLED = 0.01  # channels cancel each other if their mean has less than this share of the energy of a channel
-_ALIKE = 0.5  # two channels differ if their correlation is below this
+_ALIKE = 0.5  # two channels differ if their correlation is below this number
 
 
-#: The message about a recording without speech, on which no decision can rest.
+#: The message about a recording without speech. No decision can rest on such a recording.
 NO_VOICE = "no voice was found in it, only other sounds, such as noise or music"
 
 
@@ -82,7 +82,7 @@ class Remark(NamedTuple):
 
 
 class Channels:
-    """Compares the channels of a recording during reading, because detectors get only the mean of the channels.
+    """Compares the channels of a recording while the recording is read. A detector gets only the mean of the channels.
 
     Args:
         num_samples: number of samples to compare, from the beginning of the recording and counted
@@ -91,11 +91,11 @@ class Channels:
 
     def __init__(self, num_samples: int | None = None) -> None:
         self._num_samples = num_samples
-        self.begin()
+        self.reset()
 
-    def begin(self) -> None:
-        """Forget all samples; called when a decoder begins to read the recording."""
-        self._products = np.zeros((1, 1))  # (channels, channels): sums of the products of two channels
+    def reset(self) -> None:
+        """Forget all samples, because a decoder reads the recording from its beginning."""
+        self._products = np.zeros((1, 1))  # (channels, channels): sum of the products of each two channels
         self._num_compared = 0  # samples
 
     def push(self, samples: NDArray, rate: float) -> None:
@@ -127,7 +127,7 @@ class Channels:
 
     @property
     def _is_silent(self) -> NDArray:
-        """Whether each channel is silent in comparison with the loudest one: (channels,)."""
+        """For each channel, whether it is silent in comparison with the loudest channel: (channels,)."""
         energies = np.diag(self._products)
         return energies <= _SILENT * energies.max()
 
@@ -140,7 +140,7 @@ class Channels:
         return bool((self._products / np.outer(amplitudes, amplitudes)).min() < _ALIKE)
 
     def remark(self) -> str:
-        """Say which channels are silent, counted from 0; empty if no channel or every channel is silent."""
+        """Say in words which channels are silent, counted from 0; empty if no channel or every channel is silent."""
         is_silent = self._is_silent
         if is_silent.all() or not is_silent.any():
             return ""
@@ -151,10 +151,10 @@ class Channels:
 
 
 class Listener:
-    """Measures a recording while it arrives; :meth:`remark` reports the findings.
+    """Measures a recording while it arrives, to find what makes its score doubtful; see :meth:`remark`.
 
-    This is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in [−1, 1]
-    and passes them on. A listener needs half a megabyte of memory.
+    A listener is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in
+    [−1, 1] and returns the blocks unchanged. A listener needs half a megabyte of memory.
 
     Args:
         channels: the comparison of the recording's channels, if there are several.
@@ -163,24 +163,24 @@ class Listener:
     def __init__(self, channels: Channels | None = None) -> None:
         self.channels = channels or Channels()
         self.num_samples = 0
-        self._waiting: list[NDArray] = []  # blocks that are not measured yet
-        self._num_waiting = 0  # samples in these blocks
-        self._sum = 0  # sum of all samples, in steps
-        self._before = 0  # the last measured sample, in steps
+        self._waiting: list[NDArray] = []  # blocks that are waiting to be measured
+        self._num_waiting = 0  # number of samples in ``_waiting``
+        self._sum = 0  # sum of all samples, in 16-bit steps
+        self._before = 0  # the last measured sample, in 16-bit steps
         self._rest: NDArray = np.zeros(0)  # samples after the last whole frame
-        # number of frames with each level, up to 0 dB
+        # numbers of frames with each level from -120 to 0 dB
         self._frame_levels = np.zeros(-_LOWEST * _LEVELS_PER_DB + 1, np.int64)
         self._band_energies = np.zeros(2)  # energy in the bands of speech, and at high frequencies
         self._has_speech = False
-        self._speech = SpeechFrames()  # frames are measured until speech is found
+        self._speech = SpeechFrames()  # measures frames until speech is found
         self._piece_start = 0.0  # start, in seconds, of the piece that is searched for speech
-        self._amplitude_counts = np.zeros(_STEPS + 1, np.int64)  # number of samples for each absolute value, in steps
-        # Two neighbouring samples with the same sign are a pair. ``_pairs`` counts the pairs by the absolute value of
-        # the smaller sample.
+        self._amplitude_counts = np.zeros(_STEPS + 1, np.int64)  # numbers of samples with each absolute value, in steps
+        # A pair is two neighbouring samples with the same sign. ``_pairs`` holds the numbers of pairs with each
+        # absolute value of the smaller sample.
         self._pairs = np.zeros(_STEPS + 1, np.int64)
 
     def push(self, block: NDArray) -> tuple[NDArray]:
-        """Take the next block, measure the collected blocks if they are long enough, and return the block unchanged."""
+        """Take the next block, and return it unchanged; blocks are measured as soon as enough samples are collected."""
         self.num_samples += len(block)
         self._waiting.append(block)
         self._num_waiting += len(block)
@@ -199,7 +199,7 @@ class Listener:
         return ()
 
     def _measure(self, block: NDArray) -> None:
-        """Measure a block: count each absolute value, measure the levels of frames, and search for speech.
+        """Measure a block: count samples by absolute value and frames by level, and search for speech.
 
         ``_amplitude_counts`` counts all samples. ``_pairs`` counts the smaller sample of each pair
         of neighbours with the same sign.
@@ -222,7 +222,7 @@ class Listener:
             self._search_speech()
 
     def _search_speech(self) -> None:
-        """Search the complete pieces of 4 s for speech, until speech is found."""
+        """Search the samples so far for speech, in complete pieces of 4 s, until a piece has speech."""
         while not self._has_speech and self._speech.end >= self._piece_start + _PIECE:
             self._has_speech = self._speech.share(self._piece_start, self._piece_start + _PIECE) > 0
             self._piece_start += _PIECE
@@ -230,14 +230,14 @@ class Listener:
 
     @property
     def _lacks_speech(self) -> bool:
-        """Whether no voice was found so far; false if there is less than a second of audio."""
+        """Whether no voice was found so far; false if less than a second of audio has arrived."""
         if self._has_speech or self.num_samples < _SHORTEST * SAMPLE_RATE:
             return False
         rest = self._speech.finished()
         return rest.share(self._piece_start) == 0
 
     def _measure_frames(self, block: NDArray) -> None:
-        """Count the levels of frames of 20 ms, and add up the energies of speech and high frequencies."""
+        """Count frames of 20 ms by level, and add up the energies in the bands of speech and of high frequencies."""
         samples = np.concatenate([self._rest, block])
         num_frames = len(samples) // _FRAME
         self._rest = samples[num_frames * _FRAME :].copy()  # a view would keep the whole block in memory
@@ -251,7 +251,7 @@ class Listener:
     def _level_percentile(self, share: float, above: float = _LOWEST) -> float:
         """Find the level in dB below which a fraction ``share`` of the frames lies (a percentile).
 
-        ``above`` is the lowest level of a frame that is counted.
+        ``above`` is the lowest level of a frame that counts.
         """
         counts = self._frame_levels.copy()
         counts[: max(0, int((above - _LOWEST) * _LEVELS_PER_DB))] = 0
@@ -269,7 +269,7 @@ class Listener:
         return bool(spread < _SPREAD)
 
     def unfit(self) -> str:
-        """Say why no decision can rest on the samples so far; empty if a decision is possible."""
+        """Say in words why no decision can rest on the samples so far; empty if a decision is possible."""
         self.finish()
         if not self.num_samples:
             return ""
@@ -281,8 +281,8 @@ class Listener:
         mode = int(self._amplitude_counts.argmax())  # the most frequent absolute value
         if self._amplitude_counts[0] >= nearly_all:
             return "digital silence"
-        # Constant samples lie within one step of the mode. Samples that jump between +mode and −mode are not
-        # constant; they are recognised by their sum, which is about 0.
+        # The absolute values of constant samples lie within one step of the mode. Samples that jump between +mode and
+        # −mode are not constant. Such samples are recognised by their sum, which is about 0.
         has_one_sign = abs(self._sum) >= _NEARLY_ALL * (mode - 1) * self.num_samples
         if has_one_sign and self._amplitude_counts[max(0, mode - 1) : mode + 2].sum() >= nearly_all:
             return "constant: its samples do not change"
@@ -295,7 +295,7 @@ class Listener:
         return ""
 
     def clipping(self) -> str:
-        """Say which share of the samples is clipped; empty if no clipping is found, or there are no samples."""
+        """Say in words which share of the samples is clipped; empty if no clipping is found."""
         if not self._amplitude_counts.any():
             return ""
         largest = int(np.flatnonzero(self._amplitude_counts)[-1])
@@ -313,7 +313,7 @@ class Listener:
         return f"clipped: {at_top / self.num_samples:.1%} of its samples are at its limit, so its calibrated ratio counts half"
 
     def remark(self, trained_on: int, repeated_to: int = 0, length: int | None = None) -> Remark:
-        """Collect the remarks about the samples that were pushed so far.
+        """Collect the remarks about the recording, from the samples that were pushed so far.
 
         Args:
             trained_on: length of the detector's training crops, in samples.
@@ -343,7 +343,8 @@ def remark_of(waveform: NDArray, num_samples: int, channels: Channels | None, tr
     """Collect the remarks of :meth:`Listener.remark` about ``waveform`` (N,), 16 kHz in [−1, 1].
 
     Args:
-        num_samples: length of the recording in samples, before it was cut or repeated to N samples.
+        num_samples: length of the recording in samples, before the recording was cut or repeated to
+            N samples.
         channels: the comparison of the recording's channels, if there are several.
         trained_on: length of the detector's training crops, in samples.
 

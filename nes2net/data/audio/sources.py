@@ -1,4 +1,4 @@
-"""Turn any kind of recording into blocks of samples at 16 kHz: files, arrays, iterators, raw bytes."""
+"""Turn recordings of any kind (files, arrays, iterators, raw bytes) into blocks of samples at 16 kHz."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nes2net.lib.errors import InputError
 #: samples (N,) or (channels, N) in [−1, 1] on any device, an iterator of blocks of such samples, or raw bytes.
 Audio: TypeAlias = "str | os.PathLike[str] | RecordingBytes | ChannelOf | BinaryIO | np.ndarray | Tensor | Iterator[np.ndarray] | RawAudio"
 _MOST_CHANNELS = 2  # an array of more rows is refused, because it may be a batch of waveforms
-_BLOCK_SAMPLES = 1 << 20  # this many samples of an array are processed at once
+_BLOCK_SAMPLES = 1 << 20  # length of the blocks into which an array is cut
 
 
 def recording_of(
@@ -34,13 +34,13 @@ def recording_of(
         audio: the recording; a file object is read from its current position.
         sample_rate: sampling rate in Hz, needed for samples and blocks; files and raw bytes state
             their own rate.
-        channels: if given, an object that compares the channels before they are averaged. If
-            ``audio`` is a file, ``channels`` is not used.
+        channels: if given, an object that compares the channels before the channels are averaged.
+            If ``audio`` is a file, ``channels`` is not used.
 
     Raises:
         InputError: if samples have no ``sample_rate``; if there are no samples; if samples are
-            integers, far outside [−1, 1], NaN or infinite; if their shape is (samples, channels) or
-            that of a batch; or if a file object is not open in binary mode or is at its end.
+            integers, far outside [−1, 1], NaN or infinite; if the shape is (samples, channels) or
+            the shape of a batch; or if a file object is not open in binary mode or is at its end.
     """
     file = _file_of(audio)
     if file is not None:
@@ -49,11 +49,11 @@ def recording_of(
 
 
 def blocks_of(audio: Audio, sample_rate: float | None = None, channels: Channels | None = None) -> Iterator[np.ndarray]:
-    """Yield the samples of a recording, 16 kHz mono, in blocks (N,) as they arrive.
+    """Yield the samples of a recording, at 16 kHz mono, in blocks (N,) as the samples arrive.
 
     Args:
         audio, sample_rate: as for :func:`recording_of`.
-        channels: if given, an object that compares the channels before they are averaged.
+        channels: if given, compares the channels before the channels are averaged.
 
     Raises:
         InputError: as :func:`recording_of` and :func:`nes2net.data.audio.read.stream_audio`.
@@ -65,7 +65,7 @@ def blocks_of(audio: Audio, sample_rate: float | None = None, channels: Channels
 
 
 def _file_of(audio: Any) -> AnyRecording | None:
-    """Return the file that ``audio`` names, or the content of a file object; None for anything else."""
+    """Return the file that ``audio`` names, or the content of a file object; None if ``audio`` holds samples."""
     if isinstance(audio, (str, Path, RecordingBytes, ChannelOf)):
         return audio
     if isinstance(audio, os.PathLike):
@@ -82,7 +82,7 @@ def _rest_of_file(file: BinaryIO) -> RecordingBytes:
         InputError: if the file object does not give bytes, or is at its end.
     """
     name = getattr(file, "name", None)
-    if not isinstance(name, str):  # the name of a pipe is an integer
+    if not isinstance(name, str):  # the attribute ``name`` of a pipe is an integer
         name = "the file object"
     content = file.read()
     if not isinstance(content, bytes):
@@ -119,8 +119,8 @@ def samples_of(array: Any) -> np.ndarray:
     """Copy an array or tensor of floating-point samples, (N,) or (channels, N), to a float32 array.
 
     Raises:
-        InputError: if ``array`` does not hold floating-point numbers, or if its shape is (samples,
-            channels) or that of a batch.
+        InputError: if ``array`` does not hold floating-point numbers, or if the shape is (samples,
+            channels) or the shape of a batch.
     """
     try:
         if isinstance(array, Tensor):
@@ -133,7 +133,7 @@ def samples_of(array: Any) -> np.ndarray:
         raise InputError(
             f"the samples are not an array ({error}); floating-point ones, (N,) or (channels, N), are expected"
         ) from error
-    # Only floating-point numbers are accepted, because their scale is known.
+    # Only floating-point samples are accepted, because only their scale is known.
     if samples.dtype.kind in "iub":
         raise InputError(
             f"the samples are whole numbers ({samples.dtype}); floating-point ones in [-1, 1] are expected: divide by "
@@ -141,7 +141,7 @@ def samples_of(array: Any) -> np.ndarray:
         )
     if samples.dtype.kind != "f":
         raise InputError(f"the samples are of type {samples.dtype}; floating-point ones in [-1, 1] are expected")
-    # The shape must be that of one recording.
+    # The array must have the shape of one recording.
     if samples.ndim not in (1, 2):
         raise InputError(f"audio is (samples,) or (channels, samples), not an array of {samples.ndim} axes")
     if samples.ndim == 2 and len(samples) > _MOST_CHANNELS:
@@ -158,7 +158,7 @@ def samples_of(array: Any) -> np.ndarray:
 
 
 def checked_rate(sample_rate: float | None) -> float:
-    """Return the sampling rate in Hz as a float.
+    """Check the sampling rate in Hz, and return the rate as a float.
 
     Raises:
         InputError: if the rate is missing or not a number.

@@ -1,9 +1,10 @@
-"""Tell speech from silence, noise, tones and music, by voiced sound whose pitch moves.
+"""Tell speech from silence, noise, tones and music: only speech has a pitch that moves all the time.
 
-The pitch of a voice glides all the time. The pitch of a musical note or of a tone stays, and noise
-has no pitch. A frame of 10 ms is voiced if the normalised cross-correlation of its samples, low-passed
-at 1.5 kHz, has a peak above 0.6 at the lag of a pitch of 70 to 400 Hz (Talkin, "A robust algorithm for pitch
-tracking (RAPT)", 1995, without its dynamic programming).
+The pitch of a voice rises and falls all the time. The pitch of a musical note or of a tone stays
+the same, and noise has no pitch. A frame of 10 ms is voiced if the normalised cross-correlation of
+its samples, low-passed at 1.5 kHz, has a peak above 0.6 at the lag of a pitch of 70 to 400 Hz. The
+method is from Talkin, "A robust algorithm for pitch tracking (RAPT)", 1995, without the dynamic
+programming.
 
 All other numbers in this module are assumptions. With these numbers, speech is found in 2,878 of
 2,881 recordings of real and synthetic speech of at least one second. Among 22 artificial sounds
@@ -21,33 +22,34 @@ from numpy.typing import NDArray
 from nes2net.data.audio.waveform import SAMPLE_RATE
 
 _HOP = 160  # samples from one frame to the next, 10 ms
-_LAG = 228  # samples of the longest lag, which is the period of 70 Hz
-_FRAME = 480 + _LAG  # samples of a frame
-_LEVEL = 320  # the level of a frame is measured from this many samples in its middle
+_LAG = 228  # longest lag in samples: the period of 70 Hz
+_FRAME = 480 + _LAG  # length of a frame in samples
+_LEVEL = 320  # the level of a frame is the level of this many samples in its middle
 _FFT = 1024  # samples
 _DECIMATION = 4  # correlations are computed at 4 kHz
 _BAND = (60, 1500)  # Hz
-_SHORTEST_LAG = 10  # samples at 4 kHz: the period of 400 Hz
+_SHORTEST_LAG = 10  # shortest lag in samples at 4 kHz: the period of 400 Hz
 _LONGEST_LAG = _LAG // _DECIMATION
-_VOICED = 0.6  # a frame is voiced if its correlation is above this
-_FIRST_PEAK = 0.9  # the first peak that reaches this share of the highest correlation gives the pitch
+_VOICED = 0.6  # a frame is voiced if its highest correlation is above this number
+_FIRST_PEAK = 0.9  # the pitch comes from the first peak that reaches this share of the highest correlation
 # A frame is audible if its level is within 30 dB of the loudest frame and above -60 dB of full scale.
 _BELOW_LOUDEST = 30.0
 _LEAST_LEVEL = -60.0
-_JUMP = 0.08  # the pitch of a voice changes by less than this from frame to frame (natural logarithm)
-_RUN = 4  # frames; a pitch counts if it continues for at least this many frames
+_JUMP = 0.08  # from frame to frame, the logarithm of a voice's pitch changes by less than this number
+_RUN = 4  # a pitch counts if it continues for at least this many frames
 _SPAN = 3  # the movement of the pitch is measured over this many frames
-_MOVES = 0.006  # the pitch moves if it changes by more than this over _SPAN frames (natural logarithm)
-_MOVING = 0.5  # in speech, at least this share of the measured pitches move; in music, fewer move
+_MOVES = 0.006  # the pitch moves if its logarithm changes by more than this number over _SPAN frames
+_MOVING = 0.5  # in speech, at least this share of the measured pitches move; in music, a smaller share
 _REACH = 25  # this many frames before and after a moving pitch count as speech, 0.25 s
-_FEWEST_AT_ONCE = 8000  # this many samples are collected before frames are measured
+_FEWEST_AT_ONCE = 8000  # number of samples to collect before frames are measured
 
 
 class SpeechFrames:
-    """Measures the level and the pitch of frames of 10 ms while a recording arrives, for :meth:`share`.
+    """Finds speech in a recording while the recording arrives: measures level and pitch in frames of 10 ms.
 
-    This is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in [−1, 1]
-    and passes them on. The frames of an hour take 3 MB; :meth:`drop` frees early frames.
+    The class is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in
+    [−1, 1] and returns the blocks unchanged. The measured frames of an hour take 3 MB of memory;
+    :meth:`drop` forgets early frames.
     """
 
     def __init__(self) -> None:
@@ -55,8 +57,8 @@ class SpeechFrames:
         self._levels: NDArray = np.zeros(0, np.float32)
         self._pitches: NDArray = np.zeros(0, np.float32)
         self._num_samples = 0
-        # Samples that are not measured yet. Half a frame of zeros comes first, so that the first sample is in the
-        # middle of the first frame.
+        # Samples that are not measured yet. Half a frame of zeros comes first, so that the first sample of the
+        # recording is in the middle of the first frame.
         self._waiting: list[NDArray] = [np.zeros(_FRAME // 2)]
         self._num_waiting = _FRAME // 2
 
@@ -66,7 +68,7 @@ class SpeechFrames:
         return (self._first + len(self._levels)) * _HOP / SAMPLE_RATE
 
     def push(self, block: NDArray) -> tuple[NDArray]:
-        """Take the next block, measure frames if enough samples were collected, and return the block unchanged."""
+        """Take the next block, and return it unchanged; frames are measured as soon as enough samples are collected."""
         self._waiting.append(block)
         self._num_waiting += len(block)
         self._num_samples += len(block)
@@ -75,7 +77,7 @@ class SpeechFrames:
         return (block,)
 
     def finish(self) -> tuple[()]:
-        """Measure the last frames, at the end of the recording."""
+        """Measure the frames that are left at the end of the recording."""
         missing = math.ceil(self._num_samples / _HOP) - self._first - len(self._levels)
         if missing > 0:
             samples = np.concatenate(self._waiting)
@@ -84,14 +86,14 @@ class SpeechFrames:
         return ()
 
     def finished(self) -> SpeechFrames:
-        """Return a finished copy, as if the recording ended here; this object can take further blocks."""
+        """Return a finished copy, as if the recording ended here; this object itself can take further blocks."""
         # A shallow copy suffices, because finish() replaces arrays and lists, and never changes them in place.
         ended = copy(self)
         ended.finish()
         return ended
 
     def drop(self, before: float) -> None:
-        """Free all frames up to the time ``before``, in seconds."""
+        """Forget all frames up to the time ``before``, in seconds."""
         dropped = min(len(self._levels), math.floor(before * SAMPLE_RATE / _HOP) - self._first)
         if dropped > 0:
             self._levels = self._levels[dropped:].copy()
@@ -111,13 +113,13 @@ class SpeechFrames:
         pitches = self._pitches[first:stop]
         if not len(levels):
             return 0.0
-        moves, stays = _movement(levels, pitches)
+        moves, stays = _moves_and_stays(levels, pitches)
         if not moves.any() or moves.sum() < _MOVING * (moves.sum() + stays.sum()):
             return 0.0
         return float((np.convolve(moves, np.ones(2 * _REACH + 1), mode="same") > 0).mean())
 
     def _measure(self, samples: NDArray) -> None:
-        """Measure all whole frames of ``samples``, and keep the rest for the next call."""
+        """Measure all whole frames of ``samples``, and keep the remaining samples for the next call."""
         count = max(0, (len(samples) - _FRAME) // _HOP + 1)
         frames = np.lib.stride_tricks.sliding_window_view(samples, _FRAME)[: count * _HOP : _HOP]
         self._levels = np.concatenate([self._levels, _levels(frames)])
@@ -150,7 +152,7 @@ def _pitches(frames: NDArray) -> NDArray:
     """Compute the pitches (T,), in Hz, of ``frames`` (T, N); 0 for a frame that is not voiced."""
     count = len(frames)
     size = _FFT // _DECIMATION
-    # Keep the band of the pitch, at a quarter of the rate.
+    # Keep only the band in which a pitch is searched, at a quarter of the sampling rate.
     spectra = np.fft.rfft(frames, _FFT)[:, : size // 2 + 1].copy()
     frequencies = np.arange(size // 2 + 1) * SAMPLE_RATE / _FFT
     spectra[:, (frequencies < _BAND[0]) | (frequencies > _BAND[1])] = 0
@@ -162,7 +164,7 @@ def _pitches(frames: NDArray) -> NDArray:
     ]  # T×lags: the beginning of a frame is correlated with each later piece
     sums = np.cumsum(np.pad(np.square(slow), ((0, 0), (1, 0))), axis=1)
     energies = sums[:, length : length + _LONGEST_LAG + 1] - sums[:, : _LONGEST_LAG + 1]
-    # Normalise by the energies of the two correlated pieces.
+    # Normalise by the energies of the two pieces that are correlated.
     correlations /= np.sqrt(np.maximum(energies[:, :1] * energies, 1e-20))
     correlations = correlations[:, _SHORTEST_LAG - 1 :]
     # Find the first peak that is nearly as high as the highest correlation.
@@ -174,30 +176,31 @@ def _pitches(frames: NDArray) -> NDArray:
     before = correlations[rows, peaks - 1]
     top = correlations[rows, peaks]
     after = correlations[rows, peaks + 1]
-    # The parabola through the three values has its maximum at this distance from ``top``, in samples at 4 kHz.
+    # A parabola through the three values has its maximum at this distance from ``top``, in samples at 4 kHz.
     offsets = np.clip((before - after) / (2 * (before - 2 * top + after) - 1e-12), -0.5, 0.5)
     pitches = SAMPLE_RATE / _DECIMATION / (_SHORTEST_LAG - 1 + peaks + offsets)
     return np.where(is_peak.any(1) & (top > _VOICED), pitches, 0).astype(np.float32)
 
 
-def _movement(levels: NDArray, pitches: NDArray) -> tuple[NDArray, NDArray]:
-    """Return two flags (T,) for T frames: whether the pitch moves, and whether the pitch stays.
+def _moves_and_stays(levels: NDArray, pitches: NDArray) -> tuple[NDArray, NDArray]:
+    """For each of T frames, decide whether the pitch moves, and whether the pitch stays the same: two flags (T,).
 
     ``levels`` are in dB of full scale. ``pitches`` are in Hz, and 0 for a frame without a pitch.
 
-    Both flags are false for a frame without a pitch, or with a pitch that does not last.
+    Both flags are false for a frame without a pitch, and for a frame whose pitch lasts for only a
+    few frames.
     """
     is_audible = (levels > levels.max() - _BELOW_LOUDEST) & (levels > _LEAST_LEVEL)
     is_voiced = is_audible & (pitches > 0)
     logarithms = np.log(np.where(pitches > 0, pitches, 1))
-    joins = np.zeros(len(pitches), bool)  # whether frame t continues the pitch of the frame before it
+    joins = np.zeros(len(pitches), bool)  # whether frame t continues the pitch of frame t − 1
     joins[1:] = is_voiced[1:] & is_voiced[:-1] & (np.abs(np.diff(logarithms)) < _JUMP)
     joins = _long_runs(joins, _RUN)
     moves = np.zeros(len(pitches), bool)
     stays = np.zeros(len(pitches), bool)
     if len(pitches) <= _SPAN:
         return moves, stays
-    # A frame counts if each of the last _SPAN frames continues the pitch of the frame before it.
+    # A pitch moves or stays only in a frame to which the pitch has continued for _SPAN frames without a break.
     is_continued = joins[_SPAN:].copy()
     for lag in range(1, _SPAN):
         is_continued &= joins[_SPAN - lag : len(joins) - lag]
@@ -208,7 +211,7 @@ def _movement(levels: NDArray, pitches: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def _long_runs(flags: NDArray, shortest: int) -> NDArray:
-    """Copy ``flags`` (T,), and set each run of true flags that is shorter than ``shortest`` to false."""
+    """Copy ``flags`` (T,), but turn runs of fewer than ``shortest`` true flags into false flags."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     long_runs = np.zeros_like(flags)
     for start, stop in edges.reshape(-1, 2):

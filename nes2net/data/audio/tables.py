@@ -1,9 +1,9 @@
 """Read Parquet and Arrow files of unknown origin, a few rows at a time, within a memory budget.
 
-pyarrow trusts a file: it decompresses pages and buffers of any size, and copies a value of a
-dictionary into every row that refers to it. So the headers, which state the decompressed sizes, are
-read here first: the page headers of Parquet (parquet.thrift, in Thrift's compact protocol) and the
-headers of Arrow's record batches (Message.fbs, in FlatBuffers).
+pyarrow trusts a file: pyarrow decompresses pages and buffers of any size, and copies a value of a
+dictionary into every row that refers to the value. So this module first reads the headers, which
+state the decompressed sizes: the page headers of Parquet (parquet.thrift, in Thrift's compact
+protocol) and the headers of Arrow's record batches (Message.fbs, in FlatBuffers).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nes2net.lib.installation import how_to_install
 _ROWS_AT_ONCE = 128
 _BYTES_AT_ONCE = 1 << 25
 _MOST_COLUMNS = 1000
-_COLUMNS_OF_STEP = 8  # a row costs one step of the budget, and one more step for every 8 columns
+_COLUMNS_OF_STEP = 8  # a row costs one step of the budget, and another step for every 8 columns
 _FOOTER_END = 8  # a Parquet file ends with 8 bytes: the length of the footer and a mark
 _ARROW_FILE = b"ARROW1"
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
@@ -43,7 +43,7 @@ def _flat_schema(schema: Any, attribute: str, budget: Budget) -> Any:
 
     Args:
         attribute: ``"index_type"`` or ``"value_type"``.
-        budget: the error names the file as ``budget.name``.
+        budget: ``budget.name`` is the name of the file in the error.
 
     Raises:
         InputError: if there are too many columns.
@@ -58,11 +58,11 @@ def _flat_schema(schema: Any, attribute: str, budget: Budget) -> Any:
 
 
 class ParquetTable:
-    """Reads a Parquet file; only requested columns are decoded.
+    """Reads a Parquet file; only the requested columns are decoded.
 
     Args:
         source: the file, or its path.
-        budget: limits the memory for everything that is read at once.
+        budget: limits the memory for the footer.
 
     Attributes:
         schema: its :class:`pyarrow.Schema`.
@@ -79,11 +79,11 @@ class ParquetTable:
         self._reader = _ChunkReader(open(source, "rb") if isinstance(source, Path) else source)
         self._size = self._reader.seek(-_FOOTER_END, 2) + _FOOTER_END
         footer_size = int.from_bytes(self._reader.read(4), "little")
-        if footer_size <= self._size:  # if the size is larger, pyarrow raises an error later
+        if footer_size <= self._size:  # a larger size makes pyarrow raise an error later
             # pyarrow takes at most 256 bytes of memory for each byte of the footer.
             budget.take("footer", bytes=256 * footer_size)
-        # pyarrow must not use threads, neither for reading ahead here nor for decoding below. A process that is forked
-        # later would wait for such threads for ever.
+        # pyarrow must not use threads. Therefore pyarrow gets ``pre_buffer=False`` here, and ``use_threads=False``
+        # below. A process that is forked later would wait for the threads of pyarrow for ever.
         self._file = parquet.ParquetFile(
             self._reader if self._is_remote else source,
             pre_buffer=False,
@@ -95,11 +95,11 @@ class ParquetTable:
         self.counts = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
 
     def batches(self, columns: Sequence[str], budget: Budget, groups: Iterable[int] | None = None) -> Iterator[Any]:
-        """Yield the ``columns`` in batches of a few rows, each a :class:`pyarrow.RecordBatch`.
+        """Yield the rows of the ``columns`` in batches of a few rows, each a :class:`pyarrow.RecordBatch`.
 
         Args:
-            budget: counts the memory of the batches, and their rows.
-            groups: indices of the row groups to read; None for all.
+            budget: counts the memory and the rows of the batches.
+            groups: indices of the row groups to read; None for all row groups.
 
         Raises:
             InputError: if the rows are too large or too many for ``budget``.
@@ -120,13 +120,13 @@ class ParquetTable:
                 rows_at_once = max(1, min(rows_at_once, _BYTES_AT_ONCE // value_bytes))
             for batch in self._file.iter_batches(rows_at_once, [group], list(columns), use_threads=False):
                 for number, column in enumerate(batch.columns):
-                    if hasattr(column, "dictionary_decode"):  # decode it, so that the value of each row is counted
+                    if hasattr(column, "dictionary_decode"):  # to count the value of each row
                         batch = batch.set_column(number, batch.schema.names[number], column.dictionary_decode())
                 budget.take("rows", bytes=batch.nbytes, steps=batch.num_rows * (1 + len(columns) // _COLUMNS_OF_STEP))
                 yield batch
 
     def _value_bytes(self, chunk: Any, num_rows: int, budget: Budget) -> int:
-        """Compute how many bytes a value of a column chunk may have, at least 1, from the headers of the pages.
+        """Estimate from the headers of the pages how many bytes a value of a column chunk may have; at least 1.
 
         Args:
             num_rows: number of rows of the chunk's row group.
@@ -141,11 +141,11 @@ class ParquetTable:
         end = position + size_of_chunk
         num_values = 0
         decompressed = 0
-        largest_shared = 1  # bytes of the largest value that rows may share
+        largest_shared = 1  # size in bytes of the largest page whose values several rows may share
         while num_values < chunk.num_values and position < end:
             self._reader.seek(position)
-            # Fields of a page header: 2 and 3 are its sizes, decompressed and compressed; 5, 7 and 8 are headers
-            # of a data page (version 1), a dictionary page and a data page (version 2).
+            # Fields of a page header: 2 and 3 are the decompressed and the compressed size of the page. One of 5, 7 and
+            # 8 is the header of a data page (version 1), a dictionary page or a data page (version 2).
             header = _thrift_struct(self._reader)
             size = header.get(2, -1)
             compressed = header.get(3, -1)
@@ -153,9 +153,9 @@ class ParquetTable:
                 raise ValueError("the header of a page has no sizes")
             budget.take("pages", bytes=size)
             decompressed += size
-            page = header.get(5) or header.get(8) or {}  # field 1 is the number of values
-            # Several rows may share a value of a dictionary or, in encoding 7 (DELTA_BYTE_ARRAY), some bytes of a
-            # value.
+            page = header.get(5) or header.get(8) or {}  # field 1 is the number of values in the page
+            # Several rows may share a value of a dictionary. In encoding 7 (DELTA_BYTE_ARRAY), several rows may share
+            # the first bytes of a value.
             if header.get(7) or 7 in (page.get(2), page.get(4)):
                 largest_shared = max(largest_shared, size)
             num_values += page.get(1, 0)
@@ -163,7 +163,7 @@ class ParquetTable:
         return max(largest_shared, decompressed // max(num_rows, 1))
 
     def _extent(self, chunk: Any) -> tuple[int, int]:
-        """Return offset and size in bytes of a column chunk; raise ValueError if it lies outside of the file."""
+        """Return offset and size in bytes of a column chunk; raise ValueError if the chunk lies outside of the file."""
         start = min(filter(None, (chunk.data_page_offset, chunk.dictionary_page_offset)))
         if not 0 < start <= start + chunk.total_compressed_size <= self._size:
             raise ValueError(f"a column lies beyond its {self._size:,} bytes")
@@ -171,9 +171,10 @@ class ParquetTable:
 
 
 class _ChunkReader:
-    """A file object that keeps some chunks in memory, so that they are read from a server only once.
+    """A file object that keeps column chunks in memory, so that each chunk is read from a server only once.
 
-    pyarrow calls the methods of a file object; :meth:`hold` is called before a row group is read.
+    pyarrow calls the usual methods of a file object. :class:`ParquetTable` calls :meth:`hold`
+    before pyarrow reads a row group.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -183,14 +184,14 @@ class _ChunkReader:
         self.closed = False
 
     def hold(self, extents: Iterable[tuple[int, int]]) -> None:
-        """Read chunks into memory, and drop earlier chunks; ``extents`` gives (offset, size in bytes) of each chunk."""
+        """Read chunks into memory in place of earlier chunks; ``extents`` has (offset, size in bytes) of each chunk."""
         self._chunks = {}
         for start, size in extents:
             self._file.seek(start)
             self._chunks[start] = self._file.read(size)
 
     def read(self, size: int = -1) -> bytes:
-        """Read ``size`` bytes (−1: all) from memory if a chunk there holds these bytes, otherwise from the file."""
+        """Read ``size`` bytes (−1: all) from a chunk in memory that holds these bytes, or else from the file."""
         for start, chunk in self._chunks.items():
             if start <= self._position and 0 <= size <= start + len(chunk) - self._position:
                 content = chunk[self._position - start : self._position - start + size]
@@ -221,7 +222,7 @@ class _ChunkReader:
 
 
 def _thrift_struct(file: _ChunkReader) -> dict[int, Any]:
-    """Read a struct in Thrift's compact protocol, as id of a field → its value; texts are skipped."""
+    """Read a struct in Thrift's compact protocol: id of a field → value of the field; texts are skipped."""
     fields: dict[int, Any] = {}
     number = 0
     while head := file.read(1)[0]:
@@ -241,7 +242,7 @@ def _thrift_struct(file: _ChunkReader) -> dict[int, Any]:
 
 
 def _varint(file: _ChunkReader) -> int:
-    """Read a Thrift number of variable length: 7 bits a byte, lowest first; its last byte is below 128."""
+    """Read a Thrift number of variable length: 7 bits a byte, the lowest bits first; the last byte is below 128."""
     value = 0
     for shift in range(0, 70, 7):
         byte = file.read(1)[0]
@@ -252,7 +253,7 @@ def _varint(file: _ChunkReader) -> int:
 
 
 def _zigzag(file: _ChunkReader) -> int:
-    """Read a signed Thrift number, stored as an unsigned one: 0, 1, 2, 3, … mean 0, −1, 1, −2, …"""
+    """Read a signed Thrift number, stored as an unsigned number: 0, 1, 2, 3, … mean 0, −1, 1, −2, …"""
     value = _varint(file)
     return (value >> 1) ^ -(value & 1)
 
@@ -260,7 +261,7 @@ def _zigzag(file: _ChunkReader) -> int:
 class ArrowTable:
     """Reads an Arrow file or stream, which is mapped into memory.
 
-    ``datasets`` writes streams; other programs write files.
+    The library ``datasets`` writes Arrow streams; other programs write Arrow files.
 
     Attributes:
         schema: its :class:`pyarrow.Schema`.
@@ -276,26 +277,26 @@ class ArrowTable:
         self.counts = [rows for _, rows in self._batches]
 
     def batches(self, columns: Sequence[str], budget: Budget, groups: Iterable[int] | None = None) -> Iterator[Any]:
-        """Yield the ``columns`` of each :class:`pyarrow.RecordBatch`.
+        """Yield the ``columns`` of each record batch, as a :class:`pyarrow.RecordBatch`.
 
         Args:
             budget: not used, because the budget of the constructor counts the batches.
-            groups: indices of the record batches; None for all. If ``groups`` is given, columns of
-                a dictionary type hold indices in place of values.
+            groups: indices of the record batches to read; None for all record batches. If
+                ``groups`` is given, columns of a dictionary type hold indices in place of values.
         """
         if groups is None:
             return self._messages.stream(columns)
         return (self._messages.batch(self._batches[group][0], columns) for group in groups)
 
 
-#: A Parquet or Arrow file.
+#: An open Parquet or Arrow file.
 Table: TypeAlias = ParquetTable | ArrowTable
 
 
 def open_table(path: Path, budget: Budget) -> Table:
-    """Open a Parquet file, if the suffix is ``.parquet``, or else an Arrow file.
+    """Open the file ``path``: a Parquet file if the suffix is ``.parquet``, or else an Arrow file.
 
-    ``budget`` and the errors are those of :class:`ParquetTable`.
+    ``budget`` and the errors are as for :class:`ParquetTable`.
     """
     check_arrived(path)
     if path.suffix.lower() == ".parquet":
@@ -306,7 +307,7 @@ def open_table(path: Path, budget: Budget) -> Table:
 class ArrowMessages:
     """Reads an Arrow file or stream as messages; iterating yields (message, number of rows) for each record batch.
 
-    An Arrow file is a stream between a mark and a footer, so it is read as a stream.
+    An Arrow file is read like a stream, because it consists of a mark, a stream and a footer.
 
     Args:
         source: the file, from its start, as a :class:`pyarrow.NativeFile`.
@@ -331,10 +332,10 @@ class ArrowMessages:
         if _field(header, 0, "<h"):
             raise ValueError("its numbers are big-endian")
         self.schema = self._ipc.read_schema(first)
-        self._flat = _flat_schema(self.schema, "index_type", budget)  # the schema of batches that are read one by one
+        self._flat = _flat_schema(self.schema, "index_type", budget)  # for record batches that are read one by one
 
     def __iter__(self) -> Iterator[tuple[Any, int]]:
-        """Yield (message, number of rows) of each record batch, counted by the budget.
+        """Yield (message, number of rows) of each record batch; the budget counts the memory and the rows.
 
         Raises:
             ValueError: if the end of the file or stream is missing.
@@ -344,8 +345,8 @@ class ArrowMessages:
             batch = _header_of_message(message)
             if message.type == "dictionary":
                 batch = _field(batch, 1, None)
-                # A dictionary may extend a copy of an earlier dictionary, so each one is counted together with all
-                # earlier ones.
+                # A dictionary may extend a copy of an earlier dictionary, so each dictionary is counted together with
+                # all earlier dictionaries.
                 dictionaries += _decompressed_bytes(batch, message.body)
                 self._budget.take("dictionaries", bytes=dictionaries)
             elif message.type == "record batch":
@@ -355,7 +356,7 @@ class ArrowMessages:
                 yield message, rows
         end = self._source.tell()
         self._source.seek(max(0, end - len(_END_OF_STREAM)))
-        # If the mark at the end is missing, whole batches may be missing.
+        # If the mark for the end of the stream is missing, whole batches may be missing.
         has_end = self._source.read(len(_END_OF_STREAM)) == _END_OF_STREAM
         if self._is_file:
             self._source.seek(max(0, self._source.size() - len(_ARROW_FILE)))
@@ -364,11 +365,11 @@ class ArrowMessages:
             raise ValueError("its end is missing")
 
     def batch(self, message: Any, columns: Sequence[str]) -> Any:
-        """Read the ``columns`` of a record batch; columns of a dictionary type hold indices."""
+        """Read the ``columns`` of the record batch in ``message``; columns of a dictionary type hold indices."""
         return _validated(self._ipc.read_record_batch(message, self._flat), columns)
 
     def batches(self, columns: Sequence[str], budget: Budget) -> Iterator[Any]:
-        """Yield the ``columns`` of all record batches, and read each byte of the source only once.
+        """Yield the ``columns`` of each record batch; each byte of the source is read only once.
 
         Columns of a dictionary type hold indices.
 
@@ -377,7 +378,7 @@ class ArrowMessages:
         return (self.batch(message, columns) for message, _ in self)
 
     def stream(self, columns: Sequence[str]) -> Iterator[Any]:
-        """Yield the ``columns`` of all record batches; columns of a dictionary type hold values.
+        """Yield the ``columns`` of each record batch; columns of a dictionary type hold values.
 
         The source is read again from its start.
         """
@@ -391,13 +392,13 @@ class ArrowMessages:
 def _validated(batch: Any, columns: Sequence[str]) -> Any:
     """Return the ``columns`` of ``batch``, after pyarrow has checked their offsets and values."""
     batch = batch.select(columns)
-    # If an offset lay outside of the data, pyarrow would read there, and the process might crash.
+    # Without this check, pyarrow would read at an offset outside of the data, and the process might crash.
     batch.validate(full=True)
     return batch
 
 
 class _FlatTable(NamedTuple):
-    """A FlatBuffers table in the metadata of a message; pyarrow has verified its offsets."""
+    """A FlatBuffers table in the metadata of a message; pyarrow has verified the offsets in the table."""
 
     content: memoryview
     position: int
@@ -414,9 +415,10 @@ def _field(table: Any, number: int, number_format: str | None) -> Any:
     """Read field ``number`` of a FlatBuffers table; None if the field is absent.
 
     Args:
-        number_format: format of a number for :mod:`struct`; None if the field is itself a table.
+        number_format: format of the field for :mod:`struct`, if the field is a number; None if the
+            field is itself a table.
     """
-    # A table begins with the distance back to its vtable, which lists the offset of each field in the table.
+    # A table begins with the distance back to its vtable. The vtable lists the offset of each field in the table.
     content = table.content
     (back,) = struct.unpack_from("<i", content, table.position)
     vtable = table.position - back
@@ -435,10 +437,10 @@ def _field(table: Any, number: int, number_format: str | None) -> Any:
 
 
 def _decompressed_bytes(batch: Any, body: Any) -> int:
-    """Add up the sizes in bytes of a record batch's decompressed buffers; ``body`` is the body of the message.
+    """Add up the decompressed sizes, in bytes, of a record batch's buffers; ``body`` is the body of the message.
 
-    In a compressed batch, a buffer begins with its decompressed size, or with −1 if it is stored as
-    is.
+    In a compressed batch, a buffer begins with its decompressed size, or with −1 if the buffer is
+    not compressed.
     """
     buffers = _field(batch, 2, None)
     is_compressed = _field(batch, 3, None) is not None

@@ -19,10 +19,10 @@ _RATES = (1000, 1_000_000)
 
 
 def to_mono_16k(samples: np.ndarray, sample_rate: float, subject: str = "audio") -> np.ndarray:
-    """Average the channels of a recording and resample it to 16 kHz.
+    """Average the channels of a recording, and resample the mean to 16 kHz.
 
-    The result equals that of ``librosa.load``: soxr resamples in high quality, and a sample of 0 is
-    appended if soxr gives one sample less than expected.
+    The result equals the result of ``librosa.load``: soxr resamples in high quality, and a sample
+    of 0 is appended if soxr returns one sample less than expected.
 
     Args:
         samples: (N,) or (channels, N).
@@ -56,9 +56,9 @@ def mean_of_channels(samples: np.ndarray) -> np.ndarray:
     if samples.ndim == 2:
         if len(samples) == 1:
             samples = samples[0]
-        elif len(samples) == 2:  # this gives the same bits as NumPy's mean, in a quarter of the time
+        elif len(samples) == 2:  # same bits as NumPy's mean, in a quarter of the time
             samples = samples[0] + samples[1]
-            samples += 0  # turns −0 into 0, as NumPy's mean does
+            samples += 0  # turns −0 into 0, like NumPy's mean
             samples /= 2
         else:
             samples = samples.mean(axis=0, dtype=samples.dtype)
@@ -77,22 +77,23 @@ def check_rate(sample_rate: float, subject: str) -> None:
 
 
 def resampled_length(num_samples: int, sample_rate: float) -> int:
-    """Compute the number of samples after resampling to 16 kHz, in floating point as librosa does."""
+    """Compute the number of samples after resampling to 16 kHz, by the same floating-point formula as librosa."""
     return math.ceil(num_samples * (SAMPLE_RATE / sample_rate))
 
 
 def check_samples(samples: np.ndarray, sample_rate: float, subject: str, start: float = 0.0) -> None:
-    """Check that ``samples``, (N,) or (channels, N), are audio in [−1, 1], not NaN or 16-bit integers.
+    """Check that ``samples``, (N,) or (channels, N), are audio in [−1, 1], and not NaN or 16-bit integers.
 
     Loud audio may exceed [−1, 1].
 
     Args:
-        sample_rate: in Hz, to compute the time in the message.
+        sample_rate: in Hz; gives the time in the message.
         subject: the beginning of the message.
         start: time of the first sample in the recording, in seconds.
 
     Raises:
-        InputError: if a sample is NaN, infinite or beyond ±16; the message states its time.
+        InputError: if a sample is NaN, infinite or beyond ±16; the message states the time of the
+            first such sample.
     """
     if not samples.size:
         return
@@ -110,16 +111,18 @@ def check_samples(samples: np.ndarray, sample_rate: float, subject: str, start: 
     )
 
 
-# Even a very loud recording has no samples above this limit. Larger numbers are probably integers that were
-# stored as floating-point numbers.
+# Even a very loud recording has no samples beyond ±16. Larger numbers are probably integers that were stored as
+# floating-point numbers.
 _LOUDEST = 16
 
-#: Samples of an utterance on ASVspoof 2019 and 2021: in training, in development and in '4sec' scoring.
+#: Number of samples to take of an utterance on ASVspoof 2019 and 2021: in training, in development and in '4sec'
+#: scoring.
 ASVSPOOF_SAMPLES = 64600
-#: Samples of an utterance in '4sec' scoring on In-the-Wild, and in the single-file demo (deviation 3).
+#: Number of samples to take of an utterance in '4sec' scoring on In-the-Wild, and in the single-file demo (deviation
+#: 3).
 IN_THE_WILD_SAMPLES = 64000
-#: The most samples to which a short recording is filled up: ten minutes. A model or recipe of unknown
-#: origin may ask for more.
+#: A short recording is filled up to at most this many samples, ten minutes. A model or recipe of unknown origin may ask
+#: for a longer recording, which would fill the memory.
 LONGEST_CUT = 600 * 16000
 #: How a recording that is too short is filled up: repeat it, or append zeros.
 Padding: TypeAlias = Literal["repeat", "zeros"]
@@ -128,7 +131,7 @@ Padding: TypeAlias = Literal["repeat", "zeros"]
 def pieces(length: int, num_samples: int, min_piece: int) -> list[tuple[int, int]]:
     """Cut ``length`` samples into consecutive pieces of ``num_samples``; the last piece may be shorter.
 
-    If there are several pieces, a last piece of fewer than ``min_piece`` samples is dropped (Wang
+    A last piece of fewer than ``min_piece`` samples is left out, unless it is the only piece (Wang
     and Yamagishi, Odyssey 2022).
 
     Returns:
@@ -144,7 +147,7 @@ def pieces(length: int, num_samples: int, min_piece: int) -> list[tuple[int, int
 
 
 def padded(waveform: np.ndarray, num_samples: int) -> np.ndarray:
-    """Cut ``waveform`` to ``num_samples``, or append zeros if it is shorter.
+    """Cut ``waveform`` to ``num_samples``, or append zeros if the waveform is shorter.
 
     >>> padded(np.array([1, 2, 3]), 5), padded(np.array([1, 2, 3]), 2)
     (array([1, 2, 3, 0, 0]), array([1, 2]))
@@ -167,9 +170,9 @@ def peak_normalized(waveform: np.ndarray) -> np.ndarray:
 def pre_emphasised(waveform: np.ndarray, coefficient: float) -> np.ndarray:
     """Apply pre-emphasis: subtract from each sample ``coefficient`` times the sample before it.
 
-    The first sample stays as it is. Some detectors are trained on audio with pre-emphasis. For
-    these detectors, the whole recording is filtered before it is cut or repeated. With the
-    coefficient 0, the result is ``waveform`` itself.
+    The first sample is not changed. If a detector was trained on audio with pre-emphasis, the whole
+    recording is filtered before it is cut or repeated. With the coefficient 0, the result is
+    ``waveform`` itself.
 
     >>> pre_emphasised(np.array([1.0, 2.0, 4.0]), 0.5)
     array([1. , 1.5, 3. ])
@@ -219,9 +222,8 @@ def random_crop(
 ) -> np.ndarray:
     """Take ``num_samples`` from a random start; all starts are equally likely.
 
-    The last possible start is included, although the published ASVspoof 5 code never draws it
-    (deviation 15). A shorter utterance is filled up as in :func:`head_crop`, and the errors are
-    those of :func:`head_crop`.
+    The last possible start is included, unlike in the published ASVspoof 5 code (deviation 15). A
+    shorter utterance is filled up as in :func:`head_crop`, and the same errors are raised.
 
     >>> random_crop(np.arange(100), 4, np.random.default_rng(0))
     array([82, 83, 84, 85])
@@ -235,11 +237,11 @@ def random_crop(
 def random_tiled_crop(
     waveform: np.ndarray, num_samples: int, rng: np.random.Generator, utterance: str = "the waveform"
 ) -> np.ndarray:
-    """Take ``num_samples`` from a random start, as the CtrSVDD recipe does.
+    """Take ``num_samples`` from a random start by the rule of the CtrSVDD recipe, which repeats short utterances.
 
     An utterance of ``num_samples`` or less is first repeated ⌊``num_samples``/length⌋ + 1 times. As
-    in the published code, the last possible start is never drawn, and an utterance of exactly
-    ``num_samples`` is rotated.
+    in the published code, the last possible start is never drawn. An utterance of exactly
+    ``num_samples`` is rotated: its beginning is moved to its end.
 
     Raises:
         InputError: if the utterance is empty.

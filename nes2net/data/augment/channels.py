@@ -1,10 +1,10 @@
-"""Effects of a transmission line: band and filters, sampling rate, gain and clipping.
+"""Effects of a transmission line on a waveform: band and filters, sampling rate, gain and clipping.
 
-Low-pass filters in training follow J. M. Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake
-detection system based on wav2vec2 for the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573). The
-paper trains a narrow-band (FIR-NB) and a wideband system (FIR-WB) with FIR filters. No code is
-published, so the window, the number of taps, the cut-off frequencies and the probability are
-assumptions.
+The low-pass filters in training are modelled on J. M. Martín-Doñas, A. Álvarez, "The Vicomtech
+audio deepfake detection system based on wav2vec2 for the 2022 ADD challenge", ICASSP 2022 (arXiv
+2203.01573). The authors train a narrow-band system (FIR-NB) and a wideband system (FIR-WB) with FIR
+filters. The code is not published, so the window, the number of taps, the cut-off frequencies and
+the probability are assumptions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nes2net.data.augment.effect import Effect
 from nes2net.lib.options import Settings, Takes, odd_or_zero
 
 _LINE_RATE = 8000  # sampling rate of a telephone line in Hz
-_LINE_TAPS = 255  # length of the line's filter, for a transition band of about 100 Hz
+_LINE_TAPS = 255  # length of the line's filter in samples; gives a transition band of about 100 Hz
 Band = Literal["telephone", "wide"]
 #: Band → lowest and highest cut-off frequency of :class:`LowPass` in Hz.
 CUTOFFS: dict[str, tuple[float, float]] = {"telephone": (3400.0, 4000.0), "wide": (6500.0, 7500.0)}
@@ -32,7 +32,7 @@ class Telephone(Effect):
     """The band of a telephone line, 300 to 3400 Hz at 8 kHz, without a codec."""
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Resample ``x`` to 8 kHz, filter it by a band-pass, and resample it to 16 kHz."""
+        """Resample ``x`` to 8 kHz, filter by a band-pass, and resample to 16 kHz."""
         from scipy.signal import firwin, oaconvolve  # for a fast start-up: importing scipy.signal takes long
 
         taps = firwin(_LINE_TAPS, (300.0, 3400.0), pass_zero=False, fs=_LINE_RATE).astype(np.float32)  # ITU-T G.712
@@ -50,7 +50,7 @@ class Resample(Effect):
     limits = (1.0, 16.0)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Resample ``x`` to ``strength`` kHz and back, and keep its length."""
+        """Resample ``x`` to ``strength`` kHz and back to 16 kHz; the length stays the same."""
         rate = 1000 * self.strength
         return padded(soxr.resample(soxr.resample(x, SAMPLE_RATE, rate), rate, SAMPLE_RATE), len(x))
 
@@ -68,7 +68,7 @@ class Gain(Effect):
 
 
 class Clip(Effect):
-    """Clipping of the loudest samples; the strength is their share of all samples."""
+    """Clipping of the loudest samples; the strength is the share of clipped samples."""
 
     unit = "%"
     strengths = (1.0, 5.0, 10.0)
@@ -77,7 +77,7 @@ class Clip(Effect):
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         """Clip ``x`` at the level that ``strength`` percent of its samples exceed."""
         limit = np.quantile(np.abs(x), 1 - self.strength / 100).astype(np.float32)
-        # In mostly digital silence, the limit may be 0. Clipping would then make all samples 0.
+        # In mostly digital silence, the limit may be 0. Clipping at 0 would make all samples 0.
         return np.clip(x, -limit, limit) if limit else x.copy()
 
 
@@ -86,8 +86,9 @@ class LowPass(Settings, Effect):
     """A low-pass FIR filter, designed with a Hamming window, for some of the utterances.
 
     The cut-off frequency is drawn for each utterance, uniformly within the range of the band: 3.4
-    to 4 kHz for ``telephone``, 6.5 to 7.5 kHz for ``wide``. At this frequency, the filter halves
-    the amplitude. The filter has no delay, and assumes silence before and after the utterance.
+    to 4 kHz for ``telephone``, 6.5 to 7.5 kHz for ``wide``. At the cut-off frequency, the filter
+    halves the amplitude. The filter has no delay, and assumes silence before and after the
+    utterance.
 
     >>> LowPass("wide", probability=1.0)(np.zeros(16000, np.float32), np.random.default_rng(0)).shape
     (16000,)
@@ -105,7 +106,7 @@ class LowPass(Settings, Effect):
     """Length of the filter in samples."""
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Filter ``x`` (N,), or return ``x`` itself; all random numbers come from ``rng``."""
+        """Filter ``x`` (N,) by chance, or else return ``x`` itself; all random numbers come from ``rng``."""
         if rng.random() >= self.probability:
             return x
         return low_pass(x, rng.uniform(*CUTOFFS[self.band]), self.taps)

@@ -1,7 +1,7 @@
-"""Lossy codecs: real encoders and decoders, through FFmpeg (PyAV) and libsndfile, in memory.
+"""Effects of lossy codecs: encode and decode a waveform in memory, by FFmpeg (PyAV) or libsndfile.
 
-The length of the waveform stays the same. The delay of encoder and decoder is removed. If the
-container does not state the delay, a measured delay is used (``Codec.delay``).
+The length of the waveform stays the same. The delay of encoder and decoder is removed: either the
+decoder removes the delay, or a known delay is cut off (``Codec.delay``).
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Codec(Effect):
 
     unit = "kbit/s"
     encoder: ClassVar[str]
-    """FFmpeg's name of the encoder."""
+    """FFmpeg's name for the encoder."""
     container: ClassVar[str]
-    """FFmpeg's name of the file format that carries the encoded audio."""
+    """FFmpeg's name for the file format that carries the encoded audio."""
     sample_rate: ClassVar[int] = SAMPLE_RATE
     """Sampling rate of the encoder in Hz."""
     delay: ClassVar[int] = 0
-    """Delay that is removed, in samples at ``sample_rate``; 0 if the decoder removes the delay itself."""
+    """Delay to cut off, in samples at ``sample_rate``; 0 if the decoder removes the delay itself."""
 
     def prepare(self) -> None:
         """Check that FFmpeg has the encoder; otherwise raise :class:`MissingLibrary`."""
@@ -51,7 +51,8 @@ class Codec(Effect):
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         """Send ``x`` through the codec, at the codec's rate; remove the delay and keep the length."""
-        # A quarter of a second of silence, longer than any delay, pushes the end of the utterance through the codec.
+        # A quarter of a second of silence is appended, so that a codec with a delay returns the end of the utterance,
+        # too.
         sent = np.pad(np.clip(x, -1, 1), (0, SAMPLE_RATE // 4))
         if self.sample_rate != SAMPLE_RATE:
             sent = soxr.resample(sent, SAMPLE_RATE, self.sample_rate)
@@ -62,11 +63,11 @@ class Codec(Effect):
         return np.clip(padded(received, len(x)), -1, 1)
 
     def transmit(self, x: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
-        """Encode and decode ``x`` (N,) at ``sample_rate``; return the decoded samples and their rate in Hz.
+        """Encode and decode ``x`` (N,) at ``sample_rate`` by FFmpeg; return the decoded samples and their rate in Hz.
 
-        PyAV converts samples to the encoder's format by filters with threads. These threads end
-        within this call, so a process can be forked later
-        (:func:`nes2net.data.audio.decoders.samples_of`).
+        PyAV starts threads that convert the samples to the encoder's format. The threads end within
+        this call, so that a process can be forked later (see
+        :func:`nes2net.data.audio.decoders.samples_of`).
         """
         file = io.BytesIO()
         with av.open(file, "w", format=self.container) as container:
@@ -81,7 +82,7 @@ class Codec(Effect):
             container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
         file.seek(0)
-        # FFmpeg writes M4A by the format "ipod" and reads it by the format "mov".
+        # FFmpeg calls M4A "ipod" when writing, and "mov" when reading.
         with av.open(file, format=self.container.replace("ipod", "mov")) as opened:
             frames = [samples_of(frame, 1)[0] for frame in opened.decode(audio=0)]
             return np.concatenate(frames), opened.streams.audio[0].rate

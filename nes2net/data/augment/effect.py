@@ -1,4 +1,4 @@
-"""Define what an effect is: a change of a waveform. Combine effects by chance or in order."""
+"""The base class of effects, which change a waveform, and classes that combine effects by chance or in order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nes2net.data.augment.sources import Sources
 from nes2net.lib.errors import InputError
 
-# Field of Sources → what the user should provide, and how; the message about an empty field ends with this.
+# Field of Sources → what the user should provide, and how: the end of the message about an empty field.
 _NEEDED = {
     "musan": "MUSAN (openslr.org/17): name its folder with `augment.musan`",
     "rir": "impulse responses (openslr.org/28): name their folder with `augment.rir`",
@@ -23,18 +23,18 @@ _NEEDED = {
 
 
 class Effect(ABC):
-    """A change of a waveform. Effects are pickled for the workers.
+    """A change of a waveform. Each worker gets a pickled copy of an effect.
 
-    A subclass sets the class variables and defines ``__call__``. A subclass that needs a library also
-    defines :meth:`prepare`. ``nes2net info`` and the manual show the first line of the docstring of
-    the subclass.
+    A subclass sets the class variables and defines ``__call__``. A subclass that needs a library
+    also defines :meth:`prepare` to check for the library. ``nes2net info`` and the manual show the
+    first line of the docstring of the subclass.
 
     Args:
-        strength: in ``unit``; None for an effect without strengths.
+        strength: the strength in ``unit``; None for an effect without strengths.
         sources: recordings that the effect may mix in.
 
     Raises:
-        InputError: if the strength is missing, superfluous or out of its range, or if a source or
+        InputError: if the strength is missing, not allowed or out of its range, or if a source or
             library is missing.
     """
 
@@ -47,14 +47,15 @@ class Effect(ABC):
     limits: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     """Lowest and highest possible strength."""
     choices: ClassVar[tuple[float, ...]] = ()
-    """The possible strengths, if only some values between the limits are possible."""
+    """The possible strengths, if the strength must be one of a few values; empty if all values
+    between the limits are possible."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Names of the fields of :class:`Sources` that the effect needs."""
     time_moves: bool = False
     """Whether the length changes or sounds move in time, so that labels of frames no longer fit."""
     in_turn: bool = False
-    """Whether random draws depend on the order in which utterances are read. One process must then
-    read all utterances."""
+    """Whether random draws depend on the order in which utterances are read. For such an effect,
+    one process must read all utterances."""
     strength: float = math.nan
     """The strength in ``unit``; NaN if the effect has no strength."""
     sources: Sources = Sources()
@@ -70,7 +71,7 @@ class Effect(ABC):
         self.prepare()
 
     def prepare(self) -> None:  # noqa: B027  # most effects need nothing
-        """Load or check what else the effect needs, such as a library. The constructor calls this.
+        """Load or check everything that the effect needs besides sources, such as a library; called by the constructor.
 
         Raises:
             InputError: if something that the effect needs is missing.
@@ -85,15 +86,15 @@ class Effect(ABC):
             return
         if strength is None:
             raise InputError(
-                f"it needs a strength, {cls.takes()}: write it behind a colon, such as :{cls.strengths[0]:g}"
+                f"it needs a strength, {cls.strengths_in_words()}: write it behind a colon, such as :{cls.strengths[0]:g}"
             )
         fits = cls.limits[0] <= strength <= cls.limits[1] and math.isfinite(strength)
         if not fits or (cls.choices and strength not in cls.choices):
-            raise InputError(f"its strength is {cls.takes()}, not {strength:g}")
+            raise InputError(f"its strength is {cls.strengths_in_words()}, not {strength:g}")
 
     @classmethod
-    def takes(cls) -> str:
-        """Write the possible strengths in words, such as ``0.5 to 2 s``, for messages and the manual.
+    def strengths_in_words(cls) -> str:
+        """Describe the possible strengths in words, such as ``0.5 to 2 s``, for messages and the manual.
 
         The text is empty if the effect has no strength.
         """
@@ -120,14 +121,14 @@ class Effect(ABC):
 
         Args:
             x: (N,), N ≥ 1, at 16 kHz in [−1, 1].
-            rng: all random numbers come from this generator; most effects need none.
+            rng: the generator of all random numbers; most effects draw no random numbers.
 
         Returns:
-            (M,), M ≥ 1. Samples may leave [−1, 1] only if this is the purpose of the effect; codecs
-            clip them, like real codecs.
+            (M,), M ≥ 1. Samples leave [−1, 1] only if the effect is meant to make audio so loud.
+            Codecs clip the samples, like real codecs.
 
         Raises:
-            InputError: if a recording cannot be used; the message names it.
+            InputError: if a recording cannot be used; the message names the recording.
         """
 
 
@@ -149,7 +150,7 @@ class OneOf(Effect):
         return bool(self.effects)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Apply an effect to ``x`` (N,), or return ``x`` itself."""
+        """Apply one of the effects to ``x`` (N,), or return ``x`` itself."""
         if not self.effects or rng.random() >= self.probability:
             return x
         return self.effects[int(rng.integers(len(self.effects)))](x, rng)
@@ -164,13 +165,13 @@ class OneOf(Effect):
 
 
 class InOrder(OneOf):
-    """Apply all ``effects``, one after the other; an :class:`OneOf` without effects is dropped."""
+    """Apply all ``effects``, one after the other; an :class:`OneOf` without effects is left out."""
 
     def __init__(self, effects: Sequence[Effect]) -> None:
         super().__init__([effect for effect in effects if effect], 1.0)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Apply each effect to the result of the one before it."""
+        """Apply the first effect to ``x``, and each further effect to the result of the previous effect."""
         for effect in self.effects:
             x = effect(x, rng)
         return x

@@ -1,9 +1,9 @@
 """Latent augmentation: perturb the embeddings of spoofed utterances before the last layer.
 
 W. Huang et al., "Generalizable audio deepfake detection via latent space refinement and
-augmentation", ICASSP 2025 (arXiv 2501.14240), makes spoofing attacks more varied in training. No
-code is published. The kinds of perturbation are written down from memory of the paper, and all
-numbers are assumptions.
+augmentation", ICASSP 2025 (arXiv 2501.14240), propose this augmentation, which makes spoofing
+attacks more varied in training. The code is not published. The kinds of perturbation were written
+down from memory of the paper, and all numbers are assumptions.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ Size = Annotated[float, Field(ge=0, le=10)]
 
 @dataclass(frozen=True)
 class LatentAugmentation(Settings):
-    """Latent augmentation with these settings.
+    """The settings of latent augmentation; a call augments a batch of embeddings.
 
     One of the ``kinds`` is drawn for each batch. Each spoofed utterance is perturbed with the
-    chance ``probability``. An embedding stays as it is if any part of the utterance is bona fide.
+    chance ``probability``. An embedding is not changed if any part of the utterance is bona fide.
     Let x be an embedding, r its root mean square, x' the embedding of another spoofed utterance of
     the batch, and g and h standard normal vectors. All random numbers are drawn for each utterance,
     except in ``affine``:
@@ -56,26 +56,27 @@ class LatentAugmentation(Settings):
     probability: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Chance that a spoofed utterance is perturbed."""
     noise: Size = 0.1
-    """Standard deviation of the noise, relative to the root mean square of the embedding."""
+    """Standard deviation of the perturbation ``noise``, relative to the root mean square of the embedding."""
     affine: Size = 0.1
-    """Standard deviation of the factors, whose mean is 1. The shifts have the same standard deviation,
-    relative to the root mean square of the embedding."""
+    """Standard deviation of the factors in the perturbation ``affine``; the mean factor is 1. The
+    added vectors have the same standard deviation, relative to the root mean square of the
+    embedding."""
     mixup: Annotated[float, Field(gt=0, le=100)] = 0.5
-    """The value of both parameters of the beta distribution."""
+    """The value of both parameters of the beta distribution of λ in ``mixup``."""
     factor: Size = 0.5
     """Largest λ of ``interpolation`` and ``extrapolation``."""
 
     def __call__(self, embeddings: Tensor, targets: Tensor, rng: np.random.Generator, bonafide: int = 1) -> Tensor:
-        """Perturb the embeddings of spoofed utterances.
+        """Perturb the embeddings of some spoofed utterances of a batch, chosen at random.
 
         Args:
             embeddings: B×E.
             targets: class numbers (B,), or B×K with the share of each of the K classes in each
                 sample of a mixed batch.
-            rng: all random numbers come from this generator, in an order that depends only on the
+            rng: the generator of all random numbers. The order of the draws depends only on the
                 shape and the settings.
-            bonafide: index of the bona fide class, which has to be the last class. If there is no
-                bona fide class, pass K.
+            bonafide: index of the bona fide class, which has to be the last class; K if there is no
+                bona fide class.
 
         Returns:
             B×E, of the type of ``embeddings``.
@@ -87,8 +88,8 @@ class LatentAugmentation(Settings):
             raise InputError(f"latent augmentation takes embeddings batch × size, not {tuple(embeddings.shape)}")
         batch, size = embeddings.shape
         kind = self.kinds[int(rng.integers(len(self.kinds)))]
-        # These draws are float32 for embeddings of any type. In half precision, a number just below 1 would become
-        # 1.
+        # The draws are float32, whatever the type of the embeddings. In half precision, a number just below 1 would
+        # become 1.
         order, chance = torch.from_numpy(rng.random((2, batch))).to(embeddings.device, torch.float32, non_blocking=True)
         if targets.ndim == 1:
             spoof = targets != bonafide
@@ -108,9 +109,9 @@ class LatentAugmentation(Settings):
                 share = self.factor * rng.random(batch)
             if kind == "extrapolation":
                 share = -share
-            # Sort the spoofed utterances to the front, in a random order. The partner of a spoofed utterance is the next
-            # one in this order; the partner of the last one is the first. A single spoofed utterance is its own partner.
-            # No step reads a value back from a GPU, because the CPU would have to wait.
+            # Sort the spoofed utterances to the front, in a random order. The partner of a spoofed utterance is the
+            # next spoofed utterance in this order; the partner of the last is the first. A single spoofed utterance is
+            # its own partner. No step copies a value from the GPU to the CPU, because the CPU would have to wait.
             spoof_first = torch.where(spoof, order, 2.0).argsort()
             following = (torch.arange(batch, device=spoof.device) + 1) % spoof.sum().clamp_min(1)
             partners = torch.empty_like(spoof_first).scatter_(0, spoof_first, spoof_first[following])

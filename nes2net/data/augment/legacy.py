@@ -1,6 +1,6 @@
-"""Draw RawBoost's random numbers in the published order, from one global stream (deviation 8).
+"""The random numbers of RawBoost in the order of the published code, from one stream for all utterances (deviation 8).
 
-Training and validation draw alternately from this stream.
+Training and validation draw from the same stream, one after the other.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import torch
 
 
 class LegacyStream:
-    """The random generators of NumPy and Python for RawBoost, seeded as in the published code.
+    """A generator of NumPy and a generator of Python for RawBoost, seeded as in the published code.
 
     RawBoost draws from these generators in the order in which utterances are read. The order of
-    utterances is fixed only if one process reads all of them.
+    utterances is fixed only if one process reads all utterances.
 
     >>> stream = LegacyStream(1234)
     >>> np.random.seed(1234)

@@ -1,9 +1,10 @@
-"""Additive noise at a signal-to-noise ratio: generated, or made from the corpus or MUSAN.
+"""Effects that add noise at a signal-to-noise ratio: generated noise, or recordings of the corpus or of MUSAN.
 
-The ratio compares the mean power of the utterance with the mean power of the noise. Digital silence
-has no ratio, so :class:`Noise` adds nothing to silence. The ASVspoof 5 recipe
-(:class:`NoiseAugmentation`) adds a floor to both powers, so silence has a ratio. Only the needed
-excerpt of a MUSAN file is read.
+The ratio compares the mean power of the utterance with the mean power of the noise. For digital
+silence there is no ratio, so :class:`Noise` adds nothing to silence. The ASVspoof 5 recipe
+(:class:`NoiseAugmentation`) adds a small constant to the power of the utterance and to the power of
+the noise, so that there is a ratio even for silence. Only the needed excerpt of a MUSAN file is
+read.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from nes2net.data.augment.rooms import MeasuredRoom
 from nes2net.data.augment.sources import CATEGORIES, NoiseFile, Sources
 from nes2net.lib.errors import InputError
 
-_POWER_FLOOR = 1e-4  # floor of the ASVspoof 5 recipe, which gives silence a finite level, −40 dB
-_TALKERS = (3, 8)  # fewest and most talkers, as in the babble that Kaldi's recipes make of MUSAN
+_POWER_FLOOR = 1e-4  # power that the ASVspoof 5 recipe adds; silence then has −40 dB
+_TALKERS = (3, 8)  # fewest and most talkers, as in Kaldi's recipes with MUSAN
 
 
 class NoiseAugmentation(OneOf):
-    """Add noise of MUSAN to a training utterance, or reverberate it, or leave it unchanged.
+    """Add noise of MUSAN to a training utterance, or reverberate the utterance, or leave the utterance unchanged.
 
-    If both folders are given, noise and reverberation are equally likely.
+    If both ``musan`` and ``rir`` are given, noise and reverberation are equally likely.
 
     Args:
         musan: folder of MUSAN, see :class:`nes2net.data.augment.Sources`; None for no noise.
@@ -83,12 +84,12 @@ class Noise(Effect):
     limits = (-50.0, 100.0)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Draw noise, and add it to ``x`` at a signal-to-noise ratio of ``strength`` dB."""
+        """Draw noise, and add the noise to ``x`` at a signal-to-noise ratio of ``strength`` dB."""
         return add_noise(x, self.draw(x, rng), self.strength, floor=0.0)
 
     @abstractmethod
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
-        """Draw noise (N,) for ``x`` (N,), at any level, because the noise is scaled afterwards."""
+        """Draw noise (N,) for ``x`` (N,). The noise may have any level, because it is scaled afterwards."""
 
 
 class White(Noise):
@@ -115,17 +116,17 @@ class Babble(Noise):
     needs = ("speech",)
 
     def prepare(self) -> None:
-        """Raise :class:`InputError` if there are too few recordings for three talkers and the utterance itself."""
+        """Raise :class:`InputError` if there are not enough recordings for three talkers besides the utterance."""
         if len(self.sources.speech) <= _TALKERS[0]:
             raise InputError(f"needs more than {_TALKERS[0]} recordings, not {len(self.sources.speech)}")
 
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
-        """Draw recordings, and add up excerpts (N,) of them at equal power.
+        """Draw recordings at random, and add up excerpts (N,) of the recordings at equal power.
 
-        If too many candidates are silent or equal ``x``, the babble has fewer talkers than were
-        drawn.
+        The number of talkers is drawn, too. The babble has fewer talkers if too many candidates are
+        silent or equal ``x``.
         """
-        from nes2net.data.audio.read import load_audio  # for a fast start-up: --help imports nes2net.data.augment
+        from nes2net.data.audio.read import load_audio  # imported late for a fast start-up of --help
 
         files = self.sources.speech
         num_talkers = int(rng.integers(_TALKERS[0], min(_TALKERS[1], len(files) - 1) + 1))
@@ -143,7 +144,7 @@ class Babble(Noise):
                 continue
             power = float(np.mean(np.square(voice, dtype=np.float64)))
             start = int(rng.integers(len(voice)))
-            if power:  # the voice starts at a random sample, and is repeated if it is shorter than ``x``
+            if power:  # start the voice at a random sample, and repeat a voice shorter than ``x``
                 total += np.resize(np.roll(voice, -start), len(x)) / np.sqrt(power)
                 num_mixed += 1
             if num_mixed == num_talkers:
@@ -186,7 +187,7 @@ def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng:
 
 def draw_excerpt(file: NoiseFile, num_samples: int, rng: np.random.Generator) -> np.ndarray:
     """Read ``num_samples`` of ``file`` from a random start; a shorter file is repeated."""
-    from nes2net.data.audio.read import load_excerpt  # for a fast start-up: --help imports nes2net.data.augment
+    from nes2net.data.audio.read import load_excerpt  # imported late for a fast start-up of --help
 
     last_start = file.num_samples - num_samples
     start = int(rng.integers(last_start + 1)) if last_start > 0 else 0
@@ -194,7 +195,7 @@ def draw_excerpt(file: NoiseFile, num_samples: int, rng: np.random.Generator) ->
 
 
 def level_db(x: np.ndarray, floor: float = _POWER_FLOOR) -> float:
-    """Compute the level of ``x`` (N,) in dB, 10·log10(mean(x²) + ``floor``), by default with ASVspoof 5's floor.
+    """Compute the level of ``x`` (N,) in dB, 10·log10(mean(x²) + ``floor``); the default floor is ASVspoof 5's.
 
     >>> level_db(np.zeros(3)), level_db(np.zeros(3), floor=0)
     (-40.0, -inf)
@@ -209,8 +210,8 @@ def add_noise(x: np.ndarray, noise: np.ndarray, snr: float, floor: float = _POWE
     """Add ``noise`` (N,) to ``x`` (N,) at a signal-to-noise ratio of ``snr`` dB.
 
     The ratio is the level of ``x`` minus the level of ``noise``; :func:`level_db` computes both
-    levels with ``floor``. If a level is infinite, because of silence and a floor of 0, nothing is
-    added. The result has the type of ``x``; it is not normalised and may exceed 1.
+    levels with ``floor``. Nothing is added if a level is infinite, as for silence and a floor of 0.
+    The result has the type of ``x``. The result is not normalised, and may exceed 1.
     """
     gain_db = level_db(x, floor) - level_db(noise, floor) - snr
     if not math.isfinite(gain_db):

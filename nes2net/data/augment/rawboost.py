@@ -2,19 +2,20 @@
 
 H. Tak et al., ICASSP 2022 (arXiv 2111.04433).
 
-RawBoost adds three kinds of noise, as telephony does: linear and non-linear convolutive noise (LnL,
-algorithm 1), impulsive signal-dependent noise (ISD, 2) and stationary signal-independent noise
-(SSI, 3). Algorithms 4 to 11 combine these kinds of noise.
+RawBoost adds three kinds of noise that also occur in telephony: linear and non-linear convolutive
+noise (LnL, algorithm 1), impulsive signal-dependent noise (ISD, 2) and stationary
+signal-independent noise (SSI, 3). Algorithms 4 to 11 combine these kinds of noise.
 
-The results equal those of the published code. The computation differs, because ``firwin`` and
-``lfilter`` take more than 20 ms for four seconds of audio (``scripts/bench rawboost``):
+The results equal the results of the published code. The computation differs from the published
+code, because ``firwin`` and ``lfilter`` take more than 20 ms for four seconds of audio
+(``scripts/bench rawboost``):
 
-- All scalars of an algorithm come from one call of ``random``, which gives the same numbers as
-  single calls.
-- The windowed-sinc filters are designed in closed form, all bands of all filters at once.
+- All scalars of an algorithm come from one call of ``random``, which returns the same numbers
+  as single calls.
+- A formula gives the windowed-sinc filters, for all bands of all filters at once.
 - The filters are symmetric, so their zero-phase spectra are real. The spectrum of a cascade is the
   product of the spectra of its filters.
-- The convolutions are overlap-save. The spectra of the filtered powers are added up before a single
+- Filtering is overlap-save convolution. The spectra of the filtered powers are added up before a single
   inverse FFT.
 """
 
@@ -43,20 +44,21 @@ NumPyRandom: TypeAlias = np.random.Generator | np.random.RandomState
 Kinds: TypeAlias = tuple[int, ...]
 
 ALGORITHMS = range(12)
-# Algorithm → the kinds of noise that it applies one after the other.
+# Algorithm → the kinds of noise that the algorithm applies one after the other.
 _SERIES: dict[int, Kinds] = {1: (1,), 2: (2,), 3: (3,), 4: (1, 2, 3), 5: (1, 2), 6: (1, 3), 7: (2, 3)}
-# Algorithm → the kinds of noise that it applies to the same waveform; the results are added up.
+# Algorithm → the kinds of noise that the algorithm applies to the same waveform; the results are added up.
 _PARALLEL: dict[int, Kinds] = {8: (1, 2), 9: (1, 2, 3)}
 
 _EDGE_MARGIN = 0.001  # least distance in Hz of a band's edge from 0 and from half the rate, as in the published code
-_GAIN_GRID = 1024  # the published code reads the gain from a spectrum sampled at k·fs/1024, k = 0 … 511
+_GAIN_GRID = 1024  # the published code finds the gain in a spectrum sampled at k·fs/1024, k = 0 … 511
 
 
 @dataclass(frozen=True)
 class RawBoostParameters:
     """Parameters of RawBoost under their published names, with the published defaults.
 
-    A pair ``min…`` and ``max…`` holds the lowest and the highest value of a uniform draw.
+    The fields ``min…`` and ``max…`` of a pair are the lowest and the highest value of a uniform
+    draw.
 
     Raises:
         InputError: if a value is impossible.
@@ -80,7 +82,7 @@ class RawBoostParameters:
     """Gain of a filter in dB."""
     minBiasLinNonLin: float = 5
     maxBiasLinNonLin: float = 20
-    """How much lower, in dB, the gains of x², x³, … are; subtracted from ``minG`` and ``maxG``."""
+    """How much lower, in dB, the gains of x², x³, … are than the gain of x; subtracted from ``minG`` and ``maxG``."""
     P: float = 10
     """Largest share of samples that ISD noise changes, in percent."""
     g_sd: float = 2
@@ -91,10 +93,11 @@ class RawBoostParameters:
     LnL_ratio: float = 1.0
     ISD_ratio: float = 1.0
     SSI_ratio: float = 1.0
-    """Probabilities of the three kinds of noise in algorithms 10 (LnL and ISD) and 11."""
+    """Probabilities of the three kinds of noise in algorithm 11; algorithm 10 uses only the
+    probabilities of LnL and ISD."""
 
     def __post_init__(self) -> None:
-        """Check all values."""
+        """Raise :class:`InputError` if a parameter has an impossible value."""
         values: dict[str, Any] = vars(self)
         for name, value in values.items():
             if not isinstance(value, Real) or not math.isfinite(value):
@@ -132,12 +135,13 @@ class RawBoostParameters:
 
 
 class RawBoost(Effect):
-    """RawBoost, with which many detectors were trained; its strength is no level, but the number of the algorithm.
+    """RawBoost, with which many detectors were trained. The strength is not a level, but the number of the algorithm.
 
     Args:
-        parameters: the parameters; None for the published ones.
-        stream: generators for all utterances (``augment.rng: legacy``), so the draws depend on the
-            order in which utterances are read; None to draw from the generator of each utterance.
+        parameters: the parameters; None for the published parameters.
+        stream: one pair of generators for all utterances (``augment.rng: legacy``). The draws then
+            depend on the order in which utterances are read. None to draw from the generator of
+            each utterance.
     """
 
     strengths = tuple(map(float, range(1, 9)))
@@ -175,22 +179,22 @@ def rawboost(
     sample_rate: float = 16000,
     **parameters: float,
 ) -> np.ndarray:
-    """Augment one whole waveform with RawBoost, before it is cropped or padded.
+    """Augment one whole waveform with RawBoost. Crop or pad the waveform only afterwards.
 
     Algorithm 0 leaves the waveform unchanged. Algorithms 1 (LnL), 2 (ISD) and 3 (SSI) add one kind
     of noise. Algorithms 4 (LnL, ISD, SSI), 5 (LnL, ISD), 6 (LnL, SSI) and 7 (ISD, SSI) apply
     several kinds of noise one after the other. Algorithms 8 (LnL, ISD) and 9 (LnL, ISD, SSI) apply
-    each kind to the same waveform, and add up the results. Algorithm 10 is like 8, and 11 is like
-    4, but each kind of noise occurs with its own probability.
+    each kind of noise to the same waveform, and add up the results. Algorithm 10 is like 8, and 11
+    is like 4, but each kind of noise occurs with its own probability.
 
     Args:
         x: samples in [−1, 1], shape (N,), N ≥ 1, float32 or float64; not modified.
         algo: number of the algorithm, 0 to 11.
-        rng: the generator for all draws. From a ``RandomState``, the same numbers are drawn in the
-            same order as the published code draws from NumPy's global state.
-        gate_rng: the generator that decides which kinds of noise occur in algorithms 10 and 11;
-            Python's ``random`` in the published code. By default, ``rng`` is also used for this
-            decision. If ``rng`` is a ``RandomState``, these algorithms require ``gate_rng``.
+        rng: the generator for all draws. From a ``RandomState``, the numbers are drawn in the same
+            order as in the published code, which draws from NumPy's global state.
+        gate_rng: the generator that decides which kinds of noise occur in algorithms 10 and 11. The
+            published code uses Python's ``random`` for this decision. By default, ``rng`` decides;
+            but if ``rng`` is a ``RandomState``, algorithms 10 and 11 require ``gate_rng``.
         sample_rate: in Hz.
         parameters: fields of :class:`RawBoostParameters`.
 
@@ -229,12 +233,13 @@ def rawboost(
     peak = float(_peak(x))
     if not math.isfinite(peak):
         raise InputError("the waveform has NaN or infinite samples; repair or leave out its audio file")
-    # Neither the square nor the highest power of a sample may overflow. A factor of 2²⁰ is left for the sums of an FFT.
+    # The square and the highest power of each sample must not overflow, and the sums of an FFT may be larger by a
+    # factor of 2²⁰.
     if peak > (float(np.finfo(x.dtype).max) / 2**20) ** (1 / max(p.N_f, 2)):
         raise InputError(f"the waveform has peak {peak:g}, whose powers overflow; scale it to [-1, 1]")
 
     def add_kind(kind: int, wave: np.ndarray) -> np.ndarray:
-        """Add one kind of noise to ``wave`` (N,): 1 LnL, 2 ISD, 3 SSI."""
+        """Add the noise number ``kind`` to ``wave`` (N,): 1 LnL, 2 ISD, 3 SSI."""
         if kind == 1:
             return convolutive_noise(wave, rng, p, sample_rate)
         if kind == 2:
@@ -243,8 +248,8 @@ def rawboost(
 
     in_series = _SERIES.get(algo, ())
     in_parallel = _PARALLEL.get(algo, ())
-    gates = rng if gate_rng is None else gate_rng  # this generator decides which kinds of noise occur
-    if algo == 10:  # the published code compares with ≤ here, and with < in algorithm 11
+    gates = rng if gate_rng is None else gate_rng  # decides which kinds of noise occur
+    if algo == 10:  # the published code compares by ≤ in algorithm 10, and by < in algorithm 11
         ratios: tuple[float, ...] = (p.LnL_ratio, p.ISD_ratio)
         in_parallel = tuple(kind for kind, ratio in enumerate(ratios, 1) if gates.random() <= ratio)
     if algo == 11:
@@ -261,7 +266,7 @@ def rawboost(
 
 
 def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> np.ndarray:
-    """Add LnL noise to ``x`` (N,): filter x, x², …, each by a notch filter, and add up the results.
+    """Add LnL noise to ``x`` (N,): filter x, x², …, each by its own notch filter, and add up the results.
 
     The highest power is ``N_f``. The result is (N,) float64, with mean 0 and a peak of at most 1.
     """
@@ -270,8 +275,8 @@ def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sa
     filters, gains = design_notch_filters(draws, np.array([p.minG, p.maxG]) - bias, p, sample_rate)
 
     level = float(np.sum(gains * float(_peak(x)) ** np.arange(1, p.N_f + 1)))
-    # For float32 waveforms, FFTs are computed in float32 if the errors of the FFTs stay below 1e-6. Measured
-    # errors, divided by ``level``, are 8.3e-7 on square waves, the hardest signal, and 2e-7 on noise.
+    # For a float32 waveform, FFTs are computed in float32 if the errors of the FFTs stay below 1e-6. The measured
+    # error, divided by ``level``, is 8.3e-7 on square waves, the worst signal, and 2e-7 on noise.
     dtype = np.float32 if x.dtype == np.float32 and level <= 1 else np.float64
     y = filter_powers(x, filters, dtype)
     y -= y.mean()
@@ -286,7 +291,7 @@ def impulsive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters) -> n
     count = int(len(x) * (p.P * rng.random() / 100))
     if isinstance(rng, np.random.RandomState):
         positions = rng.permutation(len(x))[:count]
-    else:  # a faster draw from the same distribution
+    else:  # faster, and from the same distribution
         positions = rng.choice(len(x), count, replace=False, shuffle=False)
     factor = (2 * rng.random(count) - 1) * (2 * rng.random(count) - 1)
     y = x.copy()
@@ -304,11 +309,12 @@ def stationary_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sam
     filters, _ = design_notch_filters(draws[None, :-1], np.array([[p.minG, p.maxG]]), p, sample_rate)
     snr = _uniform(draws[-1], p.SNRmin, p.SNRmax)
 
-    # FFTs in the waveform's precision are exact enough: the error is 2e-7 of the noise, and the noise is weaker than
-    # the utterance.
+    # FFTs in the precision of the waveform are exact enough: their error is 2e-7 of the noise, and the noise is weaker
+    # than the utterance.
     dtype = np.float32 if x.dtype == np.float32 else np.float64
     noise = filter_powers(noise, filters, dtype)
-    # The published code first scales the noise to peak 1. This has no effect, because the noise is scaled again.
+    # The published code first scales the noise to peak 1. That scaling is left out here, because the noise is scaled
+    # again below.
     norm = np.linalg.norm(noise)
     if norm > 0:
         noise *= np.linalg.norm(x.astype(np.float64)) / norm / 10 ** (snr / 20)
@@ -319,20 +325,20 @@ def stationary_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sam
 def design_notch_filters(
     draws: np.ndarray, gain_range: np.ndarray, p: RawBoostParameters, sample_rate: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Turn uniform draws into K notch filters, each a cascade of ``nBands`` band-stop filters.
+    """Make K notch filters from uniform draws; each notch filter is a cascade of ``nBands`` band-stop filters.
 
     Args:
         draws: (K, 3·nBands + 1) from [0, 1): the centre, width and number of coefficients of each
             band, then the gain.
         gain_range: (K, 2), lowest and highest gain in dB.
-        p: the ranges to which the other draws are mapped.
+        p: the ranges for centre, width and number of coefficients.
         sample_rate: in Hz.
 
     Returns:
         The right halves of the symmetric filters, (K, M + 1) from the centre outwards, and their
         linear gains, (K,).
     """
-    from scipy import fft  # for a fast start-up: the published program's --help imports this module
+    from scipy import fft  # imported late for a fast start-up of the published program
 
     bands = draws[:, :-1].reshape(len(draws), p.nBands, 3)
     centre = _uniform(bands[..., 0], p.minF, p.maxF)
@@ -351,14 +357,15 @@ def design_notch_filters(
 
 
 def _band_stop(low: np.ndarray, high: np.ndarray, half_length: np.ndarray) -> np.ndarray:
-    """Compute the right halves of ``firwin(2·half_length + 1, [low, high], window="hamming")`` in closed form.
+    """Compute the right halves of ``firwin(2·half_length + 1, [low, high], window="hamming")`` by a formula.
 
     Args:
-        low, high, half_length: (…,). The band's edges are in cycles per sample.
+        low, high, half_length: (…,). The edges ``low`` and ``high`` of a band are in cycles per
+            sample.
 
     Returns:
-        (…, M + 1), from the centre outwards; M is the largest half length, and shorter filters end
-        in zeros.
+        (…, M + 1), from the centre outwards. M is the largest half length; a shorter filter ends in
+        zeros.
     """
     low = low[..., None]
     high = high[..., None]
@@ -373,7 +380,7 @@ def _band_stop(low: np.ndarray, high: np.ndarray, half_length: np.ndarray) -> np
 
 def _zero_phase_response(right_half: np.ndarray, size: int) -> np.ndarray:
     """Compute the real spectra (…, size/2 + 1) of symmetric filters from their right halves (…, M + 1)."""
-    from scipy import fft  # for a fast start-up: the published program's --help imports this module
+    from scipy import fft  # imported late for a fast start-up of the published program
 
     one_sided = 2 * right_half
     one_sided[..., 0] = right_half[..., 0]
@@ -381,12 +388,12 @@ def _zero_phase_response(right_half: np.ndarray, size: int) -> np.ndarray:
 
 
 def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.ndarray:
-    """Filter x, x², …, x^K, each with its own symmetric filter, and add up the results.
+    """Filter x, x², …, x^K, each by its own symmetric filter, and add up the results.
 
-    As in the published code, the result is one sample early: its sample n is the zero-phase output
-    at n + 1. The method is overlap-save: each block of ``size`` samples gives the ``hop`` output
-    samples that are free of wrap-around. A few blocks are filtered at a time, because allocating
-    memory for all blocks would take as long as the FFTs.
+    As in the published code, the result is one sample early: sample n of the result is the
+    zero-phase output at n + 1. The method is overlap-save: a block of ``size`` samples gives
+    ``hop`` output samples, which are free of wrap-around. A few blocks are filtered at a time,
+    because allocating memory for all blocks would take as long as the FFTs.
 
     Args:
         x: (N,). The powers of ``x`` are computed in the type of ``x``, as in the published code,
@@ -397,7 +404,7 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
     Returns:
         (N,), float64.
     """
-    from scipy import fft  # for a fast start-up: the published program's --help imports this module
+    from scipy import fft  # imported late for a fast start-up of the published program
 
     margin = max(right_halves.shape[1] - 1, 1)
     size = 4 * max(_GAIN_GRID, 1 << (2 * margin).bit_length())
@@ -415,7 +422,8 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
         segment = padded[first * hop : (first + len(rows)) * hop + 2 * margin]
         total = np.zeros((len(rows), size + 2), dtype)
         for response, power in zip(responses, accumulate(repeat(segment), np.multiply)):
-            # The overlapping blocks (B, size) are a view of the samples, at distances of ``hop`` samples.
+            # The blocks (B, size) overlap, and begin every ``hop`` samples. The blocks are a view of the samples, not a
+            # copy.
             samples = power.astype(dtype, copy=False)
             strides = (hop * samples.itemsize, samples.itemsize)
             spectrum = fft.rfft(np.ndarray((len(rows), size), dtype, samples, strides=strides)).view(dtype)
@@ -427,13 +435,13 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
 
 
 def _uniform(draw: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
-    """Map draws from [0, 1) to [low, high) like NumPy's ``uniform``; ``low`` may exceed ``high``."""
+    """Map draws from [0, 1) linearly to [low, high), like NumPy's ``uniform``; ``low`` may be above ``high``."""
     return low + (high - low) * draw
 
 
 def _peak(x: np.ndarray) -> np.floating:
-    """Find the largest absolute sample."""
-    return max(x.max(), -x.min())  # twice as fast as abs(x).max(), which copies
+    """Find the largest absolute sample of ``x``."""
+    return max(x.max(), -x.min())  # twice as fast as abs(x).max(), which makes a copy
 
 
 def _limit_peak(y: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Reverberation by simulated or measured impulse responses of rooms, scaled to unit energy."""
+"""Effects of reverberation, by simulated or measured impulse responses of rooms, scaled to unit energy."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from nes2net.data.augment.sources import Sources
 from nes2net.lib.errors import InputError, MissingLibrary
 from nes2net.lib.installation import how_to_install
 
-# Assumptions: rooms are living rooms, from small to large, and nobody stands closer to a wall than half
-# a metre.
+# Assumptions: the rooms are small to large living rooms, and speaker and microphone are at least half a metre from a
+# wall.
 _SMALLEST = (3.0, 3.0, 2.5)  # m
 _LARGEST = (8.0, 6.0, 3.5)  # m
 _TO_WALL = 0.5  # m
 _SOUND = 343.0  # m/s, the speed of sound
-# Largest number of reflections of a sound that the image method simulates. Some rooms would need 160
-# reflections, which would take seconds.
+# Largest number of reflections of a sound that the image method simulates. For some rooms, 160 reflections would be
+# needed, and simulating so many takes seconds.
 _MOST_REFLECTIONS = 17
 
 
@@ -30,8 +30,8 @@ class Room(Effect):
     """A simulated room with reverberation time RT60; its size and positions are drawn at each call.
 
     The room is a box. The image method (Allen and Berkley, 1979) simulates sounds that were
-    reflected up to 17 times. Gaussian noise with an exponential decay of 60 dB in RT60 replaces the
-    sounds that were reflected more than 17 times (as in Lehmann and Johansson, 2010).
+    reflected up to 17 times. Sounds that were reflected more often are replaced by Gaussian noise
+    with an exponential decay of 60 dB in RT60 (as in Lehmann and Johansson, 2010).
 
     Raises:
         MissingLibrary: if pyroomacoustics is not installed.
@@ -46,7 +46,7 @@ class Room(Effect):
         _pyroomacoustics()
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Draw a room, and reverberate ``x`` in it."""
+        """Draw a room, and reverberate ``x`` in this room."""
         return reverberate(x, room_response(self.strength, rng))
 
 
@@ -64,8 +64,8 @@ class MeasuredRoom(Effect):
         self.aligned = aligned
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Draw a measured impulse response, and convolve ``x`` with it."""
-        from nes2net.data.audio.read import load_audio  # for a fast start-up: --help imports nes2net.data.augment
+        """Draw a measured impulse response, and convolve ``x`` with this response."""
+        from nes2net.data.audio.read import load_audio  # imported late for a fast start-up of --help
 
         path = self.sources.impulse_responses[rng.integers(len(self.sources.impulse_responses))]
         return reverberate(x, load_audio(ChannelOf(path, 0)), str(path), aligned=self.aligned)
@@ -74,28 +74,28 @@ class MeasuredRoom(Effect):
 def reverberate(
     x: np.ndarray, impulse_response: np.ndarray, name: str = "the impulse response", *, aligned: bool = False
 ) -> np.ndarray:
-    """Scale ``impulse_response`` (M,) to unit energy, and convolve ``x`` (N,) with it.
+    """Reverberate ``x`` (N,): convolve ``x`` with ``impulse_response`` (M,), scaled to unit energy.
 
-    The result is N samples of the convolution, in the type of ``x``. These samples begin at the
-    start of the convolution, or at the direct sound if ``aligned`` is true.
+    The result is N samples of the convolution, in the type of ``x``. The first of these samples is
+    the start of the convolution, or the direct sound if ``aligned`` is true.
 
     Args:
-        name: name of the impulse response for the message of the error.
-        aligned: start at the direct sound, which is the peak of the impulse response, like Kaldi's
-            ``wav-reverberate --shift-output``. If ``aligned`` is false, the result is delayed by
-            the travel time of the sound, 3 ms for each metre.
+        name: name of the impulse response for messages.
+        aligned: whether the result starts at the direct sound, the peak of the impulse response,
+            like Kaldi's ``wav-reverberate --shift-output``. If ``aligned`` is false, the result is
+            delayed by the travel time of the sound, 3 ms for each metre.
 
     Raises:
         InputError: if the impulse response is silent.
     """
-    from scipy import fft  # for a fast start-up: --help imports nes2net.data.augment
+    from scipy import fft  # imported late for a fast start-up of --help
 
     h = impulse_response.astype(np.float64)
     energy = float(np.sum(h**2))
     if energy == 0:
         raise InputError(f"{name} is silent and cannot be an impulse response; take it out of its folder")
     start = int(np.abs(h).argmax()) if aligned else 0
-    h = h[: start + len(x)] / math.sqrt(energy)  # later samples of the response do not change the result
+    h = h[: start + len(x)] / math.sqrt(energy)  # later samples do not change the result
     size = fft.next_fast_len(len(x) + len(h) - 1, real=True)
     y = fft.irfft(fft.rfft(x.astype(np.float64), size) * fft.rfft(h, size), size)
     return y[start : start + len(x)].astype(x.dtype, copy=False)
@@ -111,7 +111,7 @@ def room_response(rt60: float, rng: np.random.Generator) -> NDArray[np.float64]:
         MissingLibrary: if pyroomacoustics is not installed.
     """
     pyroomacoustics = _pyroomacoustics()
-    # Draw the size of the room and two positions in it.
+    # Draw the size of the room, and the positions of speaker and microphone.
     size = rng.uniform(_SMALLEST, _LARGEST)
     speaker, microphone = rng.uniform(_TO_WALL, size - _TO_WALL, (2, 3))
     while np.linalg.norm(speaker - microphone) < 0.5:  # m; an assumption
@@ -134,11 +134,12 @@ def room_response(rt60: float, rng: np.random.Generator) -> NDArray[np.float64]:
     response[: len(early)] = early
     # Noise replaces the reflections that were not simulated.
     if max_reflections > _MOST_REFLECTIONS:
-        level_window = SAMPLE_RATE // 50  # 20 ms: the level before the tail is measured over this time
-        # Before this sample, no reflection is missing: no sound has crossed the room more than 17 times.
+        level_window = SAMPLE_RATE // 50  # 20 ms: the level is measured over this time before the tail
+        # The tail begins at the first sample that may lack reflections: until then, no sound has crossed the room more
+        # than 17 times.
         tail_start = max(int(_MOST_REFLECTIONS * size.min() / _SOUND * SAMPLE_RATE) - direct_sound, level_window)
         tail_length = len(response) - tail_start
-        if tail_length > 0:  # noise continues at the level of the samples before it
+        if tail_length > 0:  # the noise begins at the level of the samples before the tail
             level = np.sqrt(np.mean(response[tail_start - level_window : tail_start] ** 2))
             decay = 10 ** (-3 * (np.arange(tail_length) + level_window / 2) / (rt60 * SAMPLE_RATE))
             response[tail_start:] = level * decay * rng.standard_normal(tail_length)

@@ -19,12 +19,12 @@ from nes2net.lib.errors import InputError
 
 
 class Category(NamedTuple):
-    """Describes how the ASVspoof 5 recipe mixes in noise of one category of MUSAN; ranges include both ends."""
+    """How the ASVspoof 5 recipe mixes in noise of one category of MUSAN; the ranges include both ends."""
 
     num_files: tuple[int, int]
-    """Fewest and most files; the noise is the mean of the files."""
+    """Fewest and most files to mix; the noise is the mean of the files."""
     snr: tuple[float, float]
-    """Lowest and highest signal-to-noise ratio in dB."""
+    """Lowest and highest signal-to-noise ratio to draw, in dB."""
 
 
 CATEGORIES = {
@@ -43,7 +43,7 @@ class NoiseFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Sources:
-    """Names the folders and files of the recordings that effects mix in. A missing source is None or empty."""
+    """Folders and files of the recordings that effects mix in. A source that is not provided is None or empty."""
 
     musan: str | Path | None = None
     """Folder of MUSAN, with ``noise``, ``speech`` and ``music`` in it or in its subfolder ``musan``."""
@@ -54,14 +54,14 @@ class Sources:
 
     @cached_property
     def noises(self) -> dict[str, list[NoiseFile]]:
-        """The recordings of each category of MUSAN; empty if the folder of MUSAN is not given."""
+        """The recordings of each category of MUSAN; empty if ``musan`` is None."""
         if self.musan is None:
             return {}
         return find_noises(self.musan)
 
     @cached_property
     def impulse_responses(self) -> list[Path]:
-        """The impulse responses; empty if their folder is not given."""
+        """The files of the impulse responses; empty if ``rir`` is None."""
         if self.rir is None:
             return []
         return find_impulse_responses(self.rir)
@@ -111,10 +111,10 @@ def find_noises(root: str | Path) -> dict[str, list[NoiseFile]]:
 
 
 def find_impulse_responses(root: str | Path) -> list[Path]:
-    """Find the audio files at any depth below ``root``, sorted by their path.
+    """Find the files of impulse responses at any depth below ``root``, sorted by their path.
 
-    The folder may be the whole of RIRS_NOISES. Noises of RIRS_NOISES are left out. These are the
-    files in ``pointsource_noises``, and files with ``_noise_`` in their name, such as
+    The folder may be the whole of RIRS_NOISES. The noises of RIRS_NOISES are left out: the files in
+    ``pointsource_noises``, and files with ``_noise_`` in their name, such as
     ``RVB2014_type1_noise_largeroom1_1.wav``. Effects use only the first channel of a file.
 
     Raises:
@@ -138,7 +138,7 @@ def _existing_folder(root: str | Path, title: str, example: str) -> Path:
     """Return ``root`` as a path; raise InputError if there is no such folder.
 
     Args:
-        title, example: what the folder is and where to get it, for the message.
+        title, example: for the message: which corpus the folder holds, and where to get the corpus.
     """
     root = Path(root)
     if not root.is_dir():
@@ -148,7 +148,7 @@ def _existing_folder(root: str | Path, title: str, example: str) -> Path:
 
 def _checked_length(path: Path) -> int:
     """Read the length of a recording in samples at 16 kHz; raise InputError if the recording has no samples."""
-    from nes2net.data.audio.read import count_samples  # for a fast start-up: --help imports nes2net.data.augment
+    from nes2net.data.audio.read import count_samples  # imported late for a fast start-up of --help
 
     num_samples = count_samples(path)
     if num_samples == 0:

@@ -3,7 +3,7 @@
 G. Kim, D. K. Han, H. Ko, "SpecMix: a mixed sample data augmentation method for training with
 time-frequency domain features", Interspeech 2021 (arXiv 2108.03020). A sample x with label y and
 its partner x′ with label y′ become x̃ = M ⊙ x + (1 − M) ⊙ x′ and ỹ = λ·y + (1 − λ)·y′. The binary
-mask M is made of bands, and λ is the share of the area where M is 1.
+mask M is 0 in some bands and 1 elsewhere; λ is the share of the area where M is 1.
 
 Random Specmix (S. Dong et al., arXiv 2306.15389) mixes only frequency bands, and only in randomly
 selected samples.
@@ -32,25 +32,25 @@ class Mixed(NamedTuple):
     spectrograms: Tensor
     """B×T×F."""
     targets: Tensor
-    """B×n, a distribution over the n classes for each sample."""
+    """B×n: for each sample, a distribution over the n classes."""
     own_share: Tensor
-    """λ, (B,): share of the area that a sample keeps; 1 if the sample is not mixed."""
+    """λ, (B,): share of its own area that a sample keeps; 1 if the sample is not mixed."""
 
 
 @dataclass(frozen=True)
 class Specmix(Settings):
-    """Specmix with these settings; the defaults are the paper's.
+    """The settings of Specmix, by default as in the paper; a call mixes the samples of a batch.
 
     Random Specmix is ``time_bands=0, probability=0.5``: only frequency bands, in half of the
-    samples. The probability of 0.5 is an assumption, because the abstract only says "randomly
-    select".
+    samples. The probability of 0.5 is an assumption, because the abstract of the paper only says
+    "randomly select".
 
     Each selected sample gets its own mask and its own partner. All other samples of the batch are
-    equally likely partners. The number of bands on an axis is drawn from 1 to ``frequency_bands``
-    or ``time_bands``. The width of a band is drawn from 1 to ⌊``gamma`` · length of the axis⌋ bins
-    or frames, and its position from all positions where the band fits. All draws are uniform, and
-    bands may overlap. These distributions are assumptions for random Specmix, because its abstract
-    does not state them.
+    equally likely to be the partner. The number of bands on an axis is drawn from 1 to
+    ``frequency_bands`` or ``time_bands``. The width of a band is drawn from 1 to ⌊``gamma`` · length
+    of the axis⌋ bins or frames. The position of a band is drawn from all positions where the band
+    fits. All draws are uniform, and bands may overlap. For random Specmix, these distributions are
+    assumptions, because the abstract states no distributions.
 
     >>> generator = torch.Generator().manual_seed(0)
     >>> mixed = Specmix(time_bands=0)(torch.randn(4, 100, 45), torch.tensor([0, 0, 1, 1]), generator)
@@ -69,21 +69,21 @@ class Specmix(Settings):
     probability: Share = 1.0
     """Probability that a sample is mixed."""
     mix_labels: bool = True
-    """Whether labels are mixed in proportion to the area; otherwise a sample keeps its own label."""
+    """Whether labels are mixed in proportion to the area. If false, a sample keeps its own label."""
 
     def __call__(
         self, spectrograms: Tensor, targets: Tensor, generator: torch.Generator, num_classes: int = 2
     ) -> Mixed:
-        """Mix the selected samples of a batch, each with another sample.
+        """Select samples of a batch by chance, and mix each selected sample with another sample.
 
         Random numbers are drawn on the generator's device, in an order that depends only on the
-        shape and the settings. Therefore a generator on the CPU gives the same mix on every device.
-        Spectrograms and targets stay on the devices where they are.
+        shape and the settings. Therefore, if the generator is on the CPU, the result is the same on
+        every device. Spectrograms and targets may be on other devices than the generator.
 
         Args:
             spectrograms: B×T×F.
             targets: class numbers (B,), or distributions over the classes, B×n.
-            num_classes: n, used if ``targets`` are class numbers.
+            num_classes: the number of classes n, used only if ``targets`` are class numbers.
 
         Returns:
             The mixed batch. A batch of a single sample is not mixed.
@@ -117,7 +117,7 @@ class Specmix(Settings):
     def _draw_bands(self, generator: torch.Generator, batch: int, max_bands: int, length: int) -> Tensor:
         """Draw up to ``max_bands`` bands for each of ``batch`` samples, on an axis of ``length``.
 
-        The result is B×length, true inside a band.
+        The result is B×``length``: true inside a band, false elsewhere.
         """
         widest = math.floor(self.gamma * length)
         if not max_bands or not widest:
@@ -132,12 +132,12 @@ class Specmix(Settings):
 
 
 def _uniform(generator: torch.Generator, shape: int | tuple[int, ...]) -> Tensor:
-    """Draw float64 numbers from [0, 1) on the generator's device."""
+    """Draw float64 numbers of the given ``shape`` from [0, 1) on the generator's device."""
     return torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device)
 
 
 def _integers(generator: torch.Generator, shape: int | tuple[int, ...], low: int, high: int) -> Tensor:
-    """Draw whole numbers from ``low`` to ``high``, both included, on the generator's device."""
+    """Draw whole numbers of the given ``shape`` from ``low`` to ``high``, both included, on the generator's device."""
     if isinstance(shape, int):
         shape = (shape,)
     return torch.randint(low, high + 1, shape, generator=generator, device=generator.device)

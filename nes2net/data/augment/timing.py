@@ -1,10 +1,10 @@
-"""Effects that change the length or move sounds in time: trimmed silence, cuts, speed and pitch.
+"""Effects that change the length of a waveform or move sounds in time: trimmed silence, cuts, speed and pitch.
 
-Speed perturbation in training follows T. Ko, V. Peddinti, D. Povey, S. Khudanpur, "Audio
+The speed perturbation in training is modelled on T. Ko, V. Peddinti, D. Povey, S. Khudanpur, "Audio
 augmentation for speech recognition", Interspeech 2015. The paper uses the speeds 0.9, 1 and 1.1;
-here the speed is drawn from a range. The pitch is changed by resampling, after which WSOLA restores
-the duration: W. Verhelst, M. Roelands, "An overlap-add technique based on waveform similarity
-(WSOLA) for high quality time-scale modification of speech", ICASSP 1993.
+here the speed is drawn from a range. The pitch is changed by resampling. WSOLA then restores the
+duration: W. Verhelst, M. Roelands, "An overlap-add technique based on waveform similarity (WSOLA)
+for high quality time-scale modification of speech", ICASSP 1993.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from nes2net.data.audio.waveform import SAMPLE_RATE, padded
 from nes2net.data.augment.effect import Effect
 
-_FRAME = 160  # samples of a frame of Trim: 10 ms
+_FRAME = 160  # length of a frame of Trim in samples: 10 ms
 _HOP = 256  # samples from one window of WSOLA to the next: 16 ms, half a window
-_SEARCH = 160  # samples by which WSOLA may move a window: 10 ms to either side, more than a period of a low voice
+_SEARCH = 160  # most samples by which WSOLA moves a window: 10 ms to either side, more than a period of a low voice
 
 
 class Trim(Effect):
-    """Cut off silent ends: 10-ms frames softer than the loudest frame by more than the strength."""
+    """Cut off silent ends. A 10-ms frame is silent if it is softer than the loudest frame by more than the strength."""
 
     unit = "dB"
     strengths = (50.0, 40.0, 30.0)
@@ -40,7 +40,7 @@ class Trim(Effect):
 
 
 class Cut(Effect):
-    """Keep only the first seconds; a shorter recording stays as it is."""
+    """Keep only the first seconds; a shorter recording is not changed."""
 
     unit = "s"
     strengths = (8.0, 4.0, 2.0, 1.0, 0.5)
@@ -53,7 +53,7 @@ class Cut(Effect):
 
 
 class Speed(Effect):
-    """Played slower (below 1) or faster: tempo, pitch and formants move together."""
+    """Play the waveform slower (below 1) or faster: tempo, pitch and formants change together."""
 
     strengths = (0.95, 1.05)
     limits = (0.5, 2.0)
@@ -65,7 +65,7 @@ class Speed(Effect):
 
 
 class DrawnSpeed(Effect):
-    """A random speed between ``low`` and ``high``, uniform on a logarithmic scale."""
+    """Play the waveform at a random speed between ``low`` and ``high``, uniform on a logarithmic scale."""
 
     time_moves = True
 
@@ -79,22 +79,22 @@ class DrawnSpeed(Effect):
 
 
 class Pitch(Effect):
-    """Shift pitch and formants together. No sound moves by more than 10 ms."""
+    """Shift pitch and formants together. The length stays the same, and no sound moves by more than 10 ms."""
 
     strengths = (0.95, 1.05)
     limits = (0.5, 2.0)
     time_moves = True
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Change the speed of ``x``, which shifts the pitch, then restore the duration by WSOLA."""
+        """Change the speed of ``x`` to shift the pitch, then restore the duration by WSOLA."""
         return padded(stretch(change_speed(x, self.strength), 1 / self.strength), len(x))
 
 
 def change_speed(x: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
-    """Play ``x`` (N,) at ``speed``, which multiplies the frequencies and divides the length.
+    """Play ``x`` (N,) at ``speed``, so that all frequencies are multiplied, and the length divided, by ``speed``.
 
-    A slower waveform has nothing at its highest frequencies. A faster waveform loses the
-    highest frequencies of ``x``. If no sample would remain, the result is a copy of ``x``.
+    A slower waveform has no energy at its highest frequencies. A faster waveform loses the highest
+    frequencies of ``x``. If no sample would remain, the result is a copy of ``x``.
 
     >>> change_speed(np.zeros(16000, np.float32), 1.25).shape
     (12800,)
@@ -107,10 +107,11 @@ def change_speed(x: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
 
 
 def stretch(x: NDArray[np.float32], tempo: float) -> NDArray[np.float32]:
-    """Play ``x`` (N,) at ``tempo`` without changing its frequencies: (M,), M = N / ``tempo`` rounded up.
+    """Play ``x`` (N,) at ``tempo`` without changing the frequencies: (M,), M = N / ``tempo`` rounded up.
 
-    This is WSOLA with windows of 32 ms that overlap by half. Each window may move by up to 10 ms,
-    to where it is most similar to the samples that follow the previous window in ``x``.
+    The method is WSOLA with windows of 32 ms that overlap by half. A window of ``x`` may be taken
+    up to 10 ms earlier or later, at the place that is most similar to the samples after the
+    previous window.
     """
     window = np.hanning(2 * _HOP + 1)[:-1]
     length = int(np.ceil(len(x) / tempo))
@@ -118,23 +119,24 @@ def stretch(x: NDArray[np.float32], tempo: float) -> NDArray[np.float32]:
     padding_before = _HOP + _SEARCH
     samples = np.pad(x.astype(np.float64), (padding_before, int(_HOP * tempo) * 3 + 4 * _HOP + 2 * _SEARCH))
     y = np.zeros((num_windows + 1) * _HOP)
-    continuation = padding_before - _HOP  # start of the samples that would follow the previous window
+    continuation = padding_before - _HOP  # start of the samples after the previous window
     for k in range(num_windows):
         start = padding_before - _HOP + round(k * _HOP * tempo)
-        if k:  # not the first window: find where the normalised correlation with the continuation is highest
+        if k:  # after the first window: find the highest normalised correlation with ``expected``
             search_start = start - _SEARCH
             region = samples[search_start : search_start + 2 * (_HOP + _SEARCH)]
             expected = samples[continuation : continuation + 2 * _HOP]
             products = np.correlate(region, expected)
             energy = np.concatenate([[0.0], np.cumsum(region**2)])
-            # The energy of each possible window. The correlation of a window is divided by the root of its energy.
+            # The energy of each possible window. The correlation of a window is divided by the root of the window's
+            # energy.
             energies = np.maximum(energy[len(expected) :] - energy[: -len(expected)], 0)
             highest_energy = energies.max()
             if highest_energy > 0:
                 start = search_start + int(np.argmax(products / np.sqrt(energies + 1e-9 * highest_energy)))
             else:  # silence: the window does not move
                 start = search_start + len(products) // 2
-        # Add the window to the output, where it overlaps the previous window by half.
+        # Add the window to the output, where the window overlaps the previous window by half.
         y[k * _HOP : (k + 2) * _HOP] += window * samples[start : start + 2 * _HOP]
         continuation = start + _HOP
     return y[_HOP : _HOP + length].astype(np.float32)

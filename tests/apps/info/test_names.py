@@ -98,7 +98,7 @@ def described_in_full(name, kind, sheet):
     elif kind == "conditions":
         condition = effects.get(name)
         assert found["title"] == f"{name}: condition" and found["what"]
-        assert found["strength"] == (condition.takes() or "none")
+        assert found["strength"] == (condition.strengths_in_words() or "none")
         assert found.get("needs", "") == " and ".join(condition.needs)
         assert found["length"].startswith("changes" if condition.time_moves else "stays")
         assert all(f" --{source} DIR" in found["next"][0] for source in condition.needs)

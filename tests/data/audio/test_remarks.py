@@ -87,7 +87,7 @@ def test_channels_are_compared_in_the_scored_part(channels, remark):
     samples, compared = np.array(channels), Channels()
     whole = Listener(compared)
     for blocks in (np.array_split(np.array([LOUD, QUIET]), 2, 1), np.array_split(samples, 3, 1)):
-        compared.begin()
+        compared.reset()
         for block in blocks:
             compared.push(block, RATE)
     whole.push(samples.mean(0))
