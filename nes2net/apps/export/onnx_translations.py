@@ -1,4 +1,4 @@
-"""Translate some operators to ONNX, mostly those of spectral front-ends.
+"""Translate some operators to ONNX, mostly operators of spectral front-ends.
 
 torch.onnx lacks these operators, or its translation is not accurate enough.
 """
