@@ -100,7 +100,7 @@ class EvaluationSet(_Section):
     protocol: Literal["4sec", "full"] | None = None
     """Whether the first 4 s or whole utterances are scored; if not given, as many samples as in training."""
     samples: Annotated[int, Field(ge=1, le=LONGEST_CUT)] | None = None
-    """Number of samples that `4sec` scores; if not given, the recipe's or the corpus's number decides."""
+    """Samples that `4sec` scores; by default as in training, but the corpus's number if training took about 4 s."""
     exclude: dict[str, list[str]] | None = None
     """Field of a trial → values; trials with these values are excluded. By default, the corpus's own exclusions."""
     legacy_train_mode: bool = False

@@ -235,7 +235,7 @@ class ScoreJob(Job):
         return samples_to_score(provenance, num_samples, usual, tested.protocol).num_samples
 
     def _record_differs(self, record: WholeRecord, detector: Detector | None = None) -> bool:
-        """Whether the checkpoint, the trials or the settings in ``record`` differ from those of this job.
+        """Whether the checkpoint, the trials or the settings in ``record`` differ from this job's.
 
         Args:
             detector: the loaded detector, whose weights are compared with the fingerprint in the

@@ -269,7 +269,7 @@ def _write_float32(detector: Detector, description: dict[str, Any], path: Path) 
     for node in program.model.graph.all_nodes():
         # Only products of large linear layers of the front-end are quantised. Products with constants, such as the
         # Fourier matrix of a spectrum, stay in float32.
-        scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")  # from the outermost module to the operator
+        scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")  # modules around the node, outermost first
         of_layer = "'detector.frontend'" in scopes and re.search(r", 'linear\w*'\]$", scopes)
         if node.op_type == "MatMul" and of_layer:
             weight: Any = node.inputs[1]

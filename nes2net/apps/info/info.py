@@ -37,9 +37,8 @@ PAPER_FRAMES = 200
 _FEATURE_DIM = 1024
 _NUM_STATES = 25
 
-#: Precision → operations per second that estimates of time assume. An H100 or H200 has a dense peak
-#: of 989·10¹² in bfloat16, of which a fifth is assumed, and a peak of 67·10¹² in float32, of which
-#: two fifths are assumed.
+#: Precision → operations per second that estimates of time assume. The estimates assume a fifth of the dense peak of an
+#: H100 or H200 in bfloat16, 989·10¹², and two fifths of the peak in float32, 67·10¹².
 SPEED = {"bf16": 200e12, "fp32": 27e12}
 #: Bytes per second that estimates of time assume: the memory bandwidth of an H100, 3.35·10¹².
 BANDWIDTH = 3.35e12
@@ -71,7 +70,7 @@ def count_flops(module: nn.Module, *inputs: Any) -> int:
     module.eval()
     trained = [p for p in module.parameters() if p.requires_grad]
     try:
-        for parameter in trained:  # otherwise the counter would use hooks of autograd
+        for parameter in trained:  # with gradients, the counter would use hooks of autograd
             parameter.requires_grad_(False)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             module(*inputs)
@@ -82,7 +81,7 @@ def count_flops(module: nn.Module, *inputs: Any) -> int:
 
 
 def peak_bytes(module: nn.Module, *inputs: Any) -> int:
-    """Compute the peak memory, in bytes, of the results of operations in a forward pass without gradients.
+    """Compute how many bytes the results of operations take at the peak of a forward pass without gradients.
 
     Parameters and inputs are not counted. On the meta device, the forward pass itself takes no
     memory.
@@ -127,20 +126,20 @@ class _ResultMemory(TorchDispatchMode):
         return result
 
     def _free(self, storage: int, size: int) -> None:
-        """Subtract a storage; Python calls this when the storage is freed."""
+        """Subtract the bytes of a storage; Python calls this when the storage is freed."""
         self._known_storages.discard(storage)
         self.current -= size
 
 
 def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
-    """Describe the costs of a published model's parts, or of a front-end, aggregation or back-end.
+    """Compute the costs of a published model's parts, or of a front-end, aggregation or back-end.
 
-    The costs of front-ends are counted on 64,600 samples, back-ends and aggregations on the
-    resulting frames.
+    The costs of a front-end or of a whole model are counted on 64,600 samples. The costs of an
+    aggregation or a back-end alone are counted on :data:`PAPER_FRAMES` frames.
 
     Args:
         name: name of a published model or of a part.
-        registry: registry in which to look for the name; None for all.
+        registry: registry in which to look for the name; None for all registries.
 
     Raises:
         InputError: if the name is unknown; the message suggests the nearest name.
@@ -216,7 +215,7 @@ def estimates(name: str) -> dict[str, str]:
 
 
 def _describe_detector(detector: Detector) -> list[PartInfo]:
-    """Describe the parts of a detector on the meta device, on 64,600 samples."""
+    """Compute the costs of the parts of a detector on the meta device, for 64,600 samples."""
     descriptions = [_describe_frontend(detector.frontend)]
     with torch.no_grad():
         states = detector.eval().hidden_states(torch.zeros(1, ASVSPOOF_SAMPLES))
@@ -231,7 +230,7 @@ def _describe_detector(detector: Detector) -> list[PartInfo]:
 
 
 def _describe_frontend(frontend: Frontend) -> PartInfo:
-    """Describe a front-end on the meta device, on 64,600 samples."""
+    """Compute the costs of a front-end on the meta device, for 64,600 samples."""
     flops = count_flops(frontend, torch.zeros(1, ASVSPOOF_SAMPLES), "all")
     hop = 1e3 * frontend.hop_length / SAMPLE_RATE
     width = 1e3 * frontend.min_samples / SAMPLE_RATE
@@ -249,7 +248,7 @@ def _describe_frontend(frontend: Frontend) -> PartInfo:
 def _describe_aggregation_or_backend(
     role: str, module: Aggregation | Backend, inputs: Any, frames: int, seconds: float | None = None
 ) -> PartInfo:
-    """Describe an aggregation or a back-end on the meta device.
+    """Compute the costs of an aggregation or a back-end on the meta device.
 
     Args:
         role: ``"aggregation"`` or ``"back-end"``.
@@ -297,7 +296,7 @@ def _num_trained(module: nn.Module) -> int:
 
 
 def describe_config(config: dict[str, Any]) -> list[PartInfo]:
-    """Describe the parts of the detector with this ``config``; a ``config`` may also describe only a front-end."""
+    """Compute the costs of the parts of the detector, or of the front-end alone, that ``config`` describes."""
     with torch.device("meta"):
         if "backend" in config:
             return _describe_detector(Detector.from_config(config))

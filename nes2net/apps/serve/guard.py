@@ -21,7 +21,7 @@ _SLACK = 1 << 20  # largest number of bytes of a request besides the file
 # Largest number of bytes of a refused body that are received and discarded before the answer. If the connection were
 # closed at once, a client that is still sending might not see the answer.
 _MOST_DISCARDED = 64 << 20
-_DISCARD_WITHIN = 60.0  # seconds
+_DISCARD_WITHIN = 60.0  # seconds within which a refused body is received and discarded
 # The page and all its parts come from this server, so the browser needs to fetch nothing from elsewhere.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -37,7 +37,7 @@ Admit = Callable[[str, str, "int | None"], AbstractContextManager[int]]
 
 
 class Guard:
-    """ASGI middleware in front of the page and the API.
+    """ASGI middleware that checks every request before the page or the API gets the request.
 
     - A request must name this machine, and must not come from a page of another site
       (:func:`nes2net.lib.http_server.check_site`).
@@ -88,7 +88,7 @@ class Guard:
 
     async def _forward(self, scope: dict[str, Any], body: _Body, send: Any) -> None:
         """Call the application, add headers to its answer, and raise :class:`Refused` if the body was refused."""
-        started = False  # whether the answer is being sent
+        started = False  # whether the beginning of the answer was sent
 
         async def send_with_headers(message: dict[str, Any]) -> None:
             """Send a part of the answer; the application calls this in place of ``send``."""
@@ -116,7 +116,7 @@ class Guard:
 
 
 class _Body:
-    """The body of a request, with limits on bytes and seconds; if it is a form, it must hold files only.
+    """The body of a request, with limits on bytes and seconds. If the body is a form, the form must hold files only.
 
     The application receives the body by calling this object, which takes the place of ASGI's
     ``receive``.
@@ -138,7 +138,7 @@ class _Body:
         self.too_large = Refused(413, f"too large: {readable_size(room)} are taken here at once")
 
     async def __call__(self) -> Any:
-        """Receive and check the next message; raise :class:`Refused` if it breaks a limit."""
+        """Receive and check the next message of the request; raise :class:`Refused` if a limit is broken."""
         try:
             message = await self.receive_message()
         except asyncio.TimeoutError:
@@ -155,7 +155,7 @@ class _Body:
         return message
 
     async def receive_message(self) -> Any:
-        """Receive the next message.
+        """Receive the next message of the request, in time.
 
         After the complete body, the next message says that the connection has ended. This message
         may come at any time.
@@ -194,7 +194,7 @@ class _Form:
             raise Refused(422, "not a form: its header gives no boundary, or too long a one") from None
 
     def refusal_of(self, content: bytes) -> Refused | None:
-        """Parse ``content``, the next piece of the form; return a refusal if the form is wrong, and None otherwise."""
+        """Parse ``content``, the next part of the form; return a refusal if the form is wrong, or else None."""
         try:
             self.parser.write(content)
         except FormParserError:

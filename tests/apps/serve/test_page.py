@@ -24,7 +24,7 @@ from nes2net.apps.serve.page import (
     _score_labels,
     _template_facts,
     _time_labels,
-    span,
+    score_axis,
     thinned,
 )
 from nes2net.scoring.decisions import Decider, Population, Traits
@@ -137,8 +137,8 @@ def test_an_unfit_recording_has_no_probability(small, calibration, tmp_path):
 
 def test_the_axes_and_a_long_track_that_is_thinned_to_medians_and_its_ends():
     track = Track(np.array([2.0, 3.0]), np.array([1.0, 1.01], np.float32), 4.0, 5.0)
-    assert np.ptp(span(track, None)) == 4  # noise does not look like a cliff
-    least, most = span(track, 9.0)
+    assert np.ptp(score_axis(track, None)) == 4  # noise does not look like a cliff
+    least, most = score_axis(track, 9.0)
     assert least < 1 and most > 9
     assert _score_labels(-1, 3) == [0, 1, 2] and str(_score_labels(-1, 3)[0]) == "0.0"
     assert _time_labels(5.0) == [0, 1, 2, 3, 4] and _time_labels(1800) == [0, 300, 600, 900, 1200, 1500]
