@@ -257,8 +257,8 @@ def _gpu_ids(gpus: str | None, device: str) -> list[str]:
     """Return the ids of the GPUs to use: the ids in ``gpus``, or else all GPUs that ``device`` allows.
 
     Args:
-        gpus: ids separated by commas. None for all visible GPUs with the device ``"auto"`` or
-            ``"cuda"``, and for no GPU with another device.
+        gpus: ids separated by commas. If None: all visible GPUs for the device ``"auto"`` or
+            ``"cuda"``, and no GPU for another device.
     """
     if not gpus and device in ("auto", "cuda"):
         import torch

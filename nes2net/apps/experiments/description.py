@@ -102,7 +102,7 @@ class EvaluationSet(_Section):
     samples: Annotated[int, Field(ge=1, le=LONGEST_CUT)] | None = None
     """Samples that `4sec` scores; by default as in training, but the corpus's number if training took about 4 s."""
     exclude: dict[str, list[str]] | None = None
-    """Field of a trial → values; trials with these values are excluded. By default, the corpus's own exclusions."""
+    """Field of a trial → values of the trials that are excluded; the default is the corpus's own exclusions."""
     legacy_train_mode: bool = False
     """Score in train mode, as for the published figures on In-the-Wild (deviation 2)."""
     allow_partial: bool = False
@@ -124,12 +124,12 @@ class EvaluationSet(_Section):
 
     @property
     def key_path(self) -> Path:
-        """File or folder of the labels, with the default filled in."""
+        """File or folder of the labels: `keys`, or else `root`."""
         return Path(self.root if self.keys is None else self.keys)
 
     @property
     def key_phase(self) -> str:
-        """Phase whose labels are used, with the default filled in."""
+        """Phase whose labels are used: `phase`, or else `split`."""
         return self.split if self.phase is None else self.phase
 
 
@@ -167,7 +167,7 @@ def _averages_as_mappings(values: Any) -> Any:
 
 
 class Experiment(_Section):
-    """The content of the YAML file: which runs are trained, and on which sets they are evaluated."""
+    """The content of the YAML file: which runs are trained, and on which sets the runs are evaluated."""
 
     name: Name
     """Name of the experiment, and of its folder if `out` is not given."""
@@ -182,7 +182,7 @@ class Experiment(_Section):
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     """Key of the recipe → list of values, also `recipe` → list of recipes; every combination is trained."""
     averages: Annotated[list[Average], BeforeValidator(_averages_as_mappings), Field(min_length=1)] = [Average(best=1)]
-    """Which checkpoints of each run are scored: numbers, or mappings of `best`, `mode` and `by`."""
+    """Checkpoints of each run that are scored: each a number, or a mapping of `best`, `mode` and `by`."""
     leave_one_out: bool = False
     """Leave out each corpus of `data.corpora` in turn, and evaluate on the sets of the left-out corpus."""
     evaluate: Annotated[list[EvaluationSet], Field(min_length=1)]

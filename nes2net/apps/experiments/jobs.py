@@ -1,7 +1,7 @@
 """The jobs of an experiment. A job trains, scores or evaluates, and can tell whether it is done.
 
-Whether a job is done is decided by the records, timestamps and checksums of small files, without
-loading a detector or decoding a recording. To do its work, a job calls the functions that the
+To tell whether it is done, a job reads only records, timestamps and checksums of small files: it
+loads no detector, and decodes no recording. To do its work, a job calls the functions that the
 commands call (:func:`nes2net.training.run.train`, :func:`nes2net.actions.scoring.score_corpus` …).
 These functions check the contents of files, and resume earlier work.
 """
@@ -187,7 +187,7 @@ class ScoreJob(Job):
         return read_whole_record(path)
 
     def is_done(self) -> bool:
-        """Whether the scores are complete, of these trials and checkpoints, and newer than the checkpoints."""
+        """Whether the scores are complete, newer than the checkpoints, and from these trials and checkpoints."""
         record = self.record()
         if record is None or (record.failures and not self.tested.allow_partial) or self._record_differs(record):
             return False

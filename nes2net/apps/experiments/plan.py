@@ -52,7 +52,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs and jobs of an experiment; ``out`` is the folder of its files."""
+    """All runs and jobs of an experiment; ``out`` is the folder of the experiment's files."""
 
     experiment: Experiment
     out: Path
@@ -72,7 +72,7 @@ class Plan:
         return tasks
 
     def _scoring_jobs(self, run: Run, average: Average, training: TrainJob) -> list[Job]:
-        """Make the jobs that score and evaluate an average of a run's checkpoints on all its sets."""
+        """Make the jobs that score and evaluate an average of a run's checkpoints on all sets of the run."""
         subfolder = Path(run.name, average.name)
         jobs: list[Job] = []
         scorings: dict[str, ScoreJob] = {}
@@ -102,7 +102,7 @@ class Plan:
 
     @property
     def systems(self) -> list[System]:
-        """The rows of the table: each grid point with each average."""
+        """The systems, which are the rows of the table: each grid point with each average of checkpoints."""
         systems = []
         for point in dict.fromkeys(run.point for run in self.runs):
             systems += [System(point, average) for average in self.experiment.averages]
@@ -164,7 +164,7 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
     """Assign evaluation sets to the corpora that training leaves out in turn.
 
     The evaluation set of a left-out corpus is the set whose name equals the alias of the corpus. If
-    no set has this name, all sets of this corpus are used.
+    no set has this name, all sets of the same corpus are used.
 
     Returns:
         A mapping: alias of a left-out corpus → names of its evaluation sets. Without

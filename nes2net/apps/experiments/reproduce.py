@@ -137,7 +137,7 @@ def _recipe_with_folders(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
 
 @dataclass
 class Conditions:
-    """Texts that compare the conditions of a measurement with the published conditions.
+    """The comparison of the conditions of a measurement with the published conditions, in words.
 
     ``differences`` lists the conditions that differ; if there are any, there is no verdict.
     ``unchecked`` lists the conditions that could not be compared, so they may differ.

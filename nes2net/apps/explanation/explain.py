@@ -49,7 +49,8 @@ class Explanation:
     checks: tuple[Check, ...]
     """Checks that compare removing the most relevant tenth with removing random tenths."""
     difference: float | None = None
-    """Score minus score of the baseline: the sum that integrated gradients should have. None for other methods."""
+    """Score of the recording minus score of the baseline. Integrated gradients should add up to this
+    difference. None for other methods."""
     waveform: NDArray = field(repr=False, default_factory=lambda: np.zeros(0, np.float32))
     """(N,), the explained samples at 16 kHz."""
     remark: str = ""
@@ -142,7 +143,7 @@ def explain(
     Raises:
         InputError: for the reasons in :meth:`nes2net.Detector.score`; if the part is empty or
             longer than 30 s; if a setting is out of range; or if the method needs gradients and the
-            detector has none.
+            detector has no gradients.
         MissingLibrary: if the method needs captum, which is not installed.
 
     >>> detector = Detector.from_config({"frontend": "lps", "backend": "mean_linear"})
@@ -197,7 +198,8 @@ def _read_part(
     """Read the part of a recording that is explained, (N,) at 16 kHz.
 
     Args:
-        samples: largest number of samples to read; None for as many as in :data:`LONGEST` seconds.
+        samples: largest number of samples to read; None for the number of samples in
+            :data:`LONGEST` seconds.
 
     Raises:
         InputError: if ``start`` or ``duration`` is out of range, or if the part is empty or longer

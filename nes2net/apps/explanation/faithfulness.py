@@ -26,7 +26,7 @@ class Check:
     of: str
     """What is removed: ``"time"`` for time bins, ``"cells"`` for cells of time and frequency."""
     change: float
-    """Change of the score if the most relevant tenth is removed; above 0 if it has the predicted sign."""
+    """Change of the score if the most relevant tenth is removed; above 0 if the change has the predicted sign."""
     random_changes: tuple[float, ...]
     """Absolute change of the score for each random tenth that is removed."""
 
@@ -37,7 +37,7 @@ class Check:
 
     @property
     def ratio(self) -> float:
-        """The change divided by the mean random change. If that mean is 0: ±inf, or 0 if the change is 0, too."""
+        """The change divided by the mean random change. For a mean of 0, the ratio is ±inf, or 0 without a change."""
         mean = self.mean_random_change
         if mean:
             return self.change / mean
@@ -77,13 +77,14 @@ def in_words(checks: Sequence[Check]) -> str:
 def check(
     subject: Subject, grid: Removable, score: float, relevance: Relevance, draws: int = 20, seed: int = 0
 ) -> list[Check]:
-    """Compare how the score changes without the most relevant tenth and without random tenths, of bins and of cells.
+    """Compare the change of the score without the most relevant tenth with its change without random tenths.
 
-    Two tenths are considered: the tenth with the largest relevance towards bona fide, and the tenth
-    with the largest relevance towards spoof. The most relevant tenth is the tenth whose summed
-    relevance has the larger absolute value. The most relevant tenth does not mix parts towards bona
-    fide with parts towards spoof, because their effects would cancel. A random tenth has as many
-    bins or cells as the most relevant tenth, drawn without replacement.
+    The comparison is made twice, for time bins and for cells. Two tenths are considered: the tenth
+    with the largest relevance towards bona fide, and the tenth with the largest relevance towards
+    spoof. The most relevant tenth is the tenth whose summed relevance has the larger absolute
+    value. The most relevant tenth does not mix parts towards bona fide with parts towards spoof,
+    because their effects would cancel. A random tenth has as many bins or cells as the most
+    relevant tenth, drawn without replacement.
 
     Args:
         score: score of the whole recording.

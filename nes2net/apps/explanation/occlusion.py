@@ -90,7 +90,7 @@ def _masks_to_remove(grid: Removable) -> tuple[NDArray, NDArray, NDArray, NDArra
 
 
 def _disjoint_blocks(grid: Removable, bands_a_block: int, bins_a_block: int) -> NDArray:
-    """Divide the cells of ``grid`` into blocks; return their masks K×F×T. The last blocks may be smaller."""
+    """Divide the cells of ``grid`` into blocks; return the masks K×F×T of the blocks, which are smaller at the ends."""
     num_bands, num_bins = grid.shape
     time_blocks = np.arange(num_bins) // bins_a_block
     band_blocks = np.arange(num_bands)[:, None] // bands_a_block

@@ -182,7 +182,7 @@ class About:
     code_url: str | None = None
     """URL of the published code; None if it is not known yet."""
     checkpoint_url: str | None = None
-    """URL of the published checkpoint; None for the page of a detector on the hub, or if not known yet."""
+    """URL of the published checkpoint; None for a detector's page on the hub, or if it is not known yet."""
     arxiv: str | None = None
     """arXiv number of the paper; None for the paper of a published system with the same front-end and
     back-end, ``"none"`` for no paper."""

@@ -136,7 +136,8 @@ def export(
     elif to and out:
         written = exported(detector, to, out, quantize=quantize, calibration=calibration)
         say_written(written)
-        if (weights := written.with_name(f"{written.name}.data")).exists():  # weights of a large ONNX file
+        # The weights of a large ONNX file are in a second file.
+        if (weights := written.with_name(f"{written.name}.data")).exists():
             say_written(weights)
     if push:
         print(f"pushed to {detector.push_to_hub(push, private=private)}")

@@ -28,7 +28,7 @@ _SUFFIXES = {"pth": (".pth", ".pt"), "onnx": (".onnx",)}  # format that is writt
 def check_export(
     to: str, out: str | Path, *, quantize: str | None = None, calibration: str | Path | None = None
 ) -> None:
-    """Check the arguments of an export, as far as possible before a large detector is loaded.
+    """Check those arguments of an export that can be checked before a large detector is loaded.
 
     Raises:
         InputError: if an option is for another format, if the suffix of ``out`` does not suit the

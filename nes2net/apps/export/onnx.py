@@ -206,7 +206,8 @@ def _input_rule(detector: Detector, scored_samples: int | None, shortest: int) -
 def _accepted_lengths(detector: Detector, num_samples: int | None) -> tuple[int, int | None]:
     """Return the smallest and the largest number of samples that the graph accepts.
 
-    The largest is None if there is no limit. The two numbers are equal if the length is fixed.
+    The largest number is None if there is no limit. The two numbers are equal if the length is
+    fixed.
 
     Args:
         num_samples: the length that the caller fixes; None for no fixed length. A length that does
@@ -258,7 +259,7 @@ def _write_float32(detector: Detector, description: dict[str, Any], path: Path) 
                 verbose=False,
             )
             assert program is not None  # torch.onnx.export returns None only if it writes the file itself
-            fold_constants(program.model)  # onnxruntime lacks some float64 operators that compute constants
+            fold_constants(program.model)  # compute constants now: onnxruntime lacks some float64 operators
             remove_unused_nodes(program.model)  # onnxruntime warns of each constant that is not used after folding
     except Exception as error:  # torch.onnx and plug-in back-ends raise errors of many types
         reason = first_line(error.__cause__ or error)
@@ -330,7 +331,7 @@ def _has_fixed_length(description: dict[str, Any]) -> bool:
 
 
 def _traced_samples(detector: Detector, description: dict[str, Any]) -> int:
-    """Return how many samples the waveform has with which torch.export traces the detector.
+    """Return the length in samples of the waveform with which torch.export traces the detector.
 
     The waveform is so long that several frames are left after every pooling, because torch.export
     treats a size of 1 as a constant.

@@ -44,7 +44,7 @@ _HEADINGS = {
     "val_eer_wo_aug": "dev EER",
     "val_min_dcf_wo_aug": "dev minDCF",
 }
-# Keys of a record that `_training_facts` does not copy: they get a heading of their own, or are not shown.
+# Keys of a record that `_training_facts` does not copy: these keys get a heading of their own, or are not shown.
 _SHOWN_ELSEWHERE = ("epoch", "val_eer_wo_aug_low", "val_eer_wo_aug_high", *_HEADINGS)
 
 

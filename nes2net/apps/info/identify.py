@@ -65,8 +65,8 @@ class Identity:
     dtypes: dict[str, int] = field(default_factory=dict)
     """Type → number of elements of this type in the state dict, including buffers and pre-training heads."""
     misfit: Misfit = field(default_factory=Misfit)
-    """Tensors that do not fit the configuration in the file. If the file has no configuration: tensors
-    that do not fit the nearest published model."""
+    """Tensors that do not fit the configuration in the file. If the file has no configuration,
+    tensors that do not fit the nearest published model."""
     records: list[str] = field(default_factory=list)
     """Names of classes that the file mentions; no objects of these classes were built."""
     provenance: Provenance = field(default_factory=Provenance)

@@ -207,7 +207,7 @@ def _condition_line(name: str) -> str:
 
 
 def architecture(config: Mapping[str, Any]) -> str:
-    """Write the names of a model's parts, with the options that the model sets.
+    """Describe a model in a line: the names of its parts, with the options that the model sets.
 
     >>> architecture({"frontend": "lps", "backend": {"name": "nes2net_x", "dilation": 1}})
     'lps + nes2net_x (dilation 1)'
@@ -369,7 +369,7 @@ def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
 
 
 def published_size_facts(name: str) -> dict[str, Any]:
-    """Collect facts about the weights of a published front-end; empty if no such front-end has this name."""
+    """Collect facts about the weights of a published front-end; {} if no published front-end has this name."""
     if name not in SIZES:
         return {}
     size = SIZES[name]

@@ -27,8 +27,8 @@ _REDUCED_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 class TrainingMemory:
     """Bytes that a training step takes on its device.
 
-    The memory of libraries (about 1 GB for CUDA), temporary memory of kernels, and memory that the
-    allocator cannot reuse are not counted.
+    Three kinds of memory are not counted: the memory of libraries (about 1 GB for CUDA), temporary
+    memory of kernels, and memory that the allocator cannot reuse.
     """
 
     trained: int

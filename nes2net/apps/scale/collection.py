@@ -81,11 +81,11 @@ def score_collection(
     """Score the shards of ``source`` into the folder ``out``, which gets a Parquet file for each shard.
 
     A row of the file has ``id``, ``address``, the shard's columns of texts, numbers and booleans,
-    ``seconds`` (duration of the recording), ``score`` (higher for bona fide), and ``error``
-    (reason for a missing score). Each file is written atomically. After an interruption, or if
-    shards were added or replaced, the same call scores the shards without results. A recording that
-    cannot be read has an error in its row. A shard that cannot be read has no results; the next
-    call tries it again.
+    ``seconds`` (duration of the recording), ``score`` (higher for bona fide), and ``error`` (reason
+    for a missing score). Each file is written atomically. After an interruption, or if shards were
+    added or replaced, the same call scores the shards without results. A recording that cannot be
+    read has an error in its row. A shard that cannot be read has no results; the next call tries
+    the shard again.
 
     `nes2net score` gives the same scores for the recordings of a shard, if it reads the recordings
     in the same order and uses the same number of threads. The scores agree bit for bit if a fixed
@@ -197,7 +197,7 @@ def score_collection(
 def _stamps_of_model(model: Path) -> str:
     """Return a text that changes if a file of ``model`` changes; return "" if ``model`` is a name on the hub.
 
-    A change of a model on the hub would not be noticed.
+    So a change of a model on the hub is not noticed.
     """
     if model.is_dir():
         files = sorted(path for path in model.rglob("*") if path.is_file())
@@ -224,7 +224,7 @@ def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Sha
 
 
 def _outdated_results(done: dict[Path, ShardScores], shards: Sequence[Shard]) -> list[Path]:
-    """Return the paths of outdated results: their shards were replaced after they were scored."""
+    """Return the paths of outdated results: the results of shards that were replaced after the scoring."""
     stamps = {shard.address: shard.stamp for shard in shards if shard.stamp != UNKNOWN}
     outdated = []
     for path, result in done.items():

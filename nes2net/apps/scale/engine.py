@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
 #: Number of batches in a piece. An actor computes the batches of a piece without waiting for the next piece.
 BATCHES_OF_PIECE = 8
-# Number of processors of a task that reads a shard. A half is enough, because such a task mostly waits. The number
-# differs from the number of a decoding task: Ray joins tasks with equal resources, and then one process would both read
-# and decode a whole shard.
+# Number of processors of a task that reads a shard. A half is enough, because such a task mostly waits. A task that
+# decodes has another number of processors: Ray joins tasks with equal resources, and then one process would read and
+# decode a whole shard.
 _READING_CPUS = 0.5
 _FETCHED_AT_ONCE = 16  # largest number of URLs that a process fetches at once; an object store needs 50 ms to answer
 # Names of columns with recordings, in the order in which they are tried.
@@ -76,7 +76,7 @@ class Model:
 
 
 class Facts(NamedTuple):
-    """What a process that has loaded the detector tells the other processes about the detector and the run."""
+    """Facts about the detector and the run, collected by a process that has loaded the detector."""
 
     run: dict[str, Any]
     """Identity of the run: the facts that determine scores. Scores of runs with equal identities may be mixed."""

@@ -29,7 +29,7 @@ from nes2net.lib.errors import InputError, first_line, one_line
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import parsed_json
 
-#: Columns that every row of a piece has, even if the shard lacks them.
+#: Columns that every row of a piece has, even if the shard lacks these columns.
 OWN_COLUMNS = ("id", "address", "content", "suffix")
 #: Number of bytes of content after which a piece ends at the next whole batch.
 _PIECE_BYTES = 64 << 20
@@ -196,8 +196,8 @@ def fetched(address: str) -> RecordingBytes:
 def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Row) -> Row:
     """Make the row of a recording that is stored in the file of a shard.
 
-    The row gets the id in ``described`` or in its ``notes``. If neither has an id, the id consists
-    of the names of the shard and of the recording.
+    The row gets the id in ``described`` or in its ``notes``. If there is no id in either, the id
+    consists of the names of the shard and of the recording.
 
     Args:
         name_in_shard: name of the recording in the file.

@@ -165,7 +165,7 @@ def results(out: Path) -> Iterator[tuple[ShardScores, list[Row]]]:
 
 
 def to_score_file(out: str | Path, path: str | Path) -> Finished:
-    """Write the results in the folder ``out`` to the file ``path`` in the format of their judgement, and a record.
+    """Join the results in the folder ``out`` into one file in the format of their judgement, and write its record.
 
     The record is ``{path}.json``. Recordings are sorted by the address of their shard, and keep
     their order within a shard. Recordings without a score are left out of the file; the record has

@@ -109,7 +109,7 @@ class SegmentRule(TypedDict):
 
 @with_config(_CONFIG)
 class ScoredRecording(TypedDict):
-    """The scores of a recording. Higher means bona fide; a score is no probability."""
+    """The scores of a recording. A higher score means more bona fide; a score is not a probability."""
 
     file: str
     """Name of the recording."""
@@ -170,5 +170,5 @@ REASONS = {
 
 
 def error_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe the error answers with these HTTP ``statuses``, keys of :data:`REASONS`, as FastAPI expects."""
+    """Describe for FastAPI the errors with these HTTP ``statuses``; each status is a key of :data:`REASONS`."""
     return {status: {"model": Problem, "description": REASONS[status]} for status in statuses}

@@ -226,7 +226,7 @@ class Desk:
         decider: decides by a calibration; None for raw scores.
 
     Raises:
-        InputError: if the calibration belongs to another detector, or the usual windows are too
+        InputError: if the calibration belongs to another detector, or if the usual windows are too
             short for the detector.
     """
 
@@ -250,19 +250,20 @@ class Desk:
         self._closed = threading.Event()
         #: Number of recordings that wait or are being scored.
         self.num_present = 0
-        #: Whether new recordings are refused, because the server stops when the present recordings are scored.
+        #: Whether new recordings are refused, because the server stops as soon as the present recordings are scored.
         self.is_finishing = False
         #: Counts and logs the recordings.
         self.observer = Observer()
         states = self.observer.present
         states.labels("running").set_function(lambda: min(self.num_present, self.limits.workers))
         states.labels("waiting").set_function(lambda: max(0, self.num_present - self.limits.workers))
-        #: Token → file for the player. A file is removed when a browser has fetched it, or when its time is over.
+        #: Token → file for the player. A file is removed when a browser has fetched it, or some minutes after
+        #: :meth:`offer`.
         self.player_files: dict[str, Path] = {}
         self._offered_until: dict[str, float] = {}  # token → time at which the offered file is removed
 
     def close(self) -> None:
-        """End the scoring of all recordings, each at its next step."""
+        """End the scoring of all recordings; each scoring ends at its next step."""
         self._closed.set()
 
     def finish(self) -> None:
@@ -407,7 +408,7 @@ class Desk:
                 self._player_path(token).unlink(missing_ok=True)
 
     def tidy(self, later: float = 0.0) -> None:
-        """Remove the player files whose time is over; tests move the clock forward by ``later`` seconds."""
+        """Remove player files that were offered minutes ago; tests move the clock forward by ``later`` seconds."""
         for token, until in list(self._offered_until.items()):
             if until < time.monotonic() + later:
                 self.withdraw([token])

@@ -79,7 +79,7 @@ class DropsCheck:
         except Exception:
             if session is None or session in self.sessions:
                 raise
-            # The application may fail because another request has ended the session, which is not an error.
+            # If another request has ended the session, the application may fail; this is not an error.
             await send({"type": "http.response.body", "body": b""})
 
     def _rewrite(self, content: bytes, keys: tuple[str, ...]) -> bytes:

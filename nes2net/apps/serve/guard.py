@@ -42,8 +42,8 @@ class Guard:
     - A request must name this machine, and must not come from a page of another site
       (:func:`nes2net.lib.http_server.check_site`).
     - A body that is too long, or arrives too slowly, is refused while it arrives.
-    - Only a form may be as long as a file. A form must hold files only, because text fields would
-      be kept in memory.
+    - Only the body of a form may be as long as an uploaded file. A form must hold files only,
+      because text fields would be kept in memory.
     - The answers forbid the browser to load anything from other servers, and forbid other sites to
       show the page in a frame.
 
@@ -155,10 +155,10 @@ class _Body:
         return message
 
     async def receive_message(self) -> Any:
-        """Receive the next message of the request, in time.
+        """Receive the next message of the request, before the deadline.
 
-        After the complete body, the next message says that the connection has ended. This message
-        may come at any time.
+        After the complete body, a message says that the connection has ended; this message may come
+        at any time.
         """
         if not self.is_incomplete:
             return await self.receive()

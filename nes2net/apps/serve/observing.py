@@ -14,8 +14,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from nes2net.lib.files import json_text
 
-#: The form of the log. ``"text"`` prints only notes, warnings and errors, for people. ``"json"`` prints each of these
-#: as a line of JSON on standard error, and also a line for every recording and request.
+#: The form of the log. ``"text"`` prints only notes, warnings and errors, for people. ``"json"`` prints a line of JSON
+#: on standard error for each note, warning, error, recording and request.
 LogKind: TypeAlias = Literal["text", "json"]
 LOGGER = logging.getLogger("nes2net.serve")
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 600)  # upper bounds in seconds of the histograms' buckets
@@ -23,7 +23,7 @@ _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 600)  # upper bound
 
 @dataclass
 class RecordingTimes:
-    """When a recording arrived, when its scoring began, and how long the recording is."""
+    """The times of a recording: its arrival at the server, the beginning of its scoring, and its duration."""
 
     arrived: float
     """Time when the recording arrived, by the monotonic clock."""

@@ -33,7 +33,7 @@ from nes2net.scoring.track import LEAST_SPAN, Track
 #: Largest number of files that are scored after one drop.
 MOST_FILES = 100
 _MOST_POINTS = 400  # largest number of points of the score line over the picture
-_BOX_STEPS = 1200  # fake stretches less than 1/1200 of the duration apart are drawn as one box
+_BOX_STEPS = 1200  # fake stretches with gaps below 1/1200 of the duration are drawn as one box
 _MOST_LISTED = 200  # largest number of fake stretches in the list below the picture
 _BASIS = ("prior", "operating_point", "llr_threshold")  # columns of the downloaded table with facts of the calibration
 _EMPTY = (

@@ -25,7 +25,7 @@ class Uploads:
 
     Gradio writes uploads into temporary files in :attr:`folder`. When a request is complete, Gradio
     moves the files to ``SHA-256/NAME`` in the folder. Uploads with the same content and name become
-    one file there.
+    a single file.
     """
 
     def __init__(self, desk: Desk) -> None:
