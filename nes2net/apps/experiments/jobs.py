@@ -312,7 +312,7 @@ class EvaluateJob(Job):
     num_resamples: int
     page: Path
 
-    def asked(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """Return the settings of the evaluation, which determine the figures together with the input files."""
         tested = self.tested
         return {
@@ -340,7 +340,7 @@ class EvaluateJob(Job):
         The file of the scores must still exist. The other input files may be missing by now.
         """
         report = self.read()
-        if report is None or not self.page.is_file() or report.asked != self.asked():
+        if report is None or not self.page.is_file() or report.asked != self.settings():
             return False
         files = [file for file in report.inputs if "sha256" in file]
         for file in files:
@@ -390,7 +390,7 @@ class EvaluateJob(Job):
             page=self.page.relative_to(self.page.parents[3]).as_posix(),  # relative to the experiment's folder
         )
         make_folder(self.page.parent)
-        header = {"asked": self.asked(), "measured": asdict(measured), **result.header}
+        header = {"asked": self.settings(), "measured": asdict(measured), **result.header}
         write_result(replace(result, header=header), self.page, self.page.with_suffix(".json"))
 
     def missing(self, search: Search) -> list[Finding]:

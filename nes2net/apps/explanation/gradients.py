@@ -85,7 +85,7 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int = 32) -
             difference = float(ends[0] - ends[1])
     if not torch.isfinite(gradients).all():
         raise InputError(f"a gradient is not finite, so `method={method}` explains nothing: take occlusion")
-    cells = grid.summed(gradients[0].detach().cpu())
+    cells = grid.sum_over_cells(gradients[0].detach().cpu())
     relevance = Relevance(grid.times, grid.bands, cells.sum(0), cells.sum(1), cells, additive=True)
     return relevance, difference
 

@@ -108,7 +108,7 @@ class Removable:
         """Compute the waveforms B×N from transforms B×R×C; gradients pass through."""
         return torch.istft(spectrum, WINDOW, HOP, window=self.window.to(spectrum.device), length=self.num_samples)
 
-    def summed(self, values: Tensor) -> NDArray:
+    def sum_over_cells(self, values: Tensor) -> NDArray:
         """Sum ``values`` R×C over each cell of the grid; return the sums, (F, T) float64."""
         bands, bins = self.shape
         rows = torch.zeros(bands, values.shape[1], dtype=torch.float64).index_add(0, self._band_of, values.double())

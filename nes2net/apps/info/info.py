@@ -135,7 +135,8 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
     """Compute the costs of a published model's parts, or of a front-end, aggregation or back-end.
 
     The costs of a front-end or of a whole model are counted on 64,600 samples. The costs of an
-    aggregation or a back-end alone are counted on :data:`PAPER_FRAMES` frames.
+    aggregation or a back-end alone are counted on :data:`PAPER_FRAMES` frames, or on the only
+    length that the back-end takes.
 
     Args:
         name: name of a published model or of a part.
@@ -173,7 +174,7 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
     raise InputError(f"there is no model or part '{name}'{did_you_mean(name, names, 'nes2net info')}")
 
 
-def estimates(name: str) -> dict[str, str]:
+def estimate_memory_and_time(name: str) -> dict[str, str]:
     """Estimate memory and time of the front-end ``name`` at batch 1 for 64,600 samples; nothing is measured.
 
     The estimated memory is the size of the weights plus the peak size of the results in the forward

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
-from nes2net.apps.info.info import costs, describe, estimates
+from nes2net.apps.info.info import costs, describe, estimate_memory_and_time
 from nes2net.apps.info.overview import COMMANDS
-from nes2net.apps.info.part_options import PLURALS, about, general_rows, option_rows, source, title, variant
+from nes2net.apps.info.part_options import PLURALS, about, bound_arguments, general_rows, option_rows, source, title
 from nes2net.apps.info.sheet import Sheet, plain, shown
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import ListedCorpus
@@ -181,7 +181,7 @@ def _part_line(registry: Registry, name: str) -> str:
     if registry is frontends and name in SIZES and name != SIZES[name].frontend:
         return f"{SIZES[name].title}, read by {SIZES[name].frontend}"
     line = re.sub(r":? B×\S* → \S+$", "", title(registry, name).rstrip("."))
-    blocks = [word for word in variant(registry, name).split(", ") if word.isidentifier()]
+    blocks = [word for word in bound_arguments(registry, name).split(", ") if word.isidentifier()]
     if not blocks:
         return line
     return f"{', '.join(blocks)}: {line.partition(': ')[2] or line}"
@@ -258,11 +258,11 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
     estimate = {}
     size = published_size_facts("")  # no facts, because there is no front-end with this name
     if is_frontend:
-        estimate = estimates(name)
+        estimate = estimate_memory_and_time(name)
         size = published_size_facts(name)
     facts = {
         "what": title(registry, name),
-        "made of": variant(registry, name),
+        "made of": bound_arguments(registry, name),
         "about": about(registry, name),
         "source": source(registry, name),
         "parameters": cost.parameters,

@@ -120,7 +120,7 @@ def source(registry: Registry, name: str) -> str:
     return ""
 
 
-def variant(registry: Registry, name: str) -> str:
+def bound_arguments(registry: Registry, name: str) -> str:
     """List the arguments that the registry binds to the class of a part, as text; return "" if there are none."""
     factory = registry.get(name)
     arguments = []

@@ -16,7 +16,14 @@ from nes2net.apps.scale.cluster import Resources, connected
 from nes2net.apps.scale.engine import Facts, Model, facts_of, pieces_dataset, scored_pieces
 from nes2net.apps.scale.libraries import library
 from nes2net.apps.scale.reading import Piece
-from nes2net.apps.scale.results import ShardScores, finished, read_record, result_path, write_record, write_results
+from nes2net.apps.scale.results import (
+    ShardScores,
+    finished_shards,
+    read_record,
+    result_path,
+    write_record,
+    write_results,
+)
 from nes2net.apps.scale.sources import UNKNOWN, Shard, Source, shards_of
 from nes2net.lib.claims import differences_in_words
 from nes2net.lib.errors import InputError, Unfinished, counted, first_line, listed, worded
@@ -134,7 +141,7 @@ def score_collection(
     with exclusive_lock(out / ".lock", refusal), ExitStack() as stack:
         remove_left(out)
         # Return at once if an earlier call with the same arguments has done everything.
-        done = finished(out)
+        done = finished_shards(out)
         _check_source(out, done, shards, overwrite)
         outdated = _outdated_results(done, shards)
         for path in outdated:

@@ -19,7 +19,7 @@ import torch
 
 from nes2net.apps.scale.cluster import Resources, start_ray
 from nes2net.apps.scale.libraries import library
-from nes2net.apps.scale.reading import OWN_COLUMNS, Piece, Row, fetched, pieces_of
+from nes2net.apps.scale.reading import OWN_COLUMNS, Piece, Row, fetch, pieces_of
 from nes2net.apps.scale.results import RESULT_COLUMNS, table_of
 from nes2net.apps.scale.sources import Shard, Source, is_url, shards_of
 from nes2net.data.audio.packed import AnyRecording, RecordingBytes, content_of
@@ -70,7 +70,7 @@ class Model:
         path = Path(described.name)
         return replace(described, name=str(path.resolve())) if path.exists() else described
 
-    def loaded(self) -> Detector:
+    def load(self) -> Detector:
         """Load the detector with these arguments."""
         return Detector.from_pretrained(self.name, self.device, self.dtype, self.config, self.base)
 
@@ -138,7 +138,7 @@ def _load_facts(
         exception, because Ray would put a traceback into the message.
     """
     try:
-        scorer = model.loaded()
+        scorer = model.load()
         check_takes_audio_alone(scorer)
         score_length = samples_to_score(scorer.provenance, num_samples, ASVSPOOF_SAMPLES)
         reader = judgement.reader(WaveformReader.of(scorer, score_length.num_samples))
@@ -166,7 +166,7 @@ class Scoring:
     def __init__(self, facts: Facts) -> None:
         """Load the detector; Ray calls this once in the process of each actor."""
         self.facts = facts
-        self.scorer = facts.model.loaded()
+        self.scorer = facts.model.load()
         if self.scorer.fingerprint() != facts.run["model"]:
             raise InputError(f"{facts.model.name} is another detector on this machine: give all machines the same one")
 
@@ -178,11 +178,13 @@ class Scoring:
             torch.cuda.device(device) if device.type == "cuda" else nullcontext(),
             scoring_mode(self.scorer),
         ):
-            return {"piece": scored(row["piece"], self.scorer, facts.reader, facts.batch_size, facts.judgement)}
+            return {"piece": score_piece(row["piece"], self.scorer, facts.reader, facts.batch_size, facts.judgement)}
 
 
-def scored(piece: Piece, scorer: Scorer, reader: WaveformReader, batch_size: int, judgement: Judgement[Any]) -> Piece:
-    """Score the recordings of a piece that :func:`decoded` returned, in the same batches as `nes2net score`.
+def score_piece(
+    piece: Piece, scorer: Scorer, reader: WaveformReader, batch_size: int, judgement: Judgement[Any]
+) -> Piece:
+    """Score the recordings of a piece that :func:`decode_piece` returned, in the same batches as `nes2net score`.
 
     Returns:
         The piece; in its rows, ``score`` and ``error`` replace ``waveform``. ``score`` is the
@@ -210,7 +212,7 @@ def scored_pieces(pieces: Any, facts: Facts) -> Dataset:
 
     def decode(row: dict[str, Piece]) -> dict[str, Piece]:
         """Decode the piece in ``row``; Ray calls this for each row of its dataset."""
-        return {"piece": decoded(row["piece"], facts.reader)}
+        return {"piece": decode_piece(row["piece"], facts.reader)}
 
     # Ray joins two stages with equal resources, so an actor on a CPU decodes and scores. An actor with a GPU only
     # scores, and other processes decode ahead of this actor.
@@ -222,7 +224,7 @@ def scored_pieces(pieces: Any, facts: Facts) -> Dataset:
     )
 
 
-def decoded(piece: Piece, reader: WaveformReader) -> Piece:
+def decode_piece(piece: Piece, reader: WaveformReader) -> Piece:
     """Fetch and decode the recordings of a piece.
 
     Returns:
@@ -249,7 +251,7 @@ def _recording_of_row(row: Row) -> AnyRecording:
     address = row["address"]
     if row["content"] is not None:
         return RecordingBytes(address, row["content"], row["suffix"])
-    return fetched(address) if is_url(address) else address
+    return fetch(address) if is_url(address) else address
 
 
 def _without_columns(row: Row, *names: str) -> Row:

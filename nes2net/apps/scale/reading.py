@@ -178,7 +178,7 @@ def opened(address: str) -> Iterator[BinaryIO]:
         yield file
 
 
-def fetched(address: str) -> RecordingBytes:
+def fetch(address: str) -> RecordingBytes:
     """Fetch the recording at a URL.
 
     Raises:

@@ -78,7 +78,7 @@ def result_path(out: Path, shard: Shard) -> Path:
     return out / f"{stem}-{hashlib.sha256(shard.address.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}.parquet"
 
 
-def finished(out: Path) -> dict[Path, ShardScores]:
+def finished_shards(out: Path) -> dict[Path, ShardScores]:
     """Find the finished shards in ``out``; return path of the results → facts about the shard. Skip damaged files."""
     files: dict[Path, ShardScores] = {}
     for path in filter(Path.is_file, out.glob("*.parquet")):  # opening a pipe would wait for ever
@@ -143,13 +143,13 @@ def write_results(out: Path, shard: Shard, rows: Sequence[Row], *, has_lists: bo
     return done
 
 
-def results(out: Path) -> Iterator[tuple[ShardScores, list[Row]]]:
-    """Read the results in ``out`` shard by shard, sorted by address.
+def read_results(out: Path) -> Iterator[tuple[ShardScores, list[Row]]]:
+    """Read the results in ``out`` shard by shard; the shards are sorted by address.
 
     Yields:
         The facts about a shard, and its rows with id, score and error.
     """
-    for path, done in sorted(finished(out).items(), key=lambda item: item[1].shard):
+    for path, done in sorted(finished_shards(out).items(), key=lambda item: item[1].shard):
         try:
             size = path.stat().st_size
             budget = Budget.of(str(path), size, "remove it, and score its shard again")
@@ -187,7 +187,7 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
 
     def scored_trials() -> Iterator[tuple[Trial, Any]]:
         """Yield the recordings with a score; collect in ``failures`` why the other recordings have no score."""
-        for done, rows in results(out):
+        for done, rows in read_results(out):
             judgement.check([Trial(row["id"]) for row in rows], path)
             for row in rows:
                 id = row["id"]

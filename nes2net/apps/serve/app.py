@@ -96,7 +96,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
     @app.get("/api/info", responses=error_answers(403, 421))
     def info() -> Info:
         """Return facts about the server."""
-        return about(desk, model)
+        return collect_info(desk, model)
 
     # The whole body is received before `score` is called; `admit` limits the number of such requests. `score` is not
     # async, so it runs in a thread and may wait for a free worker.
@@ -151,7 +151,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         """Send an HTTP error as JSON, because all answers of the API are JSON; FastAPI calls this for each error."""
         return JSONResponse({"error": printable(str(error.detail))}, error.status_code)
 
-    mount_page(app, desk, uploads, about(desk, model))
+    mount_page(app, desk, uploads, collect_info(desk, model))
     app.add_middleware(Guard, names=list(names), admit=_make_admit(desk, uploads), frames=list(frames))
     app.add_middleware(ObservedRequests, observer=desk.observer, route_of=_route_of)
     detector = desk.detector
@@ -215,7 +215,7 @@ async def _tidy(desk: Desk, uploads: Uploads) -> None:
             uploads.tidy()
 
 
-def about(desk: Desk, model: str) -> Info:
+def collect_info(desk: Desk, model: str) -> Info:
     """Collect the facts about the server that the page and ``/api/info`` show."""
     limits = desk.limits
     config = desk.detector.config

@@ -273,7 +273,7 @@ def _picture_facts(scored: Scored) -> dict[str, Any]:
     assert scored.picture is not None  # the page always asks the desk for a picture
     track = scored.track
     picture = scored.picture
-    times, low, middle, high = thinned(track)
+    times, low, middle, high = thin_out(track)
     ticks = _time_labels(track.duration)
     threshold = scored.meaning.decider.threshold if scored.meaning else None
     usual = scored.meaning.decider.usual_scores if scored.meaning else None
@@ -349,7 +349,7 @@ def _fake_facts(scored: Scored) -> dict[str, Any] | None:
     }
 
 
-def thinned(track: Track) -> tuple[list[float], list[float], list[float], list[float]]:
+def thin_out(track: Track) -> tuple[list[float], list[float], list[float], list[float]]:
     """Reduce a track to a line that can be drawn: join neighbouring windows into at most ``_MOST_POINTS`` groups.
 
     Returns:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nes2net.apps.info.info import SPEED, count_flops, describe, estimates
+from nes2net.apps.info.info import SPEED, count_flops, describe, estimate_memory_and_time
 from nes2net.cli.main import main
 from nes2net.lib.errors import InputError
 
@@ -18,7 +18,7 @@ def test_the_papers_cost_and_size():
     frontend, aggregation, _ = describe("wav2vec2_Nes2Net_X")
     assert 2 * frontend.multiply_adds * 64600 / 16000 == pytest.approx(149e9, rel=0.01)
     assert (aggregation.parameters, aggregation.multiply_adds) == (0, 0)
-    assert estimates("xlsr_300m")["time"].startswith(f"{149e9 / SPEED['fp32'] * 1e3:.2g} ms in fp32, ")
+    assert estimate_memory_and_time("xlsr_300m")["time"].startswith(f"{149e9 / SPEED['fp32'] * 1e3:.2g} ms in fp32, ")
     with pytest.raises(InputError, match="there is no model or part 'nes2net_z'; did you mean"):
         describe("nes2net_z")
     assert count_flops(nn.Conv1d(4, 6, 3), torch.zeros(2, 4, 10)) == 2 * 2 * 6 * 8 * 4 * 3

@@ -25,7 +25,7 @@ from nes2net.apps.serve.page import (
     _template_facts,
     _time_labels,
     score_axis,
-    thinned,
+    thin_out,
 )
 from nes2net.scoring.decisions import Decider, Population, Traits
 from nes2net.scoring.track import Track
@@ -143,7 +143,7 @@ def test_the_axes_and_a_long_track_that_is_thinned_to_medians_and_its_ends():
     assert _score_labels(-1, 3) == [0, 1, 2] and str(_score_labels(-1, 3)[0]) == "0.0"
     assert _time_labels(5.0) == [0, 1, 2, 3, 4] and _time_labels(1800) == [0, 300, 600, 900, 1200, 1500]
     scores = np.random.default_rng(0).standard_normal(7000).astype(np.float32)
-    times, low, middle, high = thinned(Track(2 + 0.5 * np.arange(7000), scores, 4.0, 3504.0))
+    times, low, middle, high = thin_out(Track(2 + 0.5 * np.arange(7000), scores, 4.0, 3504.0))
     assert len(times) == len(low) == len(middle) == len(high) == 402
     assert (times[0], times[-1]) == (0, 3504) and times == sorted(times)
     assert min(low) == scores.min() and max(high) == scores.max()
