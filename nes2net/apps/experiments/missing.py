@@ -95,7 +95,7 @@ def missing_part(corpus_part: Part) -> list[Finding]:
 
 
 def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
-    """Report that the keys (labels) of a phase of a corpus are missing or cannot be read.
+    """Return a finding if the keys (labels) of a phase of a corpus are missing or cannot be read.
 
     The list is empty if the keys can be read, or if the corpus is unknown.
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from nes2net.apps.info.identify import Identity, identify
-from nes2net.apps.info.info import costs, describe_config
+from nes2net.apps.info.info import cost_rows, costs_of_config
 from nes2net.apps.info.names import Result, describe_recipe, model_rows, published_facts
 from nes2net.apps.info.sheet import Sheet, shown
 from nes2net.detector import Detector
@@ -168,7 +168,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     tables: dict[str, list[dict[str, Any]]] = {}
     if config and not identity.misfit:
         with build_errors_as_input_errors(str(path)):
-            tables["parts"] = costs(describe_config(config))
+            tables["parts"] = cost_rows(costs_of_config(config))
     if config:
         tables["options of the parts that differ from their defaults"] = model_rows(config)
     if (recipe := _recipe_if_readable(identity.provenance)) is not None:

@@ -220,7 +220,7 @@ def _identify_folder(folder: Path) -> Identity:
 
 
 def _add_frontend(identity: Identity, frontend: Frontend) -> Identity:
-    """Describe ``frontend`` in ``identity``: its configuration, note and published sizes; return ``identity``."""
+    """Add the facts about ``frontend`` to ``identity`` (configuration, note, published sizes); return ``identity``."""
     identity.config = {"frontend": frontend.config}
     if frontend.note:
         identity.notes.append(frontend.note)

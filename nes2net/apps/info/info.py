@@ -131,7 +131,7 @@ class _ResultMemory(TorchDispatchMode):
         self.current -= size
 
 
-def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
+def costs_of(name: str, registry: Registry | None = None) -> list[PartInfo]:
     """Compute the costs of a published model's parts, or of a front-end, aggregation or back-end.
 
     The costs of a front-end or of a whole model are counted on 64,600 samples. The costs of an
@@ -147,16 +147,16 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
     """
     if registry is None and name in PUBLISHED_MODELS:
         with torch.device("meta"):
-            return _describe_detector(Detector.from_config(PUBLISHED_MODELS[name]))
+            return _detector_costs(Detector.from_config(PUBLISHED_MODELS[name]))
     with torch.device("meta"):
         if registry in (None, frontends) and name in frontends.names():
-            return [_describe_frontend(create_frontend(name))]
+            return [_frontend_costs(create_frontend(name))]
         if registry in (None, backends) and name in backends.names():
             backend = create_backend(name)
             if backend.feature_dim == 1:  # this back-end reads the waveform instead of features
                 waveform = torch.zeros(1, ASVSPOOF_SAMPLES, 1)
                 return [
-                    _describe_aggregation_or_backend(
+                    _aggregation_or_backend_costs(
                         "back-end", backend, waveform, ASVSPOOF_SAMPLES, ASVSPOOF_SAMPLES / SAMPLE_RATE
                     )
                 ]
@@ -165,11 +165,11 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
             inputs: Any = features
             if backend.wants_layers == "all":
                 inputs = [features] * backend.num_states
-            return [_describe_aggregation_or_backend("back-end", backend, inputs, frames)]
+            return [_aggregation_or_backend_costs("back-end", backend, inputs, frames)]
         if registry in (None, aggregations) and name in aggregations.names():
             aggregation = create_aggregation(name, _NUM_STATES, _FEATURE_DIM)
             states = [torch.zeros(1, PAPER_FRAMES, _FEATURE_DIM)] * _NUM_STATES
-            return [_describe_aggregation_or_backend("aggregation", aggregation, states, PAPER_FRAMES)]
+            return [_aggregation_or_backend_costs("aggregation", aggregation, states, PAPER_FRAMES)]
     names = [*PUBLISHED_MODELS, *frontends.names(), *aggregations.names(), *backends.names()]
     raise InputError(f"there is no model or part '{name}'{did_you_mean(name, names, 'nes2net info')}")
 
@@ -215,22 +215,20 @@ def estimate_memory_and_time(name: str) -> dict[str, str]:
     }
 
 
-def _describe_detector(detector: Detector) -> list[PartInfo]:
+def _detector_costs(detector: Detector) -> list[PartInfo]:
     """Compute the costs of the parts of a detector on the meta device, for 64,600 samples."""
-    descriptions = [_describe_frontend(detector.frontend)]
+    descriptions = [_frontend_costs(detector.frontend)]
     with torch.no_grad():
         states = detector.eval().hidden_states(torch.zeros(1, ASVSPOOF_SAMPLES))
         features = detector.features(states)
     frames = states[0].shape[1]
     seconds = ASVSPOOF_SAMPLES / SAMPLE_RATE
     if detector.backend.wants_layers == "last":
-        descriptions.append(
-            _describe_aggregation_or_backend("aggregation", detector.aggregation, states, frames, seconds)
-        )
-    return [*descriptions, _describe_aggregation_or_backend("back-end", detector.backend, features, frames, seconds)]
+        descriptions.append(_aggregation_or_backend_costs("aggregation", detector.aggregation, states, frames, seconds))
+    return [*descriptions, _aggregation_or_backend_costs("back-end", detector.backend, features, frames, seconds)]
 
 
-def _describe_frontend(frontend: Frontend) -> PartInfo:
+def _frontend_costs(frontend: Frontend) -> PartInfo:
     """Compute the costs of a front-end on the meta device, for 64,600 samples."""
     flops = count_flops(frontend, torch.zeros(1, ASVSPOOF_SAMPLES), "all")
     hop = 1e3 * frontend.hop_length / SAMPLE_RATE
@@ -246,7 +244,7 @@ def _describe_frontend(frontend: Frontend) -> PartInfo:
     )
 
 
-def _describe_aggregation_or_backend(
+def _aggregation_or_backend_costs(
     role: str, module: Aggregation | Backend, inputs: Any, frames: int, seconds: float | None = None
 ) -> PartInfo:
     """Compute the costs of an aggregation or a back-end on the meta device.
@@ -296,17 +294,17 @@ def _num_trained(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
-def describe_config(config: dict[str, Any]) -> list[PartInfo]:
+def costs_of_config(config: dict[str, Any]) -> list[PartInfo]:
     """Compute the costs of the parts of the detector, or of the front-end alone, that ``config`` describes."""
     with torch.device("meta"):
         if "backend" in config:
-            return _describe_detector(Detector.from_config(config))
+            return _detector_costs(Detector.from_config(config))
         options = dict(config["frontend"])
-        return [_describe_frontend(create_frontend(options.pop("name"), **options))]
+        return [_frontend_costs(create_frontend(options.pop("name"), **options))]
 
 
-def costs(descriptions: Sequence[PartInfo]) -> list[dict[str, Any]]:
-    """Make a table of the costs: a row for each part, with its first two notes, and a row of sums for several parts."""
+def cost_rows(descriptions: Sequence[PartInfo]) -> list[dict[str, Any]]:
+    """Make the rows of a table of costs: a row for each part, with its first two notes, and a row of sums."""
     rows = []
     for description in descriptions:
         rows.append(

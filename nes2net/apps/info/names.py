@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
-from nes2net.apps.info.info import costs, describe, estimate_memory_and_time
+from nes2net.apps.info.info import cost_rows, costs_of, estimate_memory_and_time
 from nes2net.apps.info.overview import COMMANDS
 from nes2net.apps.info.part_options import PLURALS, about, bound_arguments, general_rows, option_rows, source, title
 from nes2net.apps.info.sheet import Sheet, plain, shown
@@ -253,7 +253,7 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
         name: name of the part.
         results: published results; the description lists the results of the model with this name.
     """
-    (cost,) = describe(name, registry)
+    (cost,) = costs_of(name, registry)
     is_frontend = registry is frontends
     estimate = {}
     size = published_size_facts("")  # no facts, because there is no front-end with this name
@@ -406,7 +406,10 @@ def model_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         **published_facts(name),
         "published": [result.line for result in results if name in result.about],
     }
-    tables = {"costs": costs(describe(name)), "options that differ from the defaults of the parts": model_rows(config)}
+    tables = {
+        "costs": cost_rows(costs_of(name)),
+        "options that differ from the defaults of the parts": model_rows(config),
+    }
     build = f"Build it, with random weights: Detector.from_config('{name}')"
     if PUBLISHED[name].file is None:
         commands = [build, f"nes2net score CORPUS FOLDER --model FILE --architecture {name} --out s.txt"]

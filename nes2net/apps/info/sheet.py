@@ -145,7 +145,7 @@ def _cell_text(column: str, value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """Write a value for people: numbers with separators, lists as in YAML, None as a dash.
+    """Return a value as text for people: numbers with separators, lists as in YAML, None as a dash.
 
     >>> [shown(value) for value in (1234567, 2.5e-07, True, None, [8, 8], "mean", {"a": [1]})]
     ['1,234,567', '2.5e-07', 'yes', '–', '[8, 8]', 'mean', 'a: [1]']

@@ -214,10 +214,11 @@ def _stamps_of_model(model: Path) -> str:
 
 
 def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], overwrite: bool) -> None:
-    """Raise :class:`InputError` if ``out`` has results of shards that the source does not have.
+    """Refuse results in ``out`` of shards that the source does not have, or remove these results.
 
-    With ``overwrite``, remove these results and raise no error. The results cannot stay: otherwise
-    the scores would contain recordings that the source does not have.
+    The results are removed if ``overwrite`` is true; otherwise :class:`InputError` is raised. The
+    results cannot stay: otherwise the scores would contain recordings that the source does not
+    have.
     """
     foreign_results = list(done.keys() - {result_path(out, shard) for shard in shards})
     names = listed(sorted(done[path].shard for path in foreign_results))
@@ -241,9 +242,9 @@ def _outdated_results(done: dict[Path, ShardScores], shards: Sequence[Shard]) ->
 
 
 def _check_run(out: Path, done: dict[Path, ShardScores], run: dict[str, Any], overwrite: bool) -> None:
-    """Raise :class:`InputError` if ``out`` has results of another detector or other settings.
+    """Refuse results in ``out`` of another detector or other settings, or remove these results.
 
-    With ``overwrite``, these results are removed instead.
+    The results are removed if ``overwrite`` is true; otherwise :class:`InputError` is raised.
 
     Args:
         run: identity of the present run, see :class:`nes2net.apps.scale.engine.Facts`.

@@ -269,7 +269,7 @@ def pieces_dataset(shards: list[Shard], batch_size: int, rows: int | None = None
     rows = rows or BATCHES_OF_PIECE * batch_size
 
     def pieces(row: dict[str, Shard]) -> Iterator[dict[str, Piece]]:
-        """Read the shard in ``row``; Ray calls this for each shard."""
+        """Yield the pieces of the shard in ``row``; Ray calls this for each shard."""
         for piece in pieces_of(row["shard"], rows, batch_size):
             yield {"piece": piece}
 

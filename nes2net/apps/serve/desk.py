@@ -429,7 +429,7 @@ class Desk:
 
     @contextmanager
     def _wait_for_turn(self, times: RecordingTimes) -> Iterator[None]:
-        """Wait until a worker is free, occupy the worker in this context, and note the beginning in ``times``.
+        """Wait until a worker is free, occupy the worker in this context, and store the beginning in ``times.began``.
 
         Raises:
             Busy: immediately, without waiting, if too many recordings wait.

@@ -206,16 +206,16 @@ class _Form:
     # The parser calls the following methods, which are named like the parser's events.
 
     def part_begin(self) -> None:
-        """Begin a field of the form."""
+        """Forget the last field, because a new field of the form begins."""
         self.name = self.value = b""
         self.is_file = False
 
     def header_field(self, data: bytes, start: int, end: int) -> None:
-        """Take a piece of the name of a header, ``data[start:end]``."""
+        """Append the piece ``data[start:end]`` to the name of the header that is arriving."""
         self.name += data[start:end]
 
     def header_value(self, data: bytes, start: int, end: int) -> None:
-        """Take a piece of the value of a header, ``data[start:end]``."""
+        """Append the piece ``data[start:end]`` to the value of the header that is arriving."""
         self.value += data[start:end]
 
     def header_end(self) -> None:

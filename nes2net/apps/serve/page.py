@@ -80,7 +80,7 @@ def _accept_uploads_only(component: gradio.components.Component, folder: Path) -
     """
 
     async def take_upload(url_or_file_path: str | Path | None) -> str | None:
-        """Return the path of an upload; Gradio calls this for each file that a request names."""
+        """Return the path of an upload, and refuse any other file; Gradio calls this for each file of a request."""
         if url_or_file_path is not None:
             url_or_file_path = str(Path(url_or_file_path).resolve())
             # Gradio stores an upload as FOLDER/HASH/NAME.
