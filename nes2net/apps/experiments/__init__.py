@@ -2,7 +2,8 @@
 
 In reading order: ``description`` reads the YAML file of an experiment. ``plan`` makes the runs of
 the experiment. ``jobs`` has the jobs that train, score and evaluate the runs. ``running`` does the
-jobs on this machine, and ``slurm`` does them on a cluster. ``missing`` lists missing files.
-``result`` tabulates the figures, and ``experiment`` writes the tables. ``reproduce`` measures a
-published result again. Experiments that come with the toolkit are in ``packaged``.
+jobs on this machine, and ``slurm`` submits the jobs to a cluster. ``missing`` finds the input files
+that are missing. ``result`` tabulates the figures, and ``experiment`` writes the tables.
+``reproduce`` measures a published result again. Experiments that come with the toolkit are in
+``packaged``.
 """

@@ -56,15 +56,15 @@ def run(
         file: YAML file, or name of a packaged experiment
         overrides: override a key of the recipe, e.g. train.epochs=3
         set_: what ${NAME} in the file stands for; repeatable
-        out: folder to write; results/NAME if the file names none
-        dry_run: say what is missing and to do, and how long it takes
+        out: folder to write; results/NAME if the file names no folder
+        dry_run: list missing inputs, and the jobs to do with their times
         allow_missing: begin even if data is missing
-        overwrite: replace scores of changed audio or another device
+        overwrite: replace scores of changed audio or from another device
 
     Where:
         on: on this machine, or as jobs of a cluster
         jobs: processes at once on this machine
-        gpus: GPUs for these, e.g. 0,1,2; all if not given
+        gpus: GPUs for these processes, e.g. 0,1,2; all if not given
         slurm: override a key of the file's section slurm
         device: auto, cpu, cuda or cuda:N
     """
@@ -81,7 +81,7 @@ def run(
     folder = Path(out or described.out or Path("results", described.name))
     plan = plan_experiment(described, folder)
     machine = Machine(device, batches.batch_size, batches.num_workers, overwrite)
-    if task:  # this process was started by another one, to do a single task
+    if task:  # another process started this process to do a single task
         return _do_task(task, plan, machine)
     # Say what is missing and what is left to do.
     unfinished_jobs = unfinished(plan.jobs)
@@ -149,7 +149,7 @@ def reproduce(
     num_resamples: int = 1000,
     device: str = "auto",
 ) -> int:
-    """Measure a published result again, and compare.
+    """Measure a published result again, and compare the figures.
 
     Exit status 1 means that there is no verdict, because the trials, the architecture or the speaker-verification
     system differ from the published ones.
@@ -159,7 +159,7 @@ def reproduce(
           --checkpoint detector.pth
 
     Args:
-        row: id of a published result; lists all if not given
+        row: id of a published result; lists all results if not given
 
     Files and folders:
         data: folder that holds the corpora
@@ -229,7 +229,7 @@ def experiment() -> None:
 
 
 def _machine_flags(machine: Machine) -> list[str]:
-    """Write the settings ``machine`` as command-line flags, which the command of a task gets."""
+    """Return the command-line flags that give the settings ``machine`` to the process of a task."""
     flags = ["--device", machine.device]
     if machine.batch_size is not None:
         flags += ["--batch-size", str(machine.batch_size)]
@@ -257,8 +257,8 @@ def _gpu_ids(gpus: str | None, device: str) -> list[str]:
     """Return the ids of the GPUs to use: the ids in ``gpus``, or else all GPUs that ``device`` allows.
 
     Args:
-        gpus: ids separated by commas. If None, all visible GPUs are used if the device is
-            ``"auto"`` or ``"cuda"``, and no GPU otherwise.
+        gpus: ids separated by commas. If None: all visible GPUs for the device ``"auto"`` or
+            ``"cuda"``, and no GPU for another device.
     """
     if not gpus and device in ("auto", "cuda"):
         import torch
@@ -274,7 +274,7 @@ def _do_task(name: str, plan: Plan, machine: Machine) -> int:
         name: name of a task of ``plan``, or of the task that makes the table.
 
     Raises:
-        InputError: if there is no such task, or if a task that it needs is not done.
+        InputError: if there is no such task, or if a task that must be done first is not done.
     """
     from nes2net.apps.experiments.jobs import unfinished
     from nes2net.apps.experiments.running import do_here
@@ -297,7 +297,7 @@ def _print_heading(line: str) -> None:
 
 
 def _print_failures(failures: list[Failure]) -> int:
-    """Print ``failures``, and return the largest exit status; 0 without failures."""
+    """Print ``failures``, and return the largest of their exit statuses; 0 if there are no failures."""
     for failure in failures:
         print(printable(worded(str(failure))), file=sys.stderr)
     return max((failure.status or INCOMPLETE for failure in failures), default=0)
@@ -306,8 +306,8 @@ def _print_failures(failures: list[Failure]) -> int:
 def _write_and_print_tables(plan: Plan, failures: list[Failure]) -> int:
     """Print ``failures``, write and print the tables of the figures, and return the exit status.
 
-    The status is 0 if all figures are measured. If nothing is measured because of failures, there
-    are no tables. If nothing failed, but nothing is measured either, an :class:`InputError` is
+    The status is 0 if all figures are measured. If no figure is measured because of failures, no
+    tables are written. If nothing failed and yet no figure is measured, :class:`InputError` is
     raised.
     """
     from nes2net.apps.experiments.experiment import write_tables

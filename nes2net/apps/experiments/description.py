@@ -25,7 +25,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,
 PositiveInteger = Annotated[int, Field(ge=1)]
 #: Text without control characters: a line feed would begin a new line in a batch script or a table.
 TextLine = Annotated[str, StringConstraints(pattern=r"^\P{Cc}*$", max_length=1000)]
-#: A value in a batch script. The pattern excludes paths, by the character `/`, and all characters that a shell
+#: A value in a batch script. The pattern excludes `/`, so that no value is a path, and all characters that a shell
 #: interprets.
 BatchValue = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:=+@%\[\]-]{1,200}$")]
 #: Allowed options of `sbatch`, which say where a job runs and with which resources. All other options of `sbatch` are
@@ -50,11 +50,11 @@ class Average(_Section):
     """Which checkpoint of a run is scored: the best checkpoint, or the average of the best checkpoints."""
 
     best: PositiveInteger
-    """How many checkpoints with the lowest `by` are averaged; 1 is the single best one."""
+    """Number of checkpoints that are averaged: the checkpoints with the lowest values of `by`."""
     mode: Literal["mean", "legacy"] = "mean"
-    """The mean, or what the published code computes (deviation 1)."""
+    """How checkpoints are averaged: by the mean, or as in the published code (deviation 1)."""
     by: Annotated[str, StringConstraints(pattern=r"^(loss|val_[A-Za-z0-9_./-]+)$")] = "val_loss_wo_aug"
-    """A value of `history.json`, such as `val_loss_w_aug` or `val_eer_wo_aug`."""
+    """Value in `history.json` that ranks the checkpoints, such as `val_loss_w_aug` or `val_eer_wo_aug`."""
 
     @property
     def name(self) -> str:
@@ -84,27 +84,27 @@ class EvaluationSet(_Section):
     """Trials on which every detector is scored."""
 
     corpus: str
-    """Its name in `nes2net data check`, or `hub:OWNER/NAME`."""
+    """Name of the corpus, as in `nes2net data check`, or `hub:OWNER/NAME`."""
     name: Name | None = None
-    """Heading of its column; the corpus if not given."""
+    """Heading of the column of this set; the corpus if not given."""
     root: str = "."
-    """Its folder; one of the hub is downloaded if not given."""
+    """Folder of the corpus; if not given, a corpus of the hub is downloaded."""
     split: str = "eval"
-    """The part that is scored."""
+    """Part of the corpus that is scored."""
     protocols: str | None = None
     """Folder of the protocols; searched for in `root` if not given."""
     keys: str | None = None
     """Folder or file of the labels; `root` if not given."""
     phase: str | None = None
-    """Phase of the labels; the split if not given."""
+    """Phase of the challenge whose labels are used, such as `progress`; the split if not given."""
     protocol: Literal["4sec", "full"] | None = None
-    """The first 4 s, or whole utterances; if not given, as in the recipe's training, else 4sec."""
+    """Whether the first 4 s or whole utterances are scored; if not given, as many samples as in training."""
     samples: Annotated[int, Field(ge=1, le=LONGEST_CUT)] | None = None
-    """Samples of `4sec`; if not given, the recipe's number if it is not about 4 s, else the corpus's number."""
+    """Samples that `4sec` scores; by default as in training, but the corpus's number if training took about 4 s."""
     exclude: dict[str, list[str]] | None = None
-    """Field of a trial → values that are excluded; the corpus's own exclusions if not given."""
+    """Field of a trial → values of the trials that are excluded; the default is the corpus's own exclusions."""
     legacy_train_mode: bool = False
-    """Score in train mode, as the published figures on In-the-Wild were (deviation 2)."""
+    """Score in train mode, as for the published figures on In-the-Wild (deviation 2)."""
     allow_partial: bool = False
     """Evaluate even if some recordings cannot be read."""
 
@@ -124,12 +124,12 @@ class EvaluationSet(_Section):
 
     @property
     def key_path(self) -> Path:
-        """File or folder of the labels."""
+        """File or folder of the labels: `keys`, or else `root`."""
         return Path(self.root if self.keys is None else self.keys)
 
     @property
     def key_phase(self) -> str:
-        """Phase of the labels."""
+        """Phase whose labels are used: `phase`, or else `split`."""
         return self.split if self.phase is None else self.phase
 
 
@@ -141,21 +141,21 @@ class SlurmSettings(_Section):
     partition: BatchValue | None = None
     """Partition; the cluster's default if not given."""
     minutes: PositiveInteger = 1440
-    """Time limit of a job; a job that reaches it is queued again, and resumes."""
+    """Time limit of a job in minutes; a job that reaches the limit is queued again, and resumes."""
     gpus: Annotated[int, Field(ge=0)] = 1
-    """GPUs of a job, which uses one."""
+    """Number of GPUs that are reserved for a job; a job uses at most one GPU."""
     cpus: PositiveInteger = 8
-    """Processors of a job."""
+    """Number of processors that are reserved for a job."""
     memory_gb: PositiveInteger | None = None
-    """Memory of a job."""
+    """Memory in GB that is reserved for a job; the cluster's default if not given."""
     parallel: PositiveInteger = 64
-    """Jobs of an array that run at once, at most."""
+    """Largest number of jobs of an array that run at once."""
     more: dict[BatchOption, BatchValue | int] = Field(default_factory=dict)
-    """Further options of `sbatch` on where a job runs and with which resources, such as `account` and `qos`."""
+    """Further options of `sbatch`, such as `account`, `nodelist` and `qos`."""
 
 
-def _with_mappings(values: Any) -> Any:
-    """Write all averages as mappings: replace a number N by the mapping ``best: N``."""
+def _averages_as_mappings(values: Any) -> Any:
+    """Replace each average that is given as a number N by the mapping ``best: N``."""
     if not isinstance(values, list):
         return values
     averages = []
@@ -167,34 +167,34 @@ def _with_mappings(values: Any) -> Any:
 
 
 class Experiment(_Section):
-    """What an experiment trains, scores and tabulates."""
+    """The content of the YAML file: which runs are trained, and on which sets the runs are evaluated."""
 
     name: Name
-    """Name of the experiment, and of its folder if none is given."""
+    """Name of the experiment, and of its folder if `out` is not given."""
     title: TextLine = ""
     """Heading of the table; the name if not given."""
     recipe: str
-    """A packaged recipe, or a file: beside this one, or from the working directory."""
+    """Name of a packaged recipe, or a file: its path from the folder of this file, or from the working directory."""
     overrides: dict[str, Any] = Field(default_factory=dict)
-    """Keys of the recipe → values, such as `data.root: ${data}`."""
+    """Key of the recipe → value that replaces the recipe's own, such as `data.root: ${data}`."""
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1)]
-    """Each grid point is trained once with each."""
+    """Seeds; each point of the grid is trained once with each seed."""
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
-    """Keys of the recipe → values, also `recipe` → recipes; every combination is trained."""
-    averages: Annotated[list[Average], BeforeValidator(_with_mappings), Field(min_length=1)] = [Average(best=1)]
-    """Which checkpoints of each run are scored: numbers, or mappings of `best`, `mode` and `by`."""
+    """Key of the recipe → list of values, also `recipe` → list of recipes; every combination is trained."""
+    averages: Annotated[list[Average], BeforeValidator(_averages_as_mappings), Field(min_length=1)] = [Average(best=1)]
+    """Checkpoints of each run that are scored: each a number, or a mapping of `best`, `mode` and `by`."""
     leave_one_out: bool = False
-    """Train without each of `data.corpora` in turn, and evaluate on the sets of that corpus."""
+    """Leave out each corpus of `data.corpora` in turn, and evaluate on the sets of the left-out corpus."""
     evaluate: Annotated[list[EvaluationSet], Field(min_length=1)]
     """The evaluation sets, which are the columns of the table."""
     metrics: Annotated[list[Metric], Field(min_length=1)] = ["eer"]
-    """A table for each of `eer`, `min_tdcf` and `min_dcf`."""
+    """Metrics among `eer`, `min_tdcf` and `min_dcf`; each metric gets a table."""
     num_resamples: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
-    """Bootstrap draws for each interval."""
+    """Number of bootstrap draws for each interval."""
     places: dict[str, str] = Field(default_factory=dict)
-    """Default values of the `${NAME}` in the file."""
+    """Default values of the variables `${NAME}` in the file."""
     out: TextLine | None = None
-    """Folder for everything; `results/NAME` in the working directory if not given."""
+    """Folder of the experiment's files; `results/NAME` in the working directory if not given."""
     slurm: SlurmSettings = SlurmSettings()
     """How jobs are submitted to Slurm."""
 
@@ -228,14 +228,14 @@ class Experiment(_Section):
 def load_experiment(
     name: str | Path, assignments: Iterable[str] = (), overrides: Iterable[str] = (), slurm: Iterable[str] = ()
 ) -> Experiment:
-    """Read the experiment in a YAML file, or a packaged one by name.
+    """Read an experiment from a YAML file, or a packaged experiment by its name.
 
     ``${NAME}`` in the file is replaced by a value. The function looks for the value in three
     places, in this order: ``assignments``, the environment variable ``NAME``, and the section
-    ``places`` of the file. The section ``places`` must list every name that has no assignment.
-    Otherwise a file of unknown origin could copy any environment variable. ``~`` at the beginning
-    of a text stands for the home folder. The recipe may be named relative to the folder of the
-    file.
+    ``places`` of the file. If a name has no assignment, the section ``places`` must declare the
+    name, even if there is an environment variable. So a reader of the file sees which environment
+    variables are used. ``~`` at the beginning of a text stands for the home folder. The path of the
+    recipe may be relative to the folder of the file.
 
     Args:
         name: path of the file, or name of a packaged experiment.
@@ -244,8 +244,8 @@ def load_experiment(
         slurm: texts ``KEY=VALUE`` for the section ``slurm``.
 
     Raises:
-        InputError: if there is no such file, or if something in the file is unknown, wrong or
-            without a value.
+        InputError: if there is no such file, if the file has an unknown key or a wrong value, or if
+            a ``${NAME}`` in the file has no value.
     """
     path = Path(name)
     packaged = packaged_experiments()
@@ -259,7 +259,7 @@ def load_experiment(
     if not isinstance(values, dict):
         raise InputError(f"experiment {path} is a mapping of keys, not {shown(values)}")
     declared = values.get("places")
-    defaults = declared if isinstance(declared, dict) else {}  # model_validate rejects anything but a mapping
+    defaults = declared if isinstance(declared, dict) else {}  # model_validate raises if it is not a mapping
     variables = set(_VARIABLE.findall(str([value for key, value in values.items() if key != "places"])))
     assigned = _split_assignments(assignments, "a place")
     check_known(assigned, variables, f"experiment {path} has no place")
@@ -299,7 +299,7 @@ def packaged_experiments() -> list[str]:
 
 
 def _split_assignments(texts: Iterable[str], subject: str) -> dict[str, str]:
-    """Split texts ``NAME=VALUE`` into a mapping name → value; ``subject`` is the word for a text in error messages."""
+    """Split texts ``NAME=VALUE`` into a mapping name → value; error messages call such a text ``subject``."""
     pairs = {}
     for text in texts:
         name, equals, value = text.partition("=")

@@ -1,8 +1,8 @@
 """Report on a whole experiment: missing inputs, work to do and its time, and the table of the figures.
 
 Times are estimated from the seconds per epoch and the trials per second of earlier jobs. If no
-similar job was done, the time is unknown. An evaluation takes seconds to minutes, which the
-estimates do not include.
+similar job was done, the time is unknown. The estimates do not include evaluations, which take
+seconds to minutes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from statistics import median
 from nes2net.apps.experiments.jobs import Job, Run, ScoreJob, TrainJob, unfinished
 from nes2net.apps.experiments.missing import Search
 from nes2net.apps.experiments.plan import Plan
-from nes2net.apps.experiments.result import SystemOnSet, comparability, experiment_result
+from nes2net.apps.experiments.result import SystemOnSet, comparability_notes, experiment_result
 from nes2net.evaluation.page import write_result
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, counted
@@ -37,7 +37,7 @@ def missing_for(jobs: Sequence[Job]) -> list[Finding]:
 
 
 def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
-    """Describe the state of an experiment as lines for a terminal.
+    """Describe how much of an experiment is done, in tables for a terminal.
 
     The lines show how many seeds of each system are measured, how much work is left, and all jobs
     with their estimated times.
@@ -126,16 +126,17 @@ def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict
 def _dissimilarity(run: Run, other_run: Run) -> tuple[bool, bool, bool]:
     """Return a sort key that tells how far ``other_run`` differs from ``run``.
 
-    The key is smallest if both are the same run. It is larger if only the seed differs, still
-    larger if the left-out corpus differs, and largest if the grid point differs.
+    The key is smallest for the same run. The key is larger if only the seed differs, still larger
+    if the left-out corpus differs, and largest if the grid point differs.
     """
     return run.name != other_run.name, run.point != other_run.point, run.sets != other_run.sets
 
 
 def _scoring_rate(scoring: ScoreJob) -> tuple[int, float] | None:
-    """Return the number of trials of ``scoring``, and the number of trials that were scored per second.
+    """Return the number of trials of a finished scoring, and the number of trials that were scored per second.
 
-    The result is None if the record lacks these numbers, or if the last run scored no trial.
+    The result is None if there is no record with these numbers, or if the last call scored no
+    trial.
     """
     record = scoring.record()
     if record is None:
@@ -184,7 +185,7 @@ def write_tables(plan: Plan) -> tuple[Result, list[Path]]:
         experiment.seeds,
         experiment.num_resamples,
         left_out_in_turn=experiment.leave_one_out,
-        notes=[*incomplete, *comparability(measurements)],
+        notes=[*incomplete, *comparability_notes(measurements)],
     )
     write_text(plan.out / "experiment.yaml", write_yaml(experiment.model_dump(mode="json")))
     paths = [plan.out / f"table.{suffix}" for suffix in ("html", "json", "tex", "md")]

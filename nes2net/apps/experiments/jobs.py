@@ -1,8 +1,8 @@
 """The jobs of an experiment. A job trains, scores or evaluates, and can tell whether it is done.
 
-Records, timestamps and checksums of small files tell whether a job is done. No detector is loaded
-for this, and no recording is decoded. A job that is not done calls the same functions as the
-command line (:func:`nes2net.training.run.train`, :func:`nes2net.actions.scoring.score_corpus` …).
+To tell whether it is done, a job reads only records, timestamps and checksums of small files: it
+loads no detector, and decodes no recording. To do its work, a job calls the functions that the
+commands call (:func:`nes2net.training.run.train`, :func:`nes2net.actions.scoring.score_corpus` …).
 These functions check the contents of files, and resume earlier work.
 """
 
@@ -50,8 +50,8 @@ from nes2net.version import __version__
 class Machine:
     """Settings for this machine, which change no result.
 
-    Scoring uses ``batch_size`` and ``num_workers``. With ``overwrite``, scores are replaced if
-    their recordings have changed, or if they were computed on another device.
+    Scoring uses ``batch_size`` and ``num_workers``. With ``overwrite``, scores are replaced if the
+    recordings have changed, or if the scores were computed on another device.
     """
 
     device: str = "auto"
@@ -81,7 +81,7 @@ class Run:
         return Path(self.recipe.output) / self.recipe.tag
 
     def history(self) -> list[Row]:
-        """Read the rows of the finished epochs; empty before the first epoch has ended."""
+        """Read the history of the run, one row for each finished epoch; [] before the first epoch has ended."""
         path = self.folder / HISTORY_FILE
         if not path.is_file():
             return []
@@ -90,7 +90,7 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Job(ABC):
-    """A piece of work with inputs and outputs; it waits for the job in ``needs``, if there is one.
+    """A piece of work with inputs and outputs. If ``needs`` is a job, that job has to be done first.
 
     ``name`` consists of the action and its subject, such as ``score seed1 best3 LA``.
     """
@@ -113,11 +113,11 @@ class Job(ABC):
 
     @abstractmethod
     def missing(self, search: Search) -> list[Finding]:
-        """List missing inputs; outputs of other jobs do not count as missing."""
+        """List the missing inputs of the job; outputs of other jobs do not count as missing."""
 
 
 class TrainJob(Job):
-    """Train a run."""
+    """Trains a run."""
 
     def is_done(self) -> bool:
         """Whether all epochs are done, or the training has stopped early.
@@ -169,7 +169,7 @@ class ScoreJob(Job):
         The last path is the checkpoint that is scored.
 
         Raises:
-            InputError: if the run has fewer saved epochs.
+            InputError: if the run has fewer saved epochs than ``average.best``.
         """
         folder = self.run.folder
         average = self.average
@@ -180,16 +180,16 @@ class ScoreJob(Job):
         return files
 
     def record(self) -> WholeRecord | None:
-        """Read the record beside the scores; None if there are no scores or no record."""
+        """Read the record of the score file; None if the score file or the record is missing."""
         path = record_path(self.scores)
         if not self.scores.is_file() or not path.is_file():
             return None
         return read_whole_record(path)
 
     def is_done(self) -> bool:
-        """Whether the scores are complete, belong to the trials and checkpoints, and are newer than the checkpoints."""
+        """Whether the scores are complete, newer than the checkpoints, and from these trials and checkpoints."""
         record = self.record()
-        if record is None or (record.failures and not self.tested.allow_partial) or self._is_of_other_scoring(record):
+        if record is None or (record.failures and not self.tested.allow_partial) or self._record_differs(record):
             return False
         scored_at = self.scores.stat().st_mtime_ns
         if any(path.stat().st_mtime_ns > scored_at for path in self.checkpoints()):
@@ -197,7 +197,7 @@ class ScoreJob(Job):
         return sha256_of(self.scores) == record.sha256
 
     def do(self, machine: Machine) -> None:
-        """Average checkpoints if necessary, and score the set."""
+        """Average checkpoints if necessary, and score the evaluation set."""
         tested = self.tested
         average = self.average
         record = self.record()
@@ -215,7 +215,7 @@ class ScoreJob(Job):
             settings=ScoringSettings(
                 batch_size=machine.batch_size,
                 num_workers=machine.num_workers,
-                overwrite=machine.overwrite or (record is not None and self._is_of_other_scoring(record, detector)),
+                overwrite=machine.overwrite or (record is not None and self._record_differs(record, detector)),
                 legacy_train_mode=tested.legacy_train_mode,
             ),
         )
@@ -234,12 +234,12 @@ class ScoreJob(Job):
         usual = corpora.get(tested.corpus).test_samples
         return samples_to_score(provenance, num_samples, usual, tested.protocol).num_samples
 
-    def _is_of_other_scoring(self, record: WholeRecord, detector: Detector | None = None) -> bool:
-        """Whether the checkpoint, the trials or the settings in ``record`` differ from those of this job.
+    def _record_differs(self, record: WholeRecord, detector: Detector | None = None) -> bool:
+        """Whether the checkpoint, the trials or the settings in ``record`` differ from this job's.
 
         Args:
-            detector: the loaded detector, whose weights must be those in the record; None to skip
-                this comparison of weights.
+            detector: the loaded detector, whose weights are compared with the fingerprint in the
+                record; None to skip this comparison.
         """
         checkpoint = (record.model_extra or {}).get("checkpoint")
         if not isinstance(checkpoint, dict):
@@ -259,7 +259,10 @@ class ScoreJob(Job):
         return bool(differing_names(record.run, record.run | expected))
 
     def missing(self, search: Search) -> list[Finding]:
-        """List missing files of the evaluation set; with `allow_partial`, some missing recordings do not count."""
+        """List the missing files of the evaluation set.
+
+        With `allow_partial`, missing files count only if nothing can be scored without them.
+        """
         findings = search.part(self.part)
         if self.tested.allow_partial:
             return [finding for finding in findings if not finding.spares_some]
@@ -271,7 +274,7 @@ def _load_detector(checkpoint: Path, _changed: int, device: str) -> Detector:
     """Load a detector, or return the detector of the last call if all arguments are the same.
 
     Args:
-        _changed: time of the last change of the file. Only the cache uses this argument.
+        _changed: time of the last change of the checkpoint. Only the cache uses this argument.
     """
     return Detector.from_pretrained(checkpoint, device)
 
@@ -309,8 +312,8 @@ class EvaluateJob(Job):
     num_resamples: int
     page: Path
 
-    def asked(self) -> dict[str, Any]:
-        """Return the settings that, together with the input files, determine the figures."""
+    def settings(self) -> dict[str, Any]:
+        """Return the settings of the evaluation, which determine the figures together with the input files."""
         tested = self.tested
         return {
             **tested.model_dump(include={"corpus", "exclude", "allow_partial"}),
@@ -332,12 +335,12 @@ class EvaluateJob(Job):
         return read_json_as(ReportFile, path, 64 << 20, "a report of an experiment", "remove it")
 
     def is_done(self) -> bool:
-        """Whether the report has these settings, and its input files have not changed since.
+        """Whether the report was made with the present settings, and its input files have not changed since.
 
         The file of the scores must still exist. The other input files may be missing by now.
         """
         report = self.read()
-        if report is None or not self.page.is_file() or report.asked != self.asked():
+        if report is None or not self.page.is_file() or report.asked != self.settings():
             return False
         files = [file for file in report.inputs if "sha256" in file]
         for file in files:
@@ -387,7 +390,7 @@ class EvaluateJob(Job):
             page=self.page.relative_to(self.page.parents[3]).as_posix(),  # relative to the experiment's folder
         )
         make_folder(self.page.parent)
-        header = {"asked": self.asked(), "measured": asdict(measured), **result.header}
+        header = {"asked": self.settings(), "measured": asdict(measured), **result.header}
         write_result(replace(result, header=header), self.page, self.page.with_suffix(".json"))
 
     def missing(self, search: Search) -> list[Finding]:

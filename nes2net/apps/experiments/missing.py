@@ -1,4 +1,4 @@
-"""Find missing inputs (recordings, protocols, keys, pre-training files), and say where to get them."""
+"""Find missing inputs (recordings, protocols, keys, pre-training files), and say where to get each input."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
     """List the missing inputs of training by ``recipe``: recordings, protocols, and files with weights to start from.
 
     Args:
-        name: file name of the recipe, for commands in remedies.
+        name: file name of the recipe, for the commands that the findings suggest.
         search: object that remembers the results of earlier searches; None for a new object.
     """
     search = search or Search()
@@ -67,8 +67,9 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
 def missing_part(corpus_part: Part) -> list[Finding]:
     """List a missing protocol and missing recordings of a part of a corpus.
 
-    A corpus that is unknown, or whose folder is not named, is also listed. The list is empty for a
-    corpus on the Hugging Face hub, because such a corpus is downloaded when it is needed.
+    An unknown corpus, or a corpus whose folder is not named, counts as missing, too. The list is
+    empty for a corpus on the Hugging Face hub, because such a corpus is downloaded when it is
+    needed.
     """
     if corpus_part.corpus.startswith("hub:"):
         return []
@@ -94,7 +95,7 @@ def missing_part(corpus_part: Part) -> list[Finding]:
 
 
 def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
-    """Report the keys (labels) of a phase of a corpus as missing if they cannot be read.
+    """Return a finding if the keys (labels) of a phase of a corpus are missing or cannot be read.
 
     The list is empty if the keys can be read, or if the corpus is unknown.
 
@@ -114,7 +115,7 @@ def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
 
 
 class Search:
-    """Remembers the results of searches, because a search for a large corpus takes long.
+    """Finds missing inputs and remembers the results, because looking for the files of a large corpus takes long.
 
     ``part`` calls :func:`missing_part` and caches the results. ``keys`` calls :func:`missing_keys`
     and caches the results.

@@ -20,13 +20,13 @@ from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 
 _LONGEST_LABEL = 60  # largest number of characters of a grid point in the name of a folder
-_MOST_TRAININGS = 1000  # largest number of trainings; planning one takes 8 ms
+_MOST_TRAININGS = 1000  # largest number of trainings; planning a training takes 8 ms
 _MOST_EVALUATIONS = 10_000
 
 
 @dataclass(frozen=True)
 class System:
-    """A row of the table: a grid point (see :class:`Run`), and which checkpoints of its runs are scored."""
+    """A row of the table: a grid point (see :class:`Run`), and the average of checkpoints that is scored."""
 
     point: str
     average: Average
@@ -52,7 +52,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs and jobs of an experiment; ``out`` is the folder of its files."""
+    """All runs and jobs of an experiment; ``out`` is the folder of the experiment's files."""
 
     experiment: Experiment
     out: Path
@@ -60,19 +60,19 @@ class Plan:
 
     @cached_property
     def tasks(self) -> list[Task]:
-        """The tasks of all runs: the training of a run, followed by a task for each average."""
+        """The tasks of all runs: for each run the training, then a task for each average of checkpoints."""
         tasks = []
         for run in self.runs:
             training = TrainJob(f"train {run.name}", run, None)
             training_task = f"train_{run.name}"
             tasks.append(Task(training_task, [training]))
             for average in self.experiment.averages:
-                jobs = self._jobs_of(run, average, training)
+                jobs = self._scoring_jobs(run, average, training)
                 tasks.append(Task(f"evaluate_{run.name}_{average.name}", jobs, training_task))
         return tasks
 
-    def _jobs_of(self, run: Run, average: Average, training: TrainJob) -> list[Job]:
-        """Make the jobs that score and evaluate an average of a run."""
+    def _scoring_jobs(self, run: Run, average: Average, training: TrainJob) -> list[Job]:
+        """Make the jobs that score and evaluate an average of a run's checkpoints on all sets of the run."""
         subfolder = Path(run.name, average.name)
         jobs: list[Job] = []
         scorings: dict[str, ScoreJob] = {}
@@ -102,14 +102,14 @@ class Plan:
 
     @property
     def systems(self) -> list[System]:
-        """The rows of the table: each grid point with each average."""
+        """The systems, which are the rows of the table: each grid point with each average of checkpoints."""
         systems = []
         for point in dict.fromkeys(run.point for run in self.runs):
             systems += [System(point, average) for average in self.experiment.averages]
         return systems
 
     def evaluations(self, system: System, tested: EvaluationSet) -> list[EvaluateJob]:
-        """Return the evaluations of ``system`` on the set ``tested``, one for each seed."""
+        """Return the jobs that evaluate ``system`` on the set ``tested``, one for each seed."""
         evaluations = []
         for job in self.jobs:
             if isinstance(job, EvaluateJob) and job.tested == tested:
@@ -119,7 +119,7 @@ class Plan:
 
 
 def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
-    """Make the runs of ``experiment``, whose files go to the folder ``out``.
+    """Plan the runs of ``experiment``; the files of all runs go to the folder ``out``.
 
     Raises:
         InputError: if the experiment is too large; if a recipe or a value of the grid is wrong; if
@@ -164,15 +164,15 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
     """Assign evaluation sets to the corpora that training leaves out in turn.
 
     The evaluation set of a left-out corpus is the set whose name equals the alias of the corpus. If
-    no set has this name, all sets of this corpus are used.
+    no set has this name, all sets of the same corpus are used.
 
     Returns:
         A mapping: alias of a left-out corpus → names of its evaluation sets. Without
         `leave_one_out`, the only key is None, and its value has the names of all sets.
 
     Raises:
-        InputError: if fewer than two corpora train, if a left-out corpus has no set, or if a set
-            belongs to two left-out corpora or to none of them.
+        InputError: if fewer than two corpora are for training, if a left-out corpus has no set, or
+            if a set belongs to two left-out corpora or to no left-out corpus.
     """
     if not experiment.leave_one_out:
         return {None: frozenset(tested.title for tested in experiment.evaluate)}
@@ -204,7 +204,7 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
 
 
 def _short_key(key: str) -> str:
-    """Return the last part of a key; return "" for the key "recipe", because the name of a recipe needs no key."""
+    """Return the last part of a recipe's key, such as ``lr`` of ``train.lr``; return "" for the key "recipe"."""
     if key == "recipe":
         return ""
     return key.rpartition(".")[2]

@@ -51,9 +51,9 @@ class Paths:
 
     ``data`` is the folder of all corpora; each corpus may be in a subfolder with its registered
     name. Everything is written to ``out``. If ``keys`` is None, the keys are in the folder of the
-    corpus. If ``protocols`` is None, the protocols are there as well. If ``recipe`` is None, the
-    published result names the recipe. If ``ssl_checkpoint`` is None, the recipe names the
-    pre-trained front-end. If ``checkpoint`` is None, the detector is trained.
+    corpus. If ``protocols`` is None, the protocols are in the folder of the corpus, too. If
+    ``recipe`` is None, the published result names the recipe. If ``ssl_checkpoint`` is None, the
+    recipe names the pre-trained front-end. If ``checkpoint`` is None, the detector is trained.
     """
 
     data: Path
@@ -85,8 +85,8 @@ class Paths:
 def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
     """List the missing inputs of a reproduction of ``row``.
 
-    Without a checkpoint, the missing inputs of the training are listed. If any of these is missing,
-    the list also says where to get a checkpoint instead.
+    If no checkpoint is given, the list includes the missing inputs of the training. If an input of
+    the training is missing, the list also says where to get a checkpoint.
     """
     released = f"get {row.checkpoint}" if row.checkpoint else "no published checkpoint is known"
     if not row.ways and row.here:
@@ -137,7 +137,7 @@ def _recipe_with_folders(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
 
 @dataclass
 class Conditions:
-    """Texts that compare the conditions of a measurement with the published conditions.
+    """The comparison of the conditions of a measurement with the published conditions, in words.
 
     ``differences`` lists the conditions that differ; if there are any, there is no verdict.
     ``unchecked`` lists the conditions that could not be compared, so they may differ.
@@ -152,7 +152,7 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Re
 
     Args:
         config: architecture of the measured detector, :attr:`nes2net.detector.Detector.config`.
-        evaluation: evaluation of its scores.
+        evaluation: evaluation of the scores of the measured detector.
         keys: file or folder of the labels.
 
     Raises:
@@ -163,7 +163,7 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Re
         conditions.unchecked.append("the score length: the source does not state it; here whole utterances")
     if partial := evaluation.header["systems"][0]["partial"]:
         conditions.differences.append(partial)
-    # The trials.
+    # Compare the trials.
     corpus = corpora.get(row.corpus)
     phase = canonical_phase(row.phase)
     if corpus.labelled_counts(phase) is None:
@@ -171,7 +171,7 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Re
     elif differences := corpus.differences_from_official(corpus.keys(keys, phase), phase):
         text = f"the trials are not the official ones of {corpus.title}, phase {phase}: {listed(differences)}"
         conditions.differences.append(text)
-    # The architecture.
+    # Compare the architectures.
     if row.model is None:
         conditions.unchecked.append("the architecture: the row names no model")
     else:
@@ -179,7 +179,7 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Re
             published_config = Detector.from_config(published_architecture(row)).config
         if differences := _architecture_differences(config, published_config):
             conditions.differences.append(f"the architecture differs from {row.model}: {listed(differences)}")
-    # A min t-DCF also depends on the speaker-verification scores: compare these.
+    # Compare the speaker-verification scores, on which a min t-DCF also depends.
     if row.min_tdcf is None or evaluation.rows("systems")[0]["min_tdcf"].value is None:
         return conditions
     official = corpus.asv_counts.get(phase)
@@ -236,13 +236,13 @@ def published_architecture(row: PublishedRow) -> dict[str, Any]:
 
 
 def recipe_path(recipe: str) -> Path:
-    """Find the ``recipe`` of a row: a packaged recipe with this file name, or any file."""
+    """Return the path of the ``recipe`` that a row names: a packaged recipe with this file name, or any file."""
     packaged = PACKAGED / Path(recipe).name
     return packaged if packaged.is_file() else Path(recipe)
 
 
 def _relevant_options(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return role → name and options of a part, without options that change no score.
+    """Return role → name and options of the part with this role, without options that change no score.
 
     Values have the types of JSON.
     """
@@ -270,7 +270,7 @@ class Reproduction:
     trained: bool
 
     def text(self) -> str:
-        """Write the published and the measured figures, and a verdict if no condition differs."""
+        """Describe the published and the measured figures, and give a verdict if no condition differs."""
         row = self.row
         figures_of_system = self.result.rows("systems")[0]
         eer = METRICS["eer"]
@@ -321,22 +321,22 @@ def reproduce(
     overwrite: bool = False,
     num_resamples: int = 1000,
 ) -> Reproduction:
-    """Train if there is no checkpoint, score, evaluate, and compare with ``row``.
+    """Train if there is no checkpoint, score, evaluate, and compare the conditions with ``row``.
 
     Scores, ``report.html`` and ``report.json`` are written to ``paths.out``. Finished work is not
     repeated; interrupted training and scoring resume.
 
     Args:
         row: the published result.
-        paths: files and folders.
+        paths: files and folders of the reproduction.
         allow_partial: evaluate even if scores are missing.
         overwrite: replace the scores of another checkpoint.
 
     Raises:
         InputError: if an input is missing (:func:`find_missing` lists all missing inputs) or
-            malformed, or if the folder belongs to another run.
+            malformed, or if ``paths.out`` holds another run.
     """
-    # If there is no checkpoint, train.
+    # Train if there is no checkpoint.
     checkpoint = paths.checkpoint
     if checkpoint is None:
         path = paths.recipe_of(row)

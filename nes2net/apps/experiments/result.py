@@ -10,7 +10,7 @@ from typing import Any
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import EER, MIN_DCF, NUM_BONAFIDE, NUM_SPOOF, Figure, Measure, Row, Table, plain
 
-#: Columns of the metrics in tables.
+#: Name of a metric → its column in tables.
 METRICS = {
     "eer": replace(EER, text_digits=None),
     "min_tdcf": Measure("min_tdcf", "min t-DCF", "cost", 4),
@@ -33,9 +33,9 @@ class Measured:
     """The figures of one detector on one evaluation set. Rates are fractions, and costs are normalised.
 
     ``metrics`` has only the metrics that can be computed. ``interval`` is the 95 % interval of the
-    EER, and ``interval_over`` says what the bootstrap draws. ``left_out`` says which trials have no
-    score. ``trials`` and ``key`` are checksums of the recordings and of the labels. ``page`` is the
-    path of the report in the experiment's folder.
+    EER, and ``interval_over`` says which units the bootstrap draws, such as trials or speakers.
+    ``left_out`` says which trials have no score. ``trials`` and ``key`` are checksums of the
+    recordings and of the labels. ``page`` is the path of the report in the experiment's folder.
     """
 
     run: str
@@ -79,7 +79,7 @@ class SystemOnSet:
 
 
 def over_seeds(metric: str, by_seed: Mapping[int, float]) -> dict[str, Figure]:
-    """Summarise the figures of the seeds. Lower is better; among equal figures, the first is the best.
+    """Summarise the figures of a metric over the seeds. Lower is better; among equal figures, the first is the best.
 
     Args:
         by_seed: figures of ``metric``, as seed → figure.
@@ -87,8 +87,8 @@ def over_seeds(metric: str, by_seed: Mapping[int, float]) -> dict[str, Figure]:
     Returns:
         A mapping of names to figures. The figure of the best seed has the name of the metric. The
         other names are ``best_seed``, ``mean``, ``deviation`` (the standard deviation of the
-        sample, with n − 1) and ``num_seeds``. Mean and deviation have values only for several
-        seeds. The mapping is empty if there are no figures.
+        sample, with n − 1) and ``num_seeds``. The values of mean and deviation are None for a
+        single seed. The mapping is empty if there are no figures.
 
     >>> figures = over_seeds("eer", {1: 0.02, 2: 0.01, 3: 0.03})
     >>> [figures[name].value for name in ("eer", "best_seed", "mean", "deviation", "num_seeds")]
@@ -118,7 +118,7 @@ def experiment_result(
     left_out_in_turn: bool = False,
     notes: Sequence[str] = (),
 ) -> Result:
-    """Make the result of an experiment.
+    """Put the figures of an experiment into tables, as one result.
 
     Args:
         measurements: figures of every system on every set, sorted by system.
@@ -126,8 +126,8 @@ def experiment_result(
         seeds: seeds of the experiment.
         num_resamples: number of draws of the bootstrap that gave the intervals.
         left_out_in_turn: whether each set was scored by detectors whose training left out the
-            corpus of the set. If true, the tables also have the mean and the worst value over the
-            sets.
+            corpus of the set. If true, each system also gets a row with the mean and a row with the
+            worst value over the sets.
         notes: remarks about missing or incomparable figures.
 
     Returns:
@@ -164,7 +164,7 @@ def experiment_result(
     )
     report_measures = (*METRICS.values(), NUM_BONAFIDE, NUM_SPOOF)
     report_caption = "Each detector, with its report."
-    tables = [_paper_table(measurements, metric, len(seeds), left_out_in_turn) for metric in metrics]
+    tables = [_metric_table(measurements, metric, len(seeds), left_out_in_turn) for metric in metrics]
     tables += [
         Table("over the seeds", caption, _OVER_SEEDS, details, "Over the seeds", readers="paper"),
         Table("reports", report_caption, report_measures, reports, "Reports of the detectors", readers="paper"),
@@ -175,9 +175,10 @@ def experiment_result(
     return Result(title, header, lines, tables, notes)
 
 
-def _paper_table(measurements: Sequence[SystemOnSet], metric: str, num_seeds: int, left_out_in_turn: bool) -> Table:
-    """Make the table of one metric: the best seed and the mean of each system on each set.
+def _metric_table(measurements: Sequence[SystemOnSet], metric: str, num_seeds: int, left_out_in_turn: bool) -> Table:
+    """Make the table of one metric: for each system and set, the best seed and the mean over the seeds.
 
+    With ``left_out_in_turn``, each system also gets the rows ``mean`` and ``worst`` over its sets.
     The lowest figure on each set is marked.
     """
     rows = []
@@ -201,7 +202,7 @@ def _paper_table(measurements: Sequence[SystemOnSet], metric: str, num_seeds: in
     if num_seeds > 1:
         caption = f"{measure.heading}, the best and the mean of {num_seeds} seeds"
     if left_out_in_turn:
-        caption += ", each corpus without it in training"
+        caption += ", each corpus scored by detectors trained without it"
     caption += ". Lower is better."
     return Table(metric, caption, (measure, replace(measure, name="mean", heading="mean")), marked, across="set")
 
@@ -221,8 +222,8 @@ def _rows_across_sets(measurements: Sequence[SystemOnSet], metric: str) -> Itera
             yield Row({"system": system, "set": name}, over_seeds(metric, by_seed))
 
 
-def comparability(measurements: Sequence[SystemOnSet]) -> list[str]:
-    """Write a note for each set on which detectors have different trials or labels, or lack scores of trials."""
+def comparability_notes(measurements: Sequence[SystemOnSet]) -> list[str]:
+    """Return notes on sets whose figures cannot be compared: trials or labels differ, or scores are missing."""
     notes = []
     by_set: dict[str, list[Measured]] = {}
     for on_set in measurements:

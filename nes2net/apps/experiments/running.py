@@ -30,7 +30,7 @@ class Failure:
     name: str
     problem: str
     status: int | None = None
-    """Exit status, as of a command; None if the job did not begin."""
+    """Exit status as a command would return it; None if the job did not begin."""
 
     def __str__(self) -> str:
         """Describe the failure in a line."""
@@ -52,7 +52,8 @@ def do_here(
 
     Raises:
         Unfinished: if SIGTERM came, or if a disk is full.
-        KeyboardInterrupt: if Ctrl-C was pressed. Finished work is kept after either error.
+        KeyboardInterrupt: if Ctrl-C was pressed. Finished work is kept after both
+            :class:`Unfinished` and Ctrl-C.
     """
     failures: dict[Job, Failure] = {}
     unfinished_jobs = unfinished(jobs)
@@ -85,7 +86,8 @@ def do_in_processes(
 ) -> list[Failure]:
     """Do ``tasks`` in up to ``num_processes`` processes at once, and return the failures.
 
-    If a task fails, the other tasks are still done, except tasks that need the failed task.
+    If a task fails, the other tasks are still done, except tasks that need the failed task. SIGTERM
+    and Ctrl-C are passed on to all processes; when the processes have ended, an error is raised.
 
     Args:
         command: function that returns the command line of a task.
@@ -95,8 +97,7 @@ def do_in_processes(
 
     Raises:
         Unfinished: as :func:`do_here`.
-        KeyboardInterrupt: as :func:`do_here`. Before either error is raised, the signal is passed
-            on to the processes, and all processes end.
+        KeyboardInterrupt: as :func:`do_here`.
     """
     waiting_tasks = list(tasks)
     free_slots = list(range(num_processes))
@@ -124,7 +125,7 @@ def do_in_processes(
                         environment.setdefault("OMP_NUM_THREADS", str(num_threads))
                         if gpus:
                             environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
-                        with stop.deferred():  # handle signals only after the process is listed
+                        with stop.deferred():  # handle signals only after the process is in `running`
                             running[task.name] = (
                                 _start_process(command(task), logs / f"{task.name}.log", environment),
                                 slot,
@@ -167,8 +168,8 @@ def _last_log_line(log: Path) -> str:
 def _start_process(command: Sequence[str], log: Path, environment: dict[str, str]) -> subprocess.Popen:
     """Start a process with this command line; its output goes to the file ``log``."""
     with writing(log), open(log, "wb", opener=never_linked) as file:
-        # The new process has its own session, so it does not get Ctrl-C from the terminal. This
-        # process passes Ctrl-C on.
+        # The new process has its own session, so it does not get Ctrl-C from the terminal; `do_in_processes` passes
+        # Ctrl-C on.
         return subprocess.Popen(
             command,
             stdout=file,

@@ -25,11 +25,11 @@ from nes2net.lib.plain_data import read_json_as
 
 #: Name of the task that makes the table.
 TABLE = "table"
-_SAVE_WITHIN = 80  # seconds that a process has for saving; submitit's signal comes 90 s before a job ends
+_SAVE_WITHIN = 80  # seconds that a process may take to save its work; submitit's signal comes 90 s before a job ends
 
 
 class TaskCommand:
-    """The command of a job; when the time of the job is over, the command saves and is queued again."""
+    """The command of a job. When the time of the job is over, the command saves its work and is queued again."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self.command = list(command)
@@ -48,7 +48,7 @@ class TaskCommand:
             raise RuntimeError(f"exit status {status} of {' '.join(self.command)}")
 
     def checkpoint(self) -> Any:
-        """Let the process save, and submit the same command again; submitit calls this at the time limit."""
+        """Let the process save its work, and submit the same command again; submitit calls this at the time limit."""
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
             until = time.monotonic() + _SAVE_WITHIN
@@ -57,7 +57,7 @@ class TaskCommand:
         return _import_submitit().helpers.DelayedSubmission(TaskCommand(self.command))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the running process, which cannot be pickled; submitit pickles this object."""
+        """Return the state to pickle, without the running process, which cannot be pickled."""
         return {"command": self.command, "_process": None}
 
 
@@ -84,7 +84,7 @@ def submit(
     Args:
         command: function that returns the command line of a task, given the name of the task.
         folder: folder for submitit's files and the ids of the jobs.
-        name: name of the jobs.
+        name: name that all these jobs have on the cluster.
 
     Raises:
         MissingLibrary: if submitit is not installed.
@@ -151,7 +151,8 @@ def submit(
         after_all = None
         if before:
             after_all = f"afterany:{':'.join(job.job_id for job in before)}"
-        # This job runs even if other jobs failed, because the table lists missing figures.
+        # Submit the job that makes the table; it runs even if other jobs failed, because the table lists missing
+        # figures.
         submit_array([TABLE], after_all, before)
         if settings.cluster == "local" and TABLE in submitted:
             submitted[TABLE].wait()

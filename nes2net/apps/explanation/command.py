@@ -72,10 +72,10 @@ def explain(
 
     Args:
         files: audio files, or folders of them
-        out: folder for a picture and a .json of each
+        out: folder for a picture and a .json of each file
         picture: format of the pictures
         json_: print a JSON object a line
-        batch_size: versions scored at once
+        batch_size: changed versions scored at once
 
     Which part; at most 30 s are explained at once:
         start: seconds to leave out at the beginning
@@ -104,7 +104,7 @@ def explain(
             with ProgressDisplay[None](title=title, unit="version", advice=advice, delay=1) as display:
 
                 def progress(count: int, total: int, display: ProgressDisplay[None] = display) -> None:
-                    """Show progress: ``count`` further versions of the recording were scored, out of ``total``."""
+                    """Show that ``count`` further versions of the recording were scored, out of ``total``."""
                     display.total = display.bar.total = total
                     display.update(count)
 

@@ -47,9 +47,10 @@ class Explanation:
     layers: Layers | None
     """Weights of the layers; None if the detector does not weigh layers."""
     checks: tuple[Check, ...]
-    """Results of removing the most relevant tenth, compared with removing random tenths."""
+    """Checks that compare removing the most relevant tenth with removing random tenths."""
     difference: float | None = None
-    """Score minus the score of the baseline. Integrated gradients should add up to it; None for other methods."""
+    """Score of the recording minus score of the baseline. Integrated gradients should add up to this
+    difference. None for other methods."""
     waveform: NDArray = field(repr=False, default_factory=lambda: np.zeros(0, np.float32))
     """(N,), the explained samples at 16 kHz."""
     remark: str = ""
@@ -129,21 +130,20 @@ def explain(
     The same arguments give the same explanation, up to the rounding of the device.
 
     Args:
-        audio, sample_rate, num_samples: as for :meth:`nes2net.Detector.score`; ``num_samples`` are
-            counted from ``start``.
+        audio, sample_rate, num_samples: as for :meth:`nes2net.Detector.score`; ``num_samples``
+            counts from ``start``.
         how: settings of the explanation.
         start: beginning of the part in seconds.
         duration: duration of the part in seconds; None for all samples from ``start`` on.
         progress: called after each batch of changed versions of the recording, with two numbers:
-            the size of the batch, and the number of versions to score in all. The second number
-            becomes smaller after the coarse pass of occlusion, if not all small blocks have to be
-            removed.
-        show_coarse: called with the relevance by the coarse pass of occlusion.
+            the size of the batch, and the total number of versions to score. The total becomes
+            smaller after the coarse pass of occlusion if some small blocks need not be removed.
+        show_coarse: called after the coarse pass of occlusion with the relevance so far.
 
     Raises:
         InputError: for the reasons in :meth:`nes2net.Detector.score`; if the part is empty or
             longer than 30 s; if a setting is out of range; or if the method needs gradients and the
-            detector has none.
+            detector has no gradients.
         MissingLibrary: if the method needs captum, which is not installed.
 
     >>> detector = Detector.from_config({"frontend": "lps", "backend": "mean_linear"})
@@ -166,7 +166,7 @@ def explain(
     subject.progress = lambda count: progress(count, total)
 
     def after_coarse_pass(coarse: Relevance, num_skipped: int) -> None:
-        """Subtract the versions that need no scoring from ``total``, and show the relevance so far."""
+        """Subtract the versions that need no scoring from ``total``, and show the relevance after the coarse pass."""
         nonlocal total
         total -= num_skipped
         show_coarse(replace(coarse, times=coarse.times + start))
@@ -198,7 +198,8 @@ def _read_part(
     """Read the part of a recording that is explained, (N,) at 16 kHz.
 
     Args:
-        samples: largest number of samples to read; None for as many as the longest part has.
+        samples: largest number of samples to read; None for the number of samples in
+            :data:`LONGEST` seconds.
 
     Raises:
         InputError: if ``start`` or ``duration`` is out of range, or if the part is empty or longer

@@ -1,7 +1,7 @@
 """Check whether an explanation is faithful: removing the most relevant parts must change the score.
 
-The change is compared with the change by random removal, as in Samek et al., "Evaluating the
-visualization of what a deep neural network has learned", IEEE TNNLS 28(11), 2017.
+The change is compared with the change after removing random parts, as in Samek et al., "Evaluating
+the visualization of what a deep neural network has learned", IEEE TNNLS 28(11), 2017.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ REMOVED = 0.1
 
 @dataclass(frozen=True)
 class Check:
-    """The changes of the score if the most relevant tenth is removed, and if random tenths are removed."""
+    """How the score changes if the most relevant tenth is removed, and if random tenths are removed."""
 
     of: str
     """What is removed: ``"time"`` for time bins, ``"cells"`` for cells of time and frequency."""
     change: float
-    """Change of the score if the most relevant tenth is removed; above 0 if the relevance predicts its sign."""
+    """Change of the score if the most relevant tenth is removed; above 0 if the change has the predicted sign."""
     random_changes: tuple[float, ...]
     """Absolute change of the score for each random tenth that is removed."""
 
@@ -37,7 +37,7 @@ class Check:
 
     @property
     def ratio(self) -> float:
-        """The change divided by the mean random change; ±inf if the mean alone is 0, and 0 if the change is 0 too."""
+        """The change divided by the mean random change. For a mean of 0, the ratio is ±inf, or 0 without a change."""
         mean = self.mean_random_change
         if mean:
             return self.change / mean
@@ -77,12 +77,14 @@ def in_words(checks: Sequence[Check]) -> str:
 def check(
     subject: Subject, grid: Removable, score: float, relevance: Relevance, draws: int = 20, seed: int = 0
 ) -> list[Check]:
-    """Compare removing the most relevant tenth with removing random tenths, for time bins and for cells.
+    """Compare the change of the score without the most relevant tenth with its change without random tenths.
 
-    Two tenths are considered: the tenth with the largest relevance towards bona fide, and the tenth
-    with the largest relevance towards spoof. The most relevant tenth is the tenth whose summed
-    relevance has the larger absolute value. Parts of both kinds are not mixed, because their
-    effects would cancel. A random tenth has equally many bins or cells, drawn without replacement.
+    The comparison is made twice, for time bins and for cells. Two tenths are considered: the tenth
+    with the largest relevance towards bona fide, and the tenth with the largest relevance towards
+    spoof. The most relevant tenth is the tenth whose summed relevance has the larger absolute
+    value. The most relevant tenth does not mix parts towards bona fide with parts towards spoof,
+    because their effects would cancel. A random tenth has as many bins or cells as the most
+    relevant tenth, drawn without replacement.
 
     Args:
         score: score of the whole recording.

@@ -2,8 +2,8 @@
 
 The waveform is the inverse transform of its cells, so the score is a function of the cells.
 
-Gradient × input: the relevance of a cell is the real part of gradient times cell. This product is
-the derivative of the score with respect to the logarithm of the cell's magnitude.
+Gradient × input: the relevance of a cell is the real part of the gradient times the cell. This
+product is the derivative of the score with respect to the logarithm of the cell's magnitude.
 
 Integrated gradients: the same derivative is integrated along a path from the magnitudes of the
 baseline to the magnitudes of the recording. The path is a straight line in log magnitudes, with the
@@ -32,12 +32,13 @@ from nes2net.scoring.kernel import differentiable, scoring_mode
 
 #: Names of the methods.
 METHODS = ("gradient_x_input", "integrated_gradients")
-# Smaller magnitudes are raised to this one, because 0 has no logarithm. It is 150 dB below a full-scale tone.
+# Smaller magnitudes are raised to this magnitude, because 0 has no logarithm. A full-scale tone is 142 dB above this
+# magnitude.
 _SMALLEST_MAGNITUDE = 1e-5
 
 
 def attribute(subject: Subject, grid: Removable, method: str, steps: int = 32) -> tuple[Relevance, float | None]:
-    """Compute the relevance of ``grid`` by ``method``.
+    """Compute the relevance of the time bins, bands and cells of ``grid`` by gradients of the score.
 
     Args:
         method: ``"gradient_x_input"`` or ``"integrated_gradients"``. The baseline of integrated
@@ -64,7 +65,7 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int = 32) -
     def score_of(spectrum: Tensor) -> Tensor:
         """Return the scores (B,) of transforms B×R×C, with gradients; captum calls this."""
         subject.progress(len(spectrum))
-        return detector.backend.scores(detector(subject.repeated(grid.waveform_of(spectrum))))
+        return detector.backend.scores(detector(subject.detector_input(grid.waveform_of(spectrum))))
 
     spectrum = grid.spectrum[None].to(detector.device)
     with scoring_mode(detector), differentiable(detector):
@@ -84,7 +85,7 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int = 32) -
             difference = float(ends[0] - ends[1])
     if not torch.isfinite(gradients).all():
         raise InputError(f"a gradient is not finite, so `method={method}` explains nothing: take occlusion")
-    cells = grid.summed(gradients[0].detach().cpu())
+    cells = grid.sum_over_cells(gradients[0].detach().cpu())
     relevance = Relevance(grid.times, grid.bands, cells.sum(0), cells.sum(1), cells, additive=True)
     return relevance, difference
 

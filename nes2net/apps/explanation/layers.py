@@ -42,7 +42,7 @@ def weigh_layers(subject: Subject) -> Layers | None:
     detector: Detector = subject.detector
     if detector.frontend.num_layers < 2:
         return None
-    waveform = subject.repeated(subject.waveform[None]).to(detector.device)
+    waveform = subject.detector_input(subject.waveform[None]).to(detector.device)
     with scoring_mode(detector), torch.inference_mode():
         states = detector.hidden_states(waveform)
         reader = detector.backend if detector.backend.wants_layers == "all" else detector.aggregation

@@ -37,9 +37,10 @@ def occlude(
     The relevance of a part is the score of the whole recording, ``score``, minus the score without
     the part. The coarse pass removes windows of time, bands, and large blocks of cells. Then the
     small blocks within relevant large blocks are removed. A large block is relevant if its
-    relevance is at least a quarter of the largest. The relevance of a time bin is the mean over the
-    windows that cover the bin. A cell has the relevance of the small block around it. If this small
-    block was not removed, the cell has a quarter of the relevance of the large block around it.
+    relevance is at least a quarter of the largest relevance. The relevance of a time bin is the
+    mean over the windows that cover the bin. A cell has the relevance of the small block around it.
+    If this small block was not removed, the cell has a quarter of the relevance of the large block
+    around it.
 
     Args:
         after_coarse_pass: called after the coarse pass with two arguments: the relevance so far,
@@ -49,7 +50,8 @@ def occlude(
     windows_cover = windows[:, 0].astype(float)
     over_time = subject.changes(grid, windows, score) @ windows_cover / windows_cover.sum(0)
     over_bands = subject.changes(grid, bands, score)
-    # A small block that is not removed gets an equal share of its large block; at an edge, a large block has fewer.
+    # A small block that is not removed gets an equal share of the relevance of its large block. A large block has four
+    # small blocks, but fewer at an edge.
     num_small = (large_blocks[:, None] & blocks).any((2, 3)).sum(1)
     cells = np.tensordot(subject.changes(grid, large_blocks, score) / num_small, large_blocks.astype(float), 1)
     sizes = np.abs(cells)
@@ -67,12 +69,12 @@ def most_occlusions(grid: Removable) -> int:
 
 
 def _masks_to_remove(grid: Removable) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Make the masks of all parts that may be removed.
+    """Make the masks of all parts that occlusion may remove.
 
     Returns:
-        Windows of time (a window begins at every bin), bands, large blocks of cells, and small
-        blocks: arrays of booleans K×F×T. Two windows may overlap. Two bands never overlap, and
-        neither do two blocks of equal size.
+        Four arrays of masks, booleans K×F×T: windows of time, bands, large blocks of cells, and
+        small blocks of cells. A window begins at every bin, so windows overlap. Bands do not
+        overlap, and blocks of equal size do not overlap.
     """
     num_bands, num_bins = grid.shape
     starts = np.arange(max(1, num_bins - WINDOW_BINS + 1))[:, None, None]
@@ -88,7 +90,7 @@ def _masks_to_remove(grid: Removable) -> tuple[NDArray, NDArray, NDArray, NDArra
 
 
 def _disjoint_blocks(grid: Removable, bands_a_block: int, bins_a_block: int) -> NDArray:
-    """Divide the cells of ``grid`` into blocks; return their masks K×F×T. The last blocks may be smaller."""
+    """Divide the cells of ``grid`` into blocks; return the masks K×F×T of the blocks, which are smaller at the ends."""
     num_bands, num_bins = grid.shape
     time_blocks = np.arange(num_bins) // bins_a_block
     band_blocks = np.arange(num_bands)[:, None] // bands_a_block

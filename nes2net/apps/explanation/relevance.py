@@ -18,14 +18,15 @@ class Part(NamedTuple):
     start: float
     end: float
     relevance: float
-    """In units of the score; above 0 towards bona fide."""
+    """Relevance in units of the score; above 0 if the part moves the score towards bona fide."""
 
 
 @dataclass(frozen=True)
 class Relevance:
     """Relevance of T time bins, F frequency bands and their cells, in units of the score.
 
-    A part with relevance above 0 moves the score towards bona fide, below 0 towards spoof.
+    A part with relevance above 0 moves the score towards bona fide. A part with relevance below 0
+    moves the score towards spoof.
     """
 
     times: NDArray
@@ -39,14 +40,15 @@ class Relevance:
     cells: NDArray
     """(F, T) float64, relevance of the cells, lowest band first."""
     additive: bool
-    """Whether ``over_time`` and ``over_bands`` are sums of ``cells``, as for gradients; not so for occlusion."""
+    """Whether ``over_time`` and ``over_bands`` are sums of ``cells``: true for gradients, false for occlusion."""
 
     def stretches(self) -> list[Part]:
         """Return up to three stretches of time that move the score most, strongest first.
 
         A stretch consists of neighbouring bins that move the score in one direction, each with at
         least a quarter of the largest relevance. If relevance is additive, the relevance of a
-        stretch is the sum over its bins; otherwise it is the relevance of its strongest bin.
+        stretch is the sum over its bins; otherwise a stretch has the relevance of its strongest
+        bin.
         """
         return _strongest_parts(self.times, self.over_time, join_neighbours=True, additive=self.additive)
 
@@ -66,7 +68,9 @@ class Relevance:
 
 
 def _strongest_parts(edges: NDArray, values: NDArray, *, join_neighbours: bool, additive: bool) -> list[Part]:
-    """Return up to three of the strongest bins, strongest first, without bins below the threshold of relevance.
+    """Return up to three bins, or groups of joined bins, with the strongest relevance, strongest first.
+
+    Bins with less than :data:`LEAST_SHARE` of the largest relevance are left out.
 
     Args:
         edges: (n+1,), edges of the bins.

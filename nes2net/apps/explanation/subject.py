@@ -1,6 +1,6 @@
 """Remove parts of a recording, and score what remains: the basis of every explanation.
 
-Removed parts are replaced, in the short-time Fourier transform, by noise at the level of the
+In the short-time Fourier transform, removed parts are replaced by noise at the level of the
 recording's noise floor. Digital silence would itself be a cue to a detector that uses the logarithm
 of a spectrum. The windows of the transform overlap, so that no clicks arise and the remaining parts
 do not change.
@@ -105,11 +105,11 @@ class Removable:
         return self.waveform_of(torch.where(removed, self.absent, self.spectrum))
 
     def waveform_of(self, spectrum: Tensor) -> Tensor:
-        """Return the waveforms B×N of transforms B×R×C; gradients pass through."""
+        """Compute the waveforms B×N from transforms B×R×C; gradients pass through."""
         return torch.istft(spectrum, WINDOW, HOP, window=self.window.to(spectrum.device), length=self.num_samples)
 
-    def summed(self, values: Tensor) -> NDArray:
-        """Return the sums of ``values`` R×C over each cell of the grid, (F, T) float64."""
+    def sum_over_cells(self, values: Tensor) -> NDArray:
+        """Sum ``values`` R×C over each cell of the grid; return the sums, (F, T) float64."""
         bands, bins = self.shape
         rows = torch.zeros(bands, values.shape[1], dtype=torch.float64).index_add(0, self._band_of, values.double())
         return torch.zeros(bands, bins, dtype=torch.float64).index_add(1, self._bin_of, rows).numpy()
@@ -123,7 +123,8 @@ class Removable:
 class Subject:
     """A detector and a recording; changed versions of the recording are scored like the recording itself.
 
-    A recording that is too short for the detector is repeated, after parts have been removed.
+    If the recording is too short for the detector, parts are removed first, and then the rest is
+    repeated.
 
     Args:
         waveform: (N,) float32, 16 kHz; samples that the detector does not use are cut off.
@@ -157,10 +158,10 @@ class Subject:
         suitable = batch_size or default_batch_size(detector.computes_on)
         self.batch_size = 1 if depends_on_batch(detector) else suitable
 
-    def repeated(self, waveforms: Tensor) -> Tensor:
-        """Return the detector's input B×M for versions B×N of the recording; gradients pass through.
+    def detector_input(self, waveforms: Tensor) -> Tensor:
+        """Make the detector's input B×M from versions B×N of the recording; gradients pass through.
 
-        Versions that are too short are repeated. The detector's pre-emphasis is applied.
+        The detector's pre-emphasis is applied, and versions that are too short are repeated.
         """
         if coefficient := self.detector.pre_emphasis:  # the filter of pre_emphasised(), but with gradients
             waveforms = torch.cat([waveforms[:, :1], waveforms[:, 1:] - coefficient * waveforms[:, :-1]], 1)
@@ -178,7 +179,7 @@ class Subject:
         """
         scores: list[float] = []
         for batch in waveforms.split(self.batch_size):
-            scores += score_or_raise(self.detector, self.repeated(batch))
+            scores += score_or_raise(self.detector, self.detector_input(batch))
             self.progress(len(batch))
         return np.array(scores)
 

@@ -104,9 +104,9 @@ class ArenaModel:
         score by at most 1e-6.
 
         Args:
-            audios: recordings of any lengths, each floating-point samples (N,) in [−1, 1]. The
-                client gives float32 at 16 kHz. As in `nes2net score`, other rates are resampled,
-                and the channels of samples (channels, N) are averaged.
+            audios: recordings of any lengths, each an array (N,) of floating-point samples in [−1,
+                1]. The client gives float32 at 16 kHz. As in `nes2net score`, other rates are
+                resampled, and the channels of samples (channels, N) are averaged.
             srs: sample rates of the recordings in Hz.
 
         Raises:
@@ -126,7 +126,7 @@ class ArenaModel:
         return score_each(detector, [reader.take(samples, rate).waveform for samples, rate in zip(audios, srs)])
 
     def unload(self) -> None:
-        """Free the detector and the memory of a GPU."""
+        """Release the detector, and the GPU memory that the detector used."""
         self._detector = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -176,13 +176,13 @@ class About:
     name: str | None = None
     """Name of the system; None for the name in the detector's facts."""
     slug: str | None = None
-    """Short name of a-z, 0-9 and -; None derives it from the name."""
+    """Short name of a-z, 0-9 and -; None to derive the short name from the name."""
     description: str | None = None
     """Description in words; None for the names of the detector's parts and the scored samples."""
     code_url: str | None = None
     """URL of the published code; None if it is not known yet."""
     checkpoint_url: str | None = None
-    """URL of the published checkpoint; None if it is the page of a detector on the hub, or not known yet."""
+    """URL of the published checkpoint; None for a detector's page on the hub, or if it is not known yet."""
     arxiv: str | None = None
     """arXiv number of the paper; None for the paper of a published system with the same front-end and
     back-end, ``"none"`` for no paper."""

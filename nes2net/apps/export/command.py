@@ -23,7 +23,7 @@ class Arena(Length):
     Args:
         dtype: precision; auto: the checkpoint's
         batch_size: recordings at once
-        name: name of the system; if not given, the recipe's or the parts'
+        name: name of the system; if not given, the recipe's name or the parts' names
         slug: name of the system in addresses, of a-z, 0-9 and -
         code_url: where the code is
         checkpoint_url: where the weights are, if not on the hub
@@ -41,7 +41,7 @@ class Arena(Length):
     check: bool = False
 
     def write(self, detector: Detector, out: str, hub_name: str | None) -> None:
-        """Write the folder ``out`` for the Arena, and print what its description lacks.
+        """Write the folder ``out`` for the Arena, and print what the description of the system lacks.
 
         Args:
             hub_name: name of the detector on the hub; None to write the detector to the folder.
@@ -88,19 +88,20 @@ def export(
 ) -> None:
     """Write a detector in another format, or upload it.
 
-    An adapted detector is merged with its base first.
+    An adapted detector is first merged with its base weights.
 
     Example:
         nes2net export detector.pth --to onnx --out detector.onnx
         nes2net export detector.pth --to arena --out my-system --name 'My system'
 
     Args:
-        to: pth: published names; safetensors: this package; merged: an adapted detector with its record; hf: transformers
-            and the head; space: the page of nes2net serve; arena: the Speech Anti-Spoofing Arena
+        to: pth: the published layout; safetensors: a folder of this package; merged: an adapted detector with its
+            record; hf: a folder for transformers; space: a page like nes2net serve; arena: the Speech Anti-Spoofing
+            Arena
         out: file (pth, onnx, merged) or folder to write
-        overwrite: replace what is there
-        quantize: for onnx: the front-end's linear layers
-        calibration: for space: saved by nes2net calibrate
+        overwrite: replace an existing file or folder
+        quantize: for onnx: quantise the front-end's linear layers
+        calibration: for space: a file of nes2net calibrate
         push: upload the detector to the hub under this name
         private: make the hub's repository private
     """
@@ -135,7 +136,8 @@ def export(
     elif to and out:
         written = exported(detector, to, out, quantize=quantize, calibration=calibration)
         say_written(written)
-        if (weights := written.with_name(f"{written.name}.data")).exists():  # weights of a large ONNX file
+        # The weights of a large ONNX file are in a second file.
+        if (weights := written.with_name(f"{written.name}.data")).exists():
             say_written(weights)
     if push:
         print(f"pushed to {detector.push_to_hub(push, private=private)}")

@@ -22,17 +22,17 @@ from nes2net.models.frontends.ssl import SSLFrontend
 from nes2net.scoring.kernel import check_takes_audio_alone
 
 FORMATS = ("pth", "safetensors", "merged", "hf", "onnx", "space")
-_SUFFIXES = {"pth": (".pth", ".pt"), "onnx": (".onnx",)}  # suffixes of formats that are one file
+_SUFFIXES = {"pth": (".pth", ".pt"), "onnx": (".onnx",)}  # format that is written as one file → its suffixes
 
 
 def check_export(
     to: str, out: str | Path, *, quantize: str | None = None, calibration: str | Path | None = None
 ) -> None:
-    """Check the arguments of an export, as far as possible before a large detector is loaded.
+    """Check those arguments of an export that can be checked before a large detector is loaded.
 
     Raises:
-        InputError: if an option is for another format, if ``out`` has the wrong kind of name, or if
-            a package is missing.
+        InputError: if an option is for another format, if the suffix of ``out`` does not suit the
+            format, or if a package is missing.
     """
     out = Path(out)
     if quantize is not None and to != "onnx":
@@ -63,22 +63,23 @@ def export(
     - ``safetensors``: a folder with weights, architecture and a model card.
     - ``merged``: an adapted detector as a file or folder of this package, with the record of its
       checkpoint.
-    - ``hf``: a folder with two files of weights. One has the front-end, which
-      ``AutoModel.from_pretrained`` of transformers reads; the other has the rest of the detector. If
-      the library has a class for the whole detector, such as ``Wav2Vec2ForSequenceClassification``,
-      the first file has the head, too, and ``AutoModelForAudioClassification`` reads it
+    - ``hf``: a folder with two files of weights. The first file has the front-end, and
+      ``AutoModel.from_pretrained`` of transformers reads this file. The second file has the rest of
+      the detector. If transformers has a class for the whole detector, such as
+      ``Wav2Vec2ForSequenceClassification``, the first file also has the head, and
+      ``AutoModelForAudioClassification`` reads this file
       (:func:`nes2net.models.checkpoints.classification.library_head`).
     - ``onnx``: a file, which ``quantize="int8"`` makes smaller and faster on a CPU; see
       :func:`nes2net.apps.export.onnx.export_onnx`.
     - ``space``: a folder that becomes a Hugging Face Space, with ``calibration`` if it is given;
       see :func:`nes2net.apps.export.space.write_space`.
 
-    :meth:`Detector.from_pretrained` reads the first four formats. A detector with an adapted
-    front-end is merged first (:meth:`Detector.merged`).
+    :meth:`Detector.from_pretrained` reads ``pth``, ``safetensors``, ``merged`` and ``hf``. A
+    detector with an adapted front-end is merged first (:meth:`Detector.merged`).
 
     Raises:
-        InputError: if the format is unknown, cannot hold this detector or cannot be quantised, or
-            ``out`` has the wrong kind of name.
+        InputError: if the format is unknown, if this detector cannot be written or quantised in the
+            format, or if the suffix of ``out`` does not suit the format.
     """
     out = Path(out)
     if to not in FORMATS:

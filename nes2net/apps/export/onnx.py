@@ -1,7 +1,7 @@
 """Export a detector as an ONNX file.
 
-:class:`nes2net.models.onnx_detector.OnnxDetector` and any ONNX runtime can run it. The graph takes
-``waveform``, B×N float32 at 16 kHz in [−1, 1]. The graph returns ``scores`` (B,), higher for
+:class:`nes2net.models.onnx_detector.OnnxDetector` and any ONNX runtime can run the file. The graph
+takes ``waveform``, B×N float32 at 16 kHz in [−1, 1]. The graph returns ``scores`` (B,), higher for
 bona fide, and ``logits`` B×n. Batch size and number of samples are free, unless the back-end reads
 one length only. The metadata describe the detector, as JSON under the key ``nes2net``; the entry
 ``input`` says how a recording becomes a waveform. The graph uses only standard ONNX operators. Up
@@ -40,7 +40,7 @@ from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.scoring.score_length import samples_to_score
 from nes2net.version import __version__
 
-#: Opset (version of the ONNX operators) of the files: the lowest that torch.onnx translates to.
+#: Opset (version of the ONNX operators) of the files: the lowest opset to which torch.onnx translates.
 OPSET = 18
 #: Largest accepted difference between the logits of onnxruntime and torch. If the largest logit is
 #: above 1, the difference is divided by this logit.
@@ -53,8 +53,8 @@ INT8_TOLERANCE = 0.1
 #: A linear layer is quantised if it has at least this many inputs and outputs; int8 would not make a
 #: smaller layer faster.
 _FEWEST_FEATURES = 64
-#: Largest number of bytes of weights inside the ONNX file; larger weights are written beside it.
-#: Protobuf limits a file to 2 GiB, and the graph itself needs some bytes.
+#: Largest number of bytes of weights inside the ONNX file; larger weights are written to a second file. Protobuf limits
+#: a file to 2 GiB, and the graph itself needs some bytes.
 LARGEST_FILE = 2**31 - 2**26
 
 
@@ -85,18 +85,18 @@ def export_onnx(
 ) -> Path:
     """Write ``detector``, which must be on the CPU in float32, as an ONNX file that computes in eval mode.
 
-    Before the file appears, the logits of onnxruntime are compared with torch's, on batch sizes and
-    lengths that were not traced. If the weights have more than 2 GB, they go to ``{path}.data``,
-    which has to stay beside the file. The export needs memory for three to four further copies of
-    the weights, and for five copies to quantise them.
+    Before the file gets its name, the logits of onnxruntime are compared with the logits of torch,
+    on batch sizes and lengths other than in the export. If the weights have more than 2 GB, they go
+    to ``{path}.data``, which has to stay beside the file. The export needs memory for three to four
+    further copies of the weights, and with ``quantize`` for five.
 
     Args:
         path: a name that ends in ``.onnx``.
         num_samples: the only length that the file accepts; None leaves the length free. If the
             back-end reads only one number of frames (SLS), the length is always fixed. The length
             is then 64,600 samples, as in published recipes, if the front-end turns these samples
-            into the right number of frames. If it does not, the length is the shortest one that
-            gives the right number of frames.
+            into the right number of frames. Otherwise the length is the smallest one that gives the
+            right number of frames.
         quantize: ``"int8"`` quantises the linear layers of the front-end by onnxruntime's own tool.
             Weights become whole numbers from −64 to 64, with a scale per output. Activations are
             quantised during the computation, to 8 bits with one range per layer and waveform.
@@ -106,9 +106,9 @@ def export_onnx(
         InputError: if onnx, onnxscript or onnxruntime is missing; if ``path`` is a device or a
             pipe; if the detector is on another device or of another dtype; if ``num_samples`` does
             not fit; if torch.onnx cannot translate the detector; if ``quantize`` is unknown, or the
-            front-end has no linear layers for it; or if the logits of onnxruntime and torch differ
-            by more than :data:`TOLERANCE` (at the shortest length :data:`ROUGH_TOLERANCE`, in int8
-            :data:`INT8_TOLERANCE`).
+            front-end has no linear layers to quantise; or if the logits of onnxruntime and torch
+            differ by more than :data:`TOLERANCE` (at the shortest length :data:`ROUGH_TOLERANCE`,
+            in int8 :data:`INT8_TOLERANCE`).
     """
     require(*EXPORT_PACKAGES)
     path = Path(path)
@@ -179,7 +179,7 @@ def _can_quantise(frontend: nn.Module) -> bool:
 
 
 def _nothing_to_quantise_error(detector: Detector) -> InputError:
-    """Return the error for a detector without linear layers that can be quantised."""
+    """Make the error for a detector without linear layers that can be quantised."""
     name = detector.frontend.config["name"]
     return InputError(f"the front-end '{name}' has no linear layers to quantise: leave out `quantize`")
 
@@ -206,7 +206,8 @@ def _input_rule(detector: Detector, scored_samples: int | None, shortest: int) -
 def _accepted_lengths(detector: Detector, num_samples: int | None) -> tuple[int, int | None]:
     """Return the smallest and the largest number of samples that the graph accepts.
 
-    The largest is None if there is no limit. The two numbers are equal if the length is fixed.
+    The largest number is None if there is no limit. The two numbers are equal if the length is
+    fixed.
 
     Args:
         num_samples: the length that the caller fixes; None for no fixed length. A length that does
@@ -230,7 +231,7 @@ def _accepted_lengths(detector: Detector, num_samples: int | None) -> tuple[int,
 def _write_float32(detector: Detector, description: dict[str, Any], path: Path) -> list[str]:
     """Write the float32 graph to ``path``; return the names of the nodes that can be quantised.
 
-    These nodes are the products of the large linear layers in the front-end.
+    These nodes are the matrix products of the large linear layers in the front-end.
     """
     from onnxscript.optimizer import fold_constants, remove_unused_nodes  # optional: the extra onnx
 
@@ -238,7 +239,7 @@ def _write_float32(detector: Detector, description: dict[str, Any], path: Path) 
 
     waveform = _test_noise(2, _traced_samples(detector, description))
     with torch.inference_mode():
-        detector(waveform)  # if the detector itself fails, its own error appears here, not wrapped by torch.onnx
+        detector(waveform)  # if the detector fails, raise its own error here, not wrapped by torch.onnx
     try:
         with _silenced(), torch.no_grad():  # with gradients, attention would be traced as a different kernel
             if _has_fixed_length(description):
@@ -258,7 +259,7 @@ def _write_float32(detector: Detector, description: dict[str, Any], path: Path) 
                 verbose=False,
             )
             assert program is not None  # torch.onnx.export returns None only if it writes the file itself
-            fold_constants(program.model)  # onnxruntime lacks some float64 operators that constants need
+            fold_constants(program.model)  # compute constants now: onnxruntime lacks some float64 operators
             remove_unused_nodes(program.model)  # onnxruntime warns of each constant that is not used after folding
     except Exception as error:  # torch.onnx and plug-in back-ends raise errors of many types
         reason = first_line(error.__cause__ or error)
@@ -269,7 +270,7 @@ def _write_float32(detector: Detector, description: dict[str, Any], path: Path) 
     for node in program.model.graph.all_nodes():
         # Only products of large linear layers of the front-end are quantised. Products with constants, such as the
         # Fourier matrix of a spectrum, stay in float32.
-        scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")  # from the outermost module to the operator
+        scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")  # modules around the node, outermost first
         of_layer = "'detector.frontend'" in scopes and re.search(r", 'linear\w*'\]$", scopes)
         if node.op_type == "MatMul" and of_layer:
             weight: Any = node.inputs[1]
@@ -317,7 +318,7 @@ def _quantise_weights(path: Path, node_names: list[str], description: dict[str, 
                 weight_type=QuantType.QInt8,
                 use_external_data_format=external_file is not None,
             )
-    except Exception as error:  # the tool raises exceptions of many types
+    except Exception as error:  # onnxruntime raises exceptions of many types
         reason = first_line(error)
         raise InputError(
             f"{path.name} was not written: onnxruntime cannot quantise this detector ({reason})"
@@ -325,12 +326,12 @@ def _quantise_weights(path: Path, node_names: list[str], description: dict[str, 
 
 
 def _has_fixed_length(description: dict[str, Any]) -> bool:
-    """Whether the graph with this ``description`` accepts waveforms of one length only."""
+    """Whether the graph with this ``description`` accepts only waveforms of a single length."""
     return description["min_samples"] == description["max_samples"]
 
 
 def _traced_samples(detector: Detector, description: dict[str, Any]) -> int:
-    """Return the number of samples of the waveform that is traced.
+    """Return the length in samples of the waveform with which torch.export traces the detector.
 
     The waveform is so long that several frames are left after every pooling, because torch.export
     treats a size of 1 as a constant.
@@ -355,7 +356,7 @@ def _silenced() -> Iterator[None]:
 
 
 def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> tuple[float, float]:
-    """Compare the logits of onnxruntime and torch on noise.
+    """Check that the logits of onnxruntime and torch agree on noise.
 
     Args:
         unchecked: the ONNX file under its temporary name.
@@ -407,7 +408,7 @@ def _test_noise(batch: int, samples: int) -> Tensor:
 
 
 def _training_facts(provenance: Provenance) -> dict[str, Any]:
-    """Collect the facts about the training of a detector for the metadata.
+    """Collect what the metadata of the ONNX file say about the training of the detector.
 
     For a published model, the metadata say that the training started from this model. The metadata
     do not say that the ONNX file is the published model itself, because the weights in the file

@@ -1,4 +1,4 @@
-"""Translate some operators to ONNX, mostly those of spectral front-ends.
+"""Translate some operators to ONNX, mostly operators of spectral front-ends.
 
 torch.onnx lacks these operators, or its translation is not accurate enough.
 """
@@ -29,7 +29,7 @@ def translations() -> dict[Callable, Callable]:
         return op.Constant(value=numpy_helper.from_array(array))
 
     def window(function: Callable, length: int, periodic: bool = True, dtype: int | None = None, **_: Any) -> Any:
-        """Build a constant with the window that ``function``, such as ``torch.hann_window``, makes."""
+        """Build a constant with the window that a ``function`` such as ``torch.hann_window`` makes."""
         precision = torch.float64 if dtype == TensorProto.DOUBLE else torch.float32
         return constant(function(length, periodic=periodic, dtype=precision).numpy())
 

@@ -15,7 +15,7 @@ from nes2net.scoring.decisions import calibration as calibrations
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.version import __version__
 
-_GRADIO = "6.0.0"  # oldest version that works; the Space uses it if Gradio is not installed here
+_GRADIO = "6.0.0"  # oldest version of Gradio that works, for the Space if Gradio is not installed here
 _APP_TEXT = '''\
 """The page of `nes2net serve` for the detector in this folder; locally: python app.py."""
 
@@ -84,8 +84,8 @@ def write_space(detector: Detector, folder: Path, calibration: str | Path | None
             from an earlier call is removed from the folder.
 
     Raises:
-        InputError: if the calibration does not belong to this detector alone, or if a file cannot
-            be written.
+        InputError: if the calibration is of another detector or of several detectors, or if a file
+            cannot be written.
     """
     loaded = None if calibration is None else calibrations.load(calibration)
     if loaded is not None:

@@ -32,29 +32,29 @@ def bench(
 ) -> None:
     """Measure how fast this machine runs a detector.
 
-    It prints medians as a Markdown table, below the versions and the hardware. At full size a round takes a minute or
-    more on a CPU.
+    The output is a Markdown table of medians, below the versions and the hardware. For a detector of full size, a round
+    takes a minute or more on a CPU.
 
     Example:
         nes2net bench --model detector.pth
 
     Args:
         files: audio to score; generated if not given
-        architecture: random weights of a published model or recipe instead; wav2vec2_Nes2Net_X if not given
-        base: the weights that an adapted checkpoint leaves out
+        architecture: published model or recipe with random weights, instead of --model; wav2vec2_Nes2Net_X if not given
+        base: file of the weights that an adapted checkpoint leaves out
         frontend: another front-end for --architecture, e.g. wav2vec2_small
         device: auto, cpu, cuda or cuda:N
         dtype: precision; auto: the checkpoint's
         seconds: length of the utterances
-        batch_size: sizes to measure (1 and 8, or 1 and 64 on a GPU)
-        rounds: measured rounds, after a first one
+        batch_size: batch sizes to measure (1 and 8, or 1 and 64 on a GPU)
+        rounds: measured rounds, after one to warm up
         num_workers: worker processes that read audio
     """
     import numpy as np
     import soundfile
 
     from nes2net.actions.flags import architecture_in
-    from nes2net.apps.info.benchmark import environment, measure, table
+    from nes2net.apps.info.benchmark import environment, measure, speed_table
     from nes2net.data.audio.files import with_folders_listed
     from nes2net.data.audio.waveform import SAMPLE_RATE
     from nes2net.detector import Detector
@@ -90,7 +90,7 @@ def bench(
     with TemporaryDirectory() as folder:
         if files:
             paths = with_folders_listed(files)
-        else:  # generate enough files for two batches, at least eight
+        else:  # generate enough files for two batches, at least eight files
             rng = np.random.default_rng(0)
             paths = [Path(folder) / f"{number}.flac" for number in range(max(8, 2 * max(sizes)))]
             for path in paths:
@@ -102,4 +102,4 @@ def bench(
     kind = "files" if files else "generated FLAC files"
     utterances = f"{len(paths)} {kind}, utterances of {num_samples:,} samples"
     lines = [*environment(detector), f"- {utterances}, medians of {counted(rounds, 'round')} by turns", ""]
-    print("\n".join([*lines, *table(measured, product, detector)]))
+    print("\n".join([*lines, *speed_table(measured, product, detector)]))

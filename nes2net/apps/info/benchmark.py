@@ -37,13 +37,13 @@ from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.scoring.waveforms import WaveformReader
 from nes2net.version import __version__
 
-# Kind of device → size of the square matrices whose product is timed, as a speed to compare with.
+# Kind of device → size of the square matrices whose product is timed for comparison.
 _PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The speed of one stage."""
+    """The speed of one stage, measured in several rounds; a round runs the stage once."""
 
     stage: str
     seconds: float
@@ -57,12 +57,12 @@ class Measured:
 
     @property
     def per_second(self) -> float:
-        """Utterances per second."""
+        """Number of utterances that the stage processes per second."""
         return self.utterances / self.seconds
 
     @property
     def times_real_time(self) -> float:
-        """Seconds of audio per second."""
+        """Seconds of audio that the stage processes per second."""
         return self.audio / self.seconds
 
 
@@ -74,7 +74,7 @@ def measure(
     rounds: int,
     num_workers: int | None = None,
 ) -> tuple[list[Measured], float]:
-    """Measure every stage ``rounds`` times, after one round to warm up.
+    """Measure the speed of every stage in ``rounds`` rounds, after one round to warm up.
 
     Args:
         files: recordings to decode and score, repeated to fill a batch.
@@ -87,7 +87,7 @@ def measure(
         The speed of each stage, and the speed of a matrix product in FLOP/s.
     """
     check_takes_audio_alone(detector)
-    # Operations for one utterance are counted on the meta device if the architecture allows it.
+    # Count the operations for one utterance, on the meta device if the detector can be built there.
     copy = Detector.on_meta(detector.config) or detector
     silence = torch.zeros(1, num_samples, device=copy.device, dtype=copy.dtype)
     flops = {"front-end": count_flops(copy.frontend, silence)}
@@ -147,7 +147,7 @@ def measure(
 
 
 def _wait_for_scores(batch_results: Iterable[BatchResult]) -> None:
-    """Iterate over all results, because a score is computed only when its result is asked for.
+    """Compute all scores by iterating over the results: a score is computed only when its result is asked for.
 
     Raises:
         InputError: if a file has no score.
@@ -157,8 +157,8 @@ def _wait_for_scores(batch_results: Iterable[BatchResult]) -> None:
             raise InputError(f"{name}: {reason}")
 
 
-def table(measured: Sequence[Measured], product: float, detector: Detector) -> list[str]:
-    """Format the stages as lines of a Markdown table; ``product`` is the speed of a matrix product in FLOP/s."""
+def speed_table(measured: Sequence[Measured], product: float, detector: Detector) -> list[str]:
+    """Write the speeds of the stages as a Markdown table; ``product`` is the speed of a matrix product in FLOP/s."""
     rows = []
     for stage in measured:
         speed = share = "–"
@@ -178,7 +178,7 @@ def table(measured: Sequence[Measured], product: float, detector: Detector) -> l
 
 
 def environment(detector: Detector) -> list[str]:
-    """List the versions and the hardware, on which the figures depend, as lines of a Markdown list."""
+    """Describe the versions and the hardware on which the speeds depend, as lines of a Markdown list."""
     lines = [
         f"nes2net {__version__}, Python {platform.python_version()}, torch {torch.__version__}, "
         f"transformers {transformers.__version__}, NumPy {np.__version__}, libsndfile {soundfile.__libsndfile_version__}",

@@ -1,4 +1,4 @@
-"""`nes2net info`: a map of all names, and what a name, a file, a folder or a recipe's key is."""
+"""`nes2net info`: list all names, or describe a name, a file, a folder or a key of a recipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = None, *, json_: bool = False) -> None:
-    """Say what a name, a file or a folder is; without one, list all names.
+    """Say what a name, a file or a folder is; without an argument, list all names.
 
     Example:
         nes2net info wav2vec2_Nes2Net_X
@@ -24,8 +24,8 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         model: name of a recipe, model, part, loss, task, corpus, condition, command or published result; or a file or
             folder; or a kind, such as corpora, to list its names; or recipe, for the keys of a recipe; or published,
             for the tables of published results
-        key: after recipe: one key or section of a recipe, e.g. train.lr
-        json_: print it as JSON
+        key: after the name recipe: a key or section of a recipe, e.g. train.lr
+        json_: print the description as JSON
     """
     # Read a stored list of names, because computing the list would import every part.
     if key is None and (model is None or not exists(model)):
@@ -105,7 +105,7 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
 
 
 def _as_json(data: list[dict[str, Any]]) -> str:
-    """Write descriptions as JSON; a single description is not in a list."""
+    """Write descriptions as a JSON list; a single description is written without a list around it."""
     answer: Any = data
     if len(data) == 1:
         answer = data[0]
@@ -113,7 +113,7 @@ def _as_json(data: list[dict[str, Any]]) -> str:
 
 
 def published_results() -> list[Result]:
-    """Put the rows of the published results into words, for the descriptions in ``names``."""
+    """Write the published results in words, for the descriptions in ``names``."""
     from pathlib import Path
 
     from nes2net.apps.info.names import Result

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from nes2net.apps.info.identify import Identity, identify
-from nes2net.apps.info.info import costs, describe_config
+from nes2net.apps.info.info import cost_rows, costs_of_config
 from nes2net.apps.info.names import Result, describe_recipe, model_rows, published_facts
 from nes2net.apps.info.sheet import Sheet, shown
 from nes2net.detector import Detector
@@ -44,15 +44,15 @@ _HEADINGS = {
     "val_eer_wo_aug": "dev EER",
     "val_min_dcf_wo_aug": "dev minDCF",
 }
-# Keys of a record that get a heading of their own, or that are not shown.
+# Keys of a record that `_training_facts` does not copy: these keys get a heading of their own, or are not shown.
 _SHOWN_ELSEWHERE = ("epoch", "val_eer_wo_aug_low", "val_eer_wo_aug_high", *_HEADINGS)
 
 
 def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
-    """Describe a file or folder by its content; nothing in it is executed.
+    """Describe a file or folder by its content; no code in the file or folder is executed.
 
     Args:
-        results: published results; the description shows those of the detector's architecture.
+        results: published results; the description shows the results of the detector's architecture.
 
     Raises:
         InputError: if ``path`` is missing, damaged, or of an unknown kind.
@@ -67,7 +67,7 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
         if is_run and not is_detector:
             return _run_sheet(path)
         return _detector_sheet(identify(path), results)
-    # A recipe.
+    # Describe a recipe.
     if path.suffix in (".yaml", ".yml"):
         sheet = describe_recipe(load_recipe(path))
         sheet.title = f"{path}: recipe"
@@ -101,7 +101,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     """Describe an identified file or folder with weights.
 
     Args:
-        results: published results; the description lists those of the same architecture.
+        results: published results; the description lists the results of the same architecture.
     """
     # Find the published models with exactly this architecture.
     path = identity.path
@@ -125,7 +125,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
         numbers = f"{identity.parameters:,} ({types})"
         if config or identity.models:
             tensors = str(identity.misfit) or "all there, none left over"
-    # Describe the published model, if these are its weights or its architecture.
+    # Describe the published model to which the weights or the architecture belong.
     loaded_as = identity.provenance.published
     facts_of_model = {}
     if loaded_as:
@@ -168,7 +168,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     tables: dict[str, list[dict[str, Any]]] = {}
     if config and not identity.misfit:
         with build_errors_as_input_errors(str(path)):
-            tables["parts"] = costs(describe_config(config))
+            tables["parts"] = cost_rows(costs_of_config(config))
     if config:
         tables["options of the parts that differ from their defaults"] = model_rows(config)
     if (recipe := _recipe_if_readable(identity.provenance)) is not None:
@@ -196,7 +196,7 @@ def _recipe_if_readable(provenance: Provenance) -> Recipe | None:
 
 
 def _training_facts(provenance: Provenance) -> dict[str, Any]:
-    """Describe how a checkpoint was trained: recipe, epoch, data and values."""
+    """Describe how a checkpoint was trained: recipe, data, epoch and measured values."""
     # Describe the recipe, and the detectors from which the training started.
     recipe = _recipe_if_readable(provenance)
     record = provenance.facts
@@ -204,7 +204,7 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if recipe is not None:
         facts["recipe"] = recipe.name
-        if "seed" in (provenance.recipe or {}):  # the recipe in a copied detector lacks the seed
+        if "seed" in (provenance.recipe or {}):  # the recipe in a saved copy of a detector lacks the seed
             facts["recipe"] += f", seed {recipe.seed}, run {recipe.tag}"
         corpora_in_words = []
         for corpus in recipe.data.parts("train"):
@@ -239,7 +239,7 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
 
 
 def _start_in_words(start: Provenance) -> str:
-    """Describe a detector from which a training started."""
+    """Name the detector from which a training started, or its architecture."""
     if start.published:
         name, model = start.published
         return f"{name}; licence of its weights: {model.licence}"
@@ -285,7 +285,7 @@ def _run_sheet(folder: Path) -> Sheet:
 
 
 def _epoch_rows(rows: Sequence[Row], checkpoints: set[str]) -> list[dict[str, Any]]:
-    """Make a table of a history: the figures of each epoch, and its checkpoint if the file exists.
+    """Make the table of a history: the figures of each epoch, and its checkpoint if the file exists.
 
     Args:
         rows: the rows of the history.
@@ -335,7 +335,7 @@ def _calibration_sheet(path: Path) -> Sheet:
         facts["recordings"] = f"{population.num_recordings:,} measured"
         facts |= {f"usual {name}": text for name, text in population.usual_ranges().items()}
         facts["embeddings"] = "count as well" if population.has_embeddings else "not computed"
-    # Tables.
+    # Make the tables.
     rows = []
     for system, weight in zip(calibration.systems, calibration.weights):
         rows.append({"weight": weight, "system": system})
@@ -348,7 +348,7 @@ def _calibration_sheet(path: Path) -> Sheet:
 
 
 def _record_facts(path: Path) -> dict[str, Any]:
-    """Write the facts in the record of a score file as texts."""
+    """Read the record of a score file, and describe its facts in words."""
     record = read_whole_record(path)
     extra: dict[str, Any] = record.model_extra or {}
     mappings = {key: value for key, value in extra.items() if isinstance(value, dict)}

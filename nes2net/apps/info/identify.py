@@ -53,26 +53,26 @@ class Identity:
     """The result of :func:`identify`."""
 
     path: Path
-    """The file or folder."""
+    """Path of the identified file or folder."""
     kind: str
     """Kind of the file or folder in words, such as ``"detector checkpoint"``."""
     models: list[str] = field(default_factory=list)
-    """Published models, or published sizes of the front-end, whose tensors have these names and shapes.
+    """Published models whose tensors have the same names and shapes; for a front-end alone, its published sizes.
 
-    If no published model fits, the list has the nearest one, or is empty."""
+    If no published model fits, the list has the nearest published model, or is empty."""
     config: dict[str, Any] = field(default_factory=dict)
     """Configuration of the detector, or ``{"frontend": …}`` for a front-end alone; empty if it is unknown."""
     dtypes: dict[str, int] = field(default_factory=dict)
     """Type → number of elements of this type in the state dict, including buffers and pre-training heads."""
     misfit: Misfit = field(default_factory=Misfit)
-    """Tensors that do not fit the configuration in the file. Without a configuration, these are the
+    """Tensors that do not fit the configuration in the file. If the file has no configuration,
     tensors that do not fit the nearest published model."""
     records: list[str] = field(default_factory=list)
     """Names of classes that the file mentions; no objects of these classes were built."""
     provenance: Provenance = field(default_factory=Provenance)
     """Facts in the file about the training, such as the recipe and the epoch."""
     notes: list[str] = field(default_factory=list)
-    """Further lines of text."""
+    """Lines of text with further facts about the file or folder."""
 
     @property
     def parameters(self) -> int:
@@ -88,7 +88,7 @@ class Identity:
 
 
 def identify(path: str | Path) -> Identity:
-    """Identify the file or folder ``path`` by its content; nothing in it is executed.
+    """Identify the file or folder ``path`` by its content; no code in the file or folder is executed.
 
     These kinds are known: pre-training files of fairseq, unilm, UniSpeech and OpenAI; Hugging Face
     folders of the types that front-ends read; checkpoints of the published code; checkpoints and
@@ -220,7 +220,7 @@ def _identify_folder(folder: Path) -> Identity:
 
 
 def _add_frontend(identity: Identity, frontend: Frontend) -> Identity:
-    """Add to ``identity`` the configuration of ``frontend``, its note and its published sizes; return ``identity``."""
+    """Add the facts about ``frontend`` to ``identity`` (configuration, note, published sizes); return ``identity``."""
     identity.config = {"frontend": frontend.config}
     if frontend.note:
         identity.notes.append(frontend.note)
@@ -236,8 +236,8 @@ def _add_frontend(identity: Identity, frontend: Frontend) -> Identity:
 def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identity:
     """Identify the state dict of a detector.
 
-    There are four outcomes: this package saved the state dict; it fits a published model; it fits
-    no published model, but most of its tensors fit the nearest one; or its model is unknown.
+    There are four outcomes: this package saved the state dict; the state dict fits a published
+    model; only most of the tensors fit the nearest published model; or the model is unknown.
 
     Args:
         path: the file or folder of the state dict.
@@ -250,13 +250,13 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
     notes = []
     if unwrapped.keys() != state_dict.keys():
         notes.append("its tensors have other names than a detector saves (a published layout, or s3prl's prefix)")
-    # This package saved the configuration beside the tensors.
+    # Identify a state dict that this package saved with the configuration beside the tensors.
     if config := record.get("model"):
         facts = {key: value for key, value in record.items() if key != "model"}
         misfit, adapted = _compare_with_config(unwrapped, config, path)
         kind = f"{'adapted ' * adapted}detector checkpoint of this package"
         return Identity(path, kind, [], config, dtypes, misfit, provenance=Provenance.read(facts))
-    # Find the published models that the tensors fit, perhaps with other options.
+    # Find the published models that the tensors fit, perhaps with changed options.
     misfits = recognise(state_dict)
     models = fitting_models(state_dict, misfits)
     if models:
@@ -277,7 +277,7 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
         misfit = Misfit(values=not_finite(state_dict))
         kind = "detector checkpoint of the published code"
         return Identity(path, kind, loaded or fitting, config, dtypes, misfit, provenance=provenance, notes=notes)
-    # Find the nearest published model, if one is near enough.
+    # Find the nearest published model, if a published model is near enough.
     nearest, misfit = next(iter(misfits.items()))
     num_fitting = len(unwrapped) - len(misfit.left_over) - len(misfit.shapes)
     if num_fitting < _LEAST_FITTING * (num_fitting + len(misfit)):
@@ -287,13 +287,14 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
 
 
 def _compare_with_config(state_dict: Mapping[str, Tensor], config: dict[str, Any], path: Path) -> tuple[Misfit, bool]:
-    """Compare ``state_dict`` with what a detector with this ``config`` expects.
+    """Compare ``state_dict`` with the tensors that a detector with this ``config`` expects.
 
     Args:
         path: file of the state dict, for error messages.
 
     Returns:
-        The difference; and whether this is an adapted detector whose file omits the base weights.
+        The tensors that do not fit; and whether this is an adapted detector whose file omits the
+        base weights.
     """
     with build_errors_as_input_errors(str(path)), torch.device("meta"):
         detector = Detector.from_config(config)

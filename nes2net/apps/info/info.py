@@ -37,9 +37,8 @@ PAPER_FRAMES = 200
 _FEATURE_DIM = 1024
 _NUM_STATES = 25
 
-#: Precision → operations per second that estimates of time assume. An H100 or H200 has a dense peak
-#: of 989·10¹² in bfloat16, of which a fifth is assumed, and a peak of 67·10¹² in float32, of which
-#: two fifths are assumed.
+#: Precision → operations per second that estimates of time assume. The estimates assume a fifth of the dense peak of an
+#: H100 or H200 in bfloat16, 989·10¹², and two fifths of the peak in float32, 67·10¹².
 SPEED = {"bf16": 200e12, "fp32": 27e12}
 #: Bytes per second that estimates of time assume: the memory bandwidth of an H100, 3.35·10¹².
 BANDWIDTH = 3.35e12
@@ -71,7 +70,7 @@ def count_flops(module: nn.Module, *inputs: Any) -> int:
     module.eval()
     trained = [p for p in module.parameters() if p.requires_grad]
     try:
-        for parameter in trained:  # otherwise the counter would use hooks of autograd
+        for parameter in trained:  # with gradients, the counter would use hooks of autograd
             parameter.requires_grad_(False)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             module(*inputs)
@@ -82,7 +81,7 @@ def count_flops(module: nn.Module, *inputs: Any) -> int:
 
 
 def peak_bytes(module: nn.Module, *inputs: Any) -> int:
-    """Compute the peak memory, in bytes, of the results of operations in a forward pass without gradients.
+    """Compute how many bytes the results of operations take at the peak of a forward pass without gradients.
 
     Parameters and inputs are not counted. On the meta device, the forward pass itself takes no
     memory.
@@ -127,36 +126,37 @@ class _ResultMemory(TorchDispatchMode):
         return result
 
     def _free(self, storage: int, size: int) -> None:
-        """Subtract a storage; Python calls this when the storage is freed."""
+        """Subtract the bytes of a storage; Python calls this when the storage is freed."""
         self._known_storages.discard(storage)
         self.current -= size
 
 
-def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
-    """Describe the costs of a published model's parts, or of a front-end, aggregation or back-end.
+def costs_of(name: str, registry: Registry | None = None) -> list[PartInfo]:
+    """Compute the costs of a published model's parts, or of a front-end, aggregation or back-end.
 
-    The costs of front-ends are counted on 64,600 samples, back-ends and aggregations on the
-    resulting frames.
+    The costs of a front-end or of a whole model are counted on 64,600 samples. The costs of an
+    aggregation or a back-end alone are counted on :data:`PAPER_FRAMES` frames, or on the only
+    length that the back-end takes.
 
     Args:
         name: name of a published model or of a part.
-        registry: registry in which to look for the name; None for all.
+        registry: registry in which to look for the name; None for all registries.
 
     Raises:
         InputError: if the name is unknown; the message suggests the nearest name.
     """
     if registry is None and name in PUBLISHED_MODELS:
         with torch.device("meta"):
-            return _describe_detector(Detector.from_config(PUBLISHED_MODELS[name]))
+            return _detector_costs(Detector.from_config(PUBLISHED_MODELS[name]))
     with torch.device("meta"):
         if registry in (None, frontends) and name in frontends.names():
-            return [_describe_frontend(create_frontend(name))]
+            return [_frontend_costs(create_frontend(name))]
         if registry in (None, backends) and name in backends.names():
             backend = create_backend(name)
             if backend.feature_dim == 1:  # this back-end reads the waveform instead of features
                 waveform = torch.zeros(1, ASVSPOOF_SAMPLES, 1)
                 return [
-                    _describe_aggregation_or_backend(
+                    _aggregation_or_backend_costs(
                         "back-end", backend, waveform, ASVSPOOF_SAMPLES, ASVSPOOF_SAMPLES / SAMPLE_RATE
                     )
                 ]
@@ -165,16 +165,16 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
             inputs: Any = features
             if backend.wants_layers == "all":
                 inputs = [features] * backend.num_states
-            return [_describe_aggregation_or_backend("back-end", backend, inputs, frames)]
+            return [_aggregation_or_backend_costs("back-end", backend, inputs, frames)]
         if registry in (None, aggregations) and name in aggregations.names():
             aggregation = create_aggregation(name, _NUM_STATES, _FEATURE_DIM)
             states = [torch.zeros(1, PAPER_FRAMES, _FEATURE_DIM)] * _NUM_STATES
-            return [_describe_aggregation_or_backend("aggregation", aggregation, states, PAPER_FRAMES)]
+            return [_aggregation_or_backend_costs("aggregation", aggregation, states, PAPER_FRAMES)]
     names = [*PUBLISHED_MODELS, *frontends.names(), *aggregations.names(), *backends.names()]
     raise InputError(f"there is no model or part '{name}'{did_you_mean(name, names, 'nes2net info')}")
 
 
-def estimates(name: str) -> dict[str, str]:
+def estimate_memory_and_time(name: str) -> dict[str, str]:
     """Estimate memory and time of the front-end ``name`` at batch 1 for 64,600 samples; nothing is measured.
 
     The estimated memory is the size of the weights plus the peak size of the results in the forward
@@ -215,23 +215,21 @@ def estimates(name: str) -> dict[str, str]:
     }
 
 
-def _describe_detector(detector: Detector) -> list[PartInfo]:
-    """Describe the parts of a detector on the meta device, on 64,600 samples."""
-    descriptions = [_describe_frontend(detector.frontend)]
+def _detector_costs(detector: Detector) -> list[PartInfo]:
+    """Compute the costs of the parts of a detector on the meta device, for 64,600 samples."""
+    descriptions = [_frontend_costs(detector.frontend)]
     with torch.no_grad():
         states = detector.eval().hidden_states(torch.zeros(1, ASVSPOOF_SAMPLES))
         features = detector.features(states)
     frames = states[0].shape[1]
     seconds = ASVSPOOF_SAMPLES / SAMPLE_RATE
     if detector.backend.wants_layers == "last":
-        descriptions.append(
-            _describe_aggregation_or_backend("aggregation", detector.aggregation, states, frames, seconds)
-        )
-    return [*descriptions, _describe_aggregation_or_backend("back-end", detector.backend, features, frames, seconds)]
+        descriptions.append(_aggregation_or_backend_costs("aggregation", detector.aggregation, states, frames, seconds))
+    return [*descriptions, _aggregation_or_backend_costs("back-end", detector.backend, features, frames, seconds)]
 
 
-def _describe_frontend(frontend: Frontend) -> PartInfo:
-    """Describe a front-end on the meta device, on 64,600 samples."""
+def _frontend_costs(frontend: Frontend) -> PartInfo:
+    """Compute the costs of a front-end on the meta device, for 64,600 samples."""
     flops = count_flops(frontend, torch.zeros(1, ASVSPOOF_SAMPLES), "all")
     hop = 1e3 * frontend.hop_length / SAMPLE_RATE
     width = 1e3 * frontend.min_samples / SAMPLE_RATE
@@ -246,10 +244,10 @@ def _describe_frontend(frontend: Frontend) -> PartInfo:
     )
 
 
-def _describe_aggregation_or_backend(
+def _aggregation_or_backend_costs(
     role: str, module: Aggregation | Backend, inputs: Any, frames: int, seconds: float | None = None
 ) -> PartInfo:
-    """Describe an aggregation or a back-end on the meta device.
+    """Compute the costs of an aggregation or a back-end on the meta device.
 
     Args:
         role: ``"aggregation"`` or ``"back-end"``.
@@ -296,17 +294,17 @@ def _num_trained(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
-def describe_config(config: dict[str, Any]) -> list[PartInfo]:
-    """Describe the parts of the detector with this ``config``; a ``config`` may also describe only a front-end."""
+def costs_of_config(config: dict[str, Any]) -> list[PartInfo]:
+    """Compute the costs of the parts of the detector, or of the front-end alone, that ``config`` describes."""
     with torch.device("meta"):
         if "backend" in config:
-            return _describe_detector(Detector.from_config(config))
+            return _detector_costs(Detector.from_config(config))
         options = dict(config["frontend"])
-        return [_describe_frontend(create_frontend(options.pop("name"), **options))]
+        return [_frontend_costs(create_frontend(options.pop("name"), **options))]
 
 
-def costs(descriptions: Sequence[PartInfo]) -> list[dict[str, Any]]:
-    """Make a table of the costs: a row for each part, with its first two notes, and a row of sums for several parts."""
+def cost_rows(descriptions: Sequence[PartInfo]) -> list[dict[str, Any]]:
+    """Make the rows of a table of costs: a row for each part, with its first two notes, and a row of sums."""
     rows = []
     for description in descriptions:
         rows.append(

@@ -11,7 +11,7 @@ from nes2net.lib.terminal import printable
 
 
 def models(name: str | None = None, *, json_: bool = False) -> None:
-    """List the detectors that --model fetches by name, or describe one.
+    """List the detectors that --model fetches by name, or describe one of them.
 
     A file is fetched once from its publisher, checked, and kept in the folder of huggingface_hub (HF_HOME).
 
@@ -22,7 +22,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
 
     Args:
         name: print the card of this detector, or of this front-end for ssl_checkpoint
-        json_: print it as JSON
+        json_: print the list or the card as JSON
     """
     from nes2net.apps.info.sheet import Sheet
     from nes2net.models.catalogue import list_models

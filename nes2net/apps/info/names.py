@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
-from nes2net.apps.info.info import costs, describe, estimates
+from nes2net.apps.info.info import cost_rows, costs_of, estimate_memory_and_time
 from nes2net.apps.info.overview import COMMANDS
-from nes2net.apps.info.part_options import PLURALS, about, general_rows, option_rows, source, title, variant
+from nes2net.apps.info.part_options import PLURALS, about, bound_arguments, general_rows, option_rows, source, title
 from nes2net.apps.info.sheet import Sheet, plain, shown
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import ListedCorpus
@@ -82,11 +82,11 @@ class _Kind(NamedTuple):
     name: str
     """Name of the kind in the singular."""
     names: list[str]
-    """Names of the things."""
+    """Names of the things of this kind."""
     line: Callable[[str], str]
     """Function that returns the line of a name in the overview."""
     sheet: Callable[[str, Sequence[Result]], Sheet]
-    """Function that describes a thing by its name. It also gets the published results, which it may ignore."""
+    """Function that describes a thing; it takes the name of the thing and the published results."""
 
     @property
     def plural(self) -> str:
@@ -119,7 +119,7 @@ def _all_kinds(results: Sequence[Result]) -> list[_Kind]:
         _Kind(
             "recipe",
             packaged_recipes(),
-            lambda name: plain(comment(name)[0]).partition(". ")[0].rstrip("."),
+            lambda name: plain(header_paragraphs(name)[0]).partition(". ")[0].rstrip("."),
             recipe_sheet,
         ),
         _Kind("model", list(PUBLISHED_MODELS), _model_line, model_sheet),
@@ -168,27 +168,27 @@ def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
 
 
 def _model_line(name: str) -> str:
-    """Describe a published model in the overview by its parts."""
+    """Return the line of a published model in the overview: the parts of the model."""
     parts = architecture(PUBLISHED_MODELS[name])
     return f"not for commercial use: {parts}" if PUBLISHED[name].non_commercial else parts
 
 
 def _part_line(registry: Registry, name: str) -> str:
-    """Describe a part in the overview by its title, without shapes such as ``B×T×D → B×2``.
+    """Return the line of a part in the overview: its title, without shapes such as ``B×T×D → B×2``.
 
     If the registry builds the part from blocks, the names of the blocks come first.
     """
     if registry is frontends and name in SIZES and name != SIZES[name].frontend:
         return f"{SIZES[name].title}, read by {SIZES[name].frontend}"
     line = re.sub(r":? B×\S* → \S+$", "", title(registry, name).rstrip("."))
-    blocks = [word for word in variant(registry, name).split(", ") if word.isidentifier()]
+    blocks = [word for word in bound_arguments(registry, name).split(", ") if word.isidentifier()]
     if not blocks:
         return line
     return f"{', '.join(blocks)}: {line.partition(': ')[2] or line}"
 
 
 def _corpus_line(name: str) -> str:
-    """Describe a corpus in the overview by its title and its numbers of trials."""
+    """Return the line of a corpus in the overview: its title and its numbers of trials."""
     corpus = corpora.get(name)
     counts = ", ".join(f"{split} {counts.trials:,}" for split, counts in corpus.counts.items())
     text = f"{counts} trials" if counts else corpus.about
@@ -196,7 +196,7 @@ def _corpus_line(name: str) -> str:
 
 
 def _condition_line(name: str) -> str:
-    """Describe a condition in the overview by its first sentence and its strengths."""
+    """Return the line of a condition in the overview: its first sentence and its strengths."""
     condition = effects.get(name)
     strengths = ", ".join(f"{strength:g}" for strength in condition.strengths)
     line = plain((inspect.getdoc(condition) or name).partition("\n\n")[0]).rstrip(".")
@@ -207,7 +207,7 @@ def _condition_line(name: str) -> str:
 
 
 def architecture(config: Mapping[str, Any]) -> str:
-    """Write the names of a model's parts, with the options that the model sets.
+    """Describe a model in a line: the names of its parts, with the options that the model sets.
 
     >>> architecture({"frontend": "lps", "backend": {"name": "nes2net_x", "dilation": 1}})
     'lps + nes2net_x (dilation 1)'
@@ -225,7 +225,7 @@ def architecture(config: Mapping[str, Any]) -> str:
 def model_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a row for each option of a model's parts that differs from the default.
 
-    If all options of a part have their defaults, one row says so.
+    For a part without changed options, a single row says that all options have their defaults.
     """
     rows = []
     for role, registry in REGISTRIES.items():
@@ -251,18 +251,18 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
     Args:
         registry: registry of the part.
         name: name of the part.
-        results: published results; the description lists those of the model with this name.
+        results: published results; the description lists the results of the model with this name.
     """
-    (cost,) = describe(name, registry)
+    (cost,) = costs_of(name, registry)
     is_frontend = registry is frontends
     estimate = {}
-    size = published_size("")  # no facts, because there is no front-end with this name
+    size = published_size_facts("")  # no facts, because there is no front-end with this name
     if is_frontend:
-        estimate = estimates(name)
-        size = published_size(name)
+        estimate = estimate_memory_and_time(name)
+        size = published_size_facts(name)
     facts = {
         "what": title(registry, name),
-        "made of": variant(registry, name),
+        "made of": bound_arguments(registry, name),
         "about": about(registry, name),
         "source": source(registry, name),
         "parameters": cost.parameters,
@@ -287,7 +287,7 @@ def _trained_part_sheet(registry: Registry, key: str, name: str, results: Sequen
 
     Args:
         key: key of a recipe whose value names the part.
-        results: not used, see :class:`_Kind`.
+        results: not used; every function of a :class:`_Kind` takes this argument.
     """
     kind = registry.get(name)
     options = option_rows(registry, name)
@@ -310,7 +310,7 @@ def _trained_part_sheet(registry: Registry, key: str, name: str, results: Sequen
 
 
 def judgement_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """Describe a judgement and its options; ``results`` are not used, see :class:`_Kind`."""
+    """Describe a judgement and its options; ``results`` are not used, but :class:`_Kind` requires this argument."""
     facts = {"what": title(judgements, name), "about": about(judgements, name)[1:]}
     commands = [f"nes2net score CORPUS FOLDER --model CKPT --judgement {name} --out FILE"]
     return Sheet(f"{name}: judgement", facts, tables={"options": option_rows(judgements, name)}, commands=commands)
@@ -320,7 +320,7 @@ def command_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     """Describe a command by its arguments and flags, or by its subcommands.
 
     Args:
-        results: not used, see :class:`_Kind`.
+        results: not used; every function of a :class:`_Kind` takes this argument.
     """
     page = page_of(commands.get(name).__doc__)
     parser = add_command(OneLineParser().add_subparsers(), commands.get(name), name)
@@ -338,7 +338,7 @@ def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     """Describe a condition by its strengths and requirements.
 
     Args:
-        results: not used, see :class:`_Kind`.
+        results: not used; every function of a :class:`_Kind` takes this argument.
     """
     condition = effects.get(name)
     strengths = [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
@@ -368,8 +368,8 @@ def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     return Sheet(f"{name}: condition", facts, commands=commands)
 
 
-def published_size(name: str) -> dict[str, Any]:
-    """Collect facts about the weights of a published front-end; empty if no such front-end has this name."""
+def published_size_facts(name: str) -> dict[str, Any]:
+    """Collect facts about the weights of a published front-end; {} if no published front-end has this name."""
     if name not in SIZES:
         return {}
     size = SIZES[name]
@@ -398,7 +398,7 @@ def model_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     """Describe a published model: its parts, their costs, and its published results.
 
     Args:
-        results: published results; the description lists those of this model.
+        results: published results; the description lists the results of this model.
     """
     config = PUBLISHED_MODELS[name]
     facts = {
@@ -406,7 +406,10 @@ def model_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         **published_facts(name),
         "published": [result.line for result in results if name in result.about],
     }
-    tables = {"costs": costs(describe(name)), "options that differ from the defaults of the parts": model_rows(config)}
+    tables = {
+        "costs": cost_rows(costs_of(name)),
+        "options that differ from the defaults of the parts": model_rows(config),
+    }
     build = f"Build it, with random weights: Detector.from_config('{name}')"
     if PUBLISHED[name].file is None:
         commands = [build, f"nes2net score CORPUS FOLDER --model FILE --architecture {name} --out s.txt"]
@@ -459,10 +462,10 @@ def weights_facts(shelf: Shelf) -> dict[str, Any]:
     }
 
 
-def comment(recipe: str) -> list[str]:
+def header_paragraphs(recipe: str) -> list[str]:
     """Return the paragraphs of the comment at the head of a packaged recipe.
 
-    A paragraph ends where a line ends with a full stop.
+    A paragraph ends with a line that ends with a full stop.
     """
     text = (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8")
     head = re.match(r"(?:#.*\n)*", text)
@@ -477,12 +480,12 @@ def recipe_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     """Describe a packaged recipe: its model, its data, and the keys that differ from the defaults.
 
     Args:
-        results: published results; the description lists those of this recipe.
+        results: published results; the description lists the results of this recipe.
     """
     sheet = describe_recipe(load_recipe(name), _value_comments(name))
     sheet.title = f"{name}: recipe"
     sheet.facts = {
-        "what": [plain(text) for text in comment(name)],
+        "what": [plain(text) for text in header_paragraphs(name)],
         **sheet.facts,
         "published": [result.line for result in results if name in result.about],
         "file": str(PACKAGED / f"{name}.yaml"),
@@ -575,9 +578,9 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     """Describe a corpus: its parts, its expected files, its official numbers, and how to check a copy.
 
     Args:
-        results: published results; the description lists those on this corpus.
+        results: published results; the description lists the results on this corpus.
     """
-    # Facts.
+    # Collect the facts.
     corpus = corpora.get(name)
     rule = re.search(
         rf'- ``"{corpus.eer_method}"`` is (.*?)(?=\n\n|\n- )', inspect.getdoc(compute_eer) or "", re.DOTALL
@@ -634,7 +637,7 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
 
 
 def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
-    """Return a row for each part of a corpus; the row has the part's numbers of trials."""
+    """Return a row for each part of a corpus, with the numbers of trials of the part."""
     rows = []
     for split, trials in counts.items():
         fields = "; ".join(f"{counted(len(values), 'value')} of {name}" for name, values in trials.by.items())

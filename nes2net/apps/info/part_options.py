@@ -39,8 +39,8 @@ _DECLARED_BY = {
 #: Kind of part → its irregular plural.
 PLURALS = {"corpus": "corpora", losses.kind: "losses"}
 _SECTIONS = re.compile(r"\n\n(?=Args:|Attributes:|Raises:|>>> )")
-# Matches a text up to the end of the last sentence with a year. A point after a single capital letter does not end a
-# sentence, because it belongs to a name.
+# Matches a text up to the end of the last sentence with a year. A point after a single capital letter belongs to a
+# name, so it does not end the sentence.
 _UP_TO_YEAR = re.compile(r".*\b(?:19|20)\d\d\b.*?(?:(?<!\b[A-Z])\.(?=\s+[A-Z])|$)", re.DOTALL)
 
 
@@ -78,7 +78,7 @@ def rows_of(factory: Callable[..., Any], left_out: Sequence[str] = ()) -> list[d
 def mapping_rows(key: str | None) -> list[dict[str, Any]]:
     """Return a row for each key of the mapping that a recipe has under ``key``, such as ``augment.fir``.
 
-    The rows are like those of :func:`option_rows`. The result is empty if the value of ``key`` is
+    The rows have the columns of :func:`option_rows`. The result is empty if the value of ``key`` is
     not a mapping.
     """
     if key not in _DECLARED_BY:
@@ -120,7 +120,7 @@ def source(registry: Registry, name: str) -> str:
     return ""
 
 
-def variant(registry: Registry, name: str) -> str:
+def bound_arguments(registry: Registry, name: str) -> str:
     """List the arguments that the registry binds to the class of a part, as text; return "" if there are none."""
     factory = registry.get(name)
     arguments = []
@@ -134,7 +134,7 @@ def variant(registry: Registry, name: str) -> str:
 
 
 def _documented(factory: Callable[..., Any]) -> Callable[..., Any]:
-    """Unwrap ``factory``: return the class or function inside a ``partial``, because only it has a docstring."""
+    """Unwrap ``factory``: return the class or function inside a ``partial``, which has the docstring."""
     while isinstance(factory, partial) and not isinstance(factory, Preset):
         factory = factory.func
     return factory

@@ -12,7 +12,7 @@ from typing import Any
 
 from nes2net.lib.terminal import printable_name, table_line, wrapped
 
-#: Width of a text in characters.
+#: Largest number of characters in a line of text.
 WIDTH = 100
 _AS_WRITTEN = ("value", "default")  # columns with values of a recipe, which are written as JSON
 
@@ -42,7 +42,7 @@ class Sheet:
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Heading → rows with the same columns."""
     commands: list[str] = field(default_factory=list)
-    """Commands to type next."""
+    """Commands that may be typed next."""
     brief: bool = False
     """Whether tables are brief, see :func:`table`."""
 
@@ -86,7 +86,8 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
 
     Args:
         rows: at least one row; all rows have the same columns.
-        brief: show no headings of columns, and one line for each row, which is cut at the right.
+        brief: show no headings of columns, and cut each row to a single line. The rows must have
+            exactly two columns with values.
     """
     columns = [name for name in rows[0] if any(row[name] not in ("", None) for row in rows)]
     cells = [[_cell_text(name, row[name]) for name in columns] for row in rows]
@@ -95,24 +96,7 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
         cells = [[name, textwrap.shorten(text, room, placeholder=" …")] for name, text in cells]
     else:
         cells.insert(0, columns)
-    # Make columns narrower until the table fits, but not narrower than their longest words.
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    longest_words = []
-    for column in zip(*cells, strict=True):
-        longest_words.append(max((len(word) for word in " ".join(column).split()), default=0))
-    last = len(columns) - 1
-    while sum(widths) + 2 * len(widths) > WIDTH:
-        wide = [index for index, width in enumerate(widths) if width > longest_words[index]]
-        if not wide:
-            break
-        # The last column is usually a text. This column keeps at least 46 characters if other
-        # columns can be made narrower.
-        is_long = widths[last] > max(longest_words[last], 46)
-        if is_long:
-            longest_column = last
-        else:
-            longest_column = max(wide, key=lambda index: (index != last, widths[index]))
-        widths[longest_column] -= 1
+    widths = _column_widths(cells)
     # Numbers stand at the right of their columns, texts at the left.
     aligned = ""
     for name in columns:
@@ -128,6 +112,31 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
+def _column_widths(cells: Sequence[Sequence[str]]) -> list[int]:
+    """Choose the widths of the columns of a table with these rows of cells, so that the table fits if possible.
+
+    No column becomes narrower than its longest word.
+    """
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    longest_words = []
+    for column in zip(*cells, strict=True):
+        longest_words.append(max((len(word) for word in " ".join(column).split()), default=0))
+    last = len(widths) - 1
+    while sum(widths) + 2 * len(widths) > WIDTH:
+        wide = [index for index, width in enumerate(widths) if width > longest_words[index]]
+        if not wide:
+            break
+        # The last column is usually a text. This column keeps at least 46 characters if other
+        # columns can be made narrower.
+        is_long = widths[last] > max(longest_words[last], 46)
+        if is_long:
+            longest_column = last
+        else:
+            longest_column = max(wide, key=lambda index: (index != last, widths[index]))
+        widths[longest_column] -= 1
+    return widths
+
+
 def _cell_text(column: str, value: Any) -> str:
     """Write ``value`` for a table; values of a recipe are written as JSON."""
     if column in _AS_WRITTEN and not isinstance(value, str):
@@ -136,7 +145,7 @@ def _cell_text(column: str, value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """Write a value for people: numbers with separators, lists as in YAML, None as a dash.
+    """Return a value as text for people: numbers with separators, lists as in YAML, None as a dash.
 
     >>> [shown(value) for value in (1234567, 2.5e-07, True, None, [8, 8], "mean", {"a": [1]})]
     ['1,234,567', '2.5e-07', 'yes', '–', '[8, 8]', 'mean', 'a: [1]']

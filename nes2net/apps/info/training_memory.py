@@ -27,8 +27,8 @@ _REDUCED_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 class TrainingMemory:
     """Bytes that a training step takes on its device.
 
-    The memory of libraries (about 1 GB for CUDA), temporary memory of kernels, and memory that the
-    allocator cannot reuse are not counted.
+    Three kinds of memory are not counted: the memory of libraries (about 1 GB for CUDA), temporary
+    memory of kernels, and memory that the allocator cannot reuse.
     """
 
     trained: int
@@ -39,7 +39,7 @@ class TrainingMemory:
     """Bytes of the gradients of the trained parameters, and of Adam's averages."""
     activations: int
     """Bytes of tensors that the forward pass of a part of the batch keeps for the backward pass. With
-    reduced precision, copies of the weights in this precision are among them."""
+    reduced precision, these tensors include copies of the weights in this precision."""
 
     @property
     def total(self) -> int:
@@ -91,7 +91,7 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
         trained = sum(parameter.numel() for parameter in parameters)
         if train.optimizer == "logistic":  # logistic regression has no steps and no gradients
             return TrainingMemory(trained, weights, 0, 0)
-        num_copies = 4 if train.amsgrad else 3  # as large as the weights: gradient, and Adam's 2 or 3 averages
+        num_copies = 4 if train.amsgrad else 3  # each as large as the weights: gradient, Adam's 2 or 3 averages
         batch_size = -(-train.batch_size // train.accumulate)
         waveforms = torch.zeros(batch_size, recipe.data.num_samples or ASVSPOOF_SAMPLES)
         trial = Trial("any", label=BONAFIDE, system_scores=(0.0,) * detector.num_scores)
@@ -112,7 +112,7 @@ def _total_bytes(tensors: Sequence[Tensor]) -> int:
 
 
 def _activation_bytes(module: nn.Module, recomputed: Sequence[nn.Module], forward: Callable[[], object]) -> int:
-    """Call ``forward``, and return the number of bytes that it keeps for the backward pass.
+    """Call ``forward``, and return the number of bytes that the call keeps for the backward pass.
 
     Args:
         module: module whose parameters are not counted.

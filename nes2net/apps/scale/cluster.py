@@ -16,7 +16,7 @@ from nes2net.lib.errors import InputError, first_line
 from nes2net.lib.this_process import usable_processors
 from nes2net.training.interruption import StopRequests
 
-_LOCAL_STORE = 4 << 30  # largest number of bytes of shared memory for the objects of a Ray that this process starts
+_LOCAL_STORE = 4 << 30  # largest number of bytes of shared memory for Ray's objects, if this process starts Ray
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Resources:
     """The number of actors (the processes that score), and the resources that Ray reserves for each actor.
 
     Args:
-        num_actors: number of actors; None for as many actors as fit. Actors on GPUs use all GPUs;
-            actors without a GPU leave one processor free.
+        num_actors: number of actors; None for as many actors as the cluster has room for. Then
+            actors on GPUs use all GPUs, and actors without a GPU leave one processor free.
         cpus_per_actor: number of threads of an actor without a GPU.
         gpus_per_actor: number of GPUs, which may be a fraction; None for one GPU if there are GPUs.
         address: address of a Ray cluster, such as ``"auto"``; None for the address in the variable
@@ -48,14 +48,14 @@ class Resources:
     def resolved(self, available: dict[str, float], device: str) -> Resources:
         """Return a copy in which each None is replaced by a number that suits the cluster.
 
-        An actor with a GPU gets no processors.
+        For an actor with a GPU, no processors are reserved.
 
         Args:
             available: the numbers of ``"CPU"`` and ``"GPU"`` of the cluster.
             device: device of the detector, such as ``"auto"`` or ``"cpu"``.
 
         Raises:
-            InputError: if the cluster lacks the GPUs that are asked for.
+            InputError: if the cluster has fewer GPUs than an actor requires.
         """
         gpus = available.get("GPU", 0.0)
         gpus_per_actor = 0.0 if device == "cpu" else self.gpus_per_actor
@@ -80,7 +80,7 @@ class Resources:
 
     @property
     def device(self) -> str:
-        """The device of an actor. The device has no number, because Ray shows an actor only its own GPUs."""
+        """The device of an actor, without a number, because an actor sees only the GPUs that Ray gives it."""
         return "cuda" if self.gpus_per_actor else "cpu"
 
     def ray_options(self) -> dict[str, float]:
@@ -90,12 +90,12 @@ class Resources:
 
 
 def start_ray(resources: Resources) -> bool:
-    """Connect this process to Ray; return False if it was connected already, and True otherwise.
+    """Connect this process to Ray; return False if the process was connected already, and True otherwise.
 
     If neither ``resources`` nor the variable RAY_ADDRESS has an address, Ray is started on this
     machine, without a dashboard and with a small object store.
     """
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # prevents a warning on machines without GPUs
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # prevent a warning on machines without GPUs
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray = library("ray")
     context = library("ray.data").DataContext.get_current()
@@ -124,7 +124,8 @@ def start_ray(resources: Resources) -> bool:
             os.dup2(null_device, 2)
             ray.init(
                 address="local",
-                # Offer one processor more, so that tasks can read and decode even if the actors take all others.
+                # Offer one processor more, so that tasks can read and decode even if the actors take all other
+                # processors.
                 num_cpus=max(usable_processors(), processors) + 1,
                 include_dashboard=False,
                 object_store_memory=store,

@@ -1,4 +1,4 @@
-"""Score a collection shard by shard into a folder of results; a repeated call resumes."""
+"""Score a collection shard by shard into a folder of results; the same call resumes after an interruption."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from nes2net.apps.scale.cluster import Resources, connected
 from nes2net.apps.scale.engine import Facts, Model, facts_of, pieces_dataset, scored_pieces
 from nes2net.apps.scale.libraries import library
 from nes2net.apps.scale.reading import Piece
-from nes2net.apps.scale.results import ShardScores, finished, read_record, result_path, write_record, write_results
+from nes2net.apps.scale.results import (
+    ShardScores,
+    finished_shards,
+    read_record,
+    result_path,
+    write_record,
+    write_results,
+)
 from nes2net.apps.scale.sources import UNKNOWN, Shard, Source, shards_of
 from nes2net.lib.claims import differences_in_words
 from nes2net.lib.errors import InputError, Unfinished, counted, first_line, listed, worded
@@ -47,7 +54,7 @@ class Outcome:
     audio_seconds: float = 0.0
     """Total duration in seconds of the recordings that could be read."""
     unread: dict[str, str] = field(default_factory=dict)
-    """Address of a shard without results → reason."""
+    """Address of a shard without results → reason why the results are missing."""
 
     @property
     def without_score(self) -> int:
@@ -60,7 +67,7 @@ class Outcome:
         return not self.unread and not self.without_score
 
     def count(self, done: ShardScores) -> None:
-        """Add the numbers of a finished shard."""
+        """Add the numbers of a finished shard to the counts."""
         self.rows += done.rows
         self.scored += done.scored
         self.audio_seconds += done.seconds
@@ -81,25 +88,25 @@ def score_collection(
     """Score the shards of ``source`` into the folder ``out``, which gets a Parquet file for each shard.
 
     A row of the file has ``id``, ``address``, the shard's columns of texts, numbers and booleans,
-    ``seconds`` (duration of the recording), ``score`` (higher for bona fide), and ``error``
-    (reason for a missing score). Each file is written atomically. After an interruption, or if
-    shards were added or replaced, the same call scores the shards without results. A recording that
-    cannot be read has an error in its row. A shard that cannot be read has no results; the next
-    call tries it again.
+    ``seconds`` (duration of the recording), ``score`` (higher for bona fide), and ``error`` (reason
+    for a missing score). Each file is written atomically. After an interruption, or if shards were
+    added or replaced, the same call scores the shards without results. A recording that cannot be
+    read has an error in its row. A shard that cannot be read has no results; the next call tries
+    the shard again.
 
     `nes2net score` gives the same scores for the recordings of a shard, if it reads the recordings
-    in this order and uses as many threads. The scores agree bit for bit if a fixed number of
-    samples is scored. If whole utterances are scored, the scores agree up to the rounding of
-    float32.
+    in the same order and uses the same number of threads. The scores agree bit for bit if a fixed
+    number of samples is scored. If whole utterances are scored, the scores agree up to the rounding
+    of float32.
 
     Args:
         source: see :func:`nes2net.apps.scale.sources.shards_of`.
         model: a checkpoint or folder that every machine can read; a name on the Hugging Face hub;
             or a :class:`~nes2net.apps.scale.engine.Model`, which also has device and precision.
-        judgement: the kind of result, such as ``"classes"``; give a judgement, the name of a
-            judgement, or a mapping of ``name`` and options. The judgement must be of whole
-            recordings; frames and embeddings raise :class:`InputError`. The column ``score`` has a
-            list of numbers if a result has several.
+        judgement: the kind of result, such as ``"classes"``: a judgement, the name of a judgement,
+            or a mapping of ``name`` and options. Judgements of frames and embeddings raise
+            :class:`InputError`. If a judgement gives several numbers for a recording, the column
+            ``score`` has a list of numbers.
         num_samples: number of leading samples to score; shorter recordings are repeated. None takes
             all samples; "auto" leaves the choice to
             :func:`nes2net.scoring.score_length.samples_to_score`, which takes 64,600 for most
@@ -112,7 +119,7 @@ def score_collection(
         retry_errors: score a shard again if some of its recordings have no score.
 
     Raises:
-        InputError: if there is no such source or detector; if ``out`` has results that
+        InputError: if there is no such source or detector; if ``out`` has results that only
             ``overwrite`` would remove; if another run is writing to ``out``; or if an argument is
             out of range.
         MissingLibrary: if Ray, pyarrow or fsspec is not installed.
@@ -122,7 +129,7 @@ def score_collection(
     check_no_device(out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder for the results")
-    RunSettings(batch_size=batch_size)  # raises an error for a wrong batch size
+    RunSettings(batch_size=batch_size)  # raises an error if the batch size is wrong
     chosen_judgement = as_judgement(judgement)
     if not chosen_judgement.of_recordings:
         raise InputError(
@@ -134,7 +141,7 @@ def score_collection(
     with exclusive_lock(out / ".lock", refusal), ExitStack() as stack:
         remove_leftovers(out)
         # Return at once if an earlier call with the same arguments has done everything.
-        done = finished(out)
+        done = finished_shards(out)
         _check_source(out, done, shards, overwrite)
         outdated = _outdated_results(done, shards)
         for path in outdated:
@@ -197,7 +204,7 @@ def score_collection(
 def _stamps_of_model(model: Path) -> str:
     """Return a text that changes if a file of ``model`` changes; return "" if ``model`` is a name on the hub.
 
-    A change of a model on the hub would not be noticed.
+    So a change of a model on the hub is not noticed.
     """
     if model.is_dir():
         files = sorted(path for path in model.rglob("*") if path.is_file())
@@ -207,10 +214,11 @@ def _stamps_of_model(model: Path) -> str:
 
 
 def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], overwrite: bool) -> None:
-    """Raise :class:`InputError` if ``out`` has results of shards that the source does not have.
+    """Refuse results in ``out`` of shards that the source does not have, or remove these results.
 
-    With ``overwrite``, remove these results and raise no error. They cannot stay, because the
-    scores would then contain recordings that the source does not have.
+    The results are removed if ``overwrite`` is true; otherwise :class:`InputError` is raised. The
+    results cannot stay: otherwise the scores would contain recordings that the source does not
+    have.
     """
     foreign_results = list(done.keys() - {result_path(out, shard) for shard in shards})
     names = listed(sorted(done[path].shard for path in foreign_results))
@@ -224,7 +232,7 @@ def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Sha
 
 
 def _outdated_results(done: dict[Path, ShardScores], shards: Sequence[Shard]) -> list[Path]:
-    """Return the paths of outdated results: their shards were replaced after they were scored."""
+    """Return the paths of outdated results: the results of shards that were replaced after the scoring."""
     stamps = {shard.address: shard.stamp for shard in shards if shard.stamp != UNKNOWN}
     outdated = []
     for path, result in done.items():
@@ -234,9 +242,9 @@ def _outdated_results(done: dict[Path, ShardScores], shards: Sequence[Shard]) ->
 
 
 def _check_run(out: Path, done: dict[Path, ShardScores], run: dict[str, Any], overwrite: bool) -> None:
-    """Raise :class:`InputError` if ``out`` has results of another detector or other settings.
+    """Refuse results in ``out`` of another detector or other settings, or remove these results.
 
-    With ``overwrite``, these results are removed instead.
+    The results are removed if ``overwrite`` is true; otherwise :class:`InputError` is raised.
 
     Args:
         run: identity of the present run, see :class:`nes2net.apps.scale.engine.Facts`.
@@ -259,8 +267,8 @@ def _remove_or_refuse(
     """Remove the results ``paths`` if ``overwrite`` is true; otherwise raise :class:`InputError`.
 
     Args:
-        done: the finished shards; removed results are removed here too.
-        origin: words that say where these results come from, for the message.
+        done: the finished shards; removed results are removed from this mapping, too.
+        origin: origin of these results in words, for the error message.
     """
     if paths and not overwrite:
         raise InputError(f"{out} has results of {origin}: pass `overwrite=True` to remove them, or name another folder")
@@ -272,7 +280,7 @@ def _remove_or_refuse(
 def _unfinished_shards(
     out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], retry_errors: bool
 ) -> tuple[Outcome, list[Shard]]:
-    """Count the finished shards, and list the others; with ``retry_errors``, list shards with errors, too.
+    """Count the finished shards, and list the unfinished shards; with ``retry_errors``, list shards with errors, too.
 
     Returns:
         The outcome so far, and the shards that have to be scored.
@@ -290,9 +298,9 @@ def _unfinished_shards(
 
 
 def _score_shards(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome) -> None:
-    """Score ``shards``, write the results of each shard when they are complete, and count them in ``outcome``.
+    """Score ``shards``; write the results of a shard as soon as the shard is complete, and count them in ``outcome``.
 
-    A shard that cannot be read has no results; ``outcome`` gets the reason.
+    If a shard cannot be read, no results are written, and ``outcome`` gets the reason.
 
     Raises:
         Unfinished: if Ray stops.
@@ -300,7 +308,7 @@ def _score_shards(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome
     incomplete = {shard.address: shard for shard in shards}
     pieces_by_shard: dict[str, list[Piece]] = defaultdict(list)
     dataset = scored_pieces(pieces_dataset(shards, facts.batch_size), facts)
-    # The value -1 lets Ray continue if a process dies. The pieces that the dead process was computing are missing.
+    # The value -1 lets Ray continue if a process dies. The pieces that the dead process was computing are then missing.
     dataset.context.max_errored_blocks = -1
     display = ProgressDisplay[None](title="scoring", unit="shard", total=outcome.shards, start=outcome.kept, leave=True)
     recordings = 0
@@ -335,7 +343,7 @@ def _score_shards(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome
 
 
 def _in_order_if_complete(pieces: Sequence[Piece]) -> list[Piece] | None:
-    """Return the pieces of a shard sorted by number; None if a piece has not arrived yet."""
+    """Return the pieces of a shard sorted by number; None if a piece of the shard has not arrived yet."""
     in_order = sorted(pieces, key=lambda piece: piece.number)
     last = in_order[-1]
     return in_order if last.last and len(in_order) == last.number + 1 else None

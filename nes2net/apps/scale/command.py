@@ -41,16 +41,16 @@ def scale(
     Args:
         source: folder, file, pattern or URL of shards, list (.txt), folder of recordings, or hub:OWNER/NAME
         out: folder of the results
-        scores: write all scores to a score file too
-        judgement: another result than a score, e.g. classes
+        scores: score file, to write all scores to one file, too
+        judgement: kind of result, if not a score, e.g. classes
         overwrite: remove the results of another run
         retry_errors: score again the shards with errors
 
     Computing:
         batch_size: recordings in a batch (8, or 64 on a GPU)
-        num_actors: actors, the processes that score
+        num_actors: number of actors, the processes that score
         cpus_per_actor: threads of an actor without a GPU
-        gpus_per_actor: GPUs of an actor, or a part of a GPU
+        gpus_per_actor: GPUs of an actor; may be a fraction
         address: Ray cluster; this machine if not given
     """
     from nes2net.apps.scale.cluster import Resources

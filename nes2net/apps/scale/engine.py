@@ -1,6 +1,6 @@
 """Score on Ray Data in three stages: tasks read shards, tasks decode recordings, and actors score them.
 
-A task is a call of a function in some process of the cluster. An actor is a process that keeps a
+A task is a call of a function in any process of the cluster. An actor is a process that keeps a
 detector.
 """
 
@@ -19,7 +19,7 @@ import torch
 
 from nes2net.apps.scale.cluster import Resources, start_ray
 from nes2net.apps.scale.libraries import library
-from nes2net.apps.scale.reading import OWN_COLUMNS, Piece, Row, fetched, pieces_of
+from nes2net.apps.scale.reading import OWN_COLUMNS, Piece, Row, fetch, pieces_of
 from nes2net.apps.scale.results import RESULT_COLUMNS, table_of
 from nes2net.apps.scale.sources import Shard, Source, is_url, shards_of
 from nes2net.data.audio.packed import AnyRecording, RecordingBytes, content_of
@@ -40,17 +40,18 @@ if TYPE_CHECKING:
 
 #: Number of batches in a piece. An actor computes the batches of a piece without waiting for the next piece.
 BATCHES_OF_PIECE = 8
-# Number of processors of a task that reads a shard. A half is enough, because such a task mostly waits. A decoding task
-# has another number, because Ray joins tasks with equal resources, and then one process would decode a whole shard.
+# Number of processors of a task that reads a shard. A half is enough, because such a task mostly waits. A task that
+# decodes has another number of processors: Ray joins tasks with equal resources, and then one process would read and
+# decode a whole shard.
 _READING_CPUS = 0.5
-_FETCHED_AT_ONCE = 16  # number of URLs that a process fetches at once; an object store needs about 50 ms to answer
+_FETCHED_AT_ONCE = 16  # largest number of URLs that a process fetches at once; an object store needs 50 ms to answer
 # Names of columns with recordings, in the order in which they are tried.
 _AUDIO_COLUMNS = ("audio", "content", "bytes", "address", "path", "url")
 
 
 @dataclass(frozen=True)
 class Model:
-    """The arguments of ``Detector.from_pretrained``, with which every actor loads the detector.
+    """The arguments with which every actor calls ``Detector.from_pretrained``.
 
     ``name`` is the path of a checkpoint or folder that every machine can read, or a name on the
     Hugging Face hub.
@@ -69,16 +70,16 @@ class Model:
         path = Path(described.name)
         return replace(described, name=str(path.resolve())) if path.exists() else described
 
-    def loaded(self) -> Detector:
-        """Load the detector."""
+    def load(self) -> Detector:
+        """Load the detector with these arguments."""
         return Detector.from_pretrained(self.name, self.device, self.dtype, self.config, self.base)
 
 
 class Facts(NamedTuple):
-    """Facts about a detector, found by a process that has loaded the detector."""
+    """Facts about the detector and the run, collected by a process that has loaded the detector."""
 
     run: dict[str, Any]
-    """Identity of the run. The scores of two runs may be mixed if their identities are equal."""
+    """Identity of the run: the facts that determine scores. Scores of runs with equal identities may be mixed."""
     record: dict[str, Any]
     """Facts about detector, software and hardware, for the record of the run."""
     reader: WaveformReader
@@ -86,13 +87,13 @@ class Facts(NamedTuple):
     batch_size: int
     """Number of recordings in a batch."""
     judgement: Judgement[Any]
-    """The kind of result, with the options that depend on the detector."""
+    """The kind of result, with the options that the detector determines."""
     score_length: ScoreLength
     """The part of a recording that is scored."""
     model: Model
     """How an actor loads the detector, with the actor's device."""
     resources: Resources
-    """The resources of the actors, in which no number is None."""
+    """The resources of the actors; no number is None."""
 
 
 def facts_of(
@@ -102,7 +103,7 @@ def facts_of(
     resources: Resources,
     judgement: Judgement[Any],
 ) -> Facts:
-    """Load ``model`` in a process with the resources of an actor, and return the facts about it.
+    """Load ``model`` in a process with the resources of an actor, and return the facts about the detector.
 
     Args:
         num_samples: as for :func:`score`.
@@ -130,14 +131,14 @@ def _load_facts(
     resources: Resources,
     judgement: Judgement[Any],
 ) -> Facts | str:
-    """Load ``model`` and collect facts; :func:`facts_of` runs this in another process.
+    """Load ``model`` and collect the facts about the detector; :func:`facts_of` runs this in another process.
 
     Returns:
         The facts, or a text that says why the detector cannot be used. The text is not raised as an
         exception, because Ray would put a traceback into the message.
     """
     try:
-        scorer = model.loaded()
+        scorer = model.load()
         check_takes_audio_alone(scorer)
         score_length = samples_to_score(scorer.provenance, num_samples, ASVSPOOF_SAMPLES)
         reader = judgement.reader(WaveformReader.of(scorer, score_length.num_samples))
@@ -158,13 +159,14 @@ class Scoring:
     """The actor: loads a detector once, and scores decoded pieces.
 
     Raises:
-        InputError: if another detector has this name on this machine, for example an older copy.
+        InputError: if the model of this name on this machine is another detector, for example an
+            older copy.
     """
 
     def __init__(self, facts: Facts) -> None:
         """Load the detector; Ray calls this once in the process of each actor."""
         self.facts = facts
-        self.scorer = facts.model.loaded()
+        self.scorer = facts.model.load()
         if self.scorer.fingerprint() != facts.run["model"]:
             raise InputError(f"{facts.model.name} is another detector on this machine: give all machines the same one")
 
@@ -176,11 +178,13 @@ class Scoring:
             torch.cuda.device(device) if device.type == "cuda" else nullcontext(),
             scoring_mode(self.scorer),
         ):
-            return {"piece": scored(row["piece"], self.scorer, facts.reader, facts.batch_size, facts.judgement)}
+            return {"piece": score_piece(row["piece"], self.scorer, facts.reader, facts.batch_size, facts.judgement)}
 
 
-def scored(piece: Piece, scorer: Scorer, reader: WaveformReader, batch_size: int, judgement: Judgement[Any]) -> Piece:
-    """Score a piece that :func:`decoded` made, in the same batches as `nes2net score`.
+def score_piece(
+    piece: Piece, scorer: Scorer, reader: WaveformReader, batch_size: int, judgement: Judgement[Any]
+) -> Piece:
+    """Score the recordings of a piece that :func:`decode_piece` returned, in the same batches as `nes2net score`.
 
     Returns:
         The piece; in its rows, ``score`` and ``error`` replace ``waveform``. ``score`` is the
@@ -188,7 +192,7 @@ def scored(piece: Piece, scorer: Scorer, reader: WaveformReader, batch_size: int
     """
     plan = Plan(batch_size, reader.num_samples is None, filled=not depends_on_batch(scorer))
     waveforms = {str(number): row["waveform"] for number, row in enumerate(piece.rows)}
-    # If a recording could not be read, a text with the reason stands in place of its waveform.
+    # If a recording could not be read, its `waveform` is a text with the reason.
     lengths = {id: -1 if isinstance(waveform, str) else len(waveform) for id, waveform in waveforms.items()}
     batches = plan.batches([Trial(id) for id in waveforms], lambda trial: lengths[trial.id])
     read_batches = (collate([Read(item.id, waveforms[item.id], "-") for item in batch]) for batch in batches)
@@ -204,11 +208,11 @@ def scored(piece: Piece, scorer: Scorer, reader: WaveformReader, batch_size: int
 
 
 def scored_pieces(pieces: Any, facts: Facts) -> Dataset:
-    """Return a dataset that decodes and scores the ``pieces``; Ray computes the dataset when it is iterated."""
+    """Return a dataset of the scored ``pieces``; Ray decodes and scores the pieces when the dataset is iterated."""
 
     def decode(row: dict[str, Piece]) -> dict[str, Piece]:
         """Decode the piece in ``row``; Ray calls this for each row of its dataset."""
-        return {"piece": decoded(row["piece"], facts.reader)}
+        return {"piece": decode_piece(row["piece"], facts.reader)}
 
     # Ray joins two stages with equal resources, so an actor on a CPU decodes and scores. An actor with a GPU only
     # scores, and other processes decode ahead of this actor.
@@ -220,8 +224,8 @@ def scored_pieces(pieces: Any, facts: Facts) -> Dataset:
     )
 
 
-def decoded(piece: Piece, reader: WaveformReader) -> Piece:
-    """Decode the recordings of a piece.
+def decode_piece(piece: Piece, reader: WaveformReader) -> Piece:
+    """Fetch and decode the recordings of a piece.
 
     Returns:
         The piece; in its rows, ``seconds`` and ``waveform`` replace ``content`` and ``suffix``.
@@ -243,11 +247,11 @@ def decoded(piece: Piece, reader: WaveformReader) -> Piece:
 
 
 def _recording_of_row(row: Row) -> AnyRecording:
-    """Return the recording of a row: its bytes, which may have to be fetched from a URL, or its path."""
+    """Return the recording of a row: its bytes, fetched from a URL if necessary, or its path."""
     address = row["address"]
     if row["content"] is not None:
         return RecordingBytes(address, row["content"], row["suffix"])
-    return fetched(address) if is_url(address) else address
+    return fetch(address) if is_url(address) else address
 
 
 def _without_columns(row: Row, *names: str) -> Row:
@@ -256,7 +260,7 @@ def _without_columns(row: Row, *names: str) -> Row:
 
 
 def pieces_dataset(shards: list[Shard], batch_size: int, rows: int | None = None) -> Dataset:
-    """Make a Ray dataset of the pieces of ``shards``; a task reads each shard when it is needed.
+    """Make a Ray dataset of the pieces of ``shards``; a task reads a shard when the shard is needed.
 
     Args:
         batch_size: number of recordings in a batch; a piece has whole batches.
@@ -265,7 +269,7 @@ def pieces_dataset(shards: list[Shard], batch_size: int, rows: int | None = None
     rows = rows or BATCHES_OF_PIECE * batch_size
 
     def pieces(row: dict[str, Shard]) -> Iterator[dict[str, Piece]]:
-        """Read the shard in ``row``; Ray calls this for each shard."""
+        """Yield the pieces of the shard in ``row``; Ray calls this for each shard."""
         for piece in pieces_of(row["shard"], rows, batch_size):
             yield {"piece": piece}
 
@@ -275,13 +279,13 @@ def pieces_dataset(shards: list[Shard], batch_size: int, rows: int | None = None
 
 
 def _rows_dataset(pieces: Any, columns: Sequence[str]) -> Dataset:
-    """Make a dataset with a row for each recording of ``pieces``; ``columns`` without any value are kept, too.
+    """Make a dataset with a row for each recording of ``pieces``, with all ``columns``, even columns without a value.
 
     Computing the dataset raises :class:`InputError` if a piece has a fault.
     """
 
     def rows(batch: dict[str, Sequence[Piece]]) -> Any:
-        """Make a table of the one piece in ``batch``; Ray calls this for each piece."""
+        """Make a table of the recordings of the one piece in ``batch``; Ray calls this for each piece."""
         (piece,) = batch["piece"]
         if piece.fault is not None:
             raise InputError(piece.fault)
@@ -291,11 +295,11 @@ def _rows_dataset(pieces: Any, columns: Sequence[str]) -> Dataset:
 
 
 def read(source: Source) -> Dataset:
-    """Make a Ray dataset of the recordings of ``source``, which are read when they are needed.
+    """Make a Ray dataset of the recordings of ``source``; a shard is read when its recordings are needed.
 
     The rows of the dataset have ``id``, ``address``, ``content`` (the bytes of an audio file; null
-    if they have to be fetched from the address), ``suffix`` (of the file) and the further columns
-    of the shards. See :func:`nes2net.apps.scale.sources.shards_of` for possible sources.
+    if the file has to be fetched from the address), ``suffix`` (of the file) and the further
+    columns of the shards. See :func:`nes2net.apps.scale.sources.shards_of` for possible sources.
 
     Raises:
         InputError: if there is no such source. If a shard cannot be read, computing the dataset
@@ -315,13 +319,14 @@ def score(
     resources: Resources | None = None,
     audio: str | None = None,
 ) -> Dataset:
-    """Score the recordings of a Ray dataset by actors, each of which loads ``model`` once.
+    """Score the recordings of a Ray dataset by actors; each actor loads ``model`` once.
 
-    Ray computes the result when it is iterated. The rows of the result lack the bytes of audio, and
-    have ``seconds`` (duration of the recording), ``score`` (higher for bona fide), and ``error``
-    (reason for a missing score). Recordings share a batch with their neighbours in a block of the
-    dataset, so the last digits of a score depend on how Ray cuts the dataset into blocks. The
-    blocks do not change the scores of :func:`nes2net.apps.scale.collection.score_collection`.
+    Ray computes the resulting dataset when the dataset is iterated. The rows of the result lack the
+    bytes of audio, and have ``seconds`` (duration of the recording), ``score`` (higher for bona
+    fide), and ``error`` (reason for a missing score). Recordings share a batch with their
+    neighbours in a block of the dataset, so the last digits of a score depend on how Ray cuts the
+    dataset into blocks. The scores of :func:`nes2net.apps.scale.collection.score_collection` do not
+    depend on the blocks.
 
     Args:
         dataset: rows with the bytes of an audio file, or with its path or URL.
@@ -342,7 +347,7 @@ def score(
             no column of recordings.
         MissingLibrary: if Ray, pyarrow or fsspec is not installed.
     """
-    RunSettings(batch_size=batch_size)  # raises an error for a wrong batch size
+    RunSettings(batch_size=batch_size)  # raises an error if the batch size is wrong
     resources = resources or Resources()
     start_ray(resources)
     if isinstance(model, Detector):
@@ -361,7 +366,7 @@ def score(
 
 
 def piece_of_rows(table: Any, audio: str | None = None) -> Piece:
-    """Make a piece from the recordings in a :class:`pyarrow.Table`; further columns go to ``Piece.beside``.
+    """Make a piece from the recordings in a :class:`pyarrow.Table`; further columns become ``Piece.beside``.
 
     Args:
         audio: name of the column of the recordings, as for :func:`score`.

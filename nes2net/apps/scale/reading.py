@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TypeAlias
 
 from nes2net.apps.scale.libraries import library
-from nes2net.apps.scale.sources import Shard, is_url, unreachable
+from nes2net.apps.scale.sources import Shard, is_url, read_error
 from nes2net.data.audio.files import is_recording
 from nes2net.data.audio.packed import (
     MOST_BYTES,
@@ -29,15 +29,14 @@ from nes2net.lib.errors import InputError, first_line, one_line
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import parsed_json
 
-#: Columns that every row of a piece has, whatever the columns of the shard are.
+#: Columns that every row of a piece has, even if the shard lacks these columns.
 OWN_COLUMNS = ("id", "address", "content", "suffix")
 #: Number of bytes of content after which a piece ends at the next whole batch.
 _PIECE_BYTES = 64 << 20
 #: Number of bytes of content after which a piece ends, even within a batch.
 _MOST_PIECE_BYTES = 512 << 20
-_MOST_TEXT = 1 << 20  # largest number of bytes of a description in a tar file; larger ones are ignored
-# In a tar file, further files may describe a recording. This table has the suffix of a describing file → column for its
-# content.
+_MOST_TEXT = 1 << 20  # largest number of bytes of a describing file in a tar file; larger files are ignored
+# Suffix of a file that describes a recording in a tar file → column for the content of this file.
 _DESCRIPTIONS = {"json": "notes", "cls": "label", "txt": "text"}
 
 #: A row: name of a column → its value for one recording.
@@ -46,10 +45,10 @@ Row: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True)
 class Piece:
-    """Some consecutive recordings of a shard, which are a single row of Ray's dataset.
+    """Some consecutive recordings of a shard; a piece is a single row of Ray's dataset.
 
-    Ray cuts and joins blocks of rows by their size. If each recording were a row, the machine would
-    decide which recordings share a batch, and this changes the last bits of scores.
+    Ray cuts and joins blocks of rows by their size. If each recording were a row, the sizes of the
+    blocks would decide which recordings share a batch, and the last bits of scores would change.
     """
 
     shard: str
@@ -59,22 +58,22 @@ class Piece:
     last: bool
     """Whether this is the last piece of the shard."""
     rows: list[Row]
-    """A row for each recording; empty if there is a fault."""
+    """A row for each recording; empty if there is a :attr:`fault`."""
     fault: str | None = None
-    """Why the shard cannot be read to its end; None without a fault."""
+    """Why the shard cannot be read to its end; None if the shard can be read."""
     beside: Any = None
-    """A :class:`pyarrow.Table` with further columns of the recordings; None if there are none."""
+    """A :class:`pyarrow.Table` with further columns of the recordings; None if there are no further columns."""
 
 
 def pieces_of(shard: Shard, rows: int, batch_size: int) -> Iterator[Piece]:
-    """Read ``shard`` piece by piece.
+    """Read ``shard``, and yield its recordings piece by piece.
 
     The row of a recording has ``id``, ``address``, ``content`` (None if the content has to be
     fetched from the address), ``suffix``, and the further columns of the shard. The last piece may
     have no recordings. If the shard cannot be read to its end, the last piece has the ``fault``.
 
     Args:
-        rows: number of recordings in a piece; a piece has fewer if the recordings are large.
+        rows: number of recordings in a piece; a piece of large recordings has fewer.
         batch_size: number of recordings in a batch.
     """
     rows_of_piece: list[Row] = []
@@ -160,7 +159,7 @@ def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
 
 @contextmanager
 def opened(address: str) -> Iterator[BinaryIO]:
-    """Open a file or a URL for reading in binary.
+    """Open a file or a URL for reading bytes.
 
     Raises:
         InputError: if ``address`` cannot be opened, or is not a regular file.
@@ -174,12 +173,12 @@ def opened(address: str) -> Iterator[BinaryIO]:
     try:
         file = library("fsspec").open(address, "rb").open()
     except Exception as error:
-        raise unreachable(address, error) from error
+        raise read_error(address, error) from error
     with file:
         yield file
 
 
-def fetched(address: str) -> RecordingBytes:
+def fetch(address: str) -> RecordingBytes:
     """Fetch the recording at a URL.
 
     Raises:
@@ -189,20 +188,20 @@ def fetched(address: str) -> RecordingBytes:
         try:
             content = file.read(MOST_BYTES + 1)
         except Exception as error:
-            raise unreachable(address, error) from error
+            raise read_error(address, error) from error
     check_size(len(content))
     return RecordingBytes(address, content, _suffix(address))
 
 
 def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Row) -> Row:
-    """Make the row of a recording that lies in the file of a shard.
+    """Make the row of a recording that is stored in the file of a shard.
 
-    The row gets the id in ``described`` or in its ``notes``. If neither has an id, the id consists
-    of the names of the shard and of the recording.
+    The row gets the id in ``described`` or in its ``notes``. If there is no id in either, the id
+    consists of the names of the shard and of the recording.
 
     Args:
         name_in_shard: name of the recording in the file.
-        content: the encoded recording; None if it is not in the file.
+        content: bytes of the encoded recording; None if the shard lacks these bytes.
         described: the further columns of the recording.
     """
     notes = _parsed_notes(described.get("notes"))
@@ -211,7 +210,7 @@ def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix
     own_columns = {
         "id": "%20".join(str(id).split()),
         "address": f"{shard.address}/{name_in_shard}",
-        # Empty instead of None, because None means that the content is fetched from the address.
+        # Replace None by empty bytes, because None would mean that the content is fetched from the address.
         "content": content or b"",
         "suffix": suffix,
     }
@@ -219,7 +218,7 @@ def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix
 
 
 def _parsed_notes(text: Any) -> dict[str, Any]:
-    """Parse the JSON notes about a recording; {} if they are malformed, because notes are not needed for a score."""
+    """Parse the JSON notes about a recording; return {} for malformed notes, because a score needs no notes."""
     try:
         notes = parsed_json(text, "notes") if isinstance(text, str) else None
     except ValueError:
@@ -230,14 +229,14 @@ def _parsed_notes(text: Any) -> dict[str, Any]:
 def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
     """Yield the rows of the recordings in a tar file.
 
-    A recording and the members that describe it are adjacent, and have the same key.
+    A recording and the files that describe it are adjacent in the tar file, and have the same key.
     """
     for (_, stem), members in groupby(members_of(file, shard.address), _key_of_member):
         described: Row = {}
         recordings: list[tuple[str, bytes]] = []
         for member in members:
             suffix = PurePosixPath(member.name).name.partition(".")[2]
-            if not stem:  # a hidden file, as macOS adds them
+            if not stem:  # skip hidden files, such as macOS adds
                 continue
             if is_recording(f"x.{suffix}"):
                 recordings.append((member.name, member_content(file, member)))
@@ -248,6 +247,6 @@ def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
 
 
 def _key_of_member(member: Member) -> tuple[str, str]:
-    """Return the key of a member: its folder, and its file name up to the first dot."""
+    """Return the key of a file in a tar file: its folder, and its name up to the first dot."""
     folder, name = os.path.split(member.name)
     return folder, name.partition(".")[0]

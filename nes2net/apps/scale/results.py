@@ -27,18 +27,18 @@ from nes2net.scoring.engine import Finished
 from nes2net.scoring.judgement import as_judgement
 from nes2net.scoring.record import WholeRecord, record_path
 
-#: Name of the record's file in the folder.
+#: Name of the file with the record of the run.
 RECORD = "scale.json"
 #: Columns of the results that do not come from the shards.
 RESULT_COLUMNS = ("id", "address", "seconds", "score", "error")
 _KEY = b"nes2net"  # key of the facts about a shard in the metadata of its file
-_LARGEST_RECORD = 256 << 20  # largest number of bytes; a record has a reason for each unread shard
+_LARGEST_RECORD = 256 << 20  # largest number of bytes of a record, which has a reason for each unread shard
 # The record of a score file has at most this many reasons for missing scores. The Parquet files have all reasons.
 _MOST_FAILURES = 10_000
 
 
 class ShardScores(BaseModel):
-    """Facts about the results of a shard. These facts stand in the metadata of the shard's Parquet file."""
+    """Facts about the results of a shard, which are stored in the metadata of the shard's Parquet file."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -73,13 +73,13 @@ def write_record(out: Path, content: dict[str, Any]) -> None:
 
 
 def result_path(out: Path, shard: Shard) -> Path:
-    """Return the path for the results of ``shard``, made of the name of the shard and a digest of its address."""
+    """Return the path for the results of ``shard``: the name of the shard, and a digest of its address."""
     stem = re.sub(r"[^\w.-]+", "-", PurePosixPath(shard.name or shard.address).stem)[-80:].lstrip(".-") or "shard"
     return out / f"{stem}-{hashlib.sha256(shard.address.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}.parquet"
 
 
-def finished(out: Path) -> dict[Path, ShardScores]:
-    """Find the finished shards in ``out``; return path of the results → facts, without damaged files."""
+def finished_shards(out: Path) -> dict[Path, ShardScores]:
+    """Find the finished shards in ``out``; return path of the results → facts about the shard. Skip damaged files."""
     files: dict[Path, ShardScores] = {}
     for path in filter(Path.is_file, out.glob("*.parquet")):  # opening a pipe would wait for ever
         with suppress(OSError, ValueError, KeyError):
@@ -94,8 +94,8 @@ def table_of(
     """Make a :class:`pyarrow.Table` of ``rows``; a value that a row lacks is null.
 
     Args:
-        columns: names of columns that the table has in any case. Further columns of the rows follow
-            after the second column.
+        columns: names of columns that the table has even without a value. Further columns of the
+            rows follow after the second column.
         beside: a table with further columns of the same recordings; these columns come first.
         has_lists: whether a score is a list of numbers, such as logits of classes. ``has_lists``
             matters only if no row has a score.
@@ -118,9 +118,9 @@ def table_of(
 def write_results(out: Path, shard: Shard, rows: Sequence[Row], *, has_lists: bool = False) -> ShardScores:
     """Write the results of ``shard`` atomically, and return the facts about them.
 
-    The content of the file is flushed to the disk now. The entry of the file in its folder is
-    flushed only when the next record is written. If the power fails before that, the results of a
-    shard may be missing, and the shard is scored again.
+    The content of the file is flushed to the disk now; the name of the file in the folder is
+    flushed only with the next record. If the power fails in between, the results of the shard may
+    be missing, and the next call scores the shard again.
 
     Args:
         has_lists: as for :func:`table_of`.
@@ -143,17 +143,17 @@ def write_results(out: Path, shard: Shard, rows: Sequence[Row], *, has_lists: bo
     return done
 
 
-def results(out: Path) -> Iterator[tuple[ShardScores, list[Row]]]:
-    """Read the results in ``out`` shard by shard, sorted by address.
+def read_results(out: Path) -> Iterator[tuple[ShardScores, list[Row]]]:
+    """Read the results in ``out`` shard by shard; the shards are sorted by address.
 
     Yields:
         The facts about a shard, and its rows with id, score and error.
     """
-    for path, done in sorted(finished(out).items(), key=lambda item: item[1].shard):
+    for path, done in sorted(finished_shards(out).items(), key=lambda item: item[1].shard):
         try:
             size = path.stat().st_size
             budget = Budget.of(str(path), size, "remove it, and score its shard again")
-            budget.most_steps = max(budget.most_steps, size)  # a step reads a row, which may take only a byte
+            budget.most_steps = max(budget.most_steps, size)  # a step reads a row, and a row may take only a byte
             batches = ParquetTable(path, budget).batches(["id", "score", "error"], budget)
             yield done, [row for batch in batches for row in batch.to_pylist()]
         except InputError:
@@ -165,11 +165,11 @@ def results(out: Path) -> Iterator[tuple[ShardScores, list[Row]]]:
 
 
 def to_score_file(out: str | Path, path: str | Path) -> Finished:
-    """Write the scores in the folder ``out`` as a file of their judgement, with the record ``{path}.json`` beside it.
+    """Join the results in the folder ``out`` into one file in the format of their judgement, and write its record.
 
-    Recordings are sorted by the address of their shard; within a shard, they keep their order. The
-    score file lacks recordings without a score. The record has the reasons for the first ten
-    thousand of these recordings.
+    The record is ``{path}.json``. Recordings are sorted by the address of their shard, and keep
+    their order within a shard. Recordings without a score are left out of the file; the record has
+    the reasons for the first ten thousand of these recordings.
 
     Raises:
         InputError: if ``out`` has no scores, if two recordings have the same id, if an id cannot
@@ -186,8 +186,8 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
     shard_of: dict[str, str] = {}
 
     def scored_trials() -> Iterator[tuple[Trial, Any]]:
-        """Yield the recordings with a score, and collect in ``failures`` why the others have no score."""
-        for done, rows in results(out):
+        """Yield the recordings with a score; collect in ``failures`` why the other recordings have no score."""
+        for done, rows in read_results(out):
             judgement.check([Trial(row["id"]) for row in rows], path)
             for row in rows:
                 id = row["id"]

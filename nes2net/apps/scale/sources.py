@@ -25,11 +25,11 @@ from nes2net.scoring.journal import stamp
 Source: TypeAlias = str | Path | Sequence[Trial] | Sequence[str | Path]
 
 _LIST_SUFFIXES = (".txt", ".lst", ".list")
-#: The stamp of a file if its store gives no facts about the file.
+#: The stamp of a file if the store of the file gives no facts about the file.
 UNKNOWN = "-"
 _ROWS_OF_LIST = 1000  # number of recordings from a list in one shard
 _HUB = "hub:"
-# Names that stores use for the version of a file, or for the time of its last change.
+# Names that object stores use for the version of a file, or for the time of its last change.
 _CHANGES = ("ETag", "etag", "blob_id", "LastModified", "mtime", "created")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]+)*://")
 
@@ -39,11 +39,11 @@ class Shard:
     """Recordings that are scored together. The results of a shard are in one file."""
 
     address: str
-    """Path or URL of the file; for a part of a list, the path of the list and the number of its first recording."""
+    """Path or URL of the file; for a part of a list, the path of the list and the number of the first recording."""
     stamp: str
     """Text that changes if the file, or the part of the list, changes."""
     name: str = ""
-    """Path of the shard relative to the source. If a recording has no id, its id is made of this name."""
+    """Path of the shard relative to the source. If a recording has no id, this path becomes part of its id."""
     rows: tuple[tuple[str, str], ...] = ()
     """Id and address of each recording of a list; empty for a file of recordings."""
 
@@ -68,11 +68,11 @@ def shards_of(source: Source) -> list[Shard]:
     ``.txt``, ``.lst`` or ``.list``            a list: a path or URL per line, or an id, a tab, and a path or
                                                URL; paths are relative to the list, ``#`` begins a
                                                comment
-    trials                                     their ids and audio
+    trials                                     the ids and recordings of these trials
     several paths and URLs                     shards of these kinds, and recordings
     ========================================== =========================================================
 
-    A thousand recordings of a list make a shard.
+    A list is divided into shards of a thousand recordings.
 
     Raises:
         InputError: if the source has no recordings, or cannot be listed.
@@ -125,8 +125,8 @@ def _shards_of_text(name: str) -> list[Shard]:
             files = store.glob(path)
         else:
             files = store.find(path)
-    except Exception as error:  # each of fsspec's file systems has errors of its own
-        raise unreachable(name, error) from error
+    except Exception as error:  # fsspec's file systems raise errors of many types
+        raise read_error(name, error) from error
     folder = f"{path.rstrip('/')}/"
     shards = []
     for file in filter(_has_shard_suffix, files):
@@ -155,7 +155,7 @@ def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
             with library("fsspec").open(name, "rt", encoding="utf-8") as file:
                 text = file.read()
         except Exception as error:
-            raise unreachable(name, error) from error
+            raise read_error(name, error) from error
     else:
         folder = os.path.dirname(name)
         text = read_text(Path(name))
@@ -178,20 +178,20 @@ def _has_shard_suffix(address: str) -> bool:
     return is_shard(PurePosixPath(address.partition("?")[0]).name)
 
 
-def unreachable(address: str, error: Exception) -> InputError:
-    """Make the message for an ``error`` of fsspec at an address; it names a library that is not installed."""
+def read_error(address: str, error: Exception) -> InputError:
+    """Turn an ``error`` of fsspec at an address into an :class:`InputError`, or into :class:`MissingLibrary`."""
     if isinstance(error, ImportError):  # the library of the store, such as s3fs, is not installed
         return MissingLibrary(f"{address} needs a library of its store ({first_line(error)}): install it with pip")
     return InputError(f"{address} cannot be read ({type(error).__name__}: {first_line(error)})")
 
 
 def _as_id(name: str) -> str:
-    """Make an id of ``name``: one word, because spaces separate the fields of score files."""
+    """Make an id of ``name``: replace spaces, because spaces separate the fields of score files."""
     return "%20".join(name.split())
 
 
 def _shards_of_list(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shard]:
-    """Divide a list into shards; the stamp of a shard changes if one of its local files changes.
+    """Divide a list into shards; the stamp of a shard changes if one of the shard's local files changes.
 
     Args:
         name: name of the list.
@@ -209,10 +209,10 @@ def _shards_of_list(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shar
 
 
 def _file_shard(address: str, name: str = "") -> Shard:
-    """Describe the file of recordings at ``address``; an empty ``name`` stands for the last part of the address."""
+    """Make the shard of the file at ``address``; an empty ``name`` stands for the last part of the address."""
     name = name or PurePosixPath(address).name
     if not is_url(address):
-        # An absolute path is the same in any folder and in any process.
+        # Make the path absolute, so that it is valid in any working directory.
         return Shard(os.path.abspath(address), stamp(address), name)
     try:  # ask the store for size and last change of the file
         store, path = library("fsspec.core").url_to_fs(address)

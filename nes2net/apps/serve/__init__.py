@@ -3,5 +3,5 @@
 In reading order: ``server`` loads a detector and serves ``app``, which has the HTTP API and mounts
 ``page``. ``desk`` scores the recordings, which ``decoding`` decodes in a separate process.
 ``uploads`` limits and removes the files that the page sends. ``drops`` checks the requests of the
-page to score files. Before all this, ``guard`` checks every request, and limits its size.
+page to score files. ``guard`` checks every request first, and limits the size of the request.
 """

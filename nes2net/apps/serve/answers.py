@@ -1,4 +1,4 @@
-"""Types of the answers of the HTTP interface, from which its OpenAPI description is made."""
+"""Types of the answers of the HTTP interface; the OpenAPI description is made from these types."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Problem(TypedDict):
     error: str
     """What is wrong."""
     file: NotRequired[str]
-    """Name of the recording, if it was looked at."""
+    """Name of the recording, if the server has looked at the recording."""
 
 
 @with_config(_CONFIG)
@@ -26,7 +26,7 @@ class Health(TypedDict):
     """Whether the server accepts recordings."""
 
     status: Literal["ready", "loading", "stopping"]
-    """`ready` with status 200, the others with status 503."""
+    """State of the server: `ready` with HTTP status 200; `loading` and `stopping` with HTTP status 503."""
     model: str
     """Name of the detector."""
 
@@ -36,15 +36,15 @@ class ServerLimits(TypedDict):
     """Limits of the server."""
 
     max_size_mb: float
-    """Largest file in MB."""
+    """Size of the largest accepted file in MB."""
     max_duration_s: float
-    """Longest recording in seconds."""
+    """Duration of the longest accepted recording in seconds."""
     timeout_s: float
-    """Seconds that a recording may take."""
+    """Longest time in seconds that decoding and scoring of a recording may take."""
     waiting: int
-    """Recordings that may wait."""
+    """Largest number of recordings that may wait."""
     workers: int
-    """Recordings that are scored at once."""
+    """Largest number of recordings that are scored at once."""
 
 
 @with_config(_CONFIG)
@@ -58,11 +58,11 @@ class Info(TypedDict):
     parts: dict[str, str]
     """Names of front-end, aggregation and back-end."""
     device: str
-    """Where the detector computes."""
+    """Device on which the detector computes."""
     threads: int
     """Processor threads of PyTorch for each recording."""
     precision: str
-    """Precision of the computation."""
+    """Precision in which the detector computes."""
     finds_segments: bool
     """Whether the detector finds fake stretches."""
     calibrated: bool
@@ -70,7 +70,7 @@ class Info(TypedDict):
     basis: dict[str, Any] | None
     """What decisions rest on: threshold, prior, and the facts of the calibration. Null without a calibration."""
     notes: list[str]
-    """What is uncertain."""
+    """Notes on what makes the scores or decisions uncertain."""
     limits: ServerLimits
 
 
@@ -80,9 +80,9 @@ class Lowest(TypedDict):
 
     score: float
     start: float
-    """Seconds."""
+    """Beginning of the window in seconds."""
     end: float
-    """Seconds."""
+    """End of the window in seconds."""
 
 
 @with_config(_CONFIG)
@@ -91,9 +91,9 @@ class FakeStretch(TypedDict):
 
     label: str
     start: float
-    """Seconds."""
+    """Beginning of the stretch in seconds."""
     end: float
-    """Seconds."""
+    """End of the stretch in seconds."""
     score: float
 
 
@@ -109,12 +109,12 @@ class SegmentRule(TypedDict):
 
 @with_config(_CONFIG)
 class ScoredRecording(TypedDict):
-    """The scores of a recording. Higher means bona fide; a score is no probability."""
+    """The scores of a recording. A higher score means more bona fide; a score is not a probability."""
 
     file: str
     """Name of the recording."""
     channel: NotRequired[int]
-    """The channel that was asked for."""
+    """Number of the channel that the request asked for, counted from 0."""
     score: float
     """The score of the detector."""
     llr: NotRequired[float | None]
@@ -126,19 +126,19 @@ class ScoredRecording(TypedDict):
     reason: NotRequired[str]
     """Why the decision is `cannot tell`."""
     p_value: NotRequired[float]
-    """Share of the calibration's recordings that are at least as unusual."""
+    """Share of the calibration's recordings that are at least as unusual as this recording."""
     along: NotRequired[dict[str, Any]]
-    """What a decision along the whole recording rests on."""
+    """Facts on which a decision along the whole recording rests."""
     basis: NotRequired[dict[str, Any]]
     """With a calibration: threshold, prior, and the facts of the calibration."""
     duration: float
-    """Seconds."""
+    """Duration of the recording in seconds."""
     judged: float
-    """Share of the recording that the score rests on."""
+    """Share of the recording on which the score rests."""
     method: Literal["whole", "beginning", "track"]
-    """What was scored: the whole recording, its first `samples`, or the mean of windows along it."""
+    """What was scored: the whole recording, its first `samples`, or windows along it, whose mean is the score."""
     samples: NotRequired[int]
-    """Number of samples at 16 kHz that were scored from the beginning."""
+    """Number of leading samples that were scored, at 16 kHz."""
     window: float
     """Length in seconds of the windows along the recording."""
     hop: float
@@ -149,7 +149,7 @@ class ScoredRecording(TypedDict):
     remark: NotRequired[str]
     """What is remarkable about the recording, such as silence."""
     segments: NotRequired[list[FakeStretch]]
-    """Fake stretches, of a detector that was trained on segments."""
+    """Fake stretches; only if the detector was trained on segments."""
     segment_rule: NotRequired[SegmentRule]
     times: NotRequired[list[float]]
     """Middles of the windows in seconds; left out with `track=0`."""
@@ -169,6 +169,6 @@ REASONS = {
 }
 
 
-def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe the answers with errors for FastAPI; ``statuses`` are keys of :data:`REASONS`."""
+def error_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe for FastAPI the errors with these HTTP ``statuses``; each status is a key of :data:`REASONS`."""
     return {status: {"model": Problem, "description": REASONS[status]} for status in statuses}

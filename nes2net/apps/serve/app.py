@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nes2net.apps.serve.answers import Health, Info, ScoredRecording, errors
+from nes2net.apps.serve.answers import Health, Info, ScoredRecording, error_answers
 from nes2net.apps.serve.desk import STOPPING, Busy, Closed, Desk, TooLarge, TooSlow, display_name, safe_suffix
 from nes2net.apps.serve.drops import DATA, HEARTBEAT, KEYS_OF_PATH
 from nes2net.apps.serve.guard import Admit, Guard
@@ -36,7 +36,7 @@ from nes2net.version import __version__
 _STATUS = {TooLarge: 413, Busy: 503, Closed: 503, TooSlow: 504}
 _SCORE_PATH = "/api/score"
 _UPLOAD_PATH = "/gradio_api/upload"
-# The only paths that are answered. Gradio has other routes, which the page does not need.
+# The only paths to which the server answers. Gradio has further routes, which the page does not need.
 _POST_PATHS = {_SCORE_PATH, _UPLOAD_PATH, *KEYS_OF_PATH}
 _GET_PATHS = {
     *("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt"),
@@ -78,7 +78,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         swagger_ui_parameters={"validatorUrl": None},  # None, because the default would contact another server
     )
 
-    # These two functions are async, because they have to answer while recordings occupy all threads.
+    # The functions `health` and `metrics` are async, because they have to answer while recordings occupy all threads.
 
     @app.get("/health", responses={503: {"model": Health, "description": "no recordings are taken now"}})
     async def health(response: Response) -> Health:
@@ -93,17 +93,17 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         """Report to Prometheus how many recordings and requests there were, and the use of memory and processor."""
         return PlainTextResponse(desk.observer.metrics(), media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/api/info", responses=errors(403, 421))
+    @app.get("/api/info", responses=error_answers(403, 421))
     def info() -> Info:
-        """Tell the facts about the server."""
-        return about(desk, model)
+        """Return facts about the server."""
+        return collect_info(desk, model)
 
-    # The whole body is received before this function is called; `admit` limits the number of such requests.
-    # The function is not async, so it runs in a thread and may wait for its turn.
+    # The whole body is received before `score` is called; `admit` limits the number of such requests. `score` is not
+    # async, so it runs in a thread and may wait for a free worker.
     @app.post(
         _SCORE_PATH,
         response_model=None,
-        responses={200: {"model": ScoredRecording}, **errors(403, 408, 413, 421, 422, 503, 504)},
+        responses={200: {"model": ScoredRecording}, **error_answers(403, 408, 413, 421, 422, 503, 504)},
     )
     def score(
         file: UploadFile = File(description="The recording, in any format that libsndfile or FFmpeg reads."),  # noqa: B008
@@ -132,7 +132,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
 
     @app.get("/heard/{token}", include_in_schema=False)
     def heard(token: str) -> Any:
-        """Send the file that the player plays, and remove it, because the browser keeps a copy."""
+        """Send the file for the player to the browser, and remove the file, because the browser keeps a copy."""
         path = desk.player_files.pop(token, None)
         if path is None or not path.is_file():
             return JSONResponse({"error": "no such recording, or it was fetched already"}, 404)
@@ -151,7 +151,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         """Send an HTTP error as JSON, because all answers of the API are JSON; FastAPI calls this for each error."""
         return JSONResponse({"error": printable(str(error.detail))}, error.status_code)
 
-    mount_page(app, desk, uploads, about(desk, model))
+    mount_page(app, desk, uploads, collect_info(desk, model))
     app.add_middleware(Guard, names=list(names), admit=_make_admit(desk, uploads), frames=list(frames))
     app.add_middleware(ObservedRequests, observer=desk.observer, route_of=_route_of)
     detector = desk.detector
@@ -177,10 +177,10 @@ def _make_admit(desk: Desk, uploads: Uploads) -> Admit:
 
     @contextmanager
     def admit(method: str, path: str, length: int | None) -> Iterator[int]:
-        """Give the largest number of bytes that the body of a request may have, or refuse the request.
+        """Yield the largest number of bytes that the body of a request may have, or refuse the request.
 
         Args:
-            length: stated length of the body in bytes; None if it is unknown.
+            length: stated length of the body in bytes; None if the length is unknown.
         """
         is_allowed_get = method in ("GET", "HEAD") and (path in _GET_PATHS or path.startswith(_GET_PREFIXES))
         is_allowed_post = method == "POST" and path in _POST_PATHS
@@ -195,7 +195,7 @@ def _make_admit(desk: Desk, uploads: Uploads) -> Admit:
                 yield room
         elif path == _SCORE_PATH:
             if desk.is_full or not slots.acquire(blocking=False):
-                raise Refused(503, str(desk.busy()))
+                raise Refused(503, str(desk.busy_error()))
             try:
                 yield desk.limits.max_bytes
             finally:
@@ -215,7 +215,7 @@ async def _tidy(desk: Desk, uploads: Uploads) -> None:
             uploads.tidy()
 
 
-def about(desk: Desk, model: str) -> Info:
+def collect_info(desk: Desk, model: str) -> Info:
     """Collect the facts about the server that the page and ``/api/info`` show."""
     limits = desk.limits
     config = desk.detector.config

@@ -31,21 +31,21 @@ def serve(
 ) -> None:
     """Open a page that plays recordings and shows their scores over time.
 
-    Programs use it over HTTP: curl -F file=@talk.wav http://127.0.0.1:7860/api/score
+    Programs use the server over HTTP: curl -F file=@talk.wav http://127.0.0.1:7860/api/score
 
     Example:
         nes2net serve --model detector.pth --open
 
     Where the page is:
-        port: the first free one from 7860 on, if not given
+        port: port to listen at; the first free port from 7860 on if not given
         host: address to listen at
         allow_name: a further name of this machine, with --host
         open_: open the page in a browser
         log: json: a line of JSON for every recording and request
 
     Limits, which protect this machine:
-        max_size: largest file
-        max_duration: longest recording
+        max_size: size of the largest file
+        max_duration: duration of the longest recording
         timeout: seconds that one recording may take
         waiting: recordings that may wait, at most 30
         workers: recordings that are scored at once

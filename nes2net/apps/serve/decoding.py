@@ -1,7 +1,7 @@
 """Decode uploaded files in a separate process, which can be stopped and may crash.
 
-libsndfile and FFmpeg, which are native code, decode files of unknown origin. If they crash, only
-the separate process ends, and the server continues.
+libsndfile and FFmpeg, which are native code, decode files of unknown origin. If such a library
+crashes, only the separate process ends, and the server continues.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.times import readable_duration
 
-_CHECK_EVERY = 0.2  # seconds between two checks while waiting
+_CHECK_EVERY = 0.2  # seconds between two calls of `check` while the other process decodes
 _UNREADABLE = "was read by neither"  # beginning of the error message about a file of unknown format
 
 
@@ -93,12 +93,12 @@ def _decode_and_send(
     channels: Channels,
     sender: Connection,
 ) -> None:
-    """Decode in the separate process; send duration and ``channels``, or what is wrong with the file, to ``sender``."""
+    """Decode in the separate process; send the result to ``sender``: duration and ``channels``, or an error text."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends this process
     try:
         sender.send((_write_wavs(source, full_wav, player_wav, longest, channels), channels))
     except InputError as error:
-        # Remove the temporary name of the file, which the user does not know.
+        # Remove the temporary name of the file, because the user does not know this name.
         path = str(all_channels(source))
         reason = str(error).removeprefix(f"audio file {source} ").removeprefix(f"audio file {path} ")
         reason = reason.replace(path, "the file")

@@ -43,11 +43,11 @@ if TYPE_CHECKING:
     from nes2net.scoring.decisions.decision import Decider, Decision
     from nes2net.scoring.kernel import Scorer
 
-#: Name of the folder into which the page uploads files, in the folder of a desk.
+#: Name of the subfolder, in the folder of a desk, for the files that the page uploads.
 UPLOADS = "uploads"
 #: The error message for a client that sends a recording while the server is being stopped.
 STOPPING = "the server is being stopped"
-_MOST_WAITING = 30  # largest number of waiting recordings; each occupies one of the 40 threads for waiting
+_MOST_WAITING = 30  # largest number of waiting recordings; a waiting recording occupies one of 40 threads
 _OFFERED_FOR = 300.0  # seconds during which a browser can fetch a file for its player
 _COLUMNS = 1200  # number of columns of a picture: about its width on the page in pixels
 _FFT = 512  # number of samples in each spectrum
@@ -60,7 +60,7 @@ Progress = Callable[[float, str], object]
 
 
 class Busy(InputError):
-    """As many recordings as allowed are waiting already."""
+    """A recording is refused, because as many recordings as allowed are waiting already."""
 
 
 class TooLarge(InputError):
@@ -82,7 +82,7 @@ class Limits:
     timeout: float = 600.0
     """Longest processing time of a recording in seconds, counted from the beginning of decoding."""
     waiting: int = 8
-    """Largest number of recordings that wait while others are scored."""
+    """Largest number of recordings that wait while other recordings are scored."""
     workers: int = 1
     """Largest number of recordings that are scored at once, each by a thread; all use the same weights."""
 
@@ -111,7 +111,7 @@ class Fakes:
     rule: StretchRule
 
     def facts(self) -> dict[str, Any]:
-        """Return plain data with the keys of `nes2net predict --segments --json`."""
+        """Return the stretches and the rule as plain data, with the keys of `nes2net predict --segments --json`."""
         return {
             "segments": [
                 {**stretch._asdict(), "start": round(stretch.start, 6), "end": round(stretch.end, 6)}
@@ -168,10 +168,10 @@ class Scored:
     remark: str = ""
     """A remark about the scored samples (:mod:`nes2net.data.audio.remarks`); empty if there is nothing to remark."""
     channel: int | None = None
-    """Number of the channel that was scored, counted from 0; None for the mean of all."""
+    """Number of the channel that was scored, counted from 0; None for the mean of all channels."""
 
     def row(self) -> dict[str, Any]:
-        """Return plain data with the keys of `nes2net predict --track --json`.
+        """Return the scores as plain data, with the keys of `nes2net predict --track --json`.
 
         If the detector was trained on segments, the row also has the keys of ``--segments``.
         """
@@ -203,7 +203,7 @@ class Scored:
 
     @property
     def along(self) -> DecisionAlong | None:
-        """The decision if it was made along the recording, from many windows; None otherwise."""
+        """The decision, if it was made from many windows along the recording; None otherwise."""
         if self.meaning and isinstance(self.meaning.decision, DecisionAlong):
             return self.meaning.decision
         return None
@@ -215,7 +215,7 @@ class Scored:
 
 
 class Desk:
-    """Scores recordings, each in the thread that calls :meth:`score`, within limits.
+    """Scores recordings within limits; each recording is scored in the thread that calls :meth:`score`.
 
     Args:
         detector: detector that scores the recordings.
@@ -226,15 +226,15 @@ class Desk:
         decider: decides by a calibration; None for raw scores.
 
     Raises:
-        InputError: if the calibration belongs to another detector, or the detector needs longer
-            windows.
+        InputError: if the calibration belongs to another detector, or if the usual windows are too
+            short for the detector.
     """
 
     def __init__(
         self, detector: Scorer, folder: Path, limits: Limits | None = None, decider: Decider | None = None
     ) -> None:
         window = usual_window(detector, decider)
-        window_samples(detector, window, window)  # raises an error if the detector needs longer windows
+        window_samples(detector, window, window)  # raises an error if the windows are too short for the detector
         self.detector = detector
         self.folder = folder
         self.decider = decider
@@ -250,19 +250,20 @@ class Desk:
         self._closed = threading.Event()
         #: Number of recordings that wait or are being scored.
         self.num_present = 0
-        #: Whether new recordings are refused, because the server stops when the present recordings are scored.
+        #: Whether new recordings are refused, because the server stops as soon as the present recordings are scored.
         self.is_finishing = False
         #: Counts and logs the recordings.
         self.observer = Observer()
         states = self.observer.present
         states.labels("running").set_function(lambda: min(self.num_present, self.limits.workers))
         states.labels("waiting").set_function(lambda: max(0, self.num_present - self.limits.workers))
-        #: Token → file for the player. A file is removed when a browser has fetched it, or when its time is over.
+        #: Token → file for the player. A file is removed when a browser has fetched it, or some minutes after
+        #: :meth:`offer`.
         self.player_files: dict[str, Path] = {}
         self._offered_until: dict[str, float] = {}  # token → time at which the offered file is removed
 
     def close(self) -> None:
-        """End the scoring of all recordings, each at its next step."""
+        """End the scoring of all recordings; each scoring ends at its next step."""
         self._closed.set()
 
     def finish(self) -> None:
@@ -279,8 +280,8 @@ class Desk:
         """Whether a further recording would be refused now."""
         return self.num_present >= self.most_present
 
-    def busy(self) -> Busy:
-        """Return the error for a recording that is refused because too many wait."""
+    def busy_error(self) -> Busy:
+        """Make the error for a recording that is refused because too many recordings wait."""
         return Busy(
             f"busy: {counted(self.limits.waiting, 'recording is', 'recordings are')} waiting already; try again later"
         )
@@ -300,7 +301,8 @@ class Desk:
         Args:
             name: name of the recording in the result.
             look: whether to make a picture, too, and a file for the player of the page.
-            channel: number of the channel to score, counted from 0; None for the mean of all.
+            channel: number of the channel to score, counted from 0; None for the mean of all
+                channels.
             progress: called with the progress, see :data:`Progress`.
             check: called often; if it raises an exception, the scoring ends with this exception.
 
@@ -328,7 +330,7 @@ class Desk:
             def show_scoring(seconds: float) -> None:
                 """Show that the recording is scored from its beginning to ``seconds``."""
                 end_check.check()
-                share = seconds / duration / (2 if finds_segments else 1)  # the search for fakes takes the second half
+                share = seconds / duration / (2 if finds_segments else 1)  # the search for fakes has the second half
                 progress(share, f"scored {clock(seconds)} of {clock(duration)}")
 
             # Score the windows. If the score is not the mean of the windows, score the recording in one piece, too.
@@ -395,7 +397,7 @@ class Desk:
         return self.folder / f"{token}.wav"
 
     def offer(self, tokens: Iterable[str]) -> None:
-        """Give the browser some minutes, from now on, to fetch the player files of these ``tokens``."""
+        """Let the browser fetch the player files of these ``tokens`` during the next minutes."""
         self._offered_until |= dict.fromkeys(tokens, time.monotonic() + _OFFERED_FOR)
 
     def withdraw(self, tokens: Iterable[str]) -> None:
@@ -406,7 +408,7 @@ class Desk:
                 self._player_path(token).unlink(missing_ok=True)
 
     def tidy(self, later: float = 0.0) -> None:
-        """Remove the player files whose time is over; tests move the clock forward by ``later`` seconds."""
+        """Remove player files that were offered minutes ago; tests move the clock forward by ``later`` seconds."""
         for token, until in list(self._offered_until.items()):
             if until < time.monotonic() + later:
                 self.withdraw([token])
@@ -427,7 +429,7 @@ class Desk:
 
     @contextmanager
     def _wait_for_turn(self, times: RecordingTimes) -> Iterator[None]:
-        """Wait until a worker is free, occupy the worker in this context, and note the beginning in ``times``.
+        """Wait until a worker is free, occupy the worker in this context, and store the beginning in ``times.began``.
 
         Raises:
             Busy: immediately, without waiting, if too many recordings wait.
@@ -437,7 +439,7 @@ class Desk:
             if self.is_finishing:
                 raise Closed(STOPPING)
             if self.is_full:
-                raise self.busy()
+                raise self.busy_error()
             self.num_present += 1
         try:
             with self._workers:
@@ -453,13 +455,13 @@ class _EndCheck:
     """Decides whether the scoring of a recording has to end early."""
 
     deadline: float
-    """By the monotonic clock, in seconds."""
+    """Time at which the scoring has to end, in seconds of the monotonic clock."""
     closed: threading.Event
-    """Set when the server is being stopped."""
+    """Event that is set when the server is being stopped."""
     timeout: float
-    """The time in seconds that led to the deadline, for the message."""
+    """Time limit in seconds, for the error message."""
     check_caller: Callable[[], object]
-    """Raises an exception if nobody waits for the answer any more."""
+    """Function that raises an exception if nobody waits for the answer any more."""
 
     def check(self) -> None:
         """Raise an exception if nobody waits for the answer, the server is being stopped, or the time is over."""
@@ -473,7 +475,7 @@ class _EndCheck:
 
 
 def safe_suffix(name: str) -> str:
-    """Return the suffix of the file ``name``, which helps FFmpeg to recognise the format; "" if it is unusual.
+    """Return the suffix of a file, by which FFmpeg recognises the format; return "" for an unusual suffix.
 
     >>> safe_suffix("talk.m4a"), safe_suffix("a/../b.x y")
     ('.m4a', '')
@@ -503,7 +505,7 @@ def draw(path: Path, check: Callable[[], object]) -> Picture:
     high = []
     spectra = []
     window = np.hanning(_FFT).astype(np.float32)
-    # A window also takes samples from before its column, because a column may be shorter than a window.
+    # The window of a spectrum also takes samples from before its column, because a column may be shorter than a window.
     before: np.ndarray = np.zeros(_FFT - _FFT_HOP, np.float32)
     with soundfile.SoundFile(path) as file:
         samples_a_column = max(_FFT_HOP, -(-file.frames // _COLUMNS))

@@ -37,7 +37,7 @@ _GRADIO_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")  # a name that Gradio gives t
 
 
 class DropsCheck:
-    """ASGI middleware that passes on only well-formed requests of the page, because Gradio may fail on others.
+    """ASGI middleware that passes on only well-formed requests of the page, because Gradio may fail on other requests.
 
     Args:
         events: Gradio's ``fn_index`` of each event → whether the event takes a list of files.
@@ -79,18 +79,18 @@ class DropsCheck:
         except Exception:
             if session is None or session in self.sessions:
                 raise
-            # The application may fail because another request has ended the session, which is not an error.
+            # If another request has ended the session, the application may fail; this is not an error.
             await send({"type": "http.response.body", "body": b""})
 
     def _rewrite(self, content: bytes, keys: tuple[str, ...]) -> bytes:
-        """Check the JSON of a request, and write it again with these ``keys`` only; raise ValueError if it is wrong."""
+        """Check the JSON of a request, and rewrite it with only these ``keys``; raise ValueError for wrong JSON."""
         request = parsed_json(content, "it")
         if not isinstance(request, dict):
             raise ValueError("it is no JSON object")
         return json.dumps({key: self._checked_value(key, request) for key in keys}).encode()
 
     def _checked_value(self, key: str, request: Mapping[str, Any]) -> Any:
-        """Return the value of ``key`` in ``request``, after a check; raise ValueError if it is wrong."""
+        """Check and return the value of ``key`` in ``request``; raise ValueError if the value is wrong."""
         value = request.get(key)
         if key == "data":
             return [self._checked_files(value, self.events[request["fn_index"]])]
@@ -101,7 +101,7 @@ class DropsCheck:
         return value
 
     def _checked_files(self, data: Any, takes_list: bool) -> Any:
-        """Return the files of a drop as Gradio takes them: a list, a single file, or None for no file.
+        """Check and return the files of a drop as Gradio takes them: a list, a single file, or None for no file.
 
         Raises:
             ValueError: if ``data`` is not a list of one value, or a file is not an upload.
@@ -118,7 +118,7 @@ class DropsCheck:
         return [self._checked_file(item) for item in value]
 
     def _checked_file(self, item: Any) -> dict[str, Any]:
-        """Return ``item`` of a request as Gradio takes a file; raise ValueError if the file is not an upload."""
+        """Check and return a file of a request as Gradio takes it; raise ValueError if the file is not an upload."""
         path = item.get("path") if isinstance(item, dict) else None
         if not isinstance(path, str) or has_control(path):
             raise ValueError("data holds what is no file")
@@ -129,7 +129,7 @@ class DropsCheck:
 
 
 def _checked_name(key: str, value: Any) -> str:
-    """Return ``value`` if it looks like a name made by Gradio, else raise ValueError with ``key`` in the message."""
+    """Return ``value`` if it looks like a name made by Gradio; otherwise raise ValueError, which names ``key``."""
     if not isinstance(value, str) or not _GRADIO_NAME.fullmatch(value):
         raise ValueError(f"{key} is not 1 to 100 letters, digits, _ and -")
     return value
@@ -140,7 +140,7 @@ def _receive_again(content: bytes, receive: Any) -> Any:
     messages = iter([{"type": "http.request", "body": content}])
 
     async def receive_content_first() -> Any:
-        """Give the next message to the application, which calls this."""
+        """Return the message with ``content`` first, then the messages of ``receive``; the application calls this."""
         return next(messages, None) or await receive()
 
     return receive_content_first

@@ -21,7 +21,7 @@ _SLACK = 1 << 20  # largest number of bytes of a request besides the file
 # Largest number of bytes of a refused body that are received and discarded before the answer. If the connection were
 # closed at once, a client that is still sending might not see the answer.
 _MOST_DISCARDED = 64 << 20
-_DISCARD_WITHIN = 60.0  # seconds
+_DISCARD_WITHIN = 60.0  # seconds within which a refused body is received and discarded
 # The page and all its parts come from this server, so the browser needs to fetch nothing from elsewhere.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -37,13 +37,13 @@ Admit = Callable[[str, str, "int | None"], AbstractContextManager[int]]
 
 
 class Guard:
-    """ASGI middleware in front of the page and the API.
+    """ASGI middleware that checks every request before the page or the API gets the request.
 
     - A request must name this machine, and must not come from a page of another site
       (:func:`nes2net.lib.http_server.check_site`).
     - A body that is too long, or arrives too slowly, is refused while it arrives.
-    - Only a form may be as long as a file. A form must hold files only, because text fields would
-      be kept in memory.
+    - Only the body of a form may be as long as an uploaded file. A form must hold files only,
+      because text fields would be kept in memory.
     - The answers forbid the browser to load anything from other servers, and forbid other sites to
       show the page in a frame.
 
@@ -88,7 +88,7 @@ class Guard:
 
     async def _forward(self, scope: dict[str, Any], body: _Body, send: Any) -> None:
         """Call the application, add headers to its answer, and raise :class:`Refused` if the body was refused."""
-        started = False  # whether the answer is being sent
+        started = False  # whether the beginning of the answer was sent
 
         async def send_with_headers(message: dict[str, Any]) -> None:
             """Send a part of the answer; the application calls this in place of ``send``."""
@@ -116,7 +116,7 @@ class Guard:
 
 
 class _Body:
-    """The body of a request, with limits on bytes and seconds; if it is a form, it must hold files only.
+    """The body of a request, with limits on bytes and seconds. If the body is a form, the form must hold files only.
 
     The application receives the body by calling this object, which takes the place of ASGI's
     ``receive``.
@@ -138,7 +138,7 @@ class _Body:
         self.too_large = Refused(413, f"too large: {readable_size(room)} are taken here at once")
 
     async def __call__(self) -> Any:
-        """Receive and check the next message; raise :class:`Refused` if it breaks a limit."""
+        """Receive and check the next message of the request; raise :class:`Refused` if a limit is broken."""
         try:
             message = await self.receive_message()
         except asyncio.TimeoutError:
@@ -155,10 +155,10 @@ class _Body:
         return message
 
     async def receive_message(self) -> Any:
-        """Receive the next message.
+        """Receive the next message of the request, before the deadline.
 
-        After the complete body, the next message says that the connection has ended. This message
-        may come at any time.
+        After the complete body, a message says that the connection has ended; this message may come
+        at any time.
         """
         if not self.is_incomplete:
             return await self.receive()
@@ -194,7 +194,7 @@ class _Form:
             raise Refused(422, "not a form: its header gives no boundary, or too long a one") from None
 
     def refusal_of(self, content: bytes) -> Refused | None:
-        """Parse ``content``, the next piece of the form; return a refusal if the form is wrong, and None otherwise."""
+        """Parse ``content``, the next part of the form; return a refusal if the form is wrong, or else None."""
         try:
             self.parser.write(content)
         except FormParserError:
@@ -206,16 +206,16 @@ class _Form:
     # The parser calls the following methods, which are named like the parser's events.
 
     def part_begin(self) -> None:
-        """Begin a field of the form."""
+        """Forget the last field, because a new field of the form begins."""
         self.name = self.value = b""
         self.is_file = False
 
     def header_field(self, data: bytes, start: int, end: int) -> None:
-        """Take a piece of the name of a header, ``data[start:end]``."""
+        """Append the piece ``data[start:end]`` to the name of the header that is arriving."""
         self.name += data[start:end]
 
     def header_value(self, data: bytes, start: int, end: int) -> None:
-        """Take a piece of the value of a header, ``data[start:end]``."""
+        """Append the piece ``data[start:end]`` to the value of the header that is arriving."""
         self.value += data[start:end]
 
     def header_end(self) -> None:

@@ -14,23 +14,23 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from nes2net.lib.files import json_text
 
-#: The form of the log. ``"text"`` prints only notes, warnings and errors, for people. ``"json"`` prints a JSON object a
-#: line on standard error, also for every recording and request.
+#: The form of the log. ``"text"`` prints only notes, warnings and errors, for people. ``"json"`` prints a line of JSON
+#: on standard error for each note, warning, error, recording and request.
 LogKind: TypeAlias = Literal["text", "json"]
 LOGGER = logging.getLogger("nes2net.serve")
-_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 600)  # upper bounds of the histograms' buckets
+_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 600)  # upper bounds in seconds of the histograms' buckets
 
 
 @dataclass
 class RecordingTimes:
-    """The times of a recording at the desk."""
+    """The times of a recording: its arrival at the server, the beginning of its scoring, and its duration."""
 
     arrived: float
-    """Monotonic clock when the recording arrived."""
+    """Time when the recording arrived, by the monotonic clock."""
     began: float | None = None
-    """Monotonic clock when a worker began with the recording; None while the recording waits."""
+    """Time when a worker began with the recording, by the monotonic clock; None while the recording waits."""
     duration: float = 0.0
-    """Seconds of audio; 0 until the recording is decoded."""
+    """Duration of the recording in seconds; 0 until the recording is decoded."""
 
 
 class Observer:
@@ -67,8 +67,8 @@ class Observer:
     def recording(self) -> Iterator[RecordingTimes]:
         """Count and log the recording that is handled in this context.
 
-        The logged outcome is "scored", or the name of the exception that ends the context. This
-        yields an object, in which the caller stores the times of the recording.
+        The logged outcome is "scored", or the name of the exception that ends the context. The
+        context yields an object in which the caller stores the times of the recording.
         """
         times = RecordingTimes(time.monotonic())
         facts: dict[str, Any] = {"outcome": "scored"}
@@ -95,8 +95,8 @@ class ObservedRequests:
 
     Args:
         observer: counts the requests.
-        route_of: maps the path of a request to the name of its route, of which there are only a
-            few. Paths are not logged, because a path may hold the key of somebody's recording.
+        route_of: maps the path of a request to the name of its route; there are only a few routes.
+            Paths are not logged, because a path may hold the key of somebody's recording.
     """
 
     def __init__(self, app: Any, observer: Observer, route_of: Callable[[str], str]) -> None:
@@ -105,14 +105,14 @@ class ObservedRequests:
         self.route_of = route_of
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Pass a request on, and count it at its end; the server calls this as the ASGI interface asks."""
+        """Pass a request on, and count and log it at its end; the server calls this as the ASGI interface asks."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         begin = time.monotonic()
         status = 500  # if the application fails, the server itself answers with this status
 
         async def send_and_note(message: dict[str, Any]) -> None:
-            """Send a part of the answer, and note the status."""
+            """Send a part of the answer, and note its status for the log."""
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -167,7 +167,7 @@ def logging_as(kind: LogKind) -> Iterator[None]:
 
 
 def tell(event: str, text: str, **facts: Any) -> None:
-    """Log an event of the server with its facts as JSON, or print ``text`` for people on standard output."""
+    """Log an event of the server and its facts if the log is JSON; otherwise print ``text`` for people."""
     if LOGGER.isEnabledFor(logging.INFO):
         LOGGER.info(event, extra={"facts": facts})
     else:

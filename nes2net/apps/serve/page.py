@@ -33,9 +33,9 @@ from nes2net.scoring.track import LEAST_SPAN, Track
 #: Largest number of files that are scored after one drop.
 MOST_FILES = 100
 _MOST_POINTS = 400  # largest number of points of the score line over the picture
-_BOX_STEPS = 1200  # fake stretches less than 1/1200 of the duration apart are drawn as one box
+_BOX_STEPS = 1200  # fake stretches with gaps below 1/1200 of the duration are drawn as one box
 _MOST_LISTED = 200  # largest number of fake stretches in the list below the picture
-_BASIS = ("prior", "operating_point", "llr_threshold")  # facts of the calibration in the downloaded table
+_BASIS = ("prior", "operating_point", "llr_threshold")  # columns of the downloaded table with facts of the calibration
 _EMPTY = (
     '<p class="n2-empty">No recording at hand? <button type="button" data-n2-sample>Score synthetic vowels</button>, '
     "which your browser makes.</p>"
@@ -73,14 +73,14 @@ def mount_page(app: FastAPI, desk: Desk, uploads: Uploads, server_facts: Info) -
     )
 
 
-def _uploads_only(component: gradio.components.Component, folder: Path) -> None:
+def _accept_uploads_only(component: gradio.components.Component, folder: Path) -> None:
     """Let ``component`` accept only files that were uploaded into ``folder``.
 
-    Without this, Gradio downloads a URL that a request gives in place of an upload.
+    Otherwise Gradio would download a URL that a request gives in place of an upload.
     """
 
     async def take_upload(url_or_file_path: str | Path | None) -> str | None:
-        """Return the path of an upload; Gradio calls this for each file that a request names."""
+        """Return the path of an upload, and refuse any other file; Gradio calls this for each file of a request."""
         if url_or_file_path is not None:
             url_or_file_path = str(Path(url_or_file_path).resolve())
             # Gradio stores an upload as FOLDER/HASH/NAME.
@@ -152,8 +152,8 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Bloc
                 editable=False, min_width=280,
             )  # fmt: skip
         shown = gradio.HTML(_EMPTY, elem_id="n2-results", min_height=120, apply_default_css=False)
-        _uploads_only(dropped, uploads.folder)
-        _uploads_only(spoken, uploads.folder)
+        _accept_uploads_only(dropped, uploads.folder)
+        _accept_uploads_only(spoken, uploads.folder)
         private: dict[str, Any] = {"api_visibility": "private", "show_progress_on": shown, "concurrency_id": "desk"}
         dropped.upload(score_drop, dropped, [shown, dropped], **private)
         spoken.stop_recording(score_drop, spoken, [shown, spoken], **private)
@@ -199,7 +199,7 @@ def _score_upload(
 
     Args:
         path: path under which the file was uploaded; its last part is shown.
-        source: where the file is now; None if it was removed.
+        source: present path of the file; None if the file was removed.
         number: index of the file in the drop, from 0.
         count: number of files in the drop.
         progress: progress bar of the page.
@@ -273,25 +273,25 @@ def _picture_facts(scored: Scored) -> dict[str, Any]:
     assert scored.picture is not None  # the page always asks the desk for a picture
     track = scored.track
     picture = scored.picture
-    times, low, middle, high = thinned(track)
+    times, low, middle, high = thin_out(track)
     ticks = _time_labels(track.duration)
     threshold = scored.meaning.decider.threshold if scored.meaning else None
     usual = scored.meaning.decider.usual_scores if scored.meaning else None
-    lowest, highest = span(track, threshold)
+    lowest, highest = score_axis(track, threshold)
 
     def x(seconds: float) -> float:
-        """Return the place of a time in ‰ of the duration."""
+        """Return the horizontal place of a time in the picture, in ‰ of the duration."""
         return round(1000 * seconds / track.duration, 2)
 
     def y(score: float) -> float:
-        """Return the place of a score in % of the height, from the top."""
+        """Return the vertical place of a score in the picture, in % of the height from the top."""
         return round(100 * (highest - score) / (highest - lowest), 2)
 
     def line(values: Sequence[float]) -> list[str]:
         """Return the points "x,y" of an SVG line through the scores ``values`` at ``times``."""
         return [f"{x(t)},{y(v)}" for t, v in zip(times, values)]
 
-    # The waveform.
+    # Make the outline of the waveform.
     loudest = max(1e-4, float(np.abs([picture.low, picture.high]).max()))
     if len(picture.low) > 1:
         columns = np.linspace(0, 1000, len(picture.low))
@@ -326,7 +326,7 @@ def _picture_facts(scored: Scored) -> dict[str, Any]:
 
 
 def _box_of(start: float, end: float, duration: float) -> tuple[float, float]:
-    """Return place and width of a stretch in ‰ of the duration; ``start`` and ``end`` are in seconds."""
+    """Return place and width of the box of a stretch in ‰ of the duration; ``start`` and ``end`` are in seconds."""
     return round(1000 * start / duration, 2), round(1000 * (end - start) / duration, 2)
 
 
@@ -349,8 +349,8 @@ def _fake_facts(scored: Scored) -> dict[str, Any] | None:
     }
 
 
-def thinned(track: Track) -> tuple[list[float], list[float], list[float], list[float]]:
-    """Reduce a track to a line that can be drawn, by at most ``_MOST_POINTS`` groups of neighbouring windows.
+def thin_out(track: Track) -> tuple[list[float], list[float], list[float], list[float]]:
+    """Reduce a track to a line that can be drawn: join neighbouring windows into at most ``_MOST_POINTS`` groups.
 
     Returns:
         For each group the mean time in seconds, and the lowest, the median and the highest score. A
@@ -363,8 +363,8 @@ def thinned(track: Track) -> tuple[list[float], list[float], list[float], list[f
     return [0.0, *times, track.duration], low, middle, high
 
 
-def span(track: Track, threshold: float | None) -> tuple[float, float]:
-    """Return both ends of the score axis, for all scores and the threshold; they are at least LEAST_SPAN apart."""
+def score_axis(track: Track, threshold: float | None) -> tuple[float, float]:
+    """Choose the ends of the score axis for all scores and the threshold, at least LEAST_SPAN apart."""
     shown_scores = [float(track.scores.min()), float(track.scores.max())]
     if threshold is not None:
         shown_scores.append(threshold)

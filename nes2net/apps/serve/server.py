@@ -36,19 +36,19 @@ from nes2net.scoring.kernel import check_takes_audio_alone
 #: Gradio's usual port.
 PORT = 7860
 _PORTS_TRIED = 20  # number of ports to try, beginning with PORT, if no port is given
-_CONNECTIONS = 500  # largest number of connections at once; a process may open only so many files
+_CONNECTIONS = 500  # largest number of connections at once, because a process may open only a limited number of files
 _HEAD_WITHIN = 20.0  # seconds within which the head of a request must arrive
 _GRACE = 2  # seconds within which answers must end after the server is stopped
 
 
 @dataclass(frozen=True)
 class Address:
-    """The address at which a page is served, and who may use it."""
+    """The address at which the page is served, and the sites that may show the page."""
 
     host: str = "127.0.0.1"
     """Address to listen at; other machines cannot reach a loopback address."""
     port: int | None = None
-    """None for 7860, or the next port that is free."""
+    """Port to listen at; None for the first free port from 7860 on."""
     names: Sequence[str] = ()
     """Further host names of this machine that may stand in the page's address."""
     frames: Sequence[str] = ()
@@ -68,15 +68,17 @@ def serve(
     """Serve the page of ``model`` until Ctrl-C, SIGTERM or SIGHUP.
 
     Ctrl-C ends the server at once. After SIGTERM or SIGHUP, the present recordings are still scored
-    before the server ends; a second signal ends it at once.
+    before the server ends; a second signal ends the server at once.
 
     Args:
         model: as for :meth:`nes2net.Detector.from_pretrained`, or an exported detector, FILE.onnx.
-        decider: decides by a calibration that was made for one detector; None for raw scores.
-        address: where the page is, and who may use it.
+        decider: decides by a calibration, which must be made for this detector; None for raw
+            scores.
+        address: address of the page, and sites that may show the page.
         loading: how to load the detector; None for the defaults.
-        limits: limits for a recording, and for the numbers of recordings; None for the defaults.
-        log: what is logged, and how.
+        limits: limits for a recording, and for the number of recordings at once; None for the
+            defaults.
+        log: form of the log.
         open_browser: open the page in a browser.
 
     Raises:
@@ -131,7 +133,7 @@ def _answering_while_loading(listener: socket.socket, model: str, names: Sequenc
     """Answer requests with status 503 within this context, in which the detector is loaded.
 
     Args:
-        listener: the socket, which stays open.
+        listener: the listening socket, which stays open.
         model: name of the detector, for ``/health``.
         names: names of this machine, besides ``localhost`` and IP addresses.
     """
@@ -191,7 +193,7 @@ class _TimedProtocol(H11Protocol):
         self.timer = self.loop.call_later(_HEAD_WITHIN, transport.close)
 
     def data_received(self, data: bytes) -> None:
-        """Stop the timer if the head of a request has arrived; otherwise start it for the next request."""
+        """Stop the timer if the head of a request has arrived; otherwise start the timer for the next request."""
         super().data_received(data)
         has_head = self.cycle is not None and not self.cycle.response_complete
         if has_head:
@@ -225,7 +227,7 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop the server; at the first SIGTERM, wait for the present recordings. uvicorn calls this on a signal."""
         if sig == signal.SIGTERM and not self.desk.is_finishing:
-            self.desk.finish()  # `on_tick` stops the server
+            self.desk.finish()  # `on_tick` stops the server when no recording is left
             return
         self.desk.close()
         # Answers to open pages never end, so cutting off such an answer is not an error.

@@ -1,4 +1,4 @@
-"""Manage the files that the page uploads: limit their size, and remove them."""
+"""Manage the files that the page uploads: limit the size of the files, and remove old files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nes2net.lib.errors import readable_size
 from nes2net.lib.http_server import Refused
 
 _FORGOTTEN_AFTER = 300.0  # seconds until a file that belongs to no drop is removed
-_DROP = "drop-"  # prefix of the folders that hold the recordings of one drop
+_DROP = "drop-"  # prefix of the name of a folder that holds the recordings of a drop
 
 
 class Uploads:
@@ -25,7 +25,7 @@ class Uploads:
 
     Gradio writes uploads into temporary files in :attr:`folder`. When a request is complete, Gradio
     moves the files to ``SHA-256/NAME`` in the folder. Uploads with the same content and name become
-    one file there.
+    a single file.
     """
 
     def __init__(self, desk: Desk) -> None:
@@ -45,13 +45,13 @@ class Uploads:
         """Reserve room for a request that uploads files; afterwards remove files that are not complete.
 
         Args:
-            length: stated length of the request in bytes; None if it is unknown.
+            length: stated length of the request in bytes; None if the length is unknown.
 
         Yields:
             The largest number of bytes that the request may send.
 
         Raises:
-            Refused: if the files that wait leave too little room.
+            Refused: if the waiting files leave too little room for this request.
         """
         limits = self.desk.limits
         room = self.desk.most_present * limits.max_bytes
@@ -72,12 +72,11 @@ class Uploads:
 
     @contextmanager
     def move_to_drop(self, paths: Iterable[str]) -> Iterator[dict[str, Path]]:
-        """Move the files of a drop, which a user submits together, to a folder that lasts as long as this context.
+        """Move the files of a drop, a user's request, to a folder that lasts as long as this context.
 
-        A file that another drop still needs is copied instead.
-        The context manager yields a mapping from the old path of each file to its new path. The
-        mapping omits paths that are no uploads, and paths whose files were already moved or
-        removed.
+        A file that another drop still needs is copied instead. The context manager yields a mapping
+        from the old path of each file to its new path. The mapping omits a path if it is not an
+        upload, or if its file was moved or removed before.
         """
         with self.desk.work_folder(_DROP) as folder:
             moved: dict[str, Path] = {}

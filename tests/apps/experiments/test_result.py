@@ -5,7 +5,7 @@ from statistics import stdev
 
 import pytest
 
-from nes2net.apps.experiments.result import Measured, SystemOnSet, comparability, experiment_result
+from nes2net.apps.experiments.result import Measured, SystemOnSet, comparability_notes, experiment_result
 from nes2net.evaluation.page import write_result
 from nes2net.evaluation.writers import grid
 
@@ -65,12 +65,12 @@ def test_mean_and_worst_corpus_are_taken_of_each_seed_before_the_best_of_them():
 
 def test_what_cannot_be_compared_is_said(measurements):
     other = measured(2, 0.1, trials="u", num_spoof=1, left_out="1 trial")
-    assert comparability([SystemOnSet("x", "LA", [measured(1, 0.1), other])]) == [
+    assert comparability_notes([SystemOnSet("x", "LA", [measured(1, 0.1), other])]) == [
         "LA: the detectors were measured on different recordings: do not compare them",
         "LA: the detectors were measured on different numbers of trials: do not compare them",
         "LA: a partial result, because scores are missing: seed2",
     ]
-    assert comparability(measurements) == []
+    assert comparability_notes(measurements) == []
 
 
 def test_page_json_latex_and_markdown_hold_the_table_and_escape_its_text(result, tmp_path):

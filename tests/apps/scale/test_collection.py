@@ -22,7 +22,7 @@ from nes2net.apps.scale.collection import (
     score_collection,
 )
 from nes2net.apps.scale.reading import Piece
-from nes2net.apps.scale.results import finished, result_path, write_record, write_results
+from nes2net.apps.scale.results import finished_shards, result_path, write_record, write_results
 from nes2net.apps.scale.sources import Shard, shards_of
 from nes2net.cli.main import main
 from nes2net.data.corpora.trial import Trial
@@ -43,7 +43,7 @@ ROWS = [
 def test_what_is_left_to_do(tmp_path):
     for shard in SHARDS[:2]:
         write_results(tmp_path, shard, ROWS)
-    done = finished(tmp_path)
+    done = finished_shards(tmp_path)
     outcome, left = _unfinished_shards(tmp_path, done, SHARDS, retry_errors=False)
     assert left == SHARDS[2:]
     assert (outcome.kept, outcome.rows, outcome.scored, outcome.complete) == (2, 4, 2, False)
@@ -63,25 +63,25 @@ def test_results_of_another_run_stay_unless_they_are_to_be_removed(tmp_path):
     _check_run(tmp_path, {}, RUN, overwrite=False)  # nothing is there
     write_record(tmp_path, {"run": RUN, "failures": {}})
     write_results(tmp_path, SHARDS[0], ROWS)
-    done = finished(tmp_path)
+    done = finished_shards(tmp_path)
     _check_run(tmp_path, done, RUN, overwrite=False)
     another = {**RUN, "dtype": "bfloat16", "num_samples": None}
     with pytest.raises(InputError, match=r"another run \(another num_samples, dtype\): pass `overwrite=True`"):
         _check_run(tmp_path, done, another, overwrite=False)
-    assert finished(tmp_path) == done != {}
+    assert finished_shards(tmp_path) == done != {}
     _check_run(tmp_path, done, another, overwrite=True)
-    assert finished(tmp_path) == done == {}
+    assert finished_shards(tmp_path) == done == {}
 
 
 def test_results_of_removed_shards_do_not_get_into_the_scores(tmp_path):
     for shard in SHARDS:
         write_results(tmp_path, shard, ROWS)
-    done = finished(tmp_path)
+    done = finished_shards(tmp_path)
     _check_source(tmp_path, done, SHARDS, overwrite=False)
     with pytest.raises(InputError, match=r"results of 1 shard that the source does not have: /b.tar: pass `overwrite"):
         _check_source(tmp_path, done, SHARDS[::2], overwrite=False)
     _check_source(tmp_path, done, SHARDS[::2], overwrite=True)
-    assert finished(tmp_path).keys() == done.keys() == {result_path(tmp_path, shard) for shard in SHARDS[::2]}
+    assert finished_shards(tmp_path).keys() == done.keys() == {result_path(tmp_path, shard) for shard in SHARDS[::2]}
 
 
 def test_with_nothing_left_ray_does_not_start(tmp_path, monkeypatch, capsys):

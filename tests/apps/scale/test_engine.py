@@ -10,7 +10,7 @@ from builders.files import write
 
 from nes2net import InputError
 from nes2net.apps.scale.cluster import Resources
-from nes2net.apps.scale.engine import Model, decoded, piece_of_rows, scored
+from nes2net.apps.scale.engine import Model, decode_piece, piece_of_rows, score_piece
 from nes2net.apps.scale.engine import _load_facts as facts_here
 from nes2net.apps.scale.reading import pieces_of
 from nes2net.apps.scale.sources import shards_of
@@ -46,7 +46,7 @@ def test_scores_of_pieces_equal_those_of_nes2net_score(spectral_detector, shard,
     rows = []
     with scoring_mode(spectral_detector):
         for piece in pieces_of(shards_of(shard)[0], 4, 2):
-            rows += scored(decoded(piece, reader), spectral_detector, reader, 2, Scores()).rows
+            rows += score_piece(decode_piece(piece, reader), spectral_detector, reader, 2, Scores()).rows
     failures = {row["id"]: row["error"] for row in rows if row["error"] is not None}
     assert failures == expected.failures and list(failures) == ["u4"]
     found = [row["score"] for row in rows if row["score"] is not None]
@@ -64,7 +64,7 @@ def test_a_recording_of_a_list_that_is_missing_costs_its_row(spectral_detector, 
     listed = "".join(f"{url}/a.flac\n{url}/gone.flac\n" for url in (tmp_path.as_uri(), "memory://list"))
     write(tmp_path / "list.txt", listed + "a.flac\nnowhere.flac\n")
     (piece,) = pieces_of(shards_of(tmp_path / "list.txt")[0], 16, 2)
-    rows = decoded(piece, WaveformReader.of(spectral_detector, None)).rows
+    rows = decode_piece(piece, WaveformReader.of(spectral_detector, None)).rows
     assert [row["seconds"] for row in rows] == [0.5, None] * 3
     *remote, local, nowhere = (row["waveform"] for row in rows)
     assert all(waveform.equal(local) for waveform in remote[::2])

@@ -7,7 +7,7 @@ import pytest
 from builders.collection import flac, write_shard
 
 from nes2net import InputError
-from nes2net.apps.scale.reading import fetched, pieces_of
+from nes2net.apps.scale.reading import fetch, pieces_of
 from nes2net.apps.scale.sources import shards_of
 from nes2net.data.audio import packed
 from nes2net.data.corpora import shards
@@ -73,9 +73,9 @@ def test_large_recordings_make_pieces_of_fewer_batches(tmp_path, monkeypatch):
 
 def test_bytes_of_a_url_within_limits(monkeypatch):
     fsspec.filesystem("memory").pipe("/a.flac", b"abcd")
-    assert (fetched("memory://a.flac").content, fetched("memory://a.flac").suffix) == (b"abcd", ".flac")
+    assert (fetch("memory://a.flac").content, fetch("memory://a.flac").suffix) == (b"abcd", ".flac")
     with pytest.raises(InputError, match="memory://b.flac cannot be read"):
-        fetched("memory://b.flac")
+        fetch("memory://b.flac")
     monkeypatch.setattr("nes2net.data.audio.packed.MOST_BYTES", 3)
     with pytest.raises(InputError, match="4 bytes; at most 3 bytes"):
-        fetched("memory://a.flac")
+        fetch("memory://a.flac")

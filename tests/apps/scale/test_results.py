@@ -9,7 +9,14 @@ import pytest
 from builders.files import write
 
 from nes2net import InputError
-from nes2net.apps.scale.results import finished, read_record, result_path, to_score_file, write_record, write_results
+from nes2net.apps.scale.results import (
+    finished_shards,
+    read_record,
+    result_path,
+    to_score_file,
+    write_record,
+    write_results,
+)
 from nes2net.apps.scale.sources import Shard
 from nes2net.evaluation.classes import Classes
 from nes2net.evaluation.origin import read_scored_by
@@ -31,7 +38,7 @@ def test_results_and_the_score_file_of_them(tmp_path):
     out, scores = tmp_path / "out", tmp_path / "s.txt"
     write_record(out, {"run": RUN, "failures": {}})
     done = write_results(out, shard("b.tar"), [row("c", 1 / 3, label="x"), row("d", None, label="y"), row("e", 2.0)])
-    assert finished(out) == {result_path(out, shard("b.tar")): done}
+    assert finished_shards(out) == {result_path(out, shard("b.tar")): done}
     table = pq.read_table(result_path(out, shard("b.tar")))
     assert table.column_names == ["id", "address", "label", "seconds", "score", "error"]
     assert table["label"].to_pylist() == ["x", "y", None]
@@ -73,7 +80,7 @@ def test_folders_without_scores_and_damaged_files(tmp_path):
         to_score_file(tmp_path, tmp_path / "s.txt")
     assert not (tmp_path / "s.txt").exists()
     write(result_path(tmp_path, shard("a.tar")), "PAR1")
-    assert finished(tmp_path) == {}  # made again
+    assert finished_shards(tmp_path) == {}  # made again
     write(tmp_path / "scale.json", "{")
     with pytest.raises(InputError, match="not a record of `nes2net scale`"):
         read_record(tmp_path)

@@ -24,8 +24,8 @@ from nes2net.apps.serve.page import (
     _score_labels,
     _template_facts,
     _time_labels,
-    span,
-    thinned,
+    score_axis,
+    thin_out,
 )
 from nes2net.scoring.decisions import Decider, Population, Traits
 from nes2net.scoring.track import Track
@@ -137,13 +137,13 @@ def test_an_unfit_recording_has_no_probability(small, calibration, tmp_path):
 
 def test_the_axes_and_a_long_track_that_is_thinned_to_medians_and_its_ends():
     track = Track(np.array([2.0, 3.0]), np.array([1.0, 1.01], np.float32), 4.0, 5.0)
-    assert np.ptp(span(track, None)) == 4  # noise does not look like a cliff
-    least, most = span(track, 9.0)
+    assert np.ptp(score_axis(track, None)) == 4  # noise does not look like a cliff
+    least, most = score_axis(track, 9.0)
     assert least < 1 and most > 9
     assert _score_labels(-1, 3) == [0, 1, 2] and str(_score_labels(-1, 3)[0]) == "0.0"
     assert _time_labels(5.0) == [0, 1, 2, 3, 4] and _time_labels(1800) == [0, 300, 600, 900, 1200, 1500]
     scores = np.random.default_rng(0).standard_normal(7000).astype(np.float32)
-    times, low, middle, high = thinned(Track(2 + 0.5 * np.arange(7000), scores, 4.0, 3504.0))
+    times, low, middle, high = thin_out(Track(2 + 0.5 * np.arange(7000), scores, 4.0, 3504.0))
     assert len(times) == len(low) == len(middle) == len(high) == 402
     assert (times[0], times[-1]) == (0, 3504) and times == sorted(times)
     assert min(low) == scores.min() and max(high) == scores.max()
