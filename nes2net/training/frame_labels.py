@@ -71,7 +71,8 @@ class FrameLabels:
 def check_lengths(num_labels: int, num_samples: int, utterance: str, whole: bool = True) -> None:
     """Raise :class:`InputError` if the lengths of labels and recording differ by over half a second.
 
-    Such labels are assumed to belong to another recording. ``num_labels`` counts labels of 10 ms.
+    If the lengths differ by more, the labels probably belong to another recording. ``num_labels``
+    is the number of 10-ms labels.
 
     Args:
         utterance: name of the utterance, for the message.
@@ -160,8 +161,9 @@ def pooled_targets(labels: Tensor, factor: int) -> Tensor:
     """Pool ``labels`` B×T of frames to labels B×T' of frames that are ``factor`` times as long.
 
     In each row, the labels before the first −1 are pooled as by
-    :func:`nes2net.metrics.localisation.pool_labels`. All later frames of the row get the label −1.
-    If a row has fewer than ``factor`` labels, its first frame gets the minimum of these labels.
+    :func:`nes2net.metrics.localisation.pool_labels`. The later frames of the row, from the first −1
+    on, get the label −1. If a row has fewer than ``factor`` labels before the first −1, the first
+    frame gets the minimum of these labels.
 
     >>> pooled_targets(torch.tensor([[1, 1, 0, 1, 1], [1, 1, 1, -1, -1], [1, -1, -1, -1, -1]]), 2)
     tensor([[ 1,  0],

@@ -27,7 +27,7 @@ NUM_RESAMPLES = 200
 
 
 class Measure(NamedTuple):
-    """A value that validation computes on the development set, and by which epochs are compared; lower is better."""
+    """A value of the development set by which epochs are compared, such as the EER; lower is better."""
 
     #: value of ``validation.select_on`` that chooses this measure
     name: str
@@ -37,8 +37,8 @@ class Measure(NamedTuple):
     key: str = ""
     #: whether the value is a fraction that is shown in percent
     percent: bool = True
-    #: whether the line of an epoch and the pictures show the measure. Tables then also show its values with RawBoost
-    #: and for each corpus.
+    #: whether the line of an epoch and the pictures show the measure, and tables show its values with RawBoost and for
+    #: each corpus
     prominent: bool = True
 
     def column(self, name: str = "wo_aug", variant: str = "") -> str:
@@ -54,10 +54,10 @@ class Measure(NamedTuple):
         return f"val_{self.key or self.name}_{name}{variant}"
 
     def headings(self, history: Sequence[Mapping[str, object]]) -> dict[str, str]:
-        """List the keys of this measure in the history: key → heading in tables and pictures.
+        """List the keys of the history for this measure: key → heading in tables and pictures.
 
-        Some of the keys may have no values in ``history``. Only a prominent measure has keys for the
-        pass with RawBoost and for each corpus.
+        Some of the keys may have no values in ``history``. Keys for the pass with RawBoost and for
+        each corpus are listed only if the measure is :attr:`prominent`.
         """
         headings = {}
         if self.prominent:
@@ -171,13 +171,12 @@ def split_by_class(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[N
 def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> dict[str, float]:
     """Compute EER and minDCF of each corpus, their mean and highest value over corpora, and the EER of each attack.
 
-    The arguments are those of :func:`error_rates`. The result maps keys of the history to
-    fractions.
+    :func:`error_rates` explains the arguments. The result maps keys of the history to fractions.
 
     Raises:
         InputError: if no corpus has usable trials of both classes.
     """
-    # Match scores with trials, as the functions of the evaluation need them. The lists of mismatches are empty, because
+    # Match scores with trials, as the functions of the evaluation need them. There are no mismatches, because
     # validation has given every trial a score.
     corpus = np.array([trial.get("corpus") for trial in validated.trials])
     scored = {}
@@ -203,5 +202,5 @@ def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> di
 
 
 def eer_methods(data: DataConfig) -> dict[str, str]:
-    """Find the rules for EERs: alias of each development corpus → rule."""
+    """Find the rule by which the EER of each development corpus is computed: alias of a corpus → name of the rule."""
     return {corpus.called: corpora.get(corpus.name).eer_method for corpus in data.parts("dev")}

@@ -51,7 +51,8 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
     folder is removed at the end.
 
     Args:
-        writes: False for a process that does not write; then only the recipe is compared.
+        writes: whether this process writes to the folder. A process that does not write only
+            compares the recipe.
 
     Raises:
         InputError: if the folder cannot be written to, if it holds a different run or an unknown
@@ -104,7 +105,7 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
         if _is_begun(folder):
             check_same_run(folder / RECIPE_FILE, recipe, saved_recipe)
         else:
-            _with_defaults(folder / RECIPE_FILE, saved_recipe)  # called for its error if the file is not a recipe
+            _with_defaults(folder / RECIPE_FILE, saved_recipe)  # raises the error about a file that is no recipe
     elif any(folder.glob("*.pth")) and not (folder / RESUME_FILE).is_file():
         raise InputError(
             f"{folder} holds checkpoints but no {RECIPE_FILE}: give this run a `comment` of its own or move the folder away"
@@ -154,10 +155,10 @@ def _with_defaults(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _values_to_compare(recipe: dict[str, Any], prefix: str = "") -> dict[str, list[Any]]:
-    """List the values of ``recipe`` that must not change when a run resumes, by dotted key.
+    """Collect the values of ``recipe`` that must not change when a run resumes: dotted key → value.
 
-    A key in a list of sections has a value for each section. Some keys name folders that may move.
-    The value of such a key only says whether the recipe sets the key.
+    A key in a list of sections has a value for each section. A folder that a key names may move.
+    For such a key, the value only says whether the recipe sets the key.
 
     Args:
         prefix: the dotted key of ``recipe``, if it is a section, with a dot at the end.

@@ -18,16 +18,16 @@ _CHUNK_STREAM = 0xC4A2  # arbitrary number; gives the lengths of a step a random
 _BLOCK = 4  # number of batches in a block; pieces of similar length are shuffled within a block
 
 
-def stream_of_epoch(seed: int, epoch: int, *position: int) -> list[int]:
-    """Make the seed of the random stream of an ``epoch``, or of a ``position`` in the epoch, for NumPy's generators.
+def seed_of_stream(seed: int, epoch: int, *position: int) -> list[int]:
+    """Make the seed of NumPy's generators for the random stream of an ``epoch``, or of a ``position`` in the epoch.
 
-    The seed contains ``epoch`` − 1, because epochs are counted from 1.
+    Epochs are counted from 1, and the seed contains ``epoch`` − 1.
 
     Args:
-        position: numbers that keep this stream apart from other streams of the epoch, such as the
+        position: numbers that tell this stream from other streams of the same epoch, such as the
             number of a step.
 
-    >>> stream_of_epoch(1234, 1), stream_of_epoch(1234, 2, 7)
+    >>> seed_of_stream(1234, 1), seed_of_stream(1234, 2, 7)
     ([1234, 0], [1234, 1, 7])
     """
     return [seed, epoch - 1, *position]
@@ -86,7 +86,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
 
     Attributes:
         epoch: epoch of the next iteration, counted from 1; set it before each iteration. The epoch
-            is the first number of the pairs, and part of the seed of the permutation.
+            is the first number of each pair, and it is part of the seed of the permutation.
         start: first step of the next iteration.
 
     Raises:
@@ -142,7 +142,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
                 length = self._common_length(batch, first // self.batch_size)
                 yield [(self.epoch, int(index), *length) for index in batch]
             return
-        rng = np.random.default_rng(stream_of_epoch(self.seed, self.epoch))
+        rng = np.random.default_rng(seed_of_stream(self.seed, self.epoch))
         order = rng.permutation(self.length) if self.balance is None else self.balance.order(rng, self.batch_size)
         if self.balance is None and self.lengths is not None:
             # Make blocks of items of similar length, and shuffle them; an incomplete last block stays at the end.
@@ -171,7 +171,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         """
         if self.chunk_samples is not None:
             low, high = self.chunk_samples
-            rng = np.random.default_rng(stream_of_epoch(self.seed, self.epoch, step, _CHUNK_STREAM))
+            rng = np.random.default_rng(seed_of_stream(self.seed, self.epoch, step, _CHUNK_STREAM))
             return (int(rng.integers(low, high, endpoint=True)),)
         if self.lengths is None:
             return ()

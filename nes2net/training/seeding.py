@@ -12,7 +12,7 @@ import torch
 import torch.utils.deterministic
 
 from nes2net.lib.errors import InputError, first_line
-from nes2net.training.sampling import stream_of_epoch
+from nes2net.training.sampling import seed_of_stream
 
 # Arbitrary numbers that keep these random streams apart from others of the same (seed, epoch, step).
 _STEP_STREAM = 0x57E9
@@ -38,7 +38,7 @@ def seed_step(seed: int, epoch: int, step: int, rank: int = 0) -> None:
     >>> torch.equal(first, torch.rand(2))
     True
     """
-    stream = np.random.SeedSequence(stream_of_epoch(seed, epoch, step, rank, _STEP_STREAM))
+    stream = np.random.SeedSequence(seed_of_stream(seed, epoch, step, rank, _STEP_STREAM))
     seed_everything(int(stream.generate_state(1, np.uint64)[0]))
 
 
@@ -49,7 +49,7 @@ def seed_validation(seed: int, epoch: int, batch: int, number: int) -> None:
         batch: index of the batch.
         number: index of the pass over the development set.
     """
-    stream = np.random.SeedSequence(stream_of_epoch(seed, epoch, batch, number, _VALIDATION_STREAM))
+    stream = np.random.SeedSequence(seed_of_stream(seed, epoch, batch, number, _VALIDATION_STREAM))
     seed_everything(int(stream.generate_state(1, np.uint64)[0]))
 
 

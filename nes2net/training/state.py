@@ -44,7 +44,7 @@ class Stateful(Protocol):
 class TrainedWeights:
     """The weights of a detector as a part of a run, without the frozen tensors of an adapted front-end.
 
-    The file of the base holds the frozen tensors.
+    The frozen tensors are in another file, the base.
     """
 
     detector: Detector
@@ -63,7 +63,7 @@ class TrainedWeights:
 
 @dataclass
 class OptimizerState:
-    """An optimiser as a part of a run. Only its moments are restored, because the recipe determines the rest."""
+    """An optimiser as a part of a run. Only its moments are restored; the recipe determines all its other values."""
 
     optimizer: Optimizer
 
@@ -136,7 +136,7 @@ class RunState:
 
     @property
     def parts(self) -> dict[str, Stateful | None]:
-        """The parts by their key in the resume file; None for a part that this run does not have."""
+        """The parts of the run that have a state: key in ``resume.pt`` → part, None for a part that this run lacks."""
         return {
             "detector": TrainedWeights(self.detector),
             "optimizer": OptimizerState(self.optimizer),
@@ -217,7 +217,7 @@ class RunState:
 
     @property
     def num_bytes(self) -> int:
-        """Approximate size of ``resume.pt`` in bytes, when the optimiser has the moments of all parameters."""
+        """Approximate size of ``resume.pt`` in bytes, with moments of the optimiser for all parameters."""
         moments = 3 if self.optimizer.defaults.get("amsgrad") else 2
         groups = self.optimizer.param_groups
         trained = sum(parameter.nbytes for parameter in chain.from_iterable(group["params"] for group in groups))

@@ -16,7 +16,7 @@ from nes2net.lib.files import sha256_of
 from nes2net.lib.installation import how_to_install
 from nes2net.lib.options import ModelDescription
 from nes2net.lib.plain_data import validated_json
-from nes2net.models.checkpoints.onnx_format import damaged, foreign, read_onnx
+from nes2net.models.checkpoints.onnx_format import damaged_error, foreign_error, read_onnx
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -101,7 +101,7 @@ class OnnxFile:
                 str(self.path), options, providers=used_providers
             )
         except Exception as error:  # onnxruntime's exceptions have no common class
-            raise damaged(self.path, first_line(error)) from error
+            raise damaged_error(self.path, first_line(error)) from error
         if device.startswith("cuda") and _CUDA not in self.session.get_providers():
             raise InputError(
                 "onnxruntime could not start CUDA, because its libraries do not fit: take `device=cpu`, or mend onnxruntime-gpu"
@@ -112,9 +112,9 @@ class OnnxFile:
                 for ends in (self.session.get_inputs(), self.session.get_outputs())
             ]
         except UnicodeDecodeError:
-            raise foreign(self.path, "names of its inputs and outputs are not UTF-8") from None
+            raise foreign_error(self.path, "names of its inputs and outputs are not UTF-8") from None
         if signature != _INTERFACE:
-            raise foreign(self.path, f"inputs and outputs are {shown(signature)}, expected {_INTERFACE}")
+            raise foreign_error(self.path, f"inputs and outputs are {shown(signature)}, expected {_INTERFACE}")
         # Keep the facts that callers need.
         self.computes_on = device_in_use(self.session.get_provider_options())
         self.config: dict[str, Any] = self.description["config"]
@@ -233,11 +233,11 @@ def _read_description(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} not found: `nes2net export --to onnx` writes such a file")
     content = read_onnx(path)
     if METADATA not in content.metadata:
-        raise foreign(path, f"its metadata {METADATA} are missing")
+        raise foreign_error(path, f"its metadata {METADATA} are missing")
     try:
         description = validated_json(_Description, content.metadata[METADATA].encode())
     except ValueError as error:
-        raise foreign(path, f"its metadata {METADATA}: {error}") from None
+        raise foreign_error(path, f"its metadata {METADATA}: {error}") from None
     # If another file holds the weights, this file lies beside the ONNX file, and the description
     # must name it.
     declared = description.external_data

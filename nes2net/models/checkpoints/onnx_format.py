@@ -78,15 +78,15 @@ def read_onnx(path: Path) -> OnnxContent:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions and its disk") from error
     except (_Damaged, UnicodeDecodeError) as error:
-        raise damaged(path, str(error)) from None
+        raise damaged_error(path, str(error)) from None
 
 
-def damaged(path: Path, why: str) -> InputError:
+def damaged_error(path: Path, why: str) -> InputError:
     """Make the error for a file that is damaged or not ONNX; ``why`` is the reason."""
     return InputError(f"{path} is not an ONNX file or is damaged ({why}): copy it again or export it anew")
 
 
-def foreign(path: Path, why: str) -> InputError:
+def foreign_error(path: Path, why: str) -> InputError:
     """Make the error for an ONNX file that this toolkit did not write; ``why`` says how this is known."""
     return InputError(f"{path} is not a detector of this toolkit ({why}): `nes2net export --to onnx` writes one")
 
@@ -118,14 +118,14 @@ class _Reader:
             if kind_of_field is None or isinstance(value, int):
                 continue
             if kind_of_field in _REFUSED:
-                raise foreign(self.path, f"it holds {kind_of_field}")
+                raise foreign_error(self.path, f"it holds {kind_of_field}")
             if kind_of_field == "metadata":
                 key, text = self.read_entry(value)
                 self.summary.metadata[key] = text
             elif kind_of_field == "domain":
                 domain = self.content[value[0] : min(value[1], value[0] + _LONGEST_DOMAIN)]
                 if domain not in (b"", b"ai.onnx"):
-                    raise foreign(self.path, f"it holds operators of {shown(domain.decode(errors='replace'))}")
+                    raise foreign_error(self.path, f"it holds operators of {shown(domain.decode(errors='replace'))}")
             elif kind_of_field == "TensorProto":
                 self.check_tensor(value)
             else:

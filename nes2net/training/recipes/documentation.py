@@ -19,8 +19,8 @@ from nes2net.training.recipes.section import Section, meant_key
 
 #: File of the JSON schema, beside the packaged recipes. The first line of each recipe names this file.
 SCHEMA = PACKAGED / "recipe.schema.json"
-#: The JSON schema for editors leaves out these facts about a key. The last three facts are additions of nes2net, and do
-#: not belong to the standard of JSON schemas.
+#: Facts about a key that the JSON schema for editors leaves out. nes2net adds the last three facts to a key's schema;
+#: the standard of JSON schemas does not know them.
 _LEFT_OUT = ("title", "additionalProperties", "source", "takes", "usedWith")
 
 
@@ -127,7 +127,7 @@ def find_keys(name: str | None) -> list[Key]:
 
 
 def _two_lines(key: Key) -> str:
-    """Describe ``key`` in short: a line with name, values and default, and its meaning below."""
+    """Describe ``key`` in short: a line with name, values and default, and the meaning of the key below."""
     return f"{key.name}  ({key.takes}; default {key.default})\n{_wrapped(key.meaning, '    ')}"
 
 
