@@ -36,7 +36,7 @@ _HUB = "https://huggingface.co/"
 
 
 def clear(folder: Path) -> None:
-    """Make ``folder``; if it exists, remove its descriptions, so that it cannot be loaded while it is half written."""
+    """Make ``folder``, or remove the descriptions in it, so that nobody loads a half-written folder."""
     with writing(folder, "name another folder"):
         make_folder(folder)
     for name in (CONFIG, HEAD, CONFIG_FILE, PREPROCESSOR_FILE):
@@ -47,8 +47,8 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write a safetensors file under a temporary name, then rename it.
 
     The tensors may be memory-mapped from the old file at ``path``, so this file must not be
-    overwritten. safetensors writes a temporary file of its own beside its target. The target is
-    therefore in a temporary folder.
+    overwritten. The safetensors library puts a temporary file of its own beside the file that it
+    writes, so it writes into a temporary folder.
     """
     with writing(path), temporary_folder(path) as folder, replacing(path, durable=True) as temporary:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -59,8 +59,8 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a detector's folder: return the state dict under the published names, and the description.
 
-    The description has the architecture under the key ``"model"``. The other keys are the
-    ``record`` that was given to :func:`write_description`.
+    The description has the architecture under the key ``"model"``. The other keys come from the
+    ``record`` that :func:`write_description` was called with.
 
     Raises:
         InputError: if the folder has no description, if the description has no model, or if a file
@@ -95,8 +95,8 @@ def write_description(folder: Path, config: dict[str, Any], record: dict[str, An
     write_text(folder / CONFIG, write_yaml({"model": config, **(record or {})}))
 
 
-#: Patterns of temporary files, which are not uploaded. An interrupted write may leave such files in
-#: the folder, or in a folder inside it.
+#: Patterns of temporary files, which are not uploaded. An interrupted write may leave temporary files in the folder of
+#: a detector or in its subfolders.
 _TEMPORARY = [".*.tmp", "*/.*.tmp", ".*.tmp/*", "*/.*.tmp/*"]
 
 
@@ -144,18 +144,18 @@ NAME_IT = "name the base with `base`"
 
 
 def base_digest(base: Mapping[str, Tensor]) -> str:
-    """Compute the SHA-256 of the names, types, shapes and numbers in ``base``; the order of tensors has no effect."""
+    """Compute the SHA-256 of the names, types, shapes and numbers of the tensors in ``base``, sorted by name."""
     return digest(dict(sorted(base.items()))).hex()
 
 
 def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: str = NAME_IT) -> Path:
-    """Find the file or folder that holds the base of ``checkpoint``.
+    """Find the file or folder that holds the base of ``checkpoint``: the frozen tensors of an adapted front-end.
 
     Args:
-        record: ``{"digest": …, "file": …}`` from the checkpoint. If the recorded file does not
+        record: ``{"digest": …, "file": …}`` from the checkpoint. If the file in the record does not
             exist, a file of the same name beside the checkpoint is taken.
         checkpoint: the file or folder of the adapted detector.
-        base: the file or folder that the user names; None to use the file in the record.
+        base: the file or folder that the user names; None to take the file in the record.
         remedy: advice at the end of error messages.
 
     Raises:
@@ -196,7 +196,7 @@ def read_base(
     Args:
         path: the file or folder of the base, from :func:`find_base`.
         names: the published names of the tensors that belong to the base.
-        record, remedy: as for :func:`find_base`.
+        record, remedy: :func:`find_base` explains these arguments.
         read: function that reads the tensors in ``path``; the result may include tensors that do
             not belong to the base.
 

@@ -17,15 +17,15 @@ from nes2net.lib.errors import InputError, readable_size, shown
 from nes2net.lib.files import Budget
 
 _LARGEST_FILE = 2**31 - 1  # in bytes; protobuf allows no larger message
-_MOST_NUMBERS = 1_000_000  # largest count of numbers outside tensors; XLS-R 300M with Nes2Net-X has fewer than 100,000
+_MOST_NUMBERS = 1_000_000  # most numbers outside tensors in a file; XLS-R 300M with Nes2Net-X has fewer than 100,000
 _DEEPEST = 32  # largest depth of nested messages
 _LARGEST_METADATA = 2**20  # largest number of bytes of all texts in the metadata together
 _LONGEST_DOMAIN = 1000  # bytes
 _MOST_PER_BYTE = 4  # largest number of a tensor's elements in one byte: ONNX's smallest types have 2 bits
-_MANY = 2**63  # stands for any larger product of dimensions; no file has so many bytes
+_MANY = 2**63  # replaces a larger product of dimensions; no file has so many bytes
 _EXTERNAL = 1  # value of TensorProto.DataLocation for a tensor in another file
 
-#: A part of the file: the index of its first byte, and the index of the byte after its last byte.
+#: A part of the file: the index of the part's first byte, and the index of the byte after its last byte.
 _Slice: TypeAlias = tuple[int, int]
 
 #: Message of onnx.proto → number of a field → kind of its value. Fields that are not listed contain no tensors, domains
@@ -52,7 +52,7 @@ class OnnxContent(NamedTuple):
     metadata: dict[str, str]
     """Name → text."""
     beside: dict[str, int]
-    """Name of another file that holds tensors → number of bytes that this file must have at least."""
+    """Name of another file that holds tensors → smallest number of bytes that the other file can have."""
 
 
 class _Damaged(Exception):
@@ -82,12 +82,12 @@ def read_onnx(path: Path) -> OnnxContent:
 
 
 def damaged_error(path: Path, why: str) -> InputError:
-    """Make the error for a file that is damaged or not ONNX; ``why`` is the reason."""
+    """Make the error for a file that is damaged or not ONNX; ``why`` says what is wrong."""
     return InputError(f"{path} is not an ONNX file or is damaged ({why}): copy it again or export it anew")
 
 
 def foreign_error(path: Path, why: str) -> InputError:
-    """Make the error for an ONNX file that this toolkit did not write; ``why`` says how this is known."""
+    """Make the error for an ONNX file that this toolkit did not write; ``why`` names content that it never writes."""
     return InputError(f"{path} is not a detector of this toolkit ({why}): `nes2net export --to onnx` writes one")
 
 
