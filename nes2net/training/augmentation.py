@@ -110,8 +110,9 @@ def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | N
         world_size: number of training processes.
 
     Raises:
-        InputError: if the recipe has no RawBoost, if it has other effects or random crops, for which
-            no order of draws was published, or if several processes would have to share the stream.
+        InputError: if the recipe with ``legacy`` has no RawBoost, has other effects or random crops
+            (no order of draws was published for them), or trains in several processes, which cannot
+            share a stream.
     """
     augment = recipe.augment
     if augment.rng == "utterance":

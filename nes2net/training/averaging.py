@@ -32,7 +32,7 @@ from nes2net.training.seeding import seed_everything
 from nes2net.training.selection import saved_epochs
 from nes2net.training.tasks.task import create_task
 
-#: Keys that the record of an average copies from the record of its first checkpoint.
+#: Keys that are copied from the record of the first checkpoint to the record of the average.
 _KEPT = ("model", "recipe", "score_ranges", "base", CLASSES_KEY, START_KEY, TRIALS_KEY, TRAINING_KEY, ARCHITECTURE_KEY)
 
 
@@ -76,10 +76,10 @@ def average_run(
             file is replaced.
 
     Raises:
-        InputError: if both or neither of ``ids`` and ``last`` are given, if the checkpoints do not
+        InputError: unless exactly one of ``ids`` and ``last`` is given, if the checkpoints do not
             fit each other, or if ``out`` cannot be written. The error is also raised if a
-            checkpoint is missing, even if the average exists, because an average can only be
-            checked against its checkpoints.
+            checkpoint is missing although the average exists, because an existing average is reused
+            only if it fits the checkpoints.
     """
     # Choose the epochs.
     folder = Path(folder)
@@ -137,7 +137,7 @@ def check_target(path: str | Path) -> None:
 
 
 def record_of_average(average: Mapping[str, Tensor], provenance: dict[str, Any]) -> dict[str, Any]:
-    """Make the record of an average from its provenance and from the record of the first checkpoint.
+    """Make the record of an average from its ``provenance`` and from the first checkpoint's record in ``average``.
 
     Facts about the first checkpoint that are also true of the average, such as model and recipe,
     are copied. Facts that hold only for the weights of the first checkpoint, such as its epoch, are
@@ -190,8 +190,8 @@ def _with_new_batch_statistics(
     """Return ``state_dict`` with new batch statistics, estimated on training batches of the run in ``folder``.
 
     Args:
-        state_dict: the average. If the average lacks the base of an adapted front-end, the result
-            lacks the base too.
+        state_dict: the average. If the average lacks the frozen tensors of an adapted front-end,
+            the result lacks these tensors, too.
         record: the record of the average.
         num_batches: number of training batches.
 

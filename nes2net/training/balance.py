@@ -21,16 +21,16 @@ class Level(NamedTuple):
     groups: Sequence[Hashable]
     """The group of each item."""
     shares: Mapping[Hashable, float] | None = None
-    """Group → its share of the draws, relative to the other groups; None for equal shares."""
+    """Group → share of the draws for this group, relative to the other groups; None for equal shares."""
 
 
 class Balance:
     """Draws the items of an epoch so that each batch has the shares of the groups, up to rounding.
 
     The first level divides all items into groups, and each further level divides every group into
-    subgroups. In each batch, the draws of a group are divided among its subgroups; if rounding
-    gives a subgroup too few draws, it gets more in the next batches. In a group of the last level,
-    all items are drawn once in random order, then all items again in another order, and so on. The
+    subgroups. In each batch, the draws of a group are divided among its subgroups; a subgroup that
+    rounding gives too few draws gets more in the next batches. In a group of the last level, all
+    items are drawn once in random order, then all items again in another order, and so on. The
     counts of draws of any two items in the group therefore differ by at most 1. Chance decides the
     order of the items, but not the shares of the groups.
 
@@ -186,7 +186,7 @@ def _positions(numbers: NDArray, count: int) -> list[NDArray]:
 
 
 def _draw_in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
-    """Draw numbers from 0 to ``count`` − 1: all numbers in random order, then all again in another order.
+    """Draw numbers from 0 to ``count`` − 1: all numbers in random order, then all again in another order, and so on.
 
     The counts of draws of any two numbers differ by at most 1, both within each step and over all
     steps together.

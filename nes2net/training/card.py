@@ -36,14 +36,14 @@ from nes2net.training.run_log import device_name
 from nes2net.training.selection import HISTORY_FILE, Row, Selection, read_history
 from nes2net.version import __version__
 
-# Largest number of attacks, of languages and of codecs that a card names for a set.
+# Largest number of names in each list of a set's attacks, languages and codecs.
 _MOST_NAMES = 100
 # Largest number of recordings whose headers are read to estimate the hours of a set.
 _MOST_HEADERS = 200
 # Settings that a card lists even if they have their defaults.
 _ALWAYS = ("train.epochs", "train.batch_size", "train.optimizer", "train.lr", "train.loss", "augment.algo", "seed")
 # Settings that the card does not list. The settings in `_NEVER` do not change the weights, or stand elsewhere in the
-# card. The settings in `_FOLDERS` say where the results of the run go, and under which name.
+# card. The settings in `_FOLDERS` only name folders and trackers for the results of the run.
 _NEVER = ("data.cache", "data.num_workers", "data.corpora", "train.keep", "train.save_every_minutes", "model")
 _FOLDERS = ("output", "logs", "tracker", "name", "date", "comment")
 
@@ -224,7 +224,7 @@ def _scored_by(folder: Path, scores: Path) -> tuple[str, str]:
 
 
 def _development_figures(provenance: Provenance, selection: Selection, row: Row) -> Iterator[SetFigure]:
-    """Yield the figures of the development set for each measure in ``row``, a row of the history.
+    """Yield, for each measure in ``row`` of the history, its figures on the development set.
 
     The pooled figure of a measure comes first, then the figure of each corpus.
     """
@@ -274,8 +274,8 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | None]]:
     """Yield the dotted key of each value in nested mappings, and the value as text.
 
-    If a text has slashes, as a path has, only the last part is kept. The items of a list are joined
-    by commas. A value None is yielded as None. Each key begins with ``prefix``.
+    Of a text with slashes, such as a path, only the last part is kept. The items of a list are
+    joined by commas. A value None is yielded as None. Each key begins with ``prefix``.
     """
     for key, value in values.items():
         if isinstance(value, dict):

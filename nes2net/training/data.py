@@ -53,10 +53,10 @@ def read_trials(
 ) -> list[Trial]:
     """List the trials of ``part``, ``train`` or ``dev``, corpus by corpus.
 
-    If several corpora have this part, the id of a trial begins with the alias of its corpus, such
-    as ``for:LA_T_1``, so that trials of different corpora differ. The column ``corpus`` of a
-    trial also holds the alias. There is one exception: if the only corpus is a list of your own
-    that has a column ``corpus``, this column keeps its values.
+    If several corpora have the part, the id of a trial begins with the alias of its corpus, such as
+    ``for:LA_T_1``, so that trials of different corpora differ. The column ``corpus`` of a trial
+    also holds the alias. There is one exception: if the only corpus is a list of your own with a
+    column ``corpus``, the values of this column are kept.
 
     Args:
         labels: labels of the trials to list. The part must have trials of each label in ``labels``.
@@ -140,7 +140,7 @@ def read_trials(
 def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """Describe the ``trials`` of ``part`` (:func:`read_trials`), corpus by corpus, for the detector's provenance.
 
-    These facts distinguish corpora that have the same layout, and a model card states them.
+    The description distinguishes corpora that have the same layout; a model card states it.
     """
     described = []
     corpus_configs = data.parts(part)
@@ -262,11 +262,11 @@ def training_batches(
     target: Target = binary_target,
     pin_memory: bool = False,
 ) -> BatchLoader:
-    """Make the loader of this process's training batches; each batch is a part of a step, chosen by ``share``.
+    """Make the loader of the training batches that ``share`` chooses for this process; each batch is a part of a step.
 
     Args:
         stream: random stream of RawBoost; None unless ``augment.rng`` is ``legacy``.
-        pin_memory: put batches into memory from which a GPU copies quickly.
+        pin_memory: whether to put batches into pinned memory, from which a GPU copies quickly.
         carries, target: see :class:`nes2net.training.dataset.TrainingSet`.
 
     Raises:

@@ -29,12 +29,12 @@ from nes2net.training.frame_labels import FrameLabels, labels_of_frames, stretch
 from nes2net.training.sampling import EpochBatches, seed_of_stream
 
 _RANDOM_CROPS = {"random": random_crop, "random_tiled": random_tiled_crop, "dynamic": random_crop}
-#: Name of the tensor in which an example carries the labels of its 10-ms frames.
+#: Name of the tensor of an example that holds the labels of its 10-ms frames.
 FRAMES = "frames"
 
 
 class LostFile(InputError):
-    """A file cannot be read at present because its disk fails or is gone; the file itself may be intact."""
+    """Raised if a file cannot be read at present because its disk fails or is gone; the file itself may be intact."""
 
 
 class Examples(NamedTuple):
@@ -59,7 +59,7 @@ class Example(NamedTuple):
     target: int
     #: message about a file that failed
     error: str | None = None
-    #: message about a file that cannot be read at present
+    #: message about a file that cannot be read now, but perhaps later
     lost: str | None = None
     #: further tensors for the losses, such as labels of frames, by name
     carried: Mapping[str, Tensor] = {}
@@ -109,8 +109,8 @@ class TrainingSet(Dataset):
     The whole utterance, or a piece of it, is first augmented and then cropped. Every (seed, epoch,
     utterance) has its own random stream, from which the augmentation draws first and the crop next.
     The example therefore depends neither on the worker nor on the order of reading (deviation 8).
-    If the crop is the head and there is no augmentation, only the head is decoded, and damage after
-    the head does not matter.
+    If the crop is the head and there is no augmentation, only the head is decoded, so that damage
+    after the head causes no error.
 
     Labels are cropped, repeated and padded with the waveform. Examples carry the labels of their
     frames, (T,) int8: 1 bona fide, 0 spoof, −1 unknown. Zeros that pad a piece have the label −1.
@@ -299,7 +299,7 @@ def check_readable(path: Path) -> None:
 
 
 def longest_first(trials: Sequence[Trial]) -> list[Trial]:
-    """Sort ``trials`` by file size, largest first, to read whole utterances one by one.
+    """Sort ``trials`` by file size, largest first, for reading whole utterances one by one.
 
     The first utterance then needs the most memory, so that a lack of memory shows at once. Parallel
     processes get utterances of similar length, so that no process waits long for another.

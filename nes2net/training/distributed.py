@@ -116,8 +116,8 @@ def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
 def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Module:
     """Replace the batch normalisations in ``module`` by layers that take statistics over the batches of all processes.
 
-    Names, parameters and buffers stay, and ``module`` is returned. PyTorch has such a layer for
-    GPUs only; on other devices :class:`SyncedBatchNorm` is used.
+    Names, parameters and buffers stay, and ``module`` is returned. On GPUs, the new layer is
+    PyTorch's; on other devices, where PyTorch has no such layer, it is a :class:`SyncedBatchNorm`.
     """
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(module)
@@ -144,7 +144,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         self.train(norm.training)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Raise ValueError unless ``input`` has a dimension of channels, as PyTorch's layers do."""
+        """Raise ValueError if ``input`` has no dimension of channels; PyTorch's layers have such a check, too."""
         if input.dim() < 2:
             raise ValueError(f"batch normalisation takes at least 2 dimensions, not {input.dim()}")
 
@@ -241,7 +241,8 @@ def plan_step(
         save: whether this process wants to save after the step.
         lost: number of this process's files that cannot be read at present.
     """
-    # Put the flags and all rows into one list, so that a single reduction sums them. A row has a value for each part.
+    # Put the flags and all rows into one list, so that a single reduction sums them. A row has a value for each part of
+    # the step.
     denominators_of_terms = list(zip(*weights))
     rows = [*denominators_of_terms, counts, [count == 0 for count in counts]]
     values = [signal == SIGTERM, signal == SIGINT, save, lost, *chain.from_iterable(rows)]

@@ -14,7 +14,7 @@ from nes2net.data.audio.waveform import head_crop, random_tiled_crop
 from nes2net.lib.errors import InputError
 from nes2net.training.recipes.segments import LABEL_SAMPLES
 
-#: Seconds by which the lengths of labels and recording may differ. The loss ignores frames without a label.
+#: Largest difference in seconds between the lengths of labels and recording. The loss ignores frames without a label.
 _TOLERANCE = 0.5
 
 
@@ -176,7 +176,7 @@ def pooled_targets(labels: Tensor, factor: int) -> Tensor:
         width = factor
     windows = labels[:, :width].unflatten(1, (-1, factor))
     pooled = windows.amin(2)
-    # Ignore labels −1 in the first window, so that even a short utterance gets a label that is not −1.
+    # Ignore labels −1 in the first window, so that even an utterance shorter than a window gets a label other than −1.
     first = windows[:, 0]
     lowest_label = torch.where(first < 0, 1, first).amin(1)
     pooled[:, 0] = torch.where((first >= 0).any(1), lowest_label.to(pooled.dtype), pooled[:, 0])

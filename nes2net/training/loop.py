@@ -98,8 +98,8 @@ class Trainer:
         """Do an optimisation step.
 
         Args:
-            batches: this process's parts of the step.
-            save_is_due: whether it is time to save; only the main process's value counts.
+            batches: the parts of the step that this process takes.
+            save_is_due: whether a save is due; the value counts only in the main process.
 
         Returns:
             The number of the signal that stops the run, 0 for no signal; and whether to save now. All

@@ -76,7 +76,7 @@ EER = Measure("eer", "EER")
 MIN_DCF = Measure("min_dcf", "minDCF", percent=False, prominent=False)
 #: Key of the history for the threshold at which misses and false alarms on the development set are equally frequent.
 THRESHOLD_KEY = "eer_threshold"
-#: The measures of a detector that gives each utterance one score.
+#: The measures of a task whose detector gives each utterance one score.
 ERROR_RATES = (EER, MIN_DCF)
 
 
@@ -105,8 +105,8 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     With several corpora, these values are pooled over all trials. ``val_eer_wo_aug/CORPUS`` is the
     EER of a corpus, and ``val_eer_wo_aug/CORPUS/ATTACK`` is the EER of an attack in this corpus.
     ``val_eer_wo_aug_mean`` and ``val_eer_wo_aug_worst`` are the mean and the highest EER of the
-    corpora (:class:`nes2net.evaluation.breakdown.OverCorpora`). The values of a corpus, the
-    mean and the worst value also exist for ``val_min_dcf_wo_aug``.
+    corpora (:class:`nes2net.evaluation.breakdown.OverCorpora`). ``val_min_dcf_wo_aug`` also has a
+    value for each corpus, a mean and a worst value.
 
     Args:
         bonafide: the target that means bona fide.
@@ -152,8 +152,7 @@ def split_by_class(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[N
     """Split ``scores`` (N,) by the mask ``is_bonafide`` (N,) into bona fide scores and spoof scores.
 
     Args:
-        items: a plural noun, such as "usable files"; the error message uses this noun for the
-            things that have the scores.
+        items: a plural noun for the scored items in the error message, such as "usable files".
 
     Raises:
         InputError: if a class has no scores.
@@ -176,7 +175,7 @@ def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> di
     Raises:
         InputError: if no corpus has usable trials of both classes.
     """
-    # Match scores with trials, as the functions of the evaluation need them. There are no mismatches, because
+    # Match scores with trials in the form that the functions of the evaluation take. There are no mismatches, because
     # validation has given every trial a score.
     corpus = np.array([trial.get("corpus") for trial in validated.trials])
     scored = {}

@@ -84,7 +84,7 @@ class Monitor:
         self._advised = False
         #: utterances of this epoch that were read but not trained on
         self.unused = 0
-        #: duration of the last validation in seconds, for the estimate of the time left
+        #: seconds that the last validation took, for the estimate of the time left
         self.validation_seconds = 0.0
         #: time at which the curves were last drawn, and whether they show all epochs
         self._drawn_at = time.monotonic()
@@ -103,7 +103,8 @@ class Monitor:
         for line in circumstances(device):
             self.run_log.write(line)
         try:
-            # Because of the random suffix, nobody can place a link under the name of the log beforehand.
+            # With a random suffix, the name of the log is not known beforehand, so that no link can wait under this
+            # name.
             suffix = f".{secrets.token_hex(4)}"
             self.writer = SummaryWriter(self.log, purge_step=first_epoch, filename_suffix=suffix)
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
@@ -130,7 +131,7 @@ class Monitor:
         try:
             self.writer.close()
         except OSError:
-            if kind is None:  # the error that ended the run has been reported; do not raise another one
+            if kind is None:  # otherwise the run ends by its own error
                 raise
 
     def meter(self, steps: Iterable[T], epoch: int, total: int, start: int) -> Meter[T]:

@@ -30,7 +30,8 @@ from nes2net.training.measures import Validated, eer_methods, error_rates
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.sampling import seed_of_stream
 
-# Arbitrary numbers that keep these random streams apart from other streams of the same (seed, epoch).
+# Arbitrary numbers that tell the random streams of Specmix and latent augmentation from other streams of the same
+# (seed, epoch).
 _SPECMIX_STREAM = 0x5BEC
 _LATENT_STREAM = 0x1A7E
 
@@ -46,7 +47,7 @@ class Part(NamedTuple):
     carried: Mapping[str, Tensor] = {}
     #: number of the optimisation step, from 0 over all epochs; None in validation
     iteration: int | None = None
-    #: seed of latent augmentation; None leaves the embeddings as they are
+    #: seed of latent augmentation; None to leave the embeddings unchanged
     latent_seed: int | None = None
 
     @classmethod
@@ -82,7 +83,7 @@ class Objective(nn.Module):
     front-end, and with ``train.freeze_layers`` its lower layers.
 
     Args:
-        recipe: settings of the loss, Specmix and latent augmentation, and the seed of their draws.
+        recipe: settings of the loss, Specmix and latent augmentation, and the seed of the run.
 
     >>> model = {"frontend": {"name": "lps", "num_bins": 64}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
     >>> objective = Objective(Detector.from_config(model), Recipe())
@@ -220,15 +221,15 @@ class Objective(nn.Module):
     def _seed_of_part(self, epoch: int, step: int, number: int, stream: int) -> int:
         """Make the seed of the random numbers for one part of a step.
 
-        Specmix and latent augmentation have different seeds, because each passes its own
-        ``stream``.
+        Specmix and latent augmentation pass different numbers ``stream``, so that their seeds
+        differ.
         """
-        numbers = [number] if number else []  # for part 0, the index of the part is left out of the seed
+        numbers = [number] if number else []  # the index 0 is left out of the seed
         sequence = np.random.SeedSequence(seed_of_stream(self.seed, epoch, step, stream, *numbers))
         return int(sequence.generate_state(1)[0])
 
     def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
-        """Compute a part's share of the denominator of each term of the loss.
+        """Compute the denominator of each term of the loss for one part of a step.
 
         No forward pass is needed, so the sum over all parts of a step is known before the step's
         first forward pass.
@@ -280,7 +281,8 @@ class Objective(nn.Module):
     def compute_outputs(self, features: Tensor | list[Tensor], part: Part) -> Any:
         """Compute the back-end's embeddings if the loss takes embeddings, otherwise the back-end's logits.
 
-        A task may return other outputs, which its :meth:`numerators` and :meth:`outcome` take.
+        A task may override this method to return other outputs for its own :meth:`numerators` and
+        :meth:`outcome`.
         """
         if self.criterion.takes_embeddings or part.latent_seed is not None:
             return self.outputs_from_embeddings(self.detector.backend.embed(features), part)
@@ -312,7 +314,7 @@ class Objective(nn.Module):
         return [self.criterion.parts(computed, part.targets, part.iteration, self._durations(part.inputs))[0]]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
-        """Compute the loss of a batch, and the outputs that :meth:`figures` needs; by default, ``scores`` (B,).
+        """Compute the loss of a batch, and the outputs from which :meth:`figures` computes: by default ``scores`` (B,).
 
         Args:
             computed: result of :meth:`compute_outputs`.

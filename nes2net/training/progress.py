@@ -57,7 +57,7 @@ class Meter(Generic[T]):
     ) -> None:
         self.batches = batches
         self.clock = clock
-        self._began: float | None = None  # time at which the first batch was done
+        self._began: float | None = None  # time at the end of the first batch
         self._utterances = 0  # since that time
         self.waited = self._elapsed = 0.0
         if total is None and isinstance(batches, Sized):
@@ -103,7 +103,7 @@ class Meter(Generic[T]):
 
     @property
     def utterances_per_second(self) -> float:
-        """Utterances per second up to the last :meth:`update`, without the first batch; 0 before the second batch."""
+        """Utterances per second up to the last :meth:`update`, except for the first batch; 0 before the second batch."""
         if self._elapsed:
             return self._utterances / self._elapsed
         return 0.0

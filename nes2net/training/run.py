@@ -62,14 +62,15 @@ def train(
 ) -> Path:
     """Train as ``recipe`` says and return the run folder ``{output}/{tag}``.
 
-    The folder gets ``recipe.yaml``, ``history.json``, ``curves.png``, ``train.log`` and the model card
-    ``README.md``. It also gets ``epoch_{n}.pth`` (n from 1) for the epochs that ``train.keep`` chooses,
-    and ``resume.pt``, which is saved every few minutes and after each epoch.
+    The folder gets ``recipe.yaml``, ``history.json``, ``curves.png``, ``train.log`` and the model
+    card ``README.md``. The folder also gets ``epoch_{n}.pth`` (n from 1) for the epochs that
+    ``train.keep`` chooses, and ``resume.pt``, which is saved every few minutes and after each
+    epoch.
 
-    A second call with the same recipe resumes the run. On one device the final weights are then
-    bit for bit equal to the weights of an uninterrupted run; on a GPU this requires
-    ``train.deterministic``. Processes started by ``torchrun`` or ``accelerate launch`` share each
-    batch, and their weights equal the weights of a single process up to rounding.
+    A second call with the same recipe resumes the run. On one device, the final weights of a
+    resumed run are bit for bit equal to the weights of an uninterrupted run; on a GPU, the equality
+    requires ``train.deterministic``. Processes started by ``torchrun`` or ``accelerate launch``
+    share each batch, and their weights equal the weights of a single process up to rounding.
 
     Args:
         reporter: prints the run on standard output; this package's messages then go to standard
@@ -80,8 +81,8 @@ def train(
             another run, if the loss is not finite, or if memory runs out. After such an error the
             last save is intact.
         Unfinished: if SIGTERM came, or if the disk is full or fails; the work done is saved. The
-            error is also raised if the data can no longer be read; then the work since the last
-            save is lost.
+            error is also raised if the data can no longer be read; in this case, the work since the
+            last save is lost.
         KeyboardInterrupt: if Ctrl-C was pressed; the work done is saved.
     """
     require_library(recipe.tracker)
@@ -118,8 +119,8 @@ class Run:
         """Build the parts, load their state if the folder holds a save, and train the remaining epochs.
 
         Raises:
-            InputError: as :func:`train`; or if the processes do not read the same corpus or the same
-                save.
+            InputError: for the reasons in :func:`train`, or if the processes read different corpora
+                or different saves.
         """
         recipe = self.recipe
         accelerator = self.accelerator
@@ -131,7 +132,7 @@ class Run:
         stream = augmentation_stream(recipe, accelerator.num_processes)
         training = self.examples("train", train_trials)
         development = self.examples("dev", dev_trials)
-        # Make the loaders of this process's parts of the batches.
+        # Make the loaders; each loader reads the parts of the batches that this process takes.
         share = StepShare(accelerator.process_index, accelerator.num_processes, recipe.train.accumulate)
         target = self.task.target
         pin_memory = accelerator.device.type == "cuda"
@@ -179,7 +180,8 @@ class Run:
                 with enough_memory(lambda: too_large):
                     state.load(saved_state)
             del saved_state
-            # The main process writes to the folder only after all processes have read the same state from it.
+            # The main process may write to the folder only after all processes have read the same state from the
+            # folder.
             start = (state.progress.epoch, state.progress.step, state.data)
             if any(process_start != start for process_start in gather_values(accelerator, start)):
                 raise InputError(
@@ -197,7 +199,7 @@ class Run:
                 self.fit(trainer)
 
     def examples(self, part: Literal["train", "dev"], trials: list[Trial]) -> Examples:
-        """List the examples of ``part``: the ``trials``, or pieces of their recordings if the recipe cuts them.
+        """List the examples of ``part``: the ``trials`` or, if the recipe cuts recordings, their pieces.
 
         If the task trains on frames, the examples have labels of frames.
         """
@@ -222,7 +224,7 @@ class Run:
         modules = (detector.frontend, detector.backend)
         trained_modules = [module for module in modules if any(p.requires_grad for p in module.parameters())]
         objective = self.task.objective(detector)
-        if self.recipe.train.compile:  # Module.compile works in place, so the names of weights stay
+        if self.recipe.train.compile:  # Module.compile works in place, so that names of weights do not change
             for module in trained_modules:
                 module.compile()
         return objective

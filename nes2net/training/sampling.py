@@ -14,7 +14,7 @@ from nes2net.training.balance import Balance
 
 T = TypeVar("T")
 
-_CHUNK_STREAM = 0xC4A2  # arbitrary number; gives the lengths of a step a random stream of their own
+_CHUNK_STREAM = 0xC4A2  # arbitrary number; tells the random stream of the lengths from other streams
 _BLOCK = 4  # number of batches in a block; pieces of similar length are shuffled within a block
 
 
@@ -34,7 +34,7 @@ def seed_of_stream(seed: int, epoch: int, *position: int) -> list[int]:
 
 
 class StepShare(NamedTuple):
-    """Says which parts of a step a process takes.
+    """The rule by which a process takes parts of a step.
 
     A step has ``accumulate`` × ``world_size`` parts. Process ``rank`` takes the parts ``rank``,
     ``rank`` + ``world_size``, ``rank`` + 2·``world_size`` and so on.
@@ -45,7 +45,7 @@ class StepShare(NamedTuple):
     accumulate: int = 1
 
 
-#: The share of a process that trains alone, without accumulation: each step is one part.
+#: The share of a process that trains alone and without accumulation: each step has one part.
 WHOLE = StepShare()
 
 
@@ -162,8 +162,8 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     def _common_length(self, batch: np.ndarray, step: int) -> tuple[int, ...]:
         """Choose the length of all items of ``batch``: a tuple that holds the length.
 
-        The length is drawn from ``chunk_samples``, or is the length of the longest item. If items
-        keep their own lengths, the tuple is empty.
+        The length is drawn from ``chunk_samples``, or is the length of the longest item. If each
+        item keeps its own length, the tuple is empty.
 
         Args:
             batch: indices of the items.

@@ -14,7 +14,8 @@ import torch.utils.deterministic
 from nes2net.lib.errors import InputError, first_line
 from nes2net.training.sampling import seed_of_stream
 
-# Arbitrary numbers that keep these random streams apart from others of the same (seed, epoch, step).
+# Arbitrary numbers that tell the random streams of steps and of validation from other streams of the same (seed, epoch,
+# step).
 _STEP_STREAM = 0x57E9
 _VALIDATION_STREAM = 0xDE7A
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
@@ -43,7 +44,7 @@ def seed_step(seed: int, epoch: int, step: int, rank: int = 0) -> None:
 
 
 def seed_validation(seed: int, epoch: int, batch: int, number: int) -> None:
-    """Seed the global generators for one batch of the development set, because dropout is on in train mode.
+    """Seed the global generators for one batch of the development set; in train mode, dropout draws from them.
 
     Args:
         batch: index of the batch.
@@ -61,9 +62,9 @@ def cuda_algorithms(deterministic: bool) -> Iterator[None]:
     changed.
 
     Args:
-        deterministic: whether every operation must give the same result bit for bit each time, as
-            in the strict mode of ``torch.use_deterministic_algorithms``. On the CPU, results do not
-            depend on this argument.
+        deterministic: whether every operation must give the same bits each time, as in the strict
+            mode of ``torch.use_deterministic_algorithms``. On the CPU, results do not depend on
+            this argument.
 
     Raises:
         InputError: if an operation has no deterministic algorithm on its device, or if cuBLAS cannot
@@ -81,7 +82,7 @@ def cuda_algorithms(deterministic: bool) -> Iterator[None]:
             f"{' or '.join(_REPEATABLE_WORKSPACES)}, or take `train.deterministic=false`"
         )
     if deterministic:
-        os.environ[_CUBLAS] = workspace or _REPEATABLE_WORKSPACES[0]  # cuBLAS reads this when it is first used
+        os.environ[_CUBLAS] = workspace or _REPEATABLE_WORKSPACES[0]  # cuBLAS reads the variable at its first use
     cudnn.deterministic = deterministic
     # By default, strict mode fills new tensors with values, which takes time and is not needed.
     settings.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -57,7 +57,7 @@ class _History(RootModel):
 
 
 def read_history(path: Path) -> list[Row]:
-    """Read a history, one row for each epoch, and check the file, which may come from anywhere.
+    """Read a history, one row for each epoch, and check that the file is a history.
 
     Raises:
         InputError: if the file is not a history.
@@ -228,7 +228,7 @@ class Selection:
         return f"development corpora after epoch {best}:\n{table}" if table else None
 
     def _average_commands(self) -> list[str]:
-        """For each loss and measure, write lines with the best epochs and the command that averages these epochs."""
+        """Write, for each loss and measure, the best epochs and the command that averages these epochs."""
         kept_epochs = self.kept_epochs()
         lines = []
         for name in self.averaged_by:
@@ -309,8 +309,8 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     earlier one is taken. The result is in ascending order.
 
     Args:
-        by: a key of the folder's ``history.json``: a value of the development set, such as
-            ``val_loss_w_aug``, or the training ``loss``.
+        by: a key of the folder's ``history.json``: the key of a value of the development set, such
+            as ``val_loss_w_aug``, or ``loss``, the training loss.
 
     Raises:
         InputError: if the folder has no history, if no row of the history has the key ``by``, or if
@@ -342,7 +342,7 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
 
 
 def _is_finite_number(value: Any) -> bool:
-    """Whether ``value`` is a finite number; true and false are not numbers here."""
+    """Whether ``value`` is a finite number; true and false do not count as numbers."""
     return type(value) in (int, float) and abs(value) < math.inf
 
 

@@ -44,7 +44,7 @@ def check_parts(recipe: Recipe) -> None:
     checked_loss(recipe.train.loss)
     checked_loss(recipe.segments.loss, "segments.loss")
     # Check the settings that need transformer layers. Build the front-end without memory for its weights, only to see
-    # whether it has such layers.
+    # whether the front-end has transformer layers.
     train = recipe.train
     frontend = recipe.model.get("frontend", {})
     stated_keys = [key for key, is_given in train.of_layers().items() if is_given]
@@ -68,7 +68,7 @@ def check_parts(recipe: Recipe) -> None:
 
 
 def without_needless_checkpoint(recipe: Recipe) -> Recipe:
-    """Return ``recipe`` without ``ssl_checkpoint``, and print a note, if the front-end has no pre-training.
+    """If the front-end has no pre-training, return ``recipe`` without ``ssl_checkpoint``, and print a note.
 
     In all other cases, and with ``train.init_from``, ``recipe`` is returned unchanged.
     """
@@ -81,7 +81,7 @@ def without_needless_checkpoint(recipe: Recipe) -> Recipe:
 
 
 def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, task: Task) -> Detector:
-    """Build the detector that a run trains, with the weights that it starts from.
+    """Build the detector that a run trains, with its initial weights.
 
     Args:
         folder: the run folder.
@@ -90,8 +90,9 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         task: gives the names of the classes, and may load further weights into a new detector.
 
     Raises:
-        InputError: if the parts do not fit each other, if a file of weights is missing or does not
-            fit the parts, or if a published front-end would start from random weights.
+        InputError: if front-end, aggregation and back-end do not fit each other, if a file of
+            weights is missing or does not fit the detector, or if a published front-end would start
+            from random weights.
     """
     frontend = recipe.model.get("frontend", {})
     if resume is not None:  # build the same detector again, and load the base of an adapted front-end

@@ -134,9 +134,9 @@ class Validator:
         Outputs are computed in float32, the type of the weights, as by ``nes2net score``, even if
         training has another precision. The detector is in eval mode, unless ``mode`` is ``train``.
 
-        The loss is as published, whatever the number of processes: Σ(batch loss × batch size)/N,
-        summed in float64. The loss of a batch is a weighted mean. Deviation 19: the published code
-        printed half of this loss for the pass without augmentation.
+        The loss is computed as published, with any number of processes: Σ(batch loss × batch
+        size)/N, summed in float64. The loss of a batch is a weighted mean. Deviation 19: the
+        published code printed half of this loss for the pass without augmentation.
 
         Returns:
             The values of the epoch, by their keys in the history.
@@ -149,7 +149,7 @@ class Validator:
         values: dict[str, float] = {}
         began = time.monotonic()
         detector = self.objective.detector
-        if self.mode == "train":  # batch normalisation changes its running statistics here, and they are not restored
+        if self.mode == "train":  # running statistics of batch normalisation change, and are not restored
             self.objective.begin_training(epoch)
         with float32_products(detector.precision) if self.mode == "train" else scoring_mode(detector):
             for name, loader in self.loaders.items():

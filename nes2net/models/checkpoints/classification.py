@@ -37,7 +37,7 @@ REFUSED = {
     "ASTForAudioClassification": "AST, a transformer on patches of a log-mel spectrogram, is not built here: score such a "
     "folder with the transformers library, and bring its score file to `nes2net evaluate`"
 }
-#: A user who writes ``bonafide=NAME`` in place of an architecture states which class is bona fide.
+#: Beginning of ``bonafide=NAME``, by which a user states, in place of an architecture, which class is bona fide.
 POLARITY = "bonafide="
 #: Key in the description of a detector. The value is a mapping: name of a class → index of the class in the folder. The
 #: last name is the bona fide class.
@@ -137,7 +137,7 @@ def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Args:
         detector: a detector with the front-end wav2vec 2.0, HuBERT or WavLM. If the detector was
             read from a folder, the classes of the head have the names and the order of this folder.
-            For any other detector, names and order are those of
+            For any other detector, names and order come from
             :attr:`~nes2net.models.network.Network.classes`.
 
     Returns:
@@ -184,7 +184,7 @@ def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _frontend_of_class(config: Mapping[str, Any]) -> str | None:
-    """Find the front-end of the model class in ``config``, by name; None if the class is not in :data:`ARCHITECTURES`."""
+    """Find the front-end of the class in ``config``, by name; None if the class is not in :data:`ARCHITECTURES`."""
     architectures = config.get("architectures")
     if isinstance(architectures, list) and len(architectures) == 1 and isinstance(architectures[0], str):
         return ARCHITECTURES.get(architectures[0])
@@ -280,7 +280,7 @@ def order_of_classes(labels: Sequence[str], folder: Path, bonafide: str | None =
                 "fide: leave out `config`"
             )
         meanings = stated
-    # Exactly one class must be bona fide.
+    # Check that exactly one class is bona fide.
     numbers = [number for number, meaning in enumerate(meanings) if meaning == BONAFIDE]
     if None in meanings or len(numbers) != 1:
         raise InputError(

@@ -41,8 +41,8 @@ _NAMES = [
     ("encoder.layers.{n}.fc1.{rest}", "encoder.layers.{n}.feed_forward.intermediate_dense.{rest}"),
     ("encoder.layers.{n}.fc2.{rest}", "encoder.layers.{n}.feed_forward.output_dense.{rest}"),
 ]
-# The pair of names for the norm of a convolution, if it is a group norm (wav2vec 2.0 Base,
-# fairseq's extractor mode "default").
+# The pair of names of a convolution's norm, if the norm is a group norm (wav2vec 2.0 Base, fairseq's extractor mode
+# "default").
 _GROUP_NORM = ("feature_extractor.conv_layers.{n}.2.{rest}", "feature_extractor.conv_layers.{n}.layer_norm.{rest}")
 
 # Prefix of the encoder's names in fairseq's fine-tuned models. Names without this prefix belong to the head.
@@ -174,8 +174,7 @@ def read_ssl_checkpoint(
 
     Raises:
         InputError: if the file is missing or is not a pre-training file; if its type is not in
-            ``types``; if it has an unsupported option; or if it names functions that would have to
-            be called.
+            ``types``; if it has an unsupported option; or if it names functions to be called.
     """
     path = Path(path)
     if not path.is_file():
@@ -184,10 +183,10 @@ def read_ssl_checkpoint(
             "`ssl_checkpoint`, or train a small front-end from scratch: `model.frontend=wav2vec2_small`"
         )
     content, _ = read_torch_file(path)
-    if is_openai(content):  # check_type() raises an error, which names the front-end for Whisper
+    if is_openai(content):  # raises an error that names the front-end for Whisper
         check_type(path, "whisper", types)
     tensors = state_dict_of(content, path)
-    # torchaudio's files have names of their own, and no configuration.
+    # torchaudio's files have other names than fairseq's files, and no configuration.
     if any(name.endswith(_TORCHAUDIO) for name in tensors):
         check_type(path, "wav2vec2", types)
         mode = "default"

@@ -1,7 +1,8 @@
-"""Read and write detector folders (safetensors, YAML, model card), exchange them with the hub, and find their bases.
+"""Read and write detector folders, exchange folders with the hub, and find the bases of adapted detectors.
 
 The base of an adapted detector is the set of frozen tensors of its front-end. The checkpoint does
-not contain the base. It records the base's SHA-256, and the file that holds the base.
+not contain the base. The checkpoint records the SHA-256 of the base, and the file that holds the
+base.
 """
 
 from __future__ import annotations
@@ -126,8 +127,8 @@ def download(name: str) -> Path:
     """Download the model ``owner/name`` from the Hugging Face hub, and return its folder on this machine.
 
     Raises:
-        InputError: if the model cannot be downloaded. If ``name`` cannot be a repository on the
-            hub, the message says that no such file exists.
+        InputError: if the model cannot be downloaded. If ``name`` is not the name of a repository,
+            the message says that the checkpoint was not found.
     """
     if name.count("/") != 1 or name.startswith((".", "/")) or Path(name).suffix in (".pth", ".pt", ".safetensors"):
         raise InputError(f"checkpoint {name} not found")
@@ -191,7 +192,7 @@ def read_base(
     read: Callable[[Path], dict[str, Tensor]],
     remedy: str = NAME_IT,
 ) -> dict[str, Tensor]:
-    """Read and check the base of ``checkpoint``; return its tensors under their published names.
+    """Read the base of ``checkpoint``, check its digest, and return its tensors under their published names.
 
     Args:
         path: the file or folder of the base, from :func:`find_base`.

@@ -83,14 +83,14 @@ _SUPPORTED = {
     "feat_extract_activation": "gelu",
     "feat_proj_layer_norm": True,
     "conv_pos_batch_norm": False,
-    "adapter_attn_dim": None,  # fine-tuned MMS models have adapters in their layers; these are not supported
+    "adapter_attn_dim": None,  # fine-tuned MMS models have adapters in their layers; adapters are not supported
 }
 
 
 def library_options(options: dict[str, Any]) -> dict[str, Any]:
     """Translate a front-end's options, which have fairseq's names, to the transformers library's options.
 
-    Masking and layer drop, which the library applies in training, are switched off.
+    Masking and layer drop are switched off, because the library would apply both in training.
     """
     channels, kernels, strides = zip(*options["conv_feature_layers"])
     return {

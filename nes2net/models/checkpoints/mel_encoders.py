@@ -46,7 +46,7 @@ class Family:
     extractor: str
     """Class of the transformers library's feature extractor."""
     features: Mapping[str, Any]
-    """Key in the settings of the feature extractor → the only supported value, or the name of an option with this value."""
+    """Key of the feature extractor's settings → the only supported value, or the name of an option with this value."""
 
 
 W2V_BERT2 = Family(
@@ -110,7 +110,7 @@ WHISPER = Family(
         "do_normalize": False,
     },
 )
-#: Number of frames of Whisper's encoder in one second.
+#: Number of frames per second of Whisper's encoder.
 FRAMES_PER_SECOND = 50
 
 # OpenAI's name of a tensor, as a pattern → the transformers library's name.
@@ -142,7 +142,7 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
     names, and options have the front-end's names.
 
     Args:
-        family: the expected type of model, and the layout of its folders.
+        family: the expected type of model, and the layout of the folders of this type.
 
     Raises:
         InputError: if ``checkpoint`` holds another type of model or a variant that the front-end

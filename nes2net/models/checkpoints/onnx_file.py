@@ -42,8 +42,8 @@ class OnnxFile:
 
     onnxruntime computes with as many threads as PyTorch would. Before onnxruntime loads the file,
     :func:`nes2net.models.checkpoints.onnx_format.read_onnx` checks that this toolkit could have
-    written it. The weights are in the ONNX file, or in one other file in the same folder, which the
-    description names.
+    written it. The weights are in the ONNX file, or in another file in the same folder; the
+    description names the other file.
 
     Args:
         path: the file.
@@ -70,7 +70,7 @@ class OnnxFile:
         require("onnxruntime")
         import onnxruntime  # optional
 
-        # Read the facts that the file states, and the names of the files that hold its weights.
+        # Read the description in the file, and list the files that hold the weights.
         self.path = Path(path)
         self.description = _read_description(self.path)
         beside = self.description["external_data"]
@@ -179,7 +179,7 @@ def providers(device: str, available: Collection[str]) -> list[str | tuple[str, 
 
 
 def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:
-    """Find the device on which a session of onnxruntime computes.
+    """Find the device on which a session of onnxruntime computes, from the ``options`` of the session's providers.
 
     Args:
         options: name of a provider of the session → options of the provider, as onnxruntime

@@ -21,7 +21,7 @@ _MOST_NUMBERS = 1_000_000  # most numbers outside tensors in a file; XLS-R 300M 
 _DEEPEST = 32  # largest depth of nested messages
 _LARGEST_METADATA = 2**20  # largest number of bytes of all texts in the metadata together
 _LONGEST_DOMAIN = 1000  # bytes
-_MOST_PER_BYTE = 4  # largest number of a tensor's elements in one byte: ONNX's smallest types have 2 bits
+_MOST_PER_BYTE = 4  # largest number of elements in one byte of a tensor: ONNX's smallest types have 2 bits
 _MANY = 2**63  # replaces a larger product of dimensions; no file has so many bytes
 _EXTERNAL = 1  # value of TensorProto.DataLocation for a tensor in another file
 
@@ -60,7 +60,7 @@ class _Damaged(Exception):
 
 
 def read_onnx(path: Path) -> OnnxContent:
-    """Check an ONNX file without reading its tensors; return its metadata and the other files that hold its tensors.
+    """Check an ONNX file without reading its tensors; return the metadata, and the names of other files with tensors.
 
     Raises:
         InputError: if the file is damaged, or contains parts that this toolkit never exports.
@@ -94,8 +94,9 @@ def foreign_error(path: Path, why: str) -> InputError:
 class _Reader:
     """Reads the bytes of an ONNX file as protobuf messages, and collects the :attr:`summary` of the file.
 
-    The methods receive a message as a slice: the positions of its bytes in the file. A damaged file
-    raises :class:`_Damaged`, and a part that this toolkit never exports raises :class:`InputError`.
+    The methods receive a message as a slice: the positions of the message's bytes in the file. A
+    damaged file raises :class:`_Damaged`, and a part that this toolkit never exports raises
+    :class:`InputError`.
     """
 
     def __init__(self, path: Path, content: mmap.mmap) -> None:
@@ -136,7 +137,7 @@ class _Reader:
 
         If another file holds the bytes, the file is recorded in :attr:`summary`.
         """
-        # Read the dimensions; if another file holds the bytes, also read the name of this file.
+        # Read the dimensions and, if another file holds the bytes of the tensor, the name of the other file.
         count = 1
         location = 0
         outside: dict[str, str] = {}
@@ -152,7 +153,7 @@ class _Reader:
                 outside[key] = text
             elif number == 14 and isinstance(value, int):
                 location = value
-        # Count the bytes, which are either in the message itself or in the other file.
+        # Count the bytes of the tensor, which are either in the message itself or in the other file.
         num_bytes = message_slice[1] - message_slice[0]
         if outside or location == _EXTERNAL:
             if outside.keys() != {"location", "offset", "length"}:

@@ -88,8 +88,8 @@ class Layout:
 def _deepfense(mark: str, backend: str, last: str, prefixes: Mapping[str, str] = MappingProxyType({})) -> Layout:
     """Make a layout of DeepFense, whose files have a front-end, a back-end, and a loss that contains the last layer.
 
-    Some files of DeepFense also contain tensors that only the encoder's pre-training uses. No score
-    depends on these tensors.
+    Some files of DeepFense also contain tensors that only the encoder's pre-training uses. Scores
+    do not depend on tensors for pre-training.
 
     Args:
         mark: name of a tensor that no other back-end of DeepFense has.
@@ -102,7 +102,7 @@ def _deepfense(mark: str, backend: str, last: str, prefixes: Mapping[str, str] =
     return Layout(
         marks=("losses.0.fc.weight", f"backend.{mark}"),
         prefixes={"losses.0.fc.": last, **backend_prefixes, "backend.": backend},
-        library_encoder="frontend.model.",  # with DeepFense's option `source`, names may also be fairseq's
+        library_encoder="frontend.model.",  # DeepFense's option `source` may also give fairseq's names
         unused=r"losses\.0\.criterion\.weight|frontend\.model\.(masked_spec_embed|mask_emb|label_embs_concat)"
         r"|frontend\.model\.(quantizer|project_q|final_proj)\..*",
         code="deepfense",

@@ -2,7 +2,7 @@
 
 A file of the hub is kept in huggingface_hub's cache. A file of another server is kept as
 ``nes2net/models/NAME/FILE`` below the folder ``HF_ASSETS_CACHE``, by default a folder in
-``HF_HOME``. A user may also put a file at this path by hand. When a file is first seen, its address
+``HF_HOME``. A user may also put a file at its path by hand. When a file is first seen, its address
 and digest are recorded in ``NAME.json`` beside the folder ``NAME``.
 """
 
@@ -34,7 +34,7 @@ _MOST_TRIES = 3  # a download ends after this many failed tries in a row; withou
 
 @dataclass(frozen=True)
 class FirstSeen:
-    """Facts about a file, recorded when the file is first seen: after a download, or after a user has added it."""
+    """Facts about a file, recorded at its first use: after a download, or after a user has added the file."""
 
     url: str
     """The address, in the form of :attr:`PublishedFile.url`."""
@@ -139,7 +139,7 @@ class Shelf:
         path = self.find()
         first_seen = self.first_seen()
         if path is not None and first_seen is not None and self.file.sha256 in ("", first_seen.sha256):
-            # Do not hash a file again if its size is unchanged: it may have gigabytes.
+            # Do not hash a file again if its size is unchanged, because hashing gigabytes takes long.
             if path.is_dir() or path.stat().st_size == first_seen.size:
                 return path
         if path is None:

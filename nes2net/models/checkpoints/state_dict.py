@@ -1,8 +1,8 @@
 """Read, write and compare state dicts in files. Reading runs no code in a file.
 
-A detector's ``.pth`` is a bare state dict, which the published code can load strictly. This toolkit
-keeps further facts, such as the architecture and the recipe, in the metadata of the state dict.
-PyTorch preserves the metadata, and other code ignores the facts.
+A detector's ``.pth`` is a bare state dict, so that the published code can load it with
+``strict=True``. This toolkit keeps further facts, such as the architecture and the recipe, in the
+metadata of the state dict. PyTorch preserves the metadata, and other code ignores the facts.
 
 In reading order: ``load_state_dict`` and ``state_dict_of`` read, ``save_state_dict`` writes,
 ``compare`` and ``check_fit`` compare names and shapes, ``digest`` identifies the tensors.
@@ -190,9 +190,9 @@ def _canonical(value: Any, copies: dict[int, Any], canonical: dict[Any, Any]) ->
     once, even if a list contains the same list many times.
 
     Args:
-        copies: id of an original → its copy; this function fills it.
+        copies: id of an original → the copy of the original; this function fills the mapping.
         canonical: (type, content) → the only copy with this type and content; this function fills
-            it.
+            the mapping.
     """
     if id(value) in copies:
         return copies[id(value)]
@@ -233,7 +233,7 @@ def save_atomically(content: Any, path: str | Path) -> None:
     with replacing(path, durable=True) as temporary, open(temporary, "wb") as file:
         try:
             torch.save(content, file)
-        except RuntimeError as error:  # PyTorch's class for system errors, such as a full disk
+        except RuntimeError as error:  # PyTorch raises it for system errors, such as a full disk
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from error
             raise
@@ -246,7 +246,8 @@ class Misfit:
     Attributes:
         missing: names of tensors that only the model has.
         left_over: names of tensors that only the state dict has.
-        shapes: name and both shapes of each tensor whose shapes differ.
+        shapes: name and both shapes of each tensor that has different shapes in the two state
+            dicts.
         types: name and both types of each tensor whose type does not fit, such as an integer in
             place of a weight.
         values: names of tensors with NaN or infinite numbers. :func:`compare` does not fill this
@@ -346,7 +347,8 @@ def not_finite(state_dict: Mapping[str, Tensor]) -> list[str]:
 def digest(state_dict: Mapping[str, Tensor]) -> bytes:
     """Compute the SHA-256 of the names, types, shapes and numbers of all tensors, in the order of ``state_dict``.
 
-    Several threads hash one tensor each, so that hashing is not slower than reading the file.
+    Several threads hash tensors at the same time, so that hashing is not slower than reading the
+    file.
     """
 
     def digest_of(name_and_tensor: tuple[str, Tensor]) -> bytes:

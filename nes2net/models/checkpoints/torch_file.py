@@ -83,7 +83,7 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     """
     check_file(path)
     check_arrived(path)
-    # Recognise the kind of the file by its beginning, and read it with limits of memory and steps.
+    # Recognise the kind of the file by its beginning, and read the file with limits of memory and steps.
     records: dict[str, type[Record]] = {}
     beginning = b""
     try:
@@ -191,7 +191,7 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
                 storage = torch.UntypedStorage(0, device="cpu")
                 if num_bytes:
                     storage = mapped[start : start + num_bytes]
-                if start % 8:  # a view needs aligned numbers, so copy the bytes
+                if start % 8:  # copy the bytes, because a view needs aligned numbers
                     storage = storage.clone()
                 storages[key] = storage
             return storages[key]
@@ -235,7 +235,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
         raise ValueError("it does not hold the storages that its tensors use")
     # After the pickles come the bytes of each storage.
     for key in keys:
-        file.read(8)  # skip the number of elements, which is known from the pickle
+        file.read(8)  # skip the number of elements, because the pickle states it, too
         buffer = torch.empty(0, dtype=torch.uint8, device="cpu").set_(storages[key]).numpy()
         if file.readinto(buffer.data) != len(buffer):
             raise EOFError("it ends too early")

@@ -1,9 +1,9 @@
 """An unpickler that runs no code, and a function that copies foreign metadata as plain data.
 
-A pickle is a program: it names functions and calls them. This unpickler builds only tensors and
-plain containers. In place of an object of any other class, it builds a :class:`Record`, which
-stores the arguments and runs no code. A name that does not belong in a checkpoint, such as
-``os.system``, raises an error.
+A pickle is a program, which names functions and calls these functions. This unpickler builds only
+tensors and plain containers. In place of an object of any other class, this unpickler builds a
+:class:`Record`, which stores the arguments and runs no code. A name that does not belong in a
+checkpoint, such as ``os.system``, raises an error.
 
 In reading order: ``TensorUnpickler`` reads a pickle, and calls the functions below this class in
 place of PyTorch's functions; ``plain`` copies metadata.
@@ -161,7 +161,7 @@ class TensorUnpickler(GuardedUnpickler):
             return _STORAGES[name]
         if module == "torch" and isinstance(dtype := vars(torch).get(name), torch.dtype):
             return dtype
-        if self.proto < 3:  # torch.save writes protocol 2, in which modules have the names of Python 2
+        if self.proto < 3:  # torch.save writes protocol 2: modules have Python 2's names
             module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         full_name = f"{module}.{name}"
         if function := _FUNCTIONS.get(full_name):
@@ -310,7 +310,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
     "builtins.getattr": _enum_member,
     "copyreg._reconstructor": _reconstruct,
-    "builtins.type": _annotation,  # type(None) is called in types such as Optional[int]
+    "builtins.type": _annotation,  # types such as Optional[int] call type(None)
     "_operator.getitem": _annotation,
     "_operator.or_": _annotation,
     "functools.reduce": _annotation,

@@ -49,9 +49,10 @@ class CorpusConfig(Section):
     """Name of the corpus in ids of trials, histories and tables; if not given, `name`. Two corpora
     with the same `name`, such as two lists of your own, need an alias each."""
     weight: Annotated[AboveZero | None, Source("toolkit")] = None
-    """Share of the corpus in the draws of an epoch, relative to the other corpora. If one corpus has
-    a weight, corpora without a weight have 1. If no corpus has a weight and `data.balance` does not
-    name `corpus`, all utterances are equally likely, so that a corpus counts by its size."""
+    """Share of the corpus in the draws of an epoch, relative to the other corpora. If a corpus has
+    a weight, corpora without a weight have the weight 1. If no corpus has a weight and
+    `data.balance` does not name `corpus`, all utterances are equally likely, so that a corpus
+    counts by its size."""
     protocols: Annotated[Text | None, Source("toolkit")] = None
     """Folder of the protocols of the corpus; if not given, `root` is searched."""
     train_split: Annotated[Text | None, Source("toolkit")] = "train"
@@ -98,7 +99,7 @@ class CorpusConfig(Section):
 
 
 def alias_of(name: str) -> str:
-    """Make the alias of a corpus for which the recipe gives none: the last part of its ``name``.
+    """Make the alias of a corpus without an alias in the recipe: the last part of the corpus's ``name``.
 
     >>> alias_of("asvspoof2019_la"), alias_of("hub:OWNER/CodecFake@v1.0")
     ('asvspoof2019_la', 'CodecFake')
@@ -156,7 +157,7 @@ class DataConfig(Section):
     """Score files of other systems on the training set, for a back-end that fuses them, in the order
     of the back-end."""
     dev_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = Field(default=[])
-    """Score files of the same systems on the development set."""
+    """Score files of the systems in `data.train_scores` on the development set, in the same order."""
     score_range: Annotated[Literal["file", "test"], Source("Ensembling code: test")] = "file"
     """How the scores of each other system are normalised: by the lowest and the highest score in
     `data.train_scores` (`file`), or in the file whose scores are normalised (`test`)."""
@@ -201,7 +202,8 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _read_short_form(self) -> DataConfig:
-        """Convert the keys of the short form to `corpora`, which other code reads; refuse both forms together."""
+        """Convert the keys of the short form to `corpora`, the only form that other code reads;
+        refuse both together."""
         fields = type(self).model_fields
         short_form = {key: self.__dict__.pop(key) for key in _SHORT_FORM if key in self.__dict__}
         if not self.corpora:
@@ -258,7 +260,7 @@ class DataConfig(Section):
 
     @property
     def weighted(self) -> bool:
-        """Whether the run trains on several corpora, and at least one corpus has a weight."""
+        """Whether the run trains on several corpora of which at least one has a weight."""
         return len(self.parts("train")) > 1 and any(corpus.weight is not None for corpus in self.corpora)
 
     @property

@@ -26,11 +26,11 @@ _LEFT_OUT = ("title", "additionalProperties", "source", "takes", "usedWith")
 
 @dataclass(frozen=True)
 class Key:
-    """A key of a recipe, with facts about it."""
+    """A key of a recipe, with the facts that its documentation states."""
 
     #: full name, such as ``train.lr``
     name: str
-    #: JSON schema of the key, from its section
+    #: JSON schema of the key, made by its section
     schema: dict[str, Any]
 
     @property
@@ -101,7 +101,7 @@ def describe(name: str | None = None) -> str:
 
 
 def facts_of(name: str | None = None) -> list[dict[str, Any]]:
-    """Collect the facts of :func:`describe` as plain data, for ``nes2net info recipe --json``."""
+    """Collect the same facts as :func:`describe`, but as plain data, for ``nes2net info recipe --json``."""
     facts = []
     for key in find_keys(name):
         key_facts = {fact: getattr(key, fact) for fact in ("name", "meaning", "takes", "used_with", "source")}
@@ -149,7 +149,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _mapping_schema(properties: dict[str, Any]) -> dict[str, Any]:
-    """Make the JSON schema of a mapping with these ``properties`` and no others.
+    """Make the JSON schema of a mapping that allows only the keys in ``properties``.
 
     Args:
         properties: key → its JSON schema.

@@ -28,7 +28,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
     Raises:
         InputError: if the recipe does not exist, or if its text or an override is wrong. For an
-            unknown key or name, the message suggests the nearest one.
+            unknown key or name, the message suggests the most similar key or name.
     """
     path = Path(recipe)
     names = packaged_recipes()
@@ -68,8 +68,8 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_keys: Collection[str]) -> dict[str, Any]:
     """Return the recipe ``after``, with a new name if the parts of its model differ from ``before``.
 
-    The new name is made of the names of the parts. A name and a comment that ``after`` inherits
-    from ``before`` are replaced, because they describe another system.
+    The new name is made of the names of the parts. If ``after`` inherits name and comment from
+    ``before``, both are replaced, because they describe another system.
 
     Args:
         stated_keys: the keys that are not inherited from ``before``.

@@ -47,8 +47,9 @@ class TrainConfig(Section):
     accumulate: Annotated[
         Count, AlsoCalled(("gradient_accumulation_steps", "accumulate_grad_batches")), Source("toolkit")
     ] = 1
-    """Number of parts into which a batch is cut to save memory; they go through the network one after
-    the other. The loss is computed over the whole batch, batch statistics over each part."""
+    """Number of parts into which a batch is cut to save memory. The parts go through the network
+    one after the other. The loss is computed over the whole batch, but batch statistics over each
+    part."""
     optimizer: Annotated[
         Literal["adam", "adamw", "logistic"],
         Source(
@@ -69,13 +70,13 @@ class TrainConfig(Section):
     lr: Annotated[
         AboveZero, AlsoCalled(("learning_rate",)), Source("main.py --lr; 2.5e-7 in the published command")
     ] = 2.5e-7
-    """Learning rate; with a schedule its highest value."""
+    """Learning rate; with a schedule, the highest learning rate."""
     weight_decay: Annotated[NotNegative, Source("main.py --weight_decay")] = 1e-4
     """Weight decay, as `train.optimizer` applies it."""
     adam_betas: Annotated[list[BelowOne], Field(min_length=2, max_length=2), Source("main.py (PyTorch's default)")] = (
         Field(default=[0.9, 0.999])
     )
-    """Decay rates β₁ and β₂ of the means of the gradient and of its square."""
+    """Decay rates β₁ and β₂ of the moving averages of the gradient and of the squared gradient."""
     adam_eps: Annotated[AboveZero, Source("main.py (PyTorch's default)")] = 1e-8
     """ε in the denominator of Adam's step."""
     amsgrad: Annotated[Flag, Source("SR-LA Res2Net code; Reddi et al., ICLR 2018")] = False
@@ -102,16 +103,16 @@ class TrainConfig(Section):
     t_max: Annotated[Count, UsedWith("schedule", ("cosine_epochs",)), Source("CtrSVDD program --T_max")] = 5
     """Number of epochs in which the learning rate falls from its highest to its lowest value."""
     decay_epochs: Annotated[Count, UsedWith("schedule", ("step",)), Source("GF/LGF/LLGF code")] = 5
-    """Number of epochs after which the learning rate changes."""
+    """Number of epochs after which the learning rate is multiplied by `train.decay_factor`."""
     decay_factor: Annotated[Probability, UsedWith("schedule", ("step",)), Source("GF/LGF/LLGF code")] = 0.5
     """Factor by which the learning rate is multiplied every `train.decay_epochs` epochs."""
     warmup_steps: Annotated[Natural, Source("SR-LA Res2Net code: 1000")] = 0
-    """Number of first steps in which the learning rate rises linearly."""
+    """Number of steps at the beginning in which the learning rate rises linearly."""
     warmup_epochs: Annotated[
         Natural, UsedWith("schedule", ("cosine_epochs",)), Source("MoE code (arXiv 2409.11909): 3")
     ] = 0
-    """Number of first epochs in which the learning rate rises linearly, once an epoch, before the
-    cosine; `train.t_max` includes these epochs."""
+    """Number of epochs at the beginning in which the learning rate rises linearly, once an epoch,
+    before the cosine; `train.t_max` includes these epochs."""
     warmup_from_zero: Annotated[Flag, UsedWith("schedule", ("cosine_epochs",)), Source("MoE code: true")] = False
     """Begin the warm-up at 0, so that the first epoch changes no weight. Otherwise the rate rises
     by an equal part in each of W epochs and begins at 1/(W + 1) of `train.lr`."""
@@ -155,15 +156,14 @@ class TrainConfig(Section):
     """Compile front-end and back-end with `torch.compile`. Only the forward pass of a back-end is
     compiled; a loss of embeddings and `augment.latent` do not use this pass."""
     freeze_frontend_epochs: Annotated[Natural, _OF_TRAINED, Source("CtrSVDD program --SSL_freeze_epoch")] = 0
-    """Number of first epochs in which the front-end is not trained."""
+    """Number of epochs at the beginning in which the front-end is not trained."""
     freeze_frontend: Annotated[Flag, Source("MoE code; GF/LGF/LLGF code, fixed front-end")] = False
     """Never train the front-end. The optimiser then has no parameters of the front-end, and no
     gradients or activations of the front-end are kept."""
     frontend_mode: Annotated[
         Literal["eval", "train"], Source("eval: CtrSVDD, MoE and GF/LGF/LLGF code; train: Lightning before 2.2")
     ] = "eval"
-    """Mode of a front-end while it is not trained. In `train` mode its dropout and layer drop are
-    on."""
+    """Mode of a front-end while it is not trained. In `train` mode, dropout and layer drop of the front-end are on."""
     freeze_layers: Annotated[
         Natural | None,
         _OF_TRAINED,
@@ -179,7 +179,7 @@ class TrainConfig(Section):
     ] = 1.0
     """Layer-wise decay x of the learning rate, from the top layer down. The learning rate is
     multiplied by x^(L + 1 − l) for transformer layer l of L, by x^(L + 1) for everything before the
-    layers, and by 1 for everything after them."""
+    layers, and by 1 for everything after the layers."""
     adapt: Annotated[
         dict[str, Any] | None,
         _OF_TRAINED,
