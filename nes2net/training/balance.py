@@ -262,7 +262,7 @@ def _group_of_each_trial(trials: Sequence[Trial], name: str, key: str) -> list[H
             f"`data.{key}` needs the {name} of the training trials, but no trial states it; they have "
             f"{listed(['class', *stated_fields, *extra], 12)}"
         )
-    if name in ("attack", "speaker"):  # two corpora may use a name for different attacks
+    if name in ("attack", "speaker"):  # add the corpus: two corpora may use one name for different things
         for index, trial in enumerate(trials):
             if values[index] is not None:
                 values[index] = (trial.get("corpus"), values[index])

@@ -224,7 +224,7 @@ def _scored_by(folder: Path, scores: Path) -> tuple[str, str]:
 
 
 def _development_figures(provenance: Provenance, selection: Selection, row: Row) -> Iterator[SetFigure]:
-    """Yield, for each measure in ``row`` of the history, its figures on the development set.
+    """Yield the figures of the development set for each measure with a value in ``row``, a row of the history.
 
     The pooled figure of a measure comes first, then the figure of each corpus.
     """

@@ -140,7 +140,8 @@ def read_trials(
 def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """Describe the ``trials`` of ``part`` (:func:`read_trials`), corpus by corpus, for the detector's provenance.
 
-    The description distinguishes corpora that have the same layout; a model card states it.
+    The description distinguishes corpora that have the same layout, and becomes part of the model
+    card.
     """
     described = []
     corpus_configs = data.parts(part)

@@ -117,7 +117,7 @@ def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Modul
     """Replace the batch normalisations in ``module`` by layers that take statistics over the batches of all processes.
 
     Names, parameters and buffers stay, and ``module`` is returned. On GPUs, the new layer is
-    PyTorch's; on other devices, where PyTorch has no such layer, it is a :class:`SyncedBatchNorm`.
+    PyTorch's. PyTorch has no such layer for other devices, where :class:`SyncedBatchNorm` is used.
     """
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(module)
@@ -173,7 +173,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     @torch.no_grad()
     def _update_running_statistics(self, mean: Tensor, variance: Tensor) -> None:
-        """Update the running statistics by ``mean`` and ``variance`` of a batch; without a momentum, average all."""
+        """Update running statistics by ``mean`` and ``variance`` of a batch; without momentum, average all batches."""
         number = self.num_batches_tracked
         running_mean = self.running_mean
         running_var = self.running_var

@@ -224,7 +224,7 @@ class Objective(nn.Module):
         Specmix and latent augmentation pass different numbers ``stream``, so that their seeds
         differ.
         """
-        numbers = [number] if number else []  # the index 0 is left out of the seed
+        numbers = [number] if number else []  # the seed of part 0 does not contain the index of the part
         sequence = np.random.SeedSequence(seed_of_stream(self.seed, epoch, step, stream, *numbers))
         return int(sequence.generate_state(1)[0])
 
@@ -354,7 +354,7 @@ class Objective(nn.Module):
 
 @contextmanager
 def _explain_single_utterance(batch: str, remedy: str) -> Iterator[None]:
-    """Within this context, turn PyTorch's error about batch statistics of a single utterance into an :class:`InputError`.
+    """Within this context, turn PyTorch's error about statistics of a single utterance into an :class:`InputError`.
 
     Args:
         batch: name of the batch that is too small, for the message, such as "the last batch".

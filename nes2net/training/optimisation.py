@@ -42,7 +42,7 @@ def create_optimizer(
         betas=tuple(train.adam_betas),
         eps=train.adam_eps,
         amsgrad=train.amsgrad,
-        fused=all(parameter.is_cuda for parameter in trained) or None,  # with None, PyTorch chooses
+        fused=all(parameter.is_cuda for parameter in trained) or None,  # with None, PyTorch chooses the kernel
     )
 
 

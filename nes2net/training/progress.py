@@ -103,7 +103,7 @@ class Meter(Generic[T]):
 
     @property
     def utterances_per_second(self) -> float:
-        """Utterances per second up to the last :meth:`update`, except for the first batch; 0 before the second batch."""
+        """Utterances per second, without the first batch, up to the last :meth:`update`; 0 before the second batch."""
         if self._elapsed:
             return self._utterances / self._elapsed
         return 0.0
@@ -134,7 +134,7 @@ def advice(
     if wait_share <= WAIT_LIMIT or waited < 1:
         return None
     most_workers = usable_processors() if most is None else most
-    num_workers = min(num_workers, most_workers)  # the loader never starts more workers
+    num_workers = min(num_workers, most_workers)  # the loader starts at most `most_workers` workers
     workers = counted(num_workers, "worker")
     waiting = f"training waits for data for more than {100 * WAIT_LIMIT:.0f} % of its time with {workers}"
     if num_workers < most_workers:

@@ -63,7 +63,7 @@ class Progress(_Part):
     loss_sum: FiniteFloat = 0.0
     """Sum of loss × utterances over the steps done in this epoch."""
     utterances: Natural = 0
-    """Number of utterances on which the steps done in this epoch trained."""
+    """Number of utterances trained on in the steps done in this epoch."""
     lr: NotNegative = 0.0
     """Learning rate of the last step."""
     seconds: NotNegative = 0.0
@@ -143,7 +143,7 @@ def _checked_32_bit_words(value: Tensor) -> Tensor:
 
 
 class _Stream(_Part):
-    """The states of two Mersenne Twisters, NumPy's (``keys``) and Python's (``gates``): 624 words and a position."""
+    """The states of two Mersenne Twisters, NumPy's (``keys``) and Python's (``gates``), each of 624 words."""
 
     keys: Annotated[Tensor, AfterValidator(_checked_32_bit_words)]
     position: Annotated[int, Field(ge=0, le=624)]

@@ -78,8 +78,8 @@ def train(
 
     Raises:
         InputError: if something in the recipe or on disk is missing or wrong, if the folder holds
-            another run, if the loss is not finite, or if memory runs out. After such an error the
-            last save is intact.
+            another run, if the loss is not finite, or if memory runs out. The last save stays
+            intact.
         Unfinished: if SIGTERM came, or if the disk is full or fails; the work done is saved. The
             error is also raised if the data can no longer be read; in this case, the work since the
             last save is lost.
@@ -238,7 +238,7 @@ class Run:
         """
         detector = state.detector
         write_recipe(self.folder, self.recipe)
-        if detector.frontend.adapted and detector.base is None:  # its base is random weights
+        if detector.frontend.adapted and detector.base is None:  # the frozen weights are random and in no file yet
             detector.save_base(self.folder / BASE_FILE)
         state.remove_files()
         if not state.selection.is_done:
@@ -257,7 +257,7 @@ class Run:
         line += f" on {detector.device}"
         if accelerator.num_processes > 1:
             line += f", {counted(accelerator.num_processes, 'process', 'processes')}"
-        # Add what the user may not expect of the detector.
+        # Add notes about properties of the detector that the user may not expect.
         lines = [line]
         if detector.frontend.note:
             lines.append(f"note: {worded(detector.frontend.note)}")

@@ -105,7 +105,7 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
         if _is_begun(folder):
             check_same_run(folder / RECIPE_FILE, recipe, saved_recipe)
         else:
-            _with_defaults(folder / RECIPE_FILE, saved_recipe)  # raises the error about a file that is no recipe
+            _with_defaults(folder / RECIPE_FILE, saved_recipe)  # only for the error about a file that is no recipe
     elif any(folder.glob("*.pth")) and not (folder / RESUME_FILE).is_file():
         raise InputError(
             f"{folder} holds checkpoints but no {RECIPE_FILE}: give this run a `comment` of its own or move the folder away"
@@ -157,8 +157,8 @@ def _with_defaults(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:
 def _values_to_compare(recipe: dict[str, Any], prefix: str = "") -> dict[str, list[Any]]:
     """Collect the values of ``recipe`` that must not change when a run resumes: dotted key → value.
 
-    A key in a list of sections has a value for each section. A folder that a key names may move.
-    For such a key, the value only says whether the recipe sets the key.
+    A key in a list of sections has a value for each section. Some keys name a folder, which may
+    move. For such a key, the value only says whether the recipe sets the key.
 
     Args:
         prefix: if ``recipe`` is a section, the dotted key of the section with a dot at the end.

@@ -177,7 +177,7 @@ def with_classes(model: dict[str, Any], classes: Sequence[str]) -> dict[str, Any
 def _build_from_checkpoint(
     path: str, state_dict: Mapping[str, Tensor], record: dict[str, Any], model: dict[str, Any], adapt: dict | None
 ) -> Detector:
-    """Build the detector ``model`` with the weights of the checkpoint ``path``, and adapt its front-end if ``adapt`` says so.
+    """Build the detector ``model`` with the weights of the checkpoint ``path``; adapt its front-end if ``adapt`` is given.
 
     A front-end that is adapted already in the checkpoint is not adapted again.
 

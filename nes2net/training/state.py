@@ -233,9 +233,9 @@ def fingerprint(
     """Identify a list of trials by its length, and by a digest of the ids and classes in order.
 
     A run resumes only if the fingerprints of its sets are unchanged. For trials with ``labels`` of
-    frames or with scores of other systems, the digest also includes these. The digest does not
-    include the paths of audio files. A ``balance`` adds the number of draws, and a digest of its
-    groups.
+    frames or with scores of other systems, the digest also includes the labels and scores. The
+    digest does not include the paths of audio files. A ``balance`` adds the number of draws, and a
+    digest of its groups.
 
     Args:
         target: function from a trial to the index of its class.

@@ -37,7 +37,7 @@ REFUSED = {
     "ASTForAudioClassification": "AST, a transformer on patches of a log-mel spectrogram, is not built here: score such a "
     "folder with the transformers library, and bring its score file to `nes2net evaluate`"
 }
-#: Beginning of ``bonafide=NAME``, by which a user states, in place of an architecture, which class is bona fide.
+#: Beginning of ``bonafide=NAME``, which a user may write in place of an architecture to state which class is bona fide.
 POLARITY = "bonafide="
 #: Key in the description of a detector. The value is a mapping: name of a class → index of the class in the folder. The
 #: last name is the bona fide class.

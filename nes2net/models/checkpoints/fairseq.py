@@ -183,7 +183,7 @@ def read_ssl_checkpoint(
             "`ssl_checkpoint`, or train a small front-end from scratch: `model.frontend=wav2vec2_small`"
         )
     content, _ = read_torch_file(path)
-    if is_openai(content):  # raises an error that names the front-end for Whisper
+    if is_openai(content):  # check_type() raises an error that names the front-end for Whisper
         check_type(path, "whisper", types)
     tensors = state_dict_of(content, path)
     # torchaudio's files have other names than fairseq's files, and no configuration.

@@ -49,7 +49,7 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 
     The tensors may be memory-mapped from the old file at ``path``, so this file must not be
     overwritten. The safetensors library puts a temporary file of its own beside the file that it
-    writes, so it writes into a temporary folder.
+    writes. The new file is therefore written to a temporary folder.
     """
     with writing(path), temporary_folder(path) as folder, replacing(path, durable=True) as temporary:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

@@ -48,7 +48,7 @@ def check_type(path: str | Path, model_type: object, types: Iterable[str] = ()) 
 
     Raises:
         InputError: if the type is unknown or not expected. For a type that is known but not
-            expected, the message names the front-end that reads it.
+            expected, the message names the front-end that reads this type.
     """
     types = tuple(types)
     if not isinstance(model_type, str) or model_type not in MODEL_TYPES:

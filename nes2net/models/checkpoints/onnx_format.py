@@ -22,7 +22,7 @@ _DEEPEST = 32  # largest depth of nested messages
 _LARGEST_METADATA = 2**20  # largest number of bytes of all texts in the metadata together
 _LONGEST_DOMAIN = 1000  # bytes
 _MOST_PER_BYTE = 4  # largest number of elements in one byte of a tensor: ONNX's smallest types have 2 bits
-_MANY = 2**63  # replaces a larger product of dimensions; no file has so many bytes
+_MANY = 2**63  # stands for every larger product of dimensions; no file has so many bytes
 _EXTERNAL = 1  # value of TensorProto.DataLocation for a tensor in another file
 
 #: A part of the file: the index of the part's first byte, and the index of the byte after its last byte.

@@ -233,7 +233,7 @@ def save_atomically(content: Any, path: str | Path) -> None:
     with replacing(path, durable=True) as temporary, open(temporary, "wb") as file:
         try:
             torch.save(content, file)
-        except RuntimeError as error:  # PyTorch raises it for system errors, such as a full disk
+        except RuntimeError as error:  # PyTorch raises RuntimeError for system errors, such as a full disk
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from error
             raise

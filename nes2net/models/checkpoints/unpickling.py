@@ -1,9 +1,9 @@
 """An unpickler that runs no code, and a function that copies foreign metadata as plain data.
 
-A pickle is a program, which names functions and calls these functions. This unpickler builds only
-tensors and plain containers. In place of an object of any other class, this unpickler builds a
-:class:`Record`, which stores the arguments and runs no code. A name that does not belong in a
-checkpoint, such as ``os.system``, raises an error.
+A pickle is a program that can name any function and call it. This unpickler builds only tensors and
+plain containers. In place of an object of any other class, this unpickler builds a :class:`Record`,
+which stores the arguments and runs no code. A name that does not belong in a checkpoint, such as
+``os.system``, raises an error.
 
 In reading order: ``TensorUnpickler`` reads a pickle, and calls the functions below this class in
 place of PyTorch's functions; ``plain`` copies metadata.

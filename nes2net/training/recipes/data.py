@@ -149,7 +149,7 @@ class DataConfig(Section):
     column of a list; trials without a value count as one value. Each batch has the same shares up
     to rounding. Once all utterances of a group are drawn, all are drawn again in another order."""
     speaker_cap: Annotated[Count | None, Source("toolkit")] = None
-    """Largest number of utterances of a speaker in an epoch, which each epoch draws anew. null takes all."""
+    """Largest number of utterances of a speaker in an epoch; each epoch draws other utterances. null takes all."""
     epoch_size: Annotated[Count | None, Source("toolkit")] = None
     """Number of utterances drawn in an epoch; if not given, the number of training utterances, after
     `data.speaker_cap`."""
@@ -202,8 +202,7 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _read_short_form(self) -> DataConfig:
-        """Convert the keys of the short form to `corpora`, the only form that other code reads;
-        refuse both together."""
+        """Convert the short form to `corpora`, the only form that other code reads; refuse both forms together."""
         fields = type(self).model_fields
         short_form = {key: self.__dict__.pop(key) for key in _SHORT_FORM if key in self.__dict__}
         if not self.corpora:

@@ -50,8 +50,8 @@ class Recipe(Section):
     ssl_checkpoint: Annotated[
         Text | None, AlsoCalled(("pretrained", "pretrained_model")), Source("main.py: xlsr2_300m.pt")
     ] = None
-    """Pre-training file of the front-end, or the name of a published file, such as `xlsr_300m`, which is fetched once; null
-    starts from random weights."""
+    """Pre-training file of the front-end, or the name of a published file, such as `xlsr_300m`, which
+    is fetched once; null starts from random weights."""
     data: Annotated[DataConfig, BeforeValidator(text_keys)] = Field(default_factory=DataConfig)
     augment: Annotated[AugmentConfig, BeforeValidator(text_keys)] = Field(default_factory=AugmentConfig)
     train: Annotated[TrainConfig, BeforeValidator(text_keys)] = Field(default_factory=TrainConfig)
