@@ -117,7 +117,7 @@ def read_trials(
             if prefix or len(columns) == len(extra):
                 extra = column + columns
             trials.append(replace(trial, id=f"{prefix}{trial.id}", extra=extra))
-    # Each label that is asked for must have trials.
+    # Check that each of the ``labels`` has trials.
     if len(labels) == 1:
         trials = [trial for trial in trials if trial.label in labels]
     if {trial.label for trial in trials} != set(labels):

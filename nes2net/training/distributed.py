@@ -116,8 +116,9 @@ def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
 def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Module:
     """Replace the batch normalisations in ``module`` by layers that take statistics over the batches of all processes.
 
-    Names, parameters and buffers stay, and ``module`` is returned. On GPUs, the new layer is
-    PyTorch's. PyTorch has no such layer for other devices, where :class:`SyncedBatchNorm` is used.
+    Names, parameters and buffers of ``module`` do not change, and ``module`` is returned. On GPUs,
+    the new layer is PyTorch's. PyTorch has no such layer for other devices, where
+    :class:`SyncedBatchNorm` is used.
     """
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(module)

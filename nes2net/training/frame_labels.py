@@ -111,7 +111,8 @@ def stretch_labels(sample_labels: NDArray[np.int8], num_samples: int) -> NDArray
 def labels_of_frames(sample_labels: NDArray[np.int8]) -> NDArray[np.int8]:
     """Pool ``sample_labels`` (N,) to labels (⌈N/160⌉,) of 10-ms frames.
 
-    A frame with an unknown sample is unknown, −1. Any other frame with a spoofed sample is spoof, 0.
+    A frame with an unlabelled sample gets −1, unknown. Any other frame with a spoofed sample gets
+    0, spoof.
 
     >>> labels_of_frames(labels_of_samples(np.array([1, 0, 1]), 480)[80:])
     array([0, 0, 1], dtype=int8)

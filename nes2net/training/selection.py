@@ -155,9 +155,9 @@ class Selection:
     def kept_epochs(self) -> set[int]:
         """Choose the epochs whose checkpoints ``train.keep`` keeps.
 
-        The words ``all``, ``improved`` and ``last`` name epochs. A number k means the k best epochs
-        of each measure, and ``best`` means 1. If ``train.keep`` has several words, separated by
-        commas, the epochs of every word are kept.
+        The words ``all``, ``improved`` and ``last`` choose all epochs, the improved epochs and the
+        last epoch. A number k means the k best epochs of each measure, and ``best`` means 1. If
+        ``train.keep`` has several words, separated by commas, the epochs of every word are kept.
         """
         improved = [row for row in self.history if row["improved"]]
         rows = {"all": self.history, "improved": improved, "last": self.history[-1:]}

@@ -98,8 +98,8 @@ class Validator:
             the set (:class:`nes2net.training.sampling.EpochBatches`).
         monitor: reports the files that failed.
         recipe: gives ``seed``, for the bootstrap and for dropout in train mode, and
-            ``validation.mode``. In ``train`` mode dropout is on, and the running statistics of
-            batch normalisation follow the development data.
+            ``validation.mode``. In ``train`` mode, dropout is on, and batch normalisation updates
+            its running statistics on development data.
 
     Raises:
         InputError: if several processes are to validate in train mode.

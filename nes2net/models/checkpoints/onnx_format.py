@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 from nes2net.lib.errors import InputError, readable_size, shown
 from nes2net.lib.files import Budget
 
-_LARGEST_FILE = 2**31 - 1  # in bytes; protobuf allows no larger message
+_LARGEST_FILE = 2**31 - 1  # number of bytes; protobuf allows no larger message
 _MOST_NUMBERS = 1_000_000  # most numbers outside tensors in a file; XLS-R 300M with Nes2Net-X has fewer than 100,000
 _DEEPEST = 32  # largest depth of nested messages
 _LARGEST_METADATA = 2**20  # largest number of bytes of all texts in the metadata together

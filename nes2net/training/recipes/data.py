@@ -29,7 +29,7 @@ from nes2net.training.recipes.section import (
     yaml_word,
 )
 
-#: The short form of ``data.corpora``: keys of ``data`` for a corpus, and for another corpus for validation.
+#: The short form of ``data.corpora``: keys of ``data`` for one corpus, and for a second corpus that only validates.
 _SHORT_FORM = (
     *("corpus", "root", "protocols", "train_split", "dev_split"),
     *("dev_corpus", "dev_root", "dev_protocols", "dev_keys", "dev_phase"),

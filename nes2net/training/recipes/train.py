@@ -122,8 +122,7 @@ class TrainConfig(Section):
     max_grad_norm: Annotated[
         AboveZero | None, AlsoCalled(("gradient_clip_val", "clip_grad_norm", "grad_clip")), Source("toolkit")
     ] = None
-    """Largest L2 norm of the gradient; a longer gradient is scaled to this norm, and null never
-    scales."""
+    """Largest L2 norm of the gradient; a longer gradient is scaled to this norm. null sets no limit."""
     task: Annotated[Text | dict[str, Any] | None, Source("toolkit; distillation: arXiv 2309.08285")] = None
     """Task, by name or as a mapping of `name` and options. `distillation` trains a student that
     imitates a teacher, and installed packages may add tasks. Null trains one score for each
@@ -154,7 +153,7 @@ class TrainConfig(Section):
     keeping the activations: less memory, more time."""
     compile: Annotated[Flag, Source("toolkit")] = False
     """Compile front-end and back-end with `torch.compile`. Only the forward pass of a back-end is
-    compiled; a loss of embeddings and `augment.latent` do not use this pass."""
+    compiled; a loss of embeddings and `augment.latent` do not use the compiled pass."""
     freeze_frontend_epochs: Annotated[Natural, _OF_TRAINED, Source("CtrSVDD program --SSL_freeze_epoch")] = 0
     """Number of epochs at the beginning in which the front-end is not trained."""
     freeze_frontend: Annotated[Flag, Source("MoE code; GF/LGF/LLGF code, fixed front-end")] = False

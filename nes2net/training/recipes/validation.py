@@ -45,6 +45,4 @@ class ValidationConfig(Section):
     mode: Annotated[Literal["eval", "train"], Source("eval: main.py; train: GF/LGF/LLGF code (arXiv 2111.07725)")] = (
         "eval"
     )
-    """Mode of the network on the development set. In `train` mode dropout is on, and the running
-    statistics of batch normalisation move on development data; this works in a single process
-    only."""
+    """Mode of the network on the development set. In `train` mode, dropout is on, and batch normalisation updates its running statistics on development data; `train` mode needs a single process."""
