@@ -45,4 +45,6 @@ class ValidationConfig(Section):
     mode: Annotated[Literal["eval", "train"], Source("eval: main.py; train: GF/LGF/LLGF code (arXiv 2111.07725)")] = (
         "eval"
     )
-    """Mode of the network on the development set. In `train` mode, dropout is on, and batch normalisation updates its running statistics on development data; `train` mode needs a single process."""
+    """Mode of the network on the development set. In `train` mode, dropout is on, and batch
+    normalisation updates its running statistics on development data; `train` mode needs a single
+    process."""
