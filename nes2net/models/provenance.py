@@ -54,7 +54,7 @@ class Provenance:
     trials: tuple[Mapping[str, Any], ...] = ()
     """Descriptions of the trials of training and development (``Corpus.describe_trials``), with the
     keys ``part``, ``corpus``, ``split``, ``trials``, ``ids_sha256`` and ``official``; training adds
-    the keys of :func:`nes2net.training.card.described_trials`."""
+    the keys of :func:`nes2net.training.card.describe_trials`."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """How the weights were trained: ``epoch``, ``epochs``, ``seconds``, ``devices``,
     ``parameters``, ``software`` and ``settings``. Any of these keys may be missing."""

@@ -27,18 +27,20 @@ def effects_of(
     aligned: bool = False,
     every: bool = False,
 ) -> list[Effect]:
-    """Build the effects of ``augment`` in their order.
+    """Build the effects that the section ``augment`` asks for, in the order in which they change a waveform.
 
     Args:
         speech: recordings of speech, from which the condition babble is mixed.
-        stream: random stream from which RawBoost draws with ``augment.rng: legacy``, for one
-            utterance after the other in the order of reading; None with another ``augment.rng``.
-        aligned: remove the delay of a reverberation, so that labels of frames still fit the audio.
-        every: apply all conditions one after another, instead of one drawn at random.
+        stream: with ``augment.rng: legacy``, the random stream from which RawBoost draws for one
+            utterance after the other, in the order in which they are read; otherwise None.
+        aligned: whether to remove the delay that a reverberation adds, so that labels of frames
+            still fit the audio.
+        every: whether to apply all conditions to an utterance, one after another, instead of a
+            condition drawn at random.
 
     Raises:
-        InputError: if a folder of noise does not exist, if no effect uses a folder that is named,
-            or if a condition is unknown or not available on this machine.
+        InputError: if a folder of noise does not exist, if the section names a folder that no
+            effect uses, or if a condition is unknown or not available on this machine.
     """
     sources = Sources(augment.musan, augment.rir, speech)  # all conditions share the sources: list folders once
     conditions = [registry.create_condition(text, sources) for text in augment.conditions]
@@ -69,16 +71,16 @@ def effects_of(
 def training_effects(
     recipe: Recipe, trials: Sequence[Trial], stream: LegacyStream | None, *, labelled: bool = False
 ) -> list[Effect]:
-    """Build the effects of ``recipe`` for training utterances; babble is mixed from the speech of ``trials``.
+    """Build the effects of ``recipe`` on training utterances; babble is mixed from the speech of ``trials``.
 
     Args:
         stream: as for :func:`effects_of`.
-        labelled: whether frames have labels, so that effects must not move sounds in time.
+        labelled: whether frames have labels; effects must then not move sounds in time.
 
     Raises:
         InputError: as :func:`effects_of`, or if the recipe adds noise but names no folder of noise.
-            The error is also raised if a condition moves sounds in time, which labels of frames and
-            pieces do not allow.
+            The error is also raised if a condition moves sounds in time although the recipe trains
+            on labels of frames or on pieces of recordings.
     """
     recipe.check_noise()
     fixed_in_time = None
@@ -108,8 +110,9 @@ def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | N
         world_size: number of training processes.
 
     Raises:
-        InputError: if the recipe has no RawBoost, if it has other effects or random crops, for which
-            no order of draws was published, or if several processes would have to share the stream.
+        InputError: if ``augment.rng`` is ``legacy``, but the recipe has no RawBoost; if the recipe
+            then has other effects or random crops, for which no order of draws was published; or if
+            several processes would have to share the stream.
     """
     augment = recipe.augment
     if augment.rng == "utterance":

@@ -32,7 +32,7 @@ from nes2net.training.seeding import seed_everything
 from nes2net.training.selection import saved_epochs
 from nes2net.training.tasks.task import create_task
 
-#: Keys that the record of an average copies from the record of its first checkpoint.
+#: Keys that are copied from the record of the first checkpoint to the record of the average.
 _KEPT = ("model", "recipe", "score_ranges", "base", CLASSES_KEY, START_KEY, TRIALS_KEY, TRAINING_KEY, ARCHITECTURE_KEY)
 
 
@@ -66,19 +66,20 @@ def average_run(
     Args:
         ids: epochs to average, for example from :func:`nes2net.training.selection.best_epochs`; the
             published averages take 3 and 5 epochs. None if ``last`` is given.
-        last: how many saved epochs to average, counted back from the last one. This is stochastic
-            weight averaging (Izmailov et al., UAI 2018).
+        last: number of epochs to average: the last epochs that are saved. Averaging the last epochs
+            is stochastic weight averaging (Izmailov et al., UAI 2018).
         mode, weights: see :func:`average_checkpoints`.
         batch_norm_batches: number of training batches of the run's recipe on which the batch
-            statistics of the average are estimated again (Izmailov et al., section 3.1). None
-            averages the statistics of the checkpoints.
-        out: file to write, instead of the file named above; an existing file is replaced.
+            statistics of the average are estimated again (Izmailov et al., section 3.1). With None,
+            the average has the averaged statistics of the checkpoints.
+        out: file to write instead of ``Averaged_Model_IDs_….pth`` in the run folder; an existing
+            file is replaced.
 
     Raises:
-        InputError: if both or neither of ``ids`` and ``last`` are given, if the checkpoints do not
+        InputError: unless exactly one of ``ids`` and ``last`` is given, if the checkpoints do not
             fit each other, or if ``out`` cannot be written. The error is also raised if a
-            checkpoint is missing, even if the average exists, because an average can only be
-            checked against its checkpoints.
+            checkpoint is missing although the average exists, because an existing average is reused
+            only if it fits the checkpoints.
     """
     # Choose the epochs.
     folder = Path(folder)
@@ -136,10 +137,10 @@ def check_target(path: str | Path) -> None:
 
 
 def record_of_average(average: Mapping[str, Tensor], provenance: dict[str, Any]) -> dict[str, Any]:
-    """Make the record of an average from its provenance and from the record of the first checkpoint.
+    """Make the record of an average from its ``provenance`` and from the first checkpoint's record in ``average``.
 
-    Facts of the first checkpoint that also hold for the average, such as model and recipe, are
-    copied. Facts that hold only for the weights of the first checkpoint, such as its epoch, are
+    Facts about the first checkpoint that are also true of the average, such as model and recipe,
+    are copied. Facts that hold only for the weights of the first checkpoint, such as its epoch, are
     left out.
 
     Args:
@@ -186,11 +187,11 @@ def average_path(
 def _with_new_batch_statistics(
     state_dict: Mapping[str, Tensor], record: dict[str, Any], folder: Path, num_batches: int
 ) -> Mapping[str, Tensor]:
-    """Return ``state_dict`` with batch statistics that are estimated anew, on training batches of the run in ``folder``.
+    """Return ``state_dict`` with new batch statistics, estimated on training batches of the run in ``folder``.
 
     Args:
-        state_dict: the average. If the average lacks the base of an adapted front-end, the result
-            lacks the base too.
+        state_dict: the average. If the average lacks the frozen tensors of an adapted front-end,
+            the result lacks these tensors, too.
         record: the record of the average.
         num_batches: number of training batches.
 
@@ -227,8 +228,8 @@ def _with_new_batch_statistics(
         )
     progress = ProgressDisplay(islice(batches, num_batches), title="batch statistics", unit="batch", total=num_batches)
     seed_everything(recipe.seed)  # for dropout
-    # update_bn resets the statistics of all layers. A teacher is in eval mode and must keep its statistics: restore
-    # them.
+    # update_bn resets the statistics of all layers, but a teacher, which is in eval mode, must keep its statistics:
+    # restore them.
     norms = [norm for norm in detector.train().modules() if isinstance(norm, _BatchNorm) and not norm.training]
     teacher_statistics = [copy.deepcopy(norm.state_dict()) for norm in norms]
     update_bn((batch.waveforms for batch in progress if len(batch.targets)), detector, detector.device)
@@ -241,7 +242,7 @@ def _with_new_batch_statistics(
 
 
 def measures_of(folder: str | Path) -> Sequence[Measure]:
-    """Find the measures that the task of the run in ``folder`` defines; EER and minDCF if the run has no usable recipe."""
+    """Find the measures of the task that ``folder``'s run trains; EER and minDCF if the run has no usable recipe."""
     try:
         return create_task(load_recipe(Path(folder) / RECIPE_FILE)).measures
     except InputError:

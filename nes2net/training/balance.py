@@ -21,18 +21,18 @@ class Level(NamedTuple):
     groups: Sequence[Hashable]
     """The group of each item."""
     shares: Mapping[Hashable, float] | None = None
-    """Group → its share of the draws, relative to the other groups; None for equal shares."""
+    """Group → share of the draws for this group, relative to the other groups; None for equal shares."""
 
 
 class Balance:
     """Draws the items of an epoch so that each batch has the shares of the groups, up to rounding.
 
-    Each level divides the groups of the level before into subgroups. In each batch, the draws of a
-    group are divided among its subgroups; if rounding gives a subgroup too few draws, it gets more
-    in the next batches. In a group of the last level, all items are drawn once in random order,
-    then all items again in another order, and so on. The counts of draws of any two items in the
-    group therefore differ by at most 1. Chance decides the order of the items, but not the shares
-    of the groups.
+    The first level divides all items into groups, and each further level divides every group into
+    subgroups. In each batch, the draws of a group are divided among its subgroups; a subgroup that
+    rounding gives too few draws gets more in the next batches. In a group of the last level, all
+    items are drawn once in random order, then all items again in another order, and so on. The
+    counts of draws of any two items in the group therefore differ by at most 1. Chance decides the
+    order of the items, but not the shares of the groups.
 
     Args:
         length: number of items.
@@ -41,8 +41,8 @@ class Balance:
         most_of_speaker: largest number of items of a speaker in an epoch; with None, there is no
             limit. If a speaker has more items, each epoch chooses among these items at random.
             Items without a speaker are always included.
-        draws: number of draws in an epoch. None stands for the number of items that the limit
-            ``most_of_speaker`` leaves.
+        draws: number of draws in an epoch. With None, an epoch has as many draws as there are items
+            within the limit ``most_of_speaker``.
 
     >>> level = Level(["a", "a", "a", "a", "a", "b"], {"a": 1, "b": 1})
     >>> order = Balance(6, [level]).order(np.random.default_rng(0), batch_size=2)
@@ -87,7 +87,8 @@ class Balance:
     def digest(self) -> str:
         """Compute the SHA-256, in hexadecimal, of the groups of all items, and of the speakers if they have a limit.
 
-        A run that resumes compares this digest, so that an epoch does not change in the middle.
+        A run that resumes compares the digest with the saved digest, so that an epoch does not
+        change in the middle.
         """
         digest = sha256()
         for numbers, names in self._levels:
@@ -114,8 +115,8 @@ class Balance:
         if (shares == shares[0]).all():
             drawn_groups = _draw_in_turn(len(shares), steps, rng)
         else:
-            # In each step every group gets its share rounded down. The remaining draws go to the groups that have
-            # lost most by rounding so far.
+            # In each step every group gets its share rounded down. The groups that have lost most by rounding so far
+            # get the remaining draws.
             shares = shares / shares.max()  # the sum of huge shares would overflow
             shares = shares / math.fsum(shares)
             owed = np.zeros(len(shares))
@@ -175,7 +176,7 @@ def _number_groups(groups: Sequence[Hashable | None]) -> tuple[NDArray, list[Has
 
 
 def _positions(numbers: NDArray, count: int) -> list[NDArray]:
-    """List the positions in ``numbers`` of each number from 0 to ``count`` − 1; positions are in ascending order.
+    """For each number from 0 to ``count`` − 1, list its positions in ``numbers``, in ascending order.
 
     >>> [positions.tolist() for positions in _positions(np.array([1, 0, 1]), 3)]
     [[1], [0, 2], []]
@@ -185,7 +186,7 @@ def _positions(numbers: NDArray, count: int) -> list[NDArray]:
 
 
 def _draw_in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
-    """Draw numbers from 0 to ``count`` − 1: all numbers in random order, then all again in another order.
+    """Draw numbers from 0 to ``count`` − 1: all numbers in random order, then all again in another order, and so on.
 
     The counts of draws of any two numbers differ by at most 1, both within each step and over all
     steps together.
@@ -214,7 +215,7 @@ def _draw_in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArr
 
 
 def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
-    """Make the balance of ``data`` over ``trials``; None if an epoch draws each trial once, as published.
+    """Make the :class:`Balance` of ``trials`` that ``data`` asks for; None, as published, to draw each trial once.
 
     Raises:
         InputError: if ``data.balance`` names a field that no trial states, or if
@@ -244,7 +245,7 @@ def _group_of_each_trial(trials: Sequence[Trial], name: str, key: str) -> list[H
     Args:
         name: a field of a trial, or ``class`` for the label. For attacks and speakers, the group is
             the pair of corpus and value.
-        key: the key of ``data`` that names the field, for the message.
+        key: the key of ``data`` that asks for the field, for the message.
 
     Raises:
         InputError: if no trial has a value.
@@ -261,7 +262,7 @@ def _group_of_each_trial(trials: Sequence[Trial], name: str, key: str) -> list[H
             f"`data.{key}` needs the {name} of the training trials, but no trial states it; they have "
             f"{listed(['class', *stated_fields, *extra], 12)}"
         )
-    if name in ("attack", "speaker"):  # add the corpus, because two corpora may use a name for different things
+    if name in ("attack", "speaker"):  # add the corpus: two corpora may use one name for different things
         for index, trial in enumerate(trials):
             if values[index] is not None:
                 values[index] = (trial.get("corpus"), values[index])

@@ -1,7 +1,7 @@
 """The model card of a run: facts for the provenance of its checkpoints, and ``README.md`` in its folder.
 
-In reading order: ``described_trials`` and ``described_training`` give the facts that hold for all
-epochs, ``of_epoch`` adds the facts of one epoch; ``write_card`` writes the card; ``add_figures``
+In reading order: ``describe_trials`` and ``describe_training`` give the facts that hold for all
+epochs, ``with_last_epoch`` adds the facts of one epoch; ``write_card`` writes the card; ``add_figures``
 adds the figures of an evaluation.
 """
 
@@ -36,28 +36,28 @@ from nes2net.training.run_log import device_name
 from nes2net.training.selection import HISTORY_FILE, Row, Selection, read_history
 from nes2net.version import __version__
 
-# Largest number of attacks, of languages and of codecs that a card names for a set.
+# Largest number of names in each list of a set's attacks, languages and codecs.
 _MOST_NAMES = 100
 # Largest number of recordings whose headers are read to estimate the hours of a set.
 _MOST_HEADERS = 200
 # Settings that a card lists even if they have their defaults.
 _ALWAYS = ("train.epochs", "train.batch_size", "train.optimizer", "train.lr", "train.loss", "augment.algo", "seed")
 # Settings that the card does not list. The settings in `_NEVER` do not change the weights, or stand elsewhere in the
-# card. The settings in `_FOLDERS` say where the results of the run go, and under which name.
+# card. The settings in `_FOLDERS` only name folders and trackers for the results of the run.
 _NEVER = ("data.cache", "data.num_workers", "data.corpora", "train.keep", "train.save_every_minutes", "model")
 _FOLDERS = ("output", "logs", "tracker", "name", "date", "comment")
 
 
-def described_trials(trials: Sequence[Trial]) -> dict[str, Any]:
+def describe_trials(trials: Sequence[Trial]) -> dict[str, Any]:
     """Collect the facts about ``trials`` that a model card states.
 
     Returns:
         A mapping. ``bonafide`` and ``spoof`` are numbers of trials, and ``speakers`` is the number
         of speakers, 0 if unknown. ``attacks``, ``languages`` and ``codecs`` are lists of at most
-        100 names. The attacks are those of spoofed trials; if a trial has no attack, its vocoder is
-        listed. ``drawn`` names what the bootstrap draws for confidence intervals, such as "20
-        speakers". ``hours`` is estimated from the headers of at most 200 recordings; None if no
-        header states a length.
+        100 names. ``attacks`` lists the attacks of the spoofed trials, or the vocoder of a spoofed
+        trial that states no attack. ``drawn`` names the units that the bootstrap draws for
+        confidence intervals, such as "20 speakers". ``hours`` is the duration of all trials,
+        estimated from the headers of at most 200 recordings; None if no header states a length.
     """
     names: dict[str, set[str]] = {"speaker": set(), "language": set(), "codec": set(), "attack": set()}
     for trial in trials:
@@ -88,10 +88,10 @@ def described_trials(trials: Sequence[Trial]) -> dict[str, Any]:
     }
 
 
-def described_training(
+def describe_training(
     recipe: Recipe, detector: Detector, accelerator: Accelerator, earlier: Sequence[str]
 ) -> dict[str, Any]:
-    """Collect the facts of :attr:`nes2net.models.provenance.Provenance.training` that hold for all epochs.
+    """Collect the facts for :attr:`nes2net.models.provenance.Provenance.training` that are the same in all epochs.
 
     Args:
         earlier: descriptions of the devices on which the run computed before it resumed.
@@ -105,8 +105,8 @@ def described_training(
     }
 
 
-def of_epoch(provenance: Provenance, selection: Selection) -> Provenance:
-    """Add to ``provenance`` the facts and figures of the last epoch in the history of ``selection``."""
+def with_last_epoch(provenance: Provenance, selection: Selection) -> Provenance:
+    """Return ``provenance`` with the facts and figures of the last epoch in the history of ``selection``."""
     row = selection.history[-1]
     training = {
         **provenance.training,
@@ -121,11 +121,12 @@ def of_epoch(provenance: Provenance, selection: Selection) -> Provenance:
 def write_card(folder: Path, checkpoint: str | None = None) -> None:
     """Write the card of the run in ``folder`` from the files of the folder.
 
-    The card states the time of all epochs in the history, including epochs after the checkpoint.
+    The training time on the card covers all epochs in the history, including epochs after the
+    checkpoint.
 
     Args:
         checkpoint: file name of the checkpoint that the card describes; None for the checkpoint of
-            the earlier card. The folder stores this name for later calls.
+            the earlier card. The name is stored in the folder for later calls.
 
     Raises:
         InputError: if the checkpoint or another file cannot be read, or if the card cannot be
@@ -200,11 +201,11 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
 def _scored_by(folder: Path, scores: Path) -> tuple[str, str]:
     """Find the file name and the fingerprint of the checkpoint in ``folder`` that made the score file ``scores``.
 
-    The record beside the score file names the checkpoint. The fingerprint is returned for the
-    default precision, even if the scores were computed in another precision.
+    The record beside the score file names the checkpoint. The returned fingerprint belongs to the
+    detector in the default precision, even if the scores were computed in another precision.
 
     Raises:
-        InputError: if there is no record beside ``scores``, or if ``folder`` lacks the checkpoint.
+        InputError: if ``scores`` has no record, or if ``folder`` lacks the checkpoint.
     """
     record = record_of(scores)
     checkpoint = (record.model_extra or {}).get("checkpoint") if record else None
@@ -223,7 +224,7 @@ def _scored_by(folder: Path, scores: Path) -> tuple[str, str]:
 
 
 def _development_figures(provenance: Provenance, selection: Selection, row: Row) -> Iterator[SetFigure]:
-    """Yield the figures of the development set for each measure in ``row``, a row of the history.
+    """Yield the figures of the development set for each measure with a value in ``row``, a row of the history.
 
     The pooled figure of a measure comes first, then the figure of each corpus.
     """
@@ -258,8 +259,9 @@ def _facts_of_set(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Yield the key and the value, as text, of each setting that a card lists.
 
-    These are the settings in ``_ALWAYS``, and all others that differ from their defaults, except
-    for the settings in ``_NEVER`` and ``_FOLDERS``. Settings without a value are left out.
+    A card lists the settings in ``_ALWAYS``, and all other settings that differ from their
+    defaults, except for the settings in ``_NEVER`` and ``_FOLDERS``. Settings without a value are
+    left out.
     """
     defaults = dict(_flat(Recipe().to_dict()))
     for key, value in _flat(recipe.to_dict()):
@@ -272,8 +274,8 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | None]]:
     """Yield the dotted key of each value in nested mappings, and the value as text.
 
-    If a text has slashes, as a path has, only the last part is kept. The items of a list are joined
-    by commas. The value None is not converted to text. Each key begins with ``prefix``.
+    Of a text with slashes, such as a path, only the last part is kept. The items of a list are
+    joined by commas. A value None is yielded as None. Each key begins with ``prefix``.
     """
     for key, value in values.items():
         if isinstance(value, dict):

@@ -35,14 +35,15 @@ def plot_curves(
     """Draw ``history``, the rows of ``history.json``, to the PNG file ``path``.
 
     Epochs without validation have no points in the curves of the development set. The file is
-    replaced atomically. An error only prints one line on standard error, so that training does not
-    end because of a picture.
+    replaced atomically. If drawing fails, one line is printed on standard error, and training
+    continues.
 
     Args:
         title: name of the run.
         saved: epochs whose checkpoints are kept; the picture marks them.
-        offered: the measures of the task. Prominent measures are drawn: all rates in one panel, and
-            each other measure in a panel of its own.
+        offered: the measures of the task. Only measures that are
+            :attr:`~nes2net.training.measures.Measure.prominent` are drawn: all rates in one panel,
+            and each other measure in a panel of its own.
     """
     try:
         with replacing(path) as temporary:
@@ -108,7 +109,7 @@ def _plot_losses(axis: Axes, history: list[dict[str, Any]]) -> None:
     losses = losses[np.isfinite(losses)]
     if len(losses) and losses.min() > 0:
         axis.set_yscale("log")
-        # An axis that labels powers of ten only would have at most one label if all losses are within a factor of 10.
+        # If all losses are within a factor of 10, an axis that labels powers of ten only would have at most one label.
         if losses.max() > 10 * losses.min():
             axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         else:

@@ -26,7 +26,7 @@ from nes2net.lib.progress import ProgressDisplay
 from nes2net.models.registry import corpora
 from nes2net.training.augmentation import training_effects
 from nes2net.training.balance import balance_of
-from nes2net.training.card import described_trials
+from nes2net.training.card import describe_trials
 from nes2net.training.dataset import (
     BatchLoader,
     Carries,
@@ -53,14 +53,13 @@ def read_trials(
 ) -> list[Trial]:
     """List the trials of ``part``, ``train`` or ``dev``, corpus by corpus.
 
-    If several corpora have this part, the id of a trial begins with the alias of its corpus, such
-    as ``for:LA_T_1``, so that trials of different corpora differ. The column ``corpus`` of a
-    trial also holds the alias. There is one exception: if the only corpus is a list of your own
-    that has a column ``corpus``, this column keeps its values.
+    If several corpora have the part, the id of a trial begins with the alias of its corpus, such as
+    ``for:LA_T_1``, so that trials of different corpora differ. The column ``corpus`` of a trial
+    also holds the alias. There is one exception: if the only corpus is a list of your own with a
+    column ``corpus``, the values of this column are kept.
 
     Args:
-        labels: labels of the trials to list. The part must have trials with each of these labels,
-            but may lack trials with other labels.
+        labels: labels of the trials to list. The part must have trials of each label in ``labels``.
 
     Raises:
         InputError: if the folder of a corpus is not named; if a corpus lacks the split; if a key is
@@ -118,7 +117,7 @@ def read_trials(
             if prefix or len(columns) == len(extra):
                 extra = column + columns
             trials.append(replace(trial, id=f"{prefix}{trial.id}", extra=extra))
-    # Each label that is asked for must have trials.
+    # Check that each of the ``labels`` has trials.
     if len(labels) == 1:
         trials = [trial for trial in trials if trial.label in labels]
     if {trial.label for trial in trials} != set(labels):
@@ -141,7 +140,8 @@ def read_trials(
 def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """Describe the ``trials`` of ``part`` (:func:`read_trials`), corpus by corpus, for the detector's provenance.
 
-    These facts distinguish corpora that have the same layout, and a model card states them.
+    The description distinguishes corpora that have the same layout, and becomes part of the model
+    card.
     """
     described = []
     corpus_configs = data.parts(part)
@@ -154,7 +154,7 @@ def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Seque
         split = corpus_config.split(part)
         phase = corpus_config.dev_phase if part == "dev" else None
         facts = corpora.get(corpus_config.name).describe_trials(corpus_trials, split, phase)
-        facts |= {"alias": corpus_config.called, **described_trials(corpus_trials)}
+        facts |= {"alias": corpus_config.called, **describe_trials(corpus_trials)}
         described.append({"part": part, "corpus": corpus_config.name, "split": split, **facts})
     return described
 
@@ -162,7 +162,7 @@ def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Seque
 def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Sequence[Trial]) -> None:
     """Raise :class:`InputError` if all development trials of a corpus are training trials too.
 
-    Development trials are ignored if no training trial has their class.
+    Development trials of a class without training trials are ignored.
     """
     classes = {trial.target for trial in train_trials}  # one-class distillation trains on bona fide speech alone
     class_words = "" if len(classes) == 2 else "bona fide "
@@ -195,7 +195,7 @@ def list_examples(
 ) -> Examples:
     """List the examples of ``trials``: with ``data.crop: pieces`` their pieces, otherwise the trials themselves.
 
-    Each piece becomes a trial. The id of this trial states the samples of the piece:
+    Each piece becomes a trial, whose id states the samples of the piece:
     ``LA_T_1000137[64000:128000]`` has samples 64000 to 127999. The lengths of most recordings are
     read from headers. A recording that cannot be cut is left out, and ``errors`` of the result says
     why.
@@ -263,11 +263,11 @@ def training_batches(
     target: Target = binary_target,
     pin_memory: bool = False,
 ) -> BatchLoader:
-    """Make the loader of this process's training batches; each batch is a part of a step, chosen by ``share``.
+    """Make the loader of the training batches that ``share`` chooses for this process; each batch is a part of a step.
 
     Args:
         stream: random stream of RawBoost; None unless ``augment.rng`` is ``legacy``.
-        pin_memory: put batches into memory from which a GPU copies quickly.
+        pin_memory: whether to put batches into pinned memory, from which a GPU copies quickly.
         carries, target: see :class:`nes2net.training.dataset.TrainingSet`.
 
     Raises:
@@ -315,9 +315,9 @@ def development_batches(
 ) -> dict[str, BatchLoader]:
     """Make a loader for each pass over the development set; ``share`` chooses the batches of this process.
 
-    RawBoost is the only effect in validation, and the head is the only crop. Whole utterances and
-    pieces are sorted by length, longest first. The other arguments are those of
-    :func:`training_batches`.
+    In validation, RawBoost is the only effect, and an utterance is cropped to its head. Whole
+    utterances and pieces are sorted by length, longest first. :func:`training_batches` explains the
+    other arguments.
 
     Returns:
         Name of a pass (:func:`nes2net.training.validation.passes`) → its loader.

@@ -26,15 +26,15 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError
 from nes2net.lib.workers import Loader, stacked
 from nes2net.training.frame_labels import FrameLabels, labels_of_frames, stretch_labels
-from nes2net.training.sampling import EpochBatches, stream_of_epoch
+from nes2net.training.sampling import EpochBatches, seed_of_stream
 
 _RANDOM_CROPS = {"random": random_crop, "random_tiled": random_tiled_crop, "dynamic": random_crop}
-#: Name of the tensor in which an example carries the labels of its 10-ms frames.
+#: Name of the tensor of an example that holds the labels of its 10-ms frames.
 FRAMES = "frames"
 
 
 class LostFile(InputError):
-    """A file cannot be read at present because its disk fails or is gone; the file itself may be intact."""
+    """Raised if a file cannot be read at present because its disk fails or is gone; the file itself may be intact."""
 
 
 class Examples(NamedTuple):
@@ -59,9 +59,9 @@ class Example(NamedTuple):
     target: int
     #: message about a file that failed
     error: str | None = None
-    #: message about a file that cannot be read at present
+    #: message about a file that cannot be read now, but perhaps later
     lost: str | None = None
-    #: tensors that the example carries beside the waveform, by name
+    #: further tensors for the losses, such as labels of frames, by name
     carried: Mapping[str, Tensor] = {}
     #: index of the trial in the list of trials; −1 if the file could not be used
     trial_index: int = -1
@@ -78,13 +78,13 @@ class Batch(NamedTuple):
     errors: list[str]
     #: one message for each file that cannot be read at present
     lost: list[str]
-    #: tensors that the examples carry beside their waveforms, B×… by name
+    #: name of a further tensor of the examples → the stacked tensors of all examples, B×…
     carried: dict[str, Tensor]
     #: (B,), indices of the trials in the list of trials
     trial_indices: Sequence[int] = ()
 
 
-#: Function from a trial to the tensors that its example carries beside waveform and class, by name.
+#: Function from a trial to the tensors, by name, that its example has in addition to waveform and class.
 Carries: TypeAlias = Callable[[Trial], Mapping[str, Tensor]]
 
 
@@ -93,7 +93,7 @@ Target: TypeAlias = Callable[[Trial], "int | None"]
 
 
 def no_tensors(trial: Trial) -> Mapping[str, Tensor]:
-    """Return no tensors: the example carries only waveform and class. This is the default :data:`Carries`."""
+    """Return no tensors: the example of ``trial`` has only waveform and class. This is the default :data:`Carries`."""
     return {}
 
 
@@ -104,34 +104,34 @@ binary_target: Target = attrgetter("target")
 class TrainingSet(Dataset):
     """Labelled trials, read from disk when indexed by ``(epoch, index)``; epochs count from 1.
 
-    A third number is the length of the example in samples, as in ``(epoch, index, 32000)``.
+    A third number in the index is the length of the example in samples, such as 32000.
 
     The whole utterance, or a piece of it, is first augmented and then cropped. Every (seed, epoch,
     utterance) has its own random stream, from which the augmentation draws first and the crop next.
     The example therefore depends neither on the worker nor on the order of reading (deviation 8).
-    If the crop is the head and there is no augmentation, only the head is decoded, and damage after
-    the head does not matter.
+    If the crop is the head and there is no augmentation, only the head is decoded, so that damage
+    after the head causes no error.
 
     Labels are cropped, repeated and padded with the waveform. Examples carry the labels of their
     frames, (T,) int8: 1 bona fide, 0 spoof, −1 unknown. Zeros that pad a piece have the label −1.
 
     Args:
         examples: trials, with their excerpts and the labels of their frames.
-        num_samples: samples of an example; None keeps the length of each utterance. A shorter piece
-            is padded with zeros at the end.
+        num_samples: samples of an example; None keeps the length of each utterance. A piece of a
+            recording that is shorter than ``num_samples`` is padded with zeros at the end.
         effects: effects on a waveform, applied in this order.
         part: ``train`` or ``dev``, which have different random streams.
-        crop: which samples of a longer utterance to take: ``head``, ``random``, ``random_tiled``,
-            or ``dynamic``, which is random too.
+        crop: which samples to take of an utterance longer than ``num_samples``: ``head``,
+            ``random``, ``random_tiled``, or ``dynamic``, which is random too.
         cache: cache of decoded audio.
-        carries: function from a trial to the tensors that its example carries.
+        carries: function from a trial to the further tensors of its example.
         target: function from a trial to the index of its class. ``carries`` and ``target`` must be
             picklable, because the workers get them.
 
     Attributes:
         pre_emphasis: coefficient of the pre-emphasis after the augmentation, at first 0. The
-            detector determines the coefficient. The detector is built after the data set, so the
-            caller sets this attribute later.
+            detector determines the coefficient, but is built after the data set; the caller
+            therefore sets this attribute later.
     """
 
     def __init__(
@@ -206,7 +206,7 @@ class TrainingSet(Dataset):
         frame_labels = self.examples.labels
         excerpt = None if self.examples.excerpts is None else self.examples.excerpts[index]
         utterance_number = zlib.crc32(f"{self.part}/{trial.id}".encode())
-        rng = np.random.default_rng(stream_of_epoch(self.seed, epoch, utterance_number))
+        rng = np.random.default_rng(seed_of_stream(self.seed, epoch, utterance_number))
         if num_samples is None:
             num_samples = self.num_samples
         waveform = self._read(trial.audio_path(), excerpt)
@@ -223,7 +223,8 @@ class TrainingSet(Dataset):
         waveform = pre_emphasised(waveform, self.pre_emphasis)
         if labels is not None:
             labels = stretch_labels(labels, len(waveform))
-        # Then set the length: pad a piece, or crop an utterance. Labels are padded or cropped in the same way.
+        # Bring the example to its length: pad a piece of a recording, or crop an utterance. Labels are padded or
+        # cropped in the same way.
         if num_samples is not None:
             if excerpt is not None:
                 waveform = padded(waveform, num_samples)
@@ -292,13 +293,13 @@ def check_readable(path: Path) -> None:
                 pass
     except (OSError, InputError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
-        if not isinstance(cause, OSError) or not cause.strerror:  # for damage, pyarrow's OSError has no strerror
+        if not isinstance(cause, OSError) or not cause.strerror:  # pyarrow's error about damage has no strerror
             raise
         raise LostFile(f"{path} cannot be read at present ({cause.strerror})") from error
 
 
 def longest_first(trials: Sequence[Trial]) -> list[Trial]:
-    """Sort ``trials`` by file size, largest first, to read whole utterances one by one.
+    """Sort ``trials`` by file size, largest first, for reading whole utterances one by one.
 
     The first utterance then needs the most memory, so that a lack of memory shows at once. Parallel
     processes get utterances of similar length, so that no process waits long for another.

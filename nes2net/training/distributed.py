@@ -26,7 +26,7 @@ PRECISIONS = {"fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}
 IN_SCORING = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}
 #: How long a process waits for the other processes. PyTorch's limit on GPUs, 10 minutes, is too short, because the
 #: other processes wait while the main process saves. On a disk that writes 1 MB/s, saving 4 GB takes over an hour. If a
-#: process dies, torchrun ends the others.
+#: process dies, torchrun ends the other processes.
 _PATIENCE = timedelta(hours=2)
 
 
@@ -34,7 +34,7 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
     """Make the :class:`Accelerator` of this process.
 
     Each process started by ``torchrun`` or ``accelerate launch`` computes on the GPU with its local
-    rank, or on the CPU. A process that was started by neither program trains alone.
+    rank, or on the CPU. Without one of these programs, a single process trains alone.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -42,7 +42,7 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
 
     Raises:
         InputError: if the device does not exist, if there are fewer GPUs than processes, or if the
-            device cannot compute in this precision.
+            device cannot compute in ``precision``.
     """
     torch_device = choose_device(device)
     if torch_device.type == "cuda":  # accelerate gives each process the GPU of its local rank
@@ -114,10 +114,11 @@ def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
 
 
 def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Module:
-    """Replace the batch normalisations in ``module`` by layers with batch statistics over all processes.
+    """Replace the batch normalisations in ``module`` by layers that take statistics over the batches of all processes.
 
-    Names, parameters and buffers stay, and ``module`` is returned. PyTorch has such a layer for
-    GPUs only; on other devices :class:`SyncedBatchNorm` is used.
+    Names, parameters and buffers of ``module`` do not change, and ``module`` is returned. On GPUs,
+    the new layer is PyTorch's. PyTorch has no such layer for other devices, where
+    :class:`SyncedBatchNorm` is used.
     """
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(module)
@@ -134,7 +135,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
     Batches of processes may differ in size. Gradients flow through mean and variance.
 
     Args:
-        norm: the layer to replace, whose parameters and buffers are used.
+        norm: the layer to replace; the new layer uses its parameters and buffers.
     """
 
     def __init__(self, norm: nn.modules.batchnorm._BatchNorm) -> None:
@@ -144,7 +145,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         self.train(norm.training)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Raise ValueError unless ``input`` has a dimension of channels, as PyTorch's layers do."""
+        """Raise ValueError if ``input`` has no dimension of channels; PyTorch's layers have such a check, too."""
         if input.dim() < 2:
             raise ValueError(f"batch normalisation takes at least 2 dimensions, not {input.dim()}")
 
@@ -164,7 +165,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         count = total[-1].detach()
         variance = _SumOverProcesses.apply((x - mean.view(shape)).square().sum(axes)) / count
         if self.track_running_stats:
-            self._track(mean.detach(), (variance * count / (count - 1)).detach())
+            self._update_running_statistics(mean.detach(), (variance * count / (count - 1)).detach())
         # Compute as F.batch_norm does in eval mode, but let gradients also flow through the statistics.
         x = ((x - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)).to(input.dtype)
         if self.affine:
@@ -172,8 +173,8 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         return x.to(input.dtype)  # under autocast, the product with the float32 weights is float32
 
     @torch.no_grad()
-    def _track(self, mean: Tensor, variance: Tensor) -> None:
-        """Update the running statistics. Without a momentum, these statistics are means over all batches so far."""
+    def _update_running_statistics(self, mean: Tensor, variance: Tensor) -> None:
+        """Update running statistics by ``mean`` and ``variance`` of a batch; without momentum, average all batches."""
         number = self.num_batches_tracked
         running_mean = self.running_mean
         running_var = self.running_var
@@ -201,7 +202,7 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 class StepPlan(NamedTuple):
-    """Facts about a step that all processes know before its first forward pass."""
+    """The facts on which all processes agree before the first forward pass of a step."""
 
     #: indices of the parts that have utterances in every process; all processes skip the other parts
     used: list[int]
@@ -227,20 +228,22 @@ def plan_step(
     save: bool,
     lost: int = 0,
 ) -> StepPlan:
-    """Agree with the other processes on what to do in a step. This takes a single reduction.
+    """Agree with the other processes which parts of a step to compute, and whether to save or stop after it.
 
     A signal to one process stops all processes, and if one process wants to save, all save. If a
     process could read no file of a part, all processes skip that part, because
     DistributedDataParallel and batch normalisation would wait for that process.
 
     Args:
-        weights: for each of this process's parts, the denominator of each term of the loss.
-        counts: number of utterances in each of these parts.
+        weights: for each part of the step that this process takes, the denominator of each term of
+            the loss.
+        counts: for each of these parts, the number of utterances.
         signal: number of the signal that this process received; 0 for no signal.
         save: whether this process wants to save after the step.
         lost: number of this process's files that cannot be read at present.
     """
-    # Put the flags and all rows into one list, so that a single reduction sums them. A row has a value for each part.
+    # Put the flags and all rows into one list, so that a single reduction sums them. A row has a value for each part of
+    # the step.
     denominators_of_terms = list(zip(*weights))
     rows = [*denominators_of_terms, counts, [count == 0 for count in counts]]
     values = [signal == SIGTERM, signal == SIGINT, save, lost, *chain.from_iterable(rows)]

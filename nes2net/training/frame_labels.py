@@ -14,7 +14,7 @@ from nes2net.data.audio.waveform import head_crop, random_tiled_crop
 from nes2net.lib.errors import InputError
 from nes2net.training.recipes.segments import LABEL_SAMPLES
 
-#: Seconds by which the lengths of labels and recording may differ. The loss ignores frames without a label.
+#: Largest difference in seconds between the lengths of labels and recording. The loss ignores frames without a label.
 _TOLERANCE = 0.5
 
 
@@ -71,7 +71,8 @@ class FrameLabels:
 def check_lengths(num_labels: int, num_samples: int, utterance: str, whole: bool = True) -> None:
     """Raise :class:`InputError` if the lengths of labels and recording differ by over half a second.
 
-    Such labels are assumed to belong to another recording. ``num_labels`` counts labels of 10 ms.
+    If the lengths differ by more, the labels probably belong to another recording. ``num_labels``
+    is the number of 10-ms labels.
 
     Args:
         utterance: name of the utterance, for the message.
@@ -110,7 +111,8 @@ def stretch_labels(sample_labels: NDArray[np.int8], num_samples: int) -> NDArray
 def labels_of_frames(sample_labels: NDArray[np.int8]) -> NDArray[np.int8]:
     """Pool ``sample_labels`` (N,) to labels (⌈N/160⌉,) of 10-ms frames.
 
-    A frame with an unknown sample is unknown, −1. Any other frame with a spoofed sample is spoof, 0.
+    A frame with an unlabelled sample gets −1, unknown. Any other frame with a spoofed sample gets
+    0, spoof.
 
     >>> labels_of_frames(labels_of_samples(np.array([1, 0, 1]), 480)[80:])
     array([0, 0, 1], dtype=int8)
@@ -160,8 +162,9 @@ def pooled_targets(labels: Tensor, factor: int) -> Tensor:
     """Pool ``labels`` B×T of frames to labels B×T' of frames that are ``factor`` times as long.
 
     In each row, the labels before the first −1 are pooled as by
-    :func:`nes2net.metrics.localisation.pool_labels`. All later frames of the row get the label −1.
-    If a row has fewer than ``factor`` labels, its first frame gets the minimum of these labels.
+    :func:`nes2net.metrics.localisation.pool_labels`. The later frames of the row, from the first −1
+    on, get the label −1. If a row has fewer than ``factor`` labels before the first −1, the first
+    frame gets the minimum of these labels.
 
     >>> pooled_targets(torch.tensor([[1, 1, 0, 1, 1], [1, 1, 1, -1, -1], [1, -1, -1, -1, -1]]), 2)
     tensor([[ 1,  0],
@@ -174,7 +177,7 @@ def pooled_targets(labels: Tensor, factor: int) -> Tensor:
         width = factor
     windows = labels[:, :width].unflatten(1, (-1, factor))
     pooled = windows.amin(2)
-    # Ignore labels −1 in the first window, so that even a short utterance gets a label that is not −1.
+    # Ignore labels −1 in the first window, so that even an utterance shorter than a window gets a label other than −1.
     first = windows[:, 0]
     lowest_label = torch.where(first < 0, 1, first).amin(1)
     pooled[:, 0] = torch.where((first >= 0).any(1), lowest_label.to(pooled.dtype), pooled[:, 0])

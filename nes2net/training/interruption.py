@@ -30,8 +30,8 @@ class StopRequests:
 
     To end several processes together, set ``agree`` to a function. The function takes the signal
     that this process has received, and returns the signal that ends all processes; 0 is no signal.
-    Each signal then waits for the end of a :meth:`deferred` context, where the processes agree on
-    the signal that ends all of them.
+    With ``agree``, a signal has no effect before the end of a :meth:`deferred` context, where the
+    processes call ``agree``.
 
     >>> import os, signal
     >>> with StopRequests() as stop:
@@ -107,8 +107,8 @@ def stop_without_data(lost: Sequence[str], stage: str) -> NoReturn:
     """End a run because files cannot be read at present.
 
     Args:
-        lost: one message for each file of this process that cannot be read; empty if only files of
-            other processes are concerned.
+        lost: one message for each file of this process that cannot be read; empty if only other
+            processes have such files.
         stage: epoch and step, or validation, in words.
 
     Raises:

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from nes2net.lib.devices import float32_products
 from nes2net.lib.errors import InputError
-from nes2net.training.card import of_epoch, write_card
+from nes2net.training.card import with_last_epoch, write_card
 from nes2net.training.dataset import Batch, BatchLoader
 from nes2net.training.distributed import IN_SCORING, StepPlan, plan_step, write_once
 from nes2net.training.interruption import StopRequests, stop_without_data
 from nes2net.training.monitor import Monitor, check_finite
 from nes2net.training.objective import Objective, Part
-from nes2net.training.optimisation import learning_rate_schedule, plateaus, set_learning_rate
+from nes2net.training.optimisation import count_plateaus, learning_rate_schedule, set_learning_rate
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.sampling import by_step
 from nes2net.training.seeding import seed_step
@@ -68,7 +68,8 @@ class Trainer:
         The run is saved after a signal, every ``train.save_every_minutes``, and after the last step.
 
         Raises:
-            InputError: if every step of the epoch lacked a usable file in some process.
+            InputError: if no step of the epoch was computed, because in every step some process had
+                no usable file.
         """
         progress = self.state.progress
         if progress.step == self.steps_per_epoch:
@@ -97,8 +98,8 @@ class Trainer:
         """Do an optimisation step.
 
         Args:
-            batches: this process's parts of the step.
-            save_is_due: whether it is time to save; only the main process's value counts.
+            batches: the parts of the step that this process takes.
+            save_is_due: whether a save is due; the value counts only in the main process.
 
         Returns:
             The number of the signal that stops the run, 0 for no signal; and whether to save now. All
@@ -127,8 +128,7 @@ class Trainer:
         if any(denominator > 0 for denominator in plan.denominators):
             loss = self.backward(step_parts, plan)
             norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
-            # In a step, the CPU waits for the GPU only here, and in messages between processes and in fp16's
-            # GradScaler.
+            # In a step, the CPU waits for the GPU only here, in messages between processes, and in fp16's GradScaler.
             loss_of_step, gradient_norm = torch.stack([loss, norm.to(loss)]).tolist()
             if accelerator.scaler:  # with a GradScaler, gradients may be infinite, because the scaler skips such steps
                 gradient_norm = 0.0
@@ -144,7 +144,7 @@ class Trainer:
         """Move one part of a step to the device, and mix its examples if the recipe says so.
 
         If a file of the part failed, the failure is reported. ``number`` is the index of the part
-        among this process's parts of the step.
+        among the parts of the step that this process takes.
 
         Returns:
             The part, which is empty if none of its files could be used; and the denominator of each
@@ -182,17 +182,17 @@ class Trainer:
         return sum(n / weight for n, weight in zip(sums, denominators) if weight > 0)
 
     def plateau_factor(self) -> float:
-        """Compute the learning-rate factor of ``train.plateau_patience``: ½ per plateau of the development loss."""
+        """Compute the factor by which plateaus of the development loss lower the learning rate: ½ per plateau."""
         patience = self.recipe.train.plateau_patience
         history = self.state.selection.history
         if not patience:
             return 1.0
-        return 0.5 ** plateaus((row["val_loss_wo_aug"] for row in history if "val_loss_wo_aug" in row), patience)
+        return 0.5 ** count_plateaus((row["val_loss_wo_aug"] for row in history if "val_loss_wo_aug" in row), patience)
 
     def end_epoch(self, epoch: int, values: dict[str, float]) -> None:
         """Add the epoch to the history, save its checkpoint, and report the epoch.
 
-        Only then, checkpoints that are no longer kept are removed.
+        Checkpoints that are no longer kept are removed last.
 
         Args:
             values: training loss, learning rate and, if the epoch was validated, the values of the
@@ -209,13 +209,13 @@ class Trainer:
         def write() -> None:
             """Write the files of the epoch, and report it; :func:`write_once` calls this in the main process only."""
             if is_kept:
-                state.detector.provenance = of_epoch(state.detector.provenance, selection)
+                state.detector.provenance = with_last_epoch(state.detector.provenance, selection)
                 record = state.detector.provenance.to_dict() | {"recipe": state.recipe, "epoch": epoch, **values}
                 state.detector.save(path, **record)
             selection.write_history()
             if (described := selection.described_checkpoint()) is not None:
                 write_card(selection.folder, described)
-            self.monitor.epoch(epoch, values, path.name if is_kept else None)
+            self.monitor.report_epoch(epoch, values, path.name if is_kept else None)
             state.save()
             self.monitor.track(epoch, values)
 

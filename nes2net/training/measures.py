@@ -27,7 +27,7 @@ NUM_RESAMPLES = 200
 
 
 class Measure(NamedTuple):
-    """A value that validation computes on the development set, and by which epochs are compared; lower is better."""
+    """A value of the development set by which epochs are compared, such as the EER; lower is better."""
 
     #: value of ``validation.select_on`` that chooses this measure
     name: str
@@ -37,8 +37,8 @@ class Measure(NamedTuple):
     key: str = ""
     #: whether the value is a fraction that is shown in percent
     percent: bool = True
-    #: whether the line of an epoch and the pictures show the measure. Tables then also show its values with RawBoost
-    #: and for each corpus.
+    #: whether the line of an epoch and the pictures show the measure, and tables show its values with RawBoost and for
+    #: each corpus
     prominent: bool = True
 
     def column(self, name: str = "wo_aug", variant: str = "") -> str:
@@ -54,10 +54,10 @@ class Measure(NamedTuple):
         return f"val_{self.key or self.name}_{name}{variant}"
 
     def headings(self, history: Sequence[Mapping[str, object]]) -> dict[str, str]:
-        """List the keys of this measure in the history: key → heading in tables and pictures.
+        """List the keys of the history for this measure: key → heading in tables and pictures.
 
-        Some of the keys may have no values in ``history``. Only a prominent measure has keys for the
-        pass with RawBoost and for each corpus.
+        Some of the keys may have no values in ``history``. Keys for the pass with RawBoost and for
+        each corpus are listed only if the measure is :attr:`prominent`.
         """
         headings = {}
         if self.prominent:
@@ -76,7 +76,7 @@ EER = Measure("eer", "EER")
 MIN_DCF = Measure("min_dcf", "minDCF", percent=False, prominent=False)
 #: Key of the history for the threshold at which misses and false alarms on the development set are equally frequent.
 THRESHOLD_KEY = "eer_threshold"
-#: The measures of a detector that gives each utterance one score.
+#: The measures of a task whose detector gives each utterance one score.
 ERROR_RATES = (EER, MIN_DCF)
 
 
@@ -105,8 +105,8 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     With several corpora, these values are pooled over all trials. ``val_eer_wo_aug/CORPUS`` is the
     EER of a corpus, and ``val_eer_wo_aug/CORPUS/ATTACK`` is the EER of an attack in this corpus.
     ``val_eer_wo_aug_mean`` and ``val_eer_wo_aug_worst`` are the mean and the highest EER of the
-    corpora (:class:`nes2net.evaluation.breakdown.OverCorpora`). The values of a corpus, the
-    mean and the worst value also exist for ``val_min_dcf_wo_aug``.
+    corpora (:class:`nes2net.evaluation.breakdown.OverCorpora`). ``val_min_dcf_wo_aug`` also has a
+    value for each corpus, a mean and a worst value.
 
     Args:
         bonafide: the target that means bona fide.
@@ -152,8 +152,7 @@ def split_by_class(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[N
     """Split ``scores`` (N,) by the mask ``is_bonafide`` (N,) into bona fide scores and spoof scores.
 
     Args:
-        items: a plural noun, such as "usable files"; the error message uses this noun for the
-            things that have the scores.
+        items: a plural noun for the scored items in the error message, such as "usable files".
 
     Raises:
         InputError: if a class has no scores.
@@ -171,13 +170,12 @@ def split_by_class(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[N
 def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> dict[str, float]:
     """Compute EER and minDCF of each corpus, their mean and highest value over corpora, and the EER of each attack.
 
-    The arguments are those of :func:`error_rates`. The result maps keys of the history to
-    fractions.
+    :func:`error_rates` explains the arguments. The result maps keys of the history to fractions.
 
     Raises:
         InputError: if no corpus has usable trials of both classes.
     """
-    # Match scores with trials, as the functions of the evaluation need them. The lists of mismatches are empty, because
+    # Match scores with trials in the form that the functions of the evaluation take. There are no mismatches, because
     # validation has given every trial a score.
     corpus = np.array([trial.get("corpus") for trial in validated.trials])
     scored = {}
@@ -203,5 +201,5 @@ def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> di
 
 
 def eer_methods(data: DataConfig) -> dict[str, str]:
-    """Find the rules for EERs: alias of each development corpus → rule."""
+    """Find the rule by which the EER of each development corpus is computed: alias of a corpus → name of the rule."""
     return {corpus.called: corpora.get(corpus.name).eer_method for corpus in data.parts("dev")}

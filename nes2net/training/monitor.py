@@ -45,8 +45,8 @@ class RunReporter(Protocol):
         """Print that training begins.
 
         Args:
-            checkpoint: file that the whole detector was read from; None if it was not read from a
-                file.
+            checkpoint: file that the whole detector was read from; None if the detector was not
+                read from a file.
             num_training: number of training trials.
             num_development: number of development trials.
         """
@@ -64,8 +64,8 @@ class Monitor:
         selection: history of the run, and choice of its best epochs.
         log: folder of TensorBoard's log.
         shown: True in the main process only; other processes only name failed files.
-        reporter: prints the lines of the run for another program; nothing else is then on standard
-            output.
+        reporter: prints the lines of the run for another program; all other lines then go to
+            standard error or to files.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Monitor:
         self._advised = False
         #: utterances of this epoch that were read but not trained on
         self.unused = 0
-        #: duration of the last validation in seconds, for the estimate of the time left
+        #: seconds that the last validation took, for the estimate of the time left
         self.validation_seconds = 0.0
         #: time at which the curves were last drawn, and whether they show all epochs
         self._drawn_at = time.monotonic()
@@ -103,7 +103,8 @@ class Monitor:
         for line in circumstances(device):
             self.run_log.write(line)
         try:
-            # Because of the random suffix, nobody can place a link under the name of the log beforehand.
+            # With a random suffix, the name of the log is not known beforehand, so that no link can wait under this
+            # name.
             suffix = f".{secrets.token_hex(4)}"
             self.writer = SummaryWriter(self.log, purge_step=first_epoch, filename_suffix=suffix)
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
@@ -130,7 +131,7 @@ class Monitor:
         try:
             self.writer.close()
         except OSError:
-            if kind is None:  # the error that ended the run has been reported; do not raise another one
+            if kind is None:  # otherwise the run ends by its own error
                 raise
 
     def meter(self, steps: Iterable[T], epoch: int, total: int, start: int) -> Meter[T]:
@@ -181,7 +182,7 @@ class Monitor:
             self._advised = True
             self.say(line, remark=True)
 
-    def epoch(self, epoch: int, values: dict[str, float], saved: str | None) -> None:
+    def report_epoch(self, epoch: int, values: dict[str, float], saved: str | None) -> None:
         """Report a finished epoch: print a line, add the values to TensorBoard, and draw the curves.
 
         The curves are drawn at most once a minute.
@@ -226,8 +227,8 @@ class Monitor:
 def check_finite(loss: float, norm: float, train: TrainConfig, loader: BatchLoader, epoch: int, step: int) -> None:
     """Raise :class:`InputError` if the loss of a step, or the ``norm`` of its gradients, is not finite.
 
-    The message names the step and its utterances, and says what to try. ``loader`` draws the step
-    again to find the utterances.
+    The message names the step and its utterances, and says what to try. To find the utterances,
+    ``loader`` draws the batches of the step again.
     """
     if math.isfinite(loss) and math.isfinite(norm):
         return

@@ -28,9 +28,10 @@ from nes2net.training.losses import Criterion
 from nes2net.training.losses.by_name import create_loss
 from nes2net.training.measures import Validated, eer_methods, error_rates
 from nes2net.training.recipes.recipe import Recipe
-from nes2net.training.sampling import stream_of_epoch
+from nes2net.training.sampling import seed_of_stream
 
-# Arbitrary numbers that keep these random streams apart from other streams of the same (seed, epoch).
+# Arbitrary numbers that tell the random streams of Specmix and latent augmentation from other streams of the same
+# (seed, epoch).
 _SPECMIX_STREAM = 0x5BEC
 _LATENT_STREAM = 0x1A7E
 
@@ -42,18 +43,18 @@ class Part(NamedTuple):
     inputs: Tensor
     #: (B,), class numbers (of two classes, bona fide is 1), or B×K, the share of each class in a mixed sample
     targets: Tensor
-    #: tensors that the examples carry beside their waveforms, as returned by :meth:`Objective.ready`
+    #: further tensors of the examples, such as labels of frames, as returned by :meth:`Objective.ready`
     carried: Mapping[str, Tensor] = {}
     #: number of the optimisation step, from 0 over all epochs; None in validation
     iteration: int | None = None
-    #: seed of latent augmentation; None leaves the embeddings as they are
+    #: seed of latent augmentation; None to leave the embeddings unchanged
     latent_seed: int | None = None
 
     @classmethod
     def of_batch(
         cls, batch: Batch, carried: Mapping[str, Tensor], device: torch.device, iteration: int | None = None
     ) -> Part:
-        """Copy ``batch`` to ``device``, with the ``carried`` tensors that :meth:`Objective.ready` returned.
+        """Make a part on ``device`` from ``batch`` and from the ``carried`` tensors of :meth:`Objective.ready`.
 
         Args:
             iteration: number of the optimisation step; None in validation.
@@ -82,7 +83,7 @@ class Objective(nn.Module):
     front-end, and with ``train.freeze_layers`` its lower layers.
 
     Args:
-        recipe: settings of the loss, Specmix and latent augmentation, and the seed of their draws.
+        recipe: settings of the loss, Specmix and latent augmentation, and the seed of the run.
 
     >>> model = {"frontend": {"name": "lps", "num_bins": 64}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
     >>> objective = Objective(Detector.from_config(model), Recipe())
@@ -132,7 +133,7 @@ class Objective(nn.Module):
         # front-end without gradients (:meth:`features`).
         if train.freeze_frontend:
             frontend.requires_grad_(False)
-        if train.freeze_layers is not None:  # freeze the lowest layers and the parts of the front-end before them
+        if train.freeze_layers is not None:  # freeze the lowest layers and everything before these layers
             layers = frontend.transformer_layers
             name = frontend.config["name"]
             if not layers:
@@ -173,9 +174,9 @@ class Objective(nn.Module):
         return [parameter for parameter in self.detector.parameters() if parameter.requires_grad]
 
     def begin_training(self, epoch: int) -> None:
-        """Enter train mode for ``epoch``.
+        """Put all modules into train mode for ``epoch``, except for a front-end that is frozen.
 
-        A front-end that is frozen in this epoch gets the mode that ``train.frontend_mode`` chooses.
+        A front-end that is frozen in ``epoch`` gets the mode that ``train.frontend_mode`` chooses.
         """
         self.train()
         self.frozen = epoch <= self.freeze_epochs
@@ -220,17 +221,18 @@ class Objective(nn.Module):
     def _seed_of_part(self, epoch: int, step: int, number: int, stream: int) -> int:
         """Make the seed of the random numbers for one part of a step.
 
-        Specmix and latent augmentation have different seeds, because each passes its own
-        ``stream``.
+        Specmix and latent augmentation pass different numbers ``stream``, so that their seeds
+        differ.
         """
-        numbers = [number] if number else []  # for part 0, the index of the part is left out of the seed
-        sequence = np.random.SeedSequence(stream_of_epoch(self.seed, epoch, step, stream, *numbers))
+        numbers = [number] if number else []  # the seed of part 0 does not contain the index of the part
+        sequence = np.random.SeedSequence(seed_of_stream(self.seed, epoch, step, stream, *numbers))
         return int(sequence.generate_state(1)[0])
 
     def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
-        """Compute a part's share of the denominator of each term of the loss.
+        """Compute the denominator of each term of the loss for one part of a step.
 
-        No forward pass is needed, so the sum over all parts of a step is known before the first one.
+        No forward pass is needed, so the sum over all parts of a step is known before the step's
+        first forward pass.
 
         Args:
             targets, carried: targets and carried tensors of a part, on the CPU.
@@ -279,14 +281,15 @@ class Objective(nn.Module):
     def compute_outputs(self, features: Tensor | list[Tensor], part: Part) -> Any:
         """Compute the back-end's embeddings if the loss takes embeddings, otherwise the back-end's logits.
 
-        A task may return other outputs, which its :meth:`numerators` and :meth:`outcome` take.
+        A task may override this method to return other outputs for its own :meth:`numerators` and
+        :meth:`outcome`.
         """
         if self.criterion.takes_embeddings or part.latent_seed is not None:
             return self.outputs_from_embeddings(self.detector.backend.embed(features), part)
         return self.logits(features, part)
 
     def logits(self, features: Tensor | list[Tensor], part: Part) -> Tensor:
-        """Compute the logits from ``features``; the task fusion also uses tensors of ``part``."""
+        """Compute the logits from ``features``; the task fusion overrides this method to use tensors of ``part``."""
         return self.detector.logits(features)
 
     def outputs_from_embeddings(self, embeddings: Tensor, part: Part) -> Tensor:
@@ -311,7 +314,7 @@ class Objective(nn.Module):
         return [self.criterion.parts(computed, part.targets, part.iteration, self._durations(part.inputs))[0]]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
-        """Compute the loss of a batch, and the outputs that :meth:`figures` needs; by default, ``scores`` (B,).
+        """Compute the loss of a batch, and the outputs from which :meth:`figures` computes: by default ``scores`` (B,).
 
         Args:
             computed: result of :meth:`compute_outputs`.
@@ -320,9 +323,9 @@ class Objective(nn.Module):
         return Outcome(loss, {"scores": self.detector.backend.scores(self.criterion.logits(computed))})
 
     def figures(self, validated: Validated) -> dict[str, float]:
-        """Compute the figures of a pass over the development set: key in the history → value.
+        """Compute the figures of a pass over the development set, such as the EER: key in the history → value.
 
-        By default, the figures are those of :func:`error_rates`; a task may compute others. The
+        By default, :func:`error_rates` computes the figures; a task may compute other figures. The
         keys are the columns of the task's measures
         (:meth:`nes2net.training.measures.Measure.column`), and a task may add keys.
 
@@ -351,7 +354,7 @@ class Objective(nn.Module):
 
 @contextmanager
 def _explain_single_utterance(batch: str, remedy: str) -> Iterator[None]:
-    """Within this context, turn PyTorch's error about batch statistics of a single utterance into an :class:`InputError`.
+    """Within this context, turn PyTorch's error about statistics of a single utterance into an :class:`InputError`.
 
     Args:
         batch: name of the batch that is too small, for the message, such as "the last batch".

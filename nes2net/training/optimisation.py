@@ -13,7 +13,8 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.training.recipes.train import TrainConfig
 
-# With `logistic`, Adam makes no steps; it only stands where an optimiser is expected (nes2net.training.tasks.logistic).
+# With `logistic`, Adam takes no steps: the loop needs an optimiser, but scikit-learn fits the last layer
+# (nes2net.training.tasks.logistic).
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "logistic": torch.optim.Adam}
 
 
@@ -41,7 +42,7 @@ def create_optimizer(
         betas=tuple(train.adam_betas),
         eps=train.adam_eps,
         amsgrad=train.amsgrad,
-        fused=all(parameter.is_cuda for parameter in trained) or None,  # None lets PyTorch choose
+        fused=all(parameter.is_cuda for parameter in trained) or None,  # with None, PyTorch chooses the kernel
     )
 
 
@@ -50,10 +51,10 @@ def parameter_groups(detector: Detector, layer_decay: float) -> list[dict[str, A
 
     With x = ``layer_decay``, the factor of the l-th of L transformer layers is x^(L + 1 − l).
     Parameters before these layers have the factor x^(L + 1). Parameters after these layers, in
-    front-end, aggregation and back-end, have the factor 1. These are the factors in the code of
-    BEiT (Bao et al., arXiv 2106.08254). The idea comes from ELECTRA (Clark et al., arXiv
-    2003.10555). ELECTRA's code has smaller factors: only the head for the final task has the
-    factor 1, and every other factor is x times the factor here.
+    front-end, aggregation and back-end, have the factor 1. The code of BEiT (Bao et al., arXiv
+    2106.08254) has the same factors. The idea comes from ELECTRA (Clark et al., arXiv 2003.10555).
+    ELECTRA's code has smaller factors: only the head for the final task has the factor 1, and every
+    other factor is x times the factor in BEiT's code.
 
     Returns:
         A list of parameter groups for PyTorch's optimisers, from the lowest layer to the highest.
@@ -91,12 +92,12 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group.get("factor", 1.0)
 
 
-def plateaus(losses: Iterable[float], patience: int) -> int:
+def count_plateaus(losses: Iterable[float], patience: int) -> int:
     """Count the plateaus: a plateau is ``patience`` losses in a row that are not below the lowest loss before them.
 
     Counting starts again after each plateau.
 
-    >>> plateaus([3.0, 2.0, 2.0, 2.5, 2.1, 2.2], patience=2)
+    >>> count_plateaus([3.0, 2.0, 2.0, 2.5, 2.1, 2.2], patience=2)
     2
     """
     best = math.inf
@@ -130,7 +131,7 @@ def learning_rate_schedule(train: TrainConfig, steps_per_epoch: int) -> Callable
       al., 2017; MPIF-Res2Net);
     - ``step``: ``decay_factor``^⌊e/``decay_epochs``⌋ (GF, LGF and LLGF: 0.5^⌊e/5⌋).
 
-    In the first ``warmup_steps`` steps, the factors of all schedules but ``inverse_sqrt`` are
+    In the first ``warmup_steps`` steps, the factor of every schedule except ``inverse_sqrt`` is
     multiplied by (step + 1)/(``warmup_steps`` + 1), which rises linearly to 1.
 
     >>> rate = learning_rate_schedule(TrainConfig(schedule="cosine_epochs", lr=1.0, t_max=2), steps_per_epoch=10)

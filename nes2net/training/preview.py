@@ -1,4 +1,4 @@
-"""Augment a recording as training does, and draw it; the Python interface of `nes2net augment`."""
+"""Augment a recording as training does, and draw the waveforms before and after (`nes2net augment`)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def augment(
     Args:
         file: a recording; its name without suffix is the utterance id, which seeds the random
             stream.
-        settings: settings of the augmentation; all conditions are applied one after another.
+        settings: settings of the augmentation. Unlike in training, all conditions are applied, one
+            after another.
         speech: folder of recordings, for the condition babble.
         num_samples: crop to this length; None for the whole recording.
         crop: which samples to take, if ``num_samples`` is given.
@@ -75,7 +76,8 @@ def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, a
     for waveform_axis, spectrogram_axis, waveform, levels, title in zip(
         axes[0], axes[1], (before, after), spectrograms, titles
     ):
-        # A long waveform has more samples than pixels: fill each column from its smallest to its largest sample.
+        # A long waveform has more samples than pixels: fill each column of the picture from the smallest to the largest
+        # sample in it.
         starts = np.unique(np.linspace(0, len(waveform), _WAVEFORM_COLUMNS, endpoint=False).astype(int))
         low = np.minimum.reduceat(waveform, starts)
         high = np.maximum.reduceat(waveform, starts)

@@ -57,7 +57,7 @@ class Meter(Generic[T]):
     ) -> None:
         self.batches = batches
         self.clock = clock
-        self._began: float | None = None  # time at which the first batch was done
+        self._began: float | None = None  # time at the end of the first batch
         self._utterances = 0  # since that time
         self.waited = self._elapsed = 0.0
         if total is None and isinstance(batches, Sized):
@@ -103,7 +103,7 @@ class Meter(Generic[T]):
 
     @property
     def utterances_per_second(self) -> float:
-        """Utterances per second up to the last :meth:`update`, without the first batch; 0 before the second batch."""
+        """Utterances per second, without the first batch, up to the last :meth:`update`; 0 before the second batch."""
         if self._elapsed:
             return self._utterances / self._elapsed
         return 0.0
@@ -117,7 +117,7 @@ def advice(
     cached: bool = False,
     most: int | None = None,
 ) -> str | None:
-    """Advise in one line how to wait less for data; None if ``wait_share`` is at most :data:`WAIT_LIMIT`.
+    """Write one line of advice how training waits less for data; None if ``wait_share`` is at most :data:`WAIT_LIMIT`.
 
     Args:
         wait_share: fraction of the time that was spent waiting for data, 0 to 1.
@@ -134,7 +134,7 @@ def advice(
     if wait_share <= WAIT_LIMIT or waited < 1:
         return None
     most_workers = usable_processors() if most is None else most
-    num_workers = min(num_workers, most_workers)  # the loader never starts more than `most_workers`
+    num_workers = min(num_workers, most_workers)  # the loader starts at most `most_workers` workers
     workers = counted(num_workers, "worker")
     waiting = f"training waits for data for more than {100 * WAIT_LIMIT:.0f} % of its time with {workers}"
     if num_workers < most_workers:

@@ -34,7 +34,7 @@ VERSION = 4
 #: End of the message about a file that no version of nes2net can have written.
 REMEDY = "copy it again from an intact copy, or move the folder away and start anew"
 
-# Limits of the plain data in each part of the file; and the names of the parts that contain tensors.
+# Limits of the plain data in each part of the file, and the names of the parts that contain tensors.
 _MOST_VALUES = 10**6
 _MOST_CHARACTERS = 10**7
 _WITH_TENSORS = ("detector", "optimizer", "stream")
@@ -61,9 +61,9 @@ class Progress(_Part):
     step: Natural = 0
     """Optimisation steps done in this epoch."""
     loss_sum: FiniteFloat = 0.0
-    """Σ batch loss × utterances over these steps."""
+    """Sum of loss × utterances over the steps done in this epoch."""
     utterances: Natural = 0
-    """Utterances trained on in these steps."""
+    """Number of utterances trained on in the steps done in this epoch."""
     lr: NotNegative = 0.0
     """Learning rate of the last step."""
     seconds: NotNegative = 0.0
@@ -107,7 +107,7 @@ class _Trials(_Part):
 
 
 class _Data(_Part):
-    """The two sets of trials of the run."""
+    """The fingerprints of the run's two sets of trials."""
 
     training: _Trials
     development: _Trials
@@ -118,7 +118,7 @@ class _Optimizer(_Part):
 
     state: dict[int, dict[str, Tensor]]
     param_groups: list[Any]
-    """Ignored, because the recipe determines the groups."""
+    """The groups are not restored, because the recipe determines them."""
 
 
 class _Scaler(_Part):
@@ -135,7 +135,7 @@ def _checked_32_bit_words(value: Tensor) -> Tensor:
     """Return the state of a random generator, (N,) int64, if its values are from 0 to 2^32 − 1.
 
     Raises:
-        ValueError: if ``value`` is not such a state.
+        ValueError: if ``value`` has another shape or type, or a number out of the range.
     """
     if value.dtype != torch.int64 or value.ndim != 1 or not ((value >= 0) & (value < 2**32)).all():
         raise ValueError("expected whole numbers of 32 bits")
@@ -143,7 +143,7 @@ def _checked_32_bit_words(value: Tensor) -> Tensor:
 
 
 class _Stream(_Part):
-    """Two Mersenne Twisters, NumPy's (``keys``) and Python's (``gates``), each with 624 words and a position."""
+    """The states of two Mersenne Twisters, NumPy's (``keys``) and Python's (``gates``), each of 624 words."""
 
     keys: Annotated[Tensor, AfterValidator(_checked_32_bit_words)]
     position: Annotated[int, Field(ge=0, le=624)]
@@ -154,8 +154,8 @@ class _Stream(_Part):
     gates_gauss_next: FiniteFloat | None
 
     @model_validator(mode="after")
-    def _check(self) -> _Stream:
-        """Raise ValueError if a generator cannot be a Mersenne Twister, which has 624 words and a position."""
+    def _check_generators(self) -> _Stream:
+        """Raise ValueError unless both generators have the 624 words and the position of a Mersenne Twister."""
         if len(self.keys) != 624 or len(self.gates) != 625 or self.gates[-1] > 624:
             raise ValueError("expected generators of 624 words")
         return self
@@ -172,7 +172,7 @@ class _SavedRow(HistoryRow):
     improved: bool
 
     @model_validator(mode="after")
-    def _check(self) -> _SavedRow:
+    def _check_interval(self) -> _SavedRow:
         """Raise ValueError if the row has an EER without the limits of its interval."""
         values = self.__pydantic_extra__
         eer = "val_eer_wo_aug"
@@ -203,15 +203,15 @@ class _ResumeFile(_Part):
     stream: _Stream | None
     progress: Progress
     base: _Base | None = None
-    """:attr:`nes2net.detector.Detector.base`, for a run with an adapted front-end."""
+    """The value of :attr:`nes2net.detector.Detector.base`; None if the front-end is not adapted."""
     started_from: list[dict[str, Any]] | None = None
     """Provenance of the detectors that the run started from."""
     devices: list[str] = []
-    """Devices that the run was on, for its model card."""
+    """Descriptions of the devices that the run has used so far, for its model card."""
 
     @model_validator(mode="after")
-    def _check(self) -> _ResumeFile:
-        """Raise ValueError if the progress lacks a field, or the history lacks an epoch before the present one."""
+    def _check_progress_and_history(self) -> _ResumeFile:
+        """Raise ValueError if the progress lacks a field, or if the history lacks the row of a finished epoch."""
         if missing := Progress.model_fields.keys() - self.progress.model_fields_set:
             raise ValueError(f"progress lacks {', '.join(sorted(missing))}")
         epochs = [row.epoch for row in self.selection]

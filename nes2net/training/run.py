@@ -1,7 +1,7 @@
 """One training run of a recipe: build its parts in order, then run the loop.
 
 In reading order: ``train`` is the public function; ``Run.resume`` builds the parts, loads their
-state and calls ``Run.fit``; ``batch_too_large`` explains a lack of memory.
+state and calls ``Run.fit``; ``out_of_memory_message`` explains a lack of memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, worded
 from nes2net.lib.this_process import enough_memory
 from nes2net.training.augmentation import augmentation_stream
-from nes2net.training.card import described_training
+from nes2net.training.card import describe_training
 from nes2net.training.data import (
     check_fills_a_batch,
     check_unseen,
@@ -62,14 +62,15 @@ def train(
 ) -> Path:
     """Train as ``recipe`` says and return the run folder ``{output}/{tag}``.
 
-    The folder gets ``recipe.yaml``, ``history.json``, ``curves.png``, ``train.log`` and the model card
-    ``README.md``. It also gets ``epoch_{n}.pth`` (n from 1) for the epochs that ``train.keep`` chooses,
-    and ``resume.pt``, which is saved every few minutes and after each epoch.
+    The folder gets ``recipe.yaml``, ``history.json``, ``curves.png``, ``train.log`` and the model
+    card ``README.md``. The folder also gets ``epoch_{n}.pth`` (n from 1) for the epochs that
+    ``train.keep`` chooses, and ``resume.pt``, which is saved every few minutes and after each
+    epoch.
 
-    A second call with the same recipe resumes the run. On one device the final weights are then
-    bit for bit equal to the weights of an uninterrupted run; on a GPU this requires
-    ``train.deterministic``. Processes started by ``torchrun`` or ``accelerate launch`` share each
-    batch, and their weights equal the weights of a single process up to rounding.
+    A second call with the same recipe resumes the run. On one device, the final weights of a
+    resumed run are bit for bit equal to the weights of an uninterrupted run; on a GPU, the equality
+    requires ``train.deterministic``. Processes started by ``torchrun`` or ``accelerate launch``
+    share each batch, and their weights equal the weights of a single process up to rounding.
 
     Args:
         reporter: prints the run on standard output; this package's messages then go to standard
@@ -77,11 +78,11 @@ def train(
 
     Raises:
         InputError: if something in the recipe or on disk is missing or wrong, if the folder holds
-            another run, if the loss is not finite, or if memory runs out. The last save is then
+            another run, if the loss is not finite, or if memory runs out. The last save stays
             intact.
         Unfinished: if SIGTERM came, or if the disk is full or fails; the work done is saved. The
-            error is also raised if the data can no longer be read; then the work since the last
-            save is lost.
+            error is also raised if the data can no longer be read; in this case, the work since the
+            last save is lost.
         KeyboardInterrupt: if Ctrl-C was pressed; the work done is saved.
     """
     require_library(recipe.tracker)
@@ -118,8 +119,8 @@ class Run:
         """Build the parts, load their state if the folder holds a save, and train the remaining epochs.
 
         Raises:
-            InputError: as :func:`train`; or if the processes do not read the same corpus or the same
-                save.
+            InputError: for the reasons in :func:`train`, or if the processes read different corpora
+                or different saves.
         """
         recipe = self.recipe
         accelerator = self.accelerator
@@ -131,7 +132,7 @@ class Run:
         stream = augmentation_stream(recipe, accelerator.num_processes)
         training = self.examples("train", train_trials)
         development = self.examples("dev", dev_trials)
-        # Make the loaders of this process's parts of the batches.
+        # Make the loaders; each loader reads the parts of the batches that this process takes.
         share = StepShare(accelerator.process_index, accelerator.num_processes, recipe.train.accumulate)
         target = self.task.target
         pin_memory = accelerator.device.type == "cuda"
@@ -154,7 +155,7 @@ class Run:
         descriptions = describe_data(recipe.data, "train", train_trials)
         descriptions += describe_data(recipe.data, "dev", dev_trials)
         earlier_devices = [] if saved_state is None else saved_state.get("devices", [])
-        training_facts = described_training(recipe, detector, accelerator, earlier_devices)
+        training_facts = describe_training(recipe, detector, accelerator, earlier_devices)
         detector.provenance = replace(detector.provenance, trials=tuple(descriptions), training=training_facts)
         # Make the parts of the run that have a state.
         objective = self.objective(detector)
@@ -179,7 +180,8 @@ class Run:
                 with enough_memory(lambda: too_large):
                     state.load(saved_state)
             del saved_state
-            # The main process writes to the folder only after all processes have read the same state from it.
+            # The main process may write to the folder only after all processes have read the same state from the
+            # folder.
             start = (state.progress.epoch, state.progress.step, state.data)
             if any(process_start != start for process_start in gather_values(accelerator, start)):
                 raise InputError(
@@ -193,11 +195,11 @@ class Run:
                 monitor.report_failed_files([*training.errors, *development.errors])
             if is_main and self.reporter is not None:
                 self.reporter.started(detector, checkpoint, len(train_trials), len(dev_trials))
-            with enough_memory(lambda: batch_too_large(trainer)):
+            with enough_memory(lambda: out_of_memory_message(trainer)):
                 self.fit(trainer)
 
     def examples(self, part: Literal["train", "dev"], trials: list[Trial]) -> Examples:
-        """List the examples of ``part``: the ``trials``, or pieces of their recordings if the recipe cuts them.
+        """List the examples of ``part``: the ``trials`` or, if the recipe cuts recordings, their pieces.
 
         If the task trains on frames, the examples have labels of frames.
         """
@@ -222,7 +224,7 @@ class Run:
         modules = (detector.frontend, detector.backend)
         trained_modules = [module for module in modules if any(p.requires_grad for p in module.parameters())]
         objective = self.task.objective(detector)
-        if self.recipe.train.compile:  # Module.compile works in place, so the names of weights stay
+        if self.recipe.train.compile:  # Module.compile works in place, so that names of weights do not change
             for module in trained_modules:
                 module.compile()
         return objective
@@ -230,20 +232,20 @@ class Run:
     def begin_writing(self, state: RunState, monitor: Monitor) -> None:
         """Write the first files of the run, in the main process only.
 
-        These are the recipe, the random weights of an adapted front-end (``base.pth``), and the
-        logs. Checkpoints that an interrupted save left behind are removed. No logs are opened if
-        all epochs are done.
+        The first files are the recipe, the logs and, for an adapted front-end that began with
+        random weights, these weights (``base.pth``). Checkpoints that an interrupted save left
+        behind are removed. No logs are opened if all epochs are done.
         """
         detector = state.detector
         write_recipe(self.folder, self.recipe)
-        if detector.frontend.adapted and detector.base is None:  # the random base is not in a file yet
+        if detector.frontend.adapted and detector.base is None:  # the frozen weights are random and in no file yet
             detector.save_base(self.folder / BASE_FILE)
         state.remove_files()
         if not state.selection.is_done:
             monitor.open_logs(state.progress.epoch, self.recipe, detector.device)
 
     def summary(self, trainer: Trainer, training: Examples, development: Examples) -> list[str]:
-        """Describe the detector and its training data in a few lines."""
+        """Write a few lines about the detector and the trials of both sets."""
         detector = trainer.state.detector
         accelerator = self.accelerator
         names = " + ".join(detector.config[kind]["name"] for kind in ("frontend", "aggregation", "backend"))
@@ -255,7 +257,7 @@ class Run:
         line += f" on {detector.device}"
         if accelerator.num_processes > 1:
             line += f", {counted(accelerator.num_processes, 'process', 'processes')}"
-        # Add notes about the detector.
+        # Add notes about properties of the detector that the user may not expect.
         lines = [line]
         if detector.frontend.note:
             lines.append(f"note: {worded(detector.frontend.note)}")
@@ -288,7 +290,7 @@ class Run:
         return lines
 
     def fit(self, trainer: Trainer) -> None:
-        """Train the remaining epochs; print first where the run resumes, and last the table of all epochs."""
+        """Print where the run resumes, train the remaining epochs, and print the table of all epochs."""
         selection = trainer.state.selection
         progress = trainer.state.progress
         monitor = trainer.monitor
@@ -316,11 +318,11 @@ def _counts_by_class(trials: Sequence[Trial]) -> str:
     return f"{len(trials)} ({bonafide} bona fide, {len(trials) - bonafide} spoof)"
 
 
-def batch_too_large(trainer: Trainer) -> str:
-    """Write the message for a lack of memory. It says which batch was too large, and which settings save memory.
+def out_of_memory_message(trainer: Trainer) -> str:
+    """Write the error message for a lack of memory: which batch was too large, and which settings save memory.
 
-    This run can resume with settings that do not change its results. All other settings need a new
-    run.
+    The run can resume with a setting that does not change its results. Any other setting needs a
+    new run.
     """
     recipe = trainer.recipe
     progress = trainer.state.progress

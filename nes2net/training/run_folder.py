@@ -36,22 +36,23 @@ _UNUSABLE = "{} cannot be used ({}): move the folder away and start again"
 # computed on the parts of a batch.
 _NOT_COMPARED = (
     *("data.corpora.root", "data.corpora.protocols", "data.corpora.dev_keys"),
-    *("data.train_scores", "data.dev_scores"),  # the fingerprint of the data covers the scores in these files
+    *("data.train_scores", "data.dev_scores"),  # the scores in the files are part of the fingerprint of the data
     *("data.num_workers", "data.cache", "ssl_checkpoint", "output", "logs", "tracker"),
     *("train.activation_checkpointing", "train.keep", "train.save_every_minutes"),
 )
-_COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")  # a resumed run may change such a path, but not add or remove it
+_COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")  # resuming may move the folder, not add or remove the key
 
 
 @contextmanager
 def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[None]:
     """Within this context, reserve ``folder`` for the run of ``recipe`` in this process; make the folder if needed.
 
-    Temporary files of an interrupted save are removed. If nothing is written to a new folder, the
-    folder is removed at the end.
+    Temporary files of an interrupted save are removed at the beginning. If the folder is new and
+    nothing is written to it, the folder is removed at the end.
 
     Args:
-        writes: False for a process that does not write; then only the recipe is compared.
+        writes: whether this process writes to the folder. A process that does not write only
+            compares the recipe.
 
     Raises:
         InputError: if the folder cannot be written to, if it holds a different run or an unknown
@@ -97,14 +98,14 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
     If ``recipe.yaml`` is missing, :meth:`nes2net.training.run.Run.resume` later compares the recipe
     in ``resume.pt``. If the folder has checkpoints but neither ``recipe.yaml`` nor ``resume.pt``,
     the run cannot be recognised. If a run ended before its first save, for example because memory
-    was too small, any recipe may take its folder.
+    was too small, a run of any recipe may use the folder.
     """
     saved_recipe = _saved_recipe(folder)
     if saved_recipe is not None:
         if _is_begun(folder):
             check_same_run(folder / RECIPE_FILE, recipe, saved_recipe)
         else:
-            _with_defaults(folder / RECIPE_FILE, saved_recipe)  # called for its error if the file is not a recipe
+            _with_defaults(folder / RECIPE_FILE, saved_recipe)  # only for the error about a file that is no recipe
     elif any(folder.glob("*.pth")) and not (folder / RESUME_FILE).is_file():
         raise InputError(
             f"{folder} holds checkpoints but no {RECIPE_FILE}: give this run a `comment` of its own or move the folder away"
@@ -156,13 +157,13 @@ def _with_defaults(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _values_to_compare(recipe: dict[str, Any], prefix: str = "") -> dict[str, list[Any]]:
-    """List the values of ``recipe`` that must not change when a run resumes, by dotted key.
+    """Collect the values of ``recipe`` that must not change when a run resumes: dotted key → value.
 
-    A key in a list of sections has a value for each section. Some keys name folders that may move.
-    The value of such a key only says whether the recipe sets the key.
+    A key in a list of sections has a value for each section. Some keys name a folder, which may
+    move. For such a key, the value only says whether the recipe sets the key.
 
     Args:
-        prefix: the dotted key of ``recipe``, if it is a section, with a dot at the end.
+        prefix: if ``recipe`` is a section, the dotted key of the section with a dot at the end.
     """
     values: dict[str, list[Any]] = {}
     for key, value in recipe.items():

@@ -1,4 +1,4 @@
-"""``train.log``: every line of a run with its time, for runs that nobody watches."""
+"""The file ``train.log``: every line of a run with the time of the line, for runs without a watching user."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ class RunLog(logging.FileHandler):
 
 
 def device_name(device: torch.device) -> str:
-    """Find the name of the GPU ``device``, or of the processor if ``device`` is not a GPU of CUDA."""
+    """Find the name of the hardware of ``device``: of the GPU for CUDA, otherwise of the processor."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
 
 
 def circumstances(device: torch.device) -> list[str]:
-    """Describe the run for the first lines of its log: versions and host, command, folder, device."""
+    """List the first lines of the log of a run: versions and host, command, folder, device."""
     versions = f"nes2net {__version__}, Python {platform.python_version()}, torch {torch.__version__}"
     threads = f"processors: {usable_processors()}, threads: {torch.get_num_threads()}"
     return [

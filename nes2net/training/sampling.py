@@ -14,27 +14,27 @@ from nes2net.training.balance import Balance
 
 T = TypeVar("T")
 
-_CHUNK_STREAM = 0xC4A2  # arbitrary number; gives the lengths of a step a random stream of their own
+_CHUNK_STREAM = 0xC4A2  # arbitrary number; tells the random stream of the lengths from other streams
 _BLOCK = 4  # number of batches in a block; pieces of similar length are shuffled within a block
 
 
-def stream_of_epoch(seed: int, epoch: int, *position: int) -> list[int]:
-    """Make the seed of the random stream of an ``epoch``, or of a ``position`` in the epoch, for NumPy's generators.
+def seed_of_stream(seed: int, epoch: int, *position: int) -> list[int]:
+    """Make the seed of NumPy's generators for the random stream of an ``epoch``, or of a ``position`` in the epoch.
 
-    The seed contains ``epoch`` − 1, because epochs are counted from 1.
+    Epochs are counted from 1, and the seed contains ``epoch`` − 1.
 
     Args:
-        position: numbers that keep this stream apart from other streams of the epoch, such as the
+        position: numbers that tell this stream from other streams of the same epoch, such as the
             number of a step.
 
-    >>> stream_of_epoch(1234, 1), stream_of_epoch(1234, 2, 7)
+    >>> seed_of_stream(1234, 1), seed_of_stream(1234, 2, 7)
     ([1234, 0], [1234, 1, 7])
     """
     return [seed, epoch - 1, *position]
 
 
 class StepShare(NamedTuple):
-    """Says which parts of a step a process takes.
+    """The rule by which a process takes parts of a step.
 
     A step has ``accumulate`` × ``world_size`` parts. Process ``rank`` takes the parts ``rank``,
     ``rank`` + ``world_size``, ``rank`` + 2·``world_size`` and so on.
@@ -45,7 +45,7 @@ class StepShare(NamedTuple):
     accumulate: int = 1
 
 
-#: The share of a process that trains alone, without accumulation: each step is one part.
+#: The share of a process that trains alone and without accumulation: each step has one part.
 WHOLE = StepShare()
 
 
@@ -86,7 +86,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
 
     Attributes:
         epoch: epoch of the next iteration, counted from 1; set it before each iteration. The epoch
-            is the first number of the pairs, and part of the seed of the permutation.
+            is the first number of each pair, and it is part of the seed of the permutation.
         start: first step of the next iteration.
 
     Raises:
@@ -142,7 +142,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
                 length = self._common_length(batch, first // self.batch_size)
                 yield [(self.epoch, int(index), *length) for index in batch]
             return
-        rng = np.random.default_rng(stream_of_epoch(self.seed, self.epoch))
+        rng = np.random.default_rng(seed_of_stream(self.seed, self.epoch))
         order = rng.permutation(self.length) if self.balance is None else self.balance.order(rng, self.batch_size)
         if self.balance is None and self.lengths is not None:
             # Make blocks of items of similar length, and shuffle them; an incomplete last block stays at the end.
@@ -162,8 +162,8 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     def _common_length(self, batch: np.ndarray, step: int) -> tuple[int, ...]:
         """Choose the length of all items of ``batch``: a tuple that holds the length.
 
-        The length is drawn from ``chunk_samples``, or is the length of the longest item. If items
-        keep their own lengths, the tuple is empty.
+        The length is drawn from ``chunk_samples``, or is the length of the longest item. If each
+        item keeps its own length, the tuple is empty.
 
         Args:
             batch: indices of the items.
@@ -171,7 +171,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         """
         if self.chunk_samples is not None:
             low, high = self.chunk_samples
-            rng = np.random.default_rng(stream_of_epoch(self.seed, self.epoch, step, _CHUNK_STREAM))
+            rng = np.random.default_rng(seed_of_stream(self.seed, self.epoch, step, _CHUNK_STREAM))
             return (int(rng.integers(low, high, endpoint=True)),)
         if self.lengths is None:
             return ()

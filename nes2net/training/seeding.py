@@ -12,9 +12,10 @@ import torch
 import torch.utils.deterministic
 
 from nes2net.lib.errors import InputError, first_line
-from nes2net.training.sampling import stream_of_epoch
+from nes2net.training.sampling import seed_of_stream
 
-# Arbitrary numbers that keep these random streams apart from others of the same (seed, epoch, step).
+# Arbitrary numbers that tell the random streams of steps and of validation from other streams of the same (seed, epoch,
+# step).
 _STEP_STREAM = 0x57E9
 _VALIDATION_STREAM = 0xDE7A
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
@@ -38,18 +39,18 @@ def seed_step(seed: int, epoch: int, step: int, rank: int = 0) -> None:
     >>> torch.equal(first, torch.rand(2))
     True
     """
-    stream = np.random.SeedSequence(stream_of_epoch(seed, epoch, step, rank, _STEP_STREAM))
+    stream = np.random.SeedSequence(seed_of_stream(seed, epoch, step, rank, _STEP_STREAM))
     seed_everything(int(stream.generate_state(1, np.uint64)[0]))
 
 
 def seed_validation(seed: int, epoch: int, batch: int, number: int) -> None:
-    """Seed the global generators for one batch of the development set, because dropout is on in train mode.
+    """Seed the global generators for one batch of the development set; in train mode, dropout draws from them.
 
     Args:
         batch: index of the batch.
         number: index of the pass over the development set.
     """
-    stream = np.random.SeedSequence(stream_of_epoch(seed, epoch, batch, number, _VALIDATION_STREAM))
+    stream = np.random.SeedSequence(seed_of_stream(seed, epoch, batch, number, _VALIDATION_STREAM))
     seed_everything(int(stream.generate_state(1, np.uint64)[0]))
 
 
@@ -61,9 +62,9 @@ def cuda_algorithms(deterministic: bool) -> Iterator[None]:
     changed.
 
     Args:
-        deterministic: whether every operation must give the same result bit for bit each time, as
-            in the strict mode of ``torch.use_deterministic_algorithms``. On the CPU, results do not
-            depend on this argument.
+        deterministic: whether every operation must give the same bits each time, as in the strict
+            mode of ``torch.use_deterministic_algorithms``. On the CPU, results do not depend on
+            this argument.
 
     Raises:
         InputError: if an operation has no deterministic algorithm on its device, or if cuBLAS cannot
@@ -81,7 +82,7 @@ def cuda_algorithms(deterministic: bool) -> Iterator[None]:
             f"{' or '.join(_REPEATABLE_WORKSPACES)}, or take `train.deterministic=false`"
         )
     if deterministic:
-        os.environ[_CUBLAS] = workspace or _REPEATABLE_WORKSPACES[0]  # cuBLAS reads this when it is first used
+        os.environ[_CUBLAS] = workspace or _REPEATABLE_WORKSPACES[0]  # cuBLAS reads the variable at its first use
     cudnn.deterministic = deterministic
     # By default, strict mode fills new tensors with values, which takes time and is not needed.
     settings.fill_uninitialized_memory = False  # type: ignore[attr-defined]

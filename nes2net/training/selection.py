@@ -49,7 +49,7 @@ class _History(RootModel):
     root: Annotated[list[HistoryRow], FailFast()]
 
     @model_validator(mode="after")
-    def _check(self) -> _History:
+    def _check_epochs_differ(self) -> _History:
         """Raise ValueError if an epoch has two rows."""
         if len({row.epoch for row in self.root}) < len(self.root):
             raise ValueError("an epoch has two rows")
@@ -57,7 +57,7 @@ class _History(RootModel):
 
 
 def read_history(path: Path) -> list[Row]:
-    """Read a history, one row for each epoch, and check the file, which may come from anywhere.
+    """Read a history, one row for each epoch, and check that the file is a history.
 
     Raises:
         InputError: if the file is not a history.
@@ -70,8 +70,8 @@ class Selection:
     """Chooses the best epochs of a run, and the epochs to keep, from the rows of its ``history``.
 
     As published, an epoch counts as improved if the value of one of the ``measures`` is at most the
-    lowest value of this measure so far. An epoch that lacks these measures, for example because it
-    was not validated, never counts as improved.
+    lowest value of this measure so far. An epoch without these measures, for example an epoch
+    without validation, never counts as improved.
 
     Args:
         folder: the run folder, which holds ``history.json`` and ``epoch_{n}.pth``.
@@ -103,13 +103,14 @@ class Selection:
         variant = "" if validation.over == "pooled" else f"_{validation.over}"
         columns = {measure.name: [measure.column(variant=variant)] for measure in offered}
         self.measures = {"loss": losses, "train_loss": ["loss"], **columns}[validation.select_on]
-        # For each of these keys, the table of the run shows the commands that average the best epochs.
+        # Keys of the history: for each key, the table of the run shows the commands that average the best epochs by
+        # this key.
         self.averaged_by = list(dict.fromkeys([*losses, *self.measures]))
         self.keep = [word.strip() for word in train.keep.split(",")]
         self.history: list[Row] = []
 
     def state_dict(self) -> list[Row]:
-        """Return the history, from which everything else that changes in this object follows."""
+        """Return the history, which determines everything else that changes in this object."""
         return self.history
 
     def load_state_dict(self, history: list[Row]) -> None:
@@ -117,7 +118,7 @@ class Selection:
         self.history = history
 
     def update(self, epoch: int, values: dict[str, float]) -> bool:
-        """Add ``epoch`` to the history, and return whether one of its measures is at least as good as ever before.
+        """Add ``epoch`` to the history, and return whether the epoch counts as improved.
 
         Args:
             values: ``loss``, ``lr``, ``seconds`` and, if the epoch was validated, the values of the
@@ -135,8 +136,8 @@ class Selection:
     def is_done(self) -> bool:
         """Whether training ends: all epochs are done, or early stopping applies.
 
-        Early stopping considers only epochs that have all measures. It ends training if no measure
-        has reached a new lowest value in the last ``patience`` of these epochs.
+        Early stopping considers only epochs that have all measures. Training ends if no measure has
+        reached a new lowest value in the last ``patience`` of these epochs.
         """
         rows = self._measured_rows()
         if len(self.history) >= self.epochs:
@@ -154,9 +155,9 @@ class Selection:
     def kept_epochs(self) -> set[int]:
         """Choose the epochs whose checkpoints ``train.keep`` keeps.
 
-        The words ``all``, ``improved`` and ``last`` name epochs. A number k means the k best epochs
-        of each measure, and ``best`` means 1. If ``train.keep`` has several words, separated by
-        commas, the epochs of every word are kept.
+        The words ``all``, ``improved`` and ``last`` choose all epochs, the improved epochs and the
+        last epoch. A number k means the k best epochs of each measure, and ``best`` means 1. If
+        ``train.keep`` has several words, separated by commas, the epochs of every word are kept.
         """
         improved = [row for row in self.history if row["improved"]]
         rows = {"all": self.history, "improved": improved, "last": self.history[-1:]}
@@ -172,8 +173,8 @@ class Selection:
     def described_checkpoint(self) -> str | None:
         """Choose the checkpoint that the model card describes, by its file name; None if no checkpoint is kept.
 
-        This is the checkpoint with the lowest value of the last measure in :attr:`measures`. If no
-        kept epoch has the measures, it is the last checkpoint.
+        The card describes the checkpoint with the lowest value of the last measure in
+        :attr:`measures`, or the last checkpoint if no kept epoch has the measures.
         """
         kept_epochs = self.kept_epochs()
         rows = [row for row in self._measured_rows() if row["epoch"] in kept_epochs]
@@ -217,7 +218,7 @@ class Selection:
         """
         if not (measured := self._measured_rows()):
             return None
-        (best,) = _epochs_with_lowest(measured, 1, self.measures[-1])  # this measure is taken without augmentation
+        (best,) = _epochs_with_lowest(measured, 1, self.measures[-1])  # a measure of the pass without augmentation
         row = next(row for row in measured if row["epoch"] == best)
         eers = _values_by_key(row, _OF_CORPUS)
         groups = _values_by_key(row, _OF_GROUP)
@@ -227,7 +228,7 @@ class Selection:
         return f"development corpora after epoch {best}:\n{table}" if table else None
 
     def _average_commands(self) -> list[str]:
-        """For each loss and measure, write lines with the best epochs and the command that averages these epochs."""
+        """Write, for each loss and measure, the best epochs and the command that averages these epochs."""
         kept_epochs = self.kept_epochs()
         lines = []
         for name in self.averaged_by:
@@ -240,7 +241,7 @@ class Selection:
         return lines
 
     def _measured_rows(self) -> list[Row]:
-        """List the rows of the history that have all ``measures``."""
+        """List the rows of the history that have a value for each of the ``measures``."""
         return [row for row in self.history if all(name in row for name in self.measures)]
 
 
@@ -308,8 +309,8 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     earlier one is taken. The result is in ascending order.
 
     Args:
-        by: a key of the folder's ``history.json``: a value of the development set, such as
-            ``val_loss_w_aug``, or the training ``loss``.
+        by: a key of the folder's ``history.json``: the key of a value of the development set, such
+            as ``val_loss_w_aug``, or ``loss``, the training loss.
 
     Raises:
         InputError: if the folder has no history, if no row of the history has the key ``by``, or if
@@ -322,8 +323,8 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     columns = set()
     for key in chain.from_iterable(history):
         is_value = key == "loss" or key.startswith("val_")
-        # The key of a limit of an interval has one of these endings. Names of corpora and attacks, which follow "/", may
-        # have the same endings.
+        # The keys of an interval's limits end in "_low" and "_high". The name of a corpus or attack, after a "/", may
+        # end in the same way.
         is_limit = "/" not in key and key.endswith(("_low", "_high"))
         if is_value and not is_limit:
             columns.add(key)
@@ -341,7 +342,7 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
 
 
 def _is_finite_number(value: Any) -> bool:
-    """Whether ``value`` is a finite number; true and false are not numbers here."""
+    """Whether ``value`` is a finite number; true and false do not count as numbers."""
     return type(value) in (int, float) and abs(value) < math.inf
 
 
@@ -355,7 +356,7 @@ def _epochs_with_lowest(rows: Sequence[Row], count: int, by: str) -> list[int]:
 
 
 def _values_by_key(row: Row, pattern: re.Pattern[str]) -> dict[str, float]:
-    """Find the values of ``row`` whose keys match ``pattern``.
+    """Collect the values of ``row`` whose keys match ``pattern``, a pattern with one group.
 
     Returns:
         A mapping from the text that the group of ``pattern`` matches, such as the alias of a
@@ -369,7 +370,7 @@ def _values_by_key(row: Row, pattern: re.Pattern[str]) -> dict[str, float]:
 
 
 # Keys of the history for the EER of a development corpus, and for the EER of an attack in a corpus. The group of the
-# pattern is the alias of the corpus, or alias/attack.
+# first pattern matches the alias of the corpus; the group of the second pattern matches alias/attack.
 _OF_CORPUS = re.compile(r"val_eer_wo_aug/([^/]+)")
 _OF_GROUP = re.compile(r"val_eer_wo_aug/([^/]+/.+)")
 
@@ -407,8 +408,8 @@ class Column(NamedTuple):
 def columns_of(history: Sequence[Row], offered: Sequence[Measure]) -> list[Column]:
     """List the columns of the table of epochs.
 
-    These are the epoch, the losses, the ``offered`` measures (rates in percent), the learning rate,
-    and whether the epoch is improved.
+    The columns are the epoch, the losses, the ``offered`` measures (rates in percent), the learning
+    rate, and whether the epoch is improved.
 
     Columns without values in ``history`` are left out.
     """

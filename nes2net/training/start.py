@@ -34,7 +34,7 @@ _ADAPTED_TWICE = "a recipe says how its front-end is adapted with `train.adapt`:
 
 
 def check_parts(recipe: Recipe) -> None:
-    """Check the losses, and the settings that need transformer layers, before the corpus is read.
+    """Check, before the corpus is read, the losses and the settings that need transformer layers.
 
     Raises:
         InputError: if a loss or ``train.adapt`` is wrong, or if a setting needs transformer layers
@@ -44,7 +44,7 @@ def check_parts(recipe: Recipe) -> None:
     checked_loss(recipe.train.loss)
     checked_loss(recipe.segments.loss, "segments.loss")
     # Check the settings that need transformer layers. Build the front-end without memory for its weights, only to see
-    # whether it has such layers.
+    # whether the front-end has transformer layers.
     train = recipe.train
     frontend = recipe.model.get("frontend", {})
     stated_keys = [key for key, is_given in train.of_layers().items() if is_given]
@@ -68,7 +68,7 @@ def check_parts(recipe: Recipe) -> None:
 
 
 def without_needless_checkpoint(recipe: Recipe) -> Recipe:
-    """Return ``recipe`` without ``ssl_checkpoint``, and print a note, if the front-end has no pre-training.
+    """If the front-end has no pre-training, return ``recipe`` without ``ssl_checkpoint``, and print a note.
 
     In all other cases, and with ``train.init_from``, ``recipe`` is returned unchanged.
     """
@@ -81,7 +81,7 @@ def without_needless_checkpoint(recipe: Recipe) -> Recipe:
 
 
 def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, task: Task) -> Detector:
-    """Build the detector that a run trains, with the weights that it starts from.
+    """Build the detector that a run trains, with its initial weights.
 
     Args:
         folder: the run folder.
@@ -90,8 +90,9 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         task: gives the names of the classes, and may load further weights into a new detector.
 
     Raises:
-        InputError: if the parts do not fit each other, if a file of weights is missing or does not
-            fit the parts, or if a published front-end would start from random weights.
+        InputError: if front-end, aggregation and back-end do not fit each other, if a file of
+            weights is missing or does not fit the detector, or if a published front-end would start
+            from random weights.
     """
     frontend = recipe.model.get("frontend", {})
     if resume is not None:  # build the same detector again, and load the base of an adapted front-end
@@ -147,7 +148,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         starts = [] if start == Provenance() else [start]
     else:
         # A checkpoint of other code may fit several published models. If the checkpoint has the digest of a published
-        # model, it is that model. Otherwise, of the models that fit, those with the front-end of the run are preferred.
+        # model, it is this model. Otherwise, fitting models with the run's front-end are preferred.
         fitting = [name for name, misfit in recognise(state_dict).items() if not misfit]
         with_same_frontend = [name for name in fitting if PUBLISHED[name].frontend == frontend.get("name", "")]
         path = Path(recipe.train.init_from)
@@ -162,7 +163,8 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
 def with_classes(model: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
     """Return the settings ``model`` with a logit and a name for each of ``classes`` in the back-end.
 
-    The classes spoof and bona fide change nothing, because they are the default.
+    If the classes are spoof and bona fide, ``model`` is returned unchanged, because these classes
+    are the default.
 
     >>> with_classes({"backend": {"name": "aasist"}}, ("A01", "A02", "bonafide"))
     {'backend': {'name': 'aasist', 'num_logits': 3, 'classes': ['A01', 'A02', 'bonafide']}}
@@ -175,9 +177,9 @@ def with_classes(model: dict[str, Any], classes: Sequence[str]) -> dict[str, Any
 def _build_from_checkpoint(
     path: str, state_dict: Mapping[str, Tensor], record: dict[str, Any], model: dict[str, Any], adapt: dict | None
 ) -> Detector:
-    """Build the detector ``model`` with the weights of the checkpoint ``path``, and adapt its front-end if ``adapt`` says so.
+    """Build the detector ``model`` with the weights of the checkpoint ``path``; adapt its front-end if ``adapt`` is given.
 
-    If the front-end of the checkpoint is adapted already, it is not adapted again.
+    A front-end that is adapted already in the checkpoint is not adapted again.
 
     Args:
         state_dict, record: content of the checkpoint.
@@ -197,7 +199,8 @@ def _build_from_checkpoint(
             )
         model = with_adaptation(model, adapt)
     detector = Detector.from_config(model)
-    # A checkpoint of an adapted front-end may lack the frozen weights. A further file, the base, then holds them.
+    # A checkpoint of an adapted front-end may lack the frozen weights. A further file, the base, then holds the frozen
+    # weights.
     if detector.is_partial(unwrap_frontend(state_dict)):
         detector.load_base(record.get("base"), path, remedy="put its base there, or beside it")
         detector.float()
@@ -215,7 +218,7 @@ def _build_from_checkpoint(
 def _frontend_of(record: dict[str, Any]) -> dict[str, Any]:
     """Read the name and options of the front-end from the ``record`` of a checkpoint.
 
-    The mapping is empty for a checkpoint of other code, which has no such record.
+    The result is empty for a checkpoint of other code, whose record names no front-end.
     """
     model = record.get("model")
     frontend = model.get("frontend") if isinstance(model, dict) else None

@@ -44,7 +44,7 @@ class Stateful(Protocol):
 class TrainedWeights:
     """The weights of a detector as a part of a run, without the frozen tensors of an adapted front-end.
 
-    The file of the base holds the frozen tensors.
+    The frozen tensors are in another file, the base.
     """
 
     detector: Detector
@@ -63,7 +63,7 @@ class TrainedWeights:
 
 @dataclass
 class OptimizerState:
-    """An optimiser as a part of a run. Only its moments are restored, because the recipe determines the rest."""
+    """An optimiser as a part of a run. Only its moments are restored; the recipe determines all its other values."""
 
     optimizer: Optimizer
 
@@ -82,7 +82,7 @@ class OptimizerState:
         parameters = list(chain.from_iterable(group["params"] for group in self.optimizer.param_groups))
         saved: dict[str, Tensor] = {}
         expected: dict[str, Tensor] = {}
-        for number, moments in state["state"].items():  # a parameter that has had no gradient so far has no moments
+        for number, moments in state["state"].items():  # a parameter without a gradient so far has no moments
             saved.update({f"{number}.{name}": moment for name, moment in moments.items()})
             if 0 <= number < len(parameters):
                 expected.update({f"{number}.{name}": parameters[number] for name in names})
@@ -136,7 +136,7 @@ class RunState:
 
     @property
     def parts(self) -> dict[str, Stateful | None]:
-        """The parts by their key in the resume file; None for a part that this run does not have."""
+        """The parts of the run that have a state: key in ``resume.pt`` → part, None for a part that this run lacks."""
         return {
             "detector": TrainedWeights(self.detector),
             "optimizer": OptimizerState(self.optimizer),
@@ -171,7 +171,7 @@ class RunState:
     def load(self, content: dict[str, Any]) -> None:
         """Restore the ``content`` from :func:`nes2net.training.resume_file.read_resume_file`.
 
-        The tensors are copied, so that the file does not stay mapped into memory.
+        The tensors are copied, because a tensor in use would keep the file mapped into memory.
 
         Raises:
             InputError: if the training or the development trials have changed, or if the content
@@ -201,7 +201,7 @@ class RunState:
                 )
 
     def _check_extent(self, content: dict[str, Any]) -> None:
-        """Raise InputError if the progress in ``content`` is impossible in this run, or if the parts differ."""
+        """Raise InputError if the progress in ``content`` is impossible in this run, or if it has other parts."""
         progress = Progress(**content["progress"])
         training = self.data["training"]
         batch_size = self.recipe["train"]["batch_size"]
@@ -217,7 +217,7 @@ class RunState:
 
     @property
     def num_bytes(self) -> int:
-        """Approximate size of ``resume.pt`` in bytes, when the optimiser has the moments of all parameters."""
+        """Approximate size of ``resume.pt`` in bytes, with moments of the optimiser for all parameters."""
         moments = 3 if self.optimizer.defaults.get("amsgrad") else 2
         groups = self.optimizer.param_groups
         trained = sum(parameter.nbytes for parameter in chain.from_iterable(group["params"] for group in groups))
@@ -232,10 +232,10 @@ def fingerprint(
 ) -> dict[str, int | str]:
     """Identify a list of trials by its length, and by a digest of the ids and classes in order.
 
-    A run resumes only if the fingerprints of its sets are unchanged. The digest also includes
-    ``labels`` of frames and the scores of other systems, for trials that have them. The digest does
-    not include the paths of audio files. A ``balance`` adds the number of draws, and a digest of
-    its groups.
+    A run resumes only if the fingerprints of its sets are unchanged. For trials with ``labels`` of
+    frames or with scores of other systems, the digest also includes the labels and scores. The
+    digest does not include the paths of audio files. A ``balance`` adds the number of draws, and a
+    digest of its groups.
 
     Args:
         target: function from a trial to the index of its class.

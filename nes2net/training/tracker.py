@@ -28,11 +28,11 @@ class Say(Protocol):
     """A function that prints a line, such as :meth:`nes2net.training.monitor.Monitor.say`."""
 
     def __call__(self, text: str, *, remark: bool = False) -> None:
-        """Print ``text``; remarks go to standard error."""
+        """Print the line ``text``; with ``remark``, print it to standard error."""
 
 
 class _Ids(BaseModel):
-    """Name of a tracker → id of the run there."""
+    """Name of a tracker → id of the run in this tracker."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     wandb: Annotated[str, Field(pattern=r"^[\w.-]{1,128}$")] | None = None
@@ -40,7 +40,7 @@ class _Ids(BaseModel):
 
 
 class Tracker:
-    """Sends values to a tracker that has started; after its first failure the tracker is not called again."""
+    """Sends values to a tracker that has started; once the tracker has failed, it is not called again."""
 
     def __init__(self, name: str, tracker: GeneralTracker, say: Say) -> None:
         self.name = name
@@ -48,7 +48,7 @@ class Tracker:
         self._tracker: GeneralTracker | None = tracker
 
     def log(self, values: Mapping[str, float], epoch: int) -> None:
-        """Send the ``values`` of an epoch."""
+        """Send the ``values`` of an epoch to the tracker."""
         self._call_tracker(lambda tracker: tracker.log(dict(values), step=epoch))
 
     def finish(self, finished: bool) -> None:
@@ -56,13 +56,13 @@ class Tracker:
         self._call_tracker(lambda tracker: _end_run(tracker, finished))
 
     def _call_tracker(self, call: Callable[[GeneralTracker], Any]) -> None:
-        """Pass the tracker to ``call``. After an error, print a warning and do not use the tracker again."""
+        """Call ``call`` with the tracker; after an error, print a warning and do not use the tracker again."""
 
         if self._tracker is None:
             return
         try:
             call(self._tracker)
-        except Exception as error:  # no error of a tracker may stop training
+        except Exception as error:  # an error of a tracker must not stop training
             self._tracker = None
             self.say(f"warning: {_failure_text(self.name, error)}; training continues without it", remark=True)
 
@@ -81,7 +81,7 @@ def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
 
     Args:
         folder: the run folder, in which the id of the tracker's run is stored.
-        say: prints the warning.
+        say: prints the warning that a tracker cannot start.
 
     Returns:
         The tracker; None, after a warning, if the tracker of a resumed run cannot start.
@@ -127,8 +127,8 @@ def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
 def _end_run(tracker: GeneralTracker, finished: bool) -> None:
     """End the run in the tracker, as finished or as interrupted.
 
-    The trackers of accelerate cannot pass the state of the run on, so this function calls the
-    libraries of the trackers directly.
+    accelerate's trackers cannot say how the run ended, so this function calls the libraries of the
+    trackers directly.
     """
     if tracker.name == "wandb":
         tracker.tracker.finish(exit_code=int(not finished))
@@ -144,7 +144,7 @@ def _failure_text(name: str, error: Exception) -> str:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Convert nested sections to one mapping. Its keys are dotted as in a recipe and begin with ``prefix``.
+    """Convert nested mappings to one mapping with dotted keys, such as ``train.lr``, that begin with ``prefix``.
 
     >>> _flat({"train": {"lr": 1e-3}, "seed": 1})
     {'train.lr': 0.001, 'seed': 1}

@@ -33,7 +33,7 @@ _DESCRIBED = {"w_aug": " with RawBoost", "wo_aug": ""}
 
 
 def passes(augment: AugmentConfig, validation: ValidationConfig) -> tuple[str, ...]:
-    """Name the passes over the development set.
+    """List the names of the passes over the development set.
 
     The pass ``wo_aug`` is without augmentation. If the recipe augments validation with RawBoost,
     there is also the pass ``w_aug``.
@@ -51,10 +51,10 @@ def passes(augment: AugmentConfig, validation: ValidationConfig) -> tuple[str, .
 def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool:
     """Whether ``epoch``, counted from 1, ends with a validation; the last epoch always does.
 
-    ``around_minima`` is the rule of CtrSVDD. With T = ``t_max``, the learning rate follows a cosine
-    that has its minima in the epochs T, 3T, 5T and so on. The rule validates epoch 1. After epoch
-    2T + 1, the rule also validates each minimum and the epochs directly before and after the
-    minimum.
+    ``validation.epochs: around_minima`` is the rule of CtrSVDD. With T = ``t_max``, the learning
+    rate follows a cosine that has its minima in the epochs T, 3T, 5T and so on. The rule validates
+    epoch 1. Of the epochs after 2T + 1, it validates each minimum and the epochs directly before
+    and after a minimum.
 
     >>> validation = ValidationConfig(first_epoch=11)
     >>> [epoch for epoch in range(1, 101) if is_due(epoch, TrainConfig(), validation)][:3]
@@ -72,7 +72,7 @@ def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool
 
 
 class _BatchResult(NamedTuple):
-    """The result of one batch, on the CPU; ``errors`` and ``lost`` as in :class:`nes2net.training.dataset.Batch`."""
+    """The result of one batch, on the CPU; :class:`nes2net.training.dataset.Batch` explains ``errors`` and ``lost``."""
 
     #: index of the batch in the development set, over all processes
     number: int
@@ -89,7 +89,8 @@ class _BatchResult(NamedTuple):
 class Validator:
     """Measures a detector on the development set.
 
-    Each of n processes takes every n-th batch, and all processes get the same values.
+    Each of n processes computes every n-th batch, and all processes get the values of the whole
+    set.
 
     Args:
         objective: computes loss and outputs of a batch, and the figures of all batches.
@@ -97,8 +98,8 @@ class Validator:
             the set (:class:`nes2net.training.sampling.EpochBatches`).
         monitor: reports the files that failed.
         recipe: gives ``seed``, for the bootstrap and for dropout in train mode, and
-            ``validation.mode``. In ``train`` mode dropout is on, and the running statistics of
-            batch normalisation follow the development data.
+            ``validation.mode``. In ``train`` mode, dropout is on, and batch normalisation updates
+            its running statistics on development data.
 
     Raises:
         InputError: if several processes are to validate in train mode.
@@ -128,15 +129,14 @@ class Validator:
     def run(self, epoch: int) -> dict[str, float]:
         """Measure the loss and the figures of each pass over the development set.
 
-        The figures are those of :meth:`nes2net.training.objective.Objective.figures`.
+        :meth:`nes2net.training.objective.Objective.figures` computes the figures.
 
-        Whatever the precision of training, outputs are computed as by ``nes2net score``: in
-        float32, which is the type of the weights. The detector is in eval mode, unless ``mode`` is
-        ``train``.
+        Outputs are computed in float32, the type of the weights, as by ``nes2net score``, even if
+        training has another precision. The detector is in eval mode, unless ``mode`` is ``train``.
 
-        The loss is as published, whatever the number of processes: Σ(batch loss × batch size)/N,
-        summed in float64. The loss of a batch is a weighted mean. Deviation 19: the published code
-        printed half of this loss for the pass without augmentation.
+        The loss is computed as published, with any number of processes: Σ(batch loss × batch
+        size)/N, summed in float64. The loss of a batch is a weighted mean. Deviation 19: the
+        published code printed half of this loss for the pass without augmentation.
 
         Returns:
             The values of the epoch, by their keys in the history.
@@ -149,7 +149,7 @@ class Validator:
         values: dict[str, float] = {}
         began = time.monotonic()
         detector = self.objective.detector
-        if self.mode == "train":  # batch normalisation changes its running statistics here, and they are not restored
+        if self.mode == "train":  # running statistics of batch normalisation change, and are not restored
             self.objective.begin_training(epoch)
         with float32_products(detector.precision) if self.mode == "train" else scoring_mode(detector):
             for name, loader in self.loaders.items():
@@ -214,8 +214,8 @@ class Validator:
         """Compute the loss and the figures of the pass ``name`` from the results of all batches.
 
         Args:
-            trials: all trials of the development set; the results hold the indices of the used
-                ones.
+            trials: all trials of the development set; the results hold the indices of the trials
+                whose files could be used.
             epoch: number of the epoch, for the message.
 
         Raises:

@@ -8,10 +8,10 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from nes2net import Detector
 from nes2net.training.optimisation import (
+    count_plateaus,
     create_optimizer,
     learning_rate_schedule,
     parameter_groups,
-    plateaus,
     set_learning_rate,
 )
 from nes2net.training.recipes.reading import load_recipe
@@ -105,4 +105,4 @@ def test_the_optimiser_is_the_named_one(name, kind):
 
 def test_plateaus_are_three_losses_in_a_row_that_are_not_lower():
     losses = ([1.0, 1.0, 2.0], [1.0, 1.0, 2.0, 3.0], [1.0, *[2.0] * 6], [1.0, 2.0, 2.0, 0.5, 2.0, 2.0])
-    assert [plateaus(of, 3) for of in losses] == [0, 1, 2, 0]  # the first is the best, two wait
+    assert [count_plateaus(of, 3) for of in losses] == [0, 1, 2, 0]  # the first is the best, two wait

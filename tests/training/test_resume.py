@@ -245,7 +245,7 @@ def test_cut_off_between_the_files_of_an_epoch(runs):
     whole, torn = (train(runs("whole", train=schedule)), runs("torn", train=schedule))
     for owner, name, when in (
         (Selection, "write_history", lambda _: True),
-        (loop.Monitor, "epoch", lambda _: True),
+        (loop.Monitor, "report_epoch", lambda _: True),
         (loop.RunState, "save", lambda state: state.progress.step == 0),
     ):
         with cut(owner, name, when):

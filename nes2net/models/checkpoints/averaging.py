@@ -28,16 +28,17 @@ MODES = ("mean", "legacy")
 def average_checkpoints(
     paths: Sequence[str | Path], mode: str = "mean", weights: Sequence[float] | None = None
 ) -> OrderedDict[str, Tensor]:
-    """Average checkpoints with the same names and shapes, and return the state dict.
+    """Average checkpoints whose tensors have the same names and shapes; return the averaged state dict.
 
-    Only the sum and one checkpoint are in memory at the same time.
+    At any time, only the sum and one checkpoint are in memory.
 
     Args:
         paths: one or more checkpoint files.
         mode: ``"mean"`` computes the mean of each tensor in float64 and converts it back to the
             type of the tensor; the mean of integer counters is an integer. ``"legacy"`` repeats a
-            fault of the published code: there, the second checkpoint counts twice and the first one
-            not at all, so the result is (2·c2 + c3 + … + cn)/n (deviation 1 in docs/deviations.md).
+            fault of the published code, in which the second checkpoint counts twice and the first
+            checkpoint not at all: the result is (2·c2 + c3 + … + cn)/n (deviation 1 in
+            docs/deviations.md).
         weights: one weight for each checkpoint, 0 or more; the weights are divided by their sum.
             With None, all weights are equal.
 
@@ -45,7 +46,8 @@ def average_checkpoints(
         InputError: if there are no paths; if the mode is unknown; if the weights do not fit the
             mode or the number of checkpoints; if the checkpoints do not fit each other; or if
             tensors are neither weights nor counters. The message names the tensors. Adapted
-            detectors with different bases do not fit each other.
+            detectors do not fit each other if the frozen tensors of their front-ends, the bases,
+            differ.
     """
     if mode not in MODES:
         raise InputError(f"averaging mode is one of {', '.join(MODES)}, not '{mode}'")
@@ -73,7 +75,7 @@ def average_checkpoints(
         paths = [paths[1], *paths[1:]]
     for number, path in enumerate(paths):
         state = _read(path, first_checkpoint)
-        while state:  # free each tensor as soon as it has been added
+        while state:  # free each tensor after adding it
             key, tensor = state.popitem(last=False)
             if shares is not None:
                 value = tensor.double() * shares[number]
@@ -84,8 +86,8 @@ def average_checkpoints(
             else:  # integers are summed as integers
                 value = tensor.to(torch.int64)
             total[key] = total[key].add_(value) if key in total else value.clone()
-    # Without weights, divide the sum by the number of checkpoints. Weights add up to 1, so that a
-    # weighted sum is the mean already. Convert the mean to the types of the first checkpoint.
+    # Without weights, divide the sum by the number of checkpoints. With weights, the sum is the mean already, because
+    # the weights add up to 1. Convert the mean to the types of the first checkpoint.
     for key, value in total.items():
         if shares is not None:
             if not first_checkpoint[key].is_floating_point():
@@ -99,11 +101,11 @@ def average_checkpoints(
 
 
 def _read(path: str | Path, first_checkpoint: Mapping[str, Tensor] | None = None) -> OrderedDict[str, Tensor]:
-    """Read a checkpoint, check that it can be averaged, and return its state dict.
+    """Read the state dict of a checkpoint, and check that the checkpoint can be averaged.
 
     Args:
-        first_checkpoint: the first state dict: the checkpoint must have the same names, shapes and
-            base. With None, nothing is compared.
+        first_checkpoint: state dict of the first checkpoint, which must have the same names, shapes
+            and base; None if ``path`` is the first checkpoint.
 
     Raises:
         InputError: if a tensor is neither a weight nor a counter, or the checkpoint does not fit

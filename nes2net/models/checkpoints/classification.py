@@ -25,22 +25,22 @@ from nes2net.models.registry import create_frontend
 if TYPE_CHECKING:
     from nes2net.models.network import Network
 
-#: Class of the transformers library → front-end.
+#: Class of the transformers library → name of the front-end that has the same encoder.
 ARCHITECTURES = {
     "Wav2Vec2ForSequenceClassification": "wav2vec2",
     "HubertForSequenceClassification": "hubert",
     "WavLMForSequenceClassification": "wavlm",
 }
-#: Class of the transformers library whose folders are refused → the reason. AST has other features,
-#: another network and other names of tensors than these encoders (docs/checkpoints.md).
+#: Class of the transformers library whose folders are refused → the reason. AST has other features, another network and
+#: other names of tensors than wav2vec 2.0, HuBERT and WavLM (docs/checkpoints.md).
 REFUSED = {
     "ASTForAudioClassification": "AST, a transformer on patches of a log-mel spectrogram, is not built here: score such a "
     "folder with the transformers library, and bring its score file to `nes2net evaluate`"
 }
-#: A user who writes ``bonafide=NAME`` in place of an architecture states which class is bona fide.
+#: Beginning of ``bonafide=NAME``, which a user may write in place of an architecture to state which class is bona fide.
 POLARITY = "bonafide="
-#: Key of a description. The value is a mapping: name of a class → index of the class in the folder.
-#: The bona fide class is the last name.
+#: Key in the description of a detector. The value is a mapping: name of a class → index of the class in the folder. The
+#: last name is the bona fide class.
 NAMES_KEY = "class_numbers"
 _LAYER_WEIGHTS = "layer_weights"
 # The library's name of a tensor → the name in a detector, for the weights of the layers, the
@@ -83,8 +83,8 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
     """Read a Hugging Face folder with a classification head as a detector.
 
     Args:
-        bonafide: name of the bona fide class, if it is not clear from the names of the classes;
-            otherwise None.
+        bonafide: name of the bona fide class; None if the names of the classes tell which class is
+            bona fide.
 
     Returns:
         The state dict under this toolkit's names, and a description. Under the key ``"model"``, the
@@ -137,7 +137,7 @@ def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Args:
         detector: a detector with the front-end wav2vec 2.0, HuBERT or WavLM. If the detector was
             read from a folder, the classes of the head have the names and the order of this folder.
-            For any other detector, names and order are those of
+            For any other detector, names and order come from
             :attr:`~nes2net.models.network.Network.classes`.
 
     Returns:
@@ -145,11 +145,11 @@ def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
         - The options of the head in the library's configuration. ``label2id`` has bona fide last.
 
         Tensors and options are empty if the library would compute other logits than the detector.
-        There are three cases. First, the front-end repeats frames or has a pre-emphasis. Second,
-        the back-end is not ``mean_linear`` with a projection, or its input is neither the last
-        layer nor a weighted sum of layers. Third, the detector sums the layers of a front-end that
-        normalises before attention: release 5 of the library adds the last layer to the sum before
-        the final norm.
+        The logits would differ in three cases. First, the front-end repeats frames or has a
+        pre-emphasis, which the library does not compute. Second, the back-end is not
+        ``mean_linear`` with a projection, or its input is neither the last layer nor a weighted sum
+        of layers. Third, the detector sums the layers of a front-end that normalises before
+        attention: release 5 of the library adds the last layer to the sum before the final norm.
     """
     frontend, aggregation, backend = detector.config.values()
     state_dict = detector.state_dict()
@@ -164,8 +164,8 @@ def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
         or frontend.keys() & {"repeat_last", "pre_emphasis"}
     ):
         return {}, {}
-    # Find the names of the classes in the detector's order, and the row of the last layer for each
-    # index in the folder.
+    # List the names of the classes in the order of the detector, and find the row of the last layer for each index of
+    # the folder's classes.
     numbers = detector.provenance.facts.get(NAMES_KEY)
     rows = list(range(len(detector.classes)))
     if not isinstance(numbers, dict) or sorted(numbers.values(), key=str) != sorted(rows, key=str):
@@ -184,7 +184,7 @@ def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _frontend_of_class(config: Mapping[str, Any]) -> str | None:
-    """Find the front-end for the model's class in ``config``; None if the class is not in :data:`ARCHITECTURES`."""
+    """Find the front-end of the class in ``config``, by name; None if the class is not in :data:`ARCHITECTURES`."""
     architectures = config.get("architectures")
     if isinstance(architectures, list) and len(architectures) == 1 and isinstance(architectures[0], str):
         return ARCHITECTURES.get(architectures[0])
@@ -225,7 +225,7 @@ def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
         InputError: if there are fewer than two names, if two classes have the same name, if one of
             the indices 0, 1, … has no name, or if ``label2id`` contradicts ``id2label``.
     """
-    names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # the default is that of the transformers library
+    names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # default of the transformers library
     if not isinstance(names, dict) or len(names) < 2:
         raise InputError(f"{folder / CONFIG_FILE} names no two classes in id2label, so nobody knows which is bona fide")
     labels = [names.get(str(number)) for number in range(len(names))]
@@ -261,14 +261,13 @@ def order_of_classes(labels: Sequence[str], folder: Path, bonafide: str | None =
     """Order the classes so that bona fide is last, and return the indices into ``labels`` in this order.
 
     Args:
-        folder: named in messages.
-        bonafide: name of the class that is bona fide, if it is not clear from the names; otherwise
-            None.
+        folder: the folder, which messages name.
+        bonafide: name of the bona fide class; None if ``labels`` tell which class is bona fide.
 
     Raises:
         InputError: if ``bonafide`` is not among ``labels``, or contradicts the meaning of a name.
-            If ``bonafide`` is None, an error is also raised if the meaning of a name is unknown, or
-            if the names do not give exactly one bona fide class.
+            If ``bonafide`` is None, an error is also raised if a name is neither a word for bona
+            fide nor a word for spoof, or if not exactly one class is bona fide.
     """
     meanings = [bonafide_or_spoof(label) for label in labels]
     # If the user names the bona fide class, all other classes are spoof.
@@ -281,7 +280,7 @@ def order_of_classes(labels: Sequence[str], folder: Path, bonafide: str | None =
                 "fide: leave out `config`"
             )
         meanings = stated
-    # Exactly one class must be bona fide.
+    # Check that exactly one class is bona fide.
     numbers = [number for number, meaning in enumerate(meanings) if meaning == BONAFIDE]
     if None in meanings or len(numbers) != 1:
         raise InputError(

@@ -20,8 +20,8 @@ from nes2net.models.checkpoints.state_dict import only_state_dict_in, state_dict
 from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.models.checkpoints.unpickling import Record, content_of, plain
 
-# Pairs of names of the same tensor: (fairseq's name, the transformers library's name). {n} stands
-# for a number, and {rest} for the rest of the name. A name that is the same in both is left out.
+# Pairs of names of the same tensor: (fairseq's name, the transformers library's name). {n} stands for a number, and
+# {rest} for the rest of the name. A name that is the same in both libraries is left out.
 _NAMES = [
     ("layer_norm.{rest}", "feature_projection.layer_norm.{rest}"),
     ("post_extract_proj.{rest}", "feature_projection.projection.{rest}"),
@@ -41,11 +41,11 @@ _NAMES = [
     ("encoder.layers.{n}.fc1.{rest}", "encoder.layers.{n}.feed_forward.intermediate_dense.{rest}"),
     ("encoder.layers.{n}.fc2.{rest}", "encoder.layers.{n}.feed_forward.output_dense.{rest}"),
 ]
-# The pair of names for the norm of a convolution, if it is a group norm (wav2vec 2.0 Base,
-# fairseq's extractor mode "default").
+# The pair of names of a convolution's norm, if the norm is a group norm (wav2vec 2.0 Base, fairseq's extractor mode
+# "default").
 _GROUP_NORM = ("feature_extractor.conv_layers.{n}.2.{rest}", "feature_extractor.conv_layers.{n}.layer_norm.{rest}")
 
-# Prefix of the encoder's names in fairseq's fine-tuned models. All other names belong to the head.
+# Prefix of the encoder's names in fairseq's fine-tuned models. Names without this prefix belong to the head.
 _PRETRAINED = "w2v_model."
 # Name of a tensor that every file of fairseq and unilm has.
 _POSITIONS = "encoder.pos_conv.0.weight_v"
@@ -74,13 +74,13 @@ _DEFAULTS = {
     "latent_groups": 2,
     "final_dim": 0,
 }
-# Endings of tensor names that occur only in files of torchaudio.
+# Ending of a tensor's name that occurs only in files of torchaudio.
 _TORCHAUDIO = "encoder.transformer.layer_norm.weight"
 
 _MOST_CONVOLUTIONS = 64
 _LONGEST_EXPRESSION = 2000  # characters
 
-#: Rules that translate names. A rule is a pattern for a name and a template for its new name.
+#: Rules that translate names of tensors. A rule is a pattern for the old name and a template for the new name.
 _Rules = list[tuple[re.Pattern, str]]
 
 
@@ -88,7 +88,7 @@ def _rules(pairs: Iterable[tuple[str, str]]) -> _Rules:
     """Compile pairs (old name, new name) to rules for :func:`_translate`. Names may contain {n} and {rest}."""
 
     def pattern(name: str) -> re.Pattern:
-        """Compile a name with {n} and {rest} to a pattern."""
+        """Compile a name with {n} for a number and {rest} for the rest of the name to a pattern."""
         return re.compile(re.escape(name).replace(r"\{n\}", r"(?P<n>\d+)").replace(r"\{rest\}", "(?P<rest>.+)"))
 
     return [(pattern(source), target) for source, target in pairs]
@@ -129,7 +129,7 @@ def to_fairseq(name: str, extractor_mode: str = "layer_norm") -> str:
 def from_torchaudio(name: str, extractor_mode: str = "layer_norm") -> str:
     """Translate torchaudio's name of a wav2vec 2.0 tensor, with or without ``model.``, to fairseq's name.
 
-    ``extractor_mode`` is as for :func:`to_fairseq`.
+    :func:`to_fairseq` explains ``extractor_mode``.
 
     >>> from_torchaudio("model.encoder.transformer.layers.3.feed_forward.intermediate_dense.weight")
     'encoder.layers.3.fc1.weight'
@@ -157,9 +157,9 @@ def read_ssl_checkpoint(
 ) -> tuple[dict[str, Tensor], dict[str, Any], str]:
     """Read a pre-training file of fairseq (wav2vec 2.0, HuBERT) or unilm (WavLM); no code in it is run.
 
-    Fine-tuned models of fairseq and files converted by s3prl can be read, too. A prefix that all
-    names share is removed. Some files, such as torchaudio's, have no configuration; the caller must
-    then know the options of the model.
+    Fine-tuned models of fairseq and files converted by s3prl can be read, too. If all names of
+    tensors begin with the same prefix, the prefix is removed. Some files, such as torchaudio's,
+    have no configuration; the caller must know the options of a model in such a file.
 
     Args:
         types: the expected types of models
@@ -174,8 +174,7 @@ def read_ssl_checkpoint(
 
     Raises:
         InputError: if the file is missing or is not a pre-training file; if its type is not in
-            ``types``; if it has an unsupported option; or if it names functions that would have to
-            be called.
+            ``types``; if it has an unsupported option; or if it names functions to be called.
     """
     path = Path(path)
     if not path.is_file():
@@ -184,10 +183,10 @@ def read_ssl_checkpoint(
             "`ssl_checkpoint`, or train a small front-end from scratch: `model.frontend=wav2vec2_small`"
         )
     content, _ = read_torch_file(path)
-    if is_openai(content):  # check_type() raises an error, which names the front-end for Whisper
+    if is_openai(content):  # check_type() raises an error that names the front-end for Whisper
         check_type(path, "whisper", types)
     tensors = state_dict_of(content, path)
-    # torchaudio's files have names of their own, and no configuration.
+    # torchaudio's files have other names than fairseq's files, and no configuration.
     if any(name.endswith(_TORCHAUDIO) for name in tensors):
         check_type(path, "wav2vec2", types)
         mode = "default"
@@ -203,7 +202,7 @@ def read_ssl_checkpoint(
             "to `train.init_from`)"
         )
     model_type = check_type(path, model_type_of(content), types)
-    # Read the wanted options, and bring them into the form of the front-end's options.
+    # Read the wanted options, and convert their values to the form of the front-end's options.
     config = _model_configuration(content)
     if config.get("conv_pos_batch_norm"):
         raise InputError(f"{path} has conv_pos_batch_norm: a batch norm before the positions is not supported")
@@ -233,8 +232,8 @@ def read_ssl_checkpoint(
 def model_type_of(content: Any) -> str | None:
     """Find the type of the model in the ``content`` of a file of fairseq or unilm; None for any other file.
 
-    Most types are recognised by their tensors. But wav2vec 2.0 and HuBERT without pre-training
-    heads have the same tensors; the configuration then decides.
+    Most types are recognised by their tensors. wav2vec 2.0 and HuBERT have the same tensors if the
+    pre-training heads are missing; then the configuration decides.
     """
     names = encoder_tensors(content)
     if names is None:
@@ -254,8 +253,9 @@ def model_type_of(content: Any) -> str | None:
 def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
     """Find the tensors of the pre-trained encoder in the ``content`` of a file: fairseq's name → tensor.
 
-    A prefix that all names share is removed, and the head of a fine-tuned model of fairseq is left
-    out. The result is None if there is no pre-trained encoder, or if the file is a detector.
+    If all names begin with the same prefix, the prefix is removed. The head of a fine-tuned model
+    of fairseq is left out. The result is None if there is no pre-trained encoder, or if the file is
+    a detector.
     """
     tensors = only_state_dict_in(content) or {}
     prefixes = [name.removesuffix(_POSITIONS) for name in tensors if name.endswith(_POSITIONS)]

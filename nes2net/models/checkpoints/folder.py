@@ -1,7 +1,8 @@
-"""Read and write detector folders (safetensors, YAML, model card), exchange them with the hub, and find their bases.
+"""Read and write detector folders, exchange folders with the hub, and find the bases of adapted detectors.
 
 The base of an adapted detector is the set of frozen tensors of its front-end. The checkpoint does
-not contain the base. It records the base's SHA-256, and the file that holds the base.
+not contain the base. The checkpoint records the SHA-256 of the base, and the file that holds the
+base.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _HUB = "https://huggingface.co/"
 
 
 def clear(folder: Path) -> None:
-    """Make ``folder``; if it exists, remove its descriptions, so that it cannot be loaded while it is half written."""
+    """Make ``folder``, or remove the descriptions in it, so that nobody loads a half-written folder."""
     with writing(folder, "name another folder"):
         make_folder(folder)
     for name in (CONFIG, HEAD, CONFIG_FILE, PREPROCESSOR_FILE):
@@ -47,8 +48,8 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write a safetensors file under a temporary name, then rename it.
 
     The tensors may be memory-mapped from the old file at ``path``, so this file must not be
-    overwritten. safetensors writes a temporary file of its own beside its target. The target is
-    therefore in a temporary folder.
+    overwritten. The safetensors library puts a temporary file of its own beside the file that it
+    writes. The new file is therefore written to a temporary folder.
     """
     with writing(path), temporary_folder(path) as folder, replacing(path, durable=True) as temporary:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -59,8 +60,8 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a detector's folder: return the state dict under the published names, and the description.
 
-    The description has the architecture under the key ``"model"``. The other keys are the
-    ``record`` that was given to :func:`write_description`.
+    The description has the architecture under the key ``"model"``. The other keys come from the
+    ``record`` that :func:`write_description` was called with.
 
     Raises:
         InputError: if the folder has no description, if the description has no model, or if a file
@@ -95,8 +96,8 @@ def write_description(folder: Path, config: dict[str, Any], record: dict[str, An
     write_text(folder / CONFIG, write_yaml({"model": config, **(record or {})}))
 
 
-#: Patterns of temporary files, which are not uploaded. An interrupted write may leave such files in
-#: the folder, or in a folder inside it.
+#: Patterns of temporary files, which are not uploaded. An interrupted write may leave temporary files in the folder of
+#: a detector or in its subfolders.
 _TEMPORARY = [".*.tmp", "*/.*.tmp", ".*.tmp/*", "*/.*.tmp/*"]
 
 
@@ -126,8 +127,8 @@ def download(name: str) -> Path:
     """Download the model ``owner/name`` from the Hugging Face hub, and return its folder on this machine.
 
     Raises:
-        InputError: if the model cannot be downloaded. If ``name`` cannot be a repository on the
-            hub, the message says that no such file exists.
+        InputError: if the model cannot be downloaded. If ``name`` is not the name of a repository,
+            the message says that the checkpoint was not found.
     """
     if name.count("/") != 1 or name.startswith((".", "/")) or Path(name).suffix in (".pth", ".pt", ".safetensors"):
         raise InputError(f"checkpoint {name} not found")
@@ -144,18 +145,18 @@ NAME_IT = "name the base with `base`"
 
 
 def base_digest(base: Mapping[str, Tensor]) -> str:
-    """Compute the SHA-256 of the names, types, shapes and numbers in ``base``; the order of tensors has no effect."""
+    """Compute the SHA-256 of the names, types, shapes and numbers of the tensors in ``base``, sorted by name."""
     return digest(dict(sorted(base.items()))).hex()
 
 
 def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: str = NAME_IT) -> Path:
-    """Find the file or folder that holds the base of ``checkpoint``.
+    """Find the file or folder that holds the base of ``checkpoint``: the frozen tensors of an adapted front-end.
 
     Args:
-        record: ``{"digest": …, "file": …}`` from the checkpoint. If the recorded file does not
+        record: ``{"digest": …, "file": …}`` from the checkpoint. If the file in the record does not
             exist, a file of the same name beside the checkpoint is taken.
         checkpoint: the file or folder of the adapted detector.
-        base: the file or folder that the user names; None to use the file in the record.
+        base: the file or folder that the user names; None to take the file in the record.
         remedy: advice at the end of error messages.
 
     Raises:
@@ -191,12 +192,12 @@ def read_base(
     read: Callable[[Path], dict[str, Tensor]],
     remedy: str = NAME_IT,
 ) -> dict[str, Tensor]:
-    """Read and check the base of ``checkpoint``; return its tensors under their published names.
+    """Read the base of ``checkpoint``, check its digest, and return its tensors under their published names.
 
     Args:
         path: the file or folder of the base, from :func:`find_base`.
         names: the published names of the tensors that belong to the base.
-        record, remedy: as for :func:`find_base`.
+        record, remedy: :func:`find_base` explains these arguments.
         read: function that reads the tensors in ``path``; the result may include tensors that do
             not belong to the base.
 

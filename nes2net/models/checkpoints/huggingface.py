@@ -45,7 +45,8 @@ _OPTIONS = {
 }
 EXTRACTOR_MODES = {"layer_norm": "layer", "default": "group"}  # fairseq's name → the transformers library's name
 
-# The library's name → fairseq's name, for tensors of pre-training and for the weight norm of older releases.
+# The transformers library's name of a tensor → fairseq's name: for tensors that only pre-training uses, and for the
+# weight norm in files of older releases of the transformers library.
 _RENAMED = {
     "masked_spec_embed": "mask_emb",
     "quantizer.codevectors": "quantizer.vars",
@@ -66,8 +67,8 @@ _HEADS = (
     "feature_extractor.proj",
     "objective.",
 )
-# Beginnings of the names of pre-training heads in folders of UniSpeech-SAT. Folders of HuBERT have
-# no heads.
+# Beginnings of the names of pre-training heads in folders of UniSpeech-SAT. Folders of HuBERT have no pre-training
+# heads.
 _HUBERT_HEADS = (
     "quantizer.",
     "project_q.",
@@ -76,20 +77,20 @@ _HUBERT_HEADS = (
     "label_embeddings_concat",
     "layer_norm_for_extract.",
 )
-# Option of a configuration → the only supported value.
+# Option of a folder's configuration → the only value that the front-ends support.
 _SUPPORTED = {
     "hidden_act": "gelu",
     "feat_extract_activation": "gelu",
     "feat_proj_layer_norm": True,
     "conv_pos_batch_norm": False,
-    "adapter_attn_dim": None,  # fine-tuned MMS models have adapters in their layers; these are not supported
+    "adapter_attn_dim": None,  # fine-tuned MMS models have adapters in their layers; adapters are not supported
 }
 
 
 def library_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Translate fairseq's options to the transformers library's options.
+    """Translate a front-end's options, which have fairseq's names, to the transformers library's options.
 
-    Masking and layer drop, which the library applies in training, are switched off.
+    Masking and layer drop are switched off, because the library would apply both in training.
     """
     channels, kernels, strides = zip(*options["conv_feature_layers"])
     return {
@@ -139,8 +140,8 @@ def read_huggingface_folder(
     The option ``pretraining_heads`` says whether the folder has the mask embedding and the
     pre-training heads of its type.
 
-    The folder does not need a ``preprocessor_config.json``, because these models read the waveform.
-    If there is such a file, :func:`normalize_of_folder` reads it.
+    The folder does not need a ``preprocessor_config.json``, because the models read the waveform;
+    this function does not read the file, but :func:`normalize_of_folder` does.
 
     Args:
         types: the expected types of models
@@ -200,7 +201,7 @@ def normalize_of_folder(folder: Path) -> Literal["batch", "huggingface"] | bool 
     if not path.is_file():
         return None
     preprocessing = read_json(path)
-    do_normalize = preprocessing.get("do_normalize", True)  # the default is that of the transformers library
+    do_normalize = preprocessing.get("do_normalize", True)  # default of the transformers library
     if not isinstance(do_normalize, bool):
         raise InputError(f"{path}: do_normalize is true or false, not {shown(do_normalize)}")
     if not do_normalize:
@@ -214,7 +215,7 @@ def normalize_of_folder(folder: Path) -> Literal["batch", "huggingface"] | bool 
 def from_library(name: str, extractor_mode: str = "layer_norm") -> str:
     """Translate the transformers library's name of a tensor, in files of any release, to fairseq's name.
 
-    ``extractor_mode`` is as for :func:`nes2net.models.checkpoints.fairseq.to_fairseq`.
+    :func:`nes2net.models.checkpoints.fairseq.to_fairseq` explains ``extractor_mode``.
 
     >>> from_library("encoder.pos_conv_embed.conv.weight_g")
     'encoder.pos_conv.0.weight_g'

@@ -23,8 +23,7 @@ from nes2net.models.checkpoints.model_types import check_type, is_openai
 from nes2net.models.checkpoints.state_dict import state_dict_of
 from nes2net.models.checkpoints.torch_file import read_torch_file
 
-#: File with the settings of the feature extractor, as newer releases of the transformers library
-#: write it.
+#: File in which newer releases of the transformers library store the settings of the feature extractor.
 _PROCESSOR_FILE = "processor_config.json"
 
 
@@ -33,21 +32,21 @@ class Family:
     """The layout of the Hugging Face folders for one type of model."""
 
     model_type: str
-    """The type, as the configuration names it."""
+    """Name of the model's type in the configuration."""
     title: str
-    """The type, as the literature names it."""
+    """Name of the model's type in the literature."""
     options: Mapping[str, str]
     """Option of the front-end → key of the configuration with the same values."""
     presumed: Mapping[str, Any]
-    """Further key of the configuration → the only value that the front-end supports."""
+    """Key of the configuration that is no option of the front-end → the only value that the front-end supports."""
     prefixes: tuple[str, ...]
     """Possible prefixes of the encoder's tensors, in models that have more parts than the encoder."""
     left_out: tuple[str, ...]
-    """Beginnings of the names of tensors outside the encoder, after removal of a prefix."""
+    """Beginnings of the names of tensors outside the encoder, once a prefix in ``prefixes`` is removed."""
     extractor: str
     """Class of the transformers library's feature extractor."""
     features: Mapping[str, Any]
-    """Key of the feature extractor's settings → the only supported value, or the name of the option with this value."""
+    """Key of the feature extractor's settings → the only supported value, or the name of an option with this value."""
 
 
 W2V_BERT2 = Family(
@@ -111,7 +110,7 @@ WHISPER = Family(
         "do_normalize": False,
     },
 )
-#: Number of frames of Whisper's encoder in one second.
+#: Number of frames per second of Whisper's encoder.
 FRAMES_PER_SECOND = 50
 
 # OpenAI's name of a tensor, as a pattern → the transformers library's name.
@@ -143,12 +142,12 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
     names, and options have the front-end's names.
 
     Args:
-        family: the expected type of model, and the layout of its folders.
+        family: the expected type of model, and the layout of the folders of this type.
 
     Raises:
         InputError: if ``checkpoint`` holds another type of model or a variant that the front-end
-            does not support. An error is also raised if the feature extractor of a folder is
-            missing or has other settings.
+            does not support. An error is also raised if the settings of the feature extractor are
+            missing or not supported.
     """
     path = Path(checkpoint)
     # _read_folder() reads folders. The only file that can be read is OpenAI's file of Whisper.
@@ -216,7 +215,7 @@ def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[
         raise InputError(f"{path} describes the feature extractor {shown(kind)}: {family.extractor} is expected")
     for name, value in family.features.items():
         expected = value
-        if isinstance(value, str):  # the text names an option, whose value is expected here
+        if isinstance(value, str):  # the name of an option: its value is expected
             expected = options.get(value, extractor.get(name))
         if extractor.get(name, expected) != expected:
             raise InputError(

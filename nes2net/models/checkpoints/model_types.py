@@ -18,7 +18,7 @@ class ModelType(NamedTuple):
     """Name of the front-end that reads models of this type and any size."""
 
 
-#: Hugging Face's ``model_type`` → the type. The models in files of fairseq and unilm have the same types.
+#: Hugging Face's ``model_type`` → the type. Models in files of fairseq and unilm are of these types, too.
 MODEL_TYPES = {
     "wav2vec2": ModelType("wav2vec 2.0", "wav2vec2"),
     "hubert": ModelType("HuBERT", "hubert"),
@@ -40,15 +40,15 @@ def types_of(frontend: str) -> tuple[str, ...]:
 
 
 def check_type(path: str | Path, model_type: object, types: Iterable[str] = ()) -> str:
-    """Check the type of the model in ``path``, and return the type.
+    """Check that ``model_type``, the type of the model in ``path``, is known and expected; return the type.
 
     Args:
         model_type: the type that the file states.
         types: the expected types; empty to accept any known type.
 
     Raises:
-        InputError: if the type is unknown or not expected. The message names the front-end that
-            reads the type.
+        InputError: if the type is unknown or not expected. For a type that is known but not
+            expected, the message names the front-end that reads this type.
     """
     types = tuple(types)
     if not isinstance(model_type, str) or model_type not in MODEL_TYPES:

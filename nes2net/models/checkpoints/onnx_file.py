@@ -16,7 +16,7 @@ from nes2net.lib.files import sha256_of
 from nes2net.lib.installation import how_to_install
 from nes2net.lib.options import ModelDescription
 from nes2net.lib.plain_data import validated_json
-from nes2net.models.checkpoints.onnx_format import damaged, foreign, read_onnx
+from nes2net.models.checkpoints.onnx_format import damaged_error, foreign_error, read_onnx
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -31,7 +31,7 @@ _INTERFACE = [
     [("scores", "tensor(float)", 1), ("logits", "tensor(float)", 2)],
 ]
 _LONGEST = 16_000 * 3600  # upper limit of ``min_samples`` and ``max_samples``: an hour, in samples
-_ALIGNMENT = 2**16  # largest number of bytes by which a file of weights may exceed its tensors: ONNX aligns tensors
+_ALIGNMENT = 2**16  # a file of weights may have this many bytes more than its tensors, because ONNX aligns tensors
 _LARGEST_CONSTANT = 2**28  # largest number of bytes of constants that onnxruntime may compute when it loads a file
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
@@ -42,8 +42,8 @@ class OnnxFile:
 
     onnxruntime computes with as many threads as PyTorch would. Before onnxruntime loads the file,
     :func:`nes2net.models.checkpoints.onnx_format.read_onnx` checks that this toolkit could have
-    written it. The weights are in the ONNX file, or in one other file in the same folder, which the
-    description names.
+    written it. The weights are in the ONNX file, or in another file in the same folder; the
+    description names the other file.
 
     Args:
         path: the file.
@@ -70,7 +70,7 @@ class OnnxFile:
         require("onnxruntime")
         import onnxruntime  # optional
 
-        # Read the facts that the file states, and the names of the files that hold its weights.
+        # Read the description in the file, and list the files that hold the weights.
         self.path = Path(path)
         self.description = _read_description(self.path)
         beside = self.description["external_data"]
@@ -100,8 +100,8 @@ class OnnxFile:
             self.session: InferenceSession = onnxruntime.InferenceSession(
                 str(self.path), options, providers=used_providers
             )
-        except Exception as error:  # onnxruntime's exceptions have no common class
-            raise damaged(self.path, first_line(error)) from error
+        except Exception as error:  # exceptions of onnxruntime have no common class
+            raise damaged_error(self.path, first_line(error)) from error
         if device.startswith("cuda") and _CUDA not in self.session.get_providers():
             raise InputError(
                 "onnxruntime could not start CUDA, because its libraries do not fit: take `device=cpu`, or mend onnxruntime-gpu"
@@ -112,10 +112,10 @@ class OnnxFile:
                 for ends in (self.session.get_inputs(), self.session.get_outputs())
             ]
         except UnicodeDecodeError:
-            raise foreign(self.path, "names of its inputs and outputs are not UTF-8") from None
+            raise foreign_error(self.path, "names of its inputs and outputs are not UTF-8") from None
         if signature != _INTERFACE:
-            raise foreign(self.path, f"inputs and outputs are {shown(signature)}, expected {_INTERFACE}")
-        # Keep the facts that callers need.
+            raise foreign_error(self.path, f"inputs and outputs are {shown(signature)}, expected {_INTERFACE}")
+        # Store the facts about the detector that callers need.
         self.computes_on = device_in_use(self.session.get_provider_options())
         self.config: dict[str, Any] = self.description["config"]
         self.min_samples: int = self.description["min_samples"]
@@ -128,7 +128,7 @@ class OnnxFile:
 
 
 def require(*modules: str) -> None:
-    """Raise :class:`MissingLibrary`, with advice for ONNX, if one of the ``modules`` cannot be imported."""
+    """Import the ``modules``; if a module is missing, raise :class:`MissingLibrary`, which says how to install it."""
     for name in modules:
         try:
             __import__(name)
@@ -137,7 +137,7 @@ def require(*modules: str) -> None:
 
 
 def accepted_lengths(shortest: int, longest: int | None) -> str:
-    """Say in words which numbers of samples a detector takes; ``longest`` is None for no limit.
+    """Say in words which lengths in samples a detector takes; ``longest`` is None for no limit.
 
     >>> accepted_lengths(400, None), accepted_lengths(400, 64_000), accepted_lengths(64_000, 64_000)
     ('at least 400', '400 to 64000', 'only 64000')
@@ -179,7 +179,7 @@ def providers(device: str, available: Collection[str]) -> list[str | tuple[str, 
 
 
 def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:
-    """Find the device on which a session of onnxruntime computes.
+    """Find the device on which a session of onnxruntime computes, from the ``options`` of the session's providers.
 
     Args:
         options: name of a provider of the session → options of the provider, as onnxruntime
@@ -233,13 +233,12 @@ def _read_description(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} not found: `nes2net export --to onnx` writes such a file")
     content = read_onnx(path)
     if METADATA not in content.metadata:
-        raise foreign(path, f"its metadata {METADATA} are missing")
+        raise foreign_error(path, f"its metadata {METADATA} are missing")
     try:
         description = validated_json(_Description, content.metadata[METADATA].encode())
     except ValueError as error:
-        raise foreign(path, f"its metadata {METADATA}: {error}") from None
-    # If another file holds the weights, this file lies beside the ONNX file, and the description
-    # must name it.
+        raise foreign_error(path, f"its metadata {METADATA}: {error}") from None
+    # A file with the weights must lie beside the ONNX file, and the description must name this file.
     declared = description.external_data
     if undeclared := sorted(content.beside.keys() - {declared}):
         raise InputError(
@@ -248,7 +247,7 @@ def _read_description(path: Path) -> dict[str, Any]:
         )
     if declared is not None:
         beside = path.parent / declared
-        size = content.beside.get(declared, 0)  # smallest possible number of bytes of the file
+        size = content.beside.get(declared, 0)  # the file must have at least this many bytes
         if not os.path.isfile(beside):  # isfile() returns False, and raises no error, if a name is too long
             raise InputError(f"{path} needs its weights in {beside}, which is missing or not a file: copy both")
         if beside.resolve().parent not in (path.parent.resolve(), path.resolve().parent):

@@ -16,16 +16,16 @@ from typing import NamedTuple, TypeAlias
 from nes2net.lib.errors import InputError, readable_size, shown
 from nes2net.lib.files import Budget
 
-_LARGEST_FILE = 2**31 - 1  # in bytes; protobuf allows no larger message
-_MOST_NUMBERS = 1_000_000  # largest count of numbers outside tensors; XLS-R 300M with Nes2Net-X has fewer than 100,000
+_LARGEST_FILE = 2**31 - 1  # number of bytes; protobuf allows no larger message
+_MOST_NUMBERS = 1_000_000  # most numbers outside tensors in a file; XLS-R 300M with Nes2Net-X has fewer than 100,000
 _DEEPEST = 32  # largest depth of nested messages
 _LARGEST_METADATA = 2**20  # largest number of bytes of all texts in the metadata together
 _LONGEST_DOMAIN = 1000  # bytes
-_MOST_PER_BYTE = 4  # largest number of a tensor's elements in one byte: ONNX's smallest types have 2 bits
-_MANY = 2**63  # stands for any larger product of dimensions; no file has so many bytes
+_MOST_PER_BYTE = 4  # largest number of elements in one byte of a tensor: ONNX's smallest types have 2 bits
+_MANY = 2**63  # stands for every larger product of dimensions; no file has so many bytes
 _EXTERNAL = 1  # value of TensorProto.DataLocation for a tensor in another file
 
-#: A part of the file: the index of its first byte, and the index of the byte after its last byte.
+#: A part of the file: the index of the part's first byte, and the index of the byte after its last byte.
 _Slice: TypeAlias = tuple[int, int]
 
 #: Message of onnx.proto → number of a field → kind of its value. Fields that are not listed contain no tensors, domains
@@ -52,7 +52,7 @@ class OnnxContent(NamedTuple):
     metadata: dict[str, str]
     """Name → text."""
     beside: dict[str, int]
-    """Name of another file that holds tensors → number of bytes that this file must have at least."""
+    """Name of another file that holds tensors → smallest number of bytes that the other file can have."""
 
 
 class _Damaged(Exception):
@@ -60,7 +60,7 @@ class _Damaged(Exception):
 
 
 def read_onnx(path: Path) -> OnnxContent:
-    """Check an ONNX file without reading its tensors; return its metadata and the other files that hold its tensors.
+    """Check an ONNX file without reading its tensors; return the metadata, and the names of other files with tensors.
 
     Raises:
         InputError: if the file is damaged, or contains parts that this toolkit never exports.
@@ -78,24 +78,25 @@ def read_onnx(path: Path) -> OnnxContent:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions and its disk") from error
     except (_Damaged, UnicodeDecodeError) as error:
-        raise damaged(path, str(error)) from None
+        raise damaged_error(path, str(error)) from None
 
 
-def damaged(path: Path, why: str) -> InputError:
-    """Make the error for a file that is damaged or not ONNX; ``why`` is the reason."""
+def damaged_error(path: Path, why: str) -> InputError:
+    """Make the error for a file that is damaged or not ONNX; ``why`` says what is wrong."""
     return InputError(f"{path} is not an ONNX file or is damaged ({why}): copy it again or export it anew")
 
 
-def foreign(path: Path, why: str) -> InputError:
-    """Make the error for an ONNX file that this toolkit did not write; ``why`` says how this is known."""
+def foreign_error(path: Path, why: str) -> InputError:
+    """Make the error for an ONNX file that this toolkit did not write; ``why`` names content that it never writes."""
     return InputError(f"{path} is not a detector of this toolkit ({why}): `nes2net export --to onnx` writes one")
 
 
 class _Reader:
     """Reads the bytes of an ONNX file as protobuf messages, and collects the :attr:`summary` of the file.
 
-    The methods receive a message as a slice: the positions of its bytes in the file. A damaged file
-    raises :class:`_Damaged`, and a part that this toolkit never exports raises :class:`InputError`.
+    The methods receive a message as a slice: the positions of the message's bytes in the file. A
+    damaged file raises :class:`_Damaged`, and a part that this toolkit never exports raises
+    :class:`InputError`.
     """
 
     def __init__(self, path: Path, content: mmap.mmap) -> None:
@@ -118,14 +119,14 @@ class _Reader:
             if kind_of_field is None or isinstance(value, int):
                 continue
             if kind_of_field in _REFUSED:
-                raise foreign(self.path, f"it holds {kind_of_field}")
+                raise foreign_error(self.path, f"it holds {kind_of_field}")
             if kind_of_field == "metadata":
                 key, text = self.read_entry(value)
                 self.summary.metadata[key] = text
             elif kind_of_field == "domain":
                 domain = self.content[value[0] : min(value[1], value[0] + _LONGEST_DOMAIN)]
                 if domain not in (b"", b"ai.onnx"):
-                    raise foreign(self.path, f"it holds operators of {shown(domain.decode(errors='replace'))}")
+                    raise foreign_error(self.path, f"it holds operators of {shown(domain.decode(errors='replace'))}")
             elif kind_of_field == "TensorProto":
                 self.check_tensor(value)
             else:
@@ -136,7 +137,7 @@ class _Reader:
 
         If another file holds the bytes, the file is recorded in :attr:`summary`.
         """
-        # Read the dimensions; if another file holds the bytes, also read the name of this file.
+        # Read the dimensions and, if another file holds the bytes of the tensor, the name of the other file.
         count = 1
         location = 0
         outside: dict[str, str] = {}
@@ -152,7 +153,7 @@ class _Reader:
                 outside[key] = text
             elif number == 14 and isinstance(value, int):
                 location = value
-        # Count the bytes, which are either in the message itself or in the other file.
+        # Count the bytes of the tensor, which are either in the message itself or in the other file.
         num_bytes = message_slice[1] - message_slice[0]
         if outside or location == _EXTERNAL:
             if outside.keys() != {"location", "offset", "length"}:

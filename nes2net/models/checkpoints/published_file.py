@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from nes2net.lib.errors import readable_size
 
 _HUB = re.compile(r"hub:(?P<repository>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w.-]+))?(?:/(?P<file>[\w./-]+))?", re.ASCII)
-#: A commit of the hub.
+#: Pattern of the hash of a commit on the hub.
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -37,7 +37,7 @@ class PublishedFile:
 
     @property
     def address(self) -> str:
-        """The web address, which a browser opens."""
+        """The web address that a browser can open."""
         if (hub := self.hub) is None:
             return self.url
         page = f"https://huggingface.co/{hub['repository']}"
@@ -67,7 +67,7 @@ class PublishedFile:
 
     @property
     def known_by(self) -> str:
-        """The digest or commit that identifies the file, and the file's size, in words."""
+        """The digest or commit that identifies the file, and the size of the file, in words."""
         identity = self.pinned or "not pinned"
         if self.size is None:
             return identity

@@ -2,7 +2,7 @@
 
 A detector saves its tensors under the names of the published Nes2Net code. Names of the front-end
 begin with ``ssl_model.model.``, and names of the aggregation with ``ssl_model.``. Names of a
-back-end begin with the prefix of this back-end, which may be empty.
+back-end begin with a prefix that each back-end defines and that may be empty.
 """
 
 from __future__ import annotations
@@ -62,17 +62,17 @@ class Layout:
     """The names of tensors in the whole-model files of a published code, and this toolkit's names for them."""
 
     marks: tuple[str, ...]
-    """Names of tensors that together identify the layout: only files of this layout have them all."""
+    """Names of tensors that identify the layout: only files of this layout have all these tensors."""
     prefixes: Mapping[str, str]
     """Beginning of a name in the file → beginning in this toolkit; names with other beginnings are kept."""
     library_encoder: str = ""
-    """Prefix of the encoder's names, if the transformers library's names follow it; otherwise empty."""
+    """Prefix of the encoder's names, if the prefix is followed by the transformers library's names; otherwise empty."""
     torchaudio_encoder: str = ""
-    """Prefix of the encoder's names, if torchaudio's names follow it; otherwise empty."""
+    """Prefix of the encoder's names, if the prefix is followed by torchaudio's names; otherwise empty."""
     unused: str = r"(?!)"
     """Pattern of the names of tensors that a detector does not need; the default matches no name."""
     code: str = ""
-    """Name of the code that writes this layout. Empty if the tensors' names alone show which code wrote them."""
+    """Name of the code that writes this layout. Empty if the names of the tensors show which code wrote the file."""
 
     def name_here(self, name: str) -> str:
         """Translate the ``name`` of a tensor in a file with this layout to this toolkit's name."""
@@ -88,11 +88,11 @@ class Layout:
 def _deepfense(mark: str, backend: str, last: str, prefixes: Mapping[str, str] = MappingProxyType({})) -> Layout:
     """Make a layout of DeepFense, whose files have a front-end, a back-end, and a loss that contains the last layer.
 
-    Some files of DeepFense also contain tensors that only the encoder's pre-training uses. No score
-    depends on these tensors.
+    Some files of DeepFense also contain tensors that only the encoder's pre-training uses. Scores
+    do not depend on tensors for pre-training.
 
     Args:
-        mark: name of a tensor that identifies this back-end: no other back-end of DeepFense has it.
+        mark: name of a tensor that no other back-end of DeepFense has.
         backend: this toolkit's prefix of the back-end's names.
         last: this toolkit's prefix of the last layer's names.
         prefixes: beginning of a name in DeepFense's back-end → beginning of the name in this
@@ -102,7 +102,7 @@ def _deepfense(mark: str, backend: str, last: str, prefixes: Mapping[str, str] =
     return Layout(
         marks=("losses.0.fc.weight", f"backend.{mark}"),
         prefixes={"losses.0.fc.": last, **backend_prefixes, "backend.": backend},
-        library_encoder="frontend.model.",  # with DeepFense's option `source`, names may also be fairseq's
+        library_encoder="frontend.model.",  # DeepFense's option `source` may also give fairseq's names
         unused=r"losses\.0\.criterion\.weight|frontend\.model\.(masked_spec_embed|mask_emb|label_embs_concat)"
         r"|frontend\.model\.(quantizer|project_q|final_proj)\..*",
         code="deepfense",
@@ -110,7 +110,7 @@ def _deepfense(mark: str, backend: str, last: str, prefixes: Mapping[str, str] =
 
 
 _LAYOUTS = (
-    Layout(  # the mixture of experts, whose file is a checkpoint of Lightning
+    Layout(  # the mixture of experts (MoE): a checkpoint of Lightning
         marks=("model.moe_l.w_gate",),
         prefixes={"model.moe_l.": "ssl_model.", "model.classifier.": ""},
         library_encoder="model.pretrain_model.",
@@ -155,11 +155,11 @@ def layout_of(state_dict: Mapping[str, Tensor]) -> Layout | None:
 
 
 def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Give the tensors of a whole-model file the names that a detector saves.
+    """Rename the tensors of a whole-model file to the names under which a detector saves its tensors.
 
-    Tensors that a detector does not need are left out. Names in the layouts of other published
-    codes are translated. A wrapper around the encoder, such as s3prl's ``upstream``, adds a prefix
-    to the encoder's names; the prefix is removed.
+    Tensors that a detector does not need are left out. If the file has the layout of another
+    published code, its names are translated. A wrapper around the encoder, such as s3prl's
+    ``upstream``, adds a prefix to the encoder's names; the prefix is removed.
 
     >>> list(unwrap_frontend({"m_ssl.model.mask_emb": 1, "m_output_act.0.weight": 2, "output_std": 3}))
     ['ssl_model.model.mask_emb', 'm_output_act.0.weight']

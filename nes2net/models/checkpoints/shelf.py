@@ -2,7 +2,7 @@
 
 A file of the hub is kept in huggingface_hub's cache. A file of another server is kept as
 ``nes2net/models/NAME/FILE`` below the folder ``HF_ASSETS_CACHE``, by default a folder in
-``HF_HOME``. A user may also put a file at this path by hand. When a file is first seen, its address
+``HF_HOME``. A user may also put a file at its path by hand. When a file is first seen, its address
 and digest are recorded in ``NAME.json`` beside the folder ``NAME``.
 """
 
@@ -29,15 +29,15 @@ _MOST_RECORD = 10_000  # bytes
 # Patterns of the names of files that a front-end needs. Only these files of a folder on the hub are
 # downloaded.
 _FOLDER_FILES = ["config.json", "preprocessor_config.json", "model*.safetensors*", "pytorch_model*.bin*"]
-_MOST_TRIES = 3  # a download fails after so many failed tries in a row; without a network, this takes 3 s
+_MOST_TRIES = 3  # a download ends after this many failed tries in a row; without a network, the tries take 3 s
 
 
 @dataclass(frozen=True)
 class FirstSeen:
-    """Facts about a file, recorded when the file is first seen: after a download, or after a user has added it."""
+    """Facts about a file, recorded at its first use: after a download, or after a user has added the file."""
 
     url: str
-    """The address, as in :attr:`PublishedFile.url`."""
+    """The address, in the form of :attr:`PublishedFile.url`."""
     first_seen: str
     """Date when the file was first seen, in UTC."""
     sha256: str = ""
@@ -45,7 +45,7 @@ class FirstSeen:
     size: int | None = None
     """Size of the file in bytes; None for a folder."""
     revision: str = ""
-    """Commit on the hub; empty for other servers, and for files that were put there by hand."""
+    """Commit on the hub; empty for a file from another server, and for a file that a user has added."""
 
 
 class _Record(RootModel[FirstSeen]):
@@ -90,7 +90,8 @@ class Shelf:
         """Whether the published file, at ``path`` or in the folder ``path``, has the published digest.
 
         If no digest is published, the file must have the digest that was recorded when it was first
-        seen. A folder without such a file, or a file without a known digest, gives False.
+        seen. The result is False if the folder ``path`` lacks the file, or if no digest of the file
+        is known.
         """
         if path.is_dir() and self.file.name:
             path = path / self.file.name
@@ -138,7 +139,7 @@ class Shelf:
         path = self.find()
         first_seen = self.first_seen()
         if path is not None and first_seen is not None and self.file.sha256 in ("", first_seen.sha256):
-            # Do not hash a file again if its size is unchanged: it may have gigabytes.
+            # Do not hash a file again if its size is unchanged, because hashing gigabytes takes long.
             if path.is_dir() or path.stat().st_size == first_seen.size:
                 return path
         if path is None:
@@ -206,9 +207,9 @@ class Shelf:
         return self.place
 
     def _check_digest(self, path: Path, first_seen: FirstSeen | None) -> None:
-        """Compare the digest of ``path`` with all known digests. Record a file that is seen for the first time.
+        """Compare the digest of ``path`` with all known digests; record a file that is seen for the first time.
 
-        If neither the digest nor the commit of a new file is published, a note is printed.
+        For a new file with neither a published digest nor a published commit, a note is printed.
 
         Args:
             first_seen: the earlier record; None if the file is seen for the first time.

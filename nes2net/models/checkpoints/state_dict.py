@@ -1,8 +1,8 @@
-"""Read, write and compare state dicts in files. No code in a file is run.
+"""Read, write and compare state dicts in files. Reading runs no code in a file.
 
-A detector's ``.pth`` is a bare state dict, which the published code can load strictly. This toolkit
-keeps further facts, such as the architecture and the recipe, in the state dict's own metadata.
-PyTorch preserves the metadata, and other code ignores them.
+A detector's ``.pth`` is a bare state dict, so that the published code can load it with
+``strict=True``. This toolkit keeps further facts, such as the architecture and the recipe, in the
+metadata of the state dict. PyTorch preserves the metadata, and other code ignores the facts.
 
 In reading order: ``load_state_dict`` and ``state_dict_of`` read, ``save_state_dict`` writes,
 ``compare`` and ``check_fit`` compare names and shapes, ``digest`` identifies the tensors.
@@ -52,7 +52,8 @@ def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedD
     memory-mapped file: do not write to the file while the tensors are in use.
 
     Args:
-        tensors_only: accept a file that names functions to be called, but call no functions.
+        tensors_only: whether to accept a file that names functions to be called; no function is
+            called in any case.
 
     Raises:
         InputError: if the file is missing or damaged, has no state dict, or names functions to be
@@ -74,7 +75,7 @@ def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedD
 
 
 def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
-    """Return the state dict in the content of a checkpoint file, with plain metadata and without ``module.``.
+    """Find the state dict in the content of a checkpoint file; remove ``module.`` from names, and make metadata plain.
 
     Args:
         path: name of the file, for messages.
@@ -122,8 +123,8 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
 def _state_dicts_in(content: Any) -> dict[tuple[str, ...], dict[str, Tensor]]:
     """Find state dicts in ``content`` and in its nested dictionaries; return the mapping path of keys → state dict.
 
-    If several levels contain state dicts, the result has only those of the outermost level. If the
-    key of a state dict is in ``_USUAL_KEYS``, the result is only this state dict.
+    If several levels contain state dicts, the result has only the state dicts of the outermost
+    level. If the key of one of them is in ``_USUAL_KEYS``, the result is this state dict alone.
     """
     level: list[tuple[tuple[str, ...], Any]] = [((), content)]
     for _ in range(_MOST_CONTAINERS + 1):
@@ -185,14 +186,13 @@ def _canonical(value: Any, copies: dict[int, Any], canonical: dict[Any, Any]) ->
     """Copy plain data so that equal parts become one object, and equal data give equal bytes in a file.
 
     A pickle stores the same object once, but equal objects separately. Without this function, the
-    file of a resumed run would differ from the file of an uninterrupted run. The time is
-    proportional to the number of different objects, even if a list contains the same list many
-    times.
+    file of a resumed run would differ from the file of an uninterrupted run. Each object is copied
+    once, even if a list contains the same list many times.
 
     Args:
-        copies: id of an original → its copy; this function fills it.
+        copies: id of an original → the copy of the original; this function fills the mapping.
         canonical: (type, content) → the only copy with this type and content; this function fills
-            it.
+            the mapping.
     """
     if id(value) in copies:
         return copies[id(value)]
@@ -233,7 +233,7 @@ def save_atomically(content: Any, path: str | Path) -> None:
     with replacing(path, durable=True) as temporary, open(temporary, "wb") as file:
         try:
             torch.save(content, file)
-        except RuntimeError as error:  # PyTorch's class for system errors, such as a full disk
+        except RuntimeError as error:  # PyTorch raises RuntimeError for system errors, such as a full disk
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from error
             raise
@@ -244,9 +244,10 @@ class Misfit:
     """The differences between a state dict and the state dict of a model.
 
     Attributes:
-        missing: names that only the model has.
-        left_over: names that only the state dict has.
-        shapes: name and both shapes of each tensor whose shapes differ.
+        missing: names of tensors that only the model has.
+        left_over: names of tensors that only the state dict has.
+        shapes: name and both shapes of each tensor that has different shapes in the two state
+            dicts.
         types: name and both types of each tensor whose type does not fit, such as an integer in
             place of a weight.
         values: names of tensors with NaN or infinite numbers. :func:`compare` does not fill this
@@ -310,7 +311,7 @@ def named_type(tensor: Tensor) -> str:
 
 
 def check_fit(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str) -> None:
-    """Check that :func:`compare` finds no difference, and that all weights in ``state_dict`` are finite.
+    """Check that ``state_dict`` has the names, shapes and types of ``expected``, and that all weights are finite.
 
     Args:
         expected: the state dict of the model.
@@ -346,7 +347,8 @@ def not_finite(state_dict: Mapping[str, Tensor]) -> list[str]:
 def digest(state_dict: Mapping[str, Tensor]) -> bytes:
     """Compute the SHA-256 of the names, types, shapes and numbers of all tensors, in the order of ``state_dict``.
 
-    Several threads hash one tensor each, so that hashing is not slower than reading the file.
+    Several threads hash tensors at the same time, so that hashing is not slower than reading the
+    file.
     """
 
     def digest_of(name_and_tensor: tuple[str, Tensor]) -> bytes:

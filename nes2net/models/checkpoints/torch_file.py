@@ -29,8 +29,8 @@ from nes2net.models.checkpoints.unpickling import Record, TensorUnpickler
 
 #: A function that returns a storage. The arguments are the key and the number of bytes of the storage.
 _StorageOf: TypeAlias = Callable[[str, int], torch.UntypedStorage]
-#: A function that returns the content of the next pickle in a stream. The arguments are the stream, the number of bytes
-#: in the stream, and a :data:`_StorageOf`.
+#: A function that reads the next pickle in a stream and returns its content. The arguments are the stream, the number
+#: of bytes in the stream, and a :data:`_StorageOf`.
 _Unpickle: TypeAlias = Callable[[Any, int, _StorageOf], Any]
 
 # The beginning of a file of torch.save before PyTorch 1.6.
@@ -74,8 +74,8 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     the tensors are in use.
 
     Args:
-        tensors_only: true to make records of objects of refused classes, too; false to raise an
-            error for such objects.
+        tensors_only: whether objects of refused classes also become records; if False, such an
+            object raises an error.
 
     Raises:
         InputError: if the file is missing, damaged or of another kind, or names functions to be
@@ -83,7 +83,7 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     """
     check_file(path)
     check_arrived(path)
-    # Recognise the kind of the file by its beginning, and read it with limits of memory and steps.
+    # Recognise the kind of the file by its beginning, and read the file with limits of memory and steps.
     records: dict[str, type[Record]] = {}
     beginning = b""
     try:
@@ -174,7 +174,7 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
             raise InputError(f"{path} was written on a big-endian machine: save it again on a little-endian one")
         if damaged := archive.testzip():
             raise InputError(f"{path} is damaged at '{damaged}' (its checksum differs): copy or download it again")
-        # Storages are parts of the mapped file. They are made when the unpickler asks for them.
+        # A storage is a part of the mapped file. The storage is made when the unpickler asks for it.
         mapped = torch.UntypedStorage.from_file(str(path), False, size)
         storages: dict[str, torch.UntypedStorage] = {}
 
@@ -191,7 +191,7 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
                 storage = torch.UntypedStorage(0, device="cpu")
                 if num_bytes:
                     storage = mapped[start : start + num_bytes]
-                if start % 8:  # a view needs aligned numbers, so copy the bytes
+                if start % 8:  # copy the bytes, because a view needs aligned numbers
                     storage = storage.clone()
                 storages[key] = storage
             return storages[key]
@@ -235,7 +235,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
         raise ValueError("it does not hold the storages that its tensors use")
     # After the pickles come the bytes of each storage.
     for key in keys:
-        file.read(8)  # skip the number of elements, which is known from the pickle
+        file.read(8)  # skip the number of elements, because the pickle states it, too
         buffer = torch.empty(0, dtype=torch.uint8, device="cpu").set_(storages[key]).numpy()
         if file.readinto(buffer.data) != len(buffer):
             raise EOFError("it ends too early")

@@ -1,8 +1,8 @@
 """An unpickler that runs no code, and a function that copies foreign metadata as plain data.
 
-A pickle is a program: it names functions and calls them. This unpickler builds only tensors and
-plain containers. In place of an object of any other class, it builds a :class:`Record`, which
-stores the arguments and runs no code. A name that does not belong in a checkpoint, such as
+A pickle is a program that can name any function and call it. This unpickler builds only tensors and
+plain containers. In place of an object of any other class, this unpickler builds a :class:`Record`,
+which stores the arguments and runs no code. A name that does not belong in a checkpoint, such as
 ``os.system``, raises an error.
 
 In reading order: ``TensorUnpickler`` reads a pickle, and calls the functions below this class in
@@ -45,7 +45,7 @@ _STORAGES = {
     "UntypedStorage": torch.uint8,
 }
 
-# Classes and modules of the standard library and of PyTorch that real checkpoints contain; they become records.
+# Classes and modules of the standard library and of PyTorch that real checkpoints name; their objects become records.
 _HARMLESS = (
     "argparse.Namespace",
     "typing.",
@@ -76,9 +76,9 @@ _MOST_DIMENSIONS = 64  # largest number of dimensions of a tensor
 
 
 class Record:
-    """Stands for an object that is not built, and stores its arguments, items, elements and state.
+    """Stands for an object that is not built; stores the arguments, items, elements and state of the object.
 
-    The unpickler fills the record by calling these methods, as it would fill the real object.
+    The unpickler fills the record by the methods below, as it would fill the real object.
     :attr:`class_name` is the name of the object's class.
     """
 
@@ -124,8 +124,8 @@ class TensorUnpickler(GuardedUnpickler):
             bytes of the storage.
         records: name of a class → the subclass of :class:`Record` that stands for the class. The
             unpickler adds every class in the pickle.
-        tensors_only: true to make records of objects of refused classes, too; false to raise an
-            error for such objects.
+        tensors_only: whether objects of refused classes also become records; if False, such an
+            object raises an error.
     """
 
     keeps_state = (Record,)
@@ -150,17 +150,18 @@ class TensorUnpickler(GuardedUnpickler):
         """Return the object that the pickle gets for ``module.name``; nothing is imported.
 
         The object is a type of numbers, a function of this module, a container, or a subclass of
-        :class:`Record`. The unpickler calls this method.
+        :class:`Record`. Python's unpickler calls this method for every name in the pickle.
 
         Raises:
-            Refused: if the name has no place in a checkpoint, and ``tensors_only`` is false.
+            Refused: if no checkpoint needs the name, such as ``os.system``, and ``tensors_only`` is
+                false.
             ValueError: if the name cannot be a class, or there are too many classes.
         """
         if module in ("torch", "torch.storage") and name in _STORAGES:
             return _STORAGES[name]
         if module == "torch" and isinstance(dtype := vars(torch).get(name), torch.dtype):
             return dtype
-        if self.proto < 3:  # torch.save writes protocol 2, in which modules have the names of Python 2
+        if self.proto < 3:  # torch.save writes protocol 2: modules have Python 2's names
             module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         full_name = f"{module}.{name}"
         if function := _FUNCTIONS.get(full_name):
@@ -169,8 +170,8 @@ class TensorUnpickler(GuardedUnpickler):
             return partial(self._container, *_CONTAINERS[full_name])
         if full_name == "_codecs.encode":
             return self.encode
-        # A record runs no code. But a file that names a function such as os.system is an attack, and should be
-        # reported. Therefore, only known data classes of the standard library and of PyTorch are accepted.
+        # A record runs no code, but a file that names a function such as os.system is an attack, which should be
+        # reported. From the standard library and PyTorch, only known data classes therefore become records.
         package = full_name.partition(".")[0]
         is_refused = package in sys.stdlib_module_names or package == "torch"
         if (
@@ -189,7 +190,7 @@ class TensorUnpickler(GuardedUnpickler):
         return self.records[full_name]
 
     def _container(self, kind: type, position: int, *arguments: Any) -> Any:
-        """Make a container of type ``kind``. The unpickler calls this method in place of the container's constructor.
+        """Make a container of type ``kind``; Python's unpickler calls this method in place of the constructor.
 
         Args:
             position: index of the argument that holds the container's items. Without this
@@ -208,7 +209,7 @@ class TensorUnpickler(GuardedUnpickler):
         return kind(self.count_copied(items))
 
     def persistent_load(self, saved_id: Any) -> _Storage:
-        """Return the storage that ``saved_id`` describes. The unpickler calls this method.
+        """Return the storage that ``saved_id`` describes. Python's unpickler calls this method for every storage.
 
         Args:
             saved_id: ``("storage", type, key, device, number of elements)``, as ``torch.save``
@@ -245,7 +246,7 @@ class TensorUnpickler(GuardedUnpickler):
 
 @dataclass(eq=False, slots=True)
 class _Storage:
-    """Bytes, and the data type of the numbers in them."""
+    """The bytes of a tensor's storage, and the data type of the numbers in these bytes."""
 
     data: torch.UntypedStorage
     dtype: torch.dtype
@@ -278,7 +279,7 @@ def _rebuild_parameter(data: Tensor, *_: Any) -> Tensor:
 
 
 def _reconstruct(cls: type, _base: Any, _state: Any) -> Record:
-    """Return an empty record in place of an object that ``copyreg`` would build."""
+    """Return an empty record in place of the object of class ``cls`` that ``copyreg`` would build."""
     if not (isinstance(cls, type) and issubclass(cls, Record)):
         raise TypeError("an object has no class")
     return cls()
@@ -309,7 +310,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
     "builtins.getattr": _enum_member,
     "copyreg._reconstructor": _reconstruct,
-    "builtins.type": _annotation,  # type(None) is called in types such as Optional[int]
+    "builtins.type": _annotation,  # types such as Optional[int] call type(None)
     "_operator.getitem": _annotation,
     "_operator.or_": _annotation,
     "functools.reduce": _annotation,
@@ -349,7 +350,7 @@ def plain(value: Any, owner: str) -> Any:
     budget = Budget(f"{owner}: its metadata", MOST_BYTES, MOST_VALUES)
 
     def copy(value: Any, level: int) -> Any:
-        """Copy ``value``; it lies inside ``level`` nested containers."""
+        """Copy ``value``, which lies inside ``level`` nested containers."""
         # Count each value, so that nested or repeated values cannot fill the memory.
         num_bytes = len(value) if isinstance(value, str) else 0
         budget.take("values", bytes=num_bytes, steps=1)

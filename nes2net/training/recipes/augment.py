@@ -14,8 +14,8 @@ from nes2net.training.recipes.section import AlsoCalled, Probability, Section, S
 
 
 class AugmentConfig(Section):
-    """Speed, noise or reverberation, RawBoost, a condition, and a low-pass filter, in this order, before the crop.
-    Validation applies only RawBoost."""
+    """Effects on training utterances before the crop, in this order: speed, noise or reverberation,
+    RawBoost, a condition, and a low-pass filter. Validation applies only RawBoost."""
 
     prefix: ClassVar[str] = "augment."
 
@@ -25,7 +25,7 @@ class AugmentConfig(Section):
     """Algorithm of RawBoost: 0 none, 1 convolutive noise, 2 impulsive noise, 3 stationary noise;
     4 to 11 combine these."""
     parameters: Annotated[dict[str, Any], Source("main.py: N_f, nBands, …; arXiv 2111.04433")] = Field(default={})
-    """Parameters of RawBoost that differ from the published values, by their published names."""
+    """Values of RawBoost's parameters, by their published names, that replace the published values."""
     speed: Annotated[
         Annotated[list[Speed], Field(min_length=2, max_length=2)] | None,
         Source("Ko et al., Interspeech 2015: 0.9, 1 or 1.1"),
@@ -42,8 +42,8 @@ class AugmentConfig(Section):
     is 0.5 with `augment.musan` or `augment.rir` and without `augment.conditions`, and otherwise 0."""
     conditions: Annotated[list[Text], Source("toolkit, as nes2net robustness")] = Field(default=[])
     """Conditions applied to training utterances, as `[mp3:16, white:10]`: codecs, channels, noise,
-    rooms and others. One condition is drawn for an utterance, all equally likely. Conditions with
-    MUSAN and with measured rooms take their recordings from the folders `augment.musan` and
+    rooms and others. One condition is drawn for an utterance; all conditions are equally likely.
+    Conditions with MUSAN take recordings from `augment.musan`, conditions with measured rooms from
     `augment.rir`, and babble from the training speech."""
     condition_probability: Annotated[Probability, Source("toolkit")] = 0.5
     """Probability that one of `augment.conditions` is applied to a training utterance."""
@@ -62,7 +62,7 @@ class AugmentConfig(Section):
     the defaults."""
 
     @model_validator(mode="after")
-    def _check(self) -> AugmentConfig:
+    def _set_default_and_check(self) -> AugmentConfig:
         """Set the default of `noise_probability`, and refuse keys that change nothing."""
         if self.noise_probability is None:
             self.noise_probability = 0.5 if (self.musan or self.rir) and not self.conditions else 0.0

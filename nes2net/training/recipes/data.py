@@ -29,7 +29,7 @@ from nes2net.training.recipes.section import (
     yaml_word,
 )
 
-#: The short form of ``data.corpora``: keys of ``data`` for a corpus, and for another corpus for validation.
+#: The short form of ``data.corpora``: keys of ``data`` for one corpus, and for a second corpus that only validates.
 _SHORT_FORM = (
     *("corpus", "root", "protocols", "train_split", "dev_split"),
     *("dev_corpus", "dev_root", "dev_protocols", "dev_keys", "dev_phase"),
@@ -37,7 +37,7 @@ _SHORT_FORM = (
 
 
 class CorpusConfig(Section):
-    """One corpus of `data.corpora`, with its parts for training and for validation."""
+    """One corpus in `data.corpora`, with its parts for training and for validation."""
 
     prefix: ClassVar[str] = "data.corpora[]."
 
@@ -49,23 +49,23 @@ class CorpusConfig(Section):
     """Name of the corpus in ids of trials, histories and tables; if not given, `name`. Two corpora
     with the same `name`, such as two lists of your own, need an alias each."""
     weight: Annotated[AboveZero | None, Source("toolkit")] = None
-    """Share of the corpus in the draws of an epoch, relative to the other corpora. If one corpus has
-    a weight, corpora without a weight have 1. If no corpus has a weight and `data.balance` does not
-    name `corpus`, all utterances are equally likely, so that a corpus counts by its size."""
+    """Share of the corpus in the draws of an epoch, relative to the other corpora. If a corpus has
+    a weight, corpora without a weight have the weight 1. If no corpus has a weight and
+    `data.balance` does not name `corpus`, all utterances are equally likely, so that a corpus
+    counts by its size."""
     protocols: Annotated[Text | None, Source("toolkit")] = None
-    """Folder of the protocols of the corpus; if not given, they are searched for in `root`."""
+    """Folder of the protocols of the corpus; if not given, `root` is searched."""
     train_split: Annotated[Text | None, Source("toolkit")] = "train"
-    """Part of the corpus that is trained on; null for a corpus that only validates."""
+    """Part of the corpus for training; null for a corpus that only validates."""
     dev_split: Annotated[Text | None, Source("toolkit")] = "dev"
-    """Part of the corpus that validates; null for a corpus that is only trained on."""
+    """Part of the corpus for validation; null for a corpus that only trains."""
     dev_keys: Annotated[Text | None, Source("toolkit")] = None
-    """Folder of the labels of `dev_split`, if its protocols do not hold them; if not given, they are
-    looked for in `root`."""
+    """Folder of the labels of `dev_split`, if the protocols hold no labels; if not given, `root` is searched."""
     dev_phase: Annotated[Text | None, Source("toolkit")] = None
-    """Phase of these labels to which validation is restricted; null for all labelled trials."""
+    """Phase of the labels in `dev_keys` to which validation is restricted; null for all labelled trials."""
 
     @model_validator(mode="after")
-    def _check(self) -> CorpusConfig:
+    def _set_alias_and_check(self) -> CorpusConfig:
         """Set the alias if the recipe gives none, and refuse keys that change nothing."""
         if self.alias is None:
             self.alias = alias_of(self.name)
@@ -88,18 +88,18 @@ class CorpusConfig(Section):
     @property
     def called(self) -> str:
         """The alias of the corpus."""
-        assert self.alias is not None  # the check of this section sets the alias
+        assert self.alias is not None  # the validator of this section sets the alias
         return self.alias
 
     def split(self, part: Literal["train", "dev"]) -> str:
-        """Return the name of the split that ``part`` reads. The caller has checked that the corpus has this part."""
+        """Return the name of the corpus's split for ``part``; the caller has checked that the corpus has this part."""
         split = self.train_split if part == "train" else self.dev_split
         assert split is not None
         return split
 
 
 def alias_of(name: str) -> str:
-    """Make the alias of a corpus for which the recipe gives none: the last part of its ``name``.
+    """Make the alias of a corpus without an alias in the recipe: the last part of the corpus's ``name``.
 
     >>> alias_of("asvspoof2019_la"), alias_of("hub:OWNER/CodecFake@v1.0")
     ('asvspoof2019_la', 'CodecFake')
@@ -108,48 +108,48 @@ def alias_of(name: str) -> str:
 
 
 class DataConfig(Section):
-    """The corpus, or the corpora, that are trained on."""
+    """The corpora for training and validation, and how utterances are drawn and cropped."""
 
     prefix: ClassVar[str] = "data."
 
     corpus: Annotated[Text, Source("arXiv 2504.05657")] = "asvspoof2019_la"
-    """Corpus that is trained on and whose development set validates, by its name in
-    `nes2net data check`."""
+    """Corpus for training and validation, by its name in `nes2net data check`."""
     root: Annotated[Text | None, AlsoCalled(("data_dir", "dataset_path")), Source("main.py --database_path")] = None
     """Folder of the corpus."""
     protocols: Annotated[Text | None, Source("main.py --protocols_path")] = None
-    """Folder of the protocols; if not given, they are looked for in `data.root`."""
+    """Folder of the protocols; if not given, `data.root` is searched."""
     train_split: Annotated[Text, Source("Ensembling (Interspeech 2024): dev")] = "train"
-    """Part of the corpus that is trained on, such as `train`, `dev` or `eval`."""
+    """Part of the corpus for training, such as `train`, `dev` or `eval`."""
     dev_split: Annotated[Text, Source("Ensembling (Interspeech 2024): eval, of ASVspoof 2021 LA")] = "dev"
-    """Part of `data.dev_corpus` that validates."""
+    """Part of `data.dev_corpus` for validation."""
     dev_corpus: Annotated[Text | None, Source("Ensembling (Interspeech 2024): asvspoof2021_la")] = None
-    """Corpus that validates; if not given, `data.corpus`."""
+    """Corpus for validation; if not given, `data.corpus`."""
     dev_root: Annotated[Text | None, Source("toolkit")] = None
     """Folder of `data.dev_corpus`; if not given, `data.root`."""
     dev_protocols: Annotated[Text | None, Source("toolkit")] = None
-    """Folder of the protocols of `data.dev_corpus`; if not given, they are looked for in its folder,
-    or in `data.protocols` if it is the same corpus."""
+    """Folder of the protocols of `data.dev_corpus`. If not given, it is `data.protocols` if the
+    corpus is `data.corpus`; otherwise the folder of the corpus is searched."""
     dev_keys: Annotated[Text | None, Source("toolkit")] = None
-    """Folder of the labels of `data.dev_corpus`, if its protocols do not hold them; if not given,
-    they are looked for in its folder."""
+    """Folder of the labels of `data.dev_corpus`, if the protocols hold no labels; if not given, the
+    folder of the corpus is searched."""
     dev_phase: Annotated[Text | None, Source("Ensembling (Interspeech 2024): progress")] = None
-    """Phase of these labels to which validation is restricted, such as `progress`; null for all
-    labelled trials."""
+    """Phase of the labels in `data.dev_keys` to which validation is restricted, such as `progress`;
+    null for all labelled trials."""
     corpora: Annotated[
         list[CorpusConfig], Takes("a list of mappings with `name`, `root` and other keys"), Source("toolkit")
     ] = Field(default=[])
-    """The corpora that are trained on together: a list of mappings of `name`, `root` and, as needed,
-    `alias`, `weight`, `protocols`, `train_split`, `dev_split`, `dev_keys` and `dev_phase`. The keys
-    above are its short form, for one corpus that trains and perhaps another that validates."""
+    """The corpora that are trained on together: a list of mappings of `name`, `root` and, as
+    needed, `alias`, `weight`, `protocols`, `train_split`, `dev_split`, `dev_keys` and `dev_phase`.
+    The keys above are the short form of `data.corpora`, for a training corpus and perhaps another
+    validation corpus."""
     balance: Annotated[list[Text], Source("toolkit")] = Field(default=[])
-    """Fields whose values are drawn equally often, outermost first: `[corpus, class]` draws from each
-    corpus equally often (or by its `weight`), and within a corpus from both classes equally often. A
-    field is `corpus`, `class`, `attack`, `speaker`, `source` and so on, or a further column of a
-    list; trials without a value count as one value. Each batch has these shares up to rounding. Once
-    all utterances of a group are drawn, they are drawn again in another order."""
+    """Fields whose values are drawn equally often, outermost first: `[corpus, class]` draws from
+    each corpus equally often (or by its `weight`), and within a corpus from both classes equally
+    often. A field is `corpus`, `class`, `attack`, `speaker`, `source` and so on, or a further
+    column of a list; trials without a value count as one value. Each batch has the same shares up
+    to rounding. Once all utterances of a group are drawn, all are drawn again in another order."""
     speaker_cap: Annotated[Count | None, Source("toolkit")] = None
-    """Largest number of utterances of a speaker in an epoch; each epoch draws others. null takes all."""
+    """Largest number of utterances of a speaker in an epoch; each epoch draws other utterances. null takes all."""
     epoch_size: Annotated[Count | None, Source("toolkit")] = None
     """Number of utterances drawn in an epoch; if not given, the number of training utterances, after
     `data.speaker_cap`."""
@@ -157,19 +157,18 @@ class DataConfig(Section):
     """Score files of other systems on the training set, for a back-end that fuses them, in the order
     of the back-end."""
     dev_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = Field(default=[])
-    """Score files of the same systems on the development set."""
+    """Score files of the systems in `data.train_scores` on the development set, in the same order."""
     score_range: Annotated[Literal["file", "test"], Source("Ensembling code: test")] = "file"
-    """Where the lowest and the highest score of each other system come from, by which its scores are
-    normalised: from `data.train_scores` (`file`), or from the file that is read (`test`), which in
-    scoring is the file of the trials to score."""
+    """How the scores of each other system are normalised: by the lowest and the highest score in
+    `data.train_scores` (`file`), or in the file whose scores are normalised (`test`)."""
     num_samples: Annotated[
         Annotated[Count, Field(le=LONGEST_CUT)] | None,
         AlsoCalled(("max_length", "segment_length")),
         Source("main.py: 4.04 s; CtrSVDD program: 64000"),
     ] = ASVSPOOF_SAMPLES
     """Number of samples of a training utterance, at 16 kHz. A shorter utterance is repeated. With
-    `data.crop: pieces` this is the largest number of samples of a piece; with `dynamic` it applies
-    to validation only. null takes whole utterances, which only `train.optimizer=logistic` can do."""
+    `data.crop: pieces`, the largest number of samples of a piece; with `dynamic`, the number for
+    validation only. null takes whole utterances, and needs `train.optimizer=logistic`."""
     crop: Annotated[
         Literal["head", "random", "random_tiled", "dynamic", "pieces"],
         Source(
@@ -177,12 +176,12 @@ class DataConfig(Section):
             "dynamic: arXiv 2309.08279; pieces: arXiv 2111.07725"
         ),
     ] = "head"
-    """Part of a longer utterance that is trained on: its first samples (`head`), or samples from a
-    random position. With `random` a shorter utterance is repeated from its start, with
-    `random_tiled` from a random position. `dynamic` is `random` with another length for each
+    """Samples to take from an utterance longer than `data.num_samples`: its first samples (`head`),
+    or samples from a random position. A shorter utterance is repeated from its start or, with
+    `random_tiled`, from a random position. `dynamic` is `random` with another length for each
     optimisation step, see `data.chunk_samples`. `pieces` cuts every utterance into consecutive
     pieces, in validation too; pieces of similar length share a batch, in which the shorter pieces
-    are padded with zeros. With all other crops, validation takes the head."""
+    are padded with zeros. With every crop except `pieces`, validation takes the head."""
     chunk_samples: Annotated[
         list[Count],
         Field(min_length=2, max_length=2),
@@ -192,8 +191,8 @@ class DataConfig(Section):
     """Lowest and highest number of samples of the utterances of an optimisation step; all numbers
     between these limits are equally likely."""
     min_piece: Annotated[Count, UsedWith("crop", ("pieces",)), Source("GF/LGF/LLGF code (arXiv 2111.07725)")] = 8000
-    """Smallest number of samples of the last piece of an utterance; a shorter piece is left out. If
-    the whole utterance is shorter, it is padded with zeros to this length."""
+    """Smallest number of samples of the last piece of an utterance; a shorter piece is left out. A
+    whole utterance that is shorter is padded with zeros to this length."""
     num_workers: Annotated[Natural, Source("toolkit")] = 4
     """Number of processes that read and augment audio, for each training process. The weights do not
     depend on this number."""
@@ -203,7 +202,7 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _read_short_form(self) -> DataConfig:
-        """Convert the keys of the short form to `corpora`, which other code reads; refuse both forms together."""
+        """Convert the short form to `corpora`, the only form that other code reads; refuse both forms together."""
         fields = type(self).model_fields
         short_form = {key: self.__dict__.pop(key) for key in _SHORT_FORM if key in self.__dict__}
         if not self.corpora:
@@ -219,7 +218,7 @@ class DataConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _check(self) -> DataConfig:
+    def _refuse_contradictions(self) -> DataConfig:
         """Refuse values of this section that contradict each other."""
         low, high = self.chunk_samples
         aliases = [corpus.called for corpus in self.corpora]
@@ -260,12 +259,12 @@ class DataConfig(Section):
 
     @property
     def weighted(self) -> bool:
-        """Whether the run trains on several corpora, and at least one corpus has a weight."""
+        """Whether the run trains on several corpora of which at least one has a weight."""
         return len(self.parts("train")) > 1 and any(corpus.weight is not None for corpus in self.corpora)
 
     @property
     def balanced(self) -> bool:
-        """Whether an epoch does anything else than draw each utterance once."""
+        """Whether an epoch draws utterances by shares, limits or a given number, instead of each utterance once."""
         return bool(self.balance or self.speaker_cap or self.epoch_size or self.weighted)
 
     def parts(self, part: Literal["train", "dev"]) -> list[CorpusConfig]:
@@ -293,14 +292,14 @@ class DataConfig(Section):
         return short_form if _corpora_of_short_form(short_form) == self.corpora else None
 
     def written(self) -> dict[str, Any]:
-        """Write the section as plain data for people to read, in the short form if that can express the section."""
+        """Convert the section to plain data for people to read, in the short form if `corpora` can be written so."""
         values = self.model_dump()
         if (short := self.short_form) is not None:
             del values["corpora"]
         return {**(short or {}), **values}
 
     def key_of(self, corpus: CorpusConfig, key: str) -> str:
-        """Write the full name of a corpus's ``key`` in this recipe, such as `data.root`.
+        """Find the full name that ``key`` of ``corpus`` has in this recipe, such as `data.root`.
 
         In the short form, a key of the validation corpus has a name such as `data.dev_root`.
         Without the short form, the name is `data.corpora.ALIAS.root`.

@@ -19,18 +19,18 @@ from nes2net.training.recipes.section import Section, meant_key
 
 #: File of the JSON schema, beside the packaged recipes. The first line of each recipe names this file.
 SCHEMA = PACKAGED / "recipe.schema.json"
-#: The JSON schema for editors leaves out these facts about a key. The last three facts are additions of nes2net, and do
-#: not belong to the standard of JSON schemas.
+#: Facts about a key that the JSON schema for editors leaves out. nes2net adds the last three facts to a key's schema;
+#: the standard of JSON schemas does not know them.
 _LEFT_OUT = ("title", "additionalProperties", "source", "takes", "usedWith")
 
 
 @dataclass(frozen=True)
 class Key:
-    """A key of a recipe, with facts about it."""
+    """A key of a recipe, with the facts that its documentation states."""
 
     #: full name, such as ``train.lr``
     name: str
-    #: JSON schema of the key, from its section
+    #: JSON schema of the key, made by its section
     schema: dict[str, Any]
 
     @property
@@ -101,7 +101,7 @@ def describe(name: str | None = None) -> str:
 
 
 def facts_of(name: str | None = None) -> list[dict[str, Any]]:
-    """Collect the facts of :func:`describe` as plain data, for ``nes2net info recipe --json``."""
+    """Collect the same facts as :func:`describe`, but as plain data, for ``nes2net info recipe --json``."""
     facts = []
     for key in find_keys(name):
         key_facts = {fact: getattr(key, fact) for fact in ("name", "meaning", "takes", "used_with", "source")}
@@ -127,7 +127,7 @@ def find_keys(name: str | None) -> list[Key]:
 
 
 def _two_lines(key: Key) -> str:
-    """Describe ``key`` in short: a line with name, values and default, and its meaning below."""
+    """Describe ``key`` in short: a line with name, values and default, and the meaning of the key below."""
     return f"{key.name}  ({key.takes}; default {key.default})\n{_wrapped(key.meaning, '    ')}"
 
 
@@ -149,7 +149,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _mapping_schema(properties: dict[str, Any]) -> dict[str, Any]:
-    """Make the JSON schema of a mapping with these ``properties`` and no others.
+    """Make the JSON schema of a mapping that allows only the keys in ``properties``.
 
     Args:
         properties: key → its JSON schema.

@@ -28,7 +28,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
     Raises:
         InputError: if the recipe does not exist, or if its text or an override is wrong. For an
-            unknown key or name, the message suggests the nearest one.
+            unknown key or name, the message suggests the most similar key or name.
     """
     path = Path(recipe)
     names = packaged_recipes()
@@ -68,8 +68,8 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_keys: Collection[str]) -> dict[str, Any]:
     """Return the recipe ``after``, with a new name if the parts of its model differ from ``before``.
 
-    The new name is made of the names of the parts. A name and a comment that ``after`` inherits
-    from ``before`` are replaced, because they describe another system.
+    The new name is made of the names of the parts. If ``after`` inherits name and comment from
+    ``before``, both are replaced, because they describe another system.
 
     Args:
         stated_keys: the keys that are not inherited from ``before``.
@@ -90,7 +90,8 @@ def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_k
 def _names_of_parts(values: Mapping[str, Any]) -> list[str]:
     """Find the names of front-end, aggregation and back-end in a recipe's ``values``, which are not checked yet.
 
-    If the values are wrong, the names are meaningless; the later check of the recipe reports the error.
+    If the values are wrong, the names are meaningless; the check of the recipe, which follows,
+    reports the error.
     """
     model = values.get("model", DEFAULT_MODEL)
     if not isinstance(model, dict):
@@ -118,9 +119,9 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """Return ``values`` changed by ``overrides``, texts such as ``key.key=value``.
+    """Return a recipe's ``values`` changed by ``overrides``, texts such as ``train.lr=1e-6``.
 
-    A value is YAML, unless its key takes text.
+    The value in an override is YAML, unless its key takes text.
 
     >>> apply_overrides({"train": {"lr": 0.1}}, ["train.lr=1e-6", "model.backend=aasist", "date=0520"])
     {'train': {'lr': 1e-06}, 'model': {'backend': 'aasist'}, 'date': '0520'}
@@ -131,8 +132,8 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
     >>> apply_overrides({}, ["train.loss.normalize=false"])
     {'train': {'loss': {'name': 'cross_entropy', 'normalize': False}}}
 
-    If an override gives a part another name, the part loses the options that ``values`` had for the
-    old part. Options in other overrides apply to the new part.
+    If an override gives a part another name, the options in ``values`` for the old part are
+    removed. Options in other overrides apply to the new part.
 
     >>> apply_overrides({"train": {"loss": {"name": "oc_softmax", "scale": 15}}}, ["train.loss.name=am_softmax"])
     {'train': {'loss': {'name': 'am_softmax'}}}
@@ -177,11 +178,11 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
 
 
 def _without_options_of_old_part(values: dict[str, Any], keys: Sequence[str], name: object) -> dict[str, Any]:
-    """Return ``values``; if an override gives a part another name, the old options of the part are removed.
+    """Return ``values`` without the options of a part to which an override gives another name.
 
     Args:
-        keys: the keys of an override, such as ``train``, ``loss`` and ``name``. The values are not
-            changed if the keys lead to no part that ``values`` names.
+        keys: the keys of an override, such as ``train``, ``loss`` and ``name``. Options are removed
+            only if ``values`` names the part to which the keys lead.
         name: the value of the override, which is the new name of the part.
     """
     section, *further_keys = keys

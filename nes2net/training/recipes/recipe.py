@@ -32,13 +32,13 @@ class Recipe(Section):
     """Everything that determines a training run."""
 
     name: Annotated[FolderPart, Source("main.py --model_name")] = "run"
-    """Second part of the run folder's name. If an override, or a recipe with a base, changes
-    front-end, aggregation or back-end, the name is made of their names and `comment` is left out,
-    unless the name and the comment are given there too."""
+    """Second part of the run folder's name. If an override or a recipe with a base changes
+    front-end, aggregation or back-end without giving a name, the new name is made of the names of
+    these parts, and an inherited `comment` is left out."""
     seed: Annotated[
         int,
         Strict(),
-        Field(ge=0, lt=2**63),  # PyTorch's generators take no larger seed
+        Field(ge=0, lt=2**63),  # PyTorch's generators refuse larger seeds
         Takes("a whole number from 0 to below 2^63"),
         Source("main.py --seed"),
     ] = 1234
@@ -50,8 +50,8 @@ class Recipe(Section):
     ssl_checkpoint: Annotated[
         Text | None, AlsoCalled(("pretrained", "pretrained_model")), Source("main.py: xlsr2_300m.pt")
     ] = None
-    """Pre-training file of the front-end, or the name of a published file, such as `xlsr_300m`, which is fetched once; null
-    starts from random weights."""
+    """Pre-training file of the front-end, or the name of a published file, such as `xlsr_300m`, which
+    is fetched once; null starts from random weights."""
     data: Annotated[DataConfig, BeforeValidator(text_keys)] = Field(default_factory=DataConfig)
     augment: Annotated[AugmentConfig, BeforeValidator(text_keys)] = Field(default_factory=AugmentConfig)
     train: Annotated[TrainConfig, BeforeValidator(text_keys)] = Field(default_factory=TrainConfig)
@@ -66,12 +66,12 @@ class Recipe(Section):
     logs: Annotated[Text, Source("main.py")] = "logs"
     """Folder of the TensorBoard logs."""
     tracker: Annotated[Literal["wandb", "mlflow"] | None, AlsoCalled(("logger", "report_to")), Source("toolkit")] = None
-    """Where the values of each epoch go besides TensorBoard's logs: Weights & Biases (`wandb`) or
-    MLflow (`mlflow`). Their environment variables apply, such as `WANDB_MODE` and
-    `MLFLOW_TRACKING_URI`."""
+    """Program that gets the values of each epoch, besides TensorBoard's logs: Weights & Biases
+    (`wandb`) or MLflow (`mlflow`). The environment variables of this program apply, such as
+    `WANDB_MODE` and `MLFLOW_TRACKING_URI`."""
 
     @model_validator(mode="after")
-    def _check(self) -> Recipe:
+    def _refuse_contradictions(self) -> Recipe:
         """Refuse settings of different sections that contradict each other."""
         data = self.data
         train = self.train
@@ -126,7 +126,7 @@ class Recipe(Section):
         return self
 
     def _rules_for_logistic(self) -> list[tuple[Any, str]]:
-        """Make the rules for :func:`refuse` against settings that logistic regression would ignore."""
+        """Make rules for :func:`refuse` that refuse settings which logistic regression would ignore."""
         data = self.data
         epochs = self.train.epochs
         return [
@@ -152,18 +152,18 @@ class Recipe(Section):
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Write the recipe as plain data, in the order of its keys."""
+        """Convert the recipe to plain data, in the order of its keys."""
         return self.model_dump()
 
     def written(self) -> dict[str, Any]:
-        """Write the recipe as plain data for people to read, with the short form of `data` if that is possible."""
+        """Convert the recipe to plain data for people to read, with the short form of `data` if that is possible."""
         return {**self.to_dict(), "data": self.data.written()}
 
     def check_noise(self) -> None:
         """Raise :class:`InputError` if the recipe adds noise but names no folder of noise.
 
-        The constructor does not check this, because a packaged recipe cannot name folders of the
-        user's machine.
+        The constructor does not check the folders of noise, because a packaged recipe cannot name
+        folders of the user's machine.
         """
         augment = self.augment
         if augment.noise_probability and not (augment.musan or augment.rir):
@@ -206,7 +206,7 @@ ITEMS: dict[str, type[Section]] = {"data.corpora": CorpusConfig}
 
 
 def recipe_from_dict(values: dict[str, Any]) -> Recipe:
-    """Build and check a :class:`Recipe`.
+    """Check ``values``, and build a :class:`Recipe` from them.
 
     Raises:
         InputError: as :class:`Section`.

@@ -119,7 +119,7 @@ class Source:
 
     @property
     def names(self) -> list[str]:
-        """The flags in the text, without their hyphens."""
+        """The flags of programs in ``text``, without hyphens: "main.py --lr" names the flag ``lr``."""
         return re.findall(r"--([\w-]+)", self.text)
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -129,14 +129,14 @@ class Source:
 
 @dataclass(frozen=True)
 class AlsoCalled:
-    """Names of a key in other programs; if a recipe has such a name, the error message suggests the key."""
+    """The names of a key in other programs; if a recipe has such a name, the error message suggests the key."""
 
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class UsedWith:
-    """A key is used only if ``choice``, another key of its section, has one of these ``values``."""
+    """A key with this mark is used only if another key of its section, ``choice``, has one of the ``values``."""
 
     choice: str
     values: tuple[str | bool | None, ...]
@@ -173,7 +173,7 @@ class Section(BaseModel):
         """
         problem = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
         cause = problem.get("ctx", {}).get("error")
-        # If a check of this package raised the error, the message of the error is complete.
+        # If a check of this package raised the error, its message is complete.
         if isinstance(cause, InputError):
             return str(cause)
         name = str(problem["loc"][0])

@@ -18,7 +18,8 @@ LABEL_SAMPLES = 160
 
 
 class SegmentsConfig(Section):
-    """Losses of frames, which learn where an utterance is fake, beside the loss of the utterance (`train.loss`)."""
+    """Losses of frames, which teach the detector where an utterance is fake, besides the loss of
+    the utterance (`train.loss`)."""
 
     prefix: ClassVar[str] = "segments."
 
@@ -27,22 +28,23 @@ class SegmentsConfig(Section):
         Takes("a list of whole numbers of at least 1"),
         Source("arXiv 2204.05177: 20, 40, 80, 160, 320 and 640, or one of them; WeDefense: 20"),
     ] = Field(default=[])
-    """Lengths in ms of the frames that are trained on, multiples of 10 for which the back-end gives
-    scores; empty trains on whole utterances alone. The corpus needs labels of segments. A frame is
+    """Lengths in ms of the frames to train on: multiples of 10 for which the back-end gives scores.
+    An empty list trains on whole utterances alone. The corpus needs labels of segments. A frame is
     spoof if any of its 10-ms labels is spoof. The losses of all resolutions are added."""
     loss: Annotated[
         Text | dict[str, Any],
         Source("cosine_error: arXiv 2204.05177; cross_entropy: WeDefense; its equal weights: assumed"),
     ] = Field(default={"name": "cross_entropy", "class_weights": [0.5, 0.5]})
-    """Loss of a frame: `cross_entropy`, or `cosine_error`, the mean squared error of the cosines to
-    two class vectors; any loss of logits. It is given like `train.loss`, and a name alone takes the
-    same defaults. The loss is averaged over all labelled frames of a batch."""
+    """Loss of a frame: any loss of logits, such as `cross_entropy` or `cosine_error` (the mean
+    squared error of the cosines to two class vectors). It is written like `train.loss`; a name
+    alone stands for the loss with its default options. The loss is averaged over all labelled
+    frames of a batch."""
     utterance_weight: Annotated[NotNegative, Source("arXiv 2204.05177, code: 1, or 0 without its scale utt")] = 1.0
     """Factor of the loss of the utterance, which is added to the losses of the frames; 0 trains on
     frames alone."""
     boundary_share: Annotated[Probability | None, Source("assumed: 0.5 in our recipe")] = None
-    """Fraction of the crops that contain a boundary between bona fide and spoof, in utterances where
-    crops with and without a boundary are possible; null draws all crops equally often. Only for
+    """Fraction of the crops that contain a boundary between bona fide and spoof, if the utterance
+    allows crops with and without a boundary; null draws all crops equally often. Only for
     `data.crop` random and dynamic."""
 
     @model_validator(mode="after")

@@ -28,9 +28,9 @@ from nes2net.training.recipes.section import (
 )
 
 _KEEP_WORD = "(last|best|[1-9][0-9]{0,8})"
-#: Keys with this condition are used only if the front-end is trained.
+#: Condition of keys that are used only if the front-end is trained.
 _OF_TRAINED = UsedWith("freeze_frontend", (False,))
-#: Keys with this condition are used only if an optimiser takes gradient steps.
+#: Condition of keys that are used only if an optimiser takes gradient steps.
 _OF_STEPS = UsedWith("optimizer", ("adam", "adamw"))
 
 
@@ -40,15 +40,16 @@ class TrainConfig(Section):
     prefix: ClassVar[str] = "train."
 
     epochs: Annotated[Count, Source("main.py --num_epochs")] = 100
-    """Passes over the training set."""
+    """Number of passes over the training set."""
     batch_size: Annotated[Count, Source("main.py --batch_size")] = 12
-    """Utterances of an optimisation step, over all processes and all parts of `train.accumulate`.
-    The last incomplete batch of an epoch is left out."""
+    """Number of utterances of an optimisation step, over all processes and all parts of
+    `train.accumulate`. The last incomplete batch of an epoch is left out."""
     accumulate: Annotated[
         Count, AlsoCalled(("gradient_accumulation_steps", "accumulate_grad_batches")), Source("toolkit")
     ] = 1
-    """Number of parts into which a batch is cut to save memory; they go through the network one after
-    the other. The loss is computed over the whole batch, batch statistics over each part."""
+    """Number of parts into which a batch is cut to save memory. The parts go through the network
+    one after the other. The loss is computed over the whole batch, but batch statistics over each
+    part."""
     optimizer: Annotated[
         Literal["adam", "adamw", "logistic"],
         Source(
@@ -65,21 +66,21 @@ class TrainConfig(Section):
         AboveZero, UsedWith("optimizer", ("logistic",)), Source("assumed; Pascu et al.: weak regularisation is best")
     ] = 1e6
     """C of the logistic regression, the weight of the loss against the L2 term ½|w|²; a larger C
-    regularises less. It applies to embeddings whose dimensions have unit variance."""
+    regularises less. The embeddings are first scaled to unit variance in each dimension."""
     lr: Annotated[
         AboveZero, AlsoCalled(("learning_rate",)), Source("main.py --lr; 2.5e-7 in the published command")
     ] = 2.5e-7
-    """Learning rate; with a schedule its highest value."""
+    """Learning rate; with a schedule, the highest learning rate."""
     weight_decay: Annotated[NotNegative, Source("main.py --weight_decay")] = 1e-4
     """Weight decay, as `train.optimizer` applies it."""
     adam_betas: Annotated[list[BelowOne], Field(min_length=2, max_length=2), Source("main.py (PyTorch's default)")] = (
         Field(default=[0.9, 0.999])
     )
-    """Decay rates β₁ and β₂ of the means of the gradient and of its square."""
+    """Decay rates β₁ and β₂ of the moving averages of the gradient and of the squared gradient."""
     adam_eps: Annotated[AboveZero, Source("main.py (PyTorch's default)")] = 1e-8
     """ε in the denominator of Adam's step."""
     amsgrad: Annotated[Flag, Source("SR-LA Res2Net code; Reddi et al., ICLR 2018")] = False
-    """Divide by the largest mean of the squared gradient so far."""
+    """In Adam's step, divide by the largest mean of the squared gradient so far."""
     schedule: Annotated[
         Literal["constant", "cosine", "cosine_epochs", "inverse_sqrt", "step"],
         Source(
@@ -100,40 +101,41 @@ class TrainConfig(Section):
     ] = 0.0
     """Lowest learning rate of a cosine; at most `train.lr`."""
     t_max: Annotated[Count, UsedWith("schedule", ("cosine_epochs",)), Source("CtrSVDD program --T_max")] = 5
-    """Epochs from the highest learning rate to the lowest."""
+    """Number of epochs in which the learning rate falls from its highest to its lowest value."""
     decay_epochs: Annotated[Count, UsedWith("schedule", ("step",)), Source("GF/LGF/LLGF code")] = 5
-    """Number of epochs after which the learning rate changes."""
+    """Number of epochs after which the learning rate is multiplied by `train.decay_factor`."""
     decay_factor: Annotated[Probability, UsedWith("schedule", ("step",)), Source("GF/LGF/LLGF code")] = 0.5
     """Factor by which the learning rate is multiplied every `train.decay_epochs` epochs."""
     warmup_steps: Annotated[Natural, Source("SR-LA Res2Net code: 1000")] = 0
-    """Number of first steps in which the learning rate rises linearly."""
+    """Number of steps at the beginning in which the learning rate rises linearly."""
     warmup_epochs: Annotated[
         Natural, UsedWith("schedule", ("cosine_epochs",)), Source("MoE code (arXiv 2409.11909): 3")
     ] = 0
-    """Number of first epochs in which the learning rate rises linearly, once an epoch, before the
-    cosine; `train.t_max` includes them."""
+    """Number of epochs at the beginning in which the learning rate rises linearly, once an epoch,
+    before the cosine; `train.t_max` includes these epochs."""
     warmup_from_zero: Annotated[Flag, UsedWith("schedule", ("cosine_epochs",)), Source("MoE code: true")] = False
     """Begin the warm-up at 0, so that the first epoch changes no weight. Otherwise the rate rises
-    by an equal part in each of W epochs, first to 1/(W + 1)."""
+    by an equal part in each of W epochs and begins at 1/(W + 1) of `train.lr`."""
     plateau_patience: Annotated[Count | None, Source("Ensembling code (Interspeech 2024): 3")] = None
-    """Number of validations in a row without a lower development loss after which the learning rate
-    is halved and counting starts again; null never halves the rate."""
+    """The learning rate is halved after this many validations in a row without a lower development
+    loss; then counting starts again. null never halves the rate."""
     max_grad_norm: Annotated[
         AboveZero | None, AlsoCalled(("gradient_clip_val", "clip_grad_norm", "grad_clip")), Source("toolkit")
     ] = None
-    """Largest L2 norm of the gradient; a longer gradient is scaled to this norm, and null never
-    scales."""
+    """Largest L2 norm of the gradient; a longer gradient is scaled to this norm. null sets no limit."""
     task: Annotated[Text | dict[str, Any] | None, Source("toolkit; distillation: arXiv 2309.08285")] = None
-    """Task, by name or as a mapping of `name` and options. `distillation` trains a student that imitates
-    a teacher, and installed packages may add tasks. Null trains one score an utterance, or the task that other
-    settings imply: `segments.resolutions`, `data.train_scores`, `train.optimizer: logistic`."""
+    """Task, by name or as a mapping of `name` and options. `distillation` trains a student that
+    imitates a teacher, and installed packages may add tasks. Null trains one score for each
+    utterance, or the task that one of these settings implies: `segments.resolutions`,
+    `data.train_scores`, `train.optimizer: logistic`."""
     loss: Annotated[
         Text | dict[str, Any],
         Source("cross_entropy: main.py --loss WCE; the others: nes2net info NAME"),
     ] = "cross_entropy"
     """Loss of an utterance, by name or as a mapping of `name` and options, as
-    `{name: cross_entropy, class_weights: [0.5, 0.5]}`. `nes2net info NAME` shows the requirements and the
-    options of a loss. With a loss of embeddings, the last layer of the back-end is the head that the loss needs."""
+    `{name: cross_entropy, class_weights: [0.5, 0.5]}`. `nes2net info NAME` shows the requirements
+    and the options of a loss. A loss of embeddings replaces the last layer of the back-end by the
+    head that the loss needs."""
     precision: Annotated[
         Literal["fp32", "tf32", "bf16", "fp16"],
         AlsoCalled(("amp", "mixed_precision", "fp16", "bf16")),
@@ -143,25 +145,24 @@ class TrainConfig(Section):
     inputs of products and convolutions to 10 bits (TF32). `tf32` and `fp16` need CUDA; on a GPU,
     `bf16` needs compute capability 8.0."""
     deterministic: Annotated[Flag, Source("main.py --cudnn-deterministic-toggle")] = True
-    """Use deterministic algorithms, so that the same recipe gives the same weights, bit for bit, also
-    after an interruption. If false, a GPU is faster, and weights differ in the last digits from run
-    to run. The CPU is always deterministic."""
+    """Use deterministic algorithms, so that the same recipe gives the same weights, bit for bit,
+    also after an interruption. If false, a GPU is faster, and weights differ in the last digits
+    from run to run. On the CPU, training is always deterministic."""
     activation_checkpointing: Annotated[Flag, _OF_TRAINED, Source("toolkit")] = False
     """Compute the activations of the transformer layers again in the backward pass instead of
-    keeping them: less memory, more time."""
+    keeping the activations: less memory, more time."""
     compile: Annotated[Flag, Source("toolkit")] = False
     """Compile front-end and back-end with `torch.compile`. Only the forward pass of a back-end is
-    compiled; a loss of embeddings and `augment.latent` do not use this pass."""
+    compiled; a loss of embeddings and `augment.latent` do not use the compiled pass."""
     freeze_frontend_epochs: Annotated[Natural, _OF_TRAINED, Source("CtrSVDD program --SSL_freeze_epoch")] = 0
-    """Number of first epochs in which the front-end is not trained."""
+    """Number of epochs at the beginning in which the front-end is not trained."""
     freeze_frontend: Annotated[Flag, Source("MoE code; GF/LGF/LLGF code, fixed front-end")] = False
-    """Never train the front-end. The optimiser then leaves it out, and no gradients or activations of
-    the front-end are kept."""
+    """Never train the front-end. The optimiser then has no parameters of the front-end, and no
+    gradients or activations of the front-end are kept."""
     frontend_mode: Annotated[
         Literal["eval", "train"], Source("eval: CtrSVDD, MoE and GF/LGF/LLGF code; train: Lightning before 2.2")
     ] = "eval"
-    """Mode of a front-end while it is not trained. In `train` mode its dropout and layer drop are
-    on."""
+    """Mode of a front-end while it is not trained. In `train` mode, dropout and layer drop of the front-end are on."""
     freeze_layers: Annotated[
         Natural | None,
         _OF_TRAINED,
@@ -170,25 +171,26 @@ class TrainConfig(Section):
         Source("toolkit; wav2vec 2.0, Section 4.3: the convolutions"),
     ] = None
     """Number of transformer layers, from the first one on, that are never trained. Everything
-    before the layers is frozen with them: convolutions, projection, and the encoding of positions.
-    0 freezes only what is before the layers; null freezes nothing."""
+    before the layers is frozen too: convolutions, projection, and the encoding of positions. 0
+    freezes only what is before the layers; null freezes nothing."""
     layer_decay: Annotated[
         Decay, _OF_TRAINED, _OF_STEPS, Source("BEiT code (arXiv 2106.08254); ELECTRA (arXiv 2003.10555)")
     ] = 1.0
     """Layer-wise decay x of the learning rate, from the top layer down. The learning rate is
     multiplied by x^(L + 1 − l) for transformer layer l of L, by x^(L + 1) for everything before the
-    layers, and by 1 for everything after them."""
+    layers, and by 1 for everything after the layers."""
     adapt: Annotated[
         dict[str, Any] | None,
         _OF_TRAINED,
         _OF_STEPS,
         Source("LoRA: arXiv 2106.09685; DoRA: arXiv 2402.09353; adapters: arXiv 1902.00751"),
     ] = None
-    """Parameter-efficient fine-tuning: train few weights of the front-end, or few added weights, and
-    keep its other weights as they are. A mapping of `kind` (`lora`, `dora`, `adapter`, `prompt` or
-    `bitfit`) and its settings, as `{kind: lora, rank: 8, alpha: 16, targets: attention}`.
-    `epoch_N.pth` and `resume.pt` then hold only the trained weights, and name the file of the other
-    weights by its SHA-256. null trains all weights of the front-end."""
+    """Parameter-efficient fine-tuning: train few weights of the front-end, or few added weights,
+    and keep the other weights of the front-end unchanged. A mapping of `kind` (`lora`, `dora`,
+    `adapter`, `prompt` or `bitfit`) and its settings, as
+    `{kind: lora, rank: 8, alpha: 16, targets: attention}`. `epoch_N.pth` and `resume.pt` then hold
+    only the trained weights, and name the file of the other weights by its SHA-256. null trains all
+    weights of the front-end."""
     init_from: Annotated[Text | None, Source("main.py --model_path")] = None
     """Checkpoint of a whole detector to start from."""
     keep: Annotated[
@@ -197,14 +199,14 @@ class TrainConfig(Section):
         Takes("improved, all, or any of last, best and a number, joined by commas"),
         Source("improved: main.py"),
     ] = "improved"
-    """Epochs whose file `epoch_N.pth` is kept: each epoch whose loss was at most the best so far
+    """Epochs whose file `epoch_N.pth` is kept: each epoch whose loss was at most the lowest so far
     (`improved`), all epochs (`all`), or the `last`, the `best` and the k best epochs (a number
     k)."""
     save_every_minutes: Annotated[NotNegative, Source("toolkit")] = 10.0
     """Minutes between two saves of `resume.pt` within an epoch."""
 
     @model_validator(mode="after")
-    def _check(self) -> TrainConfig:
+    def _refuse_contradictions(self) -> TrainConfig:
         """Refuse values of this section that contradict each other."""
         refuse(
             (self.min_lr > self.lr, f"`train.min_lr` is from 0 to `train.lr` ({self.lr}), not {self.min_lr}"),

@@ -15,9 +15,9 @@ class ValidationConfig(Section):
     augmented: Annotated[Flag, Source("main.py")] = True
     """Pass the development set a second time with RawBoost, if the recipe has RawBoost."""
     whole_utterances: Annotated[Flag, Source("CtrSVDD program: true")] = False
-    """Take whole utterances, one at a time, instead of their first `data.num_samples`."""
+    """Compute whole utterances, one at a time, instead of the first `data.num_samples` of each utterance."""
     first_epoch: Annotated[Count, Source("ASVspoof 5 program: its epoch 10, the eleventh")] = 1
-    """First epoch that is validated; epochs are numbered from 1. The last epoch is always validated."""
+    """First epoch that may be validated; epochs are numbered from 1. The last epoch is always validated."""
     epochs: Annotated[Literal["all", "around_minima"], Source("all: main.py; around_minima: CtrSVDD program")] = "all"
     """Epochs that are validated: all, or the first one and the epochs around each lowest learning
     rate of `train.schedule: cosine_epochs` (`around_minima`)."""
@@ -34,17 +34,17 @@ class ValidationConfig(Section):
     over: Annotated[
         Literal["pooled", "mean", "worst"], UsedWith("select_on", ("eer", "min_dcf")), Source("toolkit")
     ] = "pooled"
-    """With `data.corpora`, how the measure `validation.select_on` is computed: over the trials of all
-    development corpora together (`pooled`), as the mean of the values of the corpora (`mean`), or as
-    their highest value (`worst`)."""
+    """With `data.corpora`, how the measure `validation.select_on` is computed: over the trials of
+    all development corpora together (`pooled`), as the mean of the values of all corpora (`mean`),
+    or as the highest value of a corpus (`worst`)."""
     patience: Annotated[
         Count | None, AlsoCalled(("early_stopping", "early_stopping_patience")), Source("ASVspoof 5 program: 5")
     ] = None
-    """Number of validations without an improvement after which training stops; null never stops
-    early. With `train_loss`, epochs are counted instead of validations."""
+    """Training stops after this many validations without an improvement; null never stops early.
+    With `train_loss`, epochs are counted instead of validations."""
     mode: Annotated[Literal["eval", "train"], Source("eval: main.py; train: GF/LGF/LLGF code (arXiv 2111.07725)")] = (
         "eval"
     )
-    """Mode of the network on the development set. In `train` mode dropout is on, and the running
-    statistics of batch normalisation move on development data; this works in a single process
-    only."""
+    """Mode of the network on the development set. In `train` mode, dropout is on, and batch
+    normalisation updates its running statistics on development data; `train` mode needs a single
+    process."""

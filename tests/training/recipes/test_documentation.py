@@ -42,7 +42,7 @@ def test_one_key_is_printed_with_its_source(capsys):
     assert main(["info", "recipe", "train.t_max"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "train.t_max",
-        "  Epochs from the highest learning rate to the lowest.",
+        "  Number of epochs in which the learning rate falls from its highest to its lowest value.",
         "  takes      a whole number of at least 1",
         "  default    5",
         "  used with  train.schedule: cosine_epochs",
