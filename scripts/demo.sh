@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The whole job on a small corpus of real speech: build the corpus, fit a detector on a pre-trained encoder, train another on spectra,
 # average two of its checkpoints, score and evaluate the three evaluation parts, also at the threshold of the development part.
-# Everything goes to demo/; a second run starts from the files there.
+# Three detectors on spectra are trained, with different seeds, and their scores are averaged. Everything goes to demo/; a second run
+# starts from the files there.
 #
 #   bash scripts/demo.sh [--all] [--bonafide DIR] [--out DIR]
 #
@@ -34,11 +35,11 @@ started=$SECONDS
 built=$SECONDS
 cd "$out"
 
-train() { # NAME EPOCHS FLAGS…
-  local name=$1 epochs=$2
-  shift 2
+train() { # NAME SEED EPOCHS FLAGS…
+  local name=$1 seed=$2 epochs=$3
+  shift 3
   "$python" "$root/main.py" --model_name wav2vec2_Nes2Net_X --track LA --database_path corpus/ --date demo --comment "$name" \
-    --seed 12345 --num_epochs "$epochs" --num_workers 1 --cache cache "$@"
+    --seed "$seed" --num_epochs "$epochs" --num_workers 1 --cache cache "$@"
   local folder
   folder=$(ls -d models/demo_*_"$name")
   # Checkpoints are saved when a development loss improves, so the last two are the best two.
@@ -53,6 +54,12 @@ train() { # NAME EPOCHS FLAGS…
       --model_ID_to_average $ids --model_folder_path "$folder" --model_path "$folder/epoch_${ids%% *}.pth" \
       --eval_output "scores/$name.$track.txt"
   done
+}
+
+evaluate_by_published_scripts() { # NAME
+  local name=$1
+  echo
+  echo "== $name"
   echo "-- evaluate_2021_LA.py"
   "$python" "$root/evaluate_2021_LA.py" "scores/$name.LA.txt" corpus/keys eval
   echo "-- evaluate_2021_DF.py"
@@ -60,6 +67,20 @@ train() { # NAME EPOCHS FLAGS…
   echo "-- Cal_EER_in_the_wild.py"
   "$python" "$root/Cal_EER_in_the_wild.py" --path "scores/$name.in_the_wild.txt" \
     --labels_file corpus/release_in_the_wild/meta.csv
+}
+
+# Average the scores of detectors that differ only in the seed of training. Their score files list the same trials in the same order.
+average_scores() { # NAME DETECTOR…
+  local name=$1 track mean
+  shift
+  for track in LA DF in_the_wild; do
+    mean=scores/$name.$track.txt
+    [ -e "$mean" ] && [ -z "$(find "${@/%/.$track.txt}" -newer "$mean")" ] && continue
+    paste -d " " "${@/%/.$track.txt}" | awk '
+      { sum = 0; for (i = 1; i < NF; i += 2) { if ($i != $1) exit 1; sum += $(i + 1) } printf "%s %.9g\n", $1, 2 * sum / NF }
+    ' >"$mean.unfinished"
+    mv "$mean.unfinished" "$mean"
+  done
 }
 
 # Run a command beside what this script does next, each line of its output after [NAME]. It has a process group of its own
@@ -170,12 +191,19 @@ export OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CB
 common=(--frontend lps --Nes_ratio 4 4 --algo 5 --batch_size 8 --lr 2e-3 --set data.crop=random
   "augment.speed=[0.6,1.2]" train.schedule=cosine "train.loss.class_weights=[0.4,0.6]" validation.augmented=false)
 beside whisper train_whisper
-[ -z "$all" ] || beside log_spectrum train log_spectrum 24 "${common[@]}" data.num_samples=24000 validation.first_epoch=18 \
+[ -z "$all" ] || beside log_spectrum train log_spectrum 12345 24 "${common[@]}" data.num_samples=24000 validation.first_epoch=18 \
   "model.frontend={name: lps, n_fft: 1024, hop_length: 256, num_bins: 512, window: hann, normalize: true}"
-beside lfcc train lfcc 16 "${common[@]}" data.num_samples=32000 validation.first_epoch=9 \
-  "model.frontend={name: lfcc, n_fft: 1024, window_length: 1024, hop_length: 256, num_filters: 256, num_coefficients: 256, deltas: 1}"
+# Another seed gives another detector, so the scores of three are averaged.
+for seed in 12345 1 2; do
+  name=lfcc
+  [ "$seed" = 12345 ] || name=lfcc_seed$seed
+  beside "$name" train "$name" "$seed" 12 "${common[@]}" data.num_samples=32000 validation.first_epoch=9 \
+    "model.frontend={name: lfcc, n_fft: 1024, window_length: 1024, hop_length: 256, num_filters: 256, num_coefficients: 256, deltas: 1}"
+done
 for one in "${training[@]}"; do wait "$one"; done
 training=()
+average_scores lfcc_mean scores/lfcc scores/lfcc_seed1 scores/lfcc_seed2
+for name in ${all:+log_spectrum} lfcc_mean; do evaluate_by_published_scripts "$name"; done
 [ -z "$all" ] || { train_mpif_res2net; train_segments; train_tracing; }
 
 echo

@@ -27,9 +27,10 @@ from nes2net.metrics import compute_eer
 SYSTEMS = {
     "Whisper tiny.en, first layer + logistic regression": "whisper",
     "log spectrum + Nes2Net-X": "log_spectrum",
-    "LFCC + Nes2Net-X": "lfcc",
+    "LFCC + Nes2Net-X, mean of the scores of three seeds": "lfcc_mean",
     "log spectrum + MPIF-Res2Net, random Specmix": "mpif_res2net",
 }
+LFCC_SEEDS = ["lfcc", "lfcc_seed1", "lfcc_seed2"]  # beginnings of the names of the score files
 PARTS = {
     "LA": ("asvspoof2021_la", "keys"),
     "DF": ("asvspoof2021_df", "keys"),
@@ -112,6 +113,19 @@ def method_eers(scores: Path, partialspoof: Path, step: float) -> dict[str, floa
     return {name: compute_eer(human, np.array(of_method[name]))[0] for name in METHODS if of_method[name]}
 
 
+def lfcc_ranges(corpus: Path, scores: Path) -> list[str]:
+    """Write the lowest and the highest EER of the seeds of LFCC on each part, in percent."""
+    ranges = []
+    for track, (name, keys) in PARTS.items():
+        key = Key.read(name, corpus / keys, "eval")
+        eers = []
+        for seed in LFCC_SEEDS:
+            matched = key.match(scores / f"{seed}.{track}.txt").matched
+            eers.append(compute_eer(matched.bonafide, matched.spoof)[0])
+        ranges.append(f"{100 * min(eers):.2f}–{100 * max(eers):.2f}")
+    return ranges
+
+
 def main(corpus: Path, scores: Path, partialspoof: Path | None = None) -> None:
     """Print all tables."""
     systems = {system: file for system, file in SYSTEMS.items() if (scores / f"{file}.LA.txt").is_file()}
@@ -125,6 +139,7 @@ def main(corpus: Path, scores: Path, partialspoof: Path | None = None) -> None:
     first_results = next(iter(results.values()))
     trials = [f"*{result['num_bonafide'].value} + {result['num_spoof'].value}*" for result in first_results]
     rows = [[system, *(cell(result["eer"]) for result in evaluated)] for system, evaluated in results.items()]
+    rows.append(["LFCC + Nes2Net-X, range of the three seeds", *lfcc_ranges(corpus, scores)])
     head = ["EER in % (95 % interval)", *(name for name, _ in PARTS.values())]
     print(markdown_table(head, [["*trials: bona fide + spoof*", *trials], *rows]))
     learnt = {trial.attack for trial in asvspoof2019_la.CORPUS.trials(corpus, "train")}
