@@ -239,7 +239,7 @@ class Deciding:
         calibration: written by nes2net calibrate --save FILE
         prior: prior of bona fide; 0.5 if not given
         operating_point: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE%
-        abstain: 'cannot tell' if at most this share is as unusual (0.01)
+        abstain: 'cannot tell' if so few are as unusual (0.01)
         unbounded: do not bound ratios by the number of trials
     """
 
