@@ -30,7 +30,7 @@ from nes2net.metrics import wilson_interval
 from nes2net.scoring.calibrated import calibrated_samples, notes_on
 from nes2net.scoring.decisions.calibration import LinearCalibration
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
-from nes2net.scoring.decisions.usual import Comparison, Usual, compare, holm, usual_of
+from nes2net.scoring.decisions.usual import Comparison, UsualValues, compare, holm, usual_of
 from nes2net.scoring.files import JudgedFile, judge_files
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.measuring import Measurer
@@ -85,7 +85,7 @@ class NewRecording:
     """``"bonafide"``, ``"spoof"`` or ``"cannot tell"``, at the default operating point."""
     remark: Remark
     values: dict[str, float]
-    """Name of a trait that has a usual range (:class:`Usual`), such as ``"llr"`` or ``"level"`` →
+    """Name of a trait that has a usual range (:class:`UsualValues`), such as ``"llr"`` or ``"level"`` →
     the value of this recording."""
 
     def row(self) -> dict[str, Any]:
@@ -314,7 +314,7 @@ def measure_drift(
     return Drift(recordings, comparisons, failures, num_needed, alpha, by, decider.described()[2:], notes)
 
 
-def _new_recording(file: JudgedFile[float], decider: Decider, all_usual: Sequence[Usual]) -> NewRecording:
+def _new_recording(file: JudgedFile[float], decider: Decider, all_usual: Sequence[UsualValues]) -> NewRecording:
     """Decide on a judged file, and collect the value of each trait that has a usual range in ``all_usual``.
 
     Raises:

@@ -25,7 +25,7 @@ class Effects:
         noise_probability: chance of noise or reverberation; if not given, 0.5, and 0 with --condition
         condition: such as mp3:16 (nes2net info conditions); repeatable
         speech: folder of recordings, for babble
-        fir: low-pass filter of this band
+        fir: low-pass filter, cut off at 3.4-4 or 6.5-7.5 kHz
         fir_probability: chance of the low-pass filter
     """
 

@@ -76,7 +76,7 @@ def score(
 
     Scores of other systems, for a detector that fuses them:
         system_scores: a score file for each system, in order of training
-        score_range: score files of a development set, or 'test'
+        score_range: development files for ranges; 'test': those above
 
     Computing:
         compile: compile the detector first (torch.compile)

@@ -296,12 +296,12 @@ def _figures(
 
 
 def _detection_figure(counts: NDArray, name: str, draws: Mapping[str, Any]) -> Figure:
-    """Compute the figure ``name`` of detection, with its interval, from counts of hits, false alarms and misses.
+    """Compute F1 or IoU of the detected segments, as ``name`` says, and its interval.
 
     If all counts are 0, the figure has no value.
 
     Args:
-        counts: (U, 3), the counts of each utterance.
+        counts: (U, 3), the hits, false alarms and misses of each utterance, counted or in seconds.
         name: ``"f1"`` or ``"iou"``.
     """
     low, high = interval_of_sums(counts, lambda sums: getattr(detection(sums), name), **draws)

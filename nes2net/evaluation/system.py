@@ -100,7 +100,7 @@ def evaluate_scores(
             "judge them at a threshold from other trials, with `threshold_from` and `dev_keys`, or with `calibration`"
         )
     # Compute the pooled figures.
-    rules: dict[str, Callable[..., Any]] = {
+    metric_functions: dict[str, Callable[..., Any]] = {
         "eer": functools.partial(metrics.compute_eer, method=definition.eer_method, order=matched_trials.positions),
         "min_dcf": functools.partial(metrics.compute_min_dcf, **definition.min_dcf_options),
         "act_dcf": metrics.compute_act_dcf,
@@ -108,8 +108,8 @@ def evaluate_scores(
     }
     min_tdcf, asv_counts, notes = _min_tdcf(key, bonafide, spoof)
     if min_tdcf is not None:
-        rules["min_tdcf"] = min_tdcf
-    measured = Measured(rules, bonafide, spoof, **draws, **groups_of(matched_trials.trials, unit))
+        metric_functions["min_tdcf"] = min_tdcf
+    measured = Measured(metric_functions, bonafide, spoof, **draws, **groups_of(matched_trials.trials, unit))
     partial = _partial_note(matched_trials)
     row_resamples = min(ROW_RESAMPLES, num_resamples)
     figures = {measure: Figure(value, draws=measured.draws[measure]) for measure, value in measured.values.items()}

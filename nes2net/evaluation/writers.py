@@ -40,14 +40,14 @@ class Grid(NamedTuple):
 
 
 def grid(table: Table, *, in_text: bool = False) -> Grid:
-    """Arrange ``table`` as a head and rows of cells; rows with too few trials are left out.
+    """Turn ``table`` into a head and rows of cells, without the rows that have too few trials.
 
     A measure without any figure has no column. If no measure has a figure, the result is empty. On
     pages and in papers, each value of the label ``table.across`` has a column.
 
     Args:
-        in_text: arrange for a terminal, where each row of the table has its own line; otherwise for
-            a page or a paper.
+        in_text: True for a terminal, where each row of the table has its own line; False for a page
+            or a paper.
     """
     measures = []
     for measure in table.measures:
@@ -142,9 +142,9 @@ def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
 def text_lines(table: Table) -> list[str]:
     """Write ``table`` as lines of text for a terminal.
 
-    If a single measure has intervals, the intervals have a column of their own. Otherwise each
-    interval is written below its figure. If the table has no rows or more than 150 rows, only its
-    caption and its notes are written.
+    If only one measure has intervals, the intervals are written in a column after the figures of
+    this measure. Otherwise each interval is written below its figure. If the table has no rows or
+    more than 150 rows, only its caption and its notes are written.
     """
     layout = grid(table, in_text=True)
     if len(layout.rows) > MOST_LINES:

@@ -152,9 +152,11 @@ class _Blocks:
                 self._tables.append((occupied, table[occupied].astype(np.float64)))
 
     def rejected(self, weights: NDArray) -> NDArray:
-        """Count the trials of each class, bona fide first, that come before each block: R×2×(K+1).
+        """For each of R resamples, count the trials that a threshold at the start of each block rejects: R×2×(K+1).
 
-        The last of the K + 1 counts includes all trials of the class.
+        The threshold rejects all trials before the block. The trials of both classes are counted
+        apart, bona fide trials first. The last of the K + 1 counts is the number of all trials of
+        the class.
 
         Args:
             weights: how often each cell was drawn in each resample, (R, C).
@@ -164,7 +166,7 @@ class _Blocks:
         for number, (occupied, table) in enumerate(self._tables):
             # Compute in float64, because products of matrices are fast in this type, and numbers of trials are exact.
             in_blocks[:, number] = weights[:, occupied].astype(np.float64) @ table
-        if not self._tables:
+        if not self._tables:  # the tables would be too large: count trial by trial
             for numbers, weights_of_cells in zip(in_blocks, weights):
                 counts = weights_of_cells[self._cells]
                 numbers[0] = np.add.reduceat(counts * self.is_bonafide, starts)

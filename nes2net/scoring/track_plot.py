@@ -72,8 +72,8 @@ def plot_track(
         threshold: the lowest score that is bona fide; the areas above and below the threshold are
             shaded. None if no threshold is known.
         scale: name of the scores, for the score axis.
-        stretches: fake stretches, which are shaded instead of the areas above and below the
-            threshold. None to shade these areas.
+        stretches: fake stretches to shade. None to shade the areas above and below the threshold
+            instead.
         shaded: name of the stretches for the legend; empty to state how many stretches there are.
         smallest_span: smallest span of the score axis.
         usual: the range of the scores of most bona fide recordings; the ends of the range are drawn

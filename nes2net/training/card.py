@@ -36,7 +36,7 @@ from nes2net.training.run_log import device_name
 from nes2net.training.selection import HISTORY_FILE, Row, Selection, read_history
 from nes2net.version import __version__
 
-# Largest number of names in each list of a set's attacks, languages and codecs.
+# Largest number of names in the list of a set's attacks, in the list of its languages, and in the list of its codecs.
 _MOST_NAMES = 100
 # Largest number of recordings whose headers are read to estimate the hours of a set.
 _MOST_HEADERS = 200

@@ -98,7 +98,8 @@ class Trainer:
         """Do an optimisation step.
 
         Args:
-            batches: the parts of the step that this process takes.
+            batches: the batches that this process computes in this step, one for each part of the
+                gradient accumulation.
             save_is_due: whether a save is due; the value counts only in the main process.
 
         Returns:

@@ -249,8 +249,9 @@ class Objective(nn.Module):
     ) -> Tensor:
         """Compute the numerator of each term of the loss; the arguments are the fields of a :class:`Part`.
 
-        The loss is the sum over terms of numerator/denominator (:meth:`denominators`). A penalty of the
-        aggregation is added to the first term, the loss of the utterance.
+        Each term is its numerator divided by its denominator (:meth:`denominators`), and the loss is
+        the sum of the terms. A penalty of the aggregation is added to the first term, the loss of the
+        utterance.
 
         Returns:
             One numerator for each term of the loss.

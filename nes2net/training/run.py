@@ -78,8 +78,8 @@ def train(
 
     Raises:
         InputError: if something in the recipe or on disk is missing or wrong, if the folder holds
-            another run, if the loss is not finite, or if memory runs out. The last save stays
-            intact.
+            another run, if the loss is not finite, or if memory runs out. The error does not damage
+            the last save.
         Unfinished: if SIGTERM came, or if the disk is full or fails; the work done is saved. The
             error is also raised if the data can no longer be read; in this case, the work since the
             last save is lost.
@@ -146,7 +146,8 @@ class Run:
         )
         with enough_memory(lambda: too_large):
             detector = build_detector(recipe, self.folder, saved_state, self.task).to(accelerator.device)
-        # The detector is built now: set its pre-emphasis in the data sets, and check that the detector fits the trials.
+        # Two steps had to wait until the detector was built: set its pre-emphasis in the data sets, and check that the
+        # detector fits the trials.
         for loader in (train_loader, *dev_loaders.values()):
             loader.dataset.pre_emphasis = detector.pre_emphasis
         for trials in (train_trials, dev_trials):

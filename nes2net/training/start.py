@@ -231,7 +231,8 @@ def with_adaptation(model: dict[str, Any], adapt: dict[str, Any] | None) -> dict
     """Return ``model`` with ``adapt`` as an option of its front-end; None changes nothing.
 
     Raises:
-        InputError: if ``model`` sets ``frontend.adapt`` itself, even if ``adapt`` is None.
+        InputError: if ``model`` itself sets the option ``adapt`` of its front-end, even if the
+            argument ``adapt`` is None.
 
     >>> with_adaptation({"frontend": {"name": "wavlm_large"}}, {"kind": "bitfit"})
     {'frontend': {'name': 'wavlm_large', 'adapt': {'kind': 'bitfit'}}}

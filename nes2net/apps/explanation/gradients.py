@@ -2,8 +2,8 @@
 
 The waveform is the inverse transform of its cells, so the score is a function of the cells.
 
-Gradient × input: the relevance of a cell is the real part of the gradient times the cell. This
-product is the derivative of the score with respect to the logarithm of the cell's magnitude.
+Gradient × input: the relevance of a cell z is Re(z)·∂score/∂Re(z) + Im(z)·∂score/∂Im(z). This sum
+is the derivative of the score with respect to the logarithm of the cell's magnitude.
 
 Integrated gradients: the same derivative is integrated along a path from the magnitudes of the
 baseline to the magnitudes of the recording. The path is a straight line in log magnitudes, with the
@@ -91,7 +91,11 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int = 32) -
 
 
 def num_gradients(method: str, steps: int) -> int:
-    """Return how many versions of the recording :func:`attribute` scores."""
+    """Return on how many versions of the recording :func:`attribute` runs the detector.
+
+    Gradient × input needs only the recording itself. Integrated gradients need one version for each
+    step, and both ends of the path.
+    """
     return 1 if method == "gradient_x_input" else steps + 2
 
 

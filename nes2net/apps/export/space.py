@@ -15,7 +15,8 @@ from nes2net.scoring.decisions import calibration as calibrations
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.version import __version__
 
-_GRADIO = "6.0.0"  # oldest version of Gradio that works, for the Space if Gradio is not installed here
+# The version of Gradio that the Space asks for if Gradio is not installed here: the oldest version that works.
+_GRADIO = "6.0.0"
 _APP_TEXT = '''\
 """The page of `nes2net serve` for the detector in this folder; locally: python app.py."""
 

@@ -95,7 +95,7 @@ def opened(
     if kind == _MICROPHONE and not os.path.exists(source):
         rate = rate or SAMPLE_RATE
         blocks = _microphone(device, rate, channels)
-        return Source(blocks, rate, "f32le", channel_names(names, channels), True, "latest")
+        return Source(blocks, rate, "f32le", channel_names(names, channels), is_live=True, keep="latest")
     if source != STANDARD_INPUT and not os.path.exists(source):
         raise InputError(f"{source} does not exist: name a recording, a named pipe, - or microphone")
     # Read raw samples from a pipe or a file.
@@ -105,13 +105,14 @@ def opened(
             raise InputError("raw samples do not state their rate: name it with `rate`, such as 16000, or 8000")
         raw = RawAudio(_arriving_bytes(source), rate, encoding or "s16le", channels)
         blocks = (Block(samples) for samples, _ in raw.blocks())
-        return Source(blocks, rate, raw.encoding, channel_names(names, channels), is_pipe, "all")
+        return Source(blocks, rate, raw.encoding, channel_names(names, channels), is_live=is_pipe, keep="all")
     # Play a recording.
     if channels != 1:
         raise InputError("a recording states its channels: leave out `channels`; `split` judges each by itself")
     num_channels = 1 if names is None else len(names)
     blocks = _at_speed(_recording_blocks(source, num_channels), speed)
-    return Source(blocks, SAMPLE_RATE, "recording", channel_names(names, num_channels), speed == 1, "all")
+    is_live = speed == 1
+    return Source(blocks, SAMPLE_RATE, "recording", channel_names(names, num_channels), is_live=is_live, keep="all")
 
 
 def _is_pipe(source: str) -> bool:

@@ -120,7 +120,7 @@ def plan(
 ) -> Plan:
     """Choose the trials and conditions of a robustness run.
 
-    Trials that the published figures of the corpus exclude are excluded here too. Babble is mixed
+    The run leaves out the trials that the published figures of the corpus leave out. Babble is mixed
     from up to 200 bona fide trials, which are drawn from all trials and not only from the subset.
 
     Args:
@@ -299,7 +299,7 @@ def run(
 def _evaluate(
     plan: Plan, paths: dict[str, Path], failed: dict[str, str], rule: Decider | OperatingPoint, num_resamples: int
 ) -> Result:
-    """Evaluate the score files of a run."""
+    """Evaluate the score files ``paths`` of a run with the settings of ``plan``."""
     return evaluate_robustness(
         plan.part.corpus,
         plan.phase,

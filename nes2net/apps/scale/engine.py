@@ -93,7 +93,7 @@ class Facts(NamedTuple):
     model: Model
     """How an actor loads the detector, with the actor's device."""
     resources: Resources
-    """The resources of the actors; no number is None."""
+    """The resources of the actors, with all numbers filled in."""
 
 
 def facts_of(

@@ -193,7 +193,7 @@ class _TimedProtocol(H11Protocol):
         self.timer = self.loop.call_later(_HEAD_WITHIN, transport.close)
 
     def data_received(self, data: bytes) -> None:
-        """Stop the timer if the head of a request has arrived; otherwise start the timer for the next request."""
+        """Stop the timer once the head of a request is complete; until then, start the timer unless it runs already."""
         super().data_received(data)
         has_head = self.cycle is not None and not self.cycle.response_complete
         if has_head:

@@ -136,8 +136,8 @@ class AudioCache:
         except InputError:  # `replacing` refuses to replace a pipe
             return
         except OSError as error:
-            # If the error names a second file, only this entry could not be replaced, for example because it belongs to
-            # another user or, on Windows, is in use. Other entries can still be written.
+            # An error with a second file name comes from renaming the temporary file onto this entry. The old entry may
+            # belong to another user or, on Windows, be in use. Other entries can still be written.
             concerns_one_entry = isinstance(error, PermissionError) and error.filename2 is not None
             lasting_errors = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
             if concerns_one_entry or error.errno not in lasting_errors:  # the next entry may be written

@@ -325,7 +325,8 @@ def _parse_flac_frame(data: bytes) -> _FlacFrame | None:
     """Parse the header of a FLAC frame from 16 bytes; None if ``data`` is shorter or begins with no header."""
     if len(data) != _FRAME_HEADER_BYTES or data[0] != 0xFF or data[1] & 0xFE != 0xF8:
         return None
-    num_bytes = min(7, max(1, 8 - (data[4] ^ 0xFF).bit_length()))  # the number is coded like a character in UTF-8
+    # The number of the frame, or of its first sample, is coded like a character in UTF-8.
+    num_bytes = min(7, max(1, 8 - (data[4] ^ 0xFF).bit_length()))
     mask = 0x7F if num_bytes == 1 else 0x7F >> num_bytes
     # The leading 1 bits of the first byte say how many bytes the number has; each further byte adds 6 bits.
     number = data[4] & mask

@@ -200,7 +200,7 @@ def _moves_and_stays(levels: NDArray, pitches: NDArray) -> tuple[NDArray, NDArra
     stays = np.zeros(len(pitches), bool)
     if len(pitches) <= _SPAN:
         return moves, stays
-    # A pitch moves or stays only in a frame to which the pitch has continued for _SPAN frames without a break.
+    # A frame gets one of the two flags only if the pitch has continued without a break over the _SPAN frames before it.
     is_continued = joins[_SPAN:].copy()
     for lag in range(1, _SPAN):
         is_continued &= joins[_SPAN - lag : len(joins) - lag]

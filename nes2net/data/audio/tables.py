@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeAlias
+from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias
 
 from nes2net.lib.errors import InputError, MissingLibrary
 from nes2net.lib.files import Budget, check_arrived
@@ -22,6 +22,18 @@ _BYTES_AT_ONCE = 1 << 25
 _MOST_COLUMNS = 1000
 _COLUMNS_OF_STEP = 8  # a row costs one step of the budget, and another step for every 8 columns
 _FOOTER_END = 8  # a Parquet file ends with 8 bytes: the length of the footer and a mark
+# Numbers of the fields of a page header in parquet.thrift: the sizes of the page, and a further header for each kind
+# of page.
+_DECOMPRESSED_SIZE = 2
+_COMPRESSED_SIZE = 3
+_DATA_PAGE = 5
+_DICTIONARY_PAGE = 7
+_DATA_PAGE_V2 = 8
+# Numbers of the fields of the further header of a data page, and the number of an encoding.
+_NUM_VALUES = 1
+_ENCODING = 2
+_ENCODING_V2 = 4
+_DELTA_BYTE_ARRAY = 7
 _ARROW_FILE = b"ARROW1"
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
@@ -38,22 +50,23 @@ def pyarrow_module(name: str, file: str | Path) -> Any:
         raise MissingLibrary(f"{file} needs pyarrow: {how_to_install('parquet')}") from error
 
 
-def _flat_schema(schema: Any, attribute: str, budget: Budget) -> Any:
-    """Copy a :class:`pyarrow.Schema`, with each dictionary type replaced by its index type or its value type.
+def _without_dictionary_types(schema: Any, replacement: Literal["index_type", "value_type"], budget: Budget) -> Any:
+    """Copy a :class:`pyarrow.Schema`, with each dictionary type replaced by its value type or its index type.
 
     Args:
-        attribute: ``"index_type"`` or ``"value_type"``.
+        replacement: ``"value_type"`` to describe decoded rows; ``"index_type"`` to read a record
+            batch without its dictionaries.
         budget: ``budget.name`` is the name of the file in the error.
 
     Raises:
-        InputError: if there are too many columns.
+        InputError: if the schema has more than 1,000 columns.
     """
     if len(schema) > _MOST_COLUMNS:
         raise InputError(f"{budget.name} has {len(schema):,} columns; at most {_MOST_COLUMNS:,} are read")
     types = pyarrow_module("pyarrow.types", budget.name)
     for number, field in enumerate(schema):
         if types.is_dictionary(field.type):
-            schema = schema.set(number, field.with_type(getattr(field.type, attribute)))
+            schema = schema.set(number, field.with_type(getattr(field.type, replacement)))
     return schema
 
 
@@ -90,7 +103,7 @@ class ParquetTable:
             thrift_string_size_limit=1 << 24,
             thrift_container_size_limit=100_000,
         )
-        self.schema = _flat_schema(self._file.schema_arrow, "value_type", budget)
+        self.schema = _without_dictionary_types(self._file.schema_arrow, "value_type", budget)
         metadata = self._file.metadata
         self.counts = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
 
@@ -116,8 +129,8 @@ class ParquetTable:
                 self._reader.hold(map(self._extent, chunks))
             rows_at_once = _ROWS_AT_ONCE if chunks else 1
             for chunk in chunks:
-                value_bytes = self._value_bytes(chunk, self.counts[group], budget)
-                rows_at_once = max(1, min(rows_at_once, _BYTES_AT_ONCE // value_bytes))
+                row_bytes = self._estimated_bytes_per_row(chunk, self.counts[group], budget)
+                rows_at_once = max(1, min(rows_at_once, _BYTES_AT_ONCE // row_bytes))
             for batch in self._file.iter_batches(rows_at_once, [group], list(columns), use_threads=False):
                 for number, column in enumerate(batch.columns):
                     if hasattr(column, "dictionary_decode"):  # to count the value of each row
@@ -125,8 +138,13 @@ class ParquetTable:
                 budget.take("rows", bytes=batch.nbytes, steps=batch.num_rows * (1 + len(columns) // _COLUMNS_OF_STEP))
                 yield batch
 
-    def _value_bytes(self, chunk: Any, num_rows: int, budget: Budget) -> int:
-        """Estimate from the headers of the pages how many bytes a value of a column chunk may have; at least 1.
+    def _estimated_bytes_per_row(self, chunk: Any, num_rows: int, budget: Budget) -> int:
+        """Estimate from the headers of the pages how many bytes a decoded row of a column chunk takes; at least 1.
+
+        :meth:`batches` chooses from this estimate how many rows are read at once. The estimate is
+        the mean size of a row. If several rows may share a value, the estimate is at least the size
+        of the largest page with shared values, because a decoded row may hold a copy of nearly the
+        whole page.
 
         Args:
             num_rows: number of rows of the chunk's row group.
@@ -144,21 +162,20 @@ class ParquetTable:
         largest_shared = 1  # size in bytes of the largest page whose values several rows may share
         while num_values < chunk.num_values and position < end:
             self._reader.seek(position)
-            # Fields of a page header: 2 and 3 are the decompressed and the compressed size of the page. One of 5, 7 and
-            # 8 is the header of a data page (version 1), a dictionary page or a data page (version 2).
             header = _thrift_struct(self._reader)
-            size = header.get(2, -1)
-            compressed = header.get(3, -1)
+            size = header.get(_DECOMPRESSED_SIZE, -1)
+            compressed = header.get(_COMPRESSED_SIZE, -1)
             if not (0 <= size < 1 << 31 and 0 <= compressed < 1 << 31):
                 raise ValueError("the header of a page has no sizes")
             budget.take("pages", bytes=size)
             decompressed += size
-            page = header.get(5) or header.get(8) or {}  # field 1 is the number of values in the page
-            # Several rows may share a value of a dictionary. In encoding 7 (DELTA_BYTE_ARRAY), several rows may share
+            page = header.get(_DATA_PAGE) or header.get(_DATA_PAGE_V2) or {}
+            # Several rows may share a value of a dictionary. In the encoding DELTA_BYTE_ARRAY, several rows may share
             # the first bytes of a value.
-            if header.get(7) or 7 in (page.get(2), page.get(4)):
+            is_dictionary = bool(header.get(_DICTIONARY_PAGE))
+            if is_dictionary or _DELTA_BYTE_ARRAY in (page.get(_ENCODING), page.get(_ENCODING_V2)):
                 largest_shared = max(largest_shared, size)
-            num_values += page.get(1, 0)
+            num_values += page.get(_NUM_VALUES, 0)
             position = self._reader.tell() + compressed
         return max(largest_shared, decompressed // max(num_rows, 1))
 
@@ -332,7 +349,8 @@ class ArrowMessages:
         if _field(header, 0, "<h"):
             raise ValueError("its numbers are big-endian")
         self.schema = self._ipc.read_schema(first)
-        self._flat = _flat_schema(self.schema, "index_type", budget)  # for record batches that are read one by one
+        # The schema with which record batches are read one by one, without dictionaries.
+        self._index_schema = _without_dictionary_types(self.schema, "index_type", budget)
 
     def __iter__(self) -> Iterator[tuple[Any, int]]:
         """Yield (message, number of rows) of each record batch; the budget counts the memory and the rows.
@@ -366,7 +384,7 @@ class ArrowMessages:
 
     def batch(self, message: Any, columns: Sequence[str]) -> Any:
         """Read the ``columns`` of the record batch in ``message``; columns of a dictionary type hold indices."""
-        return _validated(self._ipc.read_record_batch(message, self._flat), columns)
+        return _validated(self._ipc.read_record_batch(message, self._index_schema), columns)
 
     def batches(self, columns: Sequence[str], budget: Budget) -> Iterator[Any]:
         """Yield the ``columns`` of each record batch; each byte of the source is read only once.
@@ -437,10 +455,11 @@ def _field(table: Any, number: int, number_format: str | None) -> Any:
 
 
 def _decompressed_bytes(batch: Any, body: Any) -> int:
-    """Add up the decompressed sizes, in bytes, of a record batch's buffers; ``body`` is the body of the message.
+    """Add up the decompressed sizes, in bytes, of a record batch's buffers.
 
-    In a compressed batch, a buffer begins with its decompressed size, or with −1 if the buffer is
-    not compressed.
+    ``batch`` is the header of an Arrow message, and ``body`` is the body of the same message. In a
+    compressed batch, a buffer begins with its decompressed size, or with −1 if the buffer is not
+    compressed.
     """
     buffers = _field(batch, 2, None)
     is_compressed = _field(batch, 3, None) is not None

@@ -158,8 +158,9 @@ def decode_in_parallel(
                     unfinished.append(chunk)
         finally:
             pool.shutdown(cancel_futures=True)
-        # The file that crashed a process is in one of the first unfinished chunks: the workers had taken these chunks,
-        # or would have taken them next. Decode the files of these chunks one by one.
+        # The crash came from a file in a chunk that a worker had taken. Which chunk this was is not known. The pool
+        # hands out chunks in order, and at most 2 · workers + 1 of these chunks are unfinished: one for each worker,
+        # and the pool's queue of workers + 1 chunks. Decode the files of the first unfinished chunks one by one.
         suspects = unfinished[: 2 * workers + 1]
         unsuspected = unfinished[2 * workers + 1 :]
         pending.extendleft(reversed(unsuspected))

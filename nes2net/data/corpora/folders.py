@@ -84,7 +84,9 @@ class FolderCorpus(Corpus):
         return self.read_protocol(folder, split, folder)
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
-        """Read the labelled trials of ``phase``, or all if ``phase`` is None, without audio.
+        """Read the labels of the trials of ``phase``, or of all trials if ``phase`` is None.
+
+        The trials have no paths of recordings.
 
         ``path`` is the folder of the corpus, or a file with only ids and labels. None stands for
         the corpus's default folder (:meth:`place`). A file states no phases, so all its trials are

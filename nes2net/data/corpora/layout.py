@@ -330,7 +330,8 @@ class ListedCorpus(Corpus):
         # Read a protocol with labels.
         if path.is_file():
             splits = [split for split, split_files in self.parts.items() if path.name in split_files.protocols]
-            # A list of several splits states the split of each trial.
+            # A protocol of a single split belongs to this split. A protocol of several splits states the split of each
+            # trial.
             split = phase if phase in splits else None
             if len(splits) == 1:
                 split = splits[0]

@@ -98,16 +98,20 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
 
 
 def _read_tracing_protocol(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """Yield the trials of a protocol for source tracing; skip repeated rows, and print a note.
+    """Yield the trials of a protocol for source tracing, all spoofed; skip repeated rows, and print a note.
 
-    The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
+    The names of the files in the folder ``fine`` beside the protocol state whether the language and
+    the model of the trials in the file were seen in training. A trial in such a file gets both
+    answers as extra fields. The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
     """
+    # Find for each trial in the folder ``fine`` whether its language and its model were seen in training.
     seen_by_id = {}
     for file in path.parent.glob(f"fine/{path.stem}___*___*.csv"):
         language, _, model = file.stem.removeprefix(f"{path.stem}___").partition("___")
         seen = (("language_seen", _YES_NO.get(language, language)), ("model_seen", _YES_NO.get(model, model)))
         for trial in _TRACING_TABLE(file, phase, audio):
             seen_by_id[trial.id] = seen
+    # Yield the trials of the protocol, each id once.
     ids: set[str] = set()
     num_repeated = 0
     for trial in _TRACING_TABLE(path, phase, audio):

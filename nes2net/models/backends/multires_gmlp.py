@@ -108,7 +108,9 @@ class Scales(nn.Module):
         super().__init__()
         last = len(dims) - 1
         self.blocks = nn.ModuleList([nn.Identity()])  # scale 0 reads the unchanged features
-        self.blocks.extend(nn.Sequential(Halving(i == last), nn.Linear(dims[i], dims[i])) for i in range(1, last + 1))
+        # As in the published code, only the last halving pads. The published weights were trained with this padding.
+        for i in range(1, last + 1):
+            self.blocks.append(nn.Sequential(Halving(padding=i == last), nn.Linear(dims[i], dims[i])))
         self.post_nets_seg = nn.ModuleDict(
             {f"disc_{i}": GmlpNet(dim, gmlp_layers, max_frames // 2**i) for i, dim in enumerate(dims)}
         )

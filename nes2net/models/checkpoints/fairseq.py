@@ -174,7 +174,8 @@ def read_ssl_checkpoint(
 
     Raises:
         InputError: if the file is missing or is not a pre-training file; if its type is not in
-            ``types``; if it has an unsupported option; or if it names functions to be called.
+            ``types``; if it has an unsupported option; or if it names a function that no checkpoint
+            needs, such as ``os.system``.
     """
     path = Path(path)
     if not path.is_file():
@@ -329,7 +330,10 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
         raise ValueError
 
     def not_too_long(layers: Any) -> Any:
-        """Return ``layers``; raise ValueError if it is not a list, or if it is too long for the memory."""
+        """Return ``layers``; raise ValueError if it is not a list, or has more than _MOST_CONVOLUTIONS layers.
+
+        Without this limit, repetitions could fill the memory.
+        """
         if not isinstance(layers, list) or len(layers) > _MOST_CONVOLUTIONS:
             raise ValueError
         return layers

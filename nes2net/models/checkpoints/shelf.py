@@ -70,8 +70,11 @@ class Shelf:
         return Path(constants.HF_ASSETS_CACHE) / "nes2net" / "models" / self.name
 
     @property
-    def place(self) -> Path:
-        """The path for a file from a server other than the hub, and for a file that a user adds by hand."""
+    def path_outside_hub(self) -> Path:
+        """Path where this toolkit stores the file if it is not in the cache of the hub.
+
+        The file is downloaded from another server, or put there by the user.
+        """
         return self.folder / self.file.name  # for a folder, the name is empty, and the path is the folder itself
 
     @property
@@ -106,8 +109,8 @@ class Shelf:
 
     def find(self) -> Path | None:
         """Find the file or folder on this machine, without asking a server; None if it is missing."""
-        if self.place.exists():
-            return self.place
+        if self.path_outside_hub.exists():
+            return self.path_outside_hub
         if (hub := self.file.hub) is None:
             return None
         from huggingface_hub import snapshot_download, try_to_load_from_cache  # start-up
@@ -160,14 +163,15 @@ class Shelf:
                 return self._from_server()
             return self._from_hub(self.file.hub)
         except (InputError, Unfinished) as error:
-            if isinstance(error, Unfinished) and self.place.with_name(f"{self.place.name}.part").exists():
+            part = self.path_outside_hub.with_name(f"{self.path_outside_hub.name}.part")
+            if isinstance(error, Unfinished) and part.exists():
                 raise  # the same command resumes from the partial file
             files = "the file" if self.file.name else "the files of"
             pronoun = "it" if self.file.name else "them"
             reason = str(error).removeprefix(f"{self.file.url}: ").partition("; ")[0]
             raise InputError(
                 f"{self.name} is not on this machine and was not fetched ({reason}): get {files} "
-                f"{self.file.address} ({self.file.known_by}) and put {pronoun} at {self.place}"
+                f"{self.file.address} ({self.file.known_by}) and put {pronoun} at {self.path_outside_hub}"
             ) from error
 
     def _from_hub(self, hub: re.Match[str]) -> Path:
@@ -182,7 +186,7 @@ class Shelf:
             return Path(snapshot_download(repository, revision=revision, allow_patterns=_FOLDER_FILES))
 
     def _from_server(self) -> Path:
-        """Download the file from a server other than the hub to :attr:`place`; return this path.
+        """Download the file from a server other than the hub to :attr:`path_outside_hub`; return this path.
 
         Raises:
             InputError: if ``HF_HUB_OFFLINE`` is set, or the server does not give the file.
@@ -202,9 +206,9 @@ class Shelf:
         remote = RemoteFile(self.file.url, self.file.size, digests)
         # One process downloads the file; other processes wait.
         with WeakFileLock(self.folder / ".lock"), HttpFiles(most_tries=_MOST_TRIES) as client:
-            if not self.place.exists():
-                client.fetch(client.ask_size_and_digest(remote), self.place, f"fetching {self.name}")
-        return self.place
+            if not self.path_outside_hub.exists():
+                client.fetch(client.ask_size_and_digest(remote), self.path_outside_hub, f"fetching {self.name}")
+        return self.path_outside_hub
 
     def _check_digest(self, path: Path, first_seen: FirstSeen | None) -> None:
         """Compare the digest of ``path`` with all known digests; record a file that is seen for the first time.
@@ -222,7 +226,7 @@ class Shelf:
         # Find commit, size and digest of the file on this machine.
         sha256 = revision = ""
         size = None
-        if self.file.hub is not None and path != self.place:
+        if self.file.hub is not None and path != self.path_outside_hub:
             revision = next(filter(COMMIT.fullmatch, reversed(path.parts)), "")
         if path.is_file():
             size = path.stat().st_size

@@ -52,12 +52,12 @@ def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedD
     memory-mapped file: do not write to the file while the tensors are in use.
 
     Args:
-        tensors_only: whether to accept a file that names functions to be called; no function is
-            called in any case.
+        tensors_only: whether to accept a file that names functions that no checkpoint needs, such
+            as ``os.system``. These functions are never called.
 
     Raises:
-        InputError: if the file is missing or damaged, has no state dict, or names functions to be
-            called.
+        InputError: if the file is missing or damaged, has no state dict, or names a function that
+            no checkpoint needs.
     """
     path = Path(path)
     if path.suffix != ".safetensors":

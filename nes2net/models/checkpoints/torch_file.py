@@ -78,8 +78,8 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
             object raises an error.
 
     Raises:
-        InputError: if the file is missing, damaged or of another kind, or names functions to be
-            called.
+        InputError: if the file is missing, damaged or of another kind, or names a function that no
+            checkpoint needs, such as ``os.system``.
     """
     check_file(path)
     check_arrived(path)

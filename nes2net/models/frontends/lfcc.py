@@ -31,9 +31,9 @@ class LinearFrequencyCepstrum(SpectralFrontend):
     2021 LA has ``window_length=480, hop_length=240, n_fft=1024, num_filters=70, max_frequency=4000,
     pre_emphasis=0, delta_scale=0.5``; the baseline of 2021 PA has ``max_frequency=8000``. Only the
     MATLAB baseline of 2021 halves the differences. The Python baseline of 2021, with spafe 0.3.3,
-    has the options of the MATLAB baseline except ``delta_scale=1`` and ``max_frequency=8000``;
-    spafe's filters always go up to 8000 Hz. The baselines pad the last frame with zeros. This
-    front-end drops an incomplete frame, as all front-ends do.
+    has the same options as the MATLAB baseline of 2021 LA except ``delta_scale=1`` and
+    ``max_frequency=8000``; spafe's filters always go up to 8000 Hz. The baselines pad the last
+    frame with zeros. This front-end drops an incomplete frame, as all front-ends do.
 
     Args:
         window_length, hop_length, n_fft: lengths in samples; the default window is 20 ms, the hop

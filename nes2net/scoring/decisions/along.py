@@ -359,9 +359,10 @@ class _Chance(NamedTuple):
 
 
 def _highest_sums(steps: NDArray) -> NDArray:
-    """Compute the highest values (S,) of S cumulative sums that never fall below 0.
+    """Compute the highest value (S,) that each of S cumulative sums reaches.
 
-    ``steps`` (K, S): the numbers that K windows add to each sum.
+    A sum that would fall below 0 is set to 0, as in :class:`Evidence`. ``steps`` (K, S) says what
+    each of the K windows of S recordings adds to the sum of its recording.
     """
     against = np.zeros(steps.shape[1])
     highest = np.zeros(steps.shape[1])

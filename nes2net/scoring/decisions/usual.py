@@ -1,8 +1,9 @@
 """Describe what is usual among a calibration's recordings, and test whether new recordings are like them.
 
-In reading order: ``usual_of`` makes a ``Usual`` for each trait of a calibration's recordings. A
-``Usual`` has the range of usual values, and says how many recordings lie outside of this range by
-chance. ``compare`` makes a ``Comparison`` for each trait.
+In reading order: ``usual_of`` makes ``UsualValues`` for each trait of a calibration's recordings.
+``UsualValues`` holds the range of usual values of a trait, and the distribution of the share of
+recordings that lie outside of this range by chance. ``compare`` makes a ``Comparison`` for each
+trait.
 
 New recordings have no labels, so the tests count how many new recordings lie outside of the ranges
 that hold 95 % of the calibration's recordings. The ranges are estimated from N recordings. If two
@@ -49,7 +50,7 @@ class Shift(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Usual:
+class UsualValues:
     """The usual values of one trait among a calibration's recordings, and how many recordings are unusual by chance."""
 
     name: str
@@ -159,7 +160,7 @@ class Usual:
 class Comparison:
     """The result of a test of one trait: whether more new recordings are unusual than chance explains."""
 
-    usual: Usual
+    usual: UsualValues
     values: NDArray
     """(n,): the values of the new recordings that have the trait."""
     p_value: float
@@ -184,7 +185,7 @@ class Comparison:
     def median(self) -> str:
         """The median of the trait over the new recordings, as a text with its unit.
 
-        The text is a dash if the values have no unit and no median (:attr:`Usual.is_measured`).
+        The text is a dash if the values have no unit and no median (:attr:`UsualValues.is_measured`).
         """
         if not self.usual.is_measured:
             return "–"
@@ -206,11 +207,11 @@ class Comparison:
         return f"{self.name}: {shares[0]:.0f} % of the recordings {unusual} ({shares[1]:.0f} % expected){median}"
 
 
-def usual_of(calibration: LinearCalibration) -> list[Usual]:
+def usual_of(calibration: LinearCalibration) -> list[UsualValues]:
     """Find the usual ranges of log-likelihood ratios and traits among the recordings of ``calibration``.
 
-    The list has a :class:`Usual` for the ratios, for each trait, for all traits together, and for
-    the verdict "unfit".
+    The list has a :class:`UsualValues` object for the ratios, for each trait, for all traits
+    together, and for the verdict "unfit".
 
     Raises:
         InputError: if the calibration holds neither the ratios of 10 trials of each class nor the
@@ -228,10 +229,10 @@ def usual_of(calibration: LinearCalibration) -> list[Usual]:
             chance.append(_beta_of_share_outside(len(class_llrs), 2))
 
         def llr_of(score: float, traits: Traits) -> float:
-            """Compute the log-likelihood ratio of a recording, for :attr:`Usual.value_of`."""
+            """Compute the log-likelihood ratio of a recording, for :attr:`UsualValues.value_of`."""
             return float(calibration([score])[0])
 
-        all_usual.append(Usual("llr", tuple(ranges), tuple(chance), llr_of))
+        all_usual.append(UsualValues("llr", tuple(ranges), tuple(chance), llr_of))
     population = calibration.population
     if population is not None and population.num_recordings >= FEWEST:
         all_usual += _usual_traits(population)
@@ -243,7 +244,7 @@ def usual_of(calibration: LinearCalibration) -> list[Usual]:
     return all_usual
 
 
-def _usual_traits(population: Population) -> list[Usual]:
+def _usual_traits(population: Population) -> list[UsualValues]:
     """Find the usual range in ``population`` of each trait, of all traits together, and of the verdict "unfit"."""
     number = population.num_recordings
     edges = population.edges()
@@ -253,44 +254,47 @@ def _usual_traits(population: Population) -> list[Usual]:
         factor, unit = SHOWN[name]
 
         def scalar_of(score: float, traits: Traits, name: str = name) -> float:
-            """Return the scalar trait ``name`` of a recording, for :attr:`Usual.value_of`."""
+            """Return the scalar trait ``name`` of a recording, for :attr:`UsualValues.value_of`."""
             return float(getattr(traits, name))
 
         low, middle, high = edges[name]
         chance = (_beta_of_share_outside(number, 2),)
-        usual_traits.append(Usual(name, ((low, high),), chance, scalar_of, factor, unit, middle, number))
+        usual_traits.append(UsualValues(name, ((low, high),), chance, scalar_of, factor, unit, middle, number))
     # The distance of the embedding, if the calibration has embeddings.
     if (model := population.embeddings) is not None:
 
         def distance_of(score: float, traits: Traits) -> float | None:
-            """Compute how far an embedding is from the means, for :attr:`Usual.value_of`; None without an embedding."""
+            """Compute how far an embedding is from the nearer class mean of the calibration's embeddings.
+
+            For :attr:`UsualValues.value_of`; None if the recording has no embedding.
+            """
             if traits.embedding is None:
                 return None
             return float(model.distance(traits.embedding[None].astype(np.float64))[0])
 
         low, _, high = edges["embedding"]
         chance = (_beta_of_share_outside(number, 1),)
-        usual_traits.append(Usual("embedding", ((low, high),), chance, distance_of))
+        usual_traits.append(UsualValues("embedding", ((low, high),), chance, distance_of))
     # A conformal p-value is at most 0.05 if the recording is among the ``num_unusual`` most unusual recordings.
     if (num_unusual := math.floor(_OUTSIDE * (number + 1))) > 0:
         usual_p = (math.nextafter(num_unusual / (number + 1), 1), 1.0)
         chance = ((float(num_unusual), float(number + 1 - num_unusual)),)
 
         def p_value_of(score: float, traits: Traits) -> float:
-            """Compute the p-value of a recording by all of its traits together, for :attr:`Usual.value_of`."""
+            """Compute the p-value of a recording by all of its traits together, for :attr:`UsualValues.value_of`."""
             return population.typicality(traits).p_value
 
         words = f"p > {_OUTSIDE:g}"
         unusual = f"are unusual, with p ≤ {_OUTSIDE:g}"
-        usual_traits.append(Usual("all traits", (usual_p,), chance, p_value_of, words=words, unusual=unusual))
+        usual_traits.append(UsualValues("all traits", (usual_p,), chance, p_value_of, words=words, unusual=unusual))
 
     def unfit_of(score: float, traits: Traits) -> float:
-        """Return 1 if a recording is unfit to decide on, else 0, for :attr:`Usual.value_of`."""
+        """Return 1 if a recording is unfit to decide on, else 0, for :attr:`UsualValues.value_of`."""
         return float(bool(traits.unfit))
 
     # A calibration does not state how many of its recordings are unfit; a share of 5 % is an assumption.
     chance = ((_OUTSIDE * (number + 1), (1 - _OUTSIDE) * (number + 1)),)
-    unfit = Usual("unfit", ((0.0, 0.0),), chance, unfit_of, words="fit", unusual="are unfit to decide on")
+    unfit = UsualValues("unfit", ((0.0, 0.0),), chance, unfit_of, words="fit", unusual="are unfit to decide on")
     return [*usual_traits, unfit]
 
 
@@ -320,14 +324,16 @@ def _tail_probabilities(number: int, parameters: tuple[float, float]) -> NDArray
     return np.minimum(1.0, np.cumsum(probabilities[::-1])[::-1])
 
 
-def compare(all_usual: Sequence[Usual], values: Mapping[str, NDArray], alpha: float) -> tuple[list[Comparison], int]:
+def compare(
+    all_usual: Sequence[UsualValues], values: Mapping[str, NDArray], alpha: float
+) -> tuple[list[Comparison], int]:
     """Test, for each trait, whether new recordings are like a calibration's; find how few recordings can show drift.
 
     Traits without values are left out; at least one trait must have values.
 
     Args:
         all_usual: the usual ranges, as :func:`usual_of` returns them.
-        values: name of a :class:`Usual` → values (n,) of the new recordings.
+        values: name of a trait (:attr:`UsualValues.name`) → values (n,) of the new recordings.
         alpha: probability that at least one test finds drift if there is no drift.
 
     Returns:

@@ -43,8 +43,11 @@ def _as_text(value: Any) -> str:
     raise ValueError("not text")
 
 
-def _checked_folder_part(text: str) -> str:
-    """Return ``text`` if it can be a part of the name of a folder; otherwise raise ValueError."""
+def _checked_folder_name_part(text: str) -> str:
+    """Return ``text`` if it can stand in the name of a run folder; otherwise raise ValueError.
+
+    The name of a run folder contains such texts: ``name``, ``date`` and ``comment`` of a recipe.
+    """
     if not text.isprintable() or any(mark in text for mark in ("/", "\\", "..")):
         raise ValueError("not a part of a folder's name")
     return text
@@ -106,7 +109,7 @@ Alias = Annotated[
 ]
 FolderPart = Annotated[
     Text,
-    AfterValidator(_checked_folder_part),
+    AfterValidator(_checked_folder_name_part),
     Takes("a part of a folder's name, without /, .., \\ and control characters"),
 ]
 

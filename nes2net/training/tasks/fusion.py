@@ -41,7 +41,10 @@ class Fusion(Task):
 
     @cached_property
     def ranges(self) -> Ranges:
-        """The lowest and highest score of each other system, from score files that are read only once."""
+        """The lowest and highest score of each other system, or ``"test"``, as from :func:`score_ranges`.
+
+        The score files are read only once.
+        """
         return score_ranges(self.recipe.data)
 
     def objective(self, detector: Detector) -> Objective:

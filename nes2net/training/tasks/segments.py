@@ -156,7 +156,7 @@ class SegmentObjective(Objective):
         return values
 
     def frame_numerators(self, segments: Mapping[float, Tensor], part: Part) -> list[Tensor]:
-        """Compute the numerator of the loss of frames for each resolution.
+        """For each resolution, compute the numerator of the frame-level loss.
 
         Args:
             segments: resolution in ms → logits B×T×n.

@@ -29,9 +29,9 @@ def test_a_file_is_fetched_once_and_its_licence_said_once(assets, capsys):
         model = Shelf("MODEL", PublishedFile(url, len(CONTENT), SHA256), "MIT")
         assert model.find() is None
         model.folder.mkdir(parents=True)
-        model.place.with_name("MODEL.pth.part").write_bytes(CONTENT[:300])  # an interrupted file goes on
+        model.path_outside_hub.with_name("MODEL.pth.part").write_bytes(CONTENT[:300])  # an interrupted file goes on
         assert model.take() == assets / "MODEL" / "MODEL.pth" and model.take().read_bytes() == CONTENT
-        assert server.fetched() == ["/weights/MODEL.pth"] and model.find() == model.place
+        assert server.fetched() == ["/weights/MODEL.pth"] and model.find() == model.path_outside_hub
         assert server.requests[-1][2]["range"] == "bytes=300-"
     said = capsys.readouterr().err
     assert said.count("licence: MIT") == 1 and url in said and "not pinned" not in said
@@ -45,7 +45,7 @@ def test_another_file_than_published_is_refused(assets):
             model = Shelf("MODEL", PublishedFile(f"{server.address}/MODEL.pth", size, SHA256))
             with pytest.raises(InputError, match=said):
                 model.take()
-            assert not model.place.exists()
+            assert not model.path_outside_hub.exists()
 
 
 def test_a_file_that_is_not_pinned_is_known_by_what_was_first_seen(assets, capsys):
@@ -53,7 +53,7 @@ def test_a_file_that_is_not_pinned_is_known_by_what_was_first_seen(assets, capsy
         model = Shelf("MODEL", PublishedFile(f"{server.address}/MODEL.pth"))
         model.take()
         assert f"MODEL is not pinned; first seen with SHA-256 {SHA256}" in capsys.readouterr().err
-        model.place.unlink()
+        model.path_outside_hub.unlink()
         server.content = CONTENT + b"!"
         with pytest.raises(InputError, match=f"not {SHA256}, as first seen .*MODEL.json"):
             model.take()
@@ -66,13 +66,13 @@ def test_offline_says_where_the_file_is_and_where_to_put_it(assets, monkeypatch,
         model.take()
     message = str(caught.value)
     assert "HF_HUB_OFFLINE" in message and "\n" not in message
-    for part in ("https://a.example/MODEL.pth", SHA256, "700 bytes", str(model.place)):
+    for part in ("https://a.example/MODEL.pth", SHA256, "700 bytes", str(model.path_outside_hub)):
         assert part in message
     model.folder.mkdir(parents=True)
-    model.place.write_bytes(CONTENT)
-    assert model.take() == model.place
+    model.path_outside_hub.write_bytes(CONTENT)
+    assert model.take() == model.path_outside_hub
     model.record.unlink()
-    model.place.write_bytes(b"another file")
+    model.path_outside_hub.write_bytes(b"another file")
     with pytest.raises(InputError, match=f"is not MODEL: its SHA-256 is .*, not {SHA256}, as published with"):
         model.take()
 
