@@ -132,7 +132,8 @@ def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Modul
 class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalisation of inputs B×C×…; in train mode, it uses statistics over the batches of all processes.
 
-    The batches may have different sizes in different processes. Gradients flow through mean and variance.
+    The batches may have different sizes in different processes. Gradients flow through mean and
+    variance.
 
     Args:
         norm: the layer to replace; the new layer uses its parameters and buffers.

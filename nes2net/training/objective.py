@@ -250,8 +250,8 @@ class Objective(nn.Module):
         """Compute the numerator of each term of the loss; the arguments are the fields of a :class:`Part`.
 
         Each term is its numerator divided by its denominator (:meth:`denominators`), and the loss is
-        the sum of the terms. A penalty of the aggregation is added to the first term, the loss of the
-        utterance.
+        the sum of the terms. A penalty of the aggregation is added to the first term, the loss of
+        the utterance.
 
         Returns:
             One numerator for each term of the loss.

@@ -120,8 +120,9 @@ def plan(
 ) -> Plan:
     """Choose the trials and conditions of a robustness run.
 
-    The run leaves out the trials that the published figures of the corpus leave out. Babble is mixed
-    from up to 200 bona fide trials, which are drawn from all trials and not only from the subset.
+    The run leaves out the trials that the published figures of the corpus leave out. Babble is
+    mixed from up to 200 bona fide trials, which are drawn from all trials and not only from the
+    subset.
 
     Args:
         part: corpus, split and folder.

@@ -185,7 +185,8 @@ class Comparison:
     def median(self) -> str:
         """The median of the trait over the new recordings, as a text with its unit.
 
-        The text is a dash if the values have no unit and no median (:attr:`UsualValues.is_measured`).
+        The text is a dash if the values have no unit and no median
+        (:attr:`UsualValues.is_measured`).
         """
         if not self.usual.is_measured:
             return "–"
