@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# The whole job on a small corpus of real speech: build the corpus, fit a detector on a pre-trained encoder, train another on spectra,
-# average two of its checkpoints, score and evaluate the three evaluation parts, also at the threshold of the development part.
-# Three detectors on spectra are trained, with different seeds, and their scores are averaged. Everything goes to demo/; a second run
-# starts from the files there.
+# The whole job on a small corpus of real speech: build the corpus, fit a detector on a pre-trained encoder, train another on spectra
+# with three seeds, average two checkpoints of each seed and the scores of the seeds, score and evaluate the three evaluation parts, also
+# at the threshold of the development part. Everything goes to demo/; a second run starts from the files there.
 #
 #   bash scripts/demo.sh [--all] [--bonafide DIR] [--out DIR]
 #
@@ -183,8 +182,8 @@ train_tracing() {
   "$nes2net" evaluate asvspoof2021_la "scores/$name.LA.tsv" --keys corpus/keys --html tracing.html
 }
 
-# Training by steps amplifies rounding. So every processor with AVX2 rounds alike: by one thread, and by the same instructions in PyTorch,
-# oneDNN and MKL.
+# Training by steps amplifies rounding. So processors with AVX2 round alike as far as they can: by one thread, and by the same instructions
+# in PyTorch, oneDNN and MKL.
 export OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2
 # All are trained at the same time, and share the cores. Those on spectra are trained from scratch; their learning rate is larger than
 # for fine-tuning XLS-R.
