@@ -52,7 +52,7 @@ class ProgressDisplay(Generic[T]):
             seconds.
 
     Args:
-        steps: items that iterating over the display yields.
+        steps: the items to iterate over; the display yields them one by one.
         total: number of all steps; by default ``len(steps)``, if ``steps`` has a length.
         start: number of steps that were done before this display.
         shown: false for a display that only counts.

@@ -49,8 +49,8 @@ class Provenance:
     architecture_of: str = ""
     """Name of the published model whose architecture the detector has, with other or unknown weights."""
     recipe: Mapping[str, Any] | None = None
-    """The recipe of the training, as plain data; after :meth:`start`, only its name, the keys about
-    data, and ``segments``."""
+    """The recipe of the training, as plain data. In the reduced provenance that :meth:`start` returns,
+    the recipe has only its name, its keys about data, and its section ``segments``."""
     trials: tuple[Mapping[str, Any], ...] = ()
     """Descriptions of the trials of training and development (``Corpus.describe_trials``), with the
     keys ``part``, ``corpus``, ``split``, ``trials``, ``ids_sha256`` and ``official``; training adds

@@ -4,9 +4,10 @@
 takes ``waveform``, B×N float32 at 16 kHz in [−1, 1]. The graph returns ``scores`` (B,), higher for
 bona fide, and ``logits`` B×n. Batch size and number of samples are free, unless the back-end reads
 one length only. The metadata describe the detector, as JSON under the key ``nes2net``; the entry
-``input`` says how a recording becomes a waveform. The graph uses only standard ONNX operators. Up
-to 2 GB of weights are in the file itself. Weights of the front-end may be quantised to int8, which
-makes the file smaller and the computation of scores on a CPU faster.
+``input`` says how a recording becomes a waveform. The graph uses only standard ONNX operators. The
+weights are in the file itself, or in a file ``.data`` beside it if they have more than 2 GB.
+Weights of the front-end may be quantised to int8, which makes the file smaller and the computation
+of scores on a CPU faster.
 """
 
 from __future__ import annotations

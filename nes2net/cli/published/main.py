@@ -383,7 +383,7 @@ def _score(args: argparse.Namespace) -> int:
 def _average(args: argparse.Namespace) -> RunAverage | None:
     """Average the checkpoints that the flags name in a run folder; None if the flags name a single checkpoint.
 
-    A note is printed if the average replaced a file with the average of other checkpoints.
+    A note is printed if the new average overwrote a file that held the average of other checkpoints.
 
     Raises:
         InputError: if the flags name no checkpoint; or, for an average, if the flags name no run

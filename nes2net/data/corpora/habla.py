@@ -7,9 +7,9 @@ Layout of the archive: ``<root>/FinalDataset_16khz/Real/COUNTRY/SPEAKER/*.wav``,
 recordings in ``{CycleGAN,Diff,StarGAN}/COUNTRY-COUNTRY/SOURCE-TARGET``, ``TTS/COUNTRY`` and
 ``TTS-VC/TTS-{StarGAN,Diff}/COUNTRY-COUNTRY``. The folders state the labels; the file
 ``protocol.txt`` beside these folders holds the same labels and is not read. The ``attack`` is the
-name of the folder, the ``speaker`` of a conversion is its target, and the ``language`` of a bona
-fide trial is the country. The id of a trial is the path of its file below ``FinalDataset_16khz``
-without suffix.
+name of the folder above the countries: CycleGAN, Diff, StarGAN, TTS, TTS-StarGAN or TTS-Diff. The
+``speaker`` of a conversion is the target speaker, and the ``language`` of a bona fide trial is the
+country. The id of a trial is the path of its file below ``FinalDataset_16khz`` without suffix.
 
 The corpus has no parts: all trials are ``eval``. To train on the corpus, divide it,
 preferably by speakers.

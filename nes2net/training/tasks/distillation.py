@@ -65,12 +65,15 @@ class EmbeddingDistance(Criterion):
         return torch.where(denominator > 0, numerator / denominator.clamp_min(1e-12), numerator)
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        """Count the bona fide utterances. A mixed utterance counts by its share of bona fide speech."""
+        """Compute the denominator: the number of bona fide utterances of a batch.
+
+        A mixed utterance counts by its share of bona fide speech.
+        """
         bonafide_shares = targets if targets.ndim == 1 else targets[:, 1]
         return bonafide_shares.sum(dtype=torch.float64)
 
     def size_of(self, targets: np.ndarray) -> int:
-        """Count the bona fide utterances."""
+        """Count the trials that the loss uses, which are the bona fide utterances."""
         return int(targets.sum())
 
     def logits(self, outputs: Tensor) -> Tensor:
