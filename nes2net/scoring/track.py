@@ -86,7 +86,7 @@ class Track:
 
     @property
     def lowest(self) -> tuple[float, float, float]:
-        """(start, end, score) of the window that is least like bona fide: its score is the lowest; times in seconds."""
+        """(start, end, score) of the window with the lowest score, which is least like bona fide; times in seconds."""
         lowest = int(self.scores.argmin())
         start = float(self.times[lowest]) - self.window / 2
         return start, start + self.window, float(self.scores[lowest])
