@@ -292,7 +292,7 @@ class Decider:
         return largest if math.isfinite(largest) else None
 
     def llrs(self, scores: ArrayLike) -> NDArray:
-        """Compute the natural-log likelihood ratios (N,) of scores (N,), limited to ±:attr:`largest_llr`."""
+        """Compute the natural-log likelihood ratios (N,) of scores (N,), of at most :attr:`largest_llr` in size."""
         llrs = self.calibration(scores)
         if self.largest_llr is None:
             return llrs
