@@ -193,15 +193,17 @@ beside whisper train_whisper
 [ -z "$all" ] || beside log_spectrum train log_spectrum 12345 24 "${common[@]}" data.num_samples=24000 validation.first_epoch=18 \
   "model.frontend={name: lps, n_fft: 1024, hop_length: 256, num_bins: 512, window: hann, normalize: true}"
 # Another seed gives another detector, so the scores of three are averaged.
+seeds_of_lfcc=()
 for seed in 12345 1 2; do
   name=lfcc
   [ "$seed" = 12345 ] || name=lfcc_seed$seed
+  seeds_of_lfcc+=("scores/$name")
   beside "$name" train "$name" "$seed" 12 "${common[@]}" data.num_samples=32000 validation.first_epoch=9 \
     "model.frontend={name: lfcc, n_fft: 1024, window_length: 1024, hop_length: 256, num_filters: 256, num_coefficients: 256, deltas: 1}"
 done
 for one in "${training[@]}"; do wait "$one"; done
 training=()
-average_scores lfcc_mean scores/lfcc scores/lfcc_seed1 scores/lfcc_seed2
+average_scores lfcc_mean "${seeds_of_lfcc[@]}"
 for name in ${all:+log_spectrum} lfcc_mean; do evaluate_by_published_scripts "$name"; done
 [ -z "$all" ] || { train_mpif_res2net; train_segments; train_tracing; }
 
