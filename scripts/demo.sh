@@ -148,7 +148,7 @@ transfer_threshold() {
     --threshold-from "scores/$name.dev.txt" --dev-corpus asvspoof2019_la --dev-keys corpus \
     --also asvspoof2021_df "scores/$name.DF.txt" corpus/keys \
     --also in_the_wild "scores/$name.in_the_wild.txt" corpus/release_in_the_wild \
-    --html transfer.html | sed '/: EER in %, by /,/^$/d' # without the breakdowns of LA
+    --html transfer.html | sed -u '/: EER in %, by /,/^$/d' # without the breakdowns of LA
 }
 
 # Which parts are fake; demo_segments.txt lists the differences from the recipe.

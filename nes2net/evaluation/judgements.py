@@ -271,7 +271,8 @@ class Scores(OfRecordings[float]):
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, float]]) -> dict[str, Any]:
         """Write a line ``utterance score`` for each of ``rows`` to the only file in ``files``.
 
-        The result is empty, because the record needs no further facts. ``count`` is not used.
+        The result is empty: there are no facts to add to the record of the run, which lies beside
+        the file. ``count`` is not used.
         """
         with open(files[0], "w", encoding="utf-8", newline="\n") as file:
             file.writelines(score_file.line(trial.id, score) for trial, score in rows)
@@ -360,7 +361,8 @@ class Rows(OfRecordings[NDArray]):
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
         """Write the header and ``rows`` to the only file in ``files``, with nine digits a number, enough for a float32.
 
-        The result is empty, because the record needs no further facts. ``count`` is not used.
+        The result is empty: there are no facts to add to the record of the run, which lies beside
+        the file. ``count`` is not used.
         """
         with open(files[0], "w", encoding="utf-8", newline="\n") as file:
             file.write("\t".join(["utterance", *self.columns]) + "\n")

@@ -204,7 +204,7 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
         return
     try:
         entries = os.listdir(folder)
-    except OSError:  # there is no such folder, or writing will raise the error again
+    except OSError:  # there is no such folder; or it cannot be read, and the caller gets an error when it writes there
         return
     leftovers = [match for entry in entries if (match := _LEFTOVER.fullmatch(entry))]
     for leftover in (folder / match[0] for match in leftovers if name is None or match[1] == name):

@@ -355,9 +355,9 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resample
     """Make the function that computes :func:`compute_min_cllr` from counts of cells.
 
     Scores that are in the same pool in every resample are merged first. A tie group is a run of
-    equal scores. A pool ends where the fraction of bona fide trials rises. A tie group with bona
-    fide trials only is never the end of a pool, in any resample. A tie group with spoofed trials
-    only is never the beginning of a pool.
+    equal scores. A pool ends where the fraction of bona fide trials rises. Behind a tie group with
+    bona fide trials only, the fraction cannot rise, so the next tie group is in the same pool.
+    Likewise, a tie group with spoofed trials only is in the same pool as the tie group before it.
     """
     index = sorting_index(bonafide, spoof)
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from nes2net.models.network import Network
 
 CARD = "README.md"
-#: Name of a file in a run folder. The file names the checkpoint that the card describes. The file
-#: also holds the figures of all checkpoints.
+#: Name of a file in a run folder. This file says which checkpoint the card describes, and holds the
+#: figures of all checkpoints.
 CARD_FILE = "card.json"
 _LARGEST = 4 << 20  # largest size of a card file in bytes
 

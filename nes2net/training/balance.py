@@ -28,11 +28,11 @@ class Balance:
     """Draws the items of an epoch so that each batch has the shares of the groups, up to rounding.
 
     The first level divides all items into groups, and each further level divides every group into
-    subgroups. In each batch, the draws of a group are divided among its subgroups; a subgroup that
-    rounding gives too few draws gets more in the next batches. In a group of the last level, all
-    items are drawn once in random order, then all items again in another order, and so on. The
-    counts of draws of any two items in the group therefore differ by at most 1. Chance decides the
-    order of the items, but not the shares of the groups.
+    subgroups. In each batch, the draws of a group are divided among its subgroups. If a subgroup
+    gets too few draws because of rounding, it gets more in the next batches. In a group of the last
+    level, all items are drawn once in random order, then all items again in another order, and so
+    on. The counts of draws of any two items in the group therefore differ by at most 1. Chance
+    decides the order of the items, but not the shares of the groups.
 
     Args:
         length: number of items.

@@ -56,18 +56,18 @@ def _draw(
     history: list[dict[str, Any]], path: Path, title: str, saved: Collection[int], offered: Sequence[Measure]
 ) -> None:
     """Draw panels for losses, measures and learning rates to ``path``, with the arguments of :func:`plot_curves`."""
-    # All rates share a panel; every other measure has its own.
-    rates = []
+    # All measures in percent, such as the EER, share a panel. Every other measure has a panel of its own.
+    percentages = []
     other_measures = []
     for measure in offered:
         if not measure.prominent or not any(measure.column() in epoch for epoch in history):
             continue
         if measure.percent:
-            rates.append(measure)
+            percentages.append(measure)
         else:
             other_measures.append([measure])
     panels: list[Callable[[Axes, list[dict[str, Any]]], None]] = [_plot_losses]
-    for measures in (rates, *other_measures):
+    for measures in (percentages, *other_measures):
         if measures:
             panels.append(partial(_plot_measures, measures=measures))
     panels.append(_plot_learning_rates)

@@ -175,7 +175,7 @@ def complete(model: Detector, trials: Sequence[Trial], out: Path, settings: dict
 
 
 def compare(stage: Stage, folder: Path) -> None:
-    """Compare the scores of each precision with those in float32, and count different scores."""
+    """Compare the scores of each precision with those in float32, and count the distinct scores."""
     for precision in stage.precisions[1:]:
         path = folder / f"{precision}, first.txt"
         distinct = len({line.split()[-1] for line in path.read_text().splitlines()})

@@ -52,7 +52,7 @@ def score(source: Path, model: Path, out: Path) -> tuple[Outcome, float]:
 
 
 def resuming(count: int, folder: Path, model: Path) -> str:
-    """Time listing ``count`` shards, writing their results, and a call that finds all; return a line of text."""
+    """Time listing ``count`` shards, writing their results, and a call for which all results exist; return a line of text."""
     write_shards(folder / "first", 1)
     score(folder / "first", model, folder / "out")  # writes the record of the run
     for path in (folder / "out").glob("*.parquet"):

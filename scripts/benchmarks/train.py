@@ -1,7 +1,7 @@
 """Compare a training step with the published computation, for back-end and whole detector, and measure the wait for data.
 
-A step is forward in train mode, weighted cross-entropy, backward, Adam. The reference has the same
-weights:
+A step is forward in train mode, weighted cross-entropy, backward, Adam. There are two comparisons.
+In each, both programs begin with the same parameters:
 
 * back-end: Nes2Net-X on features of 64,600 samples (201 frames) in batches of 12, against a plain transcription;
 * whole detector: XLS-R 300M and Nes2Net-X in batches of --batch, with fairseq's front-end, or a

@@ -329,7 +329,9 @@ def build(
     Args:
         bonafide: folder of the user's recordings; None for Debian's voice prompts.
         jobs: number of processes.
-        human: sizes of the demonstration corpus, by which the human speech is shared out.
+        sizes: numbers of recordings of each part; None for the usual numbers.
+        human: sizes of the parts of the demonstration corpus, for whose parts the human speech is
+            divided; None for the usual sizes.
 
     Returns:
         The EERs of the check of trivial cues.

@@ -293,7 +293,7 @@ def computed(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
 
 @cache
 def _is_composite(function: Any) -> bool:
-    """Whether ``function`` is made of other operations; inference mode does not take it apart before."""
+    """Whether ``function`` is made of other operations. In inference mode, a device gets it in one piece."""
     return torch._C._dispatch_has_kernel_for_dispatch_key(function.name(), "CompositeImplicitAutograd")
 
 

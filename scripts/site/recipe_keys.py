@@ -1,4 +1,4 @@
-"""The site's page of all keys of a recipe, made from the models in ``nes2net/training/recipes/``."""
+"""The site's page of all keys of a recipe, made from the classes of its sections in ``nes2net/training/recipes/``."""
 
 from __future__ import annotations
 

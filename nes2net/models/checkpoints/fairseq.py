@@ -88,7 +88,7 @@ def _rules(pairs: Iterable[tuple[str, str]]) -> _Rules:
     """Compile pairs (old name, new name) to rules for :func:`_translate`. Names may contain {n} and {rest}."""
 
     def pattern(name: str) -> re.Pattern:
-        """Compile a name with {n} for a number and {rest} for the rest of the name to a pattern."""
+        """Compile a name to a pattern. In the name, {n} stands for a number, and {rest} for any text at the end."""
         return re.compile(re.escape(name).replace(r"\{n\}", r"(?P<n>\d+)").replace(r"\{rest\}", "(?P<rest>.+)"))
 
     return [(pattern(source), target) for source, target in pairs]

@@ -153,8 +153,8 @@ class TensorUnpickler(GuardedUnpickler):
         :class:`Record`. Python's unpickler calls this method for every name in the pickle.
 
         Raises:
-            Refused: if no checkpoint needs the name, such as ``os.system``, and ``tensors_only`` is
-                false.
+            Refused: if ``tensors_only`` is false, and the name belongs to Python or PyTorch, but is
+                not needed by any checkpoint. An example is ``os.system``.
             ValueError: if the name cannot be a class, or there are too many classes.
         """
         if module in ("torch", "torch.storage") and name in _STORAGES:

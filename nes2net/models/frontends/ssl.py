@@ -124,8 +124,8 @@ class SSLFrontend(Frontend):
         latent_vars: number of entries of each codebook of pre-training.
         latent_groups: number of codebooks of pre-training.
         engine: ``"transformers"``, or ``"fairseq"`` for the original module if fairseq is
-            installed. Both engines have the same names, shapes and outputs, and read the same
-            checkpoints.
+            installed. With both engines, the weights have the same names and shapes, the outputs
+            are the same, and the same checkpoints can be read.
 
     Raises:
         InputError: if options do not fit each other, or the checkpoint cannot be used.

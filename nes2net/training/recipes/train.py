@@ -114,8 +114,9 @@ class TrainConfig(Section):
     """Number of epochs at the beginning in which the learning rate rises linearly, once an epoch,
     before the cosine; `train.t_max` includes these epochs."""
     warmup_from_zero: Annotated[Flag, UsedWith("schedule", ("cosine_epochs",)), Source("MoE code: true")] = False
-    """Begin the warm-up at 0, so that the first epoch changes no weight. Otherwise the rate rises
-    by an equal part in each of W epochs and begins at 1/(W + 1) of `train.lr`."""
+    """Begin the warm-up at 0, so that the first epoch changes no weight. Otherwise the learning rate
+    of the first epoch is `train.lr` / (W + 1), where W is `train.warmup_epochs`. In each of the W
+    epochs after the first one, the learning rate grows by the same amount."""
     plateau_patience: Annotated[Count | None, Source("Ensembling code (Interspeech 2024): 3")] = None
     """The learning rate is halved after this many validations in a row without a lower development
     loss; then counting starts again. null never halves the rate."""
