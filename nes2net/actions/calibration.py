@@ -97,7 +97,7 @@ class Calibrated:
 
     @property
     def worth(self) -> str:
-        """States how certain error rates on these trials are, and how many trials would make the rates more certain."""
+        """A sentence on how far these trials bound the error rate, and on how many trials would bound it better."""
         return how_sure(self.num_bonafide, self.num_spoof)
 
 
@@ -114,7 +114,7 @@ def calibrate(
 ) -> Calibrated:
     """Learn from labelled scores how to turn scores into log-likelihood ratios, or how to fuse several systems.
 
-    The result holds the calibration. The caller writes the calibration to a file.
+    The calibration is only returned; the caller writes it to a file.
 
     Args:
         labels: labels of the scored trials.
@@ -122,8 +122,8 @@ def calibrate(
         prior, l2: as for :func:`nes2net.scoring.decisions.calibration.fit`.
         allow_inverted: accept a weight below 0. With such a weight, higher scores mean spoofed.
         allow_partial: leave out trials whose scores are missing or unusable.
-        resolution_ms: length of a frame in ms, needed only if no record beside the frame scores
-            states the length.
+        resolution_ms: length of a frame in ms. Needed only for scores of frames, if no record gives
+            this length.
         recordings: the scored recordings. The recordings are measured, so that the decision on an
             unusual recording can be "cannot tell". The measurements stay in the files of
             :attr:`Recordings.kept`. If ``recordings`` is None, nothing is measured.
@@ -139,8 +139,8 @@ def calibrate(
     bonafide = labelled.bonafide
     spoof = labelled.spoof
     digests = [sha256_of(path) for path in paths]
-    # The record beside a score file names the detector that made the scores. A fusion has scores of several detectors,
-    # so a fusion names no detector.
+    # The record of a score file says which detector made the scores. A fusion combines the scores of several detectors,
+    # so it belongs to no single detector.
     scored_by = read_scored_by(paths[0], digests[0]) if len(paths) == 1 else None
     if scored_by is not None:
         scored_by = replace(scored_by, resolution_ms=labelled.resolution_ms)

@@ -229,7 +229,7 @@ class Drift:
         return Table("remarks", "Remarks on recordings:" if rows else "No remarks on recordings.", _SHARES, rows)
 
     def _periods_table(self) -> Table:
-        """Make the table of periods: number of recordings, mean ratio, shares of unusual and undecided recordings."""
+        """Make the table of periods: number of recordings, mean llr, and shares of unusual and undecided recordings."""
         usual = {comparison.name: comparison.usual for comparison in self.comparisons}
         rows = []
         for period, recordings in self.periods().items():
@@ -257,16 +257,15 @@ def measure_drift(
 ) -> Drift:
     """Score and measure new recordings, and compare the new recordings with the recordings of a calibration.
 
-    The scored part of each recording is as long as in the recordings of the calibration. If the
-    calibration was learned from whole recordings, a recording of more than two minutes fails.
-    Recordings unfit for a decision, such as silence, are also compared, because the calibration was
-    learned from such recordings, too. A recording that cannot be scored is listed in
-    :attr:`Drift.failures`.
+    The number of samples to score is the same as for the calibration. If the calibration was
+    learned from whole recordings, a recording of more than two minutes fails. Recordings unfit for
+    a decision, such as silence, are also compared, because the calibration was learned from such
+    recordings, too. A recording that cannot be scored is listed in :attr:`Drift.failures`.
 
     Args:
         files: audio files, and folders, which are searched for audio files.
-        alpha: largest probability of a false alarm: at least one test finds drift although the new
-            recordings are like the recordings of the calibration.
+        alpha: largest probability of a false alarm. In a false alarm, at least one test finds drift
+            although the new recordings are like the recordings of the calibration.
         by: length of the periods in which recordings are counted; ``"none"`` for no periods.
         batch_size, workers: as for :func:`nes2net.scoring.files.judge_files`.
 
@@ -323,7 +322,7 @@ def _new_recording(file: JudgedFile[float], decider: Decider, all_usual: Sequenc
     if isinstance(file.result, InputError):
         raise file.result
     path = Path(str(file.path))
-    assert file.traits is not None  # the caller asked for traits
+    assert file.traits is not None  # `measure_drift` asks for traits
     try:
         modified = datetime.fromtimestamp(os.stat(path).st_mtime, timezone.utc)
     except (OSError, OverflowError, ValueError) as error:
@@ -345,8 +344,8 @@ def values_of(recordings: Sequence[NewRecording], name: str) -> NDArray:
 def _table_row(comparison: Comparison) -> Row:
     """Make the row of one trait in the table ``compared``."""
     number = len(comparison.values)
-    # Smallest share of recordings outside of the usual range that counts as drift; None if there is no drift even if
-    # all recordings lie outside.
+    # Drift is found if at least this share of the recordings lies outside of the usual range. None if the recordings
+    # are too few to show drift, even if all of them lie outside.
     limit = None if comparison.fewest > number else comparison.fewest / number
     figures = {
         "outside": Figure(comparison.outside, wilson_interval(comparison.outside, number)),

@@ -33,7 +33,8 @@ def embed_recordings(
 ) -> Finished:
     """Compute the embeddings of ``trials``, and write the embeddings to the file ``out``.
 
-    A note of the front-end is printed, for example on whether waveforms are normalised.
+    If the front-end has a note, for example on whether it normalises waveforms, the note is
+    printed.
 
     Args:
         embeddings: the kind of embedding; None for the last hidden state of the front-end.

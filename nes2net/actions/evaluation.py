@@ -29,8 +29,8 @@ def evaluate(labels: Labels, scores: Sequence[str | Path], settings: EvaluationS
             no effect on files of this kind.
     """
     paths = list(map(Path, scores))
-    # Files with scores of recordings can be compared with each other. A file with results of another kind, such as
-    # frame scores, determines the kind of the evaluation. The evaluation then refuses files of any other kind.
+    # Files with scores of recordings can be compared with each other. If a file has results of another kind, such as
+    # frame scores, this kind decides how to evaluate, and the evaluation refuses files of any other kind.
     judgements = [judgement_of(path) for path in paths]
     judgement = next((judgement for judgement in judgements if not judgement.of_recordings), judgements[0])
     settings = settings or EvaluationSettings()

@@ -197,8 +197,8 @@ class Length:
     def chosen(self, of_corpus: int, provenance: Provenance) -> int | None:
         """Choose how many samples to score: as many as the flag says; without the flag, as many as suit the detector.
 
-        The reason for the choice, which :func:`nes2net.scoring.score_length.samples_to_score` may
-        give, is printed.
+        If :func:`nes2net.scoring.score_length.samples_to_score` gives a reason for the choice, the
+        reason is printed.
 
         Args:
             of_corpus: how many samples '4sec' means for this corpus.
@@ -288,7 +288,7 @@ def report_finished(result: Finished, file: TextIO | None = None) -> int:
     """
     if not is_first():
         return 0
-    # If an earlier run has written all rows, print nothing else.
+    # If an earlier run has written all rows, say so, and print nothing else.
     if result.already_complete:
         print(f"{result.path} is complete already: {result.done:,} {result.what} of this same detector", file=file)
         return 0

@@ -64,8 +64,8 @@ class Prediction:
     stretches: list[Segment] = field(default_factory=list)
     """The fake stretches, if the question asks for fake stretches."""
     words: str = ""
-    """The reason for a decision that windows along the recording made, or the value of a judgement
-    that is not a score. Empty in all other cases."""
+    """Why the windows along the recording led to the decision; or, for a judgement that is not a
+    score, its value in words. Empty in all other cases."""
 
     @property
     def path(self) -> Path:
@@ -85,12 +85,13 @@ class Predictions:
     """A result for each recording or channel, in order. The iterator computes a result only when
     the caller takes the result."""
     count: int
-    """Number of the rows."""
+    """Number of rows."""
 
 
 @dataclass(frozen=True)
 class Asking:
-    """The means to answer a :class:`Question`: the detector, the decider, and settings for computing."""
+    """Everything that a :class:`Question` needs for its answer: the detector, the decider, and
+    settings for computing."""
 
     detector: Scorer
     decider: Decider | None = None
@@ -173,13 +174,13 @@ class Once(Question):
     """One score for each recording."""
 
     num_samples: int | Literal["auto"] | None = "auto"
-    """Number of leading samples to score; shorter recordings are repeated. None scores whole
-    recordings in one piece. ``"auto"`` takes the number of the calibration or of the detector's
+    """Number of leading samples to score; shorter recordings are repeated. None to score whole
+    recordings in one piece. ``"auto"`` takes the number from the calibration or from the detector's
     training; if there is no such number, whole recordings are scored, and a recording of more than
     two minutes gets the mean score of its windows."""
     along: Along | None = None
     """The windows for ``track``, and for recordings that get the mean score of their windows. None
-    for windows of the length in the calibration or in training."""
+    to take the length of the windows from the calibration or from training."""
     track: bool = False
     """Whether the result also has the scores of windows along each recording. The scores of windows
     do not change the score of the recording."""
@@ -304,7 +305,7 @@ class Judged(Question):
 def _judged_predictions(
     judgement: Judgement[Any], judged: Iterator[JudgedFile[Any]], num_samples: int | None
 ) -> Iterator[Prediction]:
-    """Turn the judged files of :class:`Judged` into results; a file that could not be judged has a reason.
+    """Turn the files of :class:`Judged` into results; if a file could not be judged, its result states the reason.
 
     Args:
         num_samples: leading samples that were judged; None for all.
@@ -340,8 +341,8 @@ def predict(
         question: what to find out about each recording: one score (:class:`Once`, the default), the
             fake stretches (:class:`Stretches`), or any other judgement (:class:`Judged`).
         channel: what is judged in a recording with several channels. ``"mix"`` is the mean of the
-            channels. A number is the channel with this number, counted from 0. With ``"each"``,
-            every channel is judged and has its own row.
+            channels. A number chooses a single channel, counted from 0. With ``"each"``, every
+            channel is judged and has its own row.
         decider: decides on the scores; None to decide by the threshold of the question, or not to
             decide if the question has no threshold.
         calibration: path of the file of the calibration in ``decider``; the rows state this path.
@@ -392,8 +393,9 @@ def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
     """Arrange the row of a :class:`Prediction` for a table: column → value. Columns without a value are left out.
 
     If windows along the recording made the decision, the row also has the columns ``rests_on`` and
-    ``shortest_found``. The columns ``stretch_start`` and ``stretch_end`` are present only if bona
-    fide recordings rarely have a stretch with as much evidence as the deciding stretch.
+    ``shortest_found``. The columns ``stretch_start`` and ``stretch_end`` say where the stretch with
+    the most evidence against bona fide lies. These columns are present only if bona fide recordings
+    rarely have such a stretch.
     """
     along = row.get("along", {})
     columns = {**row, **{name: along.get(name) for name in ("rests_on", "shortest_found")}}
@@ -432,7 +434,7 @@ def _display_name(source: AnyRecording) -> str:
 
 
 def _extent_facts(file: JudgedFile[Any], num_samples: int | None) -> dict[str, Any]:
-    """Collect the facts of a row on how long the recording is, and which part of the recording was judged.
+    """Collect facts for a row: how long the recording is, and which part of it was judged.
 
     Args:
         num_samples: leading samples that were judged; None for all.
@@ -513,7 +515,7 @@ class _Scoring:
         track = None
         remark = file.remark
         words = ""
-        # The decision rests on windows along the recording, or else on the score.
+        # Decide by windows along the recording if the decision needs windows, or else by the score.
         if windows is not None:
             track = self._score_along(source, duration, *windows)
             remark = track.remark
@@ -526,8 +528,8 @@ class _Scoring:
             row["remark"] = remark.text
         if not self.question.track:
             return Prediction(source, row, words=words)
-        # The question asks for the scores of windows. If no windows were scored for the decision, or windows of another
-        # length or hop, score the windows of the question now.
+        # The question asks for the scores of windows. If the decision already needed windows of the same length and
+        # hop, reuse their scores; otherwise score the windows now.
         shown = self.windows.suited(duration)
         if track is None or windows != shown:
             track = self._score_along(source, duration, *shown)
@@ -677,7 +679,8 @@ def _predict_stretches(asking: Asking, source: AnyRecording, rule: StretchRule, 
     for stretch in stretches:
         segment = {**stretch._asdict(), "start": round(stretch.start, 6), "end": round(stretch.end, 6)}
         if decider and stretch.score is not None and not frames.remark.unfit:
-            # An unbounded ratio is linear in the score, so the ratio of the mean score is the mean of the frames' ratios.
+            # Without a bound, the ratio is linear in the score, so the ratio of the mean score is the mean of the
+            # frames' ratios.
             segment["llr"] = float(decider.llrs([stretch.score])[0])
             segment["probability"] = float(decider.probabilities([stretch.score])[0])
         row["segments"].append(segment)

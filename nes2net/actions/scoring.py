@@ -74,10 +74,10 @@ def score_corpus(
         trials: the trials to score; None for all trials of ``corpus_part``.
         system_scores: for a detector that fuses scores of other systems, a score file for each
             system, in the order of training.
-        score_range: a score file of a development set for each system. The lowest and the highest
-            score in a file normalise the scores of the same system in ``system_scores``.
-            ``["test"]`` normalises by the lowest and highest scores in ``system_scores``. If no
-            files are given, the ranges are used that were stored in training.
+        score_range: a score file of a development set for each system. The scores of a system in
+            ``system_scores`` are normalised by the lowest and the highest score in its development
+            file. ``["test"]`` normalises by the lowest and highest scores in ``system_scores``. If
+            no files are given, the ranges from training are used.
         decider: decides on the trials; the decisions are written to a table beside the scores.
             Without a decider, there are no decisions.
         calibration: the file of the calibration in ``decider``, stated in the table of decisions.

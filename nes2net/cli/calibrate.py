@@ -416,7 +416,7 @@ def calibrate() -> None:
 
 
 def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
-    """Print notes on a new calibration; if saved, also print which detector and recordings its file describes.
+    """Print notes on a new calibration; if it was saved, also print which detector and recordings its file describes.
 
     The calibration of several systems describes neither a detector nor recordings. Recordings that
     could not be measured are named on standard error.

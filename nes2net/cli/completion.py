@@ -29,7 +29,7 @@ class PrintCompletion(argparse.Action):
 
 
 def completion_script(parser: OneLineParser, shell: str) -> str:
-    """Write the script with which ``shell``, one of :data:`SHELLS`, completes the commands of ``parser``.
+    """Write the completion script of ``shell``, one of :data:`SHELLS`, for the commands of ``parser``.
 
     The function sets the attribute ``complete`` of each argument that can be a file or a name.
     """

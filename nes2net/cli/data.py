@@ -272,10 +272,10 @@ def _check_text(check: CorpusCheck) -> str:
 
 
 def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
-    """Write a line with the number of all trials, then for each field a line with the numbers of trials by value.
+    """Write a line with the number of all trials, then for each field a line with the number of trials of each value.
 
     If a field has more than 40 values, its line gives only the number of values, and the smallest
-    and the largest number of trials with one value.
+    and the largest of the numbers of trials.
 
     Args:
         counts: the numbers of the copy.

@@ -282,7 +282,8 @@ def _table_lines(row: dict[str, Any], words: str, widths: list[int], show_window
 
     Args:
         row: facts of the recording; the object that --json prints.
-        words: the result of the calibration in words; empty without a calibration.
+        words: why the windows along the recording led to the decision; empty if it does not rest on
+            windows.
         widths: widths of the columns.
         show_windows: add a line for each window of a scored recording.
     """

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 def is_one_file(target: Path, suffixes: Sequence[str]) -> bool:
-    """Whether the value of a flag names one file, and not a folder for several files.
+    """Whether the value of a flag is the path of one file, and not of a folder for several files.
 
-    The value names a file if it ends in one of ``suffixes``, and no folder has this name.
+    The value is a file if it ends in one of ``suffixes``, and no folder has this path.
     """
     return target.suffix.lower() in suffixes and not target.is_dir()
 
 
 class FilesBeside:
-    """Names, checks and writes the files of the flags --plot, --rttm and --labels.
+    """Checks and writes the files of the flags --plot, --rttm and --labels.
 
     The paths are checked when the object is made, so that no error comes after hours of scoring.
     The constructor also makes the folders of the files.
@@ -173,8 +173,8 @@ class FilesBeside:
                 "stretches": prediction.stretches,
                 "smallest_span": least_span(detector.score_rule),
             }
-        # Show scores of windows as log-likelihood ratios; `usual` is the range of most bona fide recordings of the
-        # calibration.
+        # Show scores of windows as log-likelihood ratios; `usual` is the range of the ratios of most bona fide
+        # recordings of the calibration.
         elif decider:
             track = replace(track, scores=decider.llrs(track.scores).astype("float32"))
             options = {"threshold": decider.llr_threshold, "scale": "log-likelihood ratio"}

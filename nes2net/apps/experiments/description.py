@@ -25,8 +25,8 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,
 PositiveInteger = Annotated[int, Field(ge=1)]
 #: Text without control characters: a line feed would begin a new line in a batch script or a table.
 TextLine = Annotated[str, StringConstraints(pattern=r"^\P{Cc}*$", max_length=1000)]
-#: A value in a batch script. The pattern excludes `/`, so that no value is a path, and all characters that a shell
-#: interprets.
+#: A value in a batch script. The pattern excludes all characters that a shell interprets. It also excludes `/`, so that
+#: no value is a path.
 BatchValue = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:=+@%\[\]-]{1,200}$")]
 #: Allowed options of `sbatch`, which say where a job runs and with which resources. All other options of `sbatch` are
 #: forbidden, because their values are files, commands or variables.
@@ -100,7 +100,8 @@ class EvaluationSet(_Section):
     protocol: Literal["4sec", "full"] | None = None
     """Whether the first 4 s or whole utterances are scored; if not given, as many samples as in training."""
     samples: Annotated[int, Field(ge=1, le=LONGEST_CUT)] | None = None
-    """Samples that `4sec` scores; by default as in training, but the corpus's number if training took about 4 s."""
+    """Number of samples to score, not allowed with `full`. If not given, as many samples as in
+    training, or the corpus's usual number if training took about 4 s."""
     exclude: dict[str, list[str]] | None = None
     """Field of a trial → values of the trials that are excluded; the default is the corpus's own exclusions."""
     legacy_train_mode: bool = False
@@ -174,9 +175,10 @@ class Experiment(_Section):
     title: TextLine = ""
     """Heading of the table; the name if not given."""
     recipe: str
-    """Name of a packaged recipe, or a file: its path from the folder of this file, or from the working directory."""
+    """Name of a packaged recipe; or path of a recipe, relative to the folder of the YAML file or to
+    the working directory."""
     overrides: dict[str, Any] = Field(default_factory=dict)
-    """Key of the recipe → value that replaces the recipe's own, such as `data.root: ${data}`."""
+    """Key of the recipe → value that replaces the value in the recipe, such as `data.root: ${data}`."""
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1)]
     """Seeds; each point of the grid is trained once with each seed."""
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
@@ -233,7 +235,7 @@ def load_experiment(
     ``${NAME}`` in the file is replaced by a value. The function looks for the value in three
     places, in this order: ``assignments``, the environment variable ``NAME``, and the section
     ``places`` of the file. If a name has no assignment, the section ``places`` must declare the
-    name, even if there is an environment variable. So a reader of the file sees which environment
+    name, even if there is an environment variable. So the file itself shows which environment
     variables are used. ``~`` at the beginning of a text stands for the home folder. The path of the
     recipe may be relative to the folder of the file.
 
@@ -259,7 +261,7 @@ def load_experiment(
     if not isinstance(values, dict):
         raise InputError(f"experiment {path} is a mapping of keys, not {shown(values)}")
     declared = values.get("places")
-    defaults = declared if isinstance(declared, dict) else {}  # model_validate raises if it is not a mapping
+    defaults = declared if isinstance(declared, dict) else {}  # if `places` is no mapping, model_validate raises
     variables = set(_VARIABLE.findall(str([value for key, value in values.items() if key != "places"])))
     assigned = _split_assignments(assignments, "a place")
     check_known(assigned, variables, f"experiment {path} has no place")
@@ -281,7 +283,7 @@ def load_experiment(
         settings = {}
         for key, text in _split_assignments(texts, "an override").items():
             settings[key] = read_value(text, hint_of(hints, key), f"override {key}: the value")
-        if settings and isinstance(values.get(section) or {}, dict):  # otherwise model_validate raises
+        if settings and isinstance(values.get(section) or {}, dict):  # for other types, model_validate raises
             values[section] = {**(values.get(section) or {}), **settings}
     try:
         experiment = Experiment.model_validate(values)

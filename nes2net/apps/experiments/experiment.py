@@ -89,8 +89,8 @@ def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict
     """Estimate the time of each unfinished training or scoring.
 
     Returns:
-        A mapping from each job to its estimated seconds and a text. The text names the earlier job
-        on which the estimate is based. The seconds are None if no estimate is possible.
+        A mapping from each job to its estimated seconds and a text. The text says on which earlier
+        job the estimate is based. The seconds are None if no estimate is possible.
     """
     num_epochs: dict[str, int] = {}  # name of a run → number of its finished epochs
     epochs: list[tuple[Run, float]] = []  # a run, and the median duration of its epochs in seconds

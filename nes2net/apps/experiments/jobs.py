@@ -1,8 +1,8 @@
 """The jobs of an experiment. A job trains, scores or evaluates, and can tell whether it is done.
 
-To tell whether it is done, a job reads only records, timestamps and checksums of small files: it
-loads no detector, and decodes no recording. To do its work, a job calls the functions that the
-commands call (:func:`nes2net.training.run.train`, :func:`nes2net.actions.scoring.score_corpus` …).
+To check whether a job is done, only records, timestamps and checksums of small files are read: no
+detector is loaded, and no recording is decoded. To do its work, a job calls the same functions as
+the commands (:func:`nes2net.training.run.train`, :func:`nes2net.actions.scoring.score_corpus` …).
 These functions check the contents of files, and resume earlier work.
 """
 
@@ -187,7 +187,7 @@ class ScoreJob(Job):
         return read_whole_record(path)
 
     def is_done(self) -> bool:
-        """Whether the scores are complete, newer than the checkpoints, and from these trials and checkpoints."""
+        """Whether the scores are complete, newer than the checkpoints, and of this job's trials and checkpoints."""
         record = self.record()
         if record is None or (record.failures and not self.tested.allow_partial) or self._record_differs(record):
             return False
@@ -313,7 +313,7 @@ class EvaluateJob(Job):
     page: Path
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings of the evaluation, which determine the figures together with the input files."""
+        """Return the settings of the evaluation. Settings and input files together determine the figures."""
         tested = self.tested
         return {
             **tested.model_dump(include={"corpus", "exclude", "allow_partial"}),

@@ -84,7 +84,7 @@ def missing_part(corpus_part: Part) -> list[Finding]:
     check = CorpusCheck(corpus, Path(corpus_part.root))
     name = f"{corpus.title} {corpus_part.split}"
     split, _ = find_split(check, corpus_part.split, corpus_part.protocols, name)
-    # Without a protocol, audio files are the only sign that the folder is the corpus.
+    # Without a protocol, audio files are the only sign that the folder holds the corpus.
     if (
         split.protocol is None
         and split.audio == corpus_part.root

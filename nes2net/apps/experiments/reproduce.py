@@ -52,8 +52,9 @@ class Paths:
     ``data`` is the folder of all corpora; each corpus may be in a subfolder with its registered
     name. Everything is written to ``out``. If ``keys`` is None, the keys are in the folder of the
     corpus. If ``protocols`` is None, the protocols are in the folder of the corpus, too. If
-    ``recipe`` is None, the published result names the recipe. If ``ssl_checkpoint`` is None, the
-    recipe names the pre-trained front-end. If ``checkpoint`` is None, the detector is trained.
+    ``recipe`` is None, the recipe of the published result is used. If ``ssl_checkpoint`` is None,
+    the pre-trained front-end of the recipe is used. If ``checkpoint`` is None, the detector is
+    trained.
     """
 
     data: Path
@@ -139,8 +140,8 @@ def _recipe_with_folders(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
 class Conditions:
     """The comparison of the conditions of a measurement with the published conditions, in words.
 
-    ``differences`` lists the conditions that differ; if there are any, there is no verdict.
-    ``unchecked`` lists the conditions that could not be compared, so they may differ.
+    ``differences`` has the conditions that differ; if a condition differs, there is no verdict.
+    ``unchecked`` has the conditions that could not be compared, so they may differ.
     """
 
     differences: list[str] = field(default_factory=list)
@@ -221,7 +222,7 @@ def _architecture_differences(config: dict[str, Any], published_config: dict[str
 def published_architecture(row: PublishedRow) -> dict[str, Any]:
     """Return the architecture of ``row.model``, as ``Detector.from_config`` takes it.
 
-    If ``row.model`` is only a back-end, the row may name the front-end. If the row names no
+    If ``row.model`` is only a back-end, the front-end comes from the row. If the row has no
     front-end, the architecture of its recipe is returned; without a recipe, the front-end is XLS-R
     300M.
 
@@ -236,7 +237,7 @@ def published_architecture(row: PublishedRow) -> dict[str, Any]:
 
 
 def recipe_path(recipe: str) -> Path:
-    """Return the path of the ``recipe`` that a row names: a packaged recipe with this file name, or any file."""
+    """Return the path of the ``recipe`` of a row: a packaged recipe with this file name, or else any file."""
     packaged = PACKAGED / Path(recipe).name
     return packaged if packaged.is_file() else Path(recipe)
 
@@ -382,7 +383,7 @@ def reproduce(
 
 
 def judge(published: float, low: float, high: float, digits: int = 2) -> str:
-    """Say whether a published figure lies within, above or below a measured interval; all are in percent.
+    """Say whether a published figure (in %) lies within, above or below a measured interval (in %).
 
     The published figure is assumed to be rounded to ``digits`` decimal places.
 

@@ -208,7 +208,7 @@ def _metric_table(measurements: Sequence[SystemOnSet], metric: str, num_seeds: i
 
 
 def _rows_across_sets(measurements: Sequence[SystemOnSet], metric: str) -> Iterator[Row]:
-    """Yield for each system a row with the mean over its sets, and a row with its worst set.
+    """Yield for each system a row with the mean over its sets, and a row with the worst figure over its sets.
 
     Only seeds that have figures on all sets are used.
     """
@@ -223,7 +223,7 @@ def _rows_across_sets(measurements: Sequence[SystemOnSet], metric: str) -> Itera
 
 
 def comparability_notes(measurements: Sequence[SystemOnSet]) -> list[str]:
-    """Return notes on sets whose figures cannot be compared: trials or labels differ, or scores are missing."""
+    """Return notes on sets whose figures are not comparable, because trials or labels differ, or scores are missing."""
     notes = []
     by_set: dict[str, list[Measured]] = {}
     for on_set in measurements:

@@ -109,8 +109,8 @@ def submit(
 
         Args:
             after: dependency in the syntax of Slurm; None for no dependency.
-            wait_for: the jobs that ``after`` names. The cluster ``local`` ignores ``after``; there,
-                this function waits for the jobs.
+            wait_for: the jobs in ``after``. The cluster ``local`` ignores ``after``; there, this
+                function waits for the jobs.
         """
         names = [task for task in names if task not in active]
         if not names:

@@ -174,15 +174,17 @@ class About:
     """Facts that the submitter states about a system."""
 
     name: str | None = None
-    """Name of the system; None for the name in the detector's facts."""
+    """Name of the system; None for the detector's own name, or else the names of its parts."""
     slug: str | None = None
     """Short name of a-z, 0-9 and -; None to derive the short name from the name."""
     description: str | None = None
-    """Description in words; None for the names of the detector's parts and the scored samples."""
+    """Description in words; None for a sentence with the names of the detector's parts and the
+    number of scored samples."""
     code_url: str | None = None
     """URL of the published code; None if it is not known yet."""
     checkpoint_url: str | None = None
-    """URL of the published checkpoint; None for a detector's page on the hub, or if it is not known yet."""
+    """URL of the published checkpoint; None for the detector's page on the hub; without such a
+    page, the URL still has to be filled in."""
     arxiv: str | None = None
     """arXiv number of the paper; None for the paper of a published system with the same front-end and
     back-end, ``"none"`` for no paper."""

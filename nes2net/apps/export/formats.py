@@ -58,8 +58,8 @@ def export(
 ) -> Path:
     """Write ``detector`` to ``out`` in one of the :data:`FORMATS` and return the path.
 
-    - ``pth``: a file with the bare state dict under the published names, which the published code
-      loads strictly.
+    - ``pth``: a file that the published code loads strictly: the bare state dict, with the tensor
+      names of the published code.
     - ``safetensors``: a folder with weights, architecture and a model card.
     - ``merged``: an adapted detector as a file or folder of this package, with the record of its
       checkpoint.

@@ -2,12 +2,12 @@
 
 :class:`nes2net.models.onnx_detector.OnnxDetector` and any ONNX runtime can run the file. The graph
 takes ``waveform``, B×N float32 at 16 kHz in [−1, 1]. The graph returns ``scores`` (B,), higher for
-bona fide, and ``logits`` B×n. Batch size and number of samples are free, unless the back-end reads
-one length only. The metadata describe the detector, as JSON under the key ``nes2net``; the entry
-``input`` says how a recording becomes a waveform. The graph uses only standard ONNX operators. The
-weights are in the file itself, or in a file ``.data`` beside it if they have more than 2 GB.
-Weights of the front-end may be quantised to int8, which makes the file smaller and the computation
-of scores on a CPU faster.
+bona fide, and ``logits`` B×n. The batch size is free. The number of samples is also free, unless
+the back-end takes only one length, or the caller fixes the length. The metadata describe the
+detector, as JSON under the key ``nes2net``; the entry ``input`` says how a recording becomes a
+waveform. The graph uses only standard ONNX operators. The weights are in the file itself, or in a
+file ``.data`` beside it if they have more than 2 GB. Weights of the front-end may be quantised to
+int8, which makes the file smaller and the computation of scores on a CPU faster.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ INT8_TOLERANCE = 0.1
 #: A linear layer is quantised if it has at least this many inputs and outputs; int8 would not make a
 #: smaller layer faster.
 _FEWEST_FEATURES = 64
-#: Largest number of bytes of weights inside the ONNX file; larger weights are written to a second file. Protobuf limits
-#: a file to 2 GiB, and the graph itself needs some bytes.
+#: Largest number of bytes of weights inside the ONNX file; if there are more, the weights are written to a second file.
+#: Protobuf limits a file to 2 GiB, and the graph itself needs some bytes.
 LARGEST_FILE = 2**31 - 2**26
 
 
@@ -93,11 +93,11 @@ def export_onnx(
 
     Args:
         path: a name that ends in ``.onnx``.
-        num_samples: the only length that the file accepts; None leaves the length free. If the
-            back-end reads only one number of frames (SLS), the length is always fixed. The length
-            is then 64,600 samples, as in published recipes, if the front-end turns these samples
-            into the right number of frames. Otherwise the length is the smallest one that gives the
-            right number of frames.
+        num_samples: the only length that the file accepts; None to leave the length free. Some
+            back-ends (SLS) take only one number of frames; then the length is always fixed. This
+            length is 64,600 samples, as in published recipes, if the front-end turns these samples
+            into the right number of frames. Otherwise it is the smallest length with the right
+            number of frames.
         quantize: ``"int8"`` quantises the linear layers of the front-end by onnxruntime's own tool.
             Weights become whole numbers from −64 to 64, with a scale per output. Activations are
             quantised during the computation, to 8 bits with one range per layer and waveform.
@@ -153,7 +153,7 @@ def export_onnx(
         "training": _training_facts(detector.provenance),
         "external_data": f"{path.name}.data" if size > LARGEST_FILE else None,
     }
-    # Write the file under a temporary name, check it, quantise it if required, and rename it.
+    # Write the file under a temporary name, check it, quantise and check it again if required, and rename it.
     with scoring_mode(detector), temporary_folder(path) as folder:
         unchecked = folder / path.name
         linear_layers = _write_float32(detector, description, unchecked)
@@ -409,7 +409,7 @@ def _test_noise(batch: int, samples: int) -> Tensor:
 
 
 def _training_facts(provenance: Provenance) -> dict[str, Any]:
-    """Collect what the metadata of the ONNX file say about the training of the detector.
+    """Collect facts about the training of the detector, for the metadata of the ONNX file.
 
     For a published model, the metadata say that the training started from this model. The metadata
     do not say that the ONNX file is the published model itself, because the weights in the file

@@ -77,7 +77,8 @@ def _fourier_basis(length: int) -> np.ndarray:
     """Compute the Fourier matrix exp(−2πi·n·k/length) for real signals.
 
     Returns:
-        length×bins×2 float32, computed in float64; the last axis has real and imaginary part.
+        length×bins×2 float32, computed in float64; the last axis holds the real and the imaginary
+        part.
     """
     phase = 2 * np.pi * (np.outer(np.arange(length), np.arange(length // 2 + 1)) % length) / length
     return np.stack([np.cos(phase), -np.sin(phase)], axis=2).astype(np.float32)

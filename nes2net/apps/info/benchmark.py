@@ -122,7 +122,7 @@ def measure(
     matrix = torch.randn(product, product).to(detector.device, detector.dtype)
     linear = nn.Linear(product, product, bias=False, device="meta")
     linear.weight = nn.Parameter(matrix, requires_grad=False)
-    # Use oneDNN for the matrix product if it computes the layers of the detector.
+    # Use oneDNN for the matrix product if oneDNN computes the layers of the detector.
     stages.append((partial(OneDNNLinear(linear), matrix), {}))
 
     synchronize = partial(torch.cuda.synchronize, detector.device) if detector.device.type == "cuda" else lambda: None

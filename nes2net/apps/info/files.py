@@ -230,7 +230,7 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
             facts["epoch"] += f" of {recipe.train.epochs}"
     if isinstance(progress := record.get("progress"), dict):
         facts["progress"] = f"{progress.get('step')} steps into epoch {progress.get('epoch')}"
-    # Add the measured values, then all other facts that are no lists or mappings.
+    # Add the measured values, then all other facts except lists and mappings.
     facts |= {heading: _history_value(name, record[name]) for name, heading in _HEADINGS.items() if name in record}
     for key, value in record.items():
         if key not in _SHOWN_ELSEWHERE and not isinstance(value, (dict, list)):

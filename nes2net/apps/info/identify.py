@@ -45,7 +45,7 @@ from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.registry import create_frontend
 from nes2net.models.weights_known import checked_record, holds_weights_of
 
-_LEAST_FITTING = 0.5  # a state dict belongs to a published model if at least this fraction of its tensors fits
+_LEAST_FITTING = 0.5  # the nearest published model is near enough if at least this fraction of the tensors fits
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Identity:
     kind: str
     """Kind of the file or folder in words, such as ``"detector checkpoint"``."""
     models: list[str] = field(default_factory=list)
-    """Published models whose tensors have the same names and shapes; for a front-end alone, its published sizes.
+    """Published models whose tensor names and shapes equal the file's; for a front-end alone, its published sizes.
 
     If no published model fits, the list has the nearest published model, or is empty."""
     config: dict[str, Any] = field(default_factory=dict)

@@ -37,10 +37,10 @@ PAPER_FRAMES = 200
 _FEATURE_DIM = 1024
 _NUM_STATES = 25
 
-#: Precision → operations per second that estimates of time assume. The estimates assume a fifth of the dense peak of an
-#: H100 or H200 in bfloat16, 989·10¹², and two fifths of the peak in float32, 67·10¹².
+#: Precision → operations per second, as assumed for estimates of time: a fifth of the dense peak of an H100 or H200 in
+#: bfloat16, 989·10¹², and two fifths of the peak in float32, 67·10¹².
 SPEED = {"bf16": 200e12, "fp32": 27e12}
-#: Bytes per second that estimates of time assume: the memory bandwidth of an H100, 3.35·10¹².
+#: Bytes per second, as assumed for estimates of time: the memory bandwidth of an H100, 3.35·10¹².
 BANDWIDTH = 3.35e12
 
 

@@ -256,7 +256,7 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
     (cost,) = costs_of(name, registry)
     is_frontend = registry is frontends
     estimate = {}
-    size = published_size_facts("")  # no facts, because there is no front-end with this name
+    size = published_size_facts("")  # no facts, because no front-end has an empty name
     if is_frontend:
         estimate = estimate_memory_and_time(name)
         size = published_size_facts(name)
@@ -286,7 +286,7 @@ def _trained_part_sheet(registry: Registry, key: str, name: str, results: Sequen
     """Describe a head, a loss or a task, with its requirements and options.
 
     Args:
-        key: key of a recipe whose value names the part.
+        key: key of a recipe that chooses the part by its name.
         results: not used; every function of a :class:`_Kind` takes this argument.
     """
     kind = registry.get(name)

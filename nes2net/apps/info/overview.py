@@ -1,6 +1,6 @@
 """Read the overview of all names from a stored list, because making the overview imports every part and torch.
 
-``python scripts/site/overview.py`` writes the list again.
+``python scripts/site/overview.py`` writes this list.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nes2net.models.registry import (
     tasks,
 )
 
-#: The stored list, which has the rows of a table for each kind of names.
+#: The stored list: for each kind of names, the rows of a table.
 STORED = Path(__file__).with_name("overview.json")
 #: Commands that the overview suggests.
 COMMANDS = [

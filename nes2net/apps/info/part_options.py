@@ -36,7 +36,7 @@ _DECLARED_BY = {
     "augment.specmix": "nes2net.data.augment.specmix:Specmix",
     "train.adapt": "nes2net.models.frontends.adaptation:Adaptation",
 }
-#: Kind of part → its irregular plural.
+#: Kind of names → its irregular plural.
 PLURALS = {"corpus": "corpora", losses.kind: "losses"}
 _SECTIONS = re.compile(r"\n\n(?=Args:|Attributes:|Raises:|>>> )")
 # Matches a text up to the end of the last sentence with a year. A point after a single capital letter belongs to a
@@ -56,7 +56,7 @@ def general_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
         return [{"option": "adapt", "takes": "a mapping of keys, or null", "default": None, "meaning": meaning}]
     if registry.kind != backends.kind:
         return []
-    from nes2net.models.backends.heads import GeneralOptions  # import only here, because this module imports torch
+    from nes2net.models.backends.heads import GeneralOptions  # import only here, because `heads` imports torch
 
     return rows_of(GeneralOptions, tuple(declared(registry.get(name))))
 

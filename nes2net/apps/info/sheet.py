@@ -86,8 +86,8 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
 
     Args:
         rows: at least one row; all rows have the same columns.
-        brief: show no headings of columns, and cut each row to a single line. The rows must have
-            exactly two columns with values.
+        brief: show no headings of columns, and cut each row to a single line. Brief tables must
+            have exactly two columns that are not empty.
     """
     columns = [name for name in rows[0] if any(row[name] not in ("", None) for row in rows)]
     cells = [[_cell_text(name, row[name]) for name in columns] for row in rows]

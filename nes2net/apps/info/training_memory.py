@@ -1,4 +1,4 @@
-"""Estimate the memory that training a recipe takes, from fake tensors: no GPU is needed."""
+"""Estimate the memory that the training of a recipe takes, by fake tensors: no GPU is needed."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ class TrainingMemory:
     optimizer: int
     """Bytes of the gradients of the trained parameters, and of Adam's averages."""
     activations: int
-    """Bytes of tensors that the forward pass of a part of the batch keeps for the backward pass. With
-    reduced precision, these tensors include copies of the weights in this precision."""
+    """Bytes of tensors that the forward pass keeps for the backward pass. The forward pass computes
+    one part of the batch (`train.accumulate`). With reduced precision, these tensors include copies
+    of the weights in this precision."""
 
     @property
     def total(self) -> int:
@@ -91,7 +92,7 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
         trained = sum(parameter.numel() for parameter in parameters)
         if train.optimizer == "logistic":  # logistic regression has no steps and no gradients
             return TrainingMemory(trained, weights, 0, 0)
-        num_copies = 4 if train.amsgrad else 3  # each as large as the weights: gradient, Adam's 2 or 3 averages
+        num_copies = 4 if train.amsgrad else 3  # each as large as the trained weights: gradient, Adam's averages
         batch_size = -(-train.batch_size // train.accumulate)
         waveforms = torch.zeros(batch_size, recipe.data.num_samples or ASVSPOOF_SAMPLES)
         trial = Trial("any", label=BONAFIDE, system_scores=(0.0,) * detector.num_scores)
@@ -116,9 +117,8 @@ def _activation_bytes(module: nn.Module, recomputed: Sequence[nn.Module], forwar
 
     Args:
         module: module whose parameters are not counted.
-        recomputed: layers whose activations are computed again in the backward pass. For these
-            layers, the count consists of the inputs of all layers, and the tensors that the largest
-            layer keeps.
+        recomputed: layers whose activations are computed again in the backward pass. All inputs of
+            these layers are counted, but tensors inside a layer only for the largest layer.
     """
     counted_storages = {parameter.untyped_storage()._cdata for parameter in module.parameters()}
     storages = []

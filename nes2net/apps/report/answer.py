@@ -13,8 +13,8 @@ from nes2net.lib.times import clock, readable_duration
 from nes2net.scoring.decisions.along import LEAST_SPEECH, Stretch
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 
-# Some windows have low scores by chance. A recording is doubtful if it has more than this many times the expected
-# number of windows with low scores. The factor is an assumption.
+# Some windows of bona fide speech have low scores by chance. The report doubts the answer "bona fide" if the number of
+# such windows exceeds the expected number by more than this factor. The factor is an assumption.
 _MANY_TIMES = 3
 
 
@@ -84,7 +84,7 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
 def stretch_of(row: dict[str, Any]) -> Stretch | None:
     """Return the part of the recording with the most evidence against bona fide.
 
-    The result is None if no part was searched for, or if the decision is "cannot tell".
+    The result is None if the row has no such part, or if the decision is "cannot tell".
     """
     facts = row.get("along", {}).get("stretch")
     if facts is None or row["decision"] == CANNOT_TELL:

@@ -62,7 +62,7 @@ def report(
     audio = AudioFile.of(Path(file), channel)
     detector = loading.load(model)
     examination = examine(audio, detector, decider, batch_size)
-    # Repeat the command in the report, without the folders of its files.
+    # Compose the command for the report, without the folders of its files.
     channel_words = [] if channel is None else ["--channel", str(channel)]
     words = [
         "report",

@@ -86,7 +86,7 @@ class ErrorCount(NamedTuple):
     truth: str
     """The true class of the recordings."""
     called: str
-    """The class that the wrong decisions name."""
+    """The other class, which is the result of the wrong decisions."""
     number: int
     """Number of recordings of the class ``truth``."""
     wrong: int
@@ -210,7 +210,7 @@ def _detector_facts(detector: Detector) -> Facts:
         published_model = None
     else:
         _, published_model = provenance.published
-    if published_model is None or not published_model.until:  # the card already states a known year
+    if published_model is None or not published_model.until:  # `training_in_words` states a known year
         facts.append(("Newest fakes that it learned from", "its file does not say"))
     if published_model is not None:
         facts += [("Note", note) for note in published_model.notes]

@@ -27,7 +27,7 @@ from nes2net.lib.templates import page_templates
 from nes2net.lib.terminal import printable
 from nes2net.lib.times import clock
 
-#: Duration in seconds of the longest recording that the page contains and can play.
+#: A recording of at most this duration in seconds can be played in the page.
 LONGEST_HEARD = 600.0
 _MOST_LISTED = 50  # largest number of fake stretches in the list on the page
 _XML_NAMESPACES = re.compile(r' xmlns(:\w+)?="[^"]*"')  # declarations in SVG that HTML does not need

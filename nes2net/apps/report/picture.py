@@ -26,7 +26,7 @@ _FFT_HOP = 256  # number of samples from one spectrum to the next
 _COLUMNS = 1000  # number of columns of the spectrogram: about the width of a page in pixels
 _RANGE = 70.0  # level difference between white and black in dB
 _QUIET = -10.0  # lowest level that may be drawn black, in dB; a full-scale sine has 42 dB
-_MOST_JOINED = 500  # largest number of windows that a line joins; more would fill the picture
+_MOST_JOINED = 500  # with more windows, no line joins their marks, because the line would fill the picture
 _MOST_MARKS = 2000  # largest number of marks that are drawn as vector shapes; more marks become pixels
 
 

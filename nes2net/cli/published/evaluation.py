@@ -1,9 +1,9 @@
 """The published evaluation commands, with their arguments and printed lines.
 
 The published scripts only count rows, but the commands here compare the ids of trials. Therefore
-some inputs that the scripts accept are errors here (see ``nes2net.evaluation.matching.match``). An
-error that the published scripts check for has the message and the exit status 1 of the scripts.
-Every other error is one line on standard error, with exit status 2.
+some inputs that the scripts accept are errors here (see ``nes2net.evaluation.matching.match``). If
+a check of the published scripts fails, the commands here print the same message as the scripts, and
+also return the exit status 1. Every other error is one line on standard error, with exit status 2.
 """
 
 from __future__ import annotations
@@ -72,9 +72,8 @@ def _with_status(program: Callable[..., None]) -> Callable[..., int]:
 def evaluate_2021_la(arguments: Sequence[str] | None = None, prog: str = "evaluate_2021_LA.py") -> None:
     """Run ``evaluate_2021_LA.py SCORES KEYS PHASE``: print min t-DCF, and the EER in %.
 
-    A warning is printed if the negated scores have the same min t-DCF or a lower min t-DCF. If
-    there are fewer than three different scores, the program ends with an error, like the published
-    script.
+    A warning is printed if the negated scores have the same or a lower min t-DCF. If there are
+    fewer than three distinct scores, the program ends with an error, like the published script.
     """
     options = _parse_2021("LA", arguments, prog)
     matched_trials = _match_2021(asvspoof2021_la.CORPUS.keys, options)
@@ -162,11 +161,11 @@ def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace)
     """Make the checks of the published scripts, then match the trials of the chosen phase with their scores.
 
     Args:
-        keys: reads the labelled trials from the folder of the keys.
+        keys: function that reads the labelled trials from the folder of the keys.
         options: the parsed arguments ``scores``, ``keys``, ``phase`` and ``allow_partial``.
 
     Raises:
-        _Stop: if a check of the published scripts fails; has the message of the scripts.
+        _Stop: if a check of the published scripts fails; the message is the same as in the scripts.
         InputError: if scores and key do not fit each other for another reason.
     """
     # Check the arguments, and the number of columns in the score file.

@@ -290,7 +290,8 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
     # The recipe states only parameters of RawBoost that differ from the defaults.
     published = vars(RawBoostParameters())
     changed = {name: getattr(args, name) for name in _RAWBOOST if getattr(args, name) != published[name]}
-    # If training does not start from a trained detector, XLS-R starts from its published file of pre-trained weights.
+    # Unless training starts from a trained detector, XLS-R starts by default from its published file of pre-trained
+    # weights.
     ssl_checkpoint = args.ssl_checkpoint
     if (
         ssl_checkpoint is None
@@ -317,7 +318,7 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
 
 
 def _score(args: argparse.Namespace) -> int:
-    """Score the corpus that the flags name, print the published lines, and return the exit status."""
+    """Score the corpus given by the flags, print the published lines, and return the exit status."""
     from nes2net.actions.scoring import score_corpus
     from nes2net.data.corpora.trial import Part
     from nes2net.detector import Detector
@@ -381,7 +382,7 @@ def _score(args: argparse.Namespace) -> int:
 
 
 def _average(args: argparse.Namespace) -> RunAverage | None:
-    """Average the checkpoints that the flags name in a run folder; None if the flags name a single checkpoint.
+    """Average the chosen checkpoints of a run folder; return None if the flags name a single checkpoint.
 
     A note is printed if the new average overwrote a file that held the average of other checkpoints.
 
