@@ -218,8 +218,8 @@ def calibrate_recordings(
         bonafide, spoof: the folder of bona fide recordings, and the folder of spoofed recordings.
             In place of a folder, a single recording may be given.
         save: the file of the calibration to write.
-        checkpoint: the file, folder or name from which ``detector`` was loaded. The record beside
-            the scores states the checkpoint.
+        checkpoint: the file, folder or name from which ``detector`` was loaded, for the record
+            beside the scores.
         num_samples: how many leading samples of each recording are scored; None for all, ``"auto"``
             for a number that suits the detector.
         prior, l2, allow_inverted: as for :func:`calibrate`.

@@ -53,8 +53,8 @@ def located(corpus: str, root: str | None, split: str = "eval", protocols: str |
         protocols: folder of the protocols, if the protocols are not in ``root``.
 
     Returns:
-        The part. If a data set of the hub was downloaded, the part also states the commit of the
-        data set.
+        The part. If a data set of the hub was downloaded, the part also has the commit of the data
+        set.
 
     Raises:
         InputError: if a corpus that is not on the hub has no ``root``.

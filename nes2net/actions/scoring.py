@@ -60,9 +60,9 @@ def score_corpus(
 
     :func:`nes2net.scoring.corpus.judge_trials` computes the scores.
 
-    The record beside the scores states the corpus, the checkpoint, and facts about a published
-    detector. If the detector was trained or selected on these trials, the record says so, and a
-    warning is printed.
+    The corpus, the checkpoint, and facts about a published detector are written to the record
+    beside the scores. If the detector was trained or selected on these trials, the record says so,
+    and a warning is printed.
 
     Args:
         checkpoint: the file, folder or name from which ``scorer`` was loaded, stated in the record.
@@ -179,7 +179,7 @@ def _score_ranges(score_range: Sequence[str | Path], scorer: Scorer) -> Ranges:
     """Find the ranges by which the scores of other systems are normalised.
 
     Raises:
-        InputError: if neither ``score_range`` nor the detector states the ranges.
+        InputError: if the ranges are given neither by ``score_range`` nor by the detector.
     """
     if list(score_range) == ["test"]:
         return "test"

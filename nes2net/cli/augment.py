@@ -117,7 +117,7 @@ def augment(
     path = Path(file)
     before = load_audio(path)
     after = augmented(path, settings, speech=effects.speech, seed=seed, epoch=epoch, num_samples=num_samples, crop=crop)
-    # Name the files to write after the settings.
+    # Make the names of the output files from the settings.
     words = []
     if effects.algo:
         words += [f"algo {effects.algo}", *set_]

@@ -151,8 +151,8 @@ def submit(
         after_all = None
         if before:
             after_all = f"afterany:{':'.join(job.job_id for job in before)}"
-        # Submit the job that makes the table; it runs even if other jobs failed, because the table lists missing
-        # figures.
+        # Submit the job that makes the table; it runs even if other jobs failed, because the table also shows which
+        # figures are missing.
         submit_array([TABLE], after_all, before)
         if settings.cluster == "local" and TABLE in submitted:
             submitted[TABLE].wait()

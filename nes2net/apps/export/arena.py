@@ -82,7 +82,7 @@ class ArenaModel:
     precision: ClassVar[str] = "auto"
     """Precision of the computation, see :meth:`nes2net.Detector.from_pretrained`."""
     device: ClassVar[str] = "auto"
-    """Device that computes; ``"auto"`` for CUDA if there is one."""
+    """Device that computes; ``"auto"`` for CUDA if it is available."""
 
     _detector: Detector | None = None
 
@@ -98,7 +98,7 @@ class ArenaModel:
         self._detector = detector
 
     def score_batch(self, audios: Sequence[np.ndarray], srs: Sequence[int]) -> list[float]:
-        """Score recordings, in their order; higher is more bona fide.
+        """Score recordings, in the given order; a higher score means more bona fide.
 
         Only recordings of equal length share a batch. The other recordings of a batch change a
         score by at most 1e-6.

@@ -101,7 +101,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     """Describe an identified file or folder with weights.
 
     Args:
-        results: published results; the description lists the results of the same architecture.
+        results: published results; the description shows the results of the same architecture.
     """
     # Find the published models with exactly this architecture.
     path = identity.path
@@ -239,7 +239,7 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
 
 
 def _start_in_words(start: Provenance) -> str:
-    """Name the detector from which a training started, or its architecture."""
+    """Name the detector from which a training started, or else the architecture of this detector."""
     if start.published:
         name, model = start.published
         return f"{name}; licence of its weights: {model.licence}"

@@ -251,7 +251,7 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
     Args:
         registry: registry of the part.
         name: name of the part.
-        results: published results; the description lists the results of the model with this name.
+        results: published results; the description shows the results of the model with this name.
     """
     (cost,) = costs_of(name, registry)
     is_frontend = registry is frontends
@@ -398,7 +398,7 @@ def model_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     """Describe a published model: its parts, their costs, and its published results.
 
     Args:
-        results: published results; the description lists the results of this model.
+        results: published results; the description shows the results of this model.
     """
     config = PUBLISHED_MODELS[name]
     facts = {
@@ -480,7 +480,7 @@ def recipe_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     """Describe a packaged recipe: its model, its data, and the keys that differ from the defaults.
 
     Args:
-        results: published results; the description lists the results of this recipe.
+        results: published results; the description shows the results of this recipe.
     """
     sheet = describe_recipe(load_recipe(name), _value_comments(name))
     sheet.title = f"{name}: recipe"
@@ -578,7 +578,7 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     """Describe a corpus: its parts, its expected files, its official numbers, and how to check a copy.
 
     Args:
-        results: published results; the description lists the results on this corpus.
+        results: published results; the description shows the results on this corpus.
     """
     # Collect the facts.
     corpus = corpora.get(name)

@@ -146,7 +146,8 @@ class Examination:
     def errors(self) -> Iterator[ErrorCount]:
         """Count the wrong decisions on the recordings of the calibration, for each class.
 
-        Yields nothing if the calibration does not keep the likelihood ratios of its recordings.
+        Yields nothing without a calibration, or if the calibration does not keep the likelihood
+        ratios of its recordings.
         """
         if self.decider is None or self.decider.calibration.llrs is None:
             return

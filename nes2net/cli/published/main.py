@@ -223,7 +223,7 @@ def build_parser(prog: str = "main.py") -> OneLineParser:
 
 
 def _names_of_settings() -> dict[str, str]:
-    """Map the name of each setting of the library to a flag, so that messages name the flag.
+    """Map the name of each setting of the library to a flag, so that messages mention the flag.
 
     A key of the recipe that has no flag is mapped to ``--set KEY``.
     """
