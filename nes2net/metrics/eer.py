@@ -291,7 +291,7 @@ def interpolated_crossing(
     far = (num_spoof - rejected_spoof) / num_spoof
     # Compare integers, so that equality is exact.
     crossed = (num_spoof - rejected_spoof) * num_bonafide <= rejected_bonafide * num_spoof
-    # FRR never reaches FAR.
+    # If FRR never reaches FAR, take the last step.
     if not crossed[-1]:
         return float((frr[-1] + far[-1]) / 2), crossed.size - 1, 1.0
     after = int(np.argmax(crossed))

@@ -355,10 +355,10 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resample
     """Make the function that computes :func:`compute_min_cllr` from counts of cells.
 
     Scores that are in the same pool in every resample are merged first. A tie group is a run of
-    equal scores. A pool ends where the fraction of bona fide trials rises from one tie group to the
-    next. A tie group with bona fide trials only has the largest fraction, 1. The next tie group is
-    therefore in the same pool. Likewise, a tie group with spoofed trials only is in the same pool
-    as the tie group before it.
+    equal scores. A pool can end only where the fraction of bona fide trials rises from one tie
+    group to the next. A tie group with bona fide trials only has the largest fraction, 1. The next
+    tie group is therefore in the same pool. Likewise, a tie group with spoofed trials only is in
+    the same pool as the tie group before it.
     """
     index = sorting_index(bonafide, spoof)
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])

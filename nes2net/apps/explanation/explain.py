@@ -166,7 +166,7 @@ def explain(
     subject.progress = lambda count: progress(count, total)
 
     def after_coarse_pass(coarse: Relevance, num_skipped: int) -> None:
-        """Subtract the changed recordings that need no scoring from ``total``, and show the relevance so far."""
+        """Lower ``total`` by the number of skipped versions, and show the relevance so far."""
         nonlocal total
         total -= num_skipped
         show_coarse(replace(coarse, times=coarse.times + start))

@@ -42,7 +42,7 @@ class Source(NamedTuple):
 
 
 def channel_names(names: list[str] | None, num_channels: int) -> list[str]:
-    """Check the names of the channels to judge, and return them; without names, the mean ``mix`` is judged.
+    """Check and return the names of the channels to judge; without names, return ``mix``, the mean of all channels.
 
     Args:
         names: a name for each channel, if each is judged by itself; None to judge the mean of all

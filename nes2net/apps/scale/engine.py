@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 #: Number of batches in a piece. An actor computes the batches of a piece without waiting for the next piece.
 BATCHES_OF_PIECE = 8
 # Number of processors of a task that reads a shard. A half is enough, because such a task mostly waits. A task that
-# decodes has another number of processors: Ray joins tasks with equal resources, and then one process would read and
-# decode a whole shard.
+# decodes must have another number of processors, because Ray joins tasks with equal resources. A single process would
+# then read and decode a whole shard.
 _READING_CPUS = 0.5
 _FETCHED_AT_ONCE = 16  # largest number of URLs that a process fetches at once; an object store needs 50 ms to answer
 # Names of columns with recordings, in the order in which they are tried.
