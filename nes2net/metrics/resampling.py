@@ -84,7 +84,7 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, 
 
 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
-    """Make a function that computes any ``metric`` from counts of cells; a score is repeated as often as it is drawn.
+    """Make a function that computes any ``metric`` from counts of cells, by repeating the scores of drawn trials.
 
     The function applies :func:`figures_of` to the result of the metric.
     """

@@ -64,7 +64,7 @@ def occlude(
 
 
 def most_occlusions(grid: Removable) -> int:
-    """Return how many versions of the recording :func:`occlude` scores if it removes all small blocks."""
+    """Return the number of versions of the recording that are scored if :func:`occlude` removes all small blocks."""
     return sum(map(len, _masks_to_remove(grid)))
 
 

@@ -138,7 +138,7 @@ class Channel:
         If ``item`` is itself a line, only this line is returned. A window without speech is not
         scored if the channel skips such windows. If a window cannot be scored, the line about the
         window has an ``error``. Further lines follow if silence begins with the window, or if an
-        alarm begins or ends. Each line states the name of the channel.
+        alarm begins or ends. Each line has the name of the channel.
 
         Raises:
             InputError: if ten windows in a row cannot be scored.

@@ -185,7 +185,7 @@ class Listening:
             self._reader.join(seconds)
 
     def lines(self) -> Iterator[Line]:
-        """Start to read the source, and yield the lines about windows as they are scored; last, summaries of channels.
+        """Start to read the source; yield lines about windows, as they are scored, and then summaries of channels.
 
         Raises:
             Gone: if the connection to the source is lost. Waiting windows then stay in the session,

@@ -49,8 +49,8 @@ def channel_names(names: list[str] | None, num_channels: int) -> list[str]:
             channels, which gets the name ``mix``.
 
     Raises:
-        InputError: if there are not as many different names as channels, or if more than two
-            channels would be averaged.
+        InputError: if there is not one distinct name for each channel, or if more than two channels
+            would be averaged.
 
     >>> channel_names(["agent", "caller"], 2), channel_names(None, 2)
     (['agent', 'caller'], ['mix'])

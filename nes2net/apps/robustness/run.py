@@ -49,7 +49,7 @@ class UnderCondition:
     condition: Effect
     seed: int
     sources: str = ""
-    """Text that names the recordings that the condition mixes in."""
+    """Text that says which recordings the condition mixes in."""
 
     @property
     def identity(self) -> str:
@@ -221,8 +221,8 @@ def run(
 
     The score files are written to the folder ``out/scores``.
 
-    If no trial can be scored under a condition, the result lists the condition as failed, and the
-    run continues. The other arguments are described in
+    If no trial can be scored under a condition, the condition is listed as failed in the result,
+    and the run continues. The other arguments are described in
     :func:`nes2net.actions.scoring.score_corpus` and
     :func:`nes2net.apps.robustness.robustness.evaluate_robustness`.
 
@@ -315,7 +315,7 @@ def _evaluate(
 
 
 def _condition_transform(name: str, plan: Plan) -> UnderCondition:
-    """Make the transform of the condition ``name``; its identity names the recordings that the condition mixes in."""
+    """Make the transform of the condition ``name``; its identity says which recordings the condition mixes in."""
     condition = create_condition(name, plan.sources)
     identity = ""
     for source_name in condition.needs:

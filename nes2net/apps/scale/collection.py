@@ -241,7 +241,7 @@ def _outdated_results(done: dict[Path, ShardScores], shards: Sequence[Shard]) ->
 
 
 def _check_run(out: Path, done: dict[Path, ShardScores], run: dict[str, Any], overwrite: bool) -> None:
-    """Check that the results in ``out`` have the detector and the settings of the present run.
+    """Check that the results in ``out`` come from the detector and the settings of the present run.
 
     Other results are removed if ``overwrite`` is true; otherwise :class:`InputError` is raised.
 

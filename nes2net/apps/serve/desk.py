@@ -241,7 +241,7 @@ class Desk:
         #: Number of leading samples of a recording that are scored; None for all samples.
         self.num_samples, _ = score_length = calibrated_samples(decider, detector.provenance)
         #: Notes for the user. The notes say what makes decisions uncertain. If an unusual part of a recording is
-        #: scored, a note names this part.
+        #: scored, a note says which part.
         self.notes = [score_length.words] if score_length.words else []
         self.notes += notes_on(detector, decider, self.num_samples) if decider else []
         self.limits = limits or Limits()

@@ -103,9 +103,9 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Bloc
         """Score the files of a drop; Gradio calls this with the paths of the files.
 
         Yields:
-            A pair after each file. The first value is the results so far as HTML. The second value
-            updates the input component. All updates before the last leave the component unchanged.
-            The last update is None, which empties the component.
+            A pair after each file. The first value is HTML with the results so far. The second
+            value updates the input component. All updates before the last leave the component
+            unchanged. The last update is None, which empties the component.
         """
         paths = [paths] if isinstance(paths, str) else paths or []
         results: list[Scored | dict[str, str]] = []

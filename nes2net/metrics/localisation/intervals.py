@@ -1,4 +1,4 @@
-"""Bootstrap intervals of figures of frames or seconds; the bootstrap draws utterances.
+"""Bootstrap intervals of figures that are computed over frames or seconds.
 
 Frames of one utterance depend on each other, so whole utterances are drawn. A corpus has millions
 of frames, but the EER thresholds of all resamples lie close together. First, the frames are sorted
