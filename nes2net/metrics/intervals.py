@@ -43,8 +43,8 @@ _MOST_WEIGHTS = 1 << 22
 # seed, as in a breakdown.
 _MOST_KEPT = 1024
 
-#: A function that draws one resample. The argument is the index of the resample. The result (C,) says how often the
-#: resample contains each cell. A cell is a trial, or a group of trials that are drawn together.
+#: A function that draws one resample. The argument is the index of the resample. For C cells, the result (C,) says how
+#: often the resample contains each cell. A cell is a trial, or a group of trials that are drawn together.
 Draw = Callable[[int], NDArray]
 
 
@@ -58,9 +58,9 @@ class Draws(TypedDict, total=False):
     bonafide_groups: Sequence | None
     """The speaker of each bona fide trial, length B. Give either the groups of both classes or no groups.
 
-    With groups, whole speakers are drawn, each with all its trials of both classes. Without groups,
-    B bona fide and S spoofed trials are drawn. If there are few speakers, a draw may lack a class;
-    such a draw is repeated."""
+    With groups, whole speakers are drawn, each with all its trials of both classes. Without groups
+    and attacks, B bona fide and S spoofed trials are drawn. If there are few speakers, a draw may
+    lack a class; such a draw is repeated."""
     spoof_groups: Sequence | None
     """The speaker of each spoofed trial, length S."""
     spoof_attacks: Sequence | None

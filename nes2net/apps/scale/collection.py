@@ -87,12 +87,12 @@ def score_collection(
 ) -> Outcome:
     """Score the shards of ``source`` into the folder ``out``, which gets a Parquet file for each shard.
 
-    A row of the file has ``id``, ``address``, the shard's columns of texts, numbers and booleans,
-    ``seconds`` (duration of the recording), ``score`` (higher for bona fide), and ``error`` (reason
-    for a missing score). Each file is written atomically. After an interruption, or if shards were
-    added or replaced, the same call scores the shards without results. A recording that cannot be
-    read has an error in its row. A shard that cannot be read has no results; the next call tries
-    the shard again.
+    The file has the columns ``id``, ``address``, ``seconds`` (duration of the recording), ``score``
+    (higher for bona fide), and ``error`` (reason for a missing score). Columns of the shard that
+    hold texts, numbers or booleans stand after ``address``. Each file is written atomically. After
+    an interruption, or if shards were added or replaced, the same call scores the shards without
+    results. A recording that cannot be read has an error in its row. A shard that cannot be read
+    has no results; the next call tries the shard again.
 
     `nes2net score` gives the same scores for the recordings of a shard, if it reads the recordings
     in the same order and uses the same number of threads. The scores agree bit for bit if a fixed

@@ -321,9 +321,9 @@ def score(
 ) -> Dataset:
     """Score the recordings of a Ray dataset by actors; each actor loads ``model`` once.
 
-    Ray computes the resulting dataset when the dataset is iterated. The rows of the result lack the
-    bytes of audio, and have ``seconds`` (duration of the recording), ``score`` (higher for bona
-    fide), and ``error`` (reason for a missing score). Recordings share a batch with their
+    Ray computes the resulting dataset when the dataset is iterated. The rows of the result have no
+    bytes of audio. Their new columns are ``seconds`` (duration of the recording), ``score`` (higher
+    for bona fide), and ``error`` (reason for a missing score). Recordings share a batch with their
     neighbours in a block of the dataset, so the last digits of a score depend on how Ray cuts the
     dataset into blocks. The scores of :func:`nes2net.apps.scale.collection.score_collection` do not
     depend on the blocks.
