@@ -330,7 +330,7 @@ class Desk:
             def show_scoring(seconds: float) -> None:
                 """Show that the recording is scored from its beginning to ``seconds``."""
                 end_check.check()
-                share = seconds / duration / (2 if finds_segments else 1)  # the other half of the bar is for the search for fakes
+                share = seconds / duration / (2 if finds_segments else 1)  # the search for fakes fills the other half
                 progress(share, f"scored {clock(seconds)} of {clock(duration)}")
 
             # Score the windows. If the score is not the mean of the windows, score the recording in one piece, too.
