@@ -152,7 +152,7 @@ class Listening:
 
     Args:
         session: the channels to judge, and the settings.
-        blocks: the audio of the source. Another thread iterates over the blocks. The iteration
+        blocks: the audio of the source. A separate thread iterates over the blocks. The iteration
             raises :class:`Gone` if the connection is lost.
     """
 
