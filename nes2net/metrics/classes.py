@@ -15,7 +15,7 @@ from nes2net.lib.errors import InputError, check_known
 from nes2net.metrics.eer import checked_scores, compute_eer
 
 Over = Literal["present", "union", "all"]
-"""Names the classes over which :func:`macro_f1` takes the mean."""
+"""The classes over which :func:`macro_f1` takes the mean."""
 
 
 class ClassRates(NamedTuple):
@@ -50,10 +50,11 @@ def confusion_matrix(true: ArrayLike, predicted: ArrayLike, num_classes: int) ->
 
 
 def pair_counts(rows: NDArray, columns: NDArray, num_rows: int, num_columns: int) -> NDArray:
-    """Count the trials of each pair of a row and a column.
+    """Count the trials in each cell of a table.
 
     Args:
-        rows, columns: the row and the column of each trial, as indices from 0, shape (N,).
+        rows, columns: the row and the column of each trial in the table, as indices from 0, shape
+            (N,).
 
     Returns:
         Counts, shape (num_rows, num_columns).

@@ -156,7 +156,7 @@ def min_cllr_of_counts(bonafide: NDArray, spoof: NDArray) -> float:
 
 
 def cllr_terms(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
-    """Compute the cost of each trial in bits; Cllr is the mean of these costs over both classes.
+    """Compute the cost of each trial in bits; Cllr is half the sum of the mean costs of both classes.
 
     The costs are log2(1 + e^−b) of bona fide scores (B,), and log2(1 + e^s) of spoofed scores (S,).
     """

@@ -1,7 +1,8 @@
 """Equal error rate by the rules of published figures, and the DET curve.
 
-If no scores are equal, the EERs by two rules differ by about one trial. If scores are equal, the
-EERs differ more, and a published EER can be reproduced only by the rule with which it was computed.
+If no scores are equal, the EERs by two rules differ by about one trial. If many scores are equal,
+the EERs may differ by more, and a published EER can be reproduced only by the rule with which it
+was computed.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ def compute_eer(
     Returns:
         ``(eer, threshold)``: The EER, a fraction in [0, 1], and its threshold. With ``"asvspoof"``,
         the threshold is the highest rejected score, as in the evaluation packages. With ``"arena"``
-        and ``"roc"``, the threshold lies between two scores, or is the highest score. With the
-        other rules, the threshold is the lowest accepted score.
+        and ``"roc"``, the threshold is a score, or a number between two scores. With the other
+        rules, the threshold is the lowest accepted score.
 
     Raises:
         InputError: if a class has no scores, if a score is NaN, or if the method is unknown.
@@ -136,7 +137,7 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
     crossing = bisect_left(
         range(scores.size), True, key=lambda i: frr_reaches_far([int(counts[i]) for counts in cumulative_counts])
     )
-    tied = int(bonafide[crossing]), int(spoof[crossing])  # numbers of trials of the element
+    tied = int(bonafide[crossing]), int(spoof[crossing])  # numbers of (bona fide, spoofed) trials of the element
     below = [int(counts[crossing]) - num_tied for counts, num_tied in zip(cumulative_counts, tied)]
     # Numbers of rejected (bona fide, spoofed) trials if 0, 1, … trials of the element are rejected.
     steps = [(below[0] + step * bool(tied[0]), below[1] + step * bool(tied[1])) for step in range(sum(tied) + 1)]
@@ -208,7 +209,7 @@ def last_of_ties(scores: NDArray) -> NDArray:
 
 
 def roc_corners(accepted_bonafide: NDArray, accepted_spoof: NDArray) -> NDArray:
-    """Mark the points of an ROC curve that scikit-learn keeps, (N,): the two ends and the bends of the curve.
+    """Make a mask (N,) that is true at the ends and bends of an ROC curve; scikit-learn keeps only these points.
 
     Args:
         accepted_bonafide, accepted_spoof: numbers of accepted trials at each of N points.
@@ -290,7 +291,7 @@ def interpolated_crossing(
     far = (num_spoof - rejected_spoof) / num_spoof
     # Compare integers, so that equality is exact.
     crossed = (num_spoof - rejected_spoof) * num_bonafide <= rejected_bonafide * num_spoof
-    # FRR never reaches FAR.
+    # If FRR never reaches FAR, take the last step.
     if not crossed[-1]:
         return float((frr[-1] + far[-1]) / 2), crossed.size - 1, 1.0
     after = int(np.argmax(crossed))

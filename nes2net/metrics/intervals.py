@@ -33,7 +33,7 @@ from nes2net.metrics.resampling import Cells, any_metric, figures_of, quick_metr
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_ERRORS = 10  # in rate_interval, the variance of independent trials has the weight of this many errors
+_ERRORS = 10  # weight of the variance of independent trials in rate_interval, as a number of errors
 
 #: Resamples are evaluated in groups. A group has at most _MOST_TOGETHER resamples, with at most _MOST_WEIGHTS counts of
 #: cells in all.
@@ -43,8 +43,8 @@ _MOST_WEIGHTS = 1 << 22
 # seed, as in a breakdown.
 _MOST_KEPT = 1024
 
-#: A function that draws one resample. The argument is the index of the resample. The result (C,) says how often the
-#: resample contains each cell. A cell is a trial, or a group of trials that are drawn together.
+#: A function that draws one resample. The argument is the index of the resample. For C cells, the result (C,) says how
+#: often the resample contains each cell. A cell is a trial, or a group of trials that are drawn together.
 Draw = Callable[[int], NDArray]
 
 
@@ -58,9 +58,9 @@ class Draws(TypedDict, total=False):
     bonafide_groups: Sequence | None
     """The speaker of each bona fide trial, length B. Give either the groups of both classes or no groups.
 
-    With groups, whole speakers are drawn, each with all its trials of both classes. Without groups,
-    B bona fide and S spoofed trials are drawn. If there are few speakers, a draw may lack a class;
-    such a draw is repeated."""
+    With groups, whole speakers are drawn, each with all its trials of both classes. Without groups
+    and attacks, B bona fide and S spoofed trials are drawn. If there are few speakers, a draw may
+    lack a class; such a draw is repeated."""
     spoof_groups: Sequence | None
     """The speaker of each spoofed trial, length S."""
     spoof_attacks: Sequence | None
@@ -68,17 +68,17 @@ class Draws(TypedDict, total=False):
 
     With attacks, whole attacks are drawn. If there are also groups, a resample consists of two
     draws: one draw takes speakers with all attacks, the other takes attacks with all speakers and
-    all bona fide trials. The metric is computed on each of the two draws. The distances of the two
-    values from their means over all draws are added to the metric of the sample. The variance of
-    single trials, and of effects of a speaker and an attack together, is then counted twice. If
-    speakers and attacks were drawn in one draw, this variance would be counted three times (Owen,
-    "The pigeonhole bootstrap", Annals of Applied Statistics 1, 2007). Because there are few
-    attacks, the metric varies too little between draws. Therefore the distances are multiplied by
-    the factor :func:`spread_factor`."""
+    all bona fide trials. The metric is computed on each of the two draws. Each of these two values
+    has a distance from its mean over all draws. Both distances are added to the metric of all
+    trials. The variance of single trials, and of effects of a speaker and an attack together, is
+    then counted twice. If speakers and attacks were drawn in one draw, this variance would be
+    counted three times (Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1, 2007).
+    Because there are few attacks, the metric varies too little between draws. Therefore the
+    distances are multiplied by the factor :func:`spread_factor`."""
     num_threads: int | None
-    """Number of threads, used for the metrics that :func:`bootstrap_interval` names; by default
-    :class:`~concurrent.futures.ThreadPoolExecutor` chooses the number. The result does not depend
-    on the number of threads."""
+    """Number of threads, used for the metrics that are listed in :func:`bootstrap_interval`; by
+    default :class:`~concurrent.futures.ThreadPoolExecutor` chooses the number. The result does not
+    depend on the number of threads."""
     progress: Callable[[Iterable[NDArray], int], Iterable[NDArray]] | None
     """A function that shows the progress. The function is called with the draws and their number,
     yields the same draws, and shows how many draws are done.
@@ -122,7 +122,7 @@ def bootstrap_interval(
             resamples. Options of a metric are passed as ``functools.partial(compute_eer,
             method=…)``. Any other function is called on each resample.
         bonafide, spoof: Scores, shapes (B,) and (S,).
-        confidence: Fraction of the draws that lie inside the interval; above 0 and below 1.
+        confidence: Confidence level of the interval, above 0 and below 1.
         draws: the settings of the bootstrap, such as ``num_resamples`` and ``seed``; see
             :class:`Draws`.
 
@@ -262,8 +262,8 @@ def compare_systems(
         whichever is smaller. A difference of 0 counts half as positive and half as negative.
 
     Raises:
-        InputError: for the reasons that :func:`bootstrap_interval` names, or if the systems have
-            different numbers of scores.
+        InputError: for the reasons in :func:`bootstrap_interval`, or if the systems have different
+            numbers of scores.
 
     >>> from nes2net.metrics import compute_eer
     >>> rng = np.random.default_rng(0)
@@ -312,7 +312,7 @@ def wilson_interval(share: float, number: float, confidence: float = 0.95) -> tu
     scale = 1 + z_squared / number
     centre = (share + z_squared / (2 * number)) / scale
     half_width = math.sqrt(z_squared * (share * (1 - share) / number + z_squared / (4 * number**2))) / scale
-    # Despite rounding, the bounds must lie on either side of the share, and within 0 and 1.
+    # Rounding must not put the share outside of the interval, or the interval outside of 0 … 1.
     return max(0.0, min(share, centre - half_width)), min(1.0, max(share, centre + half_width))
 
 
@@ -346,8 +346,8 @@ def _resample(
     """Compute the metric of each system on all trials and on each resample.
 
     Each resample has its own random generator, so the result does not depend on the number of
-    threads. If attacks are drawn, the distances of the values from the metric of the sample are
-    multiplied by :func:`spread_factor`.
+    threads. If attacks are drawn, the distances of the values from their mean over all draws are
+    multiplied by :func:`spread_factor`, and added to the metric of all trials.
 
     Args:
         systems: (metric, bona fide scores, spoof scores) of each system.
@@ -372,8 +372,8 @@ def _resample(
     drawn = np.array(list(values)).reshape(len(drawings), num_resamples, -1)
     if spoof_attacks is None:
         return results, drawn[0]
-    # Because there are few clusters, enlarge the distances of the draws from the metrics of the sample. Clip the result
-    # to 0 … 1, or to the range of the draws if this range is larger.
+    # Because there are few clusters, enlarge the distances of the draws from their mean. Add the distances to the
+    # metrics of all trials. Clip the sums to 0 … 1, or to a larger range if draws lie outside of 0 … 1.
     sample = np.concatenate([np.ravel(figures_of(result)) for result in results])
     factors = [spread_factor(drawing.num_clusters) for drawing in drawings]
     distances = np.tensordot(factors, drawn - drawn.mean(axis=1, keepdims=True), axes=1)
@@ -488,7 +488,7 @@ def _drawings(
             """Draw whole groups; repeat the draw until both classes have a trial."""
             source = _Source(seed, index)
             if attacks is not None:
-                source.draw_counts(num_attacks)  # skip the random numbers that draw_attacks() takes with the same seed
+                source.draw_counts(num_attacks)  # skip the random numbers of draw_attacks()
             while True:
                 counts = source.draw_counts(num_groups)
                 if all(counts[of_class].any() for of_class in groups_of_classes):

@@ -35,7 +35,8 @@ from nes2net.metrics.eer import compute_eer, interpolated_crossing, last_of_ties
 from nes2net.metrics.rates import Rates, compute_rates, rates_of_counts
 from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weights, tdcf
 
-# The sorted trials have at most _MOST_BLOCKS blocks, and a block has at least _FEWEST_IN_BLOCK trials.
+# The sorted trials are divided into at most _MOST_BLOCKS blocks. If there are few trials, a block has about
+# _FEWEST_IN_BLOCK trials.
 _MOST_BLOCKS = 256
 _FEWEST_IN_BLOCK = 64
 # The table of the numbers of trials by cell and block has at most _LARGEST_TABLE entries (32 MB) for each class, and at
@@ -53,8 +54,8 @@ class Cells(NamedTuple):
     """The number of cells, C."""
 
 
-#: A function that computes a metric on R resamples. The argument says how often each cell was drawn in each of R
-#: resamples, (R, C); the result is a number (R,), or the fields of Rates (R, 6).
+#: A function that computes a metric on R resamples. The argument says how often each cell was drawn in each resample,
+#: (R, C). The result has one number for each resample, (R,), or all fields of Rates for each resample, (R, 6).
 Resampled = Callable[[NDArray], NDArray]
 
 
@@ -83,7 +84,7 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, 
 
 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
-    """Make a function that computes any ``metric`` from counts of cells; a score is repeated as often as it is drawn.
+    """Make a function that computes any ``metric`` from counts of cells, by repeating the scores of drawn trials.
 
     The function applies :func:`figures_of` to the result of the metric.
     """
@@ -152,11 +153,11 @@ class _Blocks:
                 self._tables.append((occupied, table[occupied].astype(np.float64)))
 
     def rejected(self, weights: NDArray) -> NDArray:
-        """For each of R resamples, count the trials that a threshold at the start of each block rejects: R×2×(K+1).
+        """Count, in each of R resamples, the trials before the start of each block: R×2×(K+1).
 
-        The threshold rejects all trials before the block. The trials of both classes are counted
-        apart, bona fide trials first. The last of the K + 1 counts is the number of all trials of
-        the class.
+        A threshold at the start of the block rejects these trials. The trials of both classes are
+        counted apart, bona fide trials first. The last of the K + 1 counts is the number of all
+        trials of the class.
 
         Args:
             weights: how often each cell was drawn in each resample, (R, C).
@@ -186,8 +187,8 @@ class _Blocks:
 
 
 def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells: Cells) -> Resampled:
-    """Make the function that computes :func:`compute_eer`, with its arguments ``method`` and
-    ``order``, from counts of cells."""
+    """Make the function that computes :func:`compute_eer` from counts of cells; ``method`` and
+    ``order`` are its arguments."""
     if method in ("arena", "roc", "sklearn"):
         return _quick_eer_of_ties(bonafide, spoof, method, cells)
     if method == "asvspoof":
@@ -234,8 +235,7 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
 
 
 def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Cells) -> Resampled:
-    """Make the function that computes the EER from counts of cells by a ``method`` that accepts
-    equal scores at once."""
+    """Make the function that computes the EER from counts of cells; with ``method``, equal scores are one step."""
     index = sorting_index(bonafide, spoof)[::-1]  # highest score first
     is_bonafide = index < bonafide.size
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
@@ -271,7 +271,7 @@ def _quick_min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, versi
 def _quick_minimum(
     bonafide: NDArray, spoof: NDArray, cells: Cells, cost: Callable, *, ties_are_one_step: bool
 ) -> Resampled:
-    """Make the function that computes the smallest ``cost(frr, far)`` over all thresholds from counts of cells.
+    """Make the function that computes, from counts of cells, the smallest ``cost(frr, far)`` over all thresholds.
 
     The cost is linear in FRR and in FAR, and rises with both rates. Within a block, FRR is at least
     the FRR before the block, and FAR is at least the FAR after the block. The cost of the FRR
@@ -355,9 +355,10 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resample
     """Make the function that computes :func:`compute_min_cllr` from counts of cells.
 
     Scores that are in the same pool in every resample are merged first. A tie group is a run of
-    equal scores. A pool ends where the fraction of bona fide trials rises. Behind a tie group with
-    bona fide trials only, the fraction cannot rise, so the next tie group is in the same pool.
-    Likewise, a tie group with spoofed trials only is in the same pool as the tie group before it.
+    equal scores. A pool can end only where the fraction of bona fide trials rises from one tie
+    group to the next. A tie group with bona fide trials only has the largest fraction, 1. The next
+    tie group is therefore in the same pool. Likewise, a tie group with spoofed trials only is in
+    the same pool as the tie group before it.
     """
     index = sorting_index(bonafide, spoof)
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])

@@ -109,8 +109,8 @@ def compute_t_eer(
     )
     _, miss, nontarget_alarm, spoof_alarm = _rates_at_thresholds(asv, method)
     if method == "asvspoof5":
-        # Only thresholds with a miss rate below the mean false alarm rate are allowed. Further down, a division by
-        # ``spoof_alarm`` needs accepted spoofed trials.
+        # Only thresholds with a miss rate below the mean false alarm rate are allowed. Thresholds at which no spoofed
+        # trial is accepted are left out, because ``distances`` divides by ``spoof_alarm``.
         allowed = (miss < (nontarget_alarm + spoof_alarm) / 2) & (spoof_alarm > 0)
         miss = miss[allowed]
         nontarget_alarm = nontarget_alarm[allowed]
@@ -188,8 +188,8 @@ def _rates_at_thresholds(
     rejected = [np.append(0, np.cumsum(label == i)[steps]) for i in range(3)]
     thresholds = np.append(scores[0] - 0.001, scores[steps])
     misses, *rejected_shares = (count / of_class.size for of_class, count in zip(classes, rejected))
-    # If two pairs of thresholds are equally near, the last bit of an error rate decides which pair compute_t_eer()
-    # takes. To get the same bits as the evaluation package, subtract the rejected fractions from 1.
+    # If two pairs of thresholds are equally good by the rule, the last bit of an error rate decides which pair
+    # compute_t_eer() takes. To get the same bits as the evaluation package, subtract the rejected fractions from 1.
     nontarget_alarm = 1 - rejected_shares[0]
     spoof_alarm = 1 - rejected_shares[1]
     if method == "distinct":

@@ -45,8 +45,8 @@ def ctrsvdd_rows(
     its evaluation program. The EER follows the rule ``"sklearn"``; minDCF is ½ FRR + ½ FAR.
 
     Args:
-        scores: Scores of N trials, shape (N,), in the order of the score file. The table lists
-            sources in the order of their first trial.
+        scores: Scores of N trials, shape (N,), in the order of the score file. In the table,
+            sources have the order of their first trials.
         is_bonafide: Whether each trial is bona fide, shape (N,).
         sources: The source set of each trial, such as ``"m4singer"``, length N.
         attacks: The attack of each trial, A09 to A14, length N; the attacks of bona fide trials are

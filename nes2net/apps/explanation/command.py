@@ -122,7 +122,7 @@ def explain(
                     show_coarse=show_coarse,
                     how=How(**vars(method), batch_size=batch_size),
                 )
-        # A file that cannot be explained does not stop the others.
+        # If a file cannot be explained, the other files are still explained.
         except InputError as error:
             if len(paths) == 1:
                 raise

@@ -125,7 +125,7 @@ def explain(
     progress: Callable[[int, int], object] = lambda *_: None,
     show_coarse: Callable[[Relevance], object] = lambda _: None,
 ) -> Explanation:
-    """Explain the score of a recording, or of a part that ``start`` and ``duration`` choose.
+    """Explain the score of a recording, or of the part between ``start`` and ``start`` + ``duration``.
 
     The same arguments give the same explanation, up to the rounding of the device.
 
@@ -166,7 +166,7 @@ def explain(
     subject.progress = lambda count: progress(count, total)
 
     def after_coarse_pass(coarse: Relevance, num_skipped: int) -> None:
-        """Subtract the changed recordings that need no scoring from ``total``, and show the relevance so far."""
+        """Lower ``total`` by the number of skipped versions, and show the relevance so far."""
         nonlocal total
         total -= num_skipped
         show_coarse(replace(coarse, times=coarse.times + start))

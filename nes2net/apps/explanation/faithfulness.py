@@ -77,7 +77,7 @@ def in_words(checks: Sequence[Check]) -> str:
 def check(
     subject: Subject, grid: Removable, score: float, relevance: Relevance, draws: int = 20, seed: int = 0
 ) -> list[Check]:
-    """Compare the change of the score without the most relevant tenth with its change without random tenths.
+    """Compare how much the score changes without the most relevant tenth, and without random tenths.
 
     The comparison is made twice, for time bins and for cells. Two tenths are considered: the tenth
     with the largest relevance towards bona fide, and the tenth with the largest relevance towards

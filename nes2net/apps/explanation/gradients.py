@@ -91,7 +91,7 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int = 32) -
 
 
 def num_gradients(method: str, steps: int) -> int:
-    """Return on how many versions of the recording :func:`attribute` runs the detector.
+    """Return the number of versions of the recording that :func:`attribute` gives to the detector.
 
     Gradient × input needs only the recording itself. Integrated gradients need one version for each
     step, and both ends of the path.

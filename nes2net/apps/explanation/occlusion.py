@@ -39,8 +39,8 @@ def occlude(
     small blocks within relevant large blocks are removed. A large block is relevant if its
     relevance is at least a quarter of the largest relevance. The relevance of a time bin is the
     mean over the windows that cover the bin. A cell has the relevance of the small block around it.
-    If this small block was not removed, the cell has a quarter of the relevance of the large block
-    around it.
+    A small block that was not removed has an equal share of the relevance of its large block: a
+    quarter, or more at an edge.
 
     Args:
         after_coarse_pass: called after the coarse pass with two arguments: the relevance so far,
@@ -64,7 +64,7 @@ def occlude(
 
 
 def most_occlusions(grid: Removable) -> int:
-    """Return how many versions of the recording :func:`occlude` scores if it removes all small blocks."""
+    """Return the number of versions of the recording that are scored if :func:`occlude` removes all small blocks."""
     return sum(map(len, _masks_to_remove(grid)))
 
 
@@ -90,7 +90,7 @@ def _masks_to_remove(grid: Removable) -> tuple[NDArray, NDArray, NDArray, NDArra
 
 
 def _disjoint_blocks(grid: Removable, bands_a_block: int, bins_a_block: int) -> NDArray:
-    """Divide the cells of ``grid`` into blocks; return the masks K×F×T of the blocks, which are smaller at the ends."""
+    """Divide the cells of ``grid`` into blocks, which are smaller at the ends; return the masks K×F×T of the blocks."""
     num_bands, num_bins = grid.shape
     time_blocks = np.arange(num_bins) // bins_a_block
     band_blocks = np.arange(num_bands)[:, None] // bands_a_block

@@ -26,7 +26,7 @@ Line: TypeAlias = dict[str, Any]
 #: scored. ``"none"``: speech is not measured, and every window has the weight 1.
 Vad: TypeAlias = Literal["weigh", "skip", "none"]
 _MOST_FAILED = 10  # listening ends if so many windows in a row cannot be scored
-_MOST_TIMES = 1000  # number of windows, the latest, whose computing times and lags are kept
+_MOST_TIMES = 1000  # the computing times and lags of this many latest windows are kept
 
 
 class Channel:
@@ -103,7 +103,7 @@ class Channel:
             self._skip(most_waiting)
 
     def _queue_windows(self, until: float = float("inf")) -> None:
-        """Move complete windows from the stream to the queue, if their piece begins before ``until`` seconds."""
+        """Move complete windows from the stream to the queue, up to the gap that ends at ``until`` seconds."""
         waiting = self.stream.waiting
         while waiting and waiting[0].piece_start < until:
             self.queue.append(waiting.popleft())
@@ -112,7 +112,8 @@ class Channel:
         """Skip all windows in the queue but the newest, if more than ``most_waiting`` windows wait.
 
         A line about the skipped windows is put into the queue. If the queue already has a line
-        about skipped windows, the new line replaces the old line, and counts the windows of both.
+        about skipped windows, the new line replaces the old line, and also counts the windows of
+        the old line.
         """
         waiting = [item for item in self.queue if isinstance(item, WaitingBatch)]
         if len(waiting) <= most_waiting:
@@ -137,7 +138,7 @@ class Channel:
         If ``item`` is itself a line, only this line is returned. A window without speech is not
         scored if the channel skips such windows. If a window cannot be scored, the line about the
         window has an ``error``. Further lines follow if silence begins with the window, or if an
-        alarm begins or ends. Each line states the name of the channel.
+        alarm begins or ends. Each line has the name of the channel.
 
         Raises:
             InputError: if ten windows in a row cannot be scored.
@@ -175,7 +176,7 @@ class Channel:
         return lines
 
     def _score(self, item: WaitingBatch, line: Line) -> bool:
-        """Score the window ``item``, and add the score or an ``error`` to its ``line``; return whether it has a score.
+        """Add the score of the window ``item``, or an ``error``, to ``line``; return whether the window has a score.
 
         Raises:
             InputError: if this is the tenth window in a row that cannot be scored.

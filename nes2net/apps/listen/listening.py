@@ -23,8 +23,8 @@ from nes2net.scoring.stream import Stream
 #: What happens if windows arrive faster than they can be scored. ``"all"``: every window is scored, and the source
 #: waits. ``"latest"``: old windows are skipped.
 Keep: TypeAlias = Literal["all", "latest"]
-#: Before a program ends, it waits at most this many seconds until the thread that reads the source has ended. Python
-#: would abort if it ended while the thread computes; a thread that only waits for audio does no harm.
+#: A program that ends waits at most this many seconds for the thread that reads the source. Python would abort if the
+#: program ended while this thread computes. A thread that only waits for audio does no harm.
 LONGEST_WAIT = 1.0
 _LOOK = 0.1  # seconds from one check for a stop to the next
 _MOST_UNSCORED = 2  # the source waits while a channel has this many unscored windows
@@ -83,7 +83,7 @@ class Judge:
             names: names of the channels that are judged; a single name if the mean of all channels
                 is judged.
             is_live: whether the audio arrives as it is spoken.
-            keep: the value for this source if :attr:`keep` of the judge is None.
+            keep: which windows are scored if :attr:`keep` of the judge is None, see :data:`Keep`.
 
         Raises:
             InputError: for the reasons in :meth:`nes2net.Detector.stream`, or if a number is out of
@@ -152,7 +152,7 @@ class Listening:
 
     Args:
         session: the channels to judge, and the settings.
-        blocks: the audio of the source. Another thread iterates over the blocks. The iteration
+        blocks: the audio of the source. A separate thread iterates over the blocks. The iteration
             raises :class:`Gone` if the connection is lost.
     """
 
@@ -185,7 +185,7 @@ class Listening:
             self._reader.join(seconds)
 
     def lines(self) -> Iterator[Line]:
-        """Start to read the source, and yield the lines about windows as they are scored; last, summaries of channels.
+        """Start to read the source; yield lines about windows, as they are scored, and then summaries of channels.
 
         Raises:
             Gone: if the connection to the source is lost. Waiting windows then stay in the session,

@@ -132,7 +132,7 @@ class Server:
             listening.wait(LONGEST_WAIT)
 
     def _check_handshake(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Refuse the handshake ``request`` if a page of another site caused it, or if it names another machine.
+        """Refuse the handshake ``request`` if it comes from a page of another site, or is addressed to another machine.
 
         The WebSocket server calls this method for each handshake.
 
@@ -241,7 +241,7 @@ class Server:
 
 
 def _blocks(connection: ServerConnection, start: _Start, session: Session, parked: _Parked | None) -> Iterator[Block]:
-    """Yield the audio that a client sends, as blocks, until the client sends ``stop``.
+    """Yield blocks of the audio that a client sends, until the client sends ``stop``.
 
     Args:
         start: the first message of the client, which states the encoding and the number of

@@ -42,15 +42,15 @@ class Source(NamedTuple):
 
 
 def channel_names(names: list[str] | None, num_channels: int) -> list[str]:
-    """Check the names of the channels to judge, and return them; without names, the mean ``mix`` is judged.
+    """Check and return the names of the channels to judge; without names, return ``mix``, the mean of all channels.
 
     Args:
         names: a name for each channel, if each is judged by itself; None to judge the mean of all
             channels, which gets the name ``mix``.
 
     Raises:
-        InputError: if there are not as many different names as channels, or if more than two
-            channels would be averaged.
+        InputError: if there is not one distinct name for each channel, or if more than two channels
+            would be averaged.
 
     >>> channel_names(["agent", "caller"], 2), channel_names(None, 2)
     (['agent', 'caller'], ['mix'])

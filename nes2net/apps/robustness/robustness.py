@@ -82,8 +82,8 @@ def evaluate_robustness(
             are all trials of the phase.
 
     Returns:
-        A result with the table ``conditions``. Its first row is :data:`CLEAN`, and the rows of the
-        conditions follow, from the largest rise of the EER to the smallest.
+        A result with the table ``conditions``. The first row of the table is :data:`CLEAN`. The
+        rows of the conditions follow, from the largest rise of the EER to the smallest.
 
     Raises:
         InputError: if a score file does not fit the trials, if a class has no trials, or if

@@ -49,7 +49,7 @@ class UnderCondition:
     condition: Effect
     seed: int
     sources: str = ""
-    """Text that names the recordings that the condition mixes in."""
+    """Text that says which recordings the condition mixes in."""
 
     @property
     def identity(self) -> str:
@@ -121,8 +121,8 @@ def plan(
     """Choose the trials and conditions of a robustness run.
 
     The run leaves out the trials that the published figures of the corpus leave out. Babble is
-    mixed from up to 200 bona fide trials, which are drawn from all trials and not only from the
-    subset.
+    mixed from up to 200 bona fide trials. They are drawn from all trials of the phase, even if
+    ``num_trials`` limits the run to a subset.
 
     Args:
         part: corpus, split and folder.
@@ -191,7 +191,7 @@ def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> list[Tr
 
 
 def _expand_strengths(text: str) -> list[str]:
-    """Return the conditions that ``text`` names: ``mp3`` names all strengths, ``mp3:16`` one of them.
+    """Return the conditions in ``text``: ``mp3`` stands for all strengths, and ``mp3:16`` for one strength.
 
     Strengths are written in the format ``%g``, so that each condition has one name only.
     """
@@ -221,8 +221,8 @@ def run(
 
     The score files are written to the folder ``out/scores``.
 
-    If no trial can be scored under a condition, the result lists the condition as failed, and the
-    run continues. The other arguments are described in
+    If no trial can be scored under a condition, the condition is listed as failed in the result,
+    and the run continues. The other arguments are described in
     :func:`nes2net.actions.scoring.score_corpus` and
     :func:`nes2net.apps.robustness.robustness.evaluate_robustness`.
 
@@ -288,7 +288,7 @@ def run(
                 finished += not was_finished
                 if (
                     num_uncounted := count * finished - display.done
-                ) > 0:  # some trials failed, or an earlier run scored them
+                ) > 0:  # some trials failed, or were scored by an earlier run
                     display.update(num_uncounted)
         score_files = {name: path for name, path in paths.items() if name not in failed}
         if len(score_files) == 1:
@@ -315,7 +315,7 @@ def _evaluate(
 
 
 def _condition_transform(name: str, plan: Plan) -> UnderCondition:
-    """Make the transform of the condition ``name``; its identity names the recordings that the condition mixes in."""
+    """Make the transform of the condition ``name``; its identity says which recordings the condition mixes in."""
     condition = create_condition(name, plan.sources)
     identity = ""
     for source_name in condition.needs:

@@ -146,7 +146,7 @@ def connected(resources: Resources) -> Iterator[None]:
     """Connect to Ray within this context; if Ray was not connected before, disconnect afterwards."""
     started_here = False
     try:
-        with StopRequests() as stop, stop.deferred():  # an interrupted start of Ray leaves processes behind
+        with StopRequests() as stop, stop.deferred():  # an interrupted start of Ray would leave processes behind
             started_here = start_ray(resources)
         yield
     finally:

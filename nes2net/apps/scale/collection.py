@@ -87,12 +87,12 @@ def score_collection(
 ) -> Outcome:
     """Score the shards of ``source`` into the folder ``out``, which gets a Parquet file for each shard.
 
-    A row of the file has ``id``, ``address``, the shard's columns of texts, numbers and booleans,
-    ``seconds`` (duration of the recording), ``score`` (higher for bona fide), and ``error`` (reason
-    for a missing score). Each file is written atomically. After an interruption, or if shards were
-    added or replaced, the same call scores the shards without results. A recording that cannot be
-    read has an error in its row. A shard that cannot be read has no results; the next call tries
-    the shard again.
+    The file has the columns ``id``, ``address``, ``seconds`` (duration of the recording), ``score``
+    (higher for bona fide), and ``error`` (reason for a missing score). Columns of the shard that
+    hold texts, numbers or booleans stand after ``address``. Each file is written atomically. After
+    an interruption, or if shards were added or replaced, the same call scores the shards without
+    results. A recording that cannot be read has an error in its row. A shard that cannot be read
+    has no results; the next call tries the shard again.
 
     `nes2net score` gives the same scores for the recordings of a shard, if it reads the recordings
     in the same order and uses the same number of threads. The scores agree bit for bit if a fixed
@@ -112,8 +112,8 @@ def score_collection(
             :func:`nes2net.scoring.score_length.samples_to_score`, which takes 64,600 for most
             detectors.
         batch_size: recordings in a batch; None for 8 on a CPU and 64 on a GPU.
-        resources: number and resources of the actors, and the Ray cluster; by default all of this
-            machine.
+        resources: number and resources of the actors, and the Ray cluster; by default all resources
+            of this machine.
         overwrite: first remove results of another detector or other settings, and results of shards
             that the source does not have.
         retry_errors: score a shard again if some of its recordings have no score.
@@ -166,7 +166,7 @@ def score_collection(
             path.unlink()  # the old results must not stay, even if the new shard cannot be read
         if words := facts.score_length.words:
             print(f"note: {worded(f'{words}; `num_samples` chooses another part')}", file=sys.stderr)
-        # Write the record, score the other shards, and complete the record.
+        # Write the record, score the unfinished shards, and complete the record.
         outcome, unfinished = _unfinished_shards(out, done, shards, retry_errors)
         described = str(source)
         if not isinstance(source, (str, Path)):
@@ -204,7 +204,7 @@ def score_collection(
 def _stamps_of_model(model: Path) -> str:
     """Return a text that changes if a file of ``model`` changes; return "" if ``model`` is a name on the hub.
 
-    So a change of a model on the hub is not noticed.
+    Therefore a change of a model on the hub is not noticed.
     """
     if model.is_dir():
         files = sorted(path for path in model.rglob("*") if path.is_file())
@@ -214,11 +214,10 @@ def _stamps_of_model(model: Path) -> str:
 
 
 def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], overwrite: bool) -> None:
-    """Refuse results in ``out`` of shards that the source does not have, or remove these results.
+    """Check that all results in ``out`` belong to shards of the source.
 
-    The results are removed if ``overwrite`` is true; otherwise :class:`InputError` is raised. The
-    results cannot stay: otherwise the scores would contain recordings that the source does not
-    have.
+    Other results are removed if ``overwrite`` is true; otherwise :class:`InputError` is raised. If
+    they stayed, the scores would contain recordings that the source does not have.
     """
     foreign_results = list(done.keys() - {result_path(out, shard) for shard in shards})
     names = listed(sorted(done[path].shard for path in foreign_results))
@@ -242,9 +241,9 @@ def _outdated_results(done: dict[Path, ShardScores], shards: Sequence[Shard]) ->
 
 
 def _check_run(out: Path, done: dict[Path, ShardScores], run: dict[str, Any], overwrite: bool) -> None:
-    """Refuse results in ``out`` of another detector or other settings, or remove these results.
+    """Check that the results in ``out`` come from the detector and the settings of the present run.
 
-    The results are removed if ``overwrite`` is true; otherwise :class:`InputError` is raised.
+    Other results are removed if ``overwrite`` is true; otherwise :class:`InputError` is raised.
 
     Args:
         run: identity of the present run, see :class:`nes2net.apps.scale.engine.Facts`.

@@ -70,7 +70,8 @@ def pieces_of(shard: Shard, rows: int, batch_size: int) -> Iterator[Piece]:
 
     The row of a recording has ``id``, ``address``, ``content`` (None if the content has to be
     fetched from the address), ``suffix``, and the further columns of the shard. The last piece may
-    have no recordings. If the shard cannot be read to its end, the last piece has the ``fault``.
+    have no recordings. If the shard cannot be read to its end, :attr:`Piece.fault` of the last
+    piece says why.
 
     Args:
         rows: number of recordings in a piece; a piece of large recordings has fewer.
@@ -196,8 +197,8 @@ def fetch(address: str) -> RecordingBytes:
 def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Row) -> Row:
     """Make the row of a recording that is stored in the file of a shard.
 
-    The row gets the id in ``described`` or in its ``notes``. If there is no id in either, the id
-    consists of the names of the shard and of the recording.
+    The row gets the id in ``described`` or in its ``notes``. If neither has an id, the id consists
+    of the names of the shard and of the recording.
 
     Args:
         name_in_shard: name of the recording in the file.
@@ -236,7 +237,7 @@ def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
         recordings: list[tuple[str, bytes]] = []
         for member in members:
             suffix = PurePosixPath(member.name).name.partition(".")[2]
-            if not stem:  # skip hidden files, such as macOS adds
+            if not stem:  # skip hidden files, such as ._name, which macOS adds
                 continue
             if is_recording(f"x.{suffix}"):
                 recordings.append((member.name, member_content(file, member)))

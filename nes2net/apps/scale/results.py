@@ -94,9 +94,10 @@ def table_of(
     """Make a :class:`pyarrow.Table` of ``rows``; a value that a row lacks is null.
 
     Args:
-        columns: names of columns that the table has even without a value. Further columns of the
-            rows follow after the second column.
-        beside: a table with further columns of the same recordings; these columns come first.
+        columns: names of columns that the table has even without a value. All other columns of the
+            rows stand between the second and the third of these columns.
+        beside: a table with further columns of the recordings in ``rows``; these columns come
+            first.
         has_lists: whether a score is a list of numbers, such as logits of classes. ``has_lists``
             matters only if no row has a score.
     """
@@ -153,7 +154,7 @@ def read_results(out: Path) -> Iterator[tuple[ShardScores, list[Row]]]:
         try:
             size = path.stat().st_size
             budget = Budget.of(str(path), size, "remove it, and score its shard again")
-            budget.most_steps = max(budget.most_steps, size)  # a step reads a row, and a row may take only a byte
+            budget.most_steps = max(budget.most_steps, size)  # one step reads one row, which may take only a byte
             batches = ParquetTable(path, budget).batches(["id", "score", "error"], budget)
             yield done, [row for batch in batches for row in batch.to_pylist()]
         except InputError:

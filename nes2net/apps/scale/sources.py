@@ -27,7 +27,7 @@ Source: TypeAlias = str | Path | Sequence[Trial] | Sequence[str | Path]
 _LIST_SUFFIXES = (".txt", ".lst", ".list")
 #: The stamp of a file if the store of the file gives no facts about the file.
 UNKNOWN = "-"
-_ROWS_OF_LIST = 1000  # number of recordings from a list in one shard
+_ROWS_OF_LIST = 1000  # number of recordings in a shard of a list
 _HUB = "hub:"
 # Names that object stores use for the version of a file, or for the time of its last change.
 _CHANGES = ("ETag", "etag", "blob_id", "LastModified", "mtime", "created")

@@ -161,7 +161,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
 
 
 def _route_of(path: str) -> str:
-    """Return the name of the route that answers requests for ``path``; ``"other"`` if no route does.
+    """Return the name of the route that answers requests for ``path``, or ``"other"`` if there is no such route.
 
     >>> _route_of("/heard/secret"), _route_of("/api/score"), _route_of("/etc/passwd")
     ('/heard/', '/api/score', 'other')

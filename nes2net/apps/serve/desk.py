@@ -241,7 +241,7 @@ class Desk:
         #: Number of leading samples of a recording that are scored; None for all samples.
         self.num_samples, _ = score_length = calibrated_samples(decider, detector.provenance)
         #: Notes for the user. The notes say what makes decisions uncertain. If an unusual part of a recording is
-        #: scored, a note names this part.
+        #: scored, a note says which part.
         self.notes = [score_length.words] if score_length.words else []
         self.notes += notes_on(detector, decider, self.num_samples) if decider else []
         self.limits = limits or Limits()
@@ -330,7 +330,7 @@ class Desk:
             def show_scoring(seconds: float) -> None:
                 """Show that the recording is scored from its beginning to ``seconds``."""
                 end_check.check()
-                share = seconds / duration / (2 if finds_segments else 1)  # the search for fakes has the second half
+                share = seconds / duration / (2 if finds_segments else 1)  # the search for fakes fills the other half
                 progress(share, f"scored {clock(seconds)} of {clock(duration)}")
 
             # Score the windows. If the score is not the mean of the windows, score the recording in one piece, too.

@@ -129,7 +129,8 @@ class DropsCheck:
 
 
 def _checked_name(key: str, value: Any) -> str:
-    """Return ``value`` if it looks like a name made by Gradio; otherwise raise ValueError, which names ``key``."""
+    """Return ``value`` if it looks like a name made by Gradio; otherwise raise ValueError with
+    ``key`` in its message."""
     if not isinstance(value, str) or not _GRADIO_NAME.fullmatch(value):
         raise ValueError(f"{key} is not 1 to 100 letters, digits, _ and -")
     return value

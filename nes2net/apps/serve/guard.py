@@ -157,8 +157,8 @@ class _Body:
     async def receive_message(self) -> Any:
         """Receive the next message of the request, before the deadline.
 
-        After the complete body, a message says that the connection has ended; this message may come
-        at any time.
+        The deadline applies until the body is complete. After that, the only message says that the
+        connection has ended, and may come at any time.
         """
         if not self.is_incomplete:
             return await self.receive()

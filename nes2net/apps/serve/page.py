@@ -47,7 +47,7 @@ _TEMPLATES.filters["time"] = functools.partial(readable_duration, exact=True)
 
 
 def mount_page(app: FastAPI, desk: Desk, uploads: Uploads, server_facts: Info) -> FastAPI:
-    """Mount the page at the root of ``app``, and return ``app``; call ``set_up_gradio(desk.folder)`` before.
+    """Mount the page at the root of ``app``, and return ``app``; first call ``set_up_gradio(desk.folder)``.
 
     Args:
         server_facts: facts about the server, for the templates of the page.
@@ -103,9 +103,9 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Bloc
         """Score the files of a drop; Gradio calls this with the paths of the files.
 
         Yields:
-            A pair after each file. The first value is the results so far as HTML. The second value
-            updates the input component. All updates before the last leave the component unchanged.
-            The last update is None, which empties the component.
+            A pair after each file. The first value is HTML with the results so far. The second
+            value updates the input component. All updates before the last leave the component
+            unchanged. The last update is None, which empties the component.
         """
         paths = [paths] if isinstance(paths, str) else paths or []
         results: list[Scored | dict[str, str]] = []
@@ -364,7 +364,7 @@ def thin_out(track: Track) -> tuple[list[float], list[float], list[float], list[
 
 
 def score_axis(track: Track, threshold: float | None) -> tuple[float, float]:
-    """Choose the ends of the score axis for all scores and the threshold, at least LEAST_SPAN apart."""
+    """Choose the ends of the score axis around all scores and the threshold, at least LEAST_SPAN apart."""
     shown_scores = [float(track.scores.min()), float(track.scores.max())]
     if threshold is not None:
         shown_scores.append(threshold)

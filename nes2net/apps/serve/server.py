@@ -99,7 +99,8 @@ def serve(
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
         with _answering_while_loading(listener, name, names):
-            # Divide the processors among the workers, because torch starts this number of threads in every worker.
+            # Divide the processors among the workers, because every worker starts as many torch threads as are set
+            # here.
             torch.set_num_threads(max(1, torch.get_num_threads() // limits.workers))
             detector = (loading or Loading()).scorer(str(model))
             check_takes_audio_alone(detector)
@@ -230,7 +231,7 @@ class _Server(uvicorn.Server):
             self.desk.finish()  # `on_tick` stops the server when no recording is left
             return
         self.desk.close()
-        # Answers to open pages never end, so cutting off such an answer is not an error.
+        # Answers to open pages never end. uvicorn cuts off such answers, and would log this as an error.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         super().handle_exit(sig, frame)
 

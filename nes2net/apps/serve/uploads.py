@@ -72,11 +72,12 @@ class Uploads:
 
     @contextmanager
     def move_to_drop(self, paths: Iterable[str]) -> Iterator[dict[str, Path]]:
-        """Move the files of a drop, a user's request, to a folder that lasts as long as this context.
+        """Move the files of a drop to a folder that lasts as long as this context.
 
-        A file that another drop still needs is copied instead. The context manager yields a mapping
-        from the old path of each file to its new path. The mapping omits a path if it is not an
-        upload, or if its file was moved or removed before.
+        A drop is a request to score these files. A file that another drop still needs is copied
+        instead. The context manager yields a mapping from the old path of each file to its new
+        path. The mapping omits a path if it is not an upload, or if its file was moved or removed
+        before.
         """
         with self.desk.work_folder(_DROP) as folder:
             moved: dict[str, Path] = {}

@@ -109,9 +109,10 @@ def match_boundaries(
     """Match detected boundaries with true boundaries, one to one.
 
     A hit is a pair of a true and a detected boundary that are at most ``tolerance`` apart. The
-    matching has as many hits as possible. Of all matchings with so many hits, the one with the
-    smallest sum of distances is taken. Boundaries within the tolerance of the beginning or the end
-    of an utterance do not count. Scores of frames can locate a boundary only to half a frame.
+    matching has as many hits as possible. If several matchings have this number of hits, the
+    matching with the smallest sum of distances is taken. Boundaries within the tolerance of the
+    beginning or the end of an utterance do not count. Scores of frames can locate a boundary only
+    to half a frame.
 
     Args:
         truth, found, durations: as for :func:`overlap_of_segments`.
@@ -137,8 +138,8 @@ def match_boundaries(
             edges = np.array(spoofed_time(segments, f"utterance {number}", duration)).ravel()
             times.append(edges[(edges > tolerance) & (edges < duration - tolerance)])
         pair_distances = np.abs(np.subtract.outer(*times))
-        # Give a hit a larger value than any sum of distances, so that the matching with the largest
-        # sum of values has the most hits.
+        # The value of a hit is larger than any sum of distances. The matching with the largest sum of values therefore
+        # has the most hits.
         limit = tolerance + _ROUNDING
         pair_values = np.where(pair_distances <= limit, (pair_distances.size + 1) * limit - pair_distances, 0)
         pairs = linear_sum_assignment(pair_values, maximize=True)

@@ -1,6 +1,7 @@
 """Convert labels and scores of frames to another resolution.
 
-:mod:`nes2net.metrics.localisation.segments` names the publication that defines these conversions.
+The publication that defines these conversions is cited in
+:mod:`nes2net.metrics.localisation.segments`.
 """
 
 from __future__ import annotations
@@ -48,8 +49,9 @@ def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "
         scores: (T,) scores of frames.
         factor: number of frames in a long frame.
         how: whether the score of a long frame is the lowest, the mean or the highest of the scores
-            in it. The last long frame follows the same rule. (For ``mean`` and ``max``, the
-            published code swaps the score and the label of the last frame.)
+            in it. The last long frame, which may have fewer frames, follows the same rule. (For
+            ``mean`` and ``max``, the published code swaps the score and the label of the last
+            frame.)
 
     Raises:
         InputError: if there are no scores, or if ``factor`` is below 1.

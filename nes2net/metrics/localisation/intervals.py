@@ -1,11 +1,11 @@
-"""Bootstrap intervals of figures of frames or seconds; the bootstrap draws utterances.
+"""Bootstrap intervals of figures that are computed over frames or seconds.
 
 Frames of one utterance depend on each other, so whole utterances are drawn. A corpus has millions
 of frames, but the EER thresholds of all resamples lie close together. First, the frames are sorted
 by score and divided into a few bins, and the amount of each class is summed for each utterance and
 bin. From these sums, a range of neighbouring bins is found that contains the thresholds of all
 resamples. This range is called the window. For each resample, only the frames in the window are
-read. The resulting intervals are exact.
+read. The intervals are the same as if all frames were read.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ def point_interval_of(
     """Compute :func:`point_eer_interval` from the result of :func:`sorted_frames`; the settings are the same."""
     resamples = _Resamples(frames.totals, num_resamples, seed)
     window, amounts_below = _window_of_thresholds(frames, resamples)
-    # Collect the elements of each class in the window: their utterances, numbers of frames and scores. Two more trials,
-    # with the scores −∞ and +∞, stand for all frames below and above the window.
+    # Collect the elements of each class in the window: their utterances, numbers of frames and scores. In each class,
+    # two more trials, with the scores −∞ and +∞, stand for all frames below and above the window.
     outside = np.array([-np.inf, np.inf])
     elements = []
     scores = []
@@ -295,7 +295,7 @@ def _narrowed_window(frames: TimedFrames, amounts_below: NDArray, resamples: _Re
     amounts += amounts_below.T[:, :, None]
     fpr, recall = resamples.sums(amounts) / resamples.sizes.T[:, :, None]  # R×bins
     rise = fpr + recall - 1  # FPR − FNR after each bin
-    rise[:, -1] = 1  # FPR then reaches FNR even if there is time after the last frame
+    rise[:, -1] = 1  # FPR reaches FNR in the last bin at the latest, even if there is time after the last frame
     crossed = (rise >= 0).argmax(1)  # for each resample, the bin in which FPR reaches FNR
     # Include the neighbouring bins, because rounding may move a crossing into them.
     first = max(0, int(crossed.min()) - 1)

@@ -2,8 +2,8 @@
 
 A line of RTTM has ten fields, ``SPEAKER utterance 1 start duration <NA> <NA> label <NA> <NA>``,
 with times in seconds (NIST, "Rich Transcription 2009 Evaluation Plan", appendix A). The
-PartialSpoof database and diarisation tools use RTTM. Labels are read and written unchanged. The
-lines of an RTTM file may be in any order.
+PartialSpoof database and diarisation tools use RTTM. Any label may be read and written, such as the
+name of an attack. The lines of an RTTM file may be in any order.
 
 A label file of the audio editor Audacity has the segments of one recording. A line has three fields
 separated by tabs, ``start end label``. Audacity can add a second line with the range of frequencies
@@ -120,7 +120,7 @@ def read_reco2dur(path: str | Path) -> dict[str, float]:
 
 
 def checked_seconds(number: str, path: Path, line: int, name: str) -> float:
-    """Convert ``number``, a text in a file, to a time in seconds, and check the time.
+    """Convert the text ``number`` from a file to a time in seconds, and check the time.
 
     Args:
         path, line: the file and the number of the line, for the message.

@@ -105,7 +105,7 @@ def sorted_frames(frames: Frames) -> TimedFrames:
     Frames with the label −1 are left out.
 
     Returns:
-        The elements in place of frames; the amounts of an element are numbers of frames.
+        The elements as :class:`TimedFrames`; the amounts of an element are numbers of frames.
 
     Raises:
         InputError: if there are no frames, or a score is NaN.
@@ -180,8 +180,7 @@ def measured_frames(
     At the resolution of the scores, labels are pooled from labels of 10-ms frames by
     :func:`~nes2net.metrics.localisation.frames.pool_labels`. At a coarser resolution, the score of
     a long frame is the lowest score of the frames in it; the long frame is spoof if any of these
-    frames is spoof. At a finer resolution, each score is repeated. At a coarser resolution, the EER
-    is too low; at a finer resolution, it is not.
+    frames is spoof. This makes the EER optimistic. At a finer resolution, each score is repeated.
 
     Args:
         resolution_ms: length of a frame of the scores in ms, a multiple of 10.
@@ -226,8 +225,8 @@ def joined_measured_frames(
 
     Args:
         utterances, resolution_ms, measured_at, by_segments: as for :func:`measured_frames`.
-        score_frames: the result of this function for ``measured_at`` = ``resolution_ms``, the
-            resolution of the scores; None if this result is not known yet.
+        score_frames: the frames at the resolution of the scores, as this function returns them if
+            ``measured_at`` is ``resolution_ms``; None if these frames are not known yet.
     """
     frames = score_frames
     if frames is None:

@@ -100,15 +100,15 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
         raise InputError(f"scores of frames are a row of finite numbers, got shape {row.shape}")
     begins = row <= rule.threshold
     continues = row <= rule.threshold + rule.hysteresis
-    # Find for each frame the last begin and the last end of a stretch up to the frame. If the begin is later than the
-    # end, the frame is inside a stretch.
+    # For each frame, find the last begin of a stretch and the last end of a stretch, both at this frame or earlier. If
+    # the begin is later than the end, the frame is inside a stretch.
     numbers = np.arange(len(row))
     last_begin = np.maximum.accumulate(np.where(begins, numbers, -1))
     last_end = np.maximum.accumulate(np.where(continues, -1, numbers))
     inside = np.concatenate([[False], last_begin > last_end, [False]]).astype(np.int8)
     # (K, 2): the first frame of each stretch, and the first frame after the stretch.
     runs = np.flatnonzero(np.diff(inside)).reshape(-1, 2)
-    shortest = rule.min_duration - 1e-9  # five frames of 20 ms last 0.1 s, but the rounded duration may be shorter
+    shortest = rule.min_duration - 1e-9  # the computed duration of five frames of 20 ms may be slightly below 0.1 s
     if len(runs) > 1:  # fill short gaps
         apart = (runs[1:, 0] - runs[:-1, 1]) * resolution_ms / 1000 >= shortest
         runs = np.stack([runs[np.append(True, apart), 0], runs[np.append(apart, True), 1]], axis=1)
