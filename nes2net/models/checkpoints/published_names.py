@@ -75,7 +75,7 @@ class Layout:
     """Name of the code that writes this layout. Empty if the names of the tensors show which code wrote the file."""
 
     def name_here(self, name: str) -> str:
-        """Translate the ``name`` of a tensor in a file with this layout to this toolkit's name."""
+        """Translate ``name``, a tensor's name in a file with this layout, to this toolkit's name."""
         for encoder, translate in ((self.library_encoder, from_library), (self.torchaudio_encoder, from_torchaudio)):
             if encoder and name.startswith(encoder):
                 return "ssl_model.model." + translate(name.removeprefix(encoder))
@@ -96,13 +96,13 @@ def _deepfense(mark: str, backend: str, last: str, prefixes: Mapping[str, str] =
         backend: this toolkit's prefix of the back-end's names.
         last: this toolkit's prefix of the last layer's names.
         prefixes: beginning of a name in DeepFense's back-end → beginning of the name in this
-            toolkit. All other names of DeepFense's back-end get the prefix ``backend``.
+            toolkit. All other names of DeepFense's back-end get the prefix in ``backend``.
     """
     backend_prefixes = {f"backend.{prefix}": own_prefix for prefix, own_prefix in prefixes.items()}
     return Layout(
         marks=("losses.0.fc.weight", f"backend.{mark}"),
         prefixes={"losses.0.fc.": last, **backend_prefixes, "backend.": backend},
-        library_encoder="frontend.model.",  # DeepFense's option `source` may also give fairseq's names
+        library_encoder="frontend.model.",  # or fairseq's names, depending on DeepFense's option `source`
         unused=r"losses\.0\.criterion\.weight|frontend\.model\.(masked_spec_embed|mask_emb|label_embs_concat)"
         r"|frontend\.model\.(quantizer|project_q|final_proj)\..*",
         code="deepfense",
