@@ -157,7 +157,7 @@ def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: st
         record: ``{"digest": …, "file": …}`` from the checkpoint. If the file in the record does not
             exist, a file of the same name beside the checkpoint is taken.
         checkpoint: the file or folder of the adapted detector.
-        base: path of the base from the user; None to take the file in the record.
+        base: path that the user gave for the base; None to take the file in the record.
         remedy: advice at the end of error messages.
 
     Raises:

@@ -42,8 +42,8 @@ class OnnxFile:
 
     onnxruntime computes with as many threads as PyTorch would. Before onnxruntime loads the file,
     :func:`nes2net.models.checkpoints.onnx_format.read_onnx` checks that this toolkit could have
-    written it. The weights are in the ONNX file, or in another file in the same folder. The
-    description then contains the name of the other file.
+    written it. The weights are in the ONNX file, or in another file in the same folder. In the
+    second case, the description contains the name of the other file.
 
     Args:
         path: the file.
@@ -123,7 +123,7 @@ class OnnxFile:
         self.pre_emphasis: float = self.description["pre_emphasis"]
 
     def fingerprint(self) -> str:
-        """Compute the SHA-256 of the ONNX file, joined with the file of its weights if there is such a file."""
+        """Compute one SHA-256 over the ONNX file and, if there is one, the file of its weights."""
         return sha256_of(*self._files)
 
 
@@ -152,9 +152,10 @@ def accepted_lengths(shortest: int, longest: int | None) -> str:
 def providers(device: str, available: Collection[str]) -> list[str | tuple[str, dict[str, Any]]]:
     """List the execution providers that onnxruntime should use for ``device``: names, or pairs of name and options.
 
-    On CUDA, TF32 is switched off. It keeps only 10 bits of the mantissa, so scores would differ
-    from PyTorch's scores. A heuristic chooses the algorithm of cuDNN for convolutions. By default,
-    onnxruntime would try all algorithms, and repeat this search for each new length of waveforms.
+    On CUDA, TF32 is switched off, because TF32 keeps only 10 bits of the mantissa: scores would
+    differ from PyTorch's scores. A heuristic chooses cuDNN's algorithm for convolutions. By
+    default, onnxruntime would try all algorithms, and repeat this search for each new length of
+    waveforms.
 
     Args:
         available: names of the providers in the installed onnxruntime.

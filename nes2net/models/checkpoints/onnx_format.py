@@ -87,7 +87,7 @@ def damaged_error(path: Path, why: str) -> InputError:
 
 
 def foreign_error(path: Path, why: str) -> InputError:
-    """Make the error for an ONNX file that this toolkit did not write; ``why`` is the sign of this."""
+    """Make the error for an ONNX file that this toolkit did not write; ``why`` says how this is known."""
     return InputError(f"{path} is not a detector of this toolkit ({why}): `nes2net export --to onnx` writes one")
 
 

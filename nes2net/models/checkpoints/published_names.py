@@ -102,7 +102,7 @@ def _deepfense(mark: str, backend: str, last: str, prefixes: Mapping[str, str] =
     return Layout(
         marks=("losses.0.fc.weight", f"backend.{mark}"),
         prefixes={"losses.0.fc.": last, **backend_prefixes, "backend.": backend},
-        library_encoder="frontend.model.",  # or fairseq's names, depending on DeepFense's option `source`
+        library_encoder="frontend.model.",  # before names of transformers or fairseq, depending on DeepFense's `source`
         unused=r"losses\.0\.criterion\.weight|frontend\.model\.(masked_spec_embed|mask_emb|label_embs_concat)"
         r"|frontend\.model\.(quantizer|project_q|final_proj)\..*",
         code="deepfense",

@@ -156,7 +156,8 @@ class TensorUnpickler(GuardedUnpickler):
         Raises:
             Refused: if ``tensors_only`` is false, and the name belongs to Python or PyTorch, but is
                 not needed by any checkpoint. An example is ``os.system``.
-            ValueError: if the name cannot be the name of a class, or there are too many classes.
+            ValueError: if ``module.name`` cannot be the name of a class, or there are too many
+                classes.
         """
         if module in ("torch", "torch.storage") and name in _STORAGES:
             return _STORAGES[name]
