@@ -47,8 +47,8 @@ class AngularHead(Head):
     """Cosine logits of embeddings relative to class 0, |x|·(cos θ_j − cos θ_0): B×E → B×n.
 
     Subtracting the logit of class 0 does not change a softmax. With two classes, the last logit is
-    then the difference of the two cosine logits, which is the score. θ_j is the angle between the
-    embedding x and row j of ``weight`` n×E. The rows are scaled to unit length, and there is no
+    then the difference of the two cosine logits, which is the score. Here θ_j is the angle between
+    the embedding x and row j of ``weight`` n×E. The rows are scaled to unit length, and there is no
     bias (A-softmax, Liu et al., CVPR 2017).
     """
 

@@ -29,11 +29,11 @@ _LONGEST = 2 ** (len(RESOLUTIONS) - 1)  # number of frames in a segment of the l
 
 
 class SpatialGating(nn.Module):
-    """Multiplies half of the channels by gates, weighted sums over all frames of the other half: B×T×2C → B×T×C.
+    """Multiplies half of the channels by gates, which are weighted sums of all frames of the other half.
 
-    ``weight`` is ``max_frames``×``max_frames``; row t has the weights of all input frames for the
-    gate of frame t. Before training, ``weight`` is near 0 and ``bias`` is 1, so that gates are near
-    1.
+    B×T×2C → B×T×C. ``weight`` is ``max_frames``×``max_frames``; row t has the weights of all input
+    frames for the gate of frame t. Before training, ``weight`` is near 0 and ``bias`` is 1, so that
+    gates are near 1.
     """
 
     def __init__(self, channels: int, max_frames: int) -> None:
@@ -143,8 +143,8 @@ class MultiresGmlp(Backend):
     The utterance has its own blocks, which read the input of the last scale. The embedding of the
     utterance is compared with the class vectors of the last scale. Train the network on the labels
     of segments alone, or of segments and utterances together, but not of utterances alone. A
-    network that is trained for a single resolution contains the weights of all scales, but only the
-    weights of one scale are trained.
+    network that is trained for a single resolution contains the weights of all scales, but the gMLP
+    blocks of the other scales are not trained.
 
     The published system fine-tunes wav2vec 2.0 Large and reads its 25 hidden states, which are
     weighted by a softmax of learned numbers. In the published code, the halving before the last

@@ -173,7 +173,7 @@ def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: st
                 message += f" ({remedy})"
             raise InputError(message)
         return Path(base)
-    # Otherwise, find the file in ``record``. This file may have been moved together with the checkpoint.
+    # Otherwise, find the base at its path in ``record``. The base may have been moved together with the checkpoint.
     if isinstance(file := record.get("file"), str) and file:
         folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
         for path in (Path(file), folder / file, folder / Path(file).name, checkpoint.parent / Path(file).name):

@@ -43,7 +43,7 @@ def check_type(path: str | Path, model_type: object, types: Iterable[str] = ()) 
     """Check that ``model_type``, the type of the model in ``path``, is known and expected; return the type.
 
     Args:
-        model_type: the type that the file states.
+        model_type: the type that was found in ``path``.
         types: the expected types; empty to accept any known type.
 
     Raises:

@@ -223,7 +223,7 @@ def _read_description(path: Path) -> dict[str, Any]:
 
     Raises:
         InputError: if the ONNX file is missing or not written by this toolkit, or if the file with
-            the weights is missing or is not the file in the description.
+            the weights is missing or has another name than in the description.
     """
     # Read the file and its metadata.
     if path.suffix != ".onnx":
