@@ -73,7 +73,7 @@ def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] =
 
 
 def _attention_vector(size: int) -> nn.Parameter:
-    """Make a parameter ``size``×1. Its product with the vector of a pair of nodes is the attention score of the pair."""
+    """Make a parameter ``size``×1: its product with the vector of a pair of nodes is the attention score."""
     return nn.Parameter(nn.init.xavier_normal_(torch.empty(size, 1)))
 
 
