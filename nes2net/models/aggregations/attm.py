@@ -39,8 +39,8 @@ class AttentiveMerging(Aggregation):
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Compute a gate for each utterance and layer, B×L in (0, 1), from the layers' means over time.
 
-        After the gates, a linear map multiplies each layer by a matrix. The gates do not include
-        these matrices.
+        The linear map that follows multiplies each layer by a matrix. This matrix is not part of
+        the gate.
         """
         means = torch.stack([layer.mean(dim=1) for layer in hidden_states], dim=1)  # B×L×D
         scores = F.silu(means @ self.W).squeeze(2)  # B×L

@@ -36,7 +36,7 @@ class Choice(NamedTuple):
     """Which k of the n experts the gate has chosen, for each of F frames."""
 
     experts: Tensor
-    """Numbers of the chosen experts, F×k."""
+    """Indices of the chosen experts, F×k."""
     log_gates: Tensor
     """Logarithms of the gates of the chosen experts, F×k."""
     clean: Tensor
@@ -110,7 +110,7 @@ class MixtureOfExperts(Aggregation):
         """Aggregate ``hidden_states``, L tensors B×T×D, to B×T×D.
 
         In train mode, noise is drawn for the gate, and :attr:`penalty` becomes ``balance_weight`` ·
-        :meth:`balance_loss` unless the weight is 0.
+        :meth:`balance_loss` unless ``balance_weight`` is 0.
         """
         self.check_hidden_states(hidden_states)
         frames = hidden_states[-1].flatten(0, 1)
@@ -136,7 +136,7 @@ class MixtureOfExperts(Aggregation):
                 deviation = F.softplus(frames @ at_least_float32(self.w_noise)) + self.noise_epsilon
                 noisy = clean + at_least_float32(noise) * deviation
             # Before training, all logits are equal. A stable sort takes the first of equal logits
-            # on every device; topk() on a GPU may take another logit.
+            # on every device; topk() on a GPU may take another of these logits.
             logits, experts = noisy.sort(dim=1, descending=True, stable=True)
             log_gates = torch.log_softmax(logits[:, : self.top_k], dim=1)
             return Choice(experts[:, : self.top_k], log_gates, clean, noisy, deviation)

@@ -48,7 +48,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map an image of features ``x`` B×C×F×T to B×C'×F×T."""
         if self.training and not self.first:
-            self.bn1(x)  # this call only updates the running statistics; the published code ignores its result
+            self.bn1(x)  # as in the published code, this call only updates the running statistics
         y = F.selu(self.bn2(self.conv1(x)), inplace=True)  # conv1 gives F + 1 rows
         y = self.conv2(y)  # F rows
         if self.reshape_skip:
@@ -73,7 +73,7 @@ def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] =
 
 
 def _attention_vector(size: int) -> nn.Parameter:
-    """Make the parameter ``size``×1 whose product with the vector of a pair of nodes is the attention score."""
+    """Make a parameter ``size``×1: its product with the vector of a pair of nodes is the attention score."""
     return nn.Parameter(nn.init.xavier_normal_(torch.empty(size, 1)))
 
 
@@ -191,8 +191,9 @@ class GraphPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Keep the nodes of ``x`` B×N×D with the highest scores, multiplied by their scores."""
         scores = torch.sigmoid(self.proj(self.drop(x)))  # B×N×1
-        # As published, ⌊N·ratio⌋ is computed in floating point: ⌊90·0.7⌋ is then 62, not 63.
-        # sym_int() computes the same if N is traced. For the ratio 0.5, integer division gives the
+
+        # As published, ⌊N·ratio⌋ is computed in floating point: ⌊90·0.7⌋ is then 62, not 63. If N
+        # is traced, sym_int() gives this result, too. For the ratio 0.5, integer division gives the
         # same result, and is traced several times faster.
         nodes = x.shape[1]
         if self.ratio == 0.5:
@@ -281,9 +282,9 @@ class SpectroTemporalGraph(Backend):
     def readout(self, spectral: Tensor, temporal: Tensor) -> Tensor:
         """Apply all graph layers to the nodes ``spectral`` B×N_S×C and ``temporal`` B×N_T×C.
 
-        The learned positions are added to ``spectral`` first. Two branches with different weights
-        and master nodes compute the same kinds of nodes. The result is the element-wise maximum of
-        both branches. Returns embeddings B×5·``gat_dims[1]``.
+        First, the learned positions are added to ``spectral``. Then two branches, each with its own
+        weights and master node, update the nodes. The element-wise maximum of both branches is
+        pooled to embeddings B×5·``gat_dims[1]``.
         """
         spectral = self.pool_S(self.GAT_layer_S(spectral + self.pos_S))
         temporal = self.pool_T(self.GAT_layer_T(temporal))

@@ -27,7 +27,7 @@ class AspCosine(LayerSum):
 
     Args:
         feature_dim: D, size of a hidden state.
-        num_layers: number of layers of the front-end whose outputs are summed.
+        num_layers: L, number of layers of the front-end whose outputs are summed.
         hidden_dim: size of a frame after the sum of layers and after each feed-forward layer.
         layer_weights: how the weights of the layers are normalised: divided by their ``sum``, by a
             ``softmax``, or not at all (``plain``).

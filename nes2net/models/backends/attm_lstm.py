@@ -57,7 +57,7 @@ class Merging(AttentiveMerging):
 
 
 class Decoder(nn.Module):
-    """One LSTM layer and the mean of its outputs over time, B×T×D → B×H.
+    """One LSTM layer and the mean of its outputs over time, B×T×D → B×H; H is ``lstm_dim``.
 
     The module also contains the last layer, ``LL``.
     """

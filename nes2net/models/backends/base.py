@@ -57,8 +57,7 @@ class Backend(nn.Module):
     fixed_frames: int | None = None
     """The only T that the back-end takes; None for any T."""
     receptive_field: int | None = None
-    """Number of frames that the convolutions read for one frame of their output; None if they read
-    the whole utterance."""
+    """Number of input frames that the convolutions read for one output frame; None if they read the whole utterance."""
     score_rule: ScoreRule = "logit"
     """The rule that computes the score from the logits; higher means more bona fide."""
     classes: tuple[str, ...] = (SPOOF, BONAFIDE)
@@ -153,7 +152,7 @@ class Backend(nn.Module):
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor | None:
         """Compute the weights B×L of the L ``hidden_states`` B×T×D; None if the back-end does not weigh layers.
 
-        :meth:`nes2net.models.aggregations.base.Aggregation.layer_weights` says what a weight is.
+        :meth:`nes2net.models.aggregations.base.Aggregation.layer_weights` defines these weights.
         Layers that the back-end does not read have the weight 0.
         """
         return None
@@ -214,8 +213,8 @@ class LogitLayer(nn.Linear):
     """The last linear layer of a back-end, B×E → B×n.
 
     The logits are at least float32 for any precision of inputs and weights, even within autocast.
-    In bfloat16, most of a thousand scores would be equal to another score, and equal scores change
-    error rates.
+    In bfloat16, most of a thousand scores would have the same value as some other score, and such
+    ties change error rates.
 
     >>> import torch
     >>> LogitLayer(4, 2).bfloat16()(torch.zeros(3, 4, dtype=torch.bfloat16)).dtype

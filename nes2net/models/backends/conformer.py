@@ -246,7 +246,7 @@ class Conformer(Backend):
         num_logits: n.
 
     Raises:
-        InputError: if the heads do not divide ``embed_dim``.
+        InputError: if ``num_heads`` does not divide ``embed_dim``.
 
     >>> conformer(embed_dim=16, num_blocks=1)(torch.randn(2, 50, 1024)).shape
     torch.Size([2, 2])
@@ -292,5 +292,5 @@ conformer = partial(Conformer, SelfAttention)
 
 It is an assumption that this variant has the fixed sinusoidal positions of TCM. The two variants
 then differ only in the head tokens. The code of Rosello et al. learns relative positions in the
-attention and has other parameter names. Checkpoints of this code therefore do not load here.
+attention and has other parameter names. Checkpoints of their code therefore do not load here.
 """

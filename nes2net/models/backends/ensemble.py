@@ -49,7 +49,8 @@ class Ensemble(LayerSum):
     Bona fide is column 0 in the published code, and column 1 of the logits here, as in all
     back-ends. Weights in files have the published order of the classes. As published, the score is
     the logit of bona fide alone. The weights of the layers are divided by their sum, without a
-    softmax, and may be negative. With ``kind="classification"``, the weights are used as they are.
+    softmax, and may be negative. With ``kind="classification"``, these weights are used without the
+    division.
 
     A graph of ``torch.export`` has a fixed number of frames, because of ``nn.LSTM``. An ONNX file
     takes any number of frames.
@@ -113,7 +114,8 @@ class Ensemble(LayerSum):
             scores: B×S; None with ``kind="classification"``, which ignores scores.
 
         Raises:
-            InputError: if the hidden states do not fit, or if the scores are missing or do not fit.
+            InputError: if there are too few hidden states, if their shapes are wrong, or if the
+                scores are missing or have a wrong shape.
         """
         if self.kind == "classification":
             return super().forward(hidden_states)
@@ -130,7 +132,7 @@ class Ensemble(LayerSum):
         return self.lineal_weights_b(summary), self.lineal_weights_s(summary)
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute embeddings of the ``hidden_states``; for a fusion, these are the results B×H of :meth:`summary`.
+        """Compute embeddings of the ``hidden_states``; for a fusion, these are the results of :meth:`summary`.
 
         With ``kind="classification"``, the embeddings B×40 are the hidden layer of the perceptron,
         which the last layer reads.
@@ -141,7 +143,7 @@ class Ensemble(LayerSum):
         return self.lineal_class[:-1](summary)
 
     def summary(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Summarise the utterances of ``hidden_states``, at least L + 1 tensors B×T×D, by the LSTM's last frames: B×H."""
+        """Compute the last frames B×``hidden_dim`` of the LSTM from ``hidden_states``, at least L + 1 tensors B×T×D."""
         x = self.project_layer_sum(hidden_states)
         if not torch.compiler.is_exporting():
             return self.lstm(x)[0][:, -1]

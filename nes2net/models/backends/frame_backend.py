@@ -17,12 +17,12 @@ Utterance = Literal["mean", "min", "attentive"]
 class FrameBackend(Backend):
     """Maps features B×T×D to embeddings of frames B×T×E; the last layer computes logits of frames and utterances.
 
-    A subclass defines :meth:`frames` and names its last layer, and its constructor calls
-    :meth:`build_pooling`. If ``pool`` names a pooling, the frames are pooled to an embedding of the
-    utterance, and :meth:`forward` gives the logits of the utterance, B×n. With ``pool=None``,
-    :meth:`forward` gives the logits of the frames, B×T×n. :class:`nes2net.Detector` then computes
-    an embedding of the utterance, and scores the utterance by the last layer's logits. The option
-    ``utterance`` says what this embedding is:
+    A subclass defines :meth:`frames` and :attr:`last_layer_name`, and its constructor calls
+    :meth:`build_pooling`. If ``pool`` is the name of a pooling, the frames are pooled to an
+    embedding of the utterance, and :meth:`forward` gives the logits of the utterance, B×n. With
+    ``pool=None``, :meth:`forward` gives the logits of the frames, B×T×n. :class:`nes2net.Detector`
+    then computes an embedding of the utterance, and scores the utterance by the last layer's
+    logits. The option ``utterance`` chooses this embedding:
 
     - ``"mean"``: the mean of the frames' embeddings, as with ``pool="mean"``. If the last layer is
       linear, the logits are the mean of the frames' logits.

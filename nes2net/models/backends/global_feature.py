@@ -36,8 +36,7 @@ class GF(Backend):
 
     def __init__(self, *, feature_dim: FeatureDim = 1024, hidden_dim: Size = 128, num_logits: Logits = 2) -> None:
         super().__init__(feature_dim)
-        # Each list has one item for each front-end. The published code can have several front-ends;
-        # this back-end has one.
+        # In the published code, these lists have an item for each of several front-ends. Here there is one front-end.
         self.m_frontend = nn.ModuleList([nn.Linear(feature_dim, hidden_dim)])
         self.m_output_act = nn.ModuleList([LogitLayer(hidden_dim, num_logits)])
 

@@ -35,7 +35,7 @@ class Head(nn.Module):
     score_rule: ScoreRule = "logit"
     """The rule that computes the score from the logits."""
     compares_two = False
-    """Whether n must be 2, because the head compares spoof with bona fide."""
+    """Whether the number of logits must be 2, because the head compares spoof with bona fide."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -47,8 +47,9 @@ class AngularHead(Head):
     """Cosine logits of embeddings relative to class 0, |x|·(cos θ_j − cos θ_0): B×E → B×n.
 
     Subtracting the logit of class 0 does not change a softmax. With two classes, the last logit is
-    then the difference of the two cosine logits, which is the score. The rows of ``weight`` n×E are
-    scaled to unit length, and there is no bias (A-softmax, Liu et al., CVPR 2017).
+    then the difference of the two cosine logits, which is the score. Here θ_j is the angle between
+    the embedding x and row j of ``weight`` n×E. The rows are scaled to unit length, and there is no
+    bias (A-softmax, Liu et al., CVPR 2017).
     """
 
     def __init__(self, in_features: int, out_features: int) -> None:
@@ -154,9 +155,10 @@ class P2SGradHead(Head):
 class PrototypeHead(Head):
     """Finds, for each class, the largest scaled cosine between an embedding and the class's prototypes: B×E → B×2.
 
-    The difference of the two numbers is the score. Bona fide has one prototype, ``bonafide`` 1×E,
-    and spoof has K prototypes, ``spoof`` K×E. The loss :class:`nes2net.training.losses.Prototypes`
-    trains the prototypes (Huang et al., ICASSP 2025, arXiv 2501.14240).
+    The cosine of bona fide minus the cosine of spoof is the score. Bona fide has one prototype,
+    ``bonafide`` 1×E, and spoof has K prototypes, ``spoof`` K×E. The loss
+    :class:`nes2net.training.losses.Prototypes` trains the prototypes (Huang et al., ICASSP 2025,
+    arXiv 2501.14240).
 
     Args:
         spoof_prototypes: K, number of prototypes of spoof; 20 is an assumption.
@@ -198,9 +200,9 @@ def cosines(embeddings: Tensor, vectors: Tensor) -> Tensor:
 def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
     """Compute the cosines B×n between ``embeddings`` B×E and the columns of ``weight`` E×n, in at least float32.
 
-    The columns are scaled as published. First, PyTorch's ``renorm`` shortens columns that are
-    longer than 1e-5 to the length 1e-5. To do so, ``renorm`` divides each of these columns by (its
-    length + 1e-7). Then all columns are multiplied by 1e5.
+    The columns are scaled as published. First, PyTorch's ``renorm`` shortens all columns longer
+    than 1e-5: each is multiplied by 1e-5 / (its length + 1e-7). Then all columns are multiplied by
+    1e5.
     """
     with without_autocast(embeddings.device):
         embeddings, weight = _to_common_type(embeddings, weight)

@@ -24,7 +24,7 @@ class KanLinear(nn.Module):
 
     The grid of the B-splines B_g has ``grid_size`` cells of equal width between −1 and 1, and
     ``spline_order`` more cells on either side. If x_i lies outside all cells, every B_g(x_i) is 0,
-    so the second sum is 0. There is no bias.
+    so x_i adds nothing to the second sum. There is no bias.
 
     Args:
         in_features, out_features: numbers of inputs i and outputs o.

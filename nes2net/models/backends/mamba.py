@@ -169,8 +169,8 @@ class DualColumn(nn.Module):
         residual = x.to(torch.promote_types(x.dtype, torch.float32))
         for layer in layers[:-1]:
             residual = residual + layer(residual)
-        # In the paper, the output of the last layer is added to the residual. The published code
-        # adds the model's input to the residual. The output of the last layer is then not needed.
+        # In the paper, the output of the last layer is added to the residual. The published code adds the model's input
+        # instead, so it does not need the output of the last layer.
         last = unreversed
         if self.final_norm != "published":
             last = layers[-1](residual)
@@ -186,18 +186,18 @@ class Mamba(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``.
 
     The scan is plain PyTorch (:mod:`nes2net.models.backends.selective_scan`). If the package
-    mamba_ssm is installed, its kernel is used on CUDA, except in ``torch.compile`` and
-    ``torch.export``.
+    mamba_ssm is installed, its kernel is used on CUDA, except in ``torch.compile``,
+    ``torch.export`` and deterministic training.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
         embed_dim: E, channels of a frame.
         num_layers: number of Mamba layers in both columns together, an even number.
-        final_norm: input of a column's final norm. ``"output"`` is the output of the column, as
-            drawn in the paper. ``"published"``, as in the published code, is the residual plus the
-            model's input instead of the last layer's output. Published weights need
-            ``"published"``. The last layer of each column then has no effect and gets no gradient.
-            In the backward column the residual is reversed in time, but the model's input is not.
+        final_norm: input of a column's final norm. ``"output"`` is the residual plus the output of
+            the last layer, as drawn in the paper. ``"published"`` is the residual plus the model's
+            input, as in the published code. Published weights need ``"published"``. The last layer
+            of each column then has no effect and gets no gradient. In the backward column the
+            residual is reversed in time, but the model's input is not.
         num_logits: n.
 
     >>> Mamba(embed_dim=16, num_layers=2)(torch.randn(2, 50, 1024)).shape

@@ -104,8 +104,8 @@ class Hydra(Mamba2):
     """The mixer of Hydra, B×T×E → B×T×E: a scan forwards and a scan backwards in time.
 
     The output of each scan is delayed by a frame, so that the output does not depend on the current
-    frame. Each head of the current frame is multiplied by a factor that a linear layer computes,
-    and added to this output. The arguments are the same as for :class:`Mamba2`.
+    frame. Then the current frame is added: each of its heads is multiplied by the sum of a learned
+    number and a factor from a linear layer. The arguments are the same as for :class:`Mamba2`.
     """
 
     both_ways = True
@@ -118,6 +118,7 @@ class Hydra(Mamba2):
         factor = self.fc_D(x)  # B×T×h
         with without_autocast(x.device):  # a state is a sum over hundreds of frames: half precision is too coarse
             heads = at_least_float32(x).unflatten(2, (factor.shape[2], -1))  # B×T×h×P
+
             # One call computes both scans: the second half of the batch has the frames in reverse
             # order.
             B, C, later_B, later_C = at_least_float32(BC).chunk(4, dim=2)

@@ -32,11 +32,11 @@ class MeanLinear(FrameBackend):
         head: ``"linear"``; ``"one_class"``, the published vector of bona fide speech, D×1; or any
             other head (:mod:`nes2net.models.backends.heads`).
         num_logits: n; 2 for a head that compares two classes.
-        projection_dim: output size of a linear layer before the mean, and thereby the size of the
-            embedding: 256 in Spoof-SUPERB. With None there is no such layer, and embeddings have
-            size D.
+        projection_dim: output size of a linear layer before the mean. Embeddings then have this
+            size, which is 256 in Spoof-SUPERB. With None there is no such layer, and embeddings
+            have size D.
         pool: ``"mean"``. None gives the logits of each frame, B×T×``num_logits``, from the same
-            weights: a linear detector of spoofed segments.
+            weights; the network is then a linear detector of spoofed segments.
         utterance: with ``pool=None``, how the utterance is scored from its frames: ``"mean"``,
             ``"min"`` or ``"attentive"`` (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
 

@@ -35,7 +35,8 @@ class ThirdPartyPooling(Pooling):
     """Attentive pooling as in the public code of other authors: B×D×T → B×2D.
 
     This pooling is unusual in two points. The weighted mean μ is divided by T, although the weights
-    add up to 1. The second half of the result is not the standard deviation, but Σ w·x² − (μ/T)².
+    add up to 1. The second half of the result is not the standard deviation, but Σ w·x² − (μ/T)²,
+    with the weights w.
     """
 
     def __init__(self, feature_dim: int) -> None:

@@ -25,7 +25,7 @@ from nes2net.models.registry import create_head
 #: Perspective → axes of an image B×C×T×F. The input of the perspective's gate is averaged over these axes.
 _POOLED = {"channel": (2, 3), "time": (3,), "frequency": (2,)}
 _MOST_NUMBERS = 5 * 10**8  # largest number of elements of a feature map; 479 million with XLS-R 2B and the defaults
-_ASSUMED_FRAMES = 600  # number of frames with which the limit is checked if utterances keep their lengths
+_ASSUMED_FRAMES = 600  # number of frames for the check of _MOST_NUMBERS if utterances keep their lengths
 
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
@@ -87,7 +87,7 @@ class Res2NetBlock(nn.Module):
 
     The first block of a stage has a ``stride``, and is of Res2Net's type "stage": its groups are
     convolved independently, because the output of the previous group has a lower resolution than a
-    split. The last group is average-pooled. The shortcut consists of average pooling and a 1×1
+    split. Its last group is average-pooled, and its shortcut consists of average pooling and a 1×1
     convolution. In all other blocks, the input of a group is its own split, joined with the output
     of the previous group.
 
@@ -96,8 +96,9 @@ class Res2NetBlock(nn.Module):
         width: number of channels of a group.
         scale: number of groups.
         stride: stride of the first block of a stage; None for other blocks.
-        joins: modules that join the split of a group with the output of the previous group, one for
-            each group that has a previous group. None to add split and output.
+        joins: one module for each group from the second to the last but one, which joins the split
+            of the group with the output of the previous group. None to add the split and the
+            output.
         attention_kernel: number of channels that the local channel attention reads; 0 for no
             attention.
     """
@@ -155,10 +156,10 @@ class Res2NetBlock(nn.Module):
 class MpifRes2Net(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``.
 
-    The paper's abstract names the purpose of the multi-perspective fusion, but no details. The
-    paper reports an EER of 3.29 % and a min t-DCF of 0.2557 on ASVspoof 2021 LA. The following
-    points are assumptions. Most of these points are taken from the code that the same group
-    published for SR-LA Res2Net with F0 sub-band (Neural Networks 2024). This module could not be
+    The abstract of the paper explains the purpose of the multi-perspective fusion, but no details.
+    The paper reports an EER of 3.29 % and a min t-DCF of 0.2557 on ASVspoof 2021 LA. The following
+    points are assumptions. Most of these points come from the published code of the same research
+    group for SR-LA Res2Net with F0 sub-band (Neural Networks 2024). This module could not be
     compared with the authors' results.
 
     1. Input: log-magnitude spectrum of the F0 sub-band, ``feature_dim`` = 45 bins (``lps`` with
@@ -169,8 +170,8 @@ class MpifRes2Net(Backend):
        64, 128), ``strides`` = (1, 2, 2, 2), ``expansion`` = 2. Each block has ``scale`` = 8 groups
        of ⌊planes·``base_width``/64⌋ channels, ``base_width`` = 26. Global average pooling follows.
        All convolutions outside the gates have Kaiming initialisation (fan out).
-    3. The first block of a stage is of Res2Net's type "stage", in which groups are independent. The
-       fusion is in all other blocks.
+    3. The first block of a stage is of Res2Net's type "stage", in which groups are independent. All
+       other blocks have the fusion.
     4. Fusion (``fusion``): the gates of :class:`PerspectiveFusion` for the ``perspectives``
        channel, time and frequency. The bottleneck of a gate has C/``fusion_reduction`` channels,
        but at least 4; ``fusion_reduction`` = 4. Without fusion, groups are added as in Res2Net.
@@ -194,7 +195,7 @@ class MpifRes2Net(Backend):
         perspectives: the axes along which the values of gates differ.
         fusion_reduction: the bottleneck of a gate is this many times narrower than the group.
         attention_kernel: number of channels that the local channel attention reads; 0 for none.
-        head: last layer, see point 6; ``"linear"`` or any other of
+        head: last layer, see point 6; ``"linear"`` or any head of
             :mod:`nes2net.models.backends.heads`.
         num_logits: n.
 

@@ -29,11 +29,11 @@ _LONGEST = 2 ** (len(RESOLUTIONS) - 1)  # number of frames in a segment of the l
 
 
 class SpatialGating(nn.Module):
-    """Multiplies half of the channels by gates, weighted sums over all frames of the other half: B×T×2C → B×T×C.
+    """Multiplies half of the channels by gates, which are weighted sums of all frames of the other half.
 
-    ``weight`` is ``max_frames``×``max_frames``; row t has the weights of all input frames for the
-    gate of frame t. Before training, ``weight`` is near 0 and ``bias`` is 1, so that gates are near
-    1.
+    B×T×2C → B×T×C. ``weight`` is ``max_frames``×``max_frames``; row t has the weights of all input
+    frames for the gate of frame t. Before training, ``weight`` is near 0 and ``bias`` is 1, so that
+    gates are near 1.
     """
 
     def __init__(self, channels: int, max_frames: int) -> None:
@@ -108,6 +108,7 @@ class Scales(nn.Module):
         super().__init__()
         last = len(dims) - 1
         self.blocks = nn.ModuleList([nn.Identity()])  # scale 0 reads the unchanged features
+
         # As in the published code, only the last halving pads. The published weights were trained with this padding.
         for i in range(1, last + 1):
             self.blocks.append(nn.Sequential(Halving(padding=i == last), nn.Linear(dims[i], dims[i])))
@@ -140,10 +141,10 @@ class MultiresGmlp(Backend):
     channels. For i > 0, the input of scale i is the input of scale i − 1, halved by maxima over
     pairs of frames and pairs of channels. Each scale has its own gMLP blocks and two class vectors.
     The utterance has its own blocks, which read the input of the last scale. The embedding of the
-    utterance is compared with the class vectors of the last scale. Train segments alone, or
-    segments and the utterance together, but not the utterance alone. A network that is trained for
-    a single resolution contains the weights of all scales, but only the weights of one scale are
-    trained.
+    utterance is compared with the class vectors of the last scale. Train the network on the labels
+    of segments alone, or of segments and utterances together, but not of utterances alone. A
+    network that is trained for a single resolution contains the weights of all scales, but the gMLP
+    blocks of the other scales are not trained.
 
     The published system fine-tunes wav2vec 2.0 Large and reads its 25 hidden states, which are
     weighted by a softmax of learned numbers. In the published code, the halving before the last
@@ -205,8 +206,7 @@ class MultiresGmlp(Backend):
         self.resolutions = tuple(sorted({resolution // RESOLUTIONS[0] for resolution in resolutions}))
         dims = [feature_dim // 2**i for i in range(len(RESOLUTIONS))]
         self.weight_hidd = nn.Parameter(torch.zeros(_STATE_WEIGHTS))
-        # The list has one item for each front-end. The published code can have several front-ends;
-        # this back-end has one.
+        # In the published code, this list has an item for each of several front-ends. Here there is one front-end.
         self.m_transform = nn.ModuleList([Scales(dims, gmlp_layers, max_frames, dropout)])
         # The keys of this dictionary are lengths of segments in units of 10 ms.
         self.m_angle_scales = nn.ModuleDict(
@@ -236,7 +236,7 @@ class MultiresGmlp(Backend):
     def segments_and_embedding(
         self, hidden_states: Sequence[Tensor], frame_ms: float = 20.0
     ) -> tuple[dict[float, Tensor], Tensor]:
-        """Return the results of :meth:`segments` and :meth:`embed`, from the same inputs of the scales.
+        """Return the results of :meth:`segments` and :meth:`embed`; the inputs of the scales are computed only once.
 
         The arguments are as for :meth:`segments`.
         """

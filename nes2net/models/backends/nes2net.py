@@ -5,13 +5,14 @@ outer level and the back-end. ``Nes2NetLA`` adds attention between the groups.
 
 T. Liu, D.-T. Truong, R. K. Das, K. A. Lee, H. Li, "Nes2Net: a lightweight nested architecture for
 foundation model driven speech anti-spoofing", IEEE T-IFS 20, 2025 (arXiv 2504.05657). The variants
-differ only in the inner block and the activation. Channels are split into groups. In the paper the
-first group is not changed; in the published code, and here, the last group is not changed.
+of this paper differ only in the inner block and the activation. Channels are split into groups. In
+the paper the first group is not changed; in the published code, and here, the last group is not
+changed.
 
 Within the back-end, a feature map is an image of height 1, B×C×1×T, because PyTorch's 2-D
 convolutions support the channels-last memory layout, and its 1-D convolutions do not. Transposing
-features B×T×D gives such an image in this layout, without a copy. All operations below then read
-and write contiguous channels.
+features B×T×D gives such an image in this layout, without a copy. All operations of the back-end
+then read and write contiguous channels.
 """
 
 from __future__ import annotations
@@ -179,9 +180,9 @@ class Nes2Net(FrameBackend):
             logits of each frame, B×T×``num_logits``; the weights are the same as for ``"mean"``.
         utterance: with ``pool=None``, how the utterance is scored from its frames: ``"mean"``,
             ``"min"`` or ``"attentive"`` (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
-        se_ratio, se_floor: the hidden layer of the squeeze-excitation has
-            max(C // ``se_ratio``, ``se_floor``) channels. The floor is 2 in the ASVspoof 5 and SeLU
-            code; 1 means no floor.
+        se_ratio, se_floor: the hidden layer of the squeeze-excitation has max(C // ``se_ratio``,
+            ``se_floor``) channels. ``se_floor`` is 2 in the published code for ASVspoof 5 and for
+            SeLU; 1 means no lower limit.
         num_logits: n, 1 or more.
 
     Raises:

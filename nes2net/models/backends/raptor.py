@@ -43,7 +43,7 @@ class Raptor(Backend):
         num_logits: n.
 
     Raises:
-        InputError: if the heads do not divide ``feature_dim``.
+        InputError: if ``num_heads`` does not divide ``feature_dim``.
 
     >>> Raptor(feature_dim=16, num_blocks=1)([torch.randn(2, 50, 16)] * 5).shape
     torch.Size([2, 2])

@@ -28,11 +28,11 @@ def sinc_filters(num_filters: int, num_taps: int, sample_rate: int) -> Tensor:
 
     The edges range from 0 to half of ``sample_rate``, which is in Hz.
 
-    A filter is hamming · [2f₂ sinc(2f₂t) − 2f₁ sinc(2f₁t)], with frequencies f in cycles per sample
-    and times t in samples. As in the code that trained the published weights, the edges are
-    computed in float64, and all else in float32. Filters that are computed only in float64 would
-    differ by 2.4e-5. NumPy is used because PyTorch's sine differs from NumPy's in the last bit of
-    some taps.
+    A filter between the edges f₁ and f₂ is hamming · [2f₂ sinc(2f₂t) − 2f₁ sinc(2f₁t)], with edges
+    in cycles per sample and times t in samples. As in the code that trained the published weights,
+    the edges are computed in float64, and all else in float32. Filters that are computed only in
+    float64 would differ by 2.4e-5. NumPy is used because PyTorch's sine differs from NumPy's in the
+    last bit of some taps.
 
     >>> sinc_filters(70, 129, 16000).shape
     torch.Size([70, 1, 129])
@@ -125,7 +125,7 @@ class RawAasist(SpectroTemporalGraph):
         """
         bands = F.conv1d(waveform.unsqueeze(1), self.filters).abs_()  # B×70×(N − 128)
         x = F.selu(self.first_bn(F.max_pool2d(bands.unsqueeze(1), 3)))  # B×1×23×frames
-        del bands  # free the largest map before the blocks compute theirs
+        del bands  # free the largest map before the blocks compute their maps
         for block in self.encoder:
             x = compute(block, x)
         return x.abs()

@@ -1,15 +1,15 @@
-"""The selective scan of Mamba in plain PyTorch: parallel, exact, exportable for any T.
+"""The selective scan of Mamba in plain PyTorch: parallel, exact, exportable for any number of frames.
 
 A. Gu, T. Dao, "Mamba: linear-time sequence modeling with selective state spaces", 2023
 (arXiv 2312.00752), Sec. 3.2, eqs. 2 and 4.
 
-A Python loop over all T frames is slow, and the export of such a loop fixes T. Here time is cut
-into K chunks of 16 frames, and two passes step through the frames of all chunks in parallel. The
-first pass starts each chunk from a zero state. This pass shows how much of the state at the end of
-a chunk comes from the chunk itself. The second pass starts each chunk from its true state. Products
-of decays are computed as sums of logarithms, which are never positive. No decay is divided by
-another decay. Therefore nothing overflows. Up to rounding, the result equals the result of the
-loop.
+A Python loop over the T frames of an utterance is slow, and the export of such a loop fixes T. Here
+time is cut into K chunks of 16 frames, and two passes step through the frames of all chunks in
+parallel. The first pass starts each chunk from a zero state. This pass shows how much of the state
+at the end of a chunk comes from the chunk itself. The second pass starts each chunk from its true
+state. Products of decays are computed as sums of logarithms, which are never positive. No decay is
+divided by another decay. Therefore nothing overflows. Up to rounding, the result equals the result
+of the loop.
 
 All operations are deterministic on CUDA. ``torch.cumsum`` of floats is not deterministic, and is
 therefore not used.
@@ -53,8 +53,8 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
     if not torch.onnx.is_in_onnx_export():
         return _scan(x, delta, A, B, C)
 
-    # In an ONNX graph, a loop over frames has five nodes; a scan in chunks would have hundreds.
-    # PyTorch's scan() calls step() for each frame.
+    # In an ONNX graph, a loop over frames has five nodes; a scan in chunks would have hundreds of
+    # nodes. PyTorch's scan() calls step() for each frame.
     def step(carried: tuple[Tensor, Tensor], frame: tuple[Tensor, ...]) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """Compute a ``frame`` of the scan from ``carried``, a pair of state and A; return the new pair, and y_t B×D."""
         state, A = carried
@@ -91,6 +91,7 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
     log_decays = _steps(_steps(delta).sum(dim=0).unsqueeze(3) * A)
     states = torch.stack(list(_recurrence(zip(torch.exp(log_decays), _steps(left_behind)))))
     since = torch.stack(list(accumulate(log_decays)))  # log decay since the start of an outer chunk
+
     # At the end of outer chunk k, s_k = Σ_{j ≤ k} exp(Σ_{j < i ≤ k} d_i)·e_j. Here d_i, in
     # since[-1], is the log decay of outer chunk i. The state e_j, in states[-1], is the state at
     # the end of outer chunk j if this chunk starts from zero.
@@ -98,6 +99,7 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
     k = index[:, None]
     j = index
     between = (j.unsqueeze(1) < index) & (index <= k.unsqueeze(2))  # k×j×i: whether j < i ≤ k
+
     # The sum is in float64, because a GPU may round float32 products to TF32, and because the
     # rounding error of a long sum must stay small.
     log_weight = torch.einsum("kji,bidn->bkjdn", between.double(), since[-1].double()).to(states.dtype)

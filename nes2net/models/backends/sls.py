@@ -43,8 +43,8 @@ class SLS(Backend):
         num_layers: L; the back-end reads the last L of the given hidden states. A front-end of 24
             layers gives 25 states: with L = 24, all but the input of the first layer are read.
         num_frames: T, 201 for 64,600 samples. The size of ``fc1`` depends on T, because the feature
-            map is flattened. Other numbers of frames with the same T // 3 are accepted too, as in
-            the published code. Any other T is an error.
+            map is flattened. As in the published code, all numbers of frames with the same T // 3
+            are accepted. All others raise an error.
         num_logits: n, at least 2.
 
     >>> backend = SLS(feature_dim=48, num_layers=4, num_frames=9)

@@ -69,7 +69,8 @@ class ImageEncoder(nn.Module):
         sizes = (1, 32, 32, _CHANNELS, _CHANNELS, _CHANNELS, _CHANNELS)
         blocks = []
         for number, (in_channels, out_channels) in enumerate(pairwise(sizes)):
-            # Each block is in a sequence of its own, because the published names of tensors count two levels.
+            # Each block is in a sequence of its own, as in the published names of tensors, such as
+            # enc.0.0.conv1.weight.
             blocks.append(nn.Sequential(PreActivatedBlock(in_channels, out_channels, first=number == 0)))
         self.enc = nn.Sequential(*blocks)
 

@@ -1,4 +1,4 @@
-"""The scan of Mamba-2 in plain PyTorch: matrix products over chunks, exportable for any T.
+"""The scan of Mamba-2 in plain PyTorch: matrix products over chunks, exportable for any number of frames.
 
 T. Dao, A. Gu, "Transformers are SSMs", ICML 2024 (arXiv 2405.21060), Sec. 6. All channels of a head
 have the same decay. Within a chunk of frames the scan is therefore a masked product of two
@@ -25,7 +25,7 @@ CHUNK = 32  # number of frames in a chunk
 def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
     """Compute the scan of Mamba-2, y_t = s_t C_t with s_t = exp(Δ_t A)·s_{t−1} + Δ_t x_t B_tᵀ and s_{−1} = 0.
 
-    Each head has a state P×N and its own decay. All heads share B and C.
+    Each of the h heads has P channels, a state P×N and its own decay. All heads share B and C.
 
     Args:
         x: B×T×h×P; all arguments have one dtype.
@@ -46,7 +46,7 @@ def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) 
     b = cut_into_chunks(B, CHUNK).mT  # B×K×Q×N
     c = cut_into_chunks(C, CHUNK).mT  # B×K×Q×N
     within = _decays(log_decay)  # B×K×h×Q×Q
-    y = ((c @ b.mT).unsqueeze(2) * within) @ u  # what frames of the same chunk contribute to y
+    y = ((c @ b.mT).unsqueeze(2) * within) @ u  # the part of y that comes from frames of the same chunk
     residues = (within[..., -1, :, None] * u).mT @ b.unsqueeze(2)  # B×K×h×P×N: states after chunks that start from 0
     between = _decays(log_decay.sum(dim=3).movedim(1, 2))  # B×h×K×K
     states = (between @ residues.movedim(2, 1).flatten(3)).unflatten(

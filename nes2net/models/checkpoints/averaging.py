@@ -36,18 +36,16 @@ def average_checkpoints(
         paths: one or more checkpoint files.
         mode: ``"mean"`` computes the mean of each tensor in float64 and converts it back to the
             type of the tensor; the mean of integer counters is an integer. ``"legacy"`` repeats a
-            fault of the published code, in which the second checkpoint counts twice and the first
-            checkpoint not at all: the result is (2·c2 + c3 + … + cn)/n (deviation 1 in
-            docs/deviations.md).
+            fault of the published code: of the checkpoints c1 to cn, c2 counts twice, and c1 not at
+            all. The result is (2·c2 + c3 + … + cn)/n (deviation 1 in docs/deviations.md).
         weights: one weight for each checkpoint, 0 or more; the weights are divided by their sum.
             With None, all weights are equal.
 
     Raises:
         InputError: if there are no paths; if the mode is unknown; if the weights do not fit the
             mode or the number of checkpoints; if the checkpoints do not fit each other; or if
-            tensors are neither weights nor counters. The message names the tensors. Adapted
-            detectors do not fit each other if the frozen tensors of their front-ends, the bases,
-            differ.
+            tensors are neither weights nor counters. Checkpoints of adapted detectors fit each
+            other only if the frozen tensors of their front-ends (the bases) are equal.
     """
     if mode not in MODES:
         raise InputError(f"averaging mode is one of {', '.join(MODES)}, not '{mode}'")
@@ -104,8 +102,9 @@ def _read(path: str | Path, first_checkpoint: Mapping[str, Tensor] | None = None
     """Read the state dict of a checkpoint, and check that the checkpoint can be averaged.
 
     Args:
-        first_checkpoint: state dict of the first checkpoint, which must have the same names, shapes
-            and base; None if ``path`` is the first checkpoint.
+        first_checkpoint: state dict of the first checkpoint; the checkpoint at ``path`` must have
+            the same names and shapes of tensors, and the same base. None if ``path`` is the first
+            checkpoint.
 
     Raises:
         InputError: if a tensor is neither a weight nor a counter, or the checkpoint does not fit

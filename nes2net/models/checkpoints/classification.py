@@ -3,7 +3,7 @@
 ``Wav2Vec2ForSequenceClassification`` and its counterparts for HuBERT and WavLM have the same head:
 the back-end ``mean_linear`` with a projection. Both orders of bona fide and spoof are common, so
 the names of the classes must tell which class is bona fide. ``read_classifier`` reads a folder as a
-whole detector, and ``library_head`` translates a detector back.
+whole detector, and ``library_head`` translates a detector to such a head.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ REFUSED = {
 }
 #: Beginning of ``bonafide=NAME``, which a user may write in place of an architecture to state which class is bona fide.
 POLARITY = "bonafide="
-#: Key in the description of a detector. The value is a mapping: name of a class → index of the class in the folder. The
-#: last name is the bona fide class.
+#: Key in the description of a detector that was read from a folder. The value is a mapping: name of a class → index of
+#: the class in the folder. The last name is the bona fide class.
 NAMES_KEY = "class_numbers"
 _LAYER_WEIGHTS = "layer_weights"
 # The library's name of a tensor → the name in a detector, for the weights of the layers, the
@@ -149,7 +149,8 @@ def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
         pre-emphasis, which the library does not compute. Second, the back-end is not
         ``mean_linear`` with a projection, or its input is neither the last layer nor a weighted sum
         of layers. Third, the detector sums the layers of a front-end that normalises before
-        attention: release 5 of the library adds the last layer to the sum before the final norm.
+        attention. Release 5 of the library would add the output of the last layer to this sum
+        without the final norm.
     """
     frontend, aggregation, backend = detector.config.values()
     state_dict = detector.state_dict()
@@ -164,8 +165,8 @@ def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
         or frontend.keys() & {"repeat_last", "pre_emphasis"}
     ):
         return {}, {}
-    # List the names of the classes in the order of the detector, and find the row of the last layer for each index of
-    # the folder's classes.
+    # List the names of the classes in the order of the detector. For each index of a class in the folder, find the row
+    # of the detector's last layer.
     numbers = detector.provenance.facts.get(NAMES_KEY)
     rows = list(range(len(detector.classes)))
     if not isinstance(numbers, dict) or sorted(numbers.values(), key=str) != sorted(rows, key=str):
@@ -184,7 +185,7 @@ def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _frontend_of_class(config: Mapping[str, Any]) -> str | None:
-    """Find the front-end of the class in ``config``, by name; None if the class is not in :data:`ARCHITECTURES`."""
+    """Find the name of the front-end for the class in ``config``; None if the class is not in :data:`ARCHITECTURES`."""
     architectures = config.get("architectures")
     if isinstance(architectures, list) and len(architectures) == 1 and isinstance(architectures[0], str):
         return ARCHITECTURES.get(architectures[0])
@@ -261,16 +262,16 @@ def order_of_classes(labels: Sequence[str], folder: Path, bonafide: str | None =
     """Order the classes so that bona fide is last, and return the indices into ``labels`` in this order.
 
     Args:
-        folder: the folder, which messages name.
+        folder: path of the folder, for messages.
         bonafide: name of the bona fide class; None if ``labels`` tell which class is bona fide.
 
     Raises:
         InputError: if ``bonafide`` is not among ``labels``, or contradicts the meaning of a name.
-            If ``bonafide`` is None, an error is also raised if a name is neither a word for bona
-            fide nor a word for spoof, or if not exactly one class is bona fide.
+            Without ``bonafide``, each name must mean either bona fide or spoof, and exactly one
+            name must mean bona fide.
     """
     meanings = [bonafide_or_spoof(label) for label in labels]
-    # If the user names the bona fide class, all other classes are spoof.
+    # If the caller gives the bona fide class, all other classes are spoof.
     if bonafide is not None:
         check_known([bonafide], labels, f"{folder / CONFIG_FILE} has no class")
         stated: list[str | None] = [BONAFIDE if label == bonafide else SPOOF for label in labels]

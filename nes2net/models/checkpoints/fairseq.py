@@ -1,7 +1,8 @@
 """Read checkpoints of fairseq without fairseq, and translate fairseq's names of tensors.
 
 In reading order: the tables of names and their translations; ``read_ssl_checkpoint`` reads a file;
-``model_type_of`` and ``encoder_tensors`` recognise a file; ``parse_convolutions`` reads an option.
+``model_type_of`` and ``encoder_tensors`` recognise a file; ``parse_convolutions`` reads the option
+``conv_feature_layers``.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ def _translate(name: str, rules: _Rules) -> str:
 def read_ssl_checkpoint(
     path: str | Path, types: Iterable[str], wanted_options: Iterable[str]
 ) -> tuple[dict[str, Tensor], dict[str, Any], str]:
-    """Read a pre-training file of fairseq (wav2vec 2.0, HuBERT) or unilm (WavLM); no code in it is run.
+    """Read a pre-training file of fairseq (wav2vec 2.0, HuBERT) or unilm (WavLM); no code in the file is run.
 
     Fine-tuned models of fairseq and files converted by s3prl can be read, too. If all names of
     tensors begin with the same prefix, the prefix is removed. Some files, such as torchaudio's,
@@ -233,8 +234,8 @@ def read_ssl_checkpoint(
 def model_type_of(content: Any) -> str | None:
     """Find the type of the model in the ``content`` of a file of fairseq or unilm; None for any other file.
 
-    Most types are recognised by their tensors. wav2vec 2.0 and HuBERT have the same tensors if the
-    pre-training heads are missing; then the configuration decides.
+    Most types are recognised by their tensors. If the pre-training heads are missing, wav2vec 2.0
+    and HuBERT have the same tensors; then the configuration decides.
     """
     names = encoder_tensors(content)
     if names is None:
@@ -307,7 +308,7 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
     only consist of lists of tuples of numbers, and of sums and repetitions of such lists.
 
     Raises:
-        InputError: if ``text`` is another expression, or describes too many or too large
+        InputError: if ``text`` is an expression of another form, or describes too many or too large
             convolutions.
 
     >>> parse_convolutions("[(512, 10, 5)] + [(512, 3, 2)] * 2")
@@ -338,7 +339,7 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
             raise ValueError
         return layers
 
-    # Compute the value, and check that it is a list of lists of three numbers.
+    # Compute the value of ``text``, and check that it is a list of layers with three numbers each.
     try:
         if len(text) > _LONGEST_EXPRESSION:
             raise ValueError

@@ -1,8 +1,8 @@
 """Read and write detector folders, exchange folders with the hub, and find the bases of adapted detectors.
 
-The base of an adapted detector is the set of frozen tensors of its front-end. The checkpoint does
-not contain the base. The checkpoint records the SHA-256 of the base, and the file that holds the
-base.
+The base of an adapted detector is the set of frozen tensors of its front-end. The checkpoint of
+such a detector does not contain the base. The checkpoint records the SHA-256 of the base, and the
+file that holds the base.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _HUB = "https://huggingface.co/"
 
 
 def clear(folder: Path) -> None:
-    """Make ``folder``, or remove the descriptions in it, so that nobody loads a half-written folder."""
+    """Make ``folder``, or remove the descriptions and the head in it, so that nobody loads a half-written folder."""
     with writing(folder, "name another folder"):
         make_folder(folder)
     for name in (CONFIG, HEAD, CONFIG_FILE, PREPROCESSOR_FILE):
@@ -60,8 +60,8 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a detector's folder: return the state dict under the published names, and the description.
 
-    The description has the architecture under the key ``"model"``. The other keys come from the
-    ``record`` that :func:`write_description` was called with.
+    The description has the architecture under the key ``"model"``. The other keys are the keys of
+    the argument ``record`` of :func:`write_description`.
 
     Raises:
         InputError: if the folder has no description, if the description has no model, or if a file
@@ -140,6 +140,7 @@ def download(name: str) -> Path:
 
 
 _SHOWN = 12  # number of digits of a SHA-256 that a message shows
+
 #: Advice in messages about a missing or wrong base, for callers that have an argument ``base``.
 NAME_IT = "name the base with `base`"
 
@@ -156,7 +157,7 @@ def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: st
         record: ``{"digest": …, "file": …}`` from the checkpoint. If the file in the record does not
             exist, a file of the same name beside the checkpoint is taken.
         checkpoint: the file or folder of the adapted detector.
-        base: the file or folder that the user names; None to take the file in the record.
+        base: path that the user gave for the base; None to take the file in the record.
         remedy: advice at the end of error messages.
 
     Raises:
@@ -164,7 +165,7 @@ def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: st
     """
     if not isinstance(record, dict) or not isinstance(record.get("digest"), str):
         raise InputError(f"{checkpoint} holds only the trained part of its front-end, and no record of its base")
-    # The user names the base.
+    # Take the base that the user gave.
     if base is not None:
         if not exists(base):
             message = f"the base {base} was not found: name the file or folder that the detector was adapted from"
@@ -172,7 +173,7 @@ def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: st
                 message += f" ({remedy})"
             raise InputError(message)
         return Path(base)
-    # The record names the base. The file may have been moved together with the checkpoint.
+    # Otherwise, find the base at its path in ``record``. The base may have been moved together with the checkpoint.
     if isinstance(file := record.get("file"), str) and file:
         folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
         for path in (Path(file), folder / file, folder / Path(file).name, checkpoint.parent / Path(file).name):

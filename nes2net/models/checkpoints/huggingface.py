@@ -16,8 +16,8 @@ from nes2net.models.checkpoints.state_dict import load_state_dict
 
 CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
-# Key of an exported folder for a value of ``normalize`` that the transformers library does not
-# know.
+# Key in the preprocessor_config.json of an exported folder, for a value of ``normalize`` that the transformers library
+# does not know.
 _OUR_NORMALIZE = "nes2net_normalize"
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _INDEX_FILES = tuple(f"{name}.index.json" for name in _WEIGHT_FILES)
@@ -55,8 +55,8 @@ _RENAMED = {
     "encoder.pos_conv_embed.conv.weight_g": "encoder.pos_conv.0.weight_g",
     "encoder.pos_conv_embed.conv.weight_v": "encoder.pos_conv.0.weight_v",
 }
-# Beginnings of the names of tensors that front-ends do not read: heads of fine-tuned models, layers
-# after the encoder.
+# Beginnings of the names of tensors that front-ends do not read: heads of fine-tuned models, and layers after the
+# encoder.
 _HEADS = (
     "adapter.",
     "lm_head.",
@@ -141,7 +141,7 @@ def read_huggingface_folder(
     pre-training heads of its type.
 
     The folder does not need a ``preprocessor_config.json``, because the models read the waveform;
-    this function does not read the file, but :func:`normalize_of_folder` does.
+    only :func:`normalize_of_folder` reads this file.
 
     Args:
         types: the expected types of models

@@ -150,7 +150,7 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
             missing or not supported.
     """
     path = Path(checkpoint)
-    # _read_folder() reads folders. The only file that can be read is OpenAI's file of Whisper.
+    # _read_folder() reads folders. Apart from folders, only OpenAI's files of Whisper can be read.
     if path.is_dir():
         return _read_folder(path, family)
     if family is not WHISPER:

@@ -15,7 +15,7 @@ class ModelType(NamedTuple):
     title: str
     """Name of the type in the literature."""
     frontend: str
-    """Name of the front-end that reads models of this type and any size."""
+    """Name of the front-end that reads models of this type, whatever their size."""
 
 
 #: Hugging Face's ``model_type`` → the type. Models in files of fairseq and unilm are of these types, too.
@@ -43,12 +43,12 @@ def check_type(path: str | Path, model_type: object, types: Iterable[str] = ()) 
     """Check that ``model_type``, the type of the model in ``path``, is known and expected; return the type.
 
     Args:
-        model_type: the type that the file states.
+        model_type: the type that was found in ``path``.
         types: the expected types; empty to accept any known type.
 
     Raises:
         InputError: if the type is unknown or not expected. For a type that is known but not
-            expected, the message names the front-end that reads this type.
+            expected, the message says which front-end reads this type.
     """
     types = tuple(types)
     if not isinstance(model_type, str) or model_type not in MODEL_TYPES:
@@ -65,8 +65,8 @@ def check_type(path: str | Path, model_type: object, types: Iterable[str] = ()) 
 def from_transformers(*names: str) -> list[Any]:
     """Import classes of the transformers library, and return them in the order of ``names``.
 
-    The transformers library imports torchaudio if torchaudio is installed. This import fails if
-    torchaudio was built for another version of PyTorch.
+    The transformers library imports torchaudio if torchaudio is installed. The import of torchaudio
+    fails if torchaudio was built for another version of PyTorch.
 
     Raises:
         MissingLibrary: if the transformers library cannot be imported; the message says what to do.

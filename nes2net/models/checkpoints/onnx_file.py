@@ -42,8 +42,8 @@ class OnnxFile:
 
     onnxruntime computes with as many threads as PyTorch would. Before onnxruntime loads the file,
     :func:`nes2net.models.checkpoints.onnx_format.read_onnx` checks that this toolkit could have
-    written it. The weights are in the ONNX file, or in another file in the same folder; the
-    description names the other file.
+    written it. The weights are in the ONNX file, or in another file in the same folder. In the
+    second case, the description contains the name of the other file.
 
     Args:
         path: the file.
@@ -90,7 +90,7 @@ class OnnxFile:
         # Start a session of onnxruntime on the device.
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 4  # log only fatal errors, because onnxruntime raises all errors
+        options.log_severity_level = 4  # log only fatal errors, because all errors are also raised as exceptions
         options.add_session_config_entry(
             "optimization.constant_folding_max_output_size_in_bytes",
             str(max(_LARGEST_CONSTANT, sum(file.stat().st_size for file in self._files))),
@@ -123,7 +123,7 @@ class OnnxFile:
         self.pre_emphasis: float = self.description["pre_emphasis"]
 
     def fingerprint(self) -> str:
-        """Compute the SHA-256 of the file, and of the other file that holds its weights, if there is one."""
+        """Compute one SHA-256 over the ONNX file and, if there is one, the file of its weights."""
         return sha256_of(*self._files)
 
 
@@ -152,9 +152,10 @@ def accepted_lengths(shortest: int, longest: int | None) -> str:
 def providers(device: str, available: Collection[str]) -> list[str | tuple[str, dict[str, Any]]]:
     """List the execution providers that onnxruntime should use for ``device``: names, or pairs of name and options.
 
-    On CUDA, TF32 is switched off: TF32 keeps only 10 bits of the mantissa, so scores would differ
-    from PyTorch's. cuDNN chooses its algorithm for convolutions by a heuristic. cuDNN's default is
-    a search through all algorithms, which would run again for each new length of waveforms.
+    On CUDA, TF32 is switched off, because TF32 keeps only 10 bits of the mantissa: scores would
+    differ from PyTorch's scores. A heuristic chooses cuDNN's algorithm for convolutions. By
+    default, onnxruntime would try all algorithms, and repeat this search for each new length of
+    waveforms.
 
     Args:
         available: names of the providers in the installed onnxruntime.
@@ -221,8 +222,8 @@ def _read_description(path: Path) -> dict[str, Any]:
     The result is plain data, with the default values of keys that the file lacks.
 
     Raises:
-        InputError: if the ONNX file is missing or not written by this toolkit, or if the weights
-            are not in the file that the description names.
+        InputError: if the ONNX file is missing or not written by this toolkit, or if the file with
+            the weights is missing or has another name than in the description.
     """
     # Read the file and its metadata.
     if path.suffix != ".onnx":
@@ -238,7 +239,8 @@ def _read_description(path: Path) -> dict[str, Any]:
         description = validated_json(_Description, content.metadata[METADATA].encode())
     except ValueError as error:
         raise foreign_error(path, f"its metadata {METADATA}: {error}") from None
-    # A file with the weights must lie beside the ONNX file, and the description must name this file.
+    # If the weights are in another file, this file must lie beside the ONNX file, and the description must contain its
+    # name.
     declared = description.external_data
     if undeclared := sorted(content.beside.keys() - {declared}):
         raise InputError(

@@ -2,7 +2,7 @@
 
 The format is protobuf (onnx.proto). Parts that this toolkit never exports are refused: onnxruntime
 would expand functions and sparse tensors to any size, run operators of other domains, and read
-tensors from any file that an ONNX file names.
+tensors from any file whose name is in an ONNX file.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def damaged_error(path: Path, why: str) -> InputError:
 
 
 def foreign_error(path: Path, why: str) -> InputError:
-    """Make the error for an ONNX file that this toolkit did not write; ``why`` names content that it never writes."""
+    """Make the error for an ONNX file that this toolkit did not write; ``why`` says how this is known."""
     return InputError(f"{path} is not a detector of this toolkit ({why}): `nes2net export --to onnx` writes one")
 
 

@@ -1,8 +1,8 @@
 """Names of tensors in whole-model checkpoints of published code, and their translation.
 
-A detector saves its tensors under the names of the published Nes2Net code. Names of the front-end
-begin with ``ssl_model.model.``, and names of the aggregation with ``ssl_model.``. Names of a
-back-end begin with a prefix that each back-end defines and that may be empty.
+A detector saves its tensors under the names of the published Nes2Net code. Names of the front-end's
+tensors begin with ``ssl_model.model.``, and names of the aggregation's tensors with ``ssl_model.``.
+Names of a back-end's tensors begin with a prefix that each back-end defines and that may be empty.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nes2net.models.checkpoints.huggingface import from_library
 def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
     """Rename the tensors under ``prefix`` from this package's module names to the published names, in place.
 
-    ``backend_prefix`` is the beginning of the published names of the back-end.
+    ``backend_prefix`` is the beginning of the published names of the back-end's tensors.
 
     >>> state_dict = {"frontend.model.mask_emb": 1, "backend.fc.bias": 2}
     >>> write_published_names(state_dict, "", "TDNN.")
@@ -39,7 +39,7 @@ def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefi
 def read_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
     """Rename the tensors under ``prefix`` from the published names to this package's module names, in place.
 
-    ``backend_prefix`` is the beginning of the published names of the back-end.
+    ``backend_prefix`` is the beginning of the published names of the back-end's tensors.
 
     >>> state_dict = {"ssl_model.weight_hidd": 1, "TDNN.fc.bias": 2}
     >>> read_published_names(state_dict, "", "TDNN.")
@@ -62,7 +62,7 @@ class Layout:
     """The names of tensors in the whole-model files of a published code, and this toolkit's names for them."""
 
     marks: tuple[str, ...]
-    """Names of tensors that identify the layout: only files of this layout have all these tensors."""
+    """Names of tensors that identify the layout: a file has the first layout whose marks are all in the file."""
     prefixes: Mapping[str, str]
     """Beginning of a name in the file → beginning in this toolkit; names with other beginnings are kept."""
     library_encoder: str = ""
@@ -75,7 +75,7 @@ class Layout:
     """Name of the code that writes this layout. Empty if the names of the tensors show which code wrote the file."""
 
     def name_here(self, name: str) -> str:
-        """Translate the ``name`` of a tensor in a file with this layout to this toolkit's name."""
+        """Translate ``name``, a tensor's name in a file with this layout, to this toolkit's name."""
         for encoder, translate in ((self.library_encoder, from_library), (self.torchaudio_encoder, from_torchaudio)):
             if encoder and name.startswith(encoder):
                 return "ssl_model.model." + translate(name.removeprefix(encoder))
@@ -96,13 +96,13 @@ def _deepfense(mark: str, backend: str, last: str, prefixes: Mapping[str, str] =
         backend: this toolkit's prefix of the back-end's names.
         last: this toolkit's prefix of the last layer's names.
         prefixes: beginning of a name in DeepFense's back-end → beginning of the name in this
-            toolkit. All other names of DeepFense's back-end get the prefix ``backend``.
+            toolkit. All other names of DeepFense's back-end get the prefix in ``backend``.
     """
     backend_prefixes = {f"backend.{prefix}": own_prefix for prefix, own_prefix in prefixes.items()}
     return Layout(
         marks=("losses.0.fc.weight", f"backend.{mark}"),
         prefixes={"losses.0.fc.": last, **backend_prefixes, "backend.": backend},
-        library_encoder="frontend.model.",  # DeepFense's option `source` may also give fairseq's names
+        library_encoder="frontend.model.",  # followed by transformers' or fairseq's names, as DeepFense's `source` says
         unused=r"losses\.0\.criterion\.weight|frontend\.model\.(masked_spec_embed|mask_emb|label_embs_concat)"
         r"|frontend\.model\.(quantizer|project_q|final_proj)\..*",
         code="deepfense",

@@ -26,6 +26,7 @@ from nes2net.models.checkpoints.published_file import COMMIT, PublishedFile
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_RECORD = 10_000  # bytes
+
 # Patterns of the names of files that a front-end needs. Only these files of a folder on the hub are
 # downloaded.
 _FOLDER_FILES = ["config.json", "preprocessor_config.json", "model*.safetensors*", "pytorch_model*.bin*"]
@@ -232,7 +233,7 @@ class Shelf:
             size = path.stat().st_size
             sha256 = digests_of(path, ("sha256",), f"checking {path.name}")["sha256"]
         # Each known digest must equal the computed digest.
-        stored = path.resolve().name  # huggingface_hub names a stored file by the digest that the hub states
+        stored = path.resolve().name  # in huggingface_hub's cache, the name of a file is its digest on the hub
         expected_digests = {"published with": self.file.sha256}
         if revision and _SHA256.fullmatch(stored):
             expected_digests["stated by the hub"] = stored

@@ -32,6 +32,7 @@ from nes2net.models.checkpoints.unpickling import Record, plain
 _METADATA = "nes2net"  # key of this toolkit's record in the metadata of a state dict
 _MOST_TENSORS = 50_000
 _LONGEST_NAME = 1000  # characters
+
 # Keys under which training programs usually save a model.
 _USUAL_KEYS = ("model", "state_dict", "model_state")
 _MOST_CONTAINERS = 2  # largest number of dictionaries around a state dict
@@ -52,8 +53,8 @@ def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedD
     memory-mapped file: do not write to the file while the tensors are in use.
 
     Args:
-        tensors_only: whether to accept a file that names functions that no checkpoint needs, such
-            as ``os.system``. These functions are never called.
+        tensors_only: whether to accept a file with names of functions that no checkpoint needs,
+            such as ``os.system``. These functions are never called.
 
     Raises:
         InputError: if the file is missing or damaged, has no state dict, or names a function that
@@ -124,7 +125,8 @@ def _state_dicts_in(content: Any) -> dict[tuple[str, ...], dict[str, Tensor]]:
     """Find state dicts in ``content`` and in its nested dictionaries; return the mapping path of keys → state dict.
 
     If several levels contain state dicts, the result has only the state dicts of the outermost
-    level. If the key of one of them is in ``_USUAL_KEYS``, the result is this state dict alone.
+    level. If one of these state dicts is stored under a key in ``_USUAL_KEYS``, the result is this
+    state dict alone.
     """
     level: list[tuple[tuple[str, ...], Any]] = [((), content)]
     for _ in range(_MOST_CONTAINERS + 1):
@@ -152,7 +154,7 @@ def _is_state_dict(value: Any) -> bool:
 
 
 def only_state_dict_in(content: Any) -> dict[str, Tensor] | None:
-    """Return the only state dict in the content of a checkpoint file, unchanged; None if there is none, or several."""
+    """Return the state dict in the content of a checkpoint file, unchanged; None unless there is exactly one."""
     state_dicts = list(_state_dicts_in(content).values())
     return state_dicts[0] if len(state_dicts) == 1 else None
 
@@ -319,7 +321,7 @@ def check_fit(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], 
 
     Raises:
         InputError: if the state dicts differ, or if ``state_dict`` has NaN or infinite numbers. The
-            message names the tensors.
+            message contains the names of these tensors.
     """
     if misfit := compare(state_dict, expected):
         raise InputError(f"{path} does not fit this model; {misfit}. Give the options that it was trained with")
@@ -336,8 +338,8 @@ def not_finite(state_dict: Mapping[str, Tensor]) -> list[str]:
     for name, tensor in state_dict.items():
         if tensor.dtype not in WEIGHTS or tensor.is_meta:
             continue
-        # If the sum is finite, all numbers are finite. The sum is much faster than isfinite(). An
-        # infinite sum may be an overflow.
+        # If the sum is finite, all numbers are finite. The sum is much faster than isfinite(). If the sum is infinite,
+        # it may only have overflowed, so check each number.
         total = tensor.sum(dtype=torch.promote_types(tensor.dtype, torch.float32))
         if not total.isfinite() and not tensor.isfinite().all():
             names.append(name)

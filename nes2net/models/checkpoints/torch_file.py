@@ -40,6 +40,7 @@ _LEGACY_PROTOCOL = 1001
 # tensor repeats its storage (a stride of 0) or shares the storage with other tensors (tied weights).
 _MOST_EXPANSION = 4
 _ALWAYS_FIT = 1 << 28  # number of bytes that tensors may take even if the file is small
+
 # Kinds of files that are not checkpoints: (offset of the bytes that identify the kind, these bytes,
 # name of the kind).
 _OTHER_KINDS = (
@@ -83,7 +84,7 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     """
     check_file(path)
     check_arrived(path)
-    # Recognise the kind of the file by its beginning, and read the file with limits of memory and steps.
+    # Recognise the kind of the file by its beginning, and read the file within limits of memory and steps.
     records: dict[str, type[Record]] = {}
     beginning = b""
     try:
@@ -214,7 +215,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
     storages: dict[str, torch.UntypedStorage] = {}
 
     def storage_of(key: str, num_bytes: int) -> torch.UntypedStorage:
-        """Make an empty storage for ``key``, to be filled after all pickles. The unpickler calls this function."""
+        """Make a storage for ``key``, which is filled after all pickles are read. The unpickler calls this function."""
         if key not in storages:
             if num_bytes + sum(len(s) for s in storages.values()) > size:
                 raise ValueError(f"storage {key} claims more bytes than the file has")
@@ -228,7 +229,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
     # Read the five pickles: magic number, version, facts of the machine, content, and keys of the storages.
     if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
         raise ValueError("it does not begin as a checkpoint does")
-    load()  # skip the facts of the machine that wrote the file: all machines today are little-endian
+    load()  # skip the facts of the machine that wrote the file; assume that it was little-endian
     content = load()
     keys = load()
     if keys != sorted(storages):

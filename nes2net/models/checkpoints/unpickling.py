@@ -28,7 +28,7 @@ from nes2net.lib.files import Budget
 from nes2net.lib.guarded_pickle import GuardedUnpickler, Refused
 from nes2net.lib.plain_data import LONGEST_NUMBER, MOST_BYTES, MOST_DEPTH, MOST_VALUES
 
-# Name of PyTorch's class of a storage → type of its numbers.
+# Name of a storage class of PyTorch → type of the numbers in such a storage.
 _STORAGES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
@@ -45,7 +45,8 @@ _STORAGES = {
     "UntypedStorage": torch.uint8,
 }
 
-# Classes and modules of the standard library and of PyTorch that real checkpoints name; their objects become records.
+# Classes and modules of the standard library and of PyTorch that occur in real checkpoints; their objects become
+# records.
 _HARMLESS = (
     "argparse.Namespace",
     "typing.",
@@ -70,7 +71,7 @@ _HARMLESS_BUILTINS = {
     "builtins.Ellipsis",  # the ellipsis in types such as Tuple[int, ...]
 }
 
-MOST_CLASSES = 1000  # largest number of different classes that become records
+MOST_CLASSES = 1000  # largest number of distinct classes that become records
 LONGEST_NAME = 500  # largest number of characters in the name of a class
 _MOST_DIMENSIONS = 64  # largest number of dimensions of a tensor
 
@@ -123,7 +124,7 @@ class TensorUnpickler(GuardedUnpickler):
         storage_of: function that returns a storage; the arguments are the key and the number of
             bytes of the storage.
         records: name of a class → the subclass of :class:`Record` that stands for the class. The
-            unpickler adds every class in the pickle.
+            unpickler fills this mapping.
         tensors_only: whether objects of refused classes also become records; if False, such an
             object raises an error.
     """
@@ -155,7 +156,8 @@ class TensorUnpickler(GuardedUnpickler):
         Raises:
             Refused: if ``tensors_only`` is false, and the name belongs to Python or PyTorch, but is
                 not needed by any checkpoint. An example is ``os.system``.
-            ValueError: if the name cannot be a class, or there are too many classes.
+            ValueError: if ``module.name`` cannot be the name of a class, or there are too many
+                classes.
         """
         if module in ("torch", "torch.storage") and name in _STORAGES:
             return _STORAGES[name]
@@ -310,7 +312,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
     "builtins.getattr": _enum_member,
     "copyreg._reconstructor": _reconstruct,
-    "builtins.type": _annotation,  # types such as Optional[int] call type(None)
+    "builtins.type": _annotation,  # the pickle of a type such as Optional[int] calls type(None)
     "_operator.getitem": _annotation,
     "_operator.or_": _annotation,
     "functools.reduce": _annotation,
