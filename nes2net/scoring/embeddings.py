@@ -105,7 +105,7 @@ class Embeddings(Judgement[NDArray]):
         return f"embeddings of {size} numbers"
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
-        """Raise :class:`InputError` if ``out`` has no suffix of :data:`SUFFIXES`, or two trials have the same id."""
+        """Raise :class:`InputError` if the suffix of ``out`` is not in :data:`SUFFIXES`, or if two ids are equal."""
         if out.suffix not in SUFFIXES:
             raise InputError(f"{out}: embeddings go to a file that ends in {' or '.join(SUFFIXES)}: name another `out`")
         if out.suffix == ".parquet":

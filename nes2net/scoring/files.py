@@ -27,8 +27,8 @@ from nes2net.scoring.waveforms import Recording, WaveformReader
 
 T = TypeVar("T")
 
-# Files for _AHEAD batches are read ahead. The files for the first _LOOKED_AT batches are searched for files of equal
-# length. The remaining files are still being read while a batch is computed.
+# Files for _AHEAD batches are read ahead. A batch takes files of equal length only from the files for the first
+# _LOOKED_AT batches, so that the other files can still be read while the batch is computed.
 _AHEAD = 6
 _LOOKED_AT = 4
 # Limits for long recordings.
@@ -50,7 +50,7 @@ class JudgedFile(Generic[T]):
     remark: Remark = field(default_factory=Remark)
     """Remarks about the recording, such as silence or clipping."""
     traits: Traits | None = None
-    """Traits of the recording; None if it was not measured."""
+    """Traits of the recording; None if the recording was not measured."""
 
 
 def judge_files(
@@ -197,7 +197,7 @@ class _Batches(Generic[T]):
         return _ReadFile(recording, remark, traits)
 
     def judge(self, files: list[_File[T]]) -> None:
-        """Judge the first of ``files`` in one batch with files of equal length, and store each result in its file."""
+        """Judge the first of ``files`` in one batch with files of the same length; store each result in its file."""
         first = files[0].read()
         if first is None:  # if the file could not be read, its result is the error
             return

@@ -18,7 +18,7 @@ from nes2net.lib.installation import how_to_install
 from nes2net.models.checkpoints.fairseq import to_fairseq
 from nes2net.models.frontends.base import Layers
 
-# Options that are not passed to fairseq: fairseq's Wav2Vec2Config lacks the option, or only pre-training uses it.
+# Options that are not passed to fairseq, because fairseq's Wav2Vec2Config lacks them or only pre-training uses them.
 _NOT_PASSED = ("engine", "pretraining_heads", "final_dim", "latent_vars", "latent_groups")
 
 
