@@ -171,8 +171,8 @@ class TrackWindows(NamedTuple):
 def usual_window(scorer: Scorer, decider: Decider | None) -> float:
     """Choose the length in seconds of the windows along a recording.
 
-    A window has the length that was scored for the calibration. If this length is not known, a
-    window has the length of the detector's training crops.
+    A window has the length that was scored for the calibration. Without such a length, a window has
+    the length of the detector's training crops.
     """
     num_samples = None
     if decider is not None:

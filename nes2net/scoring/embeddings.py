@@ -46,8 +46,8 @@ class Embeddings(Judgement[NDArray]):
             state (0 is the input of the first layer). ``"all"`` joins all hidden states to one row.
 
     Raises:
-        InputError: if ``layer`` is neither a number nor ``"last"`` or ``"all"``, or does not fit
-            ``of``.
+        InputError: if ``layer`` is not a number, ``"last"`` or ``"all"``, or if ``layer`` does not
+            fit ``of``.
     """
 
     of: EmbeddingOf = "frontend"

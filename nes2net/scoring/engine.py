@@ -49,7 +49,10 @@ Overwrite: TypeAlias = bool | Literal["others"]
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """The settings for computing and resuming a run; no setting changes the results of the run.
+    """The settings for computing and resuming a run.
+
+    No setting changes a row by more than rounding, except ``batch_size`` if the front-end has
+    ``normalize: batch``.
 
     Raises:
         InputError: if ``batch_size`` is below 1, or if ``on_error`` is unknown.
@@ -256,7 +259,7 @@ def run_over(
 
 
 class _EarlierWork(NamedTuple):
-    """The rows that earlier runs with the same identity computed, and that this run need not compute again."""
+    """The rows of earlier runs with the same identity, which this run need not compute again."""
 
     audio: dict[str, str]
     """Id → :func:`~nes2net.scoring.journal.stamp` of the audio file, for the trials that have a row."""

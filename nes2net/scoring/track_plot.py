@@ -29,7 +29,7 @@ from nes2net.metrics.localisation.segments import Segment
 from nes2net.metrics.localisation.stretches import drawn_places
 from nes2net.scoring.track import LEAST_SPAN, Track
 
-#: Colours of the two classes, the same as on the report page in its light style.
+#: Colours of the two classes, the same as on the report page in light style.
 BONAFIDE = "#0f766e"
 SPOOF = "#c2410c"
 INK = "#1f2933"

@@ -25,8 +25,9 @@ _NOT_PASSED = ("engine", "pretraining_heads", "final_dim", "latent_vars", "laten
 def build_model(options: dict[str, Any]) -> nn.Module:
     """Build fairseq's ``Wav2Vec2Model`` without the parts that only pre-training uses.
 
-    The state dict of the module has the published names. The front-end translates the names of all
-    checkpoints into the names of the transformers library, and the module can load these names too.
+    The state dict of the module has the published names of the tensors. The front-end gives the
+    tensors of every checkpoint the names of the transformers library, and the module can load these
+    names, too.
 
     Args:
         options: the front-end's options, under the names of fairseq's configuration.

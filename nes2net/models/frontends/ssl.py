@@ -87,7 +87,7 @@ class SSLFrontend(Frontend):
             batch B×N together, as torchaudio's bundles and the systems that use these bundles do; a
             score then depends on the other utterances of the batch. ``"huggingface"`` adds 1e-7
             instead of 1e-5 to the variance, as the transformers library's feature extractor does,
-            so that quiet waveforms become as loud as others. With None, the file
+            so that quiet waveforms become as loud as other waveforms. With None, the file
             ``preprocessor_config.json`` of a Hugging Face folder decides between ``"huggingface"``
             and false. Without this file, waveforms are not normalised.
         repeat_last: repeat the last frame until there is a frame for each hop that begins in the
