@@ -1,7 +1,7 @@
 """Divide a corpus into batches of utterances of equal length, read the waveforms of the batches, and judge them.
 
 Utterances of equal length need no padding, so the score of an utterance does not depend on its
-batch.
+batch, up to rounding.
 """
 
 from __future__ import annotations
@@ -351,9 +351,9 @@ def waveforms_for(
         """Read the batches of this process; see :data:`nes2net.scoring.engine.Read`."""
         on_gpu = device.type == "cuda"
         if plan.whole and on_gpu:
-            # Limit the number of convolution plans that PyTorch keeps. A plan takes 200 KiB, a shape of batches has
-            # some 85 plans, and two batches of whole utterances rarely have the same shape. PyTorch reads this limit at
-            # the first convolution.
+            # Limit the number of convolution plans that PyTorch keeps. A plan takes 200 KiB, a batch needs some 85
+            # plans for its shape, and two batches of whole utterances rarely have the same shape. PyTorch reads the
+            # limit at the first convolution.
             os.environ.setdefault("TORCH_CUDNN_V8_API_LRU_CACHE_LIMIT", "1000")
         workers = default_workers(device) if num_workers is None else num_workers
         batches = plan.batches(trials, header_length(reader), done, processes)

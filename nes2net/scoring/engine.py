@@ -51,8 +51,8 @@ Overwrite: TypeAlias = bool | Literal["others"]
 class RunSettings:
     """The settings for computing and resuming a run.
 
-    No setting changes a row by more than rounding, except ``batch_size`` if the front-end has
-    ``normalize: batch``.
+    Except for ``batch_size`` with ``normalize: batch``, no setting changes a row by more than
+    rounding.
 
     Raises:
         InputError: if ``batch_size`` is below 1, or if ``on_error`` is unknown.

@@ -66,9 +66,9 @@ def judge_files(
 ) -> Iterator[JudgedFile[T]]:
     """Judge the files ``paths`` with a detector, and yield the results in the same order.
 
-    The work for a file is done when the caller takes its result from the iterator, so ``paths`` may
-    be endless. Only files that give the detector the same number of samples share a batch. Each
-    value therefore equals, to 1e-6, the value that is computed for the file alone.
+    Paths are taken from ``paths`` only when the caller takes a result, so ``paths`` may be endless.
+    Only files that give the detector the same number of samples share a batch. Each value therefore
+    equals, to 1e-6, the value that is computed for the file alone.
 
     Args:
         judgement: the kind of result.

@@ -157,7 +157,7 @@ def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
 
 
 def score_each(scorer: Scorer, waveforms: Sequence[np.ndarray]) -> list[float]:
-    """Score each of ``waveforms`` (N,), of any lengths, like :func:`score_or_raise`; equal lengths share a batch."""
+    """Score each of ``waveforms`` (N,) like :func:`score_or_raise`; waveforms of equal length share a batch."""
     alone = depends_on_batch(scorer)
     # The indices of the waveforms in each batch. The key is the length of the waveforms, or the index of the waveform
     # if each waveform is a batch.

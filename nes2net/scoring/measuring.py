@@ -266,8 +266,8 @@ class Measurer:
     def with_embeddings(self, traits: Sequence[Traits], waveforms: NDArray) -> list[Traits]:
         """Compute the embeddings of ``waveforms`` B×N, and add them to the ``traits`` of the B recordings.
 
-        If there is no function :attr:`embed`, or if an embedding is missing, the traits are
-        returned unchanged.
+        Traits stay unchanged if there is no function :attr:`embed`, or if the embedding of their
+        recording is missing.
         """
         if self.embed is None:
             return list(traits)

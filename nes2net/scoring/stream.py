@@ -110,7 +110,7 @@ class SlidingWindows:
         return self._held.end < self._length
 
     def finish(self) -> Iterator[Window]:
-        """End the recording; yield the last window, unless the last yielded window ends with the recording."""
+        """End the recording; yield the last window, unless it was yielded before."""
         end = self._held.end
         if self._start == 0:
             yield Window(0, self._held.cut(0, end), True)

@@ -72,7 +72,7 @@ class Track:
         return self.share_of(np.ones(len(self), bool))
 
     def share_of(self, is_chosen: np.ndarray) -> float:
-        """Compute the share of the recording that some windows cover: the windows with true ``is_chosen`` (K,)."""
+        """Compute the share of the recording that the chosen windows cover; ``is_chosen`` is (K,) bool."""
         if not is_chosen.any():
             return 0.0
         # Add up the seconds that the chosen windows cover. Where two windows overlap, count the seconds once.
@@ -134,8 +134,8 @@ def least_span(score_rule: str) -> float:
 #: Length in seconds up to which all frames of a recording are scored at once. Published networks score whole
 #: utterances, and all utterances of PartialSpoof are shorter than 30 s.
 LONGEST_PIECE = 30.0
-#: Approximate time in seconds between the starts of two windows if the frames of a longer recording are scored. A
-#: window is twice as long as this time.
+#: Approximate time in seconds between the starts of neighbouring windows if the frames of a longer recording are
+#: scored. A window is twice as long as this time.
 WINDOW_STEP = 10.0
 
 
