@@ -1,7 +1,7 @@
 """Divide a corpus into batches of utterances of equal length, read the waveforms of the batches, and judge them.
 
 Utterances of equal length need no padding, so the score of an utterance does not depend on its
-batch.
+batch, up to rounding.
 """
 
 from __future__ import annotations
@@ -39,16 +39,15 @@ from nes2net.scoring.waveforms import WaveformReader
 # The list of trials is divided into windows, and whole utterances are sorted by length within a window. A window has at
 # most _WINDOW_BATCHES batches and at most _WINDOW_TRIALS trials: enough trials to fill batches with utterances of one
 # length, and few enough for the memory. The first window is small, so that scoring starts after a few headers are read.
-# Each further window of trials is larger by the factor _GROWTH.
+# Each further window is larger by the factor _GROWTH, up to the largest size.
 _WINDOW_BATCHES = 1024
 _WINDOW_TRIALS = 65536
 _FIRST_WINDOW_BATCHES = 16
 _GROWTH = 4
 _HEADERS_AT_ONCE = 64  # number of headers that a thread reads in one task
-_NO_FILE = -1  # stands in place of a length if a trial has no readable file
+_NO_FILE = -1  # stands for the length of a trial without a readable file
 _SAMPLES_A_BYTE = 4  # samples assumed per byte of a file if its header states no length
-# Numbers of rows to which a batch on a GPU is filled up, see :func:`filled_rows`.
-_ROWS = (8, 16, 32)
+_ROWS = (8, 16, 32)  # numbers of rows to which a batch on a GPU is filled up, see :func:`filled_rows`
 
 
 class Item(NamedTuple):
@@ -103,8 +102,8 @@ def plan_batches(
         most_samples: largest number of samples in a batch, by the lengths of ``length_of``. A trial
             with more samples is a batch of its own. None for no limit.
         done: ids of trials; a batch is skipped if ``done`` has the ids of all its trials.
-        rank, num_processes: of each window of trials, yield the batch with index ``rank`` and every
-            ``num_processes``-th batch after this batch.
+        rank, num_processes: the trials are divided into windows. Of each window, yield the batch
+            with index ``rank``, and then every ``num_processes``-th batch.
 
     >>> trials = [Trial(name, name) for name in "abcde"]
     >>> batches = plan_batches(trials, 2, lambda trial: 5 if trial.id in "ace" else 7)
@@ -133,7 +132,7 @@ def plan_batches(
 
 
 def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
-    """Divide the indices of all trials into ranges, the windows, each larger than the last up to a limit."""
+    """Divide the indices of ``num_trials`` trials into windows: ranges that grow up to a limit."""
     size = batch_size * _FIRST_WINDOW_BATCHES
     start = 0
     largest = max(1, min(_WINDOW_BATCHES, _WINDOW_TRIALS // batch_size)) * batch_size
@@ -162,7 +161,7 @@ def _grouped_by_length(
         return [length_of(trials[i]) for i in indices]
 
     def start(window: range) -> list[Future[list[int]]]:
-        """Start threads that read the lengths of a window's trials; the tasks are in the order of the trials."""
+        """Start to read the lengths of a window's trials in threads; return the tasks in the order of the trials."""
         chunks = (window[i : i + _HEADERS_AT_ONCE] for i in range(0, len(window), _HEADERS_AT_ONCE))
         return [pool.submit(lengths, chunk) for chunk in chunks]
 
@@ -238,7 +237,7 @@ class Plan:
 
 
 def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
-    """Make the function ``length_of`` for :func:`plan_batches`, which reads the length from the header of a file.
+    """Make ``length_of`` for :func:`plan_batches`: a function that reads an utterance's length from its file's header.
 
     If a header does not state the length, the function returns −2 minus the number of bytes of the
     file. Without a readable file, the function returns −1. A wrong length does no harm, because
@@ -352,9 +351,9 @@ def waveforms_for(
         """Read the batches of this process; see :data:`nes2net.scoring.engine.Read`."""
         on_gpu = device.type == "cuda"
         if plan.whole and on_gpu:
-            # Limit the number of convolution plans that PyTorch keeps. A plan takes 200 KiB, a shape of batches has
-            # some 85 plans, and two batches of whole utterances rarely have the same shape. PyTorch reads this limit at
-            # the first convolution.
+            # Limit the number of convolution plans that PyTorch keeps. A plan takes 200 KiB, a batch needs some 85
+            # plans for its shape, and two batches of whole utterances rarely have the same shape. PyTorch reads the
+            # limit at the first convolution.
             os.environ.setdefault("TORCH_CUDNN_V8_API_LRU_CACHE_LIMIT", "1000")
         workers = default_workers(device) if num_workers is None else num_workers
         batches = plan.batches(trials, header_length(reader), done, processes)
@@ -368,7 +367,7 @@ def waveforms_for(
 
 
 def default_workers(device: torch.device) -> int:
-    """Choose the number of workers that keep ``device`` busy.
+    """Choose enough workers to keep ``device`` busy.
 
     One worker is enough for a CPU, because decoding is faster than computing on a CPU. Four workers
     decode some 5,000 utterances of 4 s in a second, more than a GPU computes. If ``torchrun``

@@ -87,8 +87,8 @@ def notes_on(
     If frames are scored, only the notes of :func:`check_belongs` are returned.
 
     Args:
-        num_samples: number of leading samples that are scored; None for all, 0 for windows along a
-            recording.
+        num_samples: number of leading samples that are scored; None for all samples, 0 for windows
+            along a recording.
         resolution_ms: as for :func:`check_belongs`.
 
     Raises:
@@ -149,7 +149,7 @@ def decide_by_track(
     blocks: Iterable[np.ndarray],
     beginning: Traits | None,
 ) -> DecisionAlong:
-    """Decide on a recording by its ``track``, scores of the windows that :func:`decision_windows` chose.
+    """Decide on a recording by its ``track``: the scores of the windows from :func:`decision_windows`.
 
     Args:
         score: the score of the recording, which becomes the ``score`` of the decision.
@@ -165,14 +165,14 @@ class TrackWindows(NamedTuple):
     window: float
     """Length of a window in seconds."""
     hop: float
-    """Seconds from the start of a window to the start of the next."""
+    """Seconds from the start of a window to the start of the next window."""
 
 
 def usual_window(scorer: Scorer, decider: Decider | None) -> float:
     """Choose the length in seconds of the windows along a recording.
 
-    A window has the length that was scored for the calibration. If this length is not known, a
-    window has the length of the detector's training crops.
+    A window has the length that was scored for the calibration. Without such a length, a window has
+    the length of the detector's training crops.
     """
     num_samples = None
     if decider is not None:
@@ -181,7 +181,7 @@ def usual_window(scorer: Scorer, decider: Decider | None) -> float:
 
 
 def decision_windows(scorer: Scorer, decider: Decider, duration: float) -> TrackWindows | None:
-    """Choose windows that decide on a recording of ``duration`` seconds, or None if the score of the recording decides.
+    """Choose the windows that decide on a recording of ``duration`` seconds; None if its score alone decides.
 
     A window has the length that was scored for the calibration. The result is None if the
     calibration was learned from scores of whole recordings, or if the recording is not longer than
@@ -285,7 +285,8 @@ def decide_trials(
 
     Args:
         num_samples: number of leading samples of each recording that were scored; None for all.
-        channel: number of the channel that was scored, counted from 0; None for the mean of all.
+        channel: number of the channel that was scored, counted from 0; None for the mean of all
+            channels.
         num_workers: number of workers that read audio; None for a number that suits the machine.
         facts: further plain data for the record beside the table, such as the name of the
             calibration's file.

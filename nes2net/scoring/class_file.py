@@ -1,8 +1,8 @@
 """Files of class logits: tables separated by tabs, with a row for each utterance.
 
 The header is ``utterance`` and the names of the classes, which may contain spaces and commas. A
-file of another program may hold posteriors instead of logits. A judgement that another package adds
-may have similar files: the columns are then other values than logits of classes.
+file of another program may hold posteriors instead of logits. Another package may add a judgement
+with files of the same form, whose columns hold other values.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def _class_names(path: Path, header: str, expected: Sequence[str]) -> tuple[str,
     """Read the names of the classes from ``header``, the first line of a file.
 
     Raises:
-        InputError: if the line is not a header, or if the names are not ``expected``, unless
-            ``expected`` is empty.
+        InputError: if the line is not a header, or if ``expected`` is not empty and the names
+            differ from ``expected``.
     """
     first, *names = header.split("\t")
     if not expected and (first != _ID or len(set(names)) != len(names) or len(names) < 2):
@@ -108,7 +108,7 @@ def _parsed_logits(path: Path, first_number: int, lines: Sequence[str], num_clas
     """
     columns = range(1, num_classes + 1)
     if all(line.count("\t") == num_classes for line in lines):
-        with contextlib.suppress(ValueError):  # the loop below names the line of a cell that is not a number
+        with contextlib.suppress(ValueError):  # if a cell is not a number, the loop below says in which line
             return np.loadtxt(lines, np.float32, delimiter="\t", usecols=columns, comments=None, ndmin=2)
     for line_number, line in enumerate(lines, start=first_number):
         cells = line.split("\t")[1:]

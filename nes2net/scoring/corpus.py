@@ -41,10 +41,10 @@ class ScoringSettings(RunSettings):
     zeros to the utterance, as some benchmarks do."""
     peak_normalize: PeakNormalize = "no"
     """``"recording"`` scales the whole recording so that its largest absolute sample is 1, and
-    ``"cut"`` scales only the part that is scored, as for some benchmarks and published detectors.
+    ``"cut"`` scales only the part that is scored, as some benchmarks and published detectors do.
     ``"no"`` changes no level."""
     channel: int | None = None
-    """Number of the channel of each recording to score, counted from 0; None for the mean of all."""
+    """Number of the channel of each recording to score, counted from 0; None for the mean of all channels."""
     legacy_train_mode: bool = False
     """Whether to score in train mode, as the published scoring of In-the-Wild does (deviation 2).
     Batch normalisation then uses the statistics of single utterances, and dropout is active. The
@@ -84,9 +84,9 @@ def judge_trials(
 
     The value of an utterance does not depend on its batch, up to the rounding of float32. Batches
     need no padding, because utterances share a batch only if they give the detector the same number
-    of samples. Only with a front-end that has ``normalize: batch`` may a value depend on its batch
-    (see :attr:`Judgement.of_batch`). In this case, a note is printed, and the batch size becomes
-    part of the identity of the run.
+    of samples. A value may depend on its batch only if the front-end has ``normalize: batch`` (see
+    :attr:`Judgement.of_batch`). In this case, a note is printed, and the batch size becomes part of
+    the identity of the run.
 
     Under ``torchrun`` each process judges a part of the trials, and the first process writes the
     file. The file is the same to the last bit for any number of processes and interruptions, if
@@ -131,8 +131,8 @@ def judge_trials(
     if legacy and scorer.precision == "int8":
         raise InputError("a detector in int8 has no train mode: score as published in float32")
     check_system_scores(trials, scorer.num_scores)
-    # Plan the batches. If a value depended on its batch, either each utterance is judged alone, or the batch size
-    # becomes part of the identity of the run.
+    # Plan the batches. If the front-end normalises the batch as a whole, either each utterance is judged alone, or the
+    # batch size becomes part of the identity of the run.
     batch_size = settings.batch_size or default_batch_size(scorer.computes_on)
     normalises_batch = depends_on_batch(scorer)
     batch_matters = normalises_batch and judgement.of_batch

@@ -46,8 +46,8 @@ class Embeddings(Judgement[NDArray]):
             state (0 is the input of the first layer). ``"all"`` joins all hidden states to one row.
 
     Raises:
-        InputError: if ``layer`` is neither a number nor ``"last"`` or ``"all"``, or does not fit
-            ``of``.
+        InputError: if ``layer`` is not a number, ``"last"`` or ``"all"``, or if ``layer`` does not
+            fit ``of``.
     """
 
     of: EmbeddingOf = "frontend"
@@ -105,7 +105,7 @@ class Embeddings(Judgement[NDArray]):
         return f"embeddings of {size} numbers"
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
-        """Raise :class:`InputError` if ``out`` has no suffix of :data:`SUFFIXES`, or two trials have the same id."""
+        """Raise :class:`InputError` if the suffix of ``out`` is not in :data:`SUFFIXES`, or if two ids are equal."""
         if out.suffix not in SUFFIXES:
             raise InputError(f"{out}: embeddings go to a file that ends in {' or '.join(SUFFIXES)}: name another `out`")
         if out.suffix == ".parquet":

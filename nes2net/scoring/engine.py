@@ -1,12 +1,12 @@
-"""Run over a corpus: read the trials, compute a row for each, keep the rows, and write a complete file in order.
+"""Run over a corpus: read the trials, compute a row for each trial, keep the rows, and write the complete file.
 
 An :class:`~nes2net.scoring.output.Output` defines the value of a trial, its form in the journal,
-and the finished file. There are outputs of scores, scores of frames, embeddings and traits. A row
-is a trial with its value. During the run, rows are written to a journal beside the file
-(:mod:`nes2net.scoring.journal`), batch by batch. If the run is interrupted, the same call resumes
-from the journal and gives exactly the same file. At the end, the finished file is written under
-another name and then renamed. The record ``{out}.json`` beside the file states the run that made
-the file, and the trials without a row.
+and the finished file. There is an output for scores, for scores of frames, for embeddings and for
+traits. A row is a trial with its value. During the run, rows are written to a journal beside the
+file (:mod:`nes2net.scoring.journal`), batch by batch. If the run is interrupted, the same call
+resumes from the journal and gives exactly the same file. At the end, the finished file is written
+under another name and then renamed. The record ``{out}.json`` beside the file states the run that
+made the file, and the trials without a row.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ Overwrite: TypeAlias = bool | Literal["others"]
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """The settings for computing and resuming a run; no setting changes the results of the run.
+    """The settings for computing and resuming a run.
+
+    Except for ``batch_size`` with ``normalize: batch``, no setting changes a row by more than
+    rounding.
 
     Raises:
         InputError: if ``batch_size`` is below 1, or if ``on_error`` is unknown.
@@ -70,7 +73,7 @@ class RunSettings:
     """Whether this process works alone even under ``torchrun``; the other processes must then not
     call :func:`run_over`."""
     display: ProgressDisplay[None] | None = None
-    """A progress display that several runs use together; None to make one for this run."""
+    """A progress display that several runs use together; None to make a display for this run."""
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -127,7 +130,7 @@ class BatchResult(NamedTuple, Generic[T]):
     failures: dict[str, str]
     """Id of a trial → the reason why its row is missing."""
     num_samples: int = 0
-    """Number of samples of the batch that the detector computed on."""
+    """Number of samples in the waveforms of the batch."""
 
 
 #: A function ``read(trials, done, processes)`` that reads the batches of this process. ``processes`` states the rank of
@@ -150,7 +153,7 @@ def run_over(
     """Read the batches of ``trials``, compute a row for each trial, and write the rows in order to the file ``out``.
 
     Under ``torchrun`` each process computes a part of the rows, and the first process writes the
-    file. The number of processes and interruptions does not change a bit of the file.
+    file. The file is the same to the last bit for any number of processes and interruptions.
 
     Args:
         read: reads the batches of this process, except batches that earlier runs computed.
@@ -256,14 +259,14 @@ def run_over(
 
 
 class _EarlierWork(NamedTuple):
-    """The rows that earlier runs with the same identity computed, and that this run need not compute again."""
+    """The rows of earlier runs with the same identity, which this run need not compute again."""
 
     audio: dict[str, str]
     """Id → :func:`~nes2net.scoring.journal.stamp` of the audio file, for the trials that have a row."""
     failures: dict[str, str]
     """Id → reason, for trials that failed in an interrupted run."""
     replaced: set[tuple[str, str]]
-    """(id, stamp of the audio file) for outdated rows of journals: the audio file was replaced since."""
+    """(id, stamp of the audio file) for each outdated row of a journal, whose audio file was replaced later."""
     begin_anew: bool
     """Whether to remove the journals, because this run cannot resume from them."""
     out: Path | None = None
@@ -289,8 +292,8 @@ def _find_earlier_work(
     """Find the rows of earlier runs, in a finished file and in journals.
 
     If a finished file has the rows of all trials, ``result.already_complete`` is set to True. If an
-    audio file was replaced since, its row in a journal is not used, and a note is printed on
-    standard error.
+    audio file was replaced after its row was written to a journal, the row is not used, and a note
+    is printed on standard error.
 
     Raises:
         InputError: if a file or a journal belongs to another run or was changed, unless
@@ -298,8 +301,8 @@ def _find_earlier_work(
     """
     out = result.path
     nothing = _EarlierWork({}, {}, set(), True)
-    stamps = None  # id → stamp, for the rows of a finished file, if the file can be used
     # Use the rows of a finished file if the same run made the file, and if neither the file nor its audio has changed.
+    stamps = None  # id → stamp, for the rows of a finished file; None if the file cannot be used
     if out.exists() and overwrite is not True:
         try:
             remedy = f"pass `overwrite=True` to have its {output.what} made anew, or name another file"
@@ -435,7 +438,7 @@ def _write_finished(
         assert journalled is not None  # journals of other runs were removed or refused before
         used = [trial for trial in trials if trial.id in journalled.places]
         # A trial that did not fail may still have no row, because a journal was damaged meanwhile or the row is too
-        # long. Its reason is ``lost``.
+        # long. The reason for such a trial is ``lost``.
         lost = "what was kept of it cannot be read back"
         without_row = [trial.id for trial in trials if trial.id not in journalled.places]
         result.failures = {id: reasons.get(id, lost) for id in without_row}

@@ -27,8 +27,8 @@ from nes2net.scoring.waveforms import Recording, WaveformReader
 
 T = TypeVar("T")
 
-# Files for _AHEAD batches are read ahead. The files for the first _LOOKED_AT batches are searched for files of equal
-# length. The remaining files are still being read while a batch is computed.
+# Files for _AHEAD batches are read ahead. A batch takes files of equal length only from the files for the first
+# _LOOKED_AT batches, so that the other files can still be read while the batch is computed.
 _AHEAD = 6
 _LOOKED_AT = 4
 # Limits for long recordings.
@@ -50,7 +50,7 @@ class JudgedFile(Generic[T]):
     remark: Remark = field(default_factory=Remark)
     """Remarks about the recording, such as silence or clipping."""
     traits: Traits | None = None
-    """Traits of the recording; None if it was not measured."""
+    """Traits of the recording; None if the recording was not measured."""
 
 
 def judge_files(
@@ -66,9 +66,9 @@ def judge_files(
 ) -> Iterator[JudgedFile[T]]:
     """Judge the files ``paths`` with a detector, and yield the results in the same order.
 
-    The work for a file is done when the caller takes its result from the iterator, so ``paths`` may
-    be endless. Only files that give the detector the same number of samples share a batch. Each
-    value therefore equals, to 1e-6, the value that is computed for the file alone.
+    Paths are taken from ``paths`` only when the caller takes a result, so ``paths`` may be endless.
+    Only files that give the detector the same number of samples share a batch. Each value therefore
+    equals, to 1e-6, the value that is computed for the file alone.
 
     Args:
         judgement: the kind of result.
@@ -197,7 +197,7 @@ class _Batches(Generic[T]):
         return _ReadFile(recording, remark, traits)
 
     def judge(self, files: list[_File[T]]) -> None:
-        """Judge the first of ``files`` in one batch with files of equal length, and store each result in its file."""
+        """Judge the first of ``files`` in one batch with files of the same length; store each result in its file."""
         first = files[0].read()
         if first is None:  # if the file could not be read, its result is the error
             return

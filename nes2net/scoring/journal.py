@@ -39,7 +39,7 @@ class Row(NamedTuple, Generic[T]):
 
 
 def stamp(path: str | Path | None) -> str:
-    """Make a word from the size and the time of change of a file; a file that replaces it gets another word.
+    """Make a word from the size and the time of change of a file; if the file is replaced, the word changes.
 
     The stamp of a recording in a shard is the stamp of the shard file. The stamp of a missing file
     is ``-``.
@@ -194,7 +194,7 @@ class Journalled(Generic[T]):
         self.failures = {id: reason for id, reason in self.failures.items() if id not in self.places}
 
     def value(self, id: str) -> T:
-        """Read the value of the trial ``id``, which must be in ``places``, from its journal."""
+        """Read the value of the trial ``id`` from a journal; the id must be in ``places``."""
         number, start, _ = self.places[id]
         self.files[number].seek(start)
         return self._value(_parsed_line(self.files[number].readline(_LONGEST_LINE))[1])
@@ -232,7 +232,7 @@ def open_journals(
 
 
 def run_of(path: Path) -> Any:
-    """Read from the header of the journal ``path`` which run wrote the journal; None if the header is damaged."""
+    """Return the identity of the run that wrote the journal ``path``; None if the journal's header is damaged."""
     with open(path, "rb") as file:
         try:
             return _parsed_line(file.readline(_LONGEST_LINE))

@@ -55,7 +55,7 @@ class Judgement(Output[T]):
     front-end judges one recording at a time."""
 
     def fitted(self, scorer: Scorer) -> Self:
-        """Return this judgement with the options filled in that depend on ``scorer``.
+        """Return this judgement with a value for each option that depends on ``scorer``.
 
         Raises:
             InputError: if ``scorer`` cannot make this judgement.
@@ -76,7 +76,7 @@ class Judgement(Output[T]):
     ) -> Callable[[], Sequence[T | str]]:
         """Start to judge a batch; return a function that waits for the results.
 
-        The result of a recording is its value, or the reason as a text why the value is missing.
+        The result of a recording is its value, or a text with the reason why the value is missing.
 
         Args:
             scorer: the detector, in :func:`nes2net.scoring.kernel.scoring_mode`.

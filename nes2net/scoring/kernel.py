@@ -141,7 +141,7 @@ def check_takes_audio_alone(scorer: Scorer) -> None:
 
 
 def score_batch(scorer: Scorer, waveforms: Tensor) -> list[Result]:
-    """Score ``waveforms`` B×N on the CPU, in :func:`scoring_mode`; a result is a score or the reason for no score."""
+    """Score ``waveforms`` B×N on the CPU, in :func:`scoring_mode`; the results are as for :func:`start`."""
     with scoring_mode(scorer):
         return start(scorer, waveforms)()
 
@@ -157,9 +157,10 @@ def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
 
 
 def score_each(scorer: Scorer, waveforms: Sequence[np.ndarray]) -> list[float]:
-    """Score each of ``waveforms`` (N,), of any lengths, like :func:`score_or_raise`; equal lengths share a batch."""
+    """Score each of ``waveforms`` (N,) like :func:`score_or_raise`; waveforms of equal length share a batch."""
     alone = depends_on_batch(scorer)
-    # The indices of the waveforms that share a batch, by length; an index is the key if each waveform is a batch.
+    # The indices of the waveforms in each batch. The key is the length of the waveforms, or the index of the waveform
+    # if each waveform is a batch.
     groups: dict[int, list[int]] = {}
     for number, waveform in enumerate(waveforms):
         groups.setdefault(number if alone else len(waveform), []).append(number)
@@ -181,17 +182,17 @@ def start(
 ) -> Callable[[], list[Result]]:
     """Start to score ``waveforms`` B×N in the current mode of ``scorer``; return a function that waits for the results.
 
-    Until the returned function is called, a GPU computes in the background. A batch that does not
-    fit into memory is scored in smaller batches. Later batches of the same size are split without a
-    try. A result is a score, or a reason if the score is not finite, if the detector does not take
-    waveforms of length N, or if a single waveform does not fit into memory.
+    A GPU computes in the background until the returned function is called. A batch that does not
+    fit into memory is scored in smaller batches, and later batches are split to the smaller size at
+    once. A result is a score, or the reason why the score is missing: the score is not finite, the
+    detector does not take waveforms of length N, or a single waveform does not fit into memory.
 
     Args:
         system_scores: scores of other systems, B×S, for a detector that takes them.
         stream: a name that seeds the random numbers of a detector in train mode; None to leave the
             random state as it is.
-        rows: number of waveforms to compute at once. A smaller batch is filled up to this number,
-            because for each new size a compiled detector would be compiled again, and a GPU would
+        rows: number of waveforms to compute at once. A smaller batch is filled up to this number.
+            Otherwise a compiled detector would be compiled again for each new size, and a GPU would
             plan its convolutions again. None to compute just the B waveforms.
     """
 
@@ -215,7 +216,7 @@ def start_rows(
     is missing.
 
     Args:
-        scorer: the detector with which ``compute`` computes.
+        scorer: the detector that ``compute`` uses.
         message: words for the reason if a number is not finite, such as ``"score is {}"``, where
             ``{}`` stands for the number.
         compute: the function that computes the rows B×K of waveforms B×N.
@@ -268,7 +269,8 @@ def _start_or_split(
             started.append(_start_or_split(scorer, compute, results_of, list(tensors), stream, rows))
         return lambda: [result for finish in started for result in finish()]
 
-    # This batch is at least as large as an earlier batch that did not fit into memory: split it without trying.
+    # An earlier batch did not fit into memory, and this batch has more rows than the largest number to compute at once:
+    # split it without trying.
     if most_rows is not None and count > most_rows:
         return start_parts(rows and most_rows, most_rows)
     if most_rows is not None and rows is not None:
@@ -293,8 +295,8 @@ def _start_or_split(
                     generator_devices = [scorer.device]
                 stack.enter_context(torch.random.fork_rng(generator_devices))
                 torch.manual_seed(zlib.crc32(stream.encode()))
-            # Keep the moved inputs in no variable: if the batch must be split, they would take memory in addition to
-            # the parts.
+            # Do not keep the moved inputs in a variable: if the batch must be split, they would take memory in addition
+            # to the parts.
             pending = _Pending(compute(*map(moved, inputs))[:count])
             return lambda: [*results_of(pending.wait())]
     except InputError as error:

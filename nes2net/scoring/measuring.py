@@ -39,8 +39,8 @@ from nes2net.scoring.record import recordings_digest
 from nes2net.scoring.track import Track
 from nes2net.scoring.waveforms import Recording, judged_share
 
-#: Largest number of recordings of a corpus that are measured. With 10,000 recordings, the smallest p-value is 1 in
-#: 10,000.
+#: Largest number of recordings of a corpus that are measured. With 10,000 recordings, the smallest p-value is about 1
+#: in 10,000.
 MOST_MEASURED = 10_000
 _BATCH = 8
 _MOST_WORKERS = 8
@@ -53,7 +53,8 @@ def measure_file(path: AnyRecording, num_samples: int | None, longest: int | Non
     Args:
         num_samples: number of leading samples that are scored; None for the whole recording, of any
             length.
-        longest: number of leading samples that can affect the detector's scores; None for all.
+        longest: number of leading samples that can affect the detector's scores; None for all
+            samples.
 
     Raises:
         InputError: if the file cannot be read.
@@ -143,7 +144,8 @@ def measure_trials(
         scorer: the detector that scores the recordings; None if the detector is not known.
         embed: whether ``scorer`` also embeds the recordings; ignored for an exported detector,
             which makes no embeddings.
-        channel: number of the channel that is scored, counted from 0; None for the mean of all.
+        channel: number of the channel that is scored, counted from 0; None for the mean of all
+            channels.
         num_workers: number of workers; None for one per processor, but at most 8.
 
     Returns:
@@ -233,7 +235,7 @@ def _measure_item(num_samples: int | None, longest: int | None, channel: int | N
 
 @dataclass(frozen=True)
 class Measurer:
-    """Measures the traits of recordings that a calibration needs to decide on the recordings.
+    """Measures the traits of a recording, as far as a calibration needs them for a decision.
 
     Args:
         embed: the function that computes embeddings B×E of waveforms B×N; None if the calibration
@@ -264,8 +266,8 @@ class Measurer:
     def with_embeddings(self, traits: Sequence[Traits], waveforms: NDArray) -> list[Traits]:
         """Compute the embeddings of ``waveforms`` B×N, and add them to the ``traits`` of the B recordings.
 
-        If there is no function :attr:`embed`, or if an embedding is missing, the traits are
-        returned unchanged.
+        Traits stay unchanged if there is no function :attr:`embed`, or if the embedding of their
+        recording is missing.
         """
         if self.embed is None:
             return list(traits)
@@ -292,8 +294,8 @@ class Measurer:
             blocks: the whole recording in blocks (N,), 16 kHz in [−1, 1].
             beginning: the traits of the recording's beginning, if the recording's score is the
                 score of its beginning; None if the recording's score is the mean of the track. The
-                result has ``judged`` of ``beginning``, and also its embedding if the first window
-                has speech.
+                result takes ``judged`` from ``beginning``, and also the embedding if the first
+                window has speech.
         """
         traits = measure_blocks(blocks)._replace(
             duration=track.window, judged=track.judged, unfit=track.remark.unfit, clipping=track.remark.clipping

@@ -32,7 +32,7 @@ class Output(ABC, Generic[T]):
         return self.what
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
-        """Raise :class:`InputError` if ``out`` cannot hold the ids of ``trials``; here, only equal ids are refused."""
+        """Raise :class:`InputError` if ``out`` cannot hold the ids of ``trials``; this class refuses only equal ids."""
         known_ids: set[str] = set()
         for trial in trials:
             if trial.id in known_ids:

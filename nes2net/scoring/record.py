@@ -112,8 +112,8 @@ def read_record(path: Path, num_trials: int, kind: str, remedy: str) -> Record |
     """
     if not path.exists():
         return None
-    # The record may take 16,000 bytes for each trial: 12,000 for a reason of 1,000 characters, which JSON may write in
-    # 12 bytes each, and 4,000 for the id.
+    # The record may take 16,000 bytes for each trial: 12,000 for a reason of 1,000 characters (JSON may write a
+    # character in 12 bytes), and 4,000 for the id.
     return read_json_as(Record, path, _LARGEST_ABOUT + 16_000 * num_trials, f"a record of {kind}", remedy)
 
 
@@ -177,7 +177,7 @@ def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
     """Collect the architecture, software and hardware of a run, which may change the last digits of scores."""
     import torch  # for a fast start-up: programs that read records need no PyTorch
 
-    from nes2net.lib.devices import float32_settings  # for a fast start-up: this module imports PyTorch
+    from nes2net.lib.devices import float32_settings  # for a fast start-up: nes2net.lib.devices imports PyTorch
 
     packages = ("torch", "transformers", "onnxruntime", "numpy")
     versions = {}

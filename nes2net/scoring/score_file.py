@@ -1,7 +1,8 @@
 """Score files: one line ``utterance score`` per trial, in UTF-8.
 
-A score is written as Python's ``repr`` of a float, so that reading restores the last bit. White
-space separates the score from the utterance id, so an id must be one word (:func:`check_ids`).
+A score is written as Python's ``repr`` of a float, so that exactly the same number is read back.
+White space separates the score from the utterance id, so an id must be one word
+(:func:`check_ids`).
 """
 
 from __future__ import annotations
@@ -52,12 +53,12 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
     Blank lines are skipped. The texts ``nan`` and ``inf`` count as numbers, but ``1_0`` does not.
     Fields may also be separated by tabs, commas, semicolons or vertical bars, and a header may name
     the columns (:mod:`nes2net.data.corpora.id_tables`). The baselines of ASVspoof 2019 write lines
-    ``utterance attack label score``; attack and label are then not read.
+    ``utterance attack label score``; the attack and the label in these lines are not read.
 
     Raises:
         InputError: if the file is missing, or if a line has a wrong number of fields, an id with
-            control characters, or a score that is not a number. The message of the error names file
-            and line.
+            control characters, or a score that is not a number. The message says in which file and
+            line.
     """
     path = Path(path)
     rows, id_column, score_column = read_id_table(path, "score", SCORE_COLUMNS, _is_number, (BONAFIDE, SPOOF))

@@ -83,6 +83,7 @@ def samples_to_score(
             samples = None  # training cut each recording into pieces, and used all pieces
         elif samples is not None and (type(samples) is not int or not 1 <= samples <= _LONGEST or samples in _USUAL):
             samples = "corpus"  # a damaged or usual length in the recipe does not decide
+
     # If the usual number of samples is scored, leave the reason empty.
     if samples in ("corpus", usual) or (samples is None and protocol == "4sec"):
         return ScoreLength(usual)

@@ -134,7 +134,7 @@ class _Reader:
         """Add the scores of adjacent frames of the utterance ``name``.
 
         Args:
-            line: number of the line of the first of these frames, for messages.
+            line: number of the line with the first of these frames, for messages.
             frames: the numbers of these frames, as texts from the file.
             scores: the scores of these frames.
 
@@ -166,7 +166,7 @@ class _Reader:
             raise InputError(f"{self.path}: has more than {MOST_FRAMES:,} frames; split it")
 
     def keep(self) -> None:
-        """Store the scores of the current utterance, if there is one, because its last line is read."""
+        """Store the scores of the current utterance, if there is one; call this after its last line."""
         if self.frame_scores:
             self.scores[self.id] = np.array(self.frame_scores)
 
@@ -180,7 +180,8 @@ def _parsed_columns(text: str) -> tuple[list[str], list[str], list[float]] | Non
     if not text.isascii():
         return None
     codes = np.frombuffer(text.encode(), np.uint8)
-    # Positions of white space and control characters. Each line must have two spaces and a line end, and nothing else.
+    # Positions of white space and control characters. Each line must have two spaces and a line end, and no other such
+    # character.
     between = np.flatnonzero((codes <= ord(" ")) | (codes == 127))
     if len(between) % 3 or (codes[between].reshape(-1, 3) != [ord(" "), ord(" "), ord("\n")]).any():
         return None

@@ -99,18 +99,18 @@ class SlidingWindows:
             window = Window(self._start, samples.cut(self._start, self._length), False)
             self._start += self._hop
             yield window
-        # Keep the last ``length`` samples, even samples before ``self._start``: if the recording ends here, the last
-        # window consists of these samples.
+        # Keep the last ``length`` samples, including samples before ``self._start``: if no more samples arrive, they
+        # are the last window.
         if is_complete or samples.end - samples.first >= 2 * self._length:
             samples.drop(min(self._start, samples.end - self._length))
 
     @property
     def is_short(self) -> bool:
-        """Whether fewer samples than a window has were pushed so far."""
+        """Whether the recording so far is shorter than a window."""
         return self._held.end < self._length
 
     def finish(self) -> Iterator[Window]:
-        """End the recording; yield the last window, unless a window that ends with the recording was yielded before."""
+        """End the recording; yield the last window, unless it was yielded before."""
         end = self._held.end
         if self._start == 0:
             yield Window(0, self._held.cut(0, end), True)
@@ -142,7 +142,7 @@ class Batches:
             yield from self.finish()
 
     def finish(self) -> Iterator[list[Window]]:
-        """Yield the windows that are in no batch yet as a last batch, if there are any."""
+        """Yield the waiting windows as a last batch, if there are any."""
         batch = self._waiting
         self._waiting = []
         if batch:
@@ -275,8 +275,9 @@ class Stream:
         """End the stream; score its last windows, and return their scores.
 
         The last window ends with the last sample. The stream, or its part after the last long hole,
-        may be shorter than a window. Such a stream or part is scored like a short recording by
-        :meth:`nes2net.Detector.score`. A stream without samples has no scores.
+        may be shorter than a window. Such a stream or part is scored as
+        :meth:`nes2net.Detector.score` scores a short recording. A stream without samples has no
+        scores.
 
         Raises:
             InputError: as :meth:`push`. After an error, a second call returns the scores of the
@@ -298,7 +299,7 @@ class Stream:
             InputError: if a score is not finite, or if the batch does not fit into memory.
         """
         waveforms = np.stack([pre_emphasised(window.samples, self._scorer.pre_emphasis) for window in batch.windows])
-        if waveforms.shape[1] < self._scorer.min_samples:  # a single short window is repeated, as score() does
+        if waveforms.shape[1] < self._scorer.min_samples:  # a single short window is repeated, as in Detector.score()
             waveforms = np.resize(waveforms, (1, self._scorer.min_samples))
         scores = score_or_raise(self._scorer, torch.from_numpy(waveforms))
         scored = []
@@ -397,7 +398,7 @@ def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]
     """Convert the length ``window`` of a window and the ``hop`` from seconds to samples, and check both.
 
     If ``scorer`` reads only the first samples of such a window, the window is shortened to these
-    samples. The hop must then not be longer than the shortened window.
+    samples. In this case, the hop must not be longer than the shortened window.
 
     Returns:
         The length of a window and the hop, both in samples.

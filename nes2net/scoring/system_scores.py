@@ -93,12 +93,12 @@ def with_system_scores(trials: Sequence[Trial], paths: Sequence[str | Path], ran
         paths: a score file for each system, in the order in which the detector takes them. A file
             may also have scores of other trials.
         ranges: the lowest and the highest score of each system; ``"test"`` to find these scores in
-            the files.
+            the files ``paths``.
 
     Raises:
-        InputError: if a file cannot be read or names a trial twice, if a trial is not in every file
-            or has a score that is not finite, or if the ranges are damaged, or their number differs
-            from the number of files.
+        InputError: if a file cannot be read or has two scores of a trial; if a trial is not in
+            every file or has a score that is not finite; if the ranges are damaged; or if their
+            number differs from the number of files.
     """
     ranges = ranges_of(paths) if ranges == "test" else checked_ranges(ranges)
     if len(ranges) != len(paths):

@@ -37,8 +37,8 @@ from nes2net.scoring.stream import Batches, HeldSamples, Stream, Window
 #: in windows, because the memory and time that a transformer takes grow with the square of the length.
 LONG_RECORDING = 120.0
 #: Smallest span of the score axis of a plot if the scores are logits. On an axis with a smaller span, noise would look
-#: like a large change of the score. The medians of the two classes lie 9.6 apart for AASIST on 2019 LA, 12.4 for SLS on
-#: In-the-Wild, and 1.4 for a small wav2vec 2.0 that was trained in minutes and has an EER of 28.5 %.
+#: like a large change of the score. The median scores of the two classes lie 9.6 apart for AASIST on 2019 LA, 12.4 for
+#: SLS on In-the-Wild, and 1.4 for a small wav2vec 2.0 that was trained in minutes and has an EER of 28.5 %.
 LEAST_SPAN = 4.0
 
 
@@ -72,7 +72,7 @@ class Track:
         return self.share_of(np.ones(len(self), bool))
 
     def share_of(self, is_chosen: np.ndarray) -> float:
-        """Compute the share of the recording that the chosen windows cover; ``is_chosen`` (K,) is true for them."""
+        """Compute the share of the recording that the chosen windows cover; ``is_chosen`` is (K,) bool."""
         if not is_chosen.any():
             return 0.0
         # Add up the seconds that the chosen windows cover. Where two windows overlap, count the seconds once.
@@ -134,8 +134,8 @@ def least_span(score_rule: str) -> float:
 #: Length in seconds up to which all frames of a recording are scored at once. Published networks score whole
 #: utterances, and all utterances of PartialSpoof are shorter than 30 s.
 LONGEST_PIECE = 30.0
-#: Approximate time in seconds between the starts of two windows if the frames of a longer recording are scored. A
-#: window is twice as long as this time.
+#: Approximate time in seconds between the starts of neighbouring windows if the frames of a longer recording are
+#: scored. A window is twice as long as this time.
 WINDOW_STEP = 10.0
 
 
@@ -182,10 +182,10 @@ def frame_scores(
     The frames of a recording of up to 30 s are scored at once. A longer recording is scored in
     windows of about 20 s, one about every 10 s. The scores in the middle half of each window are
     kept. The scores before the middle half of the first window and after the middle half of the
-    last window are kept, too. A window begins at the edge of a frame of every length, and the
-    places of windows depend only on the detector. The scores therefore do not depend on how the
-    recording is read or batched. Both lengths, 30 s and 20 s, are shorter if the detector reads
-    less audio at once.
+    last window are kept, too. Every window begins where a frame begins, whatever the length of a
+    frame, and the positions of the windows depend only on the detector. The scores therefore do not
+    depend on how the recording is read or batched. Both lengths, 30 s and 20 s, are shorter if the
+    detector reads less audio at once.
 
     Args:
         resolution_ms: length of a frame in ms; None for the shortest frames that ``scorer`` scores.
@@ -217,7 +217,7 @@ def frame_scores(
     with scoring_mode(scorer):
         for batch in pushed(windows, Batches(batch_size)):
             waveforms = np.stack([window.samples for window in batch])
-            if waveforms.shape[1] < scorer.min_samples:  # a single short window is repeated, as score() does
+            if waveforms.shape[1] < scorer.min_samples:  # a single short window is repeated, as in Detector.score()
                 waveforms = np.resize(waveforms, (1, scorer.min_samples))
             computed = start_rows(
                 scorer,
@@ -245,7 +245,7 @@ def frame_scores(
 
 
 def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
-    """Choose the length of a frame in ms: ``resolution_ms``, or if it is None, the shortest that ``scorer`` scores.
+    """Choose the length of a frame in ms: ``resolution_ms``, or, if None, the shortest length that ``scorer`` scores.
 
     Raises:
         InputError: if ``scorer`` does not score frames, or does not score frames of this length.
@@ -269,9 +269,9 @@ def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
 class FrameWindows:
     """Cuts a recording into windows of 2·``step`` samples while it arrives; a window begins every ``step`` samples.
 
-    The last window ends with the recording, and may be shorter, but has more than ``step`` samples.
-    A recording of at most ``longest`` samples is a single window. The class is a
-    :class:`nes2net.data.audio.blocks.Stage`.
+    A recording of at most ``longest`` samples is a single window. In a longer recording, the last
+    window ends with the recording and may be shorter than the others, but has more than ``step``
+    samples. The class is a :class:`nes2net.data.audio.blocks.Stage`.
 
     >>> windows = FrameWindows(6, 2)
     >>> [(w.start, "".join(w.samples)) for w in (*windows.push(np.array(list("abcdefghi"))), *windows.finish())]
@@ -286,7 +286,7 @@ class FrameWindows:
         self._start = 0  # number of the first sample of the next window
 
     def push(self, block: np.ndarray) -> Iterator[Window]:
-        """Take the next samples (N,); yield each complete window as soon as it cannot be the last window."""
+        """Take the next samples (N,); yield each window as soon as it is complete and a later sample has arrived."""
         samples = self._held
         samples.append(block)
         if samples.end <= self._longest:
@@ -308,7 +308,7 @@ class Grid(NamedTuple):
     longest: int
     """Length of the longest recording that is a single window."""
     step: int
-    """Distance between the starts of two windows: an even number of frames of every resolution."""
+    """Distance between the starts of neighbouring windows: an even number of frames of every resolution."""
 
     @classmethod
     def of(cls, scorer: SegmentScorer) -> Grid:
@@ -326,7 +326,7 @@ class Grid(NamedTuple):
             longest_frames = (most_frames - 1) * hop
         limits = [scorer.used_samples.most, longest_frames]
         most_samples = min((limit for limit in limits if limit is not None), default=None)
-        # The factor 2 makes half a step a whole number of frames.
+        # With the factor 2, half a step is a whole number of frames.
         unit = 2 * math.lcm(*scorer.backend.resolutions) * hop
         step = max(1, round(WINDOW_STEP * SAMPLE_RATE / unit)) * unit
         longest = round(LONGEST_PIECE * SAMPLE_RATE)

@@ -29,7 +29,7 @@ from nes2net.metrics.localisation.segments import Segment
 from nes2net.metrics.localisation.stretches import drawn_places
 from nes2net.scoring.track import LEAST_SPAN, Track
 
-#: Colours of the two classes, the same as on the report page in its light style.
+#: Colours of the two classes, the same as on the report page in light style.
 BONAFIDE = "#0f766e"
 SPOOF = "#c2410c"
 INK = "#1f2933"
@@ -43,6 +43,7 @@ _COLUMNS = 160  # largest number of columns
 _SCORES_PER_COLUMN = 6  # smallest number of scores in a column
 _BANDS = {"lowest to highest": (0.0, 1.0, 0.15), "10 to 90 % of the scores": (0.1, 0.9, 0.3)}  # quantiles, opacity
 _ENVELOPE_COLUMNS = 2000  # largest number of columns in which the waveform is drawn; the picture is narrower
+
 # Possible distances in seconds between ticks of the time axis; the smallest distance that gives fewer than _MOST_TICKS
 # ticks is taken.
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
@@ -88,7 +89,7 @@ def plot_track(
                 times, quantiles[lower], quantiles[upper], color=_SCORE, alpha=opacity, lw=0, label=name
             )
         scores.plot(times, quantiles[0.5], color=_SCORE, linewidth=1.4, label="median")
-    else:  # draw fewer scores as a line, and very few also as marks
+    else:  # draw fewer scores as a line, and very few scores also as marks
         if len(track) == 1:  # draw a single score as a line over the whole recording
             scores.plot([0, track.duration], np.repeat(track.scores, 2), color=_SCORE, linewidth=1.6, alpha=0.5)
         marker = "o" if len(track) < 80 else ""
@@ -105,7 +106,7 @@ def plot_track(
         for y, side, colour, text in ((1, "top", BONAFIDE, "bona fide"), (0, "bottom", SPOOF, "spoof")):
             scores.text(1.005, y, text, color=colour, transform=scores.transAxes, va=side, rotation=270, weight="bold")
         scores.set_ylim(bottom, top)
-    # Draw the usual range of bona fide recordings.
+    # Draw the usual range of the scores of bona fide recordings.
     if usual is not None:
         limits = scores.get_ylim()
         for score, label in zip(usual, ("95 % of bona fide recordings", None)):
@@ -160,7 +161,7 @@ def name_picture(axes: Axes, name: str, subtitle: str) -> None:
 def score_limits(
     scores: np.ndarray, threshold: float | None = None, smallest_span: float = LEAST_SPAN
 ) -> tuple[float, float]:
-    """Choose both ends of the score axis: it shows all scores and the threshold, and spans at least ``smallest_span``.
+    """Choose the ends of the score axis, which shows all scores and the threshold and spans at least ``smallest_span``.
 
     >>> score_limits(np.array([1.0])), score_limits(np.array([-10.0, 10.0]))
     ((-1.0, 3.0), (-11.0, 11.0))
@@ -189,7 +190,7 @@ def name_time_axis(axes: Axes, duration: float) -> None:
 
 
 def column_quantiles(track: Track) -> tuple[np.ndarray, dict[float, np.ndarray]]:
-    """Summarise a long track: divide its scores into columns of neighbours, and compute quantiles of each column.
+    """Summarise a long track: divide it into columns of neighbouring scores, and compute each column's quantiles.
 
     Returns:
         The mean time in seconds of each column (C,); and a mapping from the level of a quantile,

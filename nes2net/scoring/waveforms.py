@@ -18,7 +18,7 @@ from nes2net.lib.errors import InputError
 from nes2net.models.frontends.base import UsedSamples
 from nes2net.scoring.kernel import Scorer
 
-#: Which part of a longer recording is taken: the first ``num_samples`` samples, or as many samples from a random start.
+#: Which ``num_samples`` samples of a longer recording are taken: the first samples, or the samples from a random start.
 Crop: TypeAlias = Literal["head", "random"]
 #: What is scaled so that its largest absolute sample is 1: nothing, the whole recording, or the part that is taken.
 PeakNormalize: TypeAlias = Literal["no", "recording", "cut"]
@@ -82,7 +82,7 @@ class WaveformReader:
             whole recording. ``"cut"`` divides by the largest absolute sample of the part that is
             taken, after this part is filled up. ``"no"`` keeps the level.
         pre_emphasis: coefficient of the pre-emphasis, which is applied before the cut.
-        channel: number of the channel to take, counted from 0; None for the mean of all.
+        channel: number of the channel to take, counted from 0; None for the mean of all channels.
     """
 
     num_samples: int | None
@@ -181,7 +181,7 @@ class WaveformReader:
         return self.read(recording, channels=channels)
 
     def _cut(self, waveform: np.ndarray, num_samples: int, name: str, channels: Channels | None) -> Recording:
-        """Make the input of the detector from ``waveform``, which is a whole recording or the first samples of one.
+        """Make the input of the detector from ``waveform``, a whole recording or the first samples of a recording.
 
         Args:
             num_samples: number of samples of the whole recording.

@@ -118,16 +118,16 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
     """Freeze the parameters of ``frontend``, and add the tensors to train; BitFit unfreezes the biases instead.
 
     ``adaptation`` says which tensors are added. ``frontend`` is changed in place, including its
-    attributes ``base`` and ``config``. Before training, a prompt already changes the hidden states;
-    the other kinds of adaptation do not. The initial values of added tensors are drawn from
-    PyTorch's generator, layer by layer.
+    attributes ``base`` and ``config``. A prompt changes the hidden states even before it is
+    trained; the other kinds of adaptation do not. The initial values of added tensors are drawn
+    from PyTorch's generator, layer by layer.
 
     Raises:
         InputError: if ``frontend`` is adapted already, has no transformer layers or has the engine
             fairseq; if the kind is ``prompt``, and ``frontend`` cannot take a prompt; or if the
             linear layers to adapt do not exist or are too small for the rank.
     """
-    # Refuse front-ends that cannot be adapted by the kind of ``adaptation``.
+    # Refuse a front-end that this kind of adaptation cannot change.
     name = frontend.config["name"]
     kind = adaptation.kind
     if frontend.adapted:
@@ -142,7 +142,8 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
     base = frozenset(frontend.state_dict())
     frontend.requires_grad_(False)
     if kind == "adapter":
-        # An adapter follows the last linear layer of the attention, and of the feed-forward network.
+        # Put an adapter after the last linear layer of the attention, and an adapter after the last linear layer of the
+        # feed-forward network.
         for layer_name, linear in _linear_layers(frontend, "all").items():
             if _last_word(layer_name) in ("out_proj", "linear_out", "output_dense", "fc2"):
                 parent = frontend.get_submodule(layer_name.rpartition(".")[0])
@@ -189,7 +190,7 @@ def merge(frontend: Frontend) -> None:
 
 
 def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn.Linear]:
-    """Find the linear layers that ``targets`` names, in all transformer layers.
+    """Find the linear layers to adapt, in all transformer layers.
 
     Args:
         targets: as for :class:`Adaptation`.
@@ -198,7 +199,7 @@ def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn
         Dotted name in ``frontend`` → linear layer.
 
     Raises:
-        InputError: if ``targets`` names a layer that does not exist.
+        InputError: if ``targets`` has the name of a layer that does not exist.
     """
     # Find all linear layers of the attention and of the feed-forward network.
     inside = {id(module) for layer in frontend.transformer_layers for module in layer.modules()}
@@ -229,11 +230,11 @@ def _last_word(name: str) -> str:
 
 
 def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
-    """Replace the linear layers to adapt in ``frontend`` by peft's layers; the tensors keep their state-dict names.
+    """In ``frontend``, replace the linear layers to adapt by peft's layers; tensors keep their state-dict names.
 
     Raises:
-        InputError: if the rank is larger than the smaller size of a layer, or a layer does not
-            exist.
+        InputError: if the rank is larger than the number of inputs or of outputs of a layer, or if
+            a layer does not exist.
     """
     from peft import LoraConfig, inject_adapter_in_model  # imported late, because the import takes seconds
 
@@ -290,7 +291,7 @@ class Bottleneck(nn.Module):
         return y + self.adapter_up(functional.gelu(self.adapter_down(y)))
 
 
-# Tensors of a module that replaces a linear layer: pairs of a name in the module and a name in state dicts.
+# Tensors of a module that replaces a linear layer: (name in the module, name in state dicts).
 _NAMES = [
     ("base_layer.weight", "weight"),
     ("base_layer.bias", "bias"),

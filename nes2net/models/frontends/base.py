@@ -226,7 +226,7 @@ class Frontend(nn.Module):
             super().compile(*args, **options)
         for layer in self.transformer_layers:
             if isinstance(layer.forward, partial):
-                # checkpoint_activations() has wrapped this method: compile the inner method.
+                # checkpoint_activations() has wrapped forward(): compile the wrapped method.
                 forward = torch.compile(layer.forward.args[0], *args, **options)
                 layer.forward = partial(recomputed, forward, use_reentrant=False)
             else:

@@ -18,15 +18,16 @@ from nes2net.lib.installation import how_to_install
 from nes2net.models.checkpoints.fairseq import to_fairseq
 from nes2net.models.frontends.base import Layers
 
-# Options that are not passed to fairseq: fairseq's Wav2Vec2Config lacks the option, or only pre-training uses it.
+# Options that are not passed to fairseq, because fairseq's Wav2Vec2Config lacks them or only pre-training uses them.
 _NOT_PASSED = ("engine", "pretraining_heads", "final_dim", "latent_vars", "latent_groups")
 
 
 def build_model(options: dict[str, Any]) -> nn.Module:
     """Build fairseq's ``Wav2Vec2Model`` without the parts that only pre-training uses.
 
-    The state dict of the module has the published names. The front-end translates the names of all
-    checkpoints into the names of the transformers library, and the module can load these names too.
+    The state dict of the module has the published names of the tensors. The front-end gives the
+    tensors of every checkpoint the names of the transformers library, and the module can load these
+    names, too.
 
     Args:
         options: the front-end's options, under the names of fairseq's configuration.

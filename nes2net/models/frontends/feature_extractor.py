@@ -55,8 +55,8 @@ def embed_positions(embedding: Any, x: Tensor) -> Tensor:
     """Compute the positional embeddings B×T×D of ``x`` B×T×D by ``embedding``, a module of the transformers library.
 
     On the CPU, the grouped convolution of this function takes half of the library's time in
-    bfloat16, and two thirds of this time in float32. On other devices the library's own ``forward``
-    runs.
+    bfloat16, and two thirds of the library's time in float32. On other devices the library's own
+    ``forward`` runs.
     """
     if x.device.type != "cpu":
         return embedding(x)

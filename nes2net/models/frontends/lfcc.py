@@ -29,11 +29,12 @@ class LinearFrequencyCepstrum(SpectralFrontend):
 
     The defaults are the options of the LFCC-GMM baseline of ASVspoof 2019. The MATLAB baseline of
     2021 LA has ``window_length=480, hop_length=240, n_fft=1024, num_filters=70, max_frequency=4000,
-    pre_emphasis=0, delta_scale=0.5``; the baseline of 2021 PA has ``max_frequency=8000``. Only the
-    MATLAB baseline of 2021 halves the differences. The Python baseline of 2021, with spafe 0.3.3,
-    has the same options as the MATLAB baseline of 2021 LA except ``delta_scale=1`` and
-    ``max_frequency=8000``; spafe's filters always go up to 8000 Hz. The baselines pad the last
-    frame with zeros. This front-end drops an incomplete frame, as all front-ends do.
+    pre_emphasis=0, delta_scale=0.5``; the MATLAB baseline of 2021 PA differs in
+    ``max_frequency=8000``. Only the MATLAB baseline of 2021 halves the differences. The Python
+    baseline of 2021, with spafe 0.3.3, has the same options as the MATLAB baseline of 2021 LA
+    except ``delta_scale=1`` and ``max_frequency=8000``; spafe's filters always go up to 8000 Hz.
+    The baselines pad the last frame with zeros. This front-end drops an incomplete frame, as all
+    front-ends do.
 
     Args:
         window_length, hop_length, n_fft: lengths in samples; the default window is 20 ms, the hop
@@ -42,7 +43,7 @@ class LinearFrequencyCepstrum(SpectralFrontend):
         num_coefficients: number of cepstral coefficients to keep, at most ``num_filters``.
         max_frequency: upper edge of the last filter in Hz.
         pre_emphasis: coefficient in [0, 1); 0 for no pre-emphasis.
-        deltas: orders of differences to append, 0 to 2; D is (1 + deltas)·num_coefficients.
+        deltas: highest order of the differences, 0 to 2; D is (1 + deltas)·num_coefficients.
         delta_scale: factor of the differences: 0.5 in the MATLAB baseline of 2021, otherwise 1.
         num_samples: number of leading samples of a waveform to read; None for all.
 

@@ -28,9 +28,9 @@ def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
     utterance.
 
     The computation is in float64, because in float32 a quiet band beside a loud band is mostly
-    rounding error. On 40 real recordings, the normalised bins of a computation in float32 differ by
-    up to 0.011 (root mean square 7e-5). For a pure tone, the bins differ by 0.12. For 4 s of
-    speech, the features take 2·10⁷ operations, and the whole front-end about 10¹¹. Float64
+    rounding error. On 40 real recordings, the normalised bins in float32 differ from the bins in
+    float64 by up to 0.011 (root mean square 7e-5). For a pure tone, the difference is 0.12. For 4 s
+    of speech, the features take 2·10⁷ operations, and the whole front-end about 10¹¹. Float64
     therefore costs little, even on a GPU with few float64 units. On Apple's GPUs, which do not
     support float64, the computation is in float32.
 

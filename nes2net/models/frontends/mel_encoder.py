@@ -31,7 +31,7 @@ class MelEncoder(Frontend):
     name: str
     """Name of the front-end in the registry."""
     family: ClassVar[Family]
-    """Names and layout of the checkpoints that the front-end reads."""
+    """Layout of the checkpoints that the front-end reads."""
     full_precision = True
     takes_prompt = True
     model: Any

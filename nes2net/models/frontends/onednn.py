@@ -52,7 +52,7 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Compute the needed gradients of x, W and b from the output's ``gradient`` …×D'; return None for others."""
+        """Compute the gradients of x, W and b from the output's ``gradient`` …×D'; None for an unneeded gradient."""
         x, weight = ctx.saved_tensors
         rows = gradient.reshape(-1, gradient.shape[-1])
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad

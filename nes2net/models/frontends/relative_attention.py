@@ -65,8 +65,8 @@ class GatedRelativeAttention(nn.Module):
         """Attend over ``hidden_states`` B×T×D.
 
         Args:
-            position_bias: the bias 1×H×T×T, before gating, that the first layer computed; None if this
-                is the first layer.
+            position_bias: the bias 1×H×T×T of the first layer, before gating; None if this is the
+                first layer.
 
         Returns:
             Three values, as the library's layers expect: the output B×T×D; None instead of
@@ -115,7 +115,7 @@ def relative_position_bucket(distance: Tensor, num_buckets: int, max_distance: i
 
 
 class RelativeKeyAttention(nn.Module):
-    """Self-attention that adds an embedding of the distance from the query to each key: B×T×D → B×T×D.
+    """Self-attention that adds to each key an embedding of its distance from the query: B×T×D → B×T×D.
 
     P. Shaw, J. Uszkoreit, A. Vaswani, "Self-attention with relative position representations"
     (NAACL 2018), Sec. 3.2, only for keys, not for values.

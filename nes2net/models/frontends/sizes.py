@@ -345,8 +345,8 @@ def pretraining_file(path_or_name: str | Path | None) -> Path | None:
     exists, its path is returned instead.
 
     Raises:
-        InputError: if a published file cannot be downloaded, or its digest is not the published
-            one.
+        InputError: if a published file cannot be downloaded, or if its digest is not the published
+            digest.
     """
     if path_or_name is None:
         return None

@@ -46,7 +46,7 @@ class SpectralFrontend(Frontend):
         length = options[self.length_option]
         self.hop_length = options["hop_length"]
         num_samples = options["num_samples"]
-        check_hop_length(self.hop_length, length // 64)  # at most 64 frames overlap at a sample
+        check_hop_length(self.hop_length, length // 64)  # at most about 64 frames overlap at a sample
         if num_samples is not None and num_samples < length:
             raise InputError(
                 f"num_samples must be at least {self.length_option}, {length}, or null for all, not {num_samples}"

@@ -87,7 +87,7 @@ class SSLFrontend(Frontend):
             batch B×N together, as torchaudio's bundles and the systems that use these bundles do; a
             score then depends on the other utterances of the batch. ``"huggingface"`` adds 1e-7
             instead of 1e-5 to the variance, as the transformers library's feature extractor does,
-            so that quiet waveforms become as loud as others. With None, the file
+            so that quiet waveforms become as loud as other waveforms. With None, the file
             ``preprocessor_config.json`` of a Hugging Face folder decides between ``"huggingface"``
             and false. Without this file, waveforms are not normalised.
         repeat_last: repeat the last frame until there is a frame for each hop that begins in the
@@ -107,7 +107,7 @@ class SSLFrontend(Frontend):
         conv_pos: kernel size in frames of the convolution that encodes positions.
         conv_pos_groups: groups of the convolution that encodes positions.
         num_buckets: number of buckets of the relative position bias.
-        max_distance: distance in frames; all pairs of frames at larger distances share a bucket.
+        max_distance: distance in frames; all larger distances in one direction share a bucket.
         dropout: probability of dropout at a layer's output. All probabilities apply in training
             only.
         attention_dropout: probability of dropout of attention weights.
@@ -221,8 +221,8 @@ class SSLFrontend(Frontend):
             options = {**options, **checkpoint_options}
         options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
         _check_combination(options)
-        # The configuration leaves out options that are switched off. The engine is left out, too, because both
-        # engines have the same outputs.
+        # The configuration leaves out options that are switched off. The engine is left out, too, because the outputs
+        # do not depend on the engine.
         self.engine = options.pop("engine", "transformers")
         self.config = {"name": name, **options}
         if normalize:
@@ -330,8 +330,9 @@ class SSLFrontend(Frontend):
     def set_normalize(self, normalize: bool | str) -> None:
         """Change how waveforms are normalised.
 
-        The argument takes the same values as the option ``normalize``. If waveforms are normalised,
-        the hidden states depend on all samples (:attr:`used_samples`).
+        The values of ``normalize`` are true, false, ``"batch"`` and ``"huggingface"``, as for the
+        class. If waveforms are normalised, the hidden states depend on all samples
+        (:attr:`used_samples`).
         """
         self.normalize = normalize
         if normalize:  # mean and variance depend on all samples
@@ -347,7 +348,7 @@ class SSLFrontend(Frontend):
 
 
 def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:
-    """Compute how many samples one frame depends on, after all convolutions; a shorter waveform has no frame.
+    """Compute how many samples a frame after all convolutions depends on; a shorter waveform has no frame.
 
     >>> receptive_field(STANDARD_CONVOLUTIONS)
     400

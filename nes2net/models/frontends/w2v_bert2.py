@@ -33,8 +33,9 @@ class W2VBert2Frontend(MelEncoder):
 
     The front-end reads pairs of frames with 80 log-mel bins of Kaldi, normalised per bin and
     utterance. T is half the number of 10 ms frames, rounded down. If the number of frames is odd,
-    the last frame is not read but counts in the normalisation, as published. Each layer ends with a
-    layer norm, so there is no final layer norm, and ``final_norm`` has no effect.
+    the encoder does not read the last frame, but the normalisation includes the frame, as
+    published. Each layer ends with a layer norm, so there is no final layer norm, and
+    ``final_norm`` has no effect.
 
     The defaults describe the published model, 24 layers of size 1024, with every dropout set to 0.
 
