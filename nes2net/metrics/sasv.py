@@ -95,8 +95,8 @@ def compute_t_eer(
 
     Raises:
         InputError: if a class has no scores, if a score is NaN, or if the method is unknown. The
-            error is also raised if ``"asvspoof5"`` finds no pair, because both systems give higher
-            scores to the classes that they should reject.
+            error is also raised if ``"asvspoof5"`` finds no pair, for example if both systems give
+            higher scores to the classes that they should reject.
 
     >>> compute_t_eer([1.0, 2.0], [-1.0, 0.0], [2.0, 3.0], [0.0, 1.0], [2.5, 0.5])
     0.0

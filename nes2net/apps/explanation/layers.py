@@ -36,7 +36,7 @@ def weigh_layers(subject: Subject) -> Layers | None:
     """Return the weights that the aggregation, or a back-end that reads all layers, gives to the hidden states.
 
     The result is None if the detector does not weigh layers, or if there is only one hidden state.
-    The magnitudes of the states differ by a factor of 100, so a weight alone says little.
+    The magnitudes of the states can differ by a factor of 100, so a weight alone says little.
     :attr:`Layers.shares` takes the magnitudes into account.
     """
     detector: Detector = subject.detector

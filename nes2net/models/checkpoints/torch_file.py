@@ -229,7 +229,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
     # Read the five pickles: magic number, version, facts of the machine, content, and keys of the storages.
     if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
         raise ValueError("it does not begin as a checkpoint does")
-    load()  # skip the facts of the machine that wrote the file; assume that it was little-endian
+    load()  # skip the facts of the machine that wrote the file; every machine wrote storages in little-endian order
     content = load()
     keys = load()
     if keys != sorted(storages):
