@@ -98,7 +98,7 @@ def lacks_length(file: BinaryIO) -> bool:
     for name, size, _ in _chunks(file, "little"):
         if name == b"data":
             head = file.read(8)
-            # The bytes after an empty chunk of samples may be the next chunk, not samples.
+            # If the chunk of samples is empty, the bytes after it may be the next chunk, and not samples.
             return size == 0 and len(head) > 0 and not _is_chunk(head)
     return False
 
@@ -202,7 +202,7 @@ class _Box(NamedTuple):
 
 
 class _Track:
-    """Counts the table entries of a track that FFmpeg would keep in memory."""
+    """Counts the entries of a track's tables, because FFmpeg would keep these entries in memory."""
 
     def __init__(self) -> None:
         self.entries: Counter[bytes] = Counter()
@@ -262,7 +262,8 @@ def mp4_fault(file: BinaryIO) -> str | None:
     for number, box in enumerate(_boxes(file, 0, size)):
         if number == 0 and box.name not in _FIRST:
             return None
-        # A whole file always passes: even if each frame of speech has its own fragment, a box has 45 bytes on average.
+        # A whole file always passes: its boxes have 45 bytes or more on average, even if each frame of speech has its
+        # own fragment, and one box for each 32 bytes is allowed.
         if number > (1 << 20) + size // 32:
             return f"has more than {number:,} boxes in {size:,} bytes"
         if box.depth == 0:

@@ -169,7 +169,7 @@ def open_with_libsndfile(
         name = str(path)
         try:
             name.encode()
-        except UnicodeEncodeError:  # soundfile refuses such a name as text, but accepts its bytes
+        except UnicodeEncodeError:  # soundfile accepts a name that is not valid Unicode only as bytes
             source = os.fsencode(path)
     try:
         return kind(source)

@@ -3,7 +3,7 @@
 This module reads the headers, because decoders are lenient. Each frame of MPEG or ADTS states its
 own length, but no header needs to state the number of frames. libsndfile and FFmpeg silently skip
 damaged pages of Ogg, up to a second of audio each, even with FFmpeg's ``err_detect``. If an MP3
-file does not state its length, libsndfile guesses the length and reads no further.
+file does not state its length, libsndfile guesses the length, and stops reading there.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
 
 
 def tag_fault(file: BinaryIO) -> str | None:
-    """Return the fault of a file that begins with more than 16 ID3v2 tags; None for a file with fewer tags.
+    """Return the fault of a file that begins with more than 16 ID3v2 tags; None for any other file.
 
     For a file with many empty tags, libmpg123 would print a line about each tag.
     """
@@ -84,9 +84,10 @@ _RATES = (44100, 48000, 32000)  # sampling rates of version 1 in Hz; the index o
 
 
 def missing_of_last_frame(file: BinaryIO) -> int | None:
-    """Count the bytes that are missing from the last MPEG or ADTS frame. The result may be too low.
+    """Count the bytes that are missing from the last MPEG or ADTS frame.
 
-    The result is None if the last frame is complete, or if the file has no MPEG or ADTS frames.
+    If the file ends within the header of a frame, only the missing bytes of this header are
+    counted. The result is None if the last frame is complete, or if the file has no MPEG or ADTS frames.
     """
     count = 0
     end = 0
@@ -243,7 +244,7 @@ def _au_link_starts(file: BinaryIO) -> list[int]:
 
 
 def _ogg_link_starts(file: BinaryIO) -> list[int]:
-    """List the offsets of the pages that begin an Ogg stream; of several such pages in a row, only the first counts."""
+    """List the offsets of the pages that begin an Ogg stream; of several such pages in a row, list only the first."""
     starts: list[int] = []
     position = 0
     previous_begins_stream = False
@@ -424,7 +425,7 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
         # The checksum is right, so this is the last frame: compare its last sample with the announced length.
         if checksum == data[frame.end]:
             first_sample = frame.number
-            if not data[1] & 1:  # ``number`` counts frames, not samples
+            if not data[1] & 1:  # ``number`` is the number of a frame, not of a sample
                 first_sample *= header.block_size
             return first_sample + frame.block_size > header.num_samples
     return False

@@ -5,8 +5,7 @@ name of a member, as in ``data/test-00000.parquet/17``, ``data-00000-of-00002.ar
 ``shard-000.tar/utt1.flac``. All functions that read audio accept an address in place of a path.
 Nothing is unpacked to files, so a name in a tar file never becomes the name of a file on disk.
 
-Each process keeps up to 64 shards open, and keeps the row groups in memory that the process read
-last.
+Each process keeps up to 64 shards open, and keeps in memory the row groups that it read last.
 """
 
 from __future__ import annotations
@@ -35,7 +34,8 @@ from nes2net.lib.unpacking import open_tar, tar_headers
 #: Suffixes of shards, in lower case.
 SHARD_SUFFIXES = (".parquet", ".arrow", ".tar")
 
-# Matches the suffix of a shard within an address. A separator and the row or member come next.
+# Matches the suffix of a shard within an address. The suffix must be followed by a separator, and then by the row or
+# member.
 _SHARD = re.compile(rf"(?:{'|'.join(map(re.escape, SHARD_SUFFIXES))})(?=[/\\].)", re.IGNORECASE)
 # Usual names of the column of recordings, the most likely first.
 _AUDIO_COLUMNS = ("audio", "wav", "flac", "mp3", "speech")
@@ -100,7 +100,7 @@ class _InMemory(io.BytesIO):
         super().__init__(content)
         self.name = f"recording{suffix}"
 
-    def __repr__(self) -> str:  # libsndfile's messages contain this text; each run needs the same text
+    def __repr__(self) -> str:  # libsndfile's messages contain this text, which must be the same in each run
         return repr(self.name)
 
 
@@ -411,7 +411,7 @@ class _Tar:
         return self.members[name]
 
 
-#: An open shard. The methods of a shard take the row or the member of a recording.
+#: An open shard. The methods of a shard find a recording by its row, or by the name of its member.
 _Open: TypeAlias = _Table | _Tar
 
 

@@ -78,7 +78,7 @@ class ParquetTable:
         budget: limits the memory for the footer.
 
     Attributes:
-        schema: its :class:`pyarrow.Schema`.
+        schema: the :class:`pyarrow.Schema` of the file.
         counts: number of rows of each row group.
 
     Raises:
@@ -95,8 +95,8 @@ class ParquetTable:
         if footer_size <= self._size:  # a larger size makes pyarrow raise an error later
             # pyarrow takes at most 256 bytes of memory for each byte of the footer.
             budget.take("footer", bytes=256 * footer_size)
-        # pyarrow must not use threads. Therefore pyarrow gets ``pre_buffer=False`` here, and ``use_threads=False``
-        # below. A process that is forked later would wait for the threads of pyarrow for ever.
+        # pyarrow must not use threads, because a process that is forked later would wait for these threads for ever. So
+        # ``pre_buffer`` is false here, and ``use_threads`` is false below.
         self._file = parquet.ParquetFile(
             self._reader if self._is_remote else source,
             pre_buffer=False,
@@ -133,7 +133,7 @@ class ParquetTable:
                 rows_at_once = max(1, min(rows_at_once, _BYTES_AT_ONCE // row_bytes))
             for batch in self._file.iter_batches(rows_at_once, [group], list(columns), use_threads=False):
                 for number, column in enumerate(batch.columns):
-                    if hasattr(column, "dictionary_decode"):  # to count the value of each row
+                    if hasattr(column, "dictionary_decode"):  # so that the budget counts the value of each row
                         batch = batch.set_column(number, batch.schema.names[number], column.dictionary_decode())
                 budget.take("rows", bytes=batch.nbytes, steps=batch.num_rows * (1 + len(columns) // _COLUMNS_OF_STEP))
                 yield batch
@@ -142,9 +142,9 @@ class ParquetTable:
         """Estimate from the headers of the pages how many bytes a decoded row of a column chunk takes; at least 1.
 
         :meth:`batches` chooses from this estimate how many rows are read at once. The estimate is
-        the mean size of a row. If several rows may share a value, the estimate is at least the size
-        of the largest page with shared values, because a decoded row may hold a copy of nearly the
-        whole page.
+        the mean size of a row. If several rows may share a value, a decoded row may hold a copy of
+        nearly a whole page, so the estimate is at least the size of the largest page with shared
+        values.
 
         Args:
             num_rows: number of rows of the chunk's row group.
@@ -281,7 +281,7 @@ class ArrowTable:
     The library ``datasets`` writes Arrow streams; other programs write Arrow files.
 
     Attributes:
-        schema: its :class:`pyarrow.Schema`.
+        schema: the :class:`pyarrow.Schema` of the file.
         counts: number of rows of each record batch.
 
     Args, Raises: as for :class:`ParquetTable`.

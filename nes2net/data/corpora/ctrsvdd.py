@@ -7,8 +7,8 @@ Layout: ``<root>/{train,dev,test}_set/ID.flac`` and ``{train,dev,test}.txt`` wit
 source set, singer, utterance, ``-``, attack (``-`` or A01–A14), ``bonafide`` or ``deepfake``.
 The splits have 84,404, 43,625 and 92,769 trials.
 
-The evaluation set was first published without labels. If the list of this set is missing, all its
-files are unlabelled trials, sorted by name. A listed file that is missing is an error; the
+The evaluation set was first published without labels. If the list of this set is missing, all files
+of the set are unlabelled trials, sorted by name. A listed file that is missing is an error; the
 published code trains on four seconds of silence instead (deviation 16). The published results leave
 out attack A14. The results "w/o ACE" also leave out the source set ``acesinger``.
 """
@@ -43,7 +43,7 @@ def _files(protocols: Sequence[str], folders: Sequence[str], unlisted: str = "")
 
 
 def official_table(trials: Sequence[Trial], scores: NDArray) -> list[OfficialRow]:
-    """Compute the table that the organisers' ``EER_minDCF.py`` prints, from labelled trials and their scores (N,).
+    """Compute the table of the organisers' ``EER_minDCF.py`` from labelled trials and their scores (N,).
 
     The rows of the sources are in the order in which the sources first occur in ``trials``.
     """

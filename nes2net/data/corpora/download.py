@@ -367,7 +367,7 @@ def _fetch_one(
         progress: such as ``1 of 3``, for the progress bar.
 
     Raises:
-        InputError: if the copy has another checksum or size than it should have.
+        InputError: if the copy has a wrong checksum or size.
     """
     path = folder / file.name
     published = bool(file.remote.digests)

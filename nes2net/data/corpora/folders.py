@@ -197,10 +197,10 @@ def _matching_recordings(
     The function calls itself for the folders in ``folder``.
 
     Args:
-        levels: the pattern, as a regular expression for the names in ``folder``, and one for each
+        levels: a regular expression for the names in ``folder``, and then one for the names on each
             level below.
         phases: names of the folders that stand for the wanted phases.
-        values: the fields of the trial that the names of the folders above state.
+        values: the fields of the trial that are known from the names of the folders above.
         below: path of ``folder`` below the outermost folder, with ``/`` at the end; empty for the
             outermost folder.
     """

@@ -58,7 +58,7 @@ def first_file(
 
 
 class _CsvLines:
-    """Iterates over the lines of a CSV file, and raises an error in a row that is too long.
+    """Iterates over the lines of a CSV file, and raises an error if a row is too long.
 
     :func:`read_csv` sets ``row_length`` to 0 after each row, which may have several lines.
     """
@@ -148,8 +148,8 @@ def checked_id(utterance: str, path: Path, line: int) -> str:
 def checked_path(name: str, path: Path, line: int) -> PurePosixPath:
     """Return the file name ``name`` as a path below the folder of the audio.
 
-    Raise :class:`InputError` if the path would leave this folder, or names no file. The message of
-    the error names the ``line`` of the list ``path``.
+    Raise :class:`InputError` if the path would leave this folder, or has no file name. The message
+    of the error names the ``line`` of the list ``path``.
     """
     recording = PurePosixPath(name)
     if recording.is_absolute() or ".." in recording.parts or "\\" in name or not recording.name:
