@@ -101,7 +101,7 @@ class AudioCache:
         return waveform[:num_samples]
 
     def entry(self, path: str | Path) -> Path:
-        """Return the path that the entry of the recording ``path`` has or would have.
+        """Return the path of the entry for the recording ``path``; the entry need not exist.
 
         Raises:
             InputError: if the recording does not exist.

@@ -75,7 +75,7 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
                 return None
             if kind != b"fLaC":  # files of other formats pass these checks at once
                 _check_container(path, file, kind)
-            # A FLAC file has a header; otherwise the file may consist of MPEG or ADTS frames.
+            # A FLAC file has a header. A file without this header may consist of MPEG or ADTS frames.
             if header := read_flac_header(file):
                 header = header._replace(exceeded=exceeds_length(file, header))
             elif not states_length(file) and (missing := missing_of_last_frame(file)):

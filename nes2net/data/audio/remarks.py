@@ -39,7 +39,7 @@ _QUIET = 0.01  # a recording is searched for clipping only if its peak is at lea
 # for at least half a second and hardly differ in level. In 607 recordings of real and synthetic speech, the 10th and
 # the 90th percentile of the levels differ by at least 6 dB, mostly by 19 dB.
 _FRAME = 320  # samples at 16 kHz
-_LOUD = 0.95  # this share of the frames is softer than the loud frames
+_LOUD = 0.95  # the loud frames are louder than this share of all frames
 _LEAST_LEVEL = -60.0  # dB
 _LOWEST = -120  # lowest level in dB; softer frames count as -120 dB
 _LEVELS_PER_DB = 10
@@ -154,7 +154,7 @@ class Channels:
 class Listener:
     """Measures a recording while it arrives, to find what makes its score doubtful; see :meth:`remark`.
 
-    A listener is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in
+    A listener is a :class:`nes2net.data.audio.blocks.Stage` that takes blocks (N,) at 16 kHz in
     [−1, 1] and returns the blocks unchanged. A listener needs half a megabyte of memory.
 
     Args:

@@ -47,7 +47,7 @@ _FEWEST_AT_ONCE = 8000  # number of samples to collect before frames are measure
 class SpeechFrames:
     """Finds speech in a recording while the recording arrives: measures level and pitch in frames of 10 ms.
 
-    The class is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in
+    The class is a :class:`nes2net.data.audio.blocks.Stage` that takes blocks (N,) at 16 kHz in
     [−1, 1] and returns the blocks unchanged. The measured frames of an hour take 3 MB of memory;
     :meth:`drop` forgets early frames.
     """

@@ -159,7 +159,7 @@ class ParquetTable:
         end = position + size_of_chunk
         num_values = 0
         decompressed = 0
-        largest_shared = 1  # size in bytes of the largest page whose values several rows may share
+        largest_shared = 1  # size in bytes of the largest page with values that several rows may share
         while num_values < chunk.num_values and position < end:
             self._reader.seek(position)
             header = _thrift_struct(self._reader)

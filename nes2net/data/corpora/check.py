@@ -168,7 +168,7 @@ class CorpusCheck:
         An answer is ``"yes"``, ``"in part: …"`` or ``"no: …"``; a task is a text such as
         ``"score eval"``.
         """
-        # Each part can be used for training or validation, and can be scored.
+        # The parts ``train`` and ``dev`` can be used for training and validation, and each part can be scored.
         train = []
         score = []
         evaluate = []

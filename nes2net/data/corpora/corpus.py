@@ -75,7 +75,7 @@ class Counts:
 def count(trials: Iterable[Trial]) -> Counts:
     """Count ``trials``: in all, by class, and by the values of the fields in :data:`COUNTED`.
 
-    The numbers of the classes are None if no trial has a label.
+    The numbers of bona fide and spoofed trials are None if no trial has a label.
 
     >>> count([Trial("a", label="bonafide"), Trial("b", label="spoof", attack="A07")])
     Counts(trials=2, bonafide=1, spoof=1, by={'attack': {'A07': 1}})

@@ -177,7 +177,8 @@ def decode_in_parallel(
 
 def _process_pool(workers: int) -> ProcessPoolExecutor:
     """Make a pool of ``workers`` processes, which are started without forking this process."""
-    # A fork would copy locks that threads of PyTorch and of the progress bar may hold.
+    # A fork copies the locks of PyTorch and of the progress bar, but not the threads that may hold them, so the copies
+    # would stay locked for ever.
     secure_multiprocessing()
     methods = multiprocessing.get_all_start_methods()
     method = "forkserver" if "forkserver" in methods else "spawn"

@@ -1,8 +1,8 @@
 """Plan and download the freely available files of a corpus.
 
-``nes2net_download.json`` in the folder of the download lists the fetched files, so that a second
-run checks them instead of fetching them again. Zenodo's API lists the files of a Zenodo record, and
-states the size and the MD5 sum of each file.
+The fetched files are recorded in ``nes2net_download.json`` in the folder of the download, so that a
+second run checks them instead of fetching them again. Zenodo's API lists the files of a Zenodo
+record, and states the size and the MD5 sum of each file.
 """
 
 from __future__ import annotations
