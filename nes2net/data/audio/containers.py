@@ -178,7 +178,7 @@ _DEEPEST = 10  # greatest depth of a box that FFmpeg enters
 # Boxes that may begin a file, and boxes that may be at the top level of a file.
 _FIRST = {b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"sidx"}
 _OUTERMOST = _FIRST | {b"mfra", b"uuid", b"emsg", b"prft", b"meta"}
-# Name of a table → offset in the table's body at which the table states its number of entries.
+# Name of a table → offset of the number of entries in the table's body.
 _TABLES = dict.fromkeys((b"stts", b"ctts", b"stsc", b"stco", b"co64", b"stss", b"trun"), 4) | {b"stsz": 8, b"stz2": 8}
 _COUNTED = {b"hdlr", *_TABLES}
 # An entry takes 40 bytes of FFmpeg's memory. 24 hours of AAC at 48 kHz have 4 million entries (frames).

@@ -326,8 +326,8 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
     latest = 0.0  # time in seconds at which the last packet of another stream begins
     with open_recording(path) as file:
         has_duration = states_duration(file) or states_length(file)
-    # FFmpeg gets an open file and may use no protocols. Otherwise, a playlist with the suffix .flac could make FFmpeg
-    # open other files.
+    # FFmpeg gets an open file and may use no protocols. With protocols, a playlist with the suffix .flac could make
+    # FFmpeg open other files.
     with open_recording(path) as file, av.open(file, options={"protocol_whitelist": ""}) as container:
         if not container.streams.audio:
             raise ValueError("no audio stream")
@@ -374,7 +374,7 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
             if announced:
                 raise _incomplete_error(announced, count, error) from error
             raise
-        # Compare the decoded audio with the samples, frames or seconds that the header announces.
+        # Compare the decoded audio with the announced number of samples, frames or seconds.
         if announced and count != announced:
             raise _incomplete_error(announced, count)
         if container.format.name == "caf" and count < stream.frames:  # each frame has at least one sample
@@ -416,7 +416,7 @@ def _announced_samples(container: av.container.InputContainer, stream: av.AudioS
 
 
 def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStream, has_duration: bool) -> float:
-    """Read the duration in s that the header states; 0 if FFmpeg only guesses a duration from the bit rate.
+    """Read the stated duration in s from the header; 0 if FFmpeg only guesses a duration from the bit rate.
 
     Args:
         has_duration: whether a Matroska or MP3 file states its duration.

@@ -260,14 +260,14 @@ def _ogg_link_starts(file: BinaryIO) -> list[int]:
         position += 27 + head[26] + sum(file.read(head[26]))
 
 
-# RFC 9639, Sec. 9.1.2: code of the sampling rate → rate in Hz. For codes 12 to 14, the end of the header states the
-# rate.
+# RFC 9639, Sec. 9.1.2: code of the sampling rate → rate in Hz. For codes 12 to 14, the rate is stated at the end of the
+# header.
 _RATES_OF_CODES = dict(
     enumerate((88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000), start=1)
 )
 _RATES_AT_END = {12: (1, 1000), 13: (2, 1), 14: (2, 10)}  # code → (bytes that hold the rate, unit in Hz)
-# RFC 9639, Sec. 9.1.1: code of the block size → samples. For codes 6 and 7, the end of the header states the size, in 1
-# or 2 bytes.
+# RFC 9639, Sec. 9.1.1: code of the block size → samples. For codes 6 and 7, the size is stated at the end of the
+# header, in 1 or 2 bytes.
 _BLOCK_SIZES = {1: 192} | {n: 144 << n for n in range(2, 6)} | {n: 1 << n for n in range(8, 16)}
 _BLOCK_SIZES_AT_END = {6: 1, 7: 2}
 _INTEGERS = {8: "i1", 16: "<i2", 24: "<i4"}  # bits of a sample → NumPy type of the samples for the MD5 sum
@@ -302,7 +302,7 @@ class FlacHeader(NamedTuple):
 
     @property
     def first_frame_rate(self) -> int | None:
-        """Sampling rate in Hz that the first frame states; None if the frame states no rate."""
+        """Sampling rate in Hz in the header of the first frame; None if the frame states no rate."""
         frame = _parse_flac_frame(self.first_frame)
         if frame is None:
             return None

@@ -39,7 +39,7 @@ SHARD_SUFFIXES = (".parquet", ".arrow", ".tar")
 _SHARD = re.compile(rf"(?:{'|'.join(map(re.escape, SHARD_SUFFIXES))})(?=[/\\].)", re.IGNORECASE)
 # Usual names of the column of recordings, the most likely first.
 _AUDIO_COLUMNS = ("audio", "wav", "flac", "mp3", "speech")
-# Most bytes of row groups that a process keeps in memory; the group that was used last stays, whatever its size.
+# Most bytes of row groups in the memory of a process; the group that was used last is kept even if it is larger.
 _KEPT_BYTES = 256 << 20
 #: The most bytes of a recording in a shard.
 MOST_BYTES = 2 << 30
@@ -206,8 +206,8 @@ def status_of(path: str | Path) -> Status:
 def audio_column(schema: Any, shard: Path) -> str:
     """Find the column of ``shard`` that holds audio files.
 
-    The values of this column are bytes, or structs with a field ``bytes``. A column that
-    ``datasets`` declared as audio is preferred to a column with a usual name.
+    The values of this column are bytes, or structs with a field ``bytes``. A column that is
+    declared as audio by ``datasets`` is preferred to a column with a usual name.
 
     Args:
         schema: a :class:`pyarrow.Schema`.
@@ -326,7 +326,7 @@ class Member(NamedTuple):
     name: str
     """The path of the member in the tar file, without ``.`` and doubled ``/``."""
     offset: int
-    """Offset in the tar file at which the content of the member begins, in bytes."""
+    """Offset in bytes of the member's content in the tar file."""
     size: int
     """Size of the content in bytes."""
 
@@ -416,7 +416,7 @@ _Open: TypeAlias = _Table | _Tar
 
 
 class _State:
-    """The shards that this process has open. A thread uses the shards only while the thread holds the lock ``turn``."""
+    """The open shards of this process. A thread uses the shards only while the thread holds the lock ``turn``."""
 
     def __init__(self) -> None:
         self.turn = threading.RLock()

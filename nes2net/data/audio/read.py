@@ -111,7 +111,7 @@ def stream_audio(path: AnyRecording, channels: Channels | None = None) -> Iterat
 def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray:
     """Return ``load_audio(path)[start : start + num_samples]``, but read only this part of the file.
 
-    Files in which libsndfile cannot seek exactly, such as Ogg and MP3, are decoded from their
+    Formats such as Ogg and MP3, in which libsndfile cannot seek exactly, are decoded from the
     beginning. The excerpt is shorter if the file ends earlier.
 
     Args:

@@ -297,7 +297,7 @@ class ArrowTable:
         """Yield the ``columns`` of each record batch, as a :class:`pyarrow.RecordBatch`.
 
         Args:
-            budget: not used, because the budget of the constructor counts the batches.
+            budget: not used, because the batches were counted by the budget of the constructor.
             groups: indices of the record batches to read; None for all record batches. If
                 ``groups`` is given, columns of a dictionary type hold indices in place of values.
         """
@@ -391,7 +391,7 @@ class ArrowMessages:
 
         Columns of a dictionary type hold indices.
 
-        ``budget`` is not used, because the budget of the constructor counts the batches.
+        ``budget`` is not used, because the batches are counted by the budget of the constructor.
         """
         return (self.batch(message, columns) for message, _ in self)
 

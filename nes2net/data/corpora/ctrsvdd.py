@@ -29,7 +29,7 @@ _BONAFIDE = (
     "the recordings of Oniku Kurumi, Ofuton P, Kiritan and JVS-MuSiC are not in the archives: get them from their owners and cut "
     "them with segment.py of https://github.com/SVDDChallenge/CtrSVDD_Utils"
 )
-# Kind of row in the official table → pattern for the name of the row, into which the source or attack is inserted.
+# Kind of row in the official table → pattern for the name of the row; ``{}`` stands for the source or the attack.
 _PARTS = {"source": "source {} (with A14)", "subset": "all without {}", "attack": "attack {} (without acesinger)"}
 
 

@@ -129,7 +129,7 @@ class FolderCorpus(Corpus):
         return False
 
     def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
-        """Find the folder of the audio, which is the same folder that :meth:`find_protocol` finds."""
+        """Find the folder of the audio: the result of :meth:`find_protocol`."""
         return self.find_protocol(root, split)
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:

@@ -75,7 +75,7 @@ SPLITS = ("train", "dev", "eval")
 _PATH_COLUMNS = ("path", "file", "filename", "file_name", "file_path", "filepath", "audio_path", "audio")
 _ID_COLUMNS = ("id", "utt_id", "utterance_id")
 _SPLIT_COLUMNS = ("split", "phase")
-_SHORT = 3.0  # seconds after which the progress of measuring durations is shown
+_SHORT = 3.0  # if measuring durations takes longer than this many seconds, the progress is shown
 _LISTS = ("metadata.csv", "meta.csv", "list.csv")
 #: Fields of a trial that a list may state, each in a column of the same name.
 FIELDS = tuple(

@@ -56,8 +56,8 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
     """Yield the trials of a protocol for source tracing, of one ``meta.csv``, or of the folder ``fake``.
 
     The folder ``fake`` gives the trials of every ``meta.csv`` below it. This folder also gives a
-    bona fide trial for each original. A single ``meta.csv`` gives only spoofed trials. The
-    arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
+    bona fide trial for each original recording. A single ``meta.csv`` gives only spoofed trials.
+    The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
     """
     # Read a protocol for source tracing.
     if path.name in _TRACING_PROTOCOLS.values():

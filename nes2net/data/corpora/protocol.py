@@ -218,7 +218,7 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
     if not trials:
         raise InputError(f"{path}: holds no trials; give the protocol or key file of the corpus")
     if len({trial.id for trial in trials}) < len(trials):
-        # If two recordings with the same id differ in their suffix, the message names both.
+        # If two recordings with the same id differ in their suffix, the message has both paths.
         repeated_ids = repeated(trial.id for trial in trials)
         paths: dict[str, None] = {}
         for trial in trials:
