@@ -73,7 +73,7 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
                 if cut := missing_audio(file):
                     raise cut_off_error(path, *cut)
                 return None
-            if kind != b"fLaC":  # files of other formats pass these checks at once
+            if kind != b"fLaC":  # in files of other formats, these checks find nothing
                 _check_container(path, file, kind)
             # A FLAC file has a header. A file without this header may consist of MPEG or ADTS frames.
             if header := read_flac_header(file):

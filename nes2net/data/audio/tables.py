@@ -188,7 +188,7 @@ class ParquetTable:
 
 
 class _ChunkReader:
-    """A file object that keeps column chunks in memory, so that each chunk is read from a server only once.
+    """A file object that keeps column chunks in memory, so that each chunk of a remote file is read only once.
 
     pyarrow calls the usual methods of a file object. :class:`ParquetTable` calls :meth:`hold`
     before pyarrow reads a row group.

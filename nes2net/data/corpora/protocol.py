@@ -236,9 +236,9 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
 def canonical_phase(phase: str) -> str:
     """Return the name that this package gives to a phase or split of a corpus.
 
-    Some programs and corpora have other names for two of the phases. The phase
-    ``hidden`` of ASVspoof 2021 is called ``hidden_track`` in the published scripts. CtrSVDD calls
-    its evaluation part ``test``.
+    Some programs and corpora have other names for two of the phases. The phase ``hidden`` of
+    ASVspoof 2021 is called ``hidden_track`` in the published scripts. CtrSVDD calls its evaluation
+    part ``test``.
 
     >>> canonical_phase("hidden_track"), canonical_phase("test"), canonical_phase("progress")
     ('hidden', 'eval', 'progress')
