@@ -78,8 +78,8 @@ class BlocksAt16k:
 
     Args:
         subject: the beginning of error messages.
-        channels: if given, compares the channels before the channels are averaged. Making a
-            :class:`BlocksAt16k` clears what ``channels`` has compared before.
+        channels: if given, compares the channels before the channels are averaged. The new
+            :class:`BlocksAt16k` first makes ``channels`` forget all earlier samples.
     """
 
     def __init__(self, subject: str = "audio", channels: Channels | None = None) -> None:

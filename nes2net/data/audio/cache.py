@@ -29,8 +29,8 @@ _CHECKSUM_BYTES = 4
 _TYPES = (np.dtype(np.int16), np.dtype(np.float32))
 _FULL_SCALE = np.float32(32768)  # full scale of 16-bit samples
 _LONGEST = 1 << 24  # samples; a longer recording would take hundreds of megabytes of memory
-# Folder of a cache → a tensor (1,), which is 0, or 1 once nothing more can be written to the folder. A folder has a
-# tensor as long as this process has an :class:`AudioCache` of the folder.
+# Folder of a cache → a tensor (1,), which is 0, or 1 once nothing more can be written to the folder. The tensor of a
+# folder exists as long as this process has an :class:`AudioCache` of the folder.
 _FULL: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()
 
 
@@ -68,8 +68,8 @@ class AudioCache:
             with suppress(RuntimeError):  # if shared memory is full, each process gets its own flag
                 full.share_memory_()
             with suppress(OSError):  # another process may remove the same files
-                for temporary in self.folder.glob("??/.*.npy.*.tmp"):  # files that killed processes left
-                    if time.time() - temporary.stat().st_mtime > 3600:  # no process writes a file for an hour
+                for temporary in self.folder.glob("??/.*.npy.*.tmp"):  # temporary files of processes that were killed
+                    if time.time() - temporary.stat().st_mtime > 3600:  # writing a file never takes an hour
                         temporary.unlink()
         self._full = full
 
@@ -101,7 +101,7 @@ class AudioCache:
         return waveform[:num_samples]
 
     def entry(self, path: str | Path) -> Path:
-        """Return the path that the entry of the recording ``path`` has or would have.
+        """Return the path of the entry for the recording ``path``; the entry need not exist.
 
         Raises:
             InputError: if the recording does not exist.
@@ -131,7 +131,7 @@ class AudioCache:
         try:
             with replacing(entry) as temporary, open(temporary, "wb") as file:
                 file.write(_npy_header(samples.dtype, len(samples)))
-                file.write(samples.data)  # NumPy's own writer would raise an error without a reason
+                file.write(samples.data)  # NumPy's own writer would raise an error that does not state the reason
                 file.write(_checksum(samples))
         except InputError:  # `replacing` refuses to replace a pipe
             return

@@ -98,7 +98,7 @@ def lacks_length(file: BinaryIO) -> bool:
     for name, size, _ in _chunks(file, "little"):
         if name == b"data":
             head = file.read(8)
-            # The bytes after an empty chunk of samples may be the next chunk, not samples.
+            # If the chunk of samples is empty, the bytes after it may be the next chunk, and not samples.
             return size == 0 and len(head) > 0 and not _is_chunk(head)
     return False
 
@@ -178,7 +178,7 @@ _DEEPEST = 10  # greatest depth of a box that FFmpeg enters
 # Boxes that may begin a file, and boxes that may be at the top level of a file.
 _FIRST = {b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"sidx"}
 _OUTERMOST = _FIRST | {b"mfra", b"uuid", b"emsg", b"prft", b"meta"}
-# Name of a table → offset in the table's body at which the table states its number of entries.
+# Name of a table → offset of the number of entries in the table's body.
 _TABLES = dict.fromkeys((b"stts", b"ctts", b"stsc", b"stco", b"co64", b"stss", b"trun"), 4) | {b"stsz": 8, b"stz2": 8}
 _COUNTED = {b"hdlr", *_TABLES}
 # An entry takes 40 bytes of FFmpeg's memory. 24 hours of AAC at 48 kHz have 4 million entries (frames).
@@ -202,7 +202,7 @@ class _Box(NamedTuple):
 
 
 class _Track:
-    """Counts the table entries of a track that FFmpeg would keep in memory."""
+    """Counts the entries of a track's tables, because FFmpeg would keep these entries in memory."""
 
     def __init__(self) -> None:
         self.entries: Counter[bytes] = Counter()
@@ -262,7 +262,8 @@ def mp4_fault(file: BinaryIO) -> str | None:
     for number, box in enumerate(_boxes(file, 0, size)):
         if number == 0 and box.name not in _FIRST:
             return None
-        # A whole file always passes: even if each frame of speech has its own fragment, a box has 45 bytes on average.
+        # A whole file always passes: its boxes have 45 bytes or more on average, even if each frame of speech has its
+        # own fragment, and one box for each 32 bytes is allowed.
         if number > (1 << 20) + size // 32:
             return f"has more than {number:,} boxes in {size:,} bytes"
         if box.depth == 0:

@@ -73,9 +73,9 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
                 if cut := missing_audio(file):
                     raise cut_off_error(path, *cut)
                 return None
-            if kind != b"fLaC":  # files of other formats pass these checks at once
+            if kind != b"fLaC":  # in files of other formats, these checks find nothing
                 _check_container(path, file, kind)
-            # A FLAC file has a header; otherwise the file may consist of MPEG or ADTS frames.
+            # A FLAC file has a header. A file without this header may consist of MPEG or ADTS frames.
             if header := read_flac_header(file):
                 header = header._replace(exceeded=exceeds_length(file, header))
             elif not states_length(file) and (missing := missing_of_last_frame(file)):
@@ -169,7 +169,7 @@ def open_with_libsndfile(
         name = str(path)
         try:
             name.encode()
-        except UnicodeEncodeError:  # soundfile refuses such a name as text, but accepts its bytes
+        except UnicodeEncodeError:  # soundfile accepts a name that is not valid Unicode only as bytes
             source = os.fsencode(path)
     try:
         return kind(source)
@@ -326,8 +326,8 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
     latest = 0.0  # time in seconds at which the last packet of another stream begins
     with open_recording(path) as file:
         has_duration = states_duration(file) or states_length(file)
-    # FFmpeg gets an open file and may use no protocols. Otherwise, a playlist with the suffix .flac could make FFmpeg
-    # open other files.
+    # FFmpeg gets an open file and may use no protocols. With protocols, a playlist with the suffix .flac could make
+    # FFmpeg open other files.
     with open_recording(path) as file, av.open(file, options={"protocol_whitelist": ""}) as container:
         if not container.streams.audio:
             raise ValueError("no audio stream")
@@ -374,7 +374,7 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
             if announced:
                 raise _incomplete_error(announced, count, error) from error
             raise
-        # Compare the decoded audio with the samples, frames or seconds that the header announces.
+        # Compare the decoded audio with the announced number of samples, frames or seconds.
         if announced and count != announced:
             raise _incomplete_error(announced, count)
         if container.format.name == "caf" and count < stream.frames:  # each frame has at least one sample
@@ -416,7 +416,7 @@ def _announced_samples(container: av.container.InputContainer, stream: av.AudioS
 
 
 def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStream, has_duration: bool) -> float:
-    """Read the duration in s that the header states; 0 if FFmpeg only guesses a duration from the bit rate.
+    """Read the stated duration in s from the header; 0 if FFmpeg only guesses a duration from the bit rate.
 
     Args:
         has_duration: whether a Matroska or MP3 file states its duration.

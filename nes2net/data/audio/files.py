@@ -37,9 +37,9 @@ def is_recording(name: str) -> bool:
 def recordings_below(folder: Path) -> list[Path]:
     """List the recordings in ``folder`` and its subfolders, sorted by the parts of their paths.
 
-    Only names count: a pipe or a broken link with the name of a recording is listed, too, and
-    raises an error when it is read. Links to folders are not followed. A missing folder has no
-    recordings.
+    A file is recognised by its name alone: a pipe or a broken link with the name of a recording is
+    listed, too, and raises an error when it is read. Links to folders are not followed. A missing
+    folder has no recordings.
 
     Raises:
         InputError: if a folder cannot be listed.
@@ -73,7 +73,7 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
 
 
 def recordings_listed(folder: Path) -> list[Path]:
-    """List recordings like :func:`recordings_below`; print a note that counts all other files by suffix.
+    """List recordings like :func:`recordings_below`; print a note with the number of other files of each suffix.
 
     The note leaves out lists, texts and hidden files. A process prints the same note only once.
 

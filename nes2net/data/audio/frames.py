@@ -3,7 +3,7 @@
 This module reads the headers, because decoders are lenient. Each frame of MPEG or ADTS states its
 own length, but no header needs to state the number of frames. libsndfile and FFmpeg silently skip
 damaged pages of Ogg, up to a second of audio each, even with FFmpeg's ``err_detect``. If an MP3
-file does not state its length, libsndfile guesses the length and reads no further.
+file does not state its length, libsndfile guesses the length, and stops reading there.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
 
 
 def tag_fault(file: BinaryIO) -> str | None:
-    """Return the fault of a file that begins with more than 16 ID3v2 tags; None for a file with fewer tags.
+    """Return the fault of a file that begins with more than 16 ID3v2 tags; None for any other file.
 
     For a file with many empty tags, libmpg123 would print a line about each tag.
     """
@@ -84,9 +84,10 @@ _RATES = (44100, 48000, 32000)  # sampling rates of version 1 in Hz; the index o
 
 
 def missing_of_last_frame(file: BinaryIO) -> int | None:
-    """Count the bytes that are missing from the last MPEG or ADTS frame. The result may be too low.
+    """Count the bytes that are missing from the last MPEG or ADTS frame.
 
-    The result is None if the last frame is complete, or if the file has no MPEG or ADTS frames.
+    If the file ends within the header of a frame, only the missing bytes of this header are
+    counted. The result is None if the last frame is complete, or if the file has no MPEG or ADTS frames.
     """
     count = 0
     end = 0
@@ -243,7 +244,7 @@ def _au_link_starts(file: BinaryIO) -> list[int]:
 
 
 def _ogg_link_starts(file: BinaryIO) -> list[int]:
-    """List the offsets of the pages that begin an Ogg stream; of several such pages in a row, only the first counts."""
+    """List the offsets of the pages that begin an Ogg stream; of several such pages in a row, list only the first."""
     starts: list[int] = []
     position = 0
     previous_begins_stream = False
@@ -259,14 +260,14 @@ def _ogg_link_starts(file: BinaryIO) -> list[int]:
         position += 27 + head[26] + sum(file.read(head[26]))
 
 
-# RFC 9639, Sec. 9.1.2: code of the sampling rate → rate in Hz. For codes 12 to 14, the end of the header states the
-# rate.
+# RFC 9639, Sec. 9.1.2: code of the sampling rate → rate in Hz. For codes 12 to 14, the rate is stated at the end of the
+# header.
 _RATES_OF_CODES = dict(
     enumerate((88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000), start=1)
 )
 _RATES_AT_END = {12: (1, 1000), 13: (2, 1), 14: (2, 10)}  # code → (bytes that hold the rate, unit in Hz)
-# RFC 9639, Sec. 9.1.1: code of the block size → samples. For codes 6 and 7, the end of the header states the size, in 1
-# or 2 bytes.
+# RFC 9639, Sec. 9.1.1: code of the block size → samples. For codes 6 and 7, the size is stated at the end of the
+# header, in 1 or 2 bytes.
 _BLOCK_SIZES = {1: 192} | {n: 144 << n for n in range(2, 6)} | {n: 1 << n for n in range(8, 16)}
 _BLOCK_SIZES_AT_END = {6: 1, 7: 2}
 _INTEGERS = {8: "i1", 16: "<i2", 24: "<i4"}  # bits of a sample → NumPy type of the samples for the MD5 sum
@@ -301,7 +302,7 @@ class FlacHeader(NamedTuple):
 
     @property
     def first_frame_rate(self) -> int | None:
-        """Sampling rate in Hz that the first frame states; None if the frame states no rate."""
+        """Sampling rate in Hz in the header of the first frame; None if the frame states no rate."""
         frame = _parse_flac_frame(self.first_frame)
         if frame is None:
             return None
@@ -424,7 +425,7 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
         # The checksum is right, so this is the last frame: compare its last sample with the announced length.
         if checksum == data[frame.end]:
             first_sample = frame.number
-            if not data[1] & 1:  # ``number`` counts frames, not samples
+            if not data[1] & 1:  # ``number`` is the number of a frame, not of a sample
                 first_sample *= header.block_size
             return first_sample + frame.block_size > header.num_samples
     return False

@@ -5,8 +5,7 @@ name of a member, as in ``data/test-00000.parquet/17``, ``data-00000-of-00002.ar
 ``shard-000.tar/utt1.flac``. All functions that read audio accept an address in place of a path.
 Nothing is unpacked to files, so a name in a tar file never becomes the name of a file on disk.
 
-Each process keeps up to 64 shards open, and keeps the row groups in memory that the process read
-last.
+Each process keeps up to 64 shards open, and keeps in memory the row groups that it read last.
 """
 
 from __future__ import annotations
@@ -35,11 +34,12 @@ from nes2net.lib.unpacking import open_tar, tar_headers
 #: Suffixes of shards, in lower case.
 SHARD_SUFFIXES = (".parquet", ".arrow", ".tar")
 
-# Matches the suffix of a shard within an address. A separator and the row or member come next.
+# Matches the suffix of a shard within an address. The suffix must be followed by a separator, and then by the row or
+# member.
 _SHARD = re.compile(rf"(?:{'|'.join(map(re.escape, SHARD_SUFFIXES))})(?=[/\\].)", re.IGNORECASE)
 # Usual names of the column of recordings, the most likely first.
 _AUDIO_COLUMNS = ("audio", "wav", "flac", "mp3", "speech")
-# Most bytes of row groups that a process keeps in memory; the group that was used last stays, whatever its size.
+# Most bytes of row groups in the memory of a process; the group that was used last is kept even if it is larger.
 _KEPT_BYTES = 256 << 20
 #: The most bytes of a recording in a shard.
 MOST_BYTES = 2 << 30
@@ -100,7 +100,7 @@ class _InMemory(io.BytesIO):
         super().__init__(content)
         self.name = f"recording{suffix}"
 
-    def __repr__(self) -> str:  # libsndfile's messages contain this text; each run needs the same text
+    def __repr__(self) -> str:  # libsndfile's messages contain this text, which must be the same in each run
         return repr(self.name)
 
 
@@ -206,8 +206,8 @@ def status_of(path: str | Path) -> Status:
 def audio_column(schema: Any, shard: Path) -> str:
     """Find the column of ``shard`` that holds audio files.
 
-    The values of this column are bytes, or structs with a field ``bytes``. A column that
-    ``datasets`` declared as audio is preferred to a column with a usual name.
+    The values of this column are bytes, or structs with a field ``bytes``. A column that is
+    declared as audio by ``datasets`` is preferred to a column with a usual name.
 
     Args:
         schema: a :class:`pyarrow.Schema`.
@@ -326,7 +326,7 @@ class Member(NamedTuple):
     name: str
     """The path of the member in the tar file, without ``.`` and doubled ``/``."""
     offset: int
-    """Offset in the tar file at which the content of the member begins, in bytes."""
+    """Offset in bytes of the member's content in the tar file."""
     size: int
     """Size of the content in bytes."""
 
@@ -411,12 +411,12 @@ class _Tar:
         return self.members[name]
 
 
-#: An open shard. The methods of a shard take the row or the member of a recording.
+#: An open shard. The methods of a shard find a recording by its row, or by the name of its member.
 _Open: TypeAlias = _Table | _Tar
 
 
 class _State:
-    """The shards that this process has open. A thread uses the shards only while the thread holds the lock ``turn``."""
+    """The open shards of this process. A thread uses the shards only while the thread holds the lock ``turn``."""
 
     def __init__(self) -> None:
         self.turn = threading.RLock()

@@ -22,7 +22,7 @@ _READ_BYTES = 1 << 16  # most bytes to read at once
 
 
 def _mulaw_table() -> np.ndarray:
-    """Make the table of G.711 μ-law (Table 2a): the samples (256,), float32, that the 256 bytes stand for."""
+    """Make the table of G.711 μ-law (Table 2a): the samples (256,), float32, for the 256 possible bytes."""
     code = ~np.arange(256, dtype=np.uint8)
     exponent = (code >> 4 & 7).astype(np.int64)
     mantissa = (code & 15).astype(np.int64)
@@ -31,7 +31,7 @@ def _mulaw_table() -> np.ndarray:
 
 
 def _alaw_table() -> np.ndarray:
-    """Make the table of G.711 A-law (Table 1a): the samples (256,), float32, that the 256 bytes stand for."""
+    """Make the table of G.711 A-law (Table 1a): the samples (256,), float32, for the 256 possible bytes."""
     code = np.arange(256, dtype=np.uint8) ^ 0x55
     exponent = (code >> 4 & 7).astype(np.int64)
     linear = ((code & 15).astype(np.int64) << 4) + 8

@@ -111,7 +111,7 @@ def stream_audio(path: AnyRecording, channels: Channels | None = None) -> Iterat
 def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray:
     """Return ``load_audio(path)[start : start + num_samples]``, but read only this part of the file.
 
-    Files in which libsndfile cannot seek exactly, such as Ogg and MP3, are decoded from their
+    Formats such as Ogg and MP3, in which libsndfile cannot seek exactly, are decoded from the
     beginning. The excerpt is shorter if the file ends earlier.
 
     Args:
@@ -133,8 +133,8 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
         # A step is the shortest time that is a whole number of samples at 16 kHz and at the rate of the file.
         step_at_16k = SAMPLE_RATE // divisor
         step_in_file = file.samplerate // divisor
-        # The part to read begins and ends at whole steps. The part has a margin on either side, in samples at 16 kHz,
-        # which is longer than soxr's filter.
+        # The part to read begins and ends at whole steps. The part has a margin on either side that is longer than
+        # soxr's filter; ``margin`` is in samples at 16 kHz.
         margin = 0 if file.samplerate == SAMPLE_RATE else 1024
         first_step = max(0, start - margin) // step_at_16k
         last_step = -(-(start + num_samples + margin) // step_at_16k)
@@ -200,8 +200,9 @@ def load_head_and_length(
 ) -> tuple[np.ndarray, int]:
     """Return ``load_audio(path)[start : start + num_samples]`` and the length of the recording.
 
-    The rest of the recording is decoded as well, but not kept, so that damage anywhere is an error.
-    But if the header states the length, decoding stops after two hours of audio.
+    The rest of the recording is decoded as well, but not kept, so that damage in it is an error.
+    There is one exception: if the header states the length, decoding stops after about two hours of
+    audio, or at the end of the excerpt if this is later.
 
     Args:
         path: the recording.

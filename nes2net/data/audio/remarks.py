@@ -13,7 +13,7 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 
 # Full scale, in steps of a 16-bit file. A 16-bit file would store samples below one step as zeros.
 _STEPS = 32767
-# Least share of silent samples in a silent recording, and of constant samples in a constant recording. All other
+# Least share of silent samples in a silent recording, and of constant samples in a constant recording. The remaining
 # samples may be clicks.
 _NEARLY_ALL = 0.99
 # A recording counts as clipped under three conditions, which are assumptions. First, at least 0.2 % of the samples, and
@@ -28,7 +28,7 @@ _AT_TOP = 0.99  # the top begins at this fraction of the largest sample
 _BELOW_TOP = 0.98  # the range just below the top begins at this fraction of the largest sample
 _SHARE = 0.002  # in clipped audio, at least this share of the samples is at the top
 _FEWEST = 10  # in clipped audio, at least this many samples are at the top
-_RATIO = 0.3  # in clipped audio, the ratio of samples below the top to samples at the top is less than this
+_RATIO = 0.3  # in clipped audio, the ratio of samples just below the top to samples at the top is less than this
 _NEIGHBOURS = 0.1  # in clipped audio, at least this share of the samples at the top has a neighbour at the top
 _QUIET = 0.01  # a recording is searched for clipping only if its peak is at least this fraction of full scale
 
@@ -39,7 +39,7 @@ _QUIET = 0.01  # a recording is searched for clipping only if its peak is at lea
 # for at least half a second and hardly differ in level. In 607 recordings of real and synthetic speech, the 10th and
 # the 90th percentile of the levels differ by at least 6 dB, mostly by 19 dB.
 _FRAME = 320  # samples at 16 kHz
-_LOUD = 0.95  # this share of the frames is softer than the loud frames
+_LOUD = 0.95  # the loud frames are louder than this share of all frames
 _LEAST_LEVEL = -60.0  # dB
 _LOWEST = -120  # lowest level in dB; softer frames count as -120 dB
 _LEVELS_PER_DB = 10
@@ -57,8 +57,9 @@ _MISSING = 1e-5  # largest energy above 4.3 kHz, as a fraction of the energy of 
 # A recording of at least a second has no voice if each of its pieces of 4 s lacks a voice.
 _PIECE = 4.0  # s
 _SHORTEST = 1.0  # s
-# Numbers of samples to measure at once. Blocks are collected until they hold 8000 samples, because counting one sample
-# takes as long as counting 8000 samples. More than 64000 samples would not fit into the processor's caches.
+# Numbers of samples to measure at once. Blocks are collected until they hold 8000 samples, because measuring a single
+# sample takes as long as measuring 8000 samples at once. More than 64000 samples would not fit into the processor's
+# caches.
 _FEWEST_AT_ONCE = 8000
 _MOST_AT_ONCE = 64000
 _SILENT = 1e-6  # a channel is silent if it has at most this share of the energy of the loudest channel
@@ -95,7 +96,7 @@ class Channels:
 
     def reset(self) -> None:
         """Forget all samples, because a decoder reads the recording from its beginning."""
-        self._products = np.zeros((1, 1))  # (channels, channels): sum of the products of each two channels
+        self._products = np.zeros((1, 1))  # (channels, channels): sum of the products of each pair of channels
         self._num_compared = 0  # samples
 
     def push(self, samples: NDArray, rate: float) -> None:
@@ -153,7 +154,7 @@ class Channels:
 class Listener:
     """Measures a recording while it arrives, to find what makes its score doubtful; see :meth:`remark`.
 
-    A listener is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in
+    A listener is a :class:`nes2net.data.audio.blocks.Stage` that takes blocks (N,) at 16 kHz in
     [−1, 1] and returns the blocks unchanged. A listener needs half a megabyte of memory.
 
     Args:
@@ -175,8 +176,8 @@ class Listener:
         self._speech = SpeechFrames()  # measures frames until speech is found
         self._piece_start = 0.0  # start, in seconds, of the piece that is searched for speech
         self._amplitude_counts = np.zeros(_STEPS + 1, np.int64)  # numbers of samples with each absolute value, in steps
-        # A pair is two neighbouring samples with the same sign. ``_pairs`` holds the numbers of pairs with each
-        # absolute value of the smaller sample.
+        # A pair is two neighbouring samples with the same sign. ``_pairs`` holds, for each absolute value, the number
+        # of pairs whose smaller sample has this value.
         self._pairs = np.zeros(_STEPS + 1, np.int64)
 
     def push(self, block: NDArray) -> tuple[NDArray]:
@@ -251,7 +252,7 @@ class Listener:
     def _level_percentile(self, share: float, above: float = _LOWEST) -> float:
         """Find the level in dB below which a fraction ``share`` of the frames lies (a percentile).
 
-        ``above`` is the lowest level of a frame that counts.
+        Frames below the level ``above`` are left out.
         """
         counts = self._frame_levels.copy()
         counts[: max(0, int((above - _LOWEST) * _LEVELS_PER_DB))] = 0

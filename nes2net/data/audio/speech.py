@@ -36,7 +36,7 @@ _FIRST_PEAK = 0.9  # the pitch comes from the first peak that reaches this share
 _BELOW_LOUDEST = 30.0
 _LEAST_LEVEL = -60.0
 _JUMP = 0.08  # from frame to frame, the logarithm of a voice's pitch changes by less than this number
-_RUN = 4  # a pitch counts if it continues for at least this many frames
+_RUN = 4  # a pitch is used only if it continues for at least this many frames
 _SPAN = 3  # the movement of the pitch is measured over this many frames
 _MOVES = 0.006  # the pitch moves if its logarithm changes by more than this number over _SPAN frames
 _MOVING = 0.5  # in speech, at least this share of the measured pitches move; in music, a smaller share
@@ -47,7 +47,7 @@ _FEWEST_AT_ONCE = 8000  # number of samples to collect before frames are measure
 class SpeechFrames:
     """Finds speech in a recording while the recording arrives: measures level and pitch in frames of 10 ms.
 
-    The class is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in
+    The class is a :class:`nes2net.data.audio.blocks.Stage` that takes blocks (N,) at 16 kHz in
     [−1, 1] and returns the blocks unchanged. The measured frames of an hour take 3 MB of memory;
     :meth:`drop` forgets early frames.
     """
@@ -103,7 +103,7 @@ class SpeechFrames:
     def share(self, start: float = 0.0, end: float = math.inf) -> float:
         """Compute the share of frames with speech, 0 to 1, among the frames from ``start`` to ``end`` seconds.
 
-        The share is 0 if the pitch of most frames stays, as in music.
+        The share is 0 if the pitch stays the same in most frames, as in music.
         """
         first = max(0, round(start * SAMPLE_RATE / _HOP) - self._first)
         stop = len(self._levels)
@@ -161,7 +161,7 @@ def _pitches(frames: NDArray) -> NDArray:
     products = np.conj(np.fft.rfft(slow[:, :length], size)) * np.fft.rfft(slow, size)
     correlations = np.fft.irfft(products, size)[
         :, : _LONGEST_LAG + 1
-    ]  # T×lags: the beginning of a frame is correlated with each later piece
+    ]  # T×lags: the beginning of a frame is correlated with the pieces that begin 0, 1, 2, … samples later
     sums = np.cumsum(np.pad(np.square(slow), ((0, 0), (1, 0))), axis=1)
     energies = sums[:, length : length + _LONGEST_LAG + 1] - sums[:, : _LONGEST_LAG + 1]
     # Normalise by the energies of the two pieces that are correlated.
@@ -176,7 +176,8 @@ def _pitches(frames: NDArray) -> NDArray:
     before = correlations[rows, peaks - 1]
     top = correlations[rows, peaks]
     after = correlations[rows, peaks + 1]
-    # A parabola through the three values has its maximum at this distance from ``top``, in samples at 4 kHz.
+    # A parabola through ``before``, ``top`` and ``after`` has its maximum at this distance from ``top``, in samples at
+    # 4 kHz.
     offsets = np.clip((before - after) / (2 * (before - 2 * top + after) - 1e-12), -0.5, 0.5)
     pitches = SAMPLE_RATE / _DECIMATION / (_SHORTEST_LAG - 1 + peaks + offsets)
     return np.where(is_peak.any(1) & (top > _VOICED), pitches, 0).astype(np.float32)

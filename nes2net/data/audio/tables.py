@@ -78,7 +78,7 @@ class ParquetTable:
         budget: limits the memory for the footer.
 
     Attributes:
-        schema: its :class:`pyarrow.Schema`.
+        schema: the :class:`pyarrow.Schema` of the file.
         counts: number of rows of each row group.
 
     Raises:
@@ -95,8 +95,8 @@ class ParquetTable:
         if footer_size <= self._size:  # a larger size makes pyarrow raise an error later
             # pyarrow takes at most 256 bytes of memory for each byte of the footer.
             budget.take("footer", bytes=256 * footer_size)
-        # pyarrow must not use threads. Therefore pyarrow gets ``pre_buffer=False`` here, and ``use_threads=False``
-        # below. A process that is forked later would wait for the threads of pyarrow for ever.
+        # pyarrow must not use threads, because a process that is forked later would wait for these threads for ever. So
+        # ``pre_buffer`` is false here, and ``use_threads`` is false below.
         self._file = parquet.ParquetFile(
             self._reader if self._is_remote else source,
             pre_buffer=False,
@@ -133,7 +133,7 @@ class ParquetTable:
                 rows_at_once = max(1, min(rows_at_once, _BYTES_AT_ONCE // row_bytes))
             for batch in self._file.iter_batches(rows_at_once, [group], list(columns), use_threads=False):
                 for number, column in enumerate(batch.columns):
-                    if hasattr(column, "dictionary_decode"):  # to count the value of each row
+                    if hasattr(column, "dictionary_decode"):  # so that the budget counts the value of each row
                         batch = batch.set_column(number, batch.schema.names[number], column.dictionary_decode())
                 budget.take("rows", bytes=batch.nbytes, steps=batch.num_rows * (1 + len(columns) // _COLUMNS_OF_STEP))
                 yield batch
@@ -142,9 +142,9 @@ class ParquetTable:
         """Estimate from the headers of the pages how many bytes a decoded row of a column chunk takes; at least 1.
 
         :meth:`batches` chooses from this estimate how many rows are read at once. The estimate is
-        the mean size of a row. If several rows may share a value, the estimate is at least the size
-        of the largest page with shared values, because a decoded row may hold a copy of nearly the
-        whole page.
+        the mean size of a row. If several rows may share a value, a decoded row may hold a copy of
+        nearly a whole page, so the estimate is at least the size of the largest page with shared
+        values.
 
         Args:
             num_rows: number of rows of the chunk's row group.
@@ -159,7 +159,7 @@ class ParquetTable:
         end = position + size_of_chunk
         num_values = 0
         decompressed = 0
-        largest_shared = 1  # size in bytes of the largest page whose values several rows may share
+        largest_shared = 1  # size in bytes of the largest page with values that several rows may share
         while num_values < chunk.num_values and position < end:
             self._reader.seek(position)
             header = _thrift_struct(self._reader)
@@ -188,7 +188,7 @@ class ParquetTable:
 
 
 class _ChunkReader:
-    """A file object that keeps column chunks in memory, so that each chunk is read from a server only once.
+    """A file object that keeps column chunks in memory, so that each chunk of a remote file is read only once.
 
     pyarrow calls the usual methods of a file object. :class:`ParquetTable` calls :meth:`hold`
     before pyarrow reads a row group.
@@ -281,7 +281,7 @@ class ArrowTable:
     The library ``datasets`` writes Arrow streams; other programs write Arrow files.
 
     Attributes:
-        schema: its :class:`pyarrow.Schema`.
+        schema: the :class:`pyarrow.Schema` of the file.
         counts: number of rows of each record batch.
 
     Args, Raises: as for :class:`ParquetTable`.
@@ -297,7 +297,7 @@ class ArrowTable:
         """Yield the ``columns`` of each record batch, as a :class:`pyarrow.RecordBatch`.
 
         Args:
-            budget: not used, because the budget of the constructor counts the batches.
+            budget: not used, because the batches were counted by the budget of the constructor.
             groups: indices of the record batches to read; None for all record batches. If
                 ``groups`` is given, columns of a dictionary type hold indices in place of values.
         """
@@ -391,7 +391,7 @@ class ArrowMessages:
 
         Columns of a dictionary type hold indices.
 
-        ``budget`` is not used, because the budget of the constructor counts the batches.
+        ``budget`` is not used, because the batches are counted by the budget of the constructor.
         """
         return (self.batch(message, columns) for message, _ in self)
 

@@ -87,7 +87,7 @@ def check_samples(samples: np.ndarray, sample_rate: float, subject: str, start: 
     Loud audio may exceed [−1, 1].
 
     Args:
-        sample_rate: in Hz; gives the time in the message.
+        sample_rate: in Hz, for the time in the message.
         subject: the beginning of the message.
         start: time of the first sample in the recording, in seconds.
 

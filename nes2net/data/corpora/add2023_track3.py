@@ -1,13 +1,13 @@
-"""ADD 2023, track 3: recognise which algorithm made a recording, or that the algorithm is unknown.
+"""ADD 2023, track 3: recognise the algorithm that made a recording, or say that the algorithm is unknown.
 
 Yi et al., "ADD 2023: the Second Audio Deepfake Detection Challenge", DADA 2023.
 
 Layout: the folders ``<root>/{train,dev,test}``, each with ``label.txt``, whose lines are
 ``ADD2023_T3_E_00000000.wav 3``, and the WAV files in ``wav``. We have not seen the folder names in
 the archives, so the first folder with ``label.txt`` in the folder of the split is taken. Class 0 is
-bona fide. Any other class is the ``attack`` of a trial. Classes 1 to 6 are the algorithms of the
-training set. Class 7 occurs only in the evaluation and stands for other algorithms. The id of a
-trial is the name of its file without suffix.
+bona fide. All other classes are spoofed, and the class is the ``attack`` of the trial. Classes 1 to
+6 are the algorithms of the training set. Class 7 occurs only in the evaluation and stands for other
+algorithms. The id of a trial is the name of its file without suffix.
 """
 
 from nes2net.data.corpora.corpus import Counts

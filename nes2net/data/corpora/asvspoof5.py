@@ -32,8 +32,8 @@ CORPUS = ListedCorpus(
         "dev": Files(("ASVspoof5.dev.track_1.tsv",), ("flac_D",), _FOLDERS),
         "eval": Files(("ASVspoof5.eval.track_1.tsv",), ("flac_E_eval", "flac_E"), _FOLDERS),
     },
-    # The numbers of the classes are in the paper's table of the database. The codecs were counted in the published
-    # protocol of the evaluation set.
+    # The numbers of bona fide and spoofed trials are from the paper's table of the database. The numbers of the codecs
+    # were counted in the published protocol of the evaluation set.
     counts={
         "train": Counts(182357, 18797, 163560),
         "dev": Counts(140950, 31334, 109616),

@@ -27,10 +27,10 @@ class SplitCheck:
     """The state of one part of a corpus.
 
     ``present`` holds the listed recordings that exist, and ``missing`` the listed recordings that
-    do not exist. ``extra`` holds the recordings that no list names. Paths in ``missing`` and
-    ``extra`` begin below the folder ``audio``. ``segments`` describes the labels of segments that
-    exist. ``is_trained_on`` is true if all trials of the part are also training trials. ``notes``
-    are findings that need no action.
+    do not exist. ``extra`` holds the recordings that are in no list. Paths in ``missing`` and
+    ``extra`` begin below the folder ``audio``. ``segments`` says which labels of segments exist.
+    ``is_trained_on`` is true if all trials of the part are also training trials. ``notes`` are
+    findings that need no action.
     """
 
     split: str
@@ -70,7 +70,7 @@ class SplitCheck:
         """Whether the part can be used for validation: ``"yes"``, ``"in part: …"`` or ``"no: …"``.
 
         A part whose trials are all training trials cannot be used. If such a part also lacks audio,
-        the answer names only the missing audio as the reason.
+        only the missing audio is given as the reason.
         """
         if self.is_trained_on and self.training != f"no: {self.why_no_audio}":
             return f"no: {_TRAINED_ON}"
@@ -168,7 +168,7 @@ class CorpusCheck:
         An answer is ``"yes"``, ``"in part: …"`` or ``"no: …"``; a task is a text such as
         ``"score eval"``.
         """
-        # Each part can be used for training or validation, and can be scored.
+        # The parts ``train`` and ``dev`` can be used for training and validation, and each part can be scored.
         train = []
         score = []
         evaluate = []
@@ -234,14 +234,14 @@ def check_corpus(
     Args:
         root, protocols: as for the method ``trials`` of the corpus.
         keys: the folder of the keys, by default ``root``. If the protocols of the corpus hold the
-            labels, ``keys`` is another folder in which to look for protocols.
+            labels, the protocols are looked for in ``keys``, unless ``protocols`` is given.
         splits: the parts to check, by default all.
         subset: accept protocols that list a selection of the official trials.
         decode: decode every file, in ``workers`` processes.
 
     Raises:
         NotFound: if ``root`` or ``keys`` does not exist.
-        InputError: if the corpus has no part that one of ``splits`` names.
+        InputError: if one of ``splits`` is not a part of the corpus.
     """
     root = corpus.place(root)
     if not (root.is_file() and corpus.user_defined):
@@ -268,7 +268,7 @@ def check_corpus(
         split_check.is_trained_on = split == WHOLE or (split == "dev" and bool(paths) and paths <= training_paths)
         check.splits.append(split_check)
         ids |= dict.fromkeys(trial.id for trial in trials)
-    # A recording is extra only if no list of the corpus names it.
+    # A recording is extra only if it is in no list of the corpus.
     if any(split_check.extra for split_check in check.splits):
         listed_paths = _listed_paths(corpus, root, lists)
         for split_check in check.splits:
@@ -301,11 +301,11 @@ def _decode_split(check: CorpusCheck, split_check: SplitCheck, workers: int | No
 
 
 def _listed_paths(corpus: Corpus, root: Path, protocols: str | Path | None) -> set[str]:
-    """List the absolute paths of the recordings that any list in ``root`` names.
+    """Collect the absolute paths of the recordings in all lists of ``root``.
 
-    Parts may share a folder, so a recording that one part does not list may belong to another part.
-    If ``root`` is a list, the lists beside it are read as well, because one folder may hold the
-    recordings of all these lists.
+    Parts may share a folder, so a recording that is not in the list of one part may belong to
+    another part. If ``root`` is a list, the lists beside it are read as well, because one folder
+    may hold the recordings of all these lists.
     """
     roots = [(root, split) for split in corpus.splits]
     if root.is_file():
@@ -337,7 +337,7 @@ def _check_asv_scores(check: CorpusCheck, paths: Sequence[Path]) -> bool:
 
 
 def why_unusable(error: InputError) -> str:
-    """Say why a file cannot be used: it is not at the paths that were tried, or else the message of ``error``."""
+    """Say why a file cannot be used: which paths were tried in vain, or else the message of ``error``."""
     if isinstance(error, NotFound) and error.tried:
         return _not_there(error.tried)
     return str(error)
@@ -484,7 +484,7 @@ def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[T
     A folder that cannot be read is reported in ``check``.
 
     Returns:
-        The number of missing recordings that exist under another suffix.
+        The number of missing recordings that exist with another suffix.
     """
     # Group the expected files by their folders. Recordings in shards are looked up one by one.
     expected: dict[str, dict[str, Path]] = defaultdict(dict)

@@ -23,7 +23,7 @@ from nes2net.lib.errors import InputError
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.metrics.localisation.segments import Segment
 
-#: Fields of a trial whose values :func:`count` counts; a field that is always empty is left out.
+#: Fields of a trial by whose values :func:`count` counts the trials; a field that is always empty is left out.
 COUNTED = ("attack", "codec", "transmission", "source", "vocoder", "quality")
 
 
@@ -75,7 +75,7 @@ class Counts:
 def count(trials: Iterable[Trial]) -> Counts:
     """Count ``trials``: in all, by class, and by the values of the fields in :data:`COUNTED`.
 
-    The numbers of the classes are None if no trial has a label.
+    The numbers of bona fide and spoofed trials are None if no trial has a label.
 
     >>> count([Trial("a", label="bonafide"), Trial("b", label="spoof", attack="A07")])
     Counts(trials=2, bonafide=1, spoof=1, by={'attack': {'A07': 1}})
@@ -174,7 +174,7 @@ class Corpus(ABC):
     (N,), in the order of the score file. None if there is no such table."""
 
     phases: tuple[str, ...] = ()
-    """The phases that the labels name; if empty, the phases are the ``splits``."""
+    """The phases in the labels; if empty, the phases are the ``splits``."""
     key_files: Sequence[str] = ()
     """Possible paths of the key, which is the file of labels; empty if the protocols hold the labels."""
     user_defined: bool = False
@@ -188,7 +188,7 @@ class Corpus(ABC):
     """``home()`` returns the folder of a corpus that is downloaded on first use. None if users name
     the folder."""
     test_samples: int = ASVSPOOF_SAMPLES
-    """Number of samples of each utterance that '4sec' scoring uses."""
+    """Number of samples that '4sec' scoring uses of each utterance."""
 
     eer_method: str = "asvspoof"
     """Method of the published EER, see :func:`nes2net.metrics.compute_eer`."""
@@ -199,7 +199,7 @@ class Corpus(ABC):
     tdcf_version: int = 2021
     """Version of the published min t-DCF, see :func:`nes2net.metrics.compute_min_tdcf`."""
     excluded: Mapping[str, Collection[str]] = field(default_factory=dict)
-    """Field of a trial → values of trials that the published figures leave out."""
+    """Field of a trial → values whose trials are left out of the published figures."""
 
     counts: Mapping[str, Counts] = field(default_factory=dict)
     """Split → the official numbers of trials in its protocol."""
@@ -227,8 +227,8 @@ class Corpus(ABC):
     source: str = ""
     """The page or paper that describes the corpus."""
     beside: str | None = None
-    """Regular expression (:mod:`re`) that matches the names, without suffix, of recordings that are
-    not trials, although they lie in the folders of the audio. None if all recordings are trials."""
+    """Regular expression (:mod:`re`) for recordings that lie in the folders of the audio, but are not
+    trials; it is matched against their names without suffix. None if all recordings are trials."""
 
     @property
     @abstractmethod
@@ -331,7 +331,7 @@ class Corpus(ABC):
         ``counts``, or else to the first edition.
 
         Args:
-            counts: the numbers of trials that a copy has.
+            counts: the numbers of trials in a copy.
         """
         first = None
         for edition in (self.counts, *self.editions.values()):
@@ -345,8 +345,8 @@ class Corpus(ABC):
         """Describe ``trials`` for the record of their scores: number of trials, digest of the ids, and ``official``.
 
         The entry ``official`` is false if the numbers of trials are known to differ from the
-        official numbers. The official numbers count the labelled trials of ``phase``, or the trials
-        of ``split`` if ``phase`` is not given.
+        official numbers. The official numbers are taken for ``phase``, or for ``split`` if ``phase``
+        is not given.
         """
         counts = count(trials)
         if phase:
@@ -380,10 +380,10 @@ class Corpus(ABC):
     def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
         """Raise :class:`~nes2net.lib.errors.InputError` if the corpus has no such ``phase``.
 
-        The error is also raised if the labels name no phases, and the numbers of labels equal the
-        official numbers of another phase. Without this check, a key that names no phases would be
-        accepted as the key of any phase. If a user's own list names no parts, its only phases are
-        ``eval`` and ``all``, which mean the same.
+        The error is also raised if the labels state no phases, and their numbers equal the official
+        numbers of another phase. Without this check, a key without phases would be accepted as the
+        key of any phase. If a user's own list states no parts, its only phases are ``eval`` and
+        ``all``, which mean the same.
 
         Args:
             key: the labelled trials.

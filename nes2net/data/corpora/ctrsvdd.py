@@ -7,8 +7,8 @@ Layout: ``<root>/{train,dev,test}_set/ID.flac`` and ``{train,dev,test}.txt`` wit
 source set, singer, utterance, ``-``, attack (``-`` or A01–A14), ``bonafide`` or ``deepfake``.
 The splits have 84,404, 43,625 and 92,769 trials.
 
-The evaluation set was first published without labels. If the list of this set is missing, all its
-files are unlabelled trials, sorted by name. A listed file that is missing is an error; the
+The evaluation set was first published without labels. If the list of this set is missing, all files
+of the set are unlabelled trials, sorted by name. A listed file that is missing is an error; the
 published code trains on four seconds of silence instead (deviation 16). The published results leave
 out attack A14. The results "w/o ACE" also leave out the source set ``acesinger``.
 """
@@ -29,7 +29,7 @@ _BONAFIDE = (
     "the recordings of Oniku Kurumi, Ofuton P, Kiritan and JVS-MuSiC are not in the archives: get them from their owners and cut "
     "them with segment.py of https://github.com/SVDDChallenge/CtrSVDD_Utils"
 )
-# Kind of row in the official table → pattern for the name of the row, into which the source or attack is inserted.
+# Kind of row in the official table → pattern for the name of the row; ``{}`` stands for the source or the attack.
 _PARTS = {"source": "source {} (with A14)", "subset": "all without {}", "attack": "attack {} (without acesinger)"}
 
 
@@ -43,7 +43,7 @@ def _files(protocols: Sequence[str], folders: Sequence[str], unlisted: str = "")
 
 
 def official_table(trials: Sequence[Trial], scores: NDArray) -> list[OfficialRow]:
-    """Compute the table that the organisers' ``EER_minDCF.py`` prints, from labelled trials and their scores (N,).
+    """Compute the table of the organisers' ``EER_minDCF.py`` from labelled trials and their scores (N,).
 
     The rows of the sources are in the order in which the sources first occur in ``trials``.
     """

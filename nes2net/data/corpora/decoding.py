@@ -46,10 +46,11 @@ class Decoding:
     """Statistics of the files of a corpus.
 
     Files are named by their paths below the folder of the audio. ``shortest`` and ``longest`` hold
-    the length in seconds and the name of the shortest and of the longest file. ``rates`` and
-    ``channels`` count the files with each sample rate, and with each number of channels.
-    ``second_decoder`` lists the files that only FFmpeg reads. ``other_rate`` lists the files that
-    are not at 16 kHz. ``unreadable`` maps the name of a file that cannot be decoded to the reason.
+    the length in seconds and the name of the shortest and of the longest file. ``rates`` holds the
+    number of files with each sample rate, and ``channels`` holds the number of files with each
+    number of channels. ``second_decoder`` lists the files that only FFmpeg reads. ``other_rate``
+    lists the files that are not at 16 kHz. ``unreadable`` maps the name of each file that cannot be
+    decoded to the reason.
     """
 
     files: int = 0
@@ -86,7 +87,7 @@ def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, 
     files are still decoded.
 
     Args:
-        folder: the result names files by their paths below this folder.
+        folder: in the result, a file is named by its path below this folder.
         workers: number of processes that decode; None for one per processor, 0 to decode in this
             process.
         title: title of the progress bar.
@@ -158,9 +159,10 @@ def decode_in_parallel(
                     unfinished.append(chunk)
         finally:
             pool.shutdown(cancel_futures=True)
-        # The crash came from a file in a chunk that a worker had taken. Which chunk this was is not known. The pool
-        # hands out chunks in order, and at most 2 · workers + 1 of these chunks are unfinished: one for each worker,
-        # and the pool's queue of workers + 1 chunks. Decode the files of the first unfinished chunks one by one.
+        # The crash came from a file in one of the chunks that the workers had taken. It is not known which chunk this
+        # was. The pool hands out chunks in order. Of the chunks that it has handed out, at most 2 · workers + 1 are
+        # unfinished: one for each worker, and workers + 1 in the pool's queue. So decode the files of the first
+        # unfinished chunks one by one.
         suspects = unfinished[: 2 * workers + 1]
         unsuspected = unfinished[2 * workers + 1 :]
         pending.extendleft(reversed(unsuspected))
@@ -175,7 +177,8 @@ def decode_in_parallel(
 
 def _process_pool(workers: int) -> ProcessPoolExecutor:
     """Make a pool of ``workers`` processes, which are started without forking this process."""
-    # A fork would copy locks that threads of PyTorch and of the progress bar may hold.
+    # A fork copies the locks of PyTorch and of the progress bar, but not the threads that may hold them, so the copies
+    # would stay locked for ever.
     secure_multiprocessing()
     methods = multiprocessing.get_all_start_methods()
     method = "forkserver" if "forkserver" in methods else "spawn"

@@ -1,8 +1,8 @@
 """Plan and download the freely available files of a corpus.
 
-``nes2net_download.json`` in the folder of the download lists the fetched files, so that a second
-run checks them instead of fetching them again. Zenodo's API lists the files of a Zenodo record, and
-states the size and the MD5 sum of each file.
+The fetched files are recorded in ``nes2net_download.json`` in the folder of the download, so that a
+second run checks them instead of fetching them again. Zenodo's API lists the files of a Zenodo
+record, and states the size and the MD5 sum of each file.
 """
 
 from __future__ import annotations
@@ -136,8 +136,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
         only: patterns of file names, such as ``"flac_E*"``; by default all files.
 
     Raises:
-        InputError: if a server does not have a file that the corpus names, or if no file matches
-            ``only``.
+        InputError: if a server lacks a file of the corpus, or if no file matches ``only``.
         Unfinished: if a server cannot be reached.
     """
     # Ask the servers: for a data set of the hub, a Zenodo record, or a single file.
@@ -213,7 +212,7 @@ def _plan_record(
     stated_licence = record.metadata.get("license")
     if not licence and isinstance(stated_licence, Mapping):
         licence = str(stated_licence.get("id", ""))[:_LONGEST_LICENCE]
-    # Plan each wanted file, with the digests that the server or the corpus states.
+    # Plan each wanted file, with the digests from the server or from the corpus.
     planned = []
     for file in record.files:
         if file_name not in (None, file.key):
@@ -243,12 +242,12 @@ def _matches(name: str, only: Sequence[str]) -> bool:
 
 
 def _stated_digests(download: Download) -> dict[str, str]:
-    """Collect the digests that the corpus states for the file, as algorithm → digest."""
+    """Collect the file's digests in the declaration of the corpus, as algorithm → digest."""
     return {name: getattr(download, name) for name in _DIGESTS if getattr(download, name)}
 
 
 def _checked_name(name: str, page: str) -> str:
-    """Return the file name ``name``, which a server states, if the name is safe.
+    """Return the file name ``name`` from a server if the name is safe.
 
     Raises:
         InputError: if a file of this name would be hidden, or outside the folder of the download.
@@ -367,7 +366,7 @@ def _fetch_one(
         progress: such as ``1 of 3``, for the progress bar.
 
     Raises:
-        InputError: if the copy has another checksum or size than it should have.
+        InputError: if the copy has a wrong checksum or size.
     """
     path = folder / file.name
     published = bool(file.remote.digests)

@@ -34,9 +34,9 @@ class Place:
     """A pattern of the paths of recordings, and fields of the trials of these recordings."""
 
     pattern: str
-    """Pattern of a path from the folder of the corpus. ``{name}`` matches the value of the field
-    ``name`` of the trial, and ``*`` matches anything, but neither matches ``/``. The last level is
-    matched against the name of the file without suffix."""
+    """Pattern of the paths of recordings below the folder of the corpus. ``{name}`` matches the value
+    of the field ``name`` of the trial, and ``*`` matches anything, but neither matches ``/``. The
+    last level is matched against the name of the file without suffix."""
     label: str | None = None
     """Label of the recordings; None if ``{label}`` is in the pattern."""
     values: Mapping[str, str] = field(default_factory=dict)
@@ -55,10 +55,10 @@ class FolderCorpus(Corpus):
     places: Sequence[Place]
     """The places of recordings; if several patterns match a recording, the first one decides."""
     split_folders: Mapping[str, str] = field(default_factory=dict)
-    """Name of a folder, where a pattern has ``{phase}`` → split. If empty, all recordings belong to
-    the split ``eval``."""
+    """Name of a folder at the place of ``{phase}`` in a pattern → split. If empty, all recordings
+    belong to the split ``eval``."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """Name of a folder, where a pattern has ``{label}`` → our label."""
+    """Name of a folder at the place of ``{label}`` in a pattern → our label."""
     roots: Sequence[str] = (".",)
     """Folders below the corpus's folder in which the patterns may begin. It is an error if the
     patterns match folders in more than one of these ``roots``."""
@@ -129,7 +129,7 @@ class FolderCorpus(Corpus):
         return False
 
     def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
-        """Find the folder of the audio, which is the same folder that :meth:`find_protocol` finds."""
+        """Find the folder of the audio: the result of :meth:`find_protocol`."""
         return self.find_protocol(root, split)
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
@@ -197,10 +197,10 @@ def _matching_recordings(
     The function calls itself for the folders in ``folder``.
 
     Args:
-        levels: the pattern, as a regular expression for the names in ``folder``, and one for each
+        levels: a regular expression for the names in ``folder``, and then one for the names on each
             level below.
         phases: names of the folders that stand for the wanted phases.
-        values: the fields of the trial that the names of the folders above state.
+        values: the fields of the trial that are known from the names of the folders above.
         below: path of ``folder`` below the outermost folder, with ``/`` at the end; empty for the
             outermost folder.
     """

@@ -28,10 +28,10 @@ Accepted layouts:
 
 Segments of partly spoofed recordings stand in an RTTM file beside the list or in the folder:
 ``<list>.rttm``, ``train.rttm`` (``dev.rttm``, ``eval.rttm``), or ``segments.rttm`` for all parts.
-The RTTM file names utterances by trial id.
+The ids of the utterances in the RTTM file are the ids of the trials.
 
-The id of a trial is the path of its recording from the root, without suffix. Spaces in an id become
-``%20``, because spaces separate the fields of score files.
+By default, the id of a trial is the path of its recording from the root, without suffix. Spaces in
+an id become ``%20``, because spaces separate the fields of score files.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ SPLITS = ("train", "dev", "eval")
 _PATH_COLUMNS = ("path", "file", "filename", "file_name", "file_path", "filepath", "audio_path", "audio")
 _ID_COLUMNS = ("id", "utt_id", "utterance_id")
 _SPLIT_COLUMNS = ("split", "phase")
-_SHORT = 3.0  # seconds after which the progress of measuring durations is shown
+_SHORT = 3.0  # if measuring durations takes longer than this many seconds, the progress is shown
 _LISTS = ("metadata.csv", "meta.csv", "list.csv")
 #: Fields of a trial that a list may state, each in a column of the same name.
 FIELDS = tuple(
@@ -243,7 +243,7 @@ def segments(
             files, a gap of more than a millisecond is an error.
 
     Raises:
-        InputError: for the reasons of ``CORPUS.trials``; if the RTTM is malformed, or names
+        InputError: for the reasons of ``CORPUS.trials``; if the RTTM is malformed, or has
             utterances that are not in the list; if segments lie outside of their utterance, leave
             gaps, or contradict a label of the list.
         NotFound: if there is no RTTM.
@@ -355,9 +355,9 @@ class UserCorpus(Corpus):
 
     @abstractmethod
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
-        """Find the splits that the names of files and folders state.
+        """Find the splits that are stated in the names of files and folders.
 
-        The set also holds None if the rows of a file may state further splits. The arguments are
+        The result also holds None if the rows of a file may state further splits. The arguments are
         those of :meth:`find_splits`.
         """
 

@@ -83,13 +83,13 @@ def read_id_table(
 
     A first line with one of ``names`` is a header. Without a header, the first column holds the id,
     and the last column holds the value. A table without a header may have one or two further
-    columns in the middle. One of these columns then holds a word of ``between``.
+    columns in the middle. One of these columns must then hold a word of ``between``.
 
     Args:
         value: the name of the value in messages, such as ``"score"``.
         names: possible names of the column of the value, as :func:`column_name` writes them.
         is_value: tells whether a field may be a value.
-        between: words by which a table with further columns is recognised.
+        between: the words by which a further column is recognised.
 
     Raises:
         InputError: if no column of ids or of values is found, or if a row has another number of

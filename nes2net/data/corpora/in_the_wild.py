@@ -30,7 +30,7 @@ CORPUS = ListedCorpus(
     },
     files_are_trials=True,
     test_samples=IN_THE_WILD_SAMPLES,
-    eer_method="interpolated",  # the method by which the published script computes its figures
+    eer_method="interpolated",  # the method of the published script
     counts={"eval": Counts(31779, 19963, 11816)},
     # Digest of the published meta.csv.
     key_digests={"eval": "a07ce3031068bda01f17cd682b290218c50545b335c645bd446f16e691dd3a1b"},

@@ -231,13 +231,13 @@ class Files:
     """Possible folders of the protocol, below the root or the folder of the protocols. ``FOLDER/**``
     stands for the first folder with the protocol, among ``FOLDER`` and the folders below it."""
     remedy: str = ""
-    """The advice in the error message if the audio is not found; by default, to give the folder
-    that holds the first folder of ``audio``."""
+    """The advice in the error message if the audio is not found. By default, the advice is to give the
+    folder that holds the first of the folders ``audio``."""
     holds: Sequence[str] = (".",)
     """The folder of the audio must hold at least one of these folders."""
     together: bool = False
-    """Whether the split is listed by all ``protocols`` that exist, and not only by the first one.
-    If so, the folder of these protocols counts as the protocol."""
+    """Whether all ``protocols`` that exist make up the split; their folder is then returned as the
+    protocol. Otherwise, only the first protocol that exists is read."""
     unlisted: str = ""
     """Suffix of the recordings that are the trials if the list is missing; empty if a list is
     needed."""
@@ -312,8 +312,8 @@ class ListedCorpus(Corpus):
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
         """Read labels as ``Corpus.keys`` does; ``path`` may also be any file with only ids and labels.
 
-        The lines of such a file are ``utterance label``, or a header names these columns. The file
-        states no phases, so its trials belong to every phase.
+        The lines of such a file are ``utterance label``, or the file has a header with the names of
+        these columns. The file states no phases, so its trials belong to every phase.
         """
         path = self.place(path)
         if phase is not None:
@@ -494,7 +494,7 @@ def _find_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> P
     If there is no wanted folder in or below ``FOLDER``, the result is a path that does not exist.
 
     Args:
-        is_sought: whether a file name shows that the folder of the file is the wanted one.
+        is_sought: tells from the name of a file whether its folder is the wanted folder.
     """
     if folder.endswith(_BELOW):
         for path, folders, names in walk(root / folder.removesuffix(_BELOW)):

@@ -4,12 +4,12 @@ Sun et al., "AI-Synthesized Voice Detection Using Neural Vocoder Artifacts", CVP
 
 Layout of the archive: ``<root>/gt/27_123349_000006_000000.wav`` and, for each vocoder, files such
 as ``<root>/diffwave/27_123349_000006_000000_gen.wav``. The authors' repository has the lists
-``train.txt``, ``dev.txt`` and ``test.txt``. Each line of a list names a recording of ``gt``. Each
-recording gives seven trials: itself and its six vocoded copies. The authors' program does not use
-these lists. For training, this program takes the first 7,920 files of each folder, in the order of
-the file system, which cannot be reproduced. The parts that the authors' program makes have as many
-files as the lists. The set of the Speech Anti-Spoofing Arena has 18,487 trials, as many as ``eval``
-here. Benchmarks that report 92,407 trials take all parts together.
+``train.txt``, ``dev.txt`` and ``test.txt``. A line of a list is the file name of a recording in
+``gt``. Each of these recordings gives seven trials: itself and its six vocoded copies. The authors'
+program does not use these lists. For training, this program takes the first 7,920 files of each
+folder, in the order of the file system, which cannot be reproduced. The parts that this program
+makes have as many files as the lists. The set of the Speech Anti-Spoofing Arena has 18,487 trials,
+as many as ``eval`` here. Benchmarks that report 92,407 trials take all parts together.
 
 The id of a trial is the path of its file below the root, without suffix. The ``attack`` is the
 vocoder, and the speaker is the first field of a name. The sampling rate is 24 kHz.
@@ -67,7 +67,7 @@ def _files(protocol: str) -> Files:
 
 
 def _counts(originals: int) -> Counts:
-    """Compute the numbers of trials that a list with ``originals`` recordings gives."""
+    """Compute the numbers of trials of a list with ``originals`` recordings."""
     spoofed = len(_VOCODERS) * originals
     return Counts(originals + spoofed, originals, spoofed, {"attack": dict.fromkeys(_VOCODERS, originals)})
 

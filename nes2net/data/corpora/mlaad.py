@@ -7,18 +7,18 @@ whose fields are separated by ``|``. Its columns are ``path`` (below the root), 
 recording of M-AILABS, below the folder of M-AILABS), ``language``, ``model_name``, ``architecture``
 and others. The ``attack`` of a trial is the model, and its ``attack_type`` is the architecture.
 
-The bona fide trials are the recordings of M-AILABS that the lists name; a recording in several
-lists is one trial. The folder of M-AILABS is ``real``, ``M-AILABS`` or ``m-ailabs``, beside
+The bona fide trials are the recordings of M-AILABS in the column ``original_file``; a recording in
+several lists is one trial. The folder of M-AILABS is ``real``, ``M-AILABS`` or ``m-ailabs``, beside
 ``fake``, and holds ``en_US/by_book/…``. Without this folder, all trials are spoofed. The language
 of a bona fide trial is the name of its folder, such as ``en_US``.
 
 The corpus has no parts: all trials are ``eval``. The corpus grows with each edition, so its numbers
-are not given here, and a published figure should name the edition.
+of trials are not given here, and a published figure should name the edition.
 
 The protocols for source tracing (https://deepfake-total.com/sourcetracing) are ``train.csv``,
-``dev.csv`` and ``eval.csv`` in the folder that ``protocols`` names, with the columns ``path`` and
-``model_name`` separated by commas. All trials in these protocols are spoofed. A repeated row counts
-once, and a note is printed. The folder ``fine`` beside the protocols holds files such as
+``dev.csv`` and ``eval.csv`` in the folder ``protocols``. Their columns are ``path`` and
+``model_name``, separated by commas. All trials in these protocols are spoofed. A repeated row is
+read once, and a note is printed. The folder ``fine`` beside the protocols holds files such as
 ``eval___lang_not_seen___model_seen.csv``. If this folder exists, the trials of ``dev`` and ``eval``
 have two further fields, ``language_seen`` and ``model_seen``, with the values ``yes`` and ``no``.
 Evaluation gives figures for each value of these fields, but ignores the fields when it decides
@@ -56,8 +56,8 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
     """Yield the trials of a protocol for source tracing, of one ``meta.csv``, or of the folder ``fake``.
 
     The folder ``fake`` gives the trials of every ``meta.csv`` below it. This folder also gives a
-    bona fide trial for each original. A single list has only spoofed trials. The arguments are
-    those of :data:`~nes2net.data.corpora.layout.Rows`.
+    bona fide trial for each original recording. A single ``meta.csv`` gives only spoofed trials.
+    The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
     """
     # Read a protocol for source tracing.
     if path.name in _TRACING_PROTOCOLS.values():
@@ -100,9 +100,10 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
 def _read_tracing_protocol(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     """Yield the trials of a protocol for source tracing, all spoofed; skip repeated rows, and print a note.
 
-    The names of the files in the folder ``fine`` beside the protocol state whether the language and
-    the model of the trials in the file were seen in training. A trial in such a file gets both
-    answers as extra fields. The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
+    The folder ``fine`` beside the protocol also has lists of trials. The name of such a list states
+    whether the language and the model of its trials were seen in training. A trial in such a list
+    gets both answers as extra fields. The arguments are those of
+    :data:`~nes2net.data.corpora.layout.Rows`.
     """
     # Find for each trial in the folder ``fine`` whether its language and its model were seen in training.
     seen_by_id = {}

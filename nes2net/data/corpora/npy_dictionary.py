@@ -112,7 +112,7 @@ class _DataType:
 
 
 class _Array:
-    """Stands for an array in the pickle, whose state is (version, shape, type, Fortran order, data)."""
+    """Stands for an array in the pickle. The state of the array is (version, shape, type, Fortran order, data)."""
 
     # The file may set these attributes to any value, so :meth:`numpy` checks them.
     shape: Any = ()

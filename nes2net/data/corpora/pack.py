@@ -33,7 +33,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 SHARD_BYTES = 500_000_000
 
 _NAMES = {"train": "train", "dev": "validation", "eval": "test"}  # split → name of the split in ``datasets``
-_PLAN = "pack.json"  # this file in the output folder lists the planned shards with their digests
+_PLAN = "pack.json"  # name of a file in the output folder: the planned shards with their digests
 _LARGEST_PLAN = 1 << 24  # bytes
 # Programs read a row group as a whole. Training reads in random order, which is faster with small row groups.
 _GROUP_ROWS = 100

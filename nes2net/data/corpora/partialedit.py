@@ -9,10 +9,11 @@ end of each edited region in seconds, and the duration of the recording. Time be
 bona fide. The ``attack`` is ``E1`` (VoiceCraft) or ``E2`` (SSR-Speech). E3 and E4 are not
 published.
 
-All trials are spoofed and belong to ``eval``, so frames can be evaluated. To evaluate whole
-utterances, add the originals of VCTK in a list of your own (corpus ``generic``). Two things are not
-read: the official parts by speaker (``PartialEdit_spk.zip``), whose format we have not seen, and
-the folders ``E1-Codec`` and ``E2-Codec``, in which whole recordings went through the codec.
+All trials are spoofed and belong to ``eval``. So frames can be evaluated, but not whole utterances.
+To evaluate whole utterances, add the originals of VCTK in a list of your own (corpus ``generic``).
+Two things are not read: the official parts by speaker (``PartialEdit_spk.zip``), whose format we
+have not seen, and the folders ``E1-Codec`` and ``E2-Codec``, in which whole recordings went through
+a codec.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def first_file(
 
 
 class _CsvLines:
-    """Iterates over the lines of a CSV file, and raises an error in a row that is too long.
+    """Iterates over the lines of a CSV file, and raises an error if a row is too long.
 
     :func:`read_csv` sets ``row_length`` to 0 after each row, which may have several lines.
     """
@@ -148,8 +148,8 @@ def checked_id(utterance: str, path: Path, line: int) -> str:
 def checked_path(name: str, path: Path, line: int) -> PurePosixPath:
     """Return the file name ``name`` as a path below the folder of the audio.
 
-    Raise :class:`InputError` if the path would leave this folder, or names no file. The message of
-    the error names the ``line`` of the list ``path``.
+    Raise :class:`InputError` if the path would leave this folder, or has no file name. The message
+    of the error names the ``line`` of the list ``path``.
     """
     recording = PurePosixPath(name)
     if recording.is_absolute() or ".." in recording.parts or "\\" in name or not recording.name:
@@ -218,7 +218,7 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
     if not trials:
         raise InputError(f"{path}: holds no trials; give the protocol or key file of the corpus")
     if len({trial.id for trial in trials}) < len(trials):
-        # If two recordings with the same id differ in their suffix, the message names both.
+        # If two recordings with the same id differ in their suffix, the message has both paths.
         repeated_ids = repeated(trial.id for trial in trials)
         paths: dict[str, None] = {}
         for trial in trials:
@@ -236,8 +236,8 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
 def canonical_phase(phase: str) -> str:
     """Return the name that this package gives to a phase or split of a corpus.
 
-    Programs and corpora have other names for two of the phases. The scripts of ASVspoof 2021 say
-    ``hidden_track`` for the phase that its keys call ``hidden``, and CtrSVDD calls its evaluation
+    Some programs and corpora have other names for two of the phases. The phase ``hidden`` of
+    ASVspoof 2021 is called ``hidden_track`` in the published scripts. CtrSVDD calls its evaluation
     part ``test``.
 
     >>> canonical_phase("hidden_track"), canonical_phase("test"), canonical_phase("progress")

@@ -28,7 +28,7 @@ class LabelledUtterance(NamedTuple):
     duration: float
     """Duration of the recording in seconds."""
     segments: list[Segment]
-    """The segments that the list states, in any order."""
+    """The segments in the list, in any order."""
 
 
 @dataclass(frozen=True, kw_only=True)

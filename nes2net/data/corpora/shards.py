@@ -73,7 +73,7 @@ class Shard:
 
     path: Path
     split: str | None
-    """The split that the name of the file or of a folder above it states; None if no name states a split."""
+    """The split in the name of the file, or in the name of a folder above it; None if no name states a split."""
 
 
 def shards_below(root: str | Path) -> list[Shard]:
@@ -337,9 +337,9 @@ def _trial_of_row(
 def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str | None:
     """Find the phase of a row; None if neither the shard nor the row states a split.
 
-    If the name of the shard states a split, the phase is the part of this split that the row
-    states, such as ``progress``, or else the split. If the name of the shard states no split, the
-    phase is the split that the row states.
+    If the name of the shard states a split, the row may state a part of this split as its phase,
+    such as ``progress``; otherwise, the phase of the row is the split. If the name of the shard
+    states no split, the phase is the split in the row.
 
     Raises:
         InputError: if the row states an unknown split.
@@ -454,7 +454,7 @@ class ShardCorpus(UserCorpus):
     """A user's own recordings in a folder of shards."""
 
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
-        """Collect the splits that the names of shards state; None stands for a shard whose name states no split."""
+        """Collect the splits in the names of the shards; None stands for a shard without a split in its name."""
         return {shard.split for shard in shards_below(self.find_protocol(root, protocols=protocols))}
 
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:

@@ -16,7 +16,7 @@ from nes2net.lib.errors import InputError, counted, listed
 
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
-#: Name of the item of ``extra`` that lists the models that a trial enrols in verification; spaces separate the models.
+#: Name of an item of ``extra``: the models that a trial enrols in verification, separated by spaces.
 ENROLMENT_MODELS = "enrolment_models"
 
 
@@ -169,9 +169,9 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
     """Draw ``count`` of the trials; keep their order, and the shares of labels and attacks.
 
     A stratum is a pair of label and attack. If there are no more than ``count`` trials, all are
-    returned. If there are more trials, one is first drawn from each stratum. The remaining trials
-    are distributed in proportion to the sizes of the strata, by the method of largest remainders.
-    The draw within a stratum depends only on ``seed`` and on the trials of the stratum.
+    returned. If there are more trials, one trial is first drawn from each stratum. The remaining
+    trials are distributed in proportion to the sizes of the strata, by the method of largest
+    remainders. The draw within a stratum depends only on ``seed`` and on the trials of the stratum.
 
     Raises:
         InputError: if ``count`` is smaller than the number of strata.

@@ -11,10 +11,10 @@ come from other publishers. The originals are in ``<root>/LJSpeech-1.1/wavs`` an
 trial's ``source`` is the corpus from which the recording, or its voice, comes.
 
 The corpus has no official parts: each paper has its own split, so all trials are ``eval``. To
-divide the corpus, use a list of your own (corpus ``generic``). The paper counts 117,985 generated
-recordings. A later list of the archive counts 134,266 generated recordings. The paper averages the
-EER over systems (aEER). Here the EER is computed from all trials by ASVspoof's rule. The page that
-``--html`` writes has the EER of each system.
+divide the corpus, use a list of your own (corpus ``generic``). According to the paper, there are
+117,985 generated recordings. A later list of the archive has 134,266 generated recordings. The
+paper averages the EER over systems (aEER). Here the EER is computed from all trials by ASVspoof's
+rule. The page of ``--html`` has the EER of each system.
 """
 
 from nes2net.data.corpora.corpus import Counts, Download
