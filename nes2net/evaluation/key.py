@@ -24,7 +24,7 @@ from nes2net.models.registry import corpora
 _NOT_EXCLUDED_BY = ("id", "path", "phase", "extra", "system_scores")
 # A message suggests the nearest value only for a field with at most this many values.
 _MOST_VALUES = 150
-# Largest number of differences from the official trials that a note names.
+# A note names at most this many differences from the official trials.
 _MOST_DIFFERENCES = 5
 
 
@@ -205,7 +205,7 @@ def extra_fields(trials: Iterable[Trial]) -> dict[str, None]:
 
 
 def unofficial_note(key: Key) -> str:
-    """Write a note that says how the trials differ from the official ones; empty if no difference is known."""
+    """Write a note that says how the trials differ from the official trials; empty if no difference is known."""
     if not key.unofficial:
         return ""
     differences = "; ".join(key.unofficial[:_MOST_DIFFERENCES])

@@ -130,7 +130,7 @@ def confusion_plot(trials: ClassTrials) -> Plot:
 
 
 def known_plot(trials: ClassTrials, kind: str) -> Plot:
-    """Draw histograms of a score of being known, one for trials of known and one for trials of unknown classes.
+    """Draw histograms of a score of being known, for trials of known classes and for trials of unknown classes.
 
     If the system has a threshold for this score, a dashed line is drawn at the threshold.
 

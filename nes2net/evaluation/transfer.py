@@ -1,8 +1,8 @@
 """Judge test sets at a threshold that was chosen on a development set.
 
 The threshold of the EER is chosen with the labels of the test set, which users of a detector do not
-have. For example, a detector has an EER of 11.2 % on In-the-Wild. At the threshold of its
-development set, its half total error rate on In-the-Wild is 39.5 % (arXiv 2606.21584).
+have. For example, a detector has an EER of 11.2 % on In-the-Wild. At the threshold of a development
+set, the half total error rate of this detector on In-the-Wild is 39.5 % (arXiv 2606.21584).
 
 A calibration turns scores into log-likelihood ratios, and an operating point chooses one of these
 ratios as the threshold. Therefore costs of log-likelihood ratios can be computed, too: the actual
@@ -39,7 +39,7 @@ from nes2net.scoring.decisions.decision import INVERTED, Decider, OperatingPoint
 
 # Scored lengths count as equal if they differ by less than this share: "four seconds" are 64,000 or 64,600 samples.
 _SAME_LENGTH = 0.05
-# A loss by calibration is not mentioned if this loss is at most this share of Cllr.
+# The loss by calibration counts as small if it is at most this share of Cllr.
 _LITTLE = 0.05
 
 
@@ -200,8 +200,8 @@ def choose_thresholds(
 
     Raises:
         InputError: if a file is missing, malformed or does not fit its key, the numbers of files
-            and systems differ, ``source`` has further test sets for several systems, development
-            trials are all of one class, a calibration is for scores of frames, or no calibration or
+            and systems differ, there are several systems and further test sets, development trials
+            are all of one class, a calibration is for scores of frames, or no calibration or
             threshold can be computed.
     """
     # Check that there is one file for each system.
@@ -430,8 +430,8 @@ def _warnings_of_threshold(calibration: LinearCalibration, development: ScoredSe
     """List reasons to doubt a threshold, each in one sentence.
 
     Args:
-        development: the trials to which the calibration was fitted; None if a file holds the
-            calibration.
+        development: the trials to which the calibration was fitted; None if the calibration was
+            read from a file.
     """
     lines = []
     if calibration.weights[0] < 0:
@@ -451,8 +451,8 @@ def _warnings(
     """List reasons to doubt the figures of a test set, each in one sentence.
 
     Args:
-        development: the trials to which the calibration was fitted; None if a file holds the
-            calibration.
+        development: the trials to which the calibration was fitted; None if the calibration was
+            read from a file.
         scored: the test set.
         judged: the figures of the test set; None for a set of one class.
     """

@@ -101,8 +101,8 @@ def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
     for row in table.shown:
         group = groups.setdefault(tuple(row.labels[name] for name in names), {})
         group[row.labels[table.across]] = row
-    # Sort the further measures: a common measure has the same figure in all rows of a group, and a differing measure
-    # has different figures.
+    # Divide the further measures into two kinds: a common measure has the same figure in all rows of each group, and a
+    # differing measure has different figures in some group.
     main = measures[0]
     common = []
     differing = []
