@@ -169,7 +169,7 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
 
 
 def _check_one_detector(path: Path, file: Path) -> None:
-    """Check that the records of two files of results name the same detector; a missing record is not an error.
+    """Check that two files come from the same detector, according to their records; a missing record is not an error.
 
     Raises:
         InputError: if the records name different detectors.

@@ -173,7 +173,7 @@ class Key:
         phase.
 
         Args:
-            kind: the name that the list of inputs gives to this file, such as ``"further key"``.
+            kind: the kind of this file in the list of inputs, such as ``"further key"``.
         """
         path = self.path
         if path not in self.digests and not path.is_file():
@@ -219,7 +219,7 @@ def unofficial_note(key: Key) -> str:
 
 
 def score_input(path: Path, sha256: str, kind: str = "scores") -> dict[str, str]:
-    """Describe a score file, for the list of the files that an evaluation read; this list calls the file ``kind``."""
+    """Describe a score file, for the list of the files that an evaluation read; ``kind`` is its kind in this list."""
     return {"kind": kind, "path": str(path), "sha256": sha256}
 
 

@@ -154,8 +154,8 @@ _VERDICTS = {
     "trained": "scores of {} on {} say nothing: {} was trained on {}",
     "selected": "scores of {} on {} are too good: {} was selected on {}",
 }
-# Sentences for a doubtful case: it is not known whether the detector used the scored trials or other trials. If only
-# one of two lists of trials is the official list of the corpus, the two lists may overlap.
+# Sentences for a doubtful use: the used trials may include scored trials, because only one of these two lists of trials
+# is the official list of the corpus.
 _DOUBTS = {
     "trained": "scores of {} on {} may say nothing: {} was trained on {}, which may share trials with these",
     "selected": "scores of {} on {} may be too good: {} was selected on {}, which may share trials with these",

@@ -76,8 +76,8 @@ class OrderedConfusion(NamedTuple):
 def ordered_confusion(trials: ClassTrials) -> OrderedConfusion:
     """Sort the rows and the columns of the confusion matrix for the plot.
 
-    Unknown classes for which the same known class is predicted most often are neighbours. A known
-    class without trials has a column but no row.
+    The unknown classes are sorted by the known class that is most often predicted for their trials.
+    A known class without trials has a column but no row.
     """
     known = trials.known
     unknown = trials.unknown

@@ -199,10 +199,10 @@ def choose_thresholds(
         The threshold of each system.
 
     Raises:
-        InputError: if a file is missing, malformed or does not fit its key, the numbers of files
-            and systems differ, there are several systems and further test sets, development trials
-            are all of one class, a calibration is for scores of frames, or no calibration or
-            threshold can be computed.
+        InputError: if a file is missing, is malformed or does not fit its key; if the numbers of
+            files and systems differ; if there are several systems and further test sets; if all
+            development trials are of one class; if a calibration is for scores of frames; or if no
+            calibration or threshold can be computed.
     """
     # Check that there is one file for each system.
     num_files = len(source.dev_scores) or len(source.calibrations)
@@ -262,7 +262,7 @@ def read_set(
     """Read the score file and the key of a set, and match the scores with the trials of the key.
 
     Args:
-        kind: word that the list of inputs uses for this set, such as ``"development"``.
+        kind: word for this set in the list of inputs, such as ``"development"``.
         excluded: Field of a trial → values; trials with these values are left out. With None, the
             same trials are left out as in the published figures of the corpus.
         allow_partial: as for :func:`~nes2net.evaluation.matching.match`.

@@ -87,7 +87,7 @@ def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = Fal
 
 
 def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
-    """Arrange a table in which each value of the label ``table.across`` has a column, such as a column for each system.
+    """Arrange ``table`` with a column for each value of the label ``table.across``, such as a column for each system.
 
     These columns hold the figures of the first measure. If a further measure has the same figures
     for all values of the label, the measure has one column of its own. If a further measure has

@@ -127,8 +127,8 @@ class DataConfig(Section):
     dev_root: Annotated[Text | None, Source("toolkit")] = None
     """Folder of `data.dev_corpus`; if not given, `data.root`."""
     dev_protocols: Annotated[Text | None, Source("toolkit")] = None
-    """Folder of the protocols of `data.dev_corpus`. If not given, it is `data.protocols` if the
-    corpus is `data.corpus`; otherwise the folder of the corpus is searched."""
+    """Folder of the protocols of `data.dev_corpus`. If not given, `data.protocols` is used if
+    `data.dev_corpus` is `data.corpus`; otherwise the folder of `data.dev_corpus` is searched."""
     dev_keys: Annotated[Text | None, Source("toolkit")] = None
     """Folder of the labels of `data.dev_corpus`, if the protocols hold no labels; if not given, the
     folder of the corpus is searched."""
@@ -146,17 +146,16 @@ class DataConfig(Section):
     """Fields whose values are drawn equally often, outermost first: `[corpus, class]` draws from
     each corpus equally often (or by its `weight`), and within a corpus from both classes equally
     often. A field is `corpus`, `class`, `attack`, `speaker`, `source` and so on, or a further
-    column of a list; trials without a value count as one value. Each batch has the same shares up
-    to rounding. Once all utterances of a group are drawn, the group begins again in another
-    order."""
+    column of a list; trials without a value count as one value. Each batch has these shares, up to
+    rounding. Once all utterances of a group are drawn, the group begins again in another order."""
     speaker_cap: Annotated[Count | None, Source("toolkit")] = None
     """Largest number of utterances of a speaker in an epoch; each epoch draws other utterances. null sets no limit."""
     epoch_size: Annotated[Count | None, Source("toolkit")] = None
     """Number of utterances drawn in an epoch; if not given, the number of training utterances, after
     `data.speaker_cap`."""
     train_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = Field(default=[])
-    """Score files of other systems on the training set, for a back-end that fuses them, in the order
-    of the back-end."""
+    """Score files of other systems on the training set, for a back-end that fuses their scores, in
+    the order in which the back-end takes the systems."""
     dev_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = Field(default=[])
     """Score files of the systems in `data.train_scores` on the development set, in the same order."""
     score_range: Annotated[Literal["file", "test"], Source("Ensembling code: test")] = "file"

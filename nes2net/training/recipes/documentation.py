@@ -19,8 +19,8 @@ from nes2net.training.recipes.section import Section, meant_key
 
 #: File of the JSON schema, beside the packaged recipes. Each packaged recipe refers to this file in its first line.
 SCHEMA = PACKAGED / "recipe.schema.json"
-#: Facts about a key that the JSON schema for editors leaves out. nes2net adds the last three facts to a key's schema;
-#: the standard of JSON schemas does not know them.
+#: Facts in the schema of a key; the JSON schema for editors leaves these facts out. The last three facts are additions
+#: of nes2net, which the standard of JSON schemas does not know.
 _LEFT_OUT = ("title", "additionalProperties", "source", "takes", "usedWith")
 
 

@@ -20,12 +20,12 @@ PACKAGED = _IN_WHEEL if _IN_WHEEL.is_dir() else Path(__file__).parents[3] / "con
 def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe, a YAML file or a packaged recipe by name, and apply ``key=value`` overrides.
 
-    With ``base: other.yaml``, a file beside the recipe, the base gives the keys that the recipe
-    leaves out. Sections are merged key by key; the parts of the model (front-end, aggregation and
-    back-end) are replaced as a whole. The base must not have a base itself. A run is named after
-    the parts of its model (:func:`named_after_model`) in two cases: if overrides change a part but
-    not ``name``, or if a recipe changes a part of its base but states neither ``name`` nor
-    ``comment``.
+    The key ``base`` of a recipe gives the name of a file beside the recipe. This base has the keys
+    that the recipe leaves out. Sections are merged key by key; the parts of the model (front-end,
+    aggregation and back-end) are replaced as a whole. The base must not have a base itself. A run
+    is named after the parts of its model (:func:`named_after_model`) in two cases: if overrides
+    change a part but not ``name``, or if a recipe changes a part of its base but states neither
+    ``name`` nor ``comment``.
 
     Raises:
         InputError: if the recipe does not exist, or if its text or an override is wrong. For an
@@ -160,7 +160,8 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
         *parents, last = keys.split(".")
         title = f"override {shown(override)}: the value"
         if parents[:2] == ["data", "corpora"]:
-            # A name or alias may contain dots, so join the keys between `data.corpora` and the last key again.
+            # A name or alias may contain dots, so all parts between `data.corpora` and the last key are the name or
+            # alias.
             data = dict(values.get("data") or {})
             name = ".".join(parents[2:])
             corpora = []
