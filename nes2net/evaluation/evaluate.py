@@ -333,7 +333,7 @@ def _drawn_words(systems: Sequence[SystemFigures]) -> str:
 def _differences(
     key: Key, systems: Sequence[SystemFigures], num_resamples: int, seed: int, unit: Unit
 ) -> Iterator[Row]:
-    """Compare every two systems on the trials that both scored, with the same bootstrap draws for both systems.
+    """Compare every two systems on their common trials, with the same bootstrap draws for both systems.
 
     A row has the EERs of both systems, their difference, and the p-value of the difference.
     ``unit`` is what the bootstrap draws.

@@ -463,8 +463,8 @@ class Frames(InLines[NDArray]):
         """Evaluate one file of frame scores; see :func:`~nes2net.evaluation.segments.evaluate_segments`.
 
         Raises:
-            InputError: if there are several files, settings for classes or for scores of recordings
-                are given, or for a reason that ``evaluate_segments`` names.
+            InputError: if there are several files; if settings for classes or for scores of
+                recordings are given; or for a reason that ``evaluate_segments`` names.
         """
         from nes2net.evaluation.segments import evaluate_segments  # quick start-up: scoring does not need this module
 

@@ -154,8 +154,8 @@ _VERDICTS = {
     "trained": "scores of {} on {} say nothing: {} was trained on {}",
     "selected": "scores of {} on {} are too good: {} was selected on {}",
 }
-# Sentences for a doubtful use: the used trials may include scored trials, because only one of these two lists of trials
-# is the official list of the corpus.
+# Sentences for a doubtful use: only one of the two lists of trials, used and scored, is the official list of the
+# corpus, so the two lists may overlap.
 _DOUBTS = {
     "trained": "scores of {} on {} may say nothing: {} was trained on {}, which may share trials with these",
     "selected": "scores of {} on {} may be too good: {} was selected on {}, which may share trials with these",
@@ -270,7 +270,7 @@ def _list_uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator
 
 
 def _same_folder(folder: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
-    """Whether two paths lead to the same folder; False if one of them is empty."""
+    """Whether two paths lead to the same folder; False if one of the paths is empty."""
     return bool(folder and other) and os.path.realpath(folder) == os.path.realpath(other)
 
 

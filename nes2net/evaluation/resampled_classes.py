@@ -87,7 +87,8 @@ class Resamples:
 
         Args:
             known: the score of being known of each trial of a known class, (N,).
-            groups: the same score of the trials of each unknown class.
+            groups: the score of being known of each trial of an unknown class; an array for each
+                class.
 
         Returns:
             ``auroc``, ``fpr95`` and ``eer`` of all unknown trials together; ``mean_auroc`` and

@@ -19,9 +19,9 @@ from nes2net.evaluation.tables import Figure, Measured, Row
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.metrics.intervals import Draws
 
-#: Largest number of bootstrap draws for a row of a breakdown; the number is small, because there are many rows. Between
-#: seeds, the ends of the interval of a rate from 200 draws vary by 3 % of the width of the interval. The ends of a
-#: percentile interval from 1,000 draws vary by 4 %.
+#: Largest number of bootstrap draws for a row of a breakdown; the number is small, because there are many rows. From
+#: seed to seed, the ends of the interval of a rate from 200 draws vary by 3 % of the width of the interval. The ends of
+#: a percentile interval from 1,000 draws vary by 4 %.
 ROW_RESAMPLES = 200
 _OF_OFFICIAL_ROWS = ("eer", "min_dcf", "num_bonafide", "num_spoof")
 #: Note about an EER above 50 %.

@@ -61,7 +61,7 @@ class TrialTable(list[Trial]):
 
     @property
     def mask_in_key(self) -> NDArray:
-        """Whether this table holds each trial of the key: one element for each trial of the key."""
+        """For each trial of the key, whether this table holds the trial."""
         is_in_table = np.zeros(len(self.key), dtype=bool)
         is_in_table[self.rows] = True
         return is_in_table

@@ -49,7 +49,7 @@ _SERIES: dict[int, Kinds] = {1: (1,), 2: (2,), 3: (3,), 4: (1, 2, 3), 5: (1, 2),
 # Algorithm → the kinds of noise that the algorithm applies to the same waveform; the results are added up.
 _PARALLEL: dict[int, Kinds] = {8: (1, 2), 9: (1, 2, 3)}
 
-_EDGE_MARGIN = 0.001  # least distance in Hz of a band's edge from 0 and from half the sampling rate; published
+_EDGE_MARGIN = 0.001  # least distance in Hz of a band's edge from 0 and from half the sampling rate, as published
 _GAIN_GRID = 1024  # the published code finds the gain in a spectrum sampled at k·fs/1024, k = 0 … 511
 
 

@@ -1,7 +1,7 @@
 """The section ``data`` of a recipe: corpora, sampling of utterances, and crops.
 
-In reading order: ``CorpusConfig`` is one corpus; ``DataConfig`` is the section. The last methods of
-``DataConfig`` convert ``data.corpora`` to the short form for one corpus, and back.
+In reading order: ``CorpusConfig`` is one corpus; ``DataConfig`` is the section. The end of the file
+converts between ``data.corpora`` and its short form.
 """
 
 from __future__ import annotations

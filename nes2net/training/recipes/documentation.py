@@ -161,7 +161,7 @@ def _mapping_schema(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _schemas_of_keys(kind: type[Section]) -> dict[str, Any]:
-    """Make the JSON schemas of the keys of the section ``kind``, by name without the section's prefix."""
+    """Make the JSON schemas of the keys of the section ``kind``: name without the section's prefix → schema."""
     properties = {}
     for key in keys_of(kind):
         description = f"{key.meaning} Source: {key.source}."
