@@ -55,9 +55,9 @@ CROSSED = (
 )
 # Fields that say nothing about how an utterance was made or recorded.
 _NOT_TABULATED = ("id", "path", "label", "speaker", "phase", "seed", "extra", "system_scores")
-# A field with more values than this, for example one that holds a seed or a segment number, does not group the trials.
+# A field with more values than this, such as the number of a segment, does not group the trials.
 _MOST_VALUES = 400
-# Largest number of rows of breakdowns that get an interval; computing intervals takes most of the time of an
+# Largest number of rows with an interval, over all breakdowns; computing intervals takes most of the time of an
 # evaluation. The breakdowns of every published corpus have fewer rows.
 _MOST_INTERVALS = 500
 # With fewer speakers or attacks, a bootstrap that draws speakers or attacks gives too narrow an interval (Cameron,
@@ -95,8 +95,8 @@ def breakdowns(
     Args:
         method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`.
         num_resamples, seed: number and seed of the bootstrap draws; 0 for no intervals.
-        unit: what the bootstrap draws. If the trials of a row lack these speakers or attacks, the
-            bootstrap draws something else, as :func:`groups_of` says.
+        unit: what the bootstrap draws. If the trials of a row lack the needed speakers or attacks,
+            the bootstrap draws another unit, as :func:`groups_of` says.
 
     Returns:
         The names of one or two fields → the rows of the breakdown by these fields.
@@ -222,7 +222,7 @@ def breakdown(
     bonafide_positions = np.flatnonzero(matched_trials.is_bonafide)
     shared_names = []
     for name in names:
-        # Attack and vocoder describe the spoofing, even if a key fills them for bona fide trials.
+        # Attack and vocoder describe the spoofing, even if a key gives bona fide trials an attack or a vocoder.
         is_of_spoofing = name in ("attack", "vocoder")
         if not is_of_spoofing and (table.column(name).numbers[bonafide_positions] >= 0).any():
             shared_names.append(name)
@@ -276,7 +276,7 @@ def _group_positions(table: TrialTable, positions: NDArray, names: Sequence[str]
 
 
 class _Drawn(NamedTuple):
-    """The speakers and the attacks of N trials, as numbers. The bootstrap draws speakers or attacks."""
+    """The speakers and the attacks of N trials, as numbers, for a bootstrap that draws speakers or attacks."""
 
     is_bonafide: NDArray
     """Whether each trial is bona fide, (N,)."""
@@ -309,10 +309,10 @@ class _Drawn(NamedTuple):
 
 
 def _are_drawable(numbers: NDArray, fewest: int) -> bool:
-    """Whether the bootstrap can draw speakers or attacks; ``numbers`` (N,) holds the number of each trial's group.
+    """Whether the bootstrap can draw speakers or attacks; ``numbers`` (N,) are the speakers or attacks of the trials.
 
-    Every trial needs a group (−1 means no group), and there must be at least ``fewest`` different
-    groups.
+    Every trial needs a speaker or attack (−1 means no speaker or attack), and at least ``fewest``
+    distinct speakers or attacks must occur.
     """
     return bool((numbers >= 0).all()) and bool(np.count_nonzero(np.bincount(numbers)) >= fewest)
 
@@ -362,7 +362,7 @@ def drawn_groups(trials: Sequence[Trial], unit: Unit = "auto") -> dict[str, Any]
 
 
 def resolved_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit:
-    """Choose what the bootstrap draws in an evaluation, and check that ``trials`` have such speakers or attacks.
+    """Choose what the bootstrap draws in an evaluation, and check that ``trials`` have the needed speakers or attacks.
 
     ``auto`` becomes ``both`` if several systems are compared, otherwise ``speakers``. A unit chosen
     for ``auto`` is not checked, because :func:`groups_of` can fall back to another unit.

@@ -1,8 +1,9 @@
-"""Compare the embeddings of evaluated trials with the embeddings of other trials with known classes.
+"""Compare the embeddings of evaluated trials with the embeddings of labelled trials, such as training trials.
 
 In reading order: ``examples_of`` finds the classes of labelled trials; ``embeddings_of`` finds the
-embeddings of evaluated trials; ``reference_scores`` compares both kinds of trials, and computes the
-scores of being known. A score of being known is higher if a trial is more likely of a known class.
+embeddings of evaluated trials; ``reference_scores`` compares evaluated trials with training trials,
+and computes scores of being known. A higher score of being known means that the trial is more
+likely of a known class.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def examples_of(
 ) -> list[Example]:
     """Join the embeddings of a file with the classes of their trials; trials without a class are left out.
 
-    If the key lacks a trial, its label comes from the corpus that the record beside the file names.
+    The record beside the file names a corpus. If ``key`` lacks a trial, the label of the trial
+    comes from the key of this corpus.
 
     Args:
         rows: the content of ``file``: id of a trial → its embedding.

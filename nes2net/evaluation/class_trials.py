@@ -130,7 +130,7 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
     if settings.reference:
         files = list(settings.reference)
         if path.with_suffix(".npy").is_file():
-            files.insert(0, path.with_suffix(".npy"))  # first, because a later file takes precedence over it
+            files.insert(0, path.with_suffix(".npy"))  # at the front, because later files take precedence
         for file in files:
             _check_one_detector(path, file)
         unscaled_logits = None if table.holds_posteriors else table.logits[rows]
@@ -169,7 +169,7 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
 
 
 def _check_one_detector(path: Path, file: Path) -> None:
-    """Check that the records of two files of results name the same detector; a missing record is not an error.
+    """Check that two files come from the same detector, according to their records; a missing record is not an error.
 
     Raises:
         InputError: if the records name different detectors.
@@ -193,10 +193,10 @@ def class_labels_of(record: WholeRecord | None) -> tuple[str, Mapping[str, str],
 
 
 def classes_of(trials: Sequence[Trial], field: str, aliases: Mapping[str, str], path: Path) -> list[str]:
-    """Name the class of each of ``trials``; messages name ``path``, the file of their logits or embeddings.
+    """Find the class of each of ``trials``; messages name ``path``, the file of their logits or embeddings.
 
     Raises:
-        InputError: if a spoofed trial has no class; the message names up to ten.
+        InputError: if a spoofed trial has no class; the message names up to ten such trials.
     """
     remedy = f"the record beside {path} says which field names the classes: give a key that has it"
     return class_names(trials, field, aliases, "the key", remedy)

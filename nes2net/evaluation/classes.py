@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nes2net.evaluation.result import Result
     from nes2net.scoring.kernel import Scorer
 
-_MOST_TOLD = 3  # number of the likeliest classes that a line of `predict` names
+_MOST_TOLD = 3  # largest number of classes in a line of `predict`
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Classes(Rows):
         return facts
 
     def in_words(self, told: Any) -> str:
-        """Write the facts that :meth:`tell` returns in words.
+        """Write in words the facts that :meth:`tell` returns.
 
         The text names the three likeliest classes. If the recording is of no known class, the text
         names only the nearest class.

@@ -21,12 +21,12 @@ from nes2net.scoring.decisions.calibration import Llrs
 
 #: Rates at which the axes may have ticks.
 RATES = (1e-4, 1e-3, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
-# Number of different positions that a plot can show along an axis.
+# Number of distinct positions along an axis of a plot.
 _STEPS = 1000
 
 
 def thinned_det(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
-    """Compute FRR and FAR of a DET curve, and leave out points that would lie at the same place of a plot.
+    """Compute FRR and FAR of a DET curve, and leave out points that a plot would show at the same place.
 
     Returns:
         FRR (N,) and FAR (N,); the curve is :func:`nes2net.metrics.det_curve` without most of its points.
@@ -45,7 +45,7 @@ def det_range(curves: Sequence[tuple[NDArray, NDArray]], eers: Sequence[float]) 
     """Choose the lowest and the highest rate on the axes of DET curves.
 
     The highest rate lies well above every EER, so that no mark of an EER is in a corner. The plot
-    shows a point of a curve if both of its rates are at most the highest rate. The lowest rate is
+    shows a point of a curve if its FRR and its FAR are at most the highest rate. The lowest rate is
     at most the smallest positive rate of the shown points, and at most 5 %, but never below 0.01 %.
 
     Args:
@@ -87,8 +87,8 @@ def reliability(llrs: Llrs) -> list[Bin]:
     There are at most ten bins, with about 20 trials or more in each; fewer than 40 trials share one
     bin. Trials with equal log-likelihood ratios are always in the same bin, so there are fewer bins
     if many ratios are equal. A ratio is turned into a probability with the share of bona fide
-    trials in the set as the prior. Therefore ``predicted`` and ``share`` agree if the ratios are
-    well calibrated.
+    trials in the set as the prior. Therefore ``predicted`` and ``share`` of a bin agree if the
+    ratios are well calibrated.
 
     Args:
         llrs: log-likelihood ratios of the bona fide and of the spoofed trials.

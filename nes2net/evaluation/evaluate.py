@@ -53,9 +53,9 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.text_files import recorded_digests
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 
-#: The name that notes give to the speaker-verification system whose scores the official min t-DCF uses.
+#: Name of the organisers' speaker-verification system in notes; the official min t-DCF uses its scores.
 ORGANISERS = "the organisers’ ASV system"
-#: The name that the list of inputs gives to files of speaker-verification scores, which min t-DCF needs.
+#: Kind of the files of speaker-verification scores in the list of inputs; min t-DCF needs these files.
 ASV_SCORES = "speaker-verification scores"
 
 _POOLED = (
@@ -305,7 +305,7 @@ def _first_lines(
 
 
 def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[Path, str]) -> str:
-    """Name the speaker-verification system whose scores min t-DCF uses; empty if there is no min t-DCF.
+    """Find the name of the speaker-verification system for min t-DCF; empty if there is no min t-DCF.
 
     If the numbers of target, nontarget and spoof scores are the official numbers of the corpus, the
     scores count as the organisers' scores.
@@ -325,7 +325,7 @@ def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[P
 
 
 def _drawn_words(systems: Sequence[SystemFigures]) -> str:
-    """Say in words what the bootstrap draws for the systems; ``trials`` if this differs between the systems."""
+    """Say in words what the bootstrap draws for the systems; ``trials`` if it is not the same for all systems."""
     units = {system.facts["interval_over"] for system in systems}
     return units.pop() if len(units) == 1 else "trials"
 
@@ -333,7 +333,7 @@ def _drawn_words(systems: Sequence[SystemFigures]) -> str:
 def _differences(
     key: Key, systems: Sequence[SystemFigures], num_resamples: int, seed: int, unit: Unit
 ) -> Iterator[Row]:
-    """Compare every two systems on the trials that both scored, with the same bootstrap draws for both systems.
+    """Compare every two systems on their common trials, with the same bootstrap draws for both systems.
 
     A row has the EERs of both systems, their difference, and the p-value of the difference.
     ``unit`` is what the bootstrap draws.

@@ -247,7 +247,10 @@ class Scores(OfRecordings[float]):
         return score_file.read_scores(path)
 
     def own_labels(self, path: Path) -> dict[str, str]:
-        """Read id → label from a score file with labels, which some other toolkits write; empty without labels."""
+        """Read id → label from a score file with labels, which some other toolkits write.
+
+        The result is empty if the file has no labels.
+        """
         return score_file.read_own_labels(path)
 
     def to_json(self, value: float) -> float:
@@ -423,8 +426,9 @@ class Frames(InLines[NDArray]):
     ) -> Callable[[], Sequence[NDArray | str]]:
         """Start to score the frames of a batch; see :func:`nes2net.scoring.kernel.start_rows`.
 
-        Waveforms longer than a window are scored one by one in windows; the returned function then
-        does all the work. Only the waveforms of ``inputs`` are used, and ``stream`` is not used.
+        Waveforms longer than a window are scored one by one in windows; nothing is started in this
+        case, and the returned function does all the work. Only the waveforms of ``inputs`` are
+        used, and ``stream`` is not used.
         """
         from nes2net.scoring.kernel import start_rows  # quick start-up: reading files needs no torch
         from nes2net.scoring.track import Grid, frame_scores  # quick start-up: reading files needs no torch
@@ -459,8 +463,8 @@ class Frames(InLines[NDArray]):
         """Evaluate one file of frame scores; see :func:`~nes2net.evaluation.segments.evaluate_segments`.
 
         Raises:
-            InputError: if there are several files, settings for classes or for scores of recordings
-                are given, or for a reason that ``evaluate_segments`` names.
+            InputError: if there are several files; if settings for classes or for scores of
+                recordings are given; or for a reason that ``evaluate_segments`` names.
         """
         from nes2net.evaluation.segments import evaluate_segments  # quick start-up: scoring does not need this module
 
@@ -522,7 +526,7 @@ class Frames(InLines[NDArray]):
         return {"resolution_ms": self.resolution_ms, "scores": value.tolist()}
 
     def rows_are(self, out: Path) -> str:
-        """Say for the summary of a run what its rows are; ``out`` is not used."""
+        """Describe the rows of a run, for the summary of the run; ``out`` is not used."""
         return f"utterances in frames of {self.resolution_ms:g} ms"
 
     def to_json(self, value: NDArray) -> list[float]:

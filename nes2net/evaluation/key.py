@@ -24,7 +24,7 @@ from nes2net.models.registry import corpora
 _NOT_EXCLUDED_BY = ("id", "path", "phase", "extra", "system_scores")
 # A message suggests the nearest value only for a field with at most this many values.
 _MOST_VALUES = 150
-# Largest number of differences from the official trials that a note names.
+# A note names at most this many differences from the official trials.
 _MOST_DIFFERENCES = 5
 
 
@@ -173,7 +173,7 @@ class Key:
         phase.
 
         Args:
-            kind: the name that the list of inputs gives to this file, such as ``"further key"``.
+            kind: the kind of this file in the list of inputs, such as ``"further key"``.
         """
         path = self.path
         if path not in self.digests and not path.is_file():
@@ -205,7 +205,7 @@ def extra_fields(trials: Iterable[Trial]) -> dict[str, None]:
 
 
 def unofficial_note(key: Key) -> str:
-    """Write a note that says how the trials differ from the official ones; empty if no difference is known."""
+    """Write a note that says how the trials differ from the official trials; empty if no difference is known."""
     if not key.unofficial:
         return ""
     differences = "; ".join(key.unofficial[:_MOST_DIFFERENCES])
@@ -219,7 +219,7 @@ def unofficial_note(key: Key) -> str:
 
 
 def score_input(path: Path, sha256: str, kind: str = "scores") -> dict[str, str]:
-    """Describe a score file, for the list of the files that an evaluation read; this list calls the file ``kind``."""
+    """Describe a score file, for the list of the files that an evaluation read; ``kind`` is its kind in this list."""
     return {"kind": kind, "path": str(path), "sha256": sha256}
 
 

@@ -25,8 +25,8 @@ from nes2net.scoring.segment_file import read_segment_scores
 LABELS_MS = 10
 #: Value of ``LabelledFrames.truth`` if the corpus has RTTM files with the segments of its utterances.
 RTTM = "RTTM"
-# The numbers of frames and of labels of an utterance may differ by _MOST_APART, or by _MOST_SHARE_APART times
-# the number of labels if this product is larger. Front-ends and labels treat the end of an utterance differently.
+# Front-ends and labels treat the end of an utterance differently. Therefore the numbers of frames and of labels may
+# differ by _MOST_APART, or by _MOST_SHARE_APART times the number of labels if this product is larger.
 _MOST_APART = 4
 _MOST_SHARE_APART = 0.05
 

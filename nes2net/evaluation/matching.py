@@ -45,8 +45,8 @@ class Mismatch:
     """Ids of the utterances for which scores and key do not fit each other.
 
     - ``missing`` utterances have no score, ``unknown`` utterances are not in the key.
-    - ``conflicting`` utterances have several different scores, ``repeated`` utterances have several
-      equal scores.
+    - ``conflicting`` utterances have several scores that differ, ``repeated`` utterances have
+      several equal scores.
     - ``not_finite`` utterances have a score that is not finite.
     """
 
@@ -61,7 +61,7 @@ class Mismatch:
         return any(vars(self).values())
 
     def describe(self, num_trials: int) -> str:
-        """Write a line with the number and up to ten ids of the utterances of each kind; empty if all utterances fit.
+        """Write in one line, for each kind of mismatch, the number of utterances and up to ten ids; empty if all fit.
 
         Args:
             num_trials: number of trials in the phase of the key.
@@ -158,9 +158,9 @@ def match(
             is unknown; an utterance of another phase is left out.
         ids, scores: As read by :func:`nes2net.scoring.score_file.read_scores`. An id may be the
             name of an audio file with its suffix, and folders may precede this name.
-        allow_partial: Leave out trials and scores that do not fit, instead of raising. ``mismatch``
-            of the result lists what was left out. A row that repeats the id and the score of an
-            earlier row is ignored.
+        allow_partial: Leave out trials and scores that do not fit, instead of raising. The
+            ``mismatch`` of the result says what was left out. A row that repeats the id and the
+            score of an earlier row is ignored.
 
     Raises:
         InputError: if no trial has a score, a trial has no label, or a score lies beyond ±1e300.
@@ -183,7 +183,7 @@ def match(
     is_first = np.zeros(usable.size, dtype=bool)
     is_first[first] = True
     is_equal = values[usable] == score_of_trial[positions[usable]]
-    # Collect the mismatch. An utterance counts as not scored if it has different scores, or a score that is not finite.
+    # Collect the mismatch. An utterance counts as not scored if its scores differ, or one of its scores is not finite.
     not_finite = _distinct_positions(positions[is_known & ~is_finite])
     conflicting = _distinct_positions(positions[usable[~is_equal]])
     repeated = _distinct_positions(positions[usable[is_equal & ~is_first]])
@@ -250,8 +250,8 @@ def _why_nothing_fits(expected: Trial, ids: Sequence[str], mismatch: Mismatch, *
     Args:
         expected: the first expected trial.
         ids: all ids of the score file.
-        has_scores: whether any trial of the key has a score. In this case all trials with a score
-            are of other phases.
+        has_scores: whether any trial of the key has a score. All trials with a score are then of
+            other phases, because no expected trial has a score.
     """
     if not ids:
         return "the file of scores is empty: give the file that the detector wrote"
@@ -290,7 +290,7 @@ def contradicted_labels(path: str | Path, trials: Sequence[Trial]) -> list[str]:
 
 
 def system_names(paths: Sequence[str | Path]) -> list[str]:
-    """Name each system by its file without suffix, or by the whole path if two files share a name.
+    """Give each system the name of its file without suffix, or the whole path if two files share a name.
 
     >>> system_names(["a/lfcc.txt", "b/lfcc.txt", "b/xlsr.txt"])
     ['a/lfcc.txt', 'b/lfcc.txt', 'xlsr']
@@ -348,7 +348,7 @@ def unlabelled_scores(paths: Sequence[str], *, allow_partial: bool = False) -> t
             ``allow_partial``, an error is also raised if an utterance has no score, several scores,
             or a score that is not finite in one of the files.
     """
-    # Read each file, and find the ids that it scores twice or with a score that is not finite.
+    # Read each file, and find the ids that have several scores in the file, or a score that is not finite.
     by_file = []
     for path in paths:
         scores: dict[str, float] = {}

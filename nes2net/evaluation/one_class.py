@@ -41,9 +41,9 @@ class Errors(NamedTuple):
         return self.wrong / self.number
 
     def figures(self, name: str) -> dict[str, Figure]:
-        """Make the figures of a row: the error rate ``name`` with Wilson's 95 % interval, the errors and the trials.
+        """Make the figures of a row: the error rate ``name``, the number of errors and the number of trials.
 
-        Wilson's interval assumes independent trials.
+        The error rate has Wilson's 95 % interval, which assumes independent trials.
         """
         rate = Figure(self.rate, wilson_interval(self.rate, self.number))
         return {name: rate, "wrong": Figure(self.wrong), "num_trials": Figure(self.number)}
@@ -56,8 +56,8 @@ class OneClass:
     - ``label`` is the label of all trials of the set, ``"spoof"`` or ``"bonafide"``.
     - ``errors`` counts the spoofed trials that are accepted, or the bona fide trials that are
       rejected.
-    - ``by_field`` maps a field that groups the trials to a mapping: value of the field → errors on
-      the trials with this value.
+    - ``by_field`` has a mapping for each field that groups the trials: value of the field → errors
+      on the trials with this value.
     """
 
     name: str

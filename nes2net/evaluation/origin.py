@@ -154,8 +154,8 @@ _VERDICTS = {
     "trained": "scores of {} on {} say nothing: {} was trained on {}",
     "selected": "scores of {} on {} are too good: {} was selected on {}",
 }
-# Sentences for a doubtful case: it is not known whether the detector used the scored trials or other trials. If only
-# one of two lists of trials is the official list of the corpus, the two lists may overlap.
+# Sentences for a doubtful use: only one of the two lists of trials, used and scored, is the official list of the
+# corpus, so the two lists may overlap.
 _DOUBTS = {
     "trained": "scores of {} on {} may say nothing: {} was trained on {}, which may share trials with these",
     "selected": "scores of {} on {} may be too good: {} was selected on {}, which may share trials with these",
@@ -192,8 +192,8 @@ def uses_in_words(
     []
     """
     scored_part = _chosen_part(corpus, split, phase)
-    # Each key is a sentence in the wording for a certain use. The value is the sentence to report: the same sentence,
-    # or the sentence for a doubtful use.
+    # Sentence for a certain use → the sentence to report, which is the same sentence or the sentence for a doubtful
+    # use.
     lines: dict[str, str] = {}
     for ancestor in provenance.ancestors():
         who = {"trained": "it", "selected": "its epoch"}
@@ -218,7 +218,7 @@ def uses_in_words(
             plain = f"{use.corpus} {use.part}".rstrip()
             verdict = _VERDICTS[use.how].format(_detector_name(provenance), corpus, who[use.how], plain)
             words = _VERDICTS[use.how] if sure else _DOUBTS[use.how]
-            if sure or verdict not in lines:  # a certain sentence replaces a doubtful one
+            if sure or verdict not in lines:  # a certain use replaces a doubtful use
                 lines[verdict] = words.format(
                     _detector_name(provenance), corpus, who[use.how], _part_in_words(plain, use.trials)
                 )
@@ -270,15 +270,15 @@ def _list_uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator
 
 
 def _same_folder(folder: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
-    """Whether two paths lead to the same folder; False if one of them is empty."""
+    """Whether two paths lead to the same folder; False if one of the paths is empty."""
     return bool(folder and other) and os.path.realpath(folder) == os.path.realpath(other)
 
 
 def _are_same(used: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) -> bool:
     """Whether the trials that a detector ``used`` are the ``scored`` trials, so far as is known.
 
-    The result is True if both are the official trials. Trials that are not described (None) also
-    count as the same trials.
+    The result is True if both are the official trials. It is also True if the trials of either
+    argument are not described (None).
     """
     if used is None or scored is None or (used.get("official") and scored.get("official")):
         return True
@@ -287,7 +287,7 @@ def _are_same(used: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) 
 
 
 def _part_in_words(part: str, trials: Mapping[str, Any] | None) -> str:
-    """Name the ``part`` of a corpus that was used; the name says so if its trials are not the official trials.
+    """Describe the ``part`` of a corpus that was used, and say if its trials are not the official trials.
 
     Args:
         trials: the used trials, as ``Corpus.describe_trials`` describes them; None if there is no
@@ -335,7 +335,7 @@ def training_in_words(provenance: Provenance) -> str:
 
 
 def _corpus_title(corpus: str, root: str = "") -> str:
-    """Name a corpus in texts: the title of the corpus, or the name of the folder or list of a user's own corpus."""
+    """Find the name of a corpus for texts: its title, or the name of the folder or list of a user's own corpus."""
     if corpus not in corpora.names():
         return corpus
     if corpora.get(corpus).user_defined and root:
@@ -344,12 +344,12 @@ def _corpus_title(corpus: str, root: str = "") -> str:
 
 
 def _detector_name(provenance: Provenance) -> str:
-    """Name the detector for a sentence; a detector without a name is "this detector"."""
+    """Find the name of the detector for a sentence; a detector without a name is "this detector"."""
     return provenance.name or "this detector"
 
 
 def _chosen_part(corpus: str, split: str, phase: str | None) -> str:
-    """Name the part of a corpus that a split and a phase choose; empty for the whole corpus.
+    """Find the name of the part of a corpus that a split and a phase choose; empty for the whole corpus.
 
     The part is the phase if the corpus has phases, because all phases lie in one split. The part is
     also the phase if the split is empty or names the whole corpus. Otherwise the part is the split.

@@ -110,7 +110,7 @@ def _breakable(text: str) -> Markup:
 
 
 def _date(scored_at: str) -> str:
-    """Shorten a time in UTC in ISO 8601 to minutes, and leave other text unchanged.
+    """Shorten a UTC time in the form of ISO 8601 to minutes, and leave other text unchanged.
 
     The template calls this filter ``date``.
 

@@ -238,7 +238,7 @@ def _shares_in_bins(classes: Iterable[NDArray], edges: NDArray) -> list[NDArray]
 
 
 def _common_ranges(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Widen all ``ranges`` to one range that covers all, unless one of them would fill less than half of that range."""
+    """Replace all ``ranges`` by the range that covers them, unless one of them fills less than half of this range."""
     lows, highs = zip(*ranges)
     low = min(lows)
     high = max(highs)
@@ -312,7 +312,8 @@ def _counts_beyond(is_beyond: Mapping[str, NDArray]) -> str:
 def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
     """Draw how misses and false alarms of a test set depend on the threshold, which is a log-likelihood ratio.
 
-    A dashed line is at the threshold where the errors of this set are equal.
+    A dashed line is at the threshold where the misses and the false alarms of this set are equally
+    frequent.
 
     Args:
         threshold: the transferred threshold, drawn as a solid line.
@@ -344,7 +345,7 @@ def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
 
 
 def reliability_svg(judged: JudgedSet, name: str) -> Markup:
-    """Draw the share of bona fide trials in each bin of trials against their predicted probability of bona fide.
+    """For each bin of trials, draw the share of bona fide trials against the predicted probability of bona fide.
 
     One line is drawn for the calibrated scores. If the scores before calibration are known, a
     second line is drawn for these scores.
@@ -391,9 +392,9 @@ def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
     """Choose the lower and the upper end of an axis for the scores of several classes.
 
     At either end, the axis leaves out 0.1 % of the scores of each class. If leaving out 1 % makes
-    the axis less than half as long, the axis leaves out 1 %. At 0.1 %, no score of a class with
-    fewer than 1,000 scores is left out; at 1 %, no score of a class with fewer than 100 scores. If
-    all scores are equal, the axis extends 0.5 to both sides.
+    the axis less than half as long, the axis leaves out 1 %. At 0.1 %, a class with fewer than
+    1,000 scores loses no score; at 1 %, a class with fewer than 100 scores loses no score. If all
+    scores are equal, the axis extends 0.5 to both sides.
     """
     lows = []
     highs = []

@@ -87,7 +87,8 @@ class Resamples:
 
         Args:
             known: the score of being known of each trial of a known class, (N,).
-            groups: the same score of the trials of each unknown class.
+            groups: the score of being known of each trial of an unknown class; an array for each
+                class.
 
         Returns:
             ``auroc``, ``fpr95`` and ``eer`` of all unknown trials together; ``mean_auroc`` and
@@ -107,7 +108,7 @@ class Resamples:
             group_counts = _draw_counts(rng, row, times[:, number : number + 1])[:, 0]  # R×B
             unknown_counts += group_counts
             # If a draw has a class several times, the class counts that many times in the mean over the classes.
-            present = times[:, number] > 0  # draws that contain the group
+            present = times[:, number] > 0  # draws that contain the class
             weight = times[present, number] / len(groups)
             for name in _AVERAGED:
                 means[name][present] += weight * _OF_COUNTS[name](known_counts[present], group_counts[present])
@@ -138,8 +139,8 @@ def _draw_counts(rng: np.random.Generator, counts: NDArray, times: NDArray) -> N
 
     Args:
         counts: numbers of trials, C×K.
-        times: R×C. If a row of ``counts`` counts n trials, and the element of ``times`` for a draw
-            and this row is t, the draw takes t·n trials of the row.
+        times: R×C: how often the trials of each row are drawn. With an element t and a row of n
+            trials, a draw takes t·n trials of the row.
 
     Returns:
         The numbers of trials in each draw, R×C×K.
@@ -173,7 +174,7 @@ def _histogram(scores: NDArray, edges: NDArray) -> NDArray:
 def _auroc(known: NDArray, unknown: NDArray) -> NDArray:
     """Compute the AUROC (R,) from counts R×B of known and of unknown trials in bins of rising score."""
     below = np.cumsum(unknown, axis=1) - unknown  # unknown trials in lower bins
-    ordered_pairs = (known * (below + unknown / 2)).sum(1)  # a pair of trials in one bin counts half
+    ordered_pairs = (known * (below + unknown / 2)).sum(1)  # a pair of trials in the same bin counts half
     return ordered_pairs / (known.sum(1) * unknown.sum(1))
 
 

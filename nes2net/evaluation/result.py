@@ -1,7 +1,7 @@
 """The result of an evaluation: a header, which says what was evaluated, and tables of figures.
 
-Evaluations of recordings, evaluations of frames, evaluations under conditions and experiments all
-give such a result. One set of functions writes every result as text, Markdown, LaTeX, JSON and HTML.
+Experiments give such a result, and so do evaluations of recordings, of frames and under conditions.
+One set of functions writes every result as text, Markdown, LaTeX, JSON and HTML.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class Result:
       that were read, with their SHA-256, and ``versions`` names the software.
     - ``lines`` holds the same facts as sentences.
     - ``tables`` holds the figures; the first table has the most important figures.
-    - ``notes`` says what readers must know about the figures. ``warnings`` gives reasons outside
-      the scores that make the figures doubtful.
+    - ``notes`` says what readers must know about the figures. ``warnings`` gives reasons to doubt
+      the figures, which come from other facts than the scores.
     - ``plots`` draws the plots of the page: heading of a section → plots of the section. ``curves``
-      computes the data of the plots for the JSON. ``beside_page`` writes the tables that are too
+      computes the data of the plots for the JSON. ``beside_page`` gives the tables that are too
       large for the page: ending of a file name → the text of the file. Each of these three
       functions takes time, so it is called only if its result is needed.
     """

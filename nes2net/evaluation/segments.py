@@ -223,7 +223,7 @@ def _figures(
 
     Returns:
         - A row for each EER: the point-based EER at each resolution, the point-based EER of
-          utterances, and the range-based EER of seconds.
+          utterances, and the range-based EER, which counts seconds.
         - A row of figures for each threshold.
         - The number of bona fide and of spoofed seconds.
         - The share of each utterance's time that is classified wrongly at the threshold of the EER,
@@ -256,7 +256,7 @@ def _figures(
     labels = np.minimum.reduceat(labelled.frames.labels, labelled.frames.starts)
     lowest = Frames(scores, labels, np.ones_like(labelled.frames.counts))
     rates.append(_point_rate("utterances", "minimum of all", sorted_frames(lowest), draws))
-    # Compute the range-based EER of seconds.
+    # Compute the range-based EER, which counts seconds.
     time = timed_frames(utterances, resolution)
     range_based = range_eer_of(time)
     figures = {

@@ -19,8 +19,8 @@ from nes2net.evaluation.tables import Figure, Measured, Row
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.metrics.intervals import Draws
 
-#: Largest number of bootstrap draws for a row of a breakdown; the number is small, because there are many rows. If the
-#: same interval of a rate is computed with several seeds and 200 draws, its ends vary by 3 % of its width. The ends of
+#: Largest number of bootstrap draws for a row of a breakdown; the number is small, because there are many rows. From
+#: seed to seed, the ends of the interval of a rate from 200 draws vary by 3 % of the width of the interval. The ends of
 #: a percentile interval from 1,000 draws vary by 4 %.
 ROW_RESAMPLES = 200
 _OF_OFFICIAL_ROWS = ("eer", "min_dcf", "num_bonafide", "num_spoof")
@@ -149,8 +149,8 @@ def _partial_note(matched_trials: Matched) -> str:
 
 
 def _doubt_notes(scores_path: Path, matched_trials: Matched, eer: float) -> Iterator[str]:
-    """Write notes about scores that look wrong: all are equal, or reversed, or labels in their file
-    contradict the key."""
+    """Write notes about scores that look wrong: all scores are equal, higher scores mean spoof, or
+    labels in the score file contradict the key."""
     if matched_trials.scores.min() == matched_trials.scores.max():
         yield f"all trials have the same score, {matched_trials.scores[0]:.6g}, so no rate here tells the classes apart"
     elif eer > 0.5:
@@ -181,9 +181,9 @@ def _min_tdcf(
 ) -> tuple[Callable[..., float] | None, tuple[int, int, int] | None, tuple[str, ...]]:
     """Make the metric min t-DCF from the speaker-verification scores of the corpus.
 
-    If the metric cannot be computed, the metric and the numbers are None. For a corpus with
-    speaker-verification scores, a note gives the reason: the file of these scores is missing, or
-    the metric is not defined for these scores together with ``bonafide`` and ``spoof``.
+    If the metric cannot be computed, None stands for the metric and for the numbers of scores. For
+    a corpus with speaker-verification scores, a note gives the reason: the file of these scores is
+    missing, or the metric is not defined for these scores together with ``bonafide`` and ``spoof``.
 
     Returns:
         - The metric, a function of the bona fide and the spoofed scores.

@@ -100,7 +100,7 @@ class Measure:
 class Row:
     """The figures of one system, one attack, one recording or the like.
 
-    - ``labels`` names the system, the attack and so on to which the figures belong, such as
+    - ``labels`` says to which system, attack and so on the figures belong, such as
       ``{"system": "lfcc", "attack": "A07"}``.
     - ``figures`` maps the name of a measure to its figure.
     - ``is_shown`` is False if the row has too few trials; such a row is only in the JSON.
@@ -146,10 +146,9 @@ class Table:
     """A table: rows that hold figures of the same measures.
 
     - ``name`` is the name of the table, unique in a result.
-    - ``section`` is the heading of the section of a page that has the table; empty for the top of
-      the page.
+    - ``section`` is the heading under which a page shows the table; empty for the top of the page.
     - ``notes`` explains the figures; each note has one or more sentences.
-    - ``hidden`` names labels that no reader needs, such as the name of the only system.
+    - ``hidden`` contains the labels that are not shown, such as the name of the only system.
     - ``across`` is the name of a label. On pages and in papers, each value of this label has a
       column. If ``across`` is empty, each of ``rows`` has a line.
     - ``readers`` says where the table is shown. With ``"all"``, the table is shown on terminals, on
@@ -175,7 +174,7 @@ class Table:
 
     @property
     def labels(self) -> list[str]:
-        """The names of all labels that are not hidden from readers."""
+        """The names of all labels that are shown."""
         names = self.rows[0].labels if self.rows else ()
         return [name for name in names if name not in self.hidden]
 

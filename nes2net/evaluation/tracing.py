@@ -2,8 +2,8 @@
 
 ``evaluate_classes`` makes the result, and ``_tables`` makes its tables. The functions below
 ``_tables`` compute the figures. The closed set consists of the trials of known classes. The open
-set compares trials of known with trials of unknown classes. Further figures describe all trials at
-the threshold for unknown classes.
+set compares trials of known classes with trials of unknown classes. Further figures describe all
+trials at the threshold for unknown classes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CONFUSION_SECTION = "Confusion"
 KNOWN_SECTION = "Known or unknown"
 _TOP = 3  # `top_3` is the share of trials whose class is among the three likeliest
 _MOST_CONFUSIONS = 10  # largest number of rows of a system in the table of confusions
-_MOST_PRINTED = 30  # a table with more rows than this is not printed on a terminal
+_MOST_PRINTED = 30  # a table with more rows than this for each system is not printed on a terminal
 _MOST_VALUES = 50  # a field with more values than this has no breakdown
 
 _CLOSED = (
@@ -202,7 +202,7 @@ def _tables(
         notes: Sequence[str] = (),
         of: Sequence[ClassTrials] = systems,
     ) -> Table:
-        """Make a table of the rows of the systems ``of``; terminals do not show more than 30 rows a system."""
+        """Make a table with the rows of each system in ``of``; terminals show it only up to 30 rows a system."""
         rows = []
         for trials in of:
             rows += [Row({"system": trials.system, **row.labels}, row.figures) for row in rows_of(trials)]
@@ -243,7 +243,7 @@ def _tables(
         KNOWN_SECTION,
         ["Macro-F1 is the mean over the known classes and unknown, as in track 3 of ADD 2023."],
     )
-    # Make the tables of each unknown class and of each known class.
+    # Make a table with a row for each unknown class, and a table with a row for each known class.
     caption = f"Unknown classes one by one, by the score {kind}."
     yield make_table("unknown", caption, _BY_GENERATOR, lambda trials: _generator_rows(trials, kind), KNOWN_SECTION)
     caption = "Known classes one by one."
@@ -301,7 +301,7 @@ def _scores_by_generator(trials: ClassTrials, kind: str) -> list[NDArray]:
 
 
 def _open_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[Row]:
-    """Compute how well each score of being known tells known from unknown trials; no rows without unknown trials.
+    """Compute how well each score of being known separates known from unknown trials; empty without unknown trials.
 
     Some figures are computed from all unknown trials together; other figures are means over the
     unknown classes.

@@ -76,8 +76,8 @@ class OrderedConfusion(NamedTuple):
 def ordered_confusion(trials: ClassTrials) -> OrderedConfusion:
     """Sort the rows and the columns of the confusion matrix for the plot.
 
-    Unknown classes for which the same known class is predicted most often are neighbours. A known
-    class without trials has a column but no row.
+    The unknown classes are sorted by the known class that is most often predicted for their trials.
+    A known class without trials has a column but no row.
     """
     known = trials.known
     unknown = trials.unknown
@@ -130,7 +130,7 @@ def confusion_plot(trials: ClassTrials) -> Plot:
 
 
 def known_plot(trials: ClassTrials, kind: str) -> Plot:
-    """Draw histograms of a score of being known, one for trials of known and one for trials of unknown classes.
+    """Draw histograms of a score of being known, for trials of known classes and for trials of unknown classes.
 
     If the system has a threshold for this score, a dashed line is drawn at the threshold.
 

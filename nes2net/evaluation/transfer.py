@@ -1,8 +1,8 @@
 """Judge test sets at a threshold that was chosen on a development set.
 
 The threshold of the EER is chosen with the labels of the test set, which users of a detector do not
-have. For example, a detector has an EER of 11.2 % on In-the-Wild. At the threshold of its
-development set, its half total error rate on In-the-Wild is 39.5 % (arXiv 2606.21584).
+have. For example, a detector has an EER of 11.2 % on In-the-Wild. At the threshold of a development
+set, the half total error rate of this detector on In-the-Wild is 39.5 % (arXiv 2606.21584).
 
 A calibration turns scores into log-likelihood ratios, and an operating point chooses one of these
 ratios as the threshold. Therefore costs of log-likelihood ratios can be computed, too: the actual
@@ -39,7 +39,7 @@ from nes2net.scoring.decisions.decision import INVERTED, Decider, OperatingPoint
 
 # Scored lengths count as equal if they differ by less than this share: "four seconds" are 64,000 or 64,600 samples.
 _SAME_LENGTH = 0.05
-# A loss by calibration is not mentioned if this loss is at most this share of Cllr.
+# The loss by calibration counts as small if it is at most this share of Cllr.
 _LITTLE = 0.05
 
 
@@ -199,10 +199,10 @@ def choose_thresholds(
         The threshold of each system.
 
     Raises:
-        InputError: if a file is missing, malformed or does not fit its key, the numbers of files
-            and systems differ, ``source`` has further test sets for several systems, development
-            trials are all of one class, a calibration is for scores of frames, or no calibration or
-            threshold can be computed.
+        InputError: if a file is missing, is malformed or does not fit its key; if the numbers of
+            files and systems differ; if there are several systems and further test sets; if all
+            development trials are of one class; if a calibration is for scores of frames; or if no
+            calibration or threshold can be computed.
     """
     # Check that there is one file for each system.
     num_files = len(source.dev_scores) or len(source.calibrations)
@@ -262,7 +262,7 @@ def read_set(
     """Read the score file and the key of a set, and match the scores with the trials of the key.
 
     Args:
-        kind: word that the list of inputs uses for this set, such as ``"development"``.
+        kind: word for this set in the list of inputs, such as ``"development"``.
         excluded: Field of a trial → values; trials with these values are left out. With None, the
             same trials are left out as in the published figures of the corpus.
         allow_partial: as for :func:`~nes2net.evaluation.matching.match`.
@@ -430,8 +430,8 @@ def _warnings_of_threshold(calibration: LinearCalibration, development: ScoredSe
     """List reasons to doubt a threshold, each in one sentence.
 
     Args:
-        development: the trials to which the calibration was fitted; None if a file holds the
-            calibration.
+        development: the trials to which the calibration was fitted; None if the calibration was
+            read from a file.
     """
     lines = []
     if calibration.weights[0] < 0:
@@ -451,8 +451,8 @@ def _warnings(
     """List reasons to doubt the figures of a test set, each in one sentence.
 
     Args:
-        development: the trials to which the calibration was fitted; None if a file holds the
-            calibration.
+        development: the trials to which the calibration was fitted; None if the calibration was
+            read from a file.
         scored: the test set.
         judged: the figures of the test set; None for a set of one class.
     """
@@ -473,7 +473,8 @@ def _warnings(
         phases = {canonical_phase(str(facts.get("phase", WHOLE))), scored.phase}
         if len(phases) == 1 or WHOLE in phases:
             yield f"the calibration was learned on trials of {scored.name}, so its figures flatter the threshold"
-    # Check that the same detector scored the test set and the trials of the calibration, over the same length.
+    # Check that the same detector scored the test set and the trials of the calibration, and the same length of each
+    # recording.
     calibrated = calibration.scored_by
     tested = read_scored_by(scored.scores, scored.sha256)
     if calibrated is not None and tested is not None:

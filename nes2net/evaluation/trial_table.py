@@ -1,7 +1,7 @@
 """A list of trials whose fields can be read as columns of numbers.
 
-Evaluations group up to a million trials of each system by many fields. Therefore each field of the
-key is read into a column only once, and all systems share the columns of the key.
+An evaluation groups the trials of each system, up to a million, by many fields. Therefore each
+field of the key is read into a column only once, and all systems share the columns of the key.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Column(NamedTuple):
         return self.numbers == (self.values.index(value) if value in self.values else len(self.values))
 
     def count(self, chosen: NDArray) -> int:
-        """Count the different values among the trials that the mask ``chosen`` (N,) selects."""
+        """Count the distinct values among the trials that the mask ``chosen`` (N,) selects."""
         return int(np.unique(self.numbers[chosen & (self.numbers >= 0)]).size)
 
 
@@ -61,7 +61,7 @@ class TrialTable(list[Trial]):
 
     @property
     def mask_in_key(self) -> NDArray:
-        """Which trials of the key this table holds: one element for each trial of the key."""
+        """For each trial of the key, whether this table holds the trial."""
         is_in_table = np.zeros(len(self.key), dtype=bool)
         is_in_table[self.rows] = True
         return is_in_table

@@ -49,7 +49,7 @@ class ComparedEmbeddings(Embeddings):
     """The judgement ``embeddings``, evaluated by comparing embeddings of trials with embeddings of enrolled trials."""
 
     def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
-        """Evaluate the cosine of each spoofed trial to the mean embedding of each enrolled model, by the EER.
+        """Compute the EER of the cosines between each spoofed trial and the mean embedding of each enrolled model.
 
         Args:
             settings: ``reference`` holds a file of embeddings of enrolled trials for each file of
@@ -154,8 +154,8 @@ def _figures(
 ) -> dict[str, Figure]:
     """Compute the EER of target pairs against nontarget pairs by two rules, and the numbers of both kinds of pairs.
 
-    If one of the two kinds has no pairs, there is no EER. The bootstrap of the interval draws
-    trials, each with all its pairs.
+    If there are no target pairs or no nontarget pairs, there is no EER. The bootstrap of the
+    interval draws trials, each with all its pairs.
 
     Args:
         scores: scores of N trials for M enrolled models, N×M, or for one enrolled model, (N,).

@@ -87,7 +87,7 @@ def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = Fal
 
 
 def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
-    """Arrange a table in which each value of the label ``table.across`` has a column, such as a column for each system.
+    """Arrange ``table`` with a column for each value of the label ``table.across``, such as a column for each system.
 
     These columns hold the figures of the first measure. If a further measure has the same figures
     for all values of the label, the measure has one column of its own. If a further measure has
@@ -101,8 +101,8 @@ def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
     for row in table.shown:
         group = groups.setdefault(tuple(row.labels[name] for name in names), {})
         group[row.labels[table.across]] = row
-    # Sort the further measures: a common measure has the same figure in all rows of a group, and a differing measure
-    # has different figures.
+    # Divide the further measures into two kinds: a common measure has the same figure in all rows of each group, and a
+    # differing measure has different figures in some group.
     main = measures[0]
     common = []
     differing = []

@@ -75,9 +75,9 @@ class Clip(Effect):
     limits = (0.0, 99.0)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Clip ``x`` at the level that ``strength`` percent of its samples exceed."""
+        """Clip the loudest ``strength`` percent of the samples of ``x``."""
         limit = np.quantile(np.abs(x), 1 - self.strength / 100).astype(np.float32)
-        # In mostly digital silence, the limit may be 0. Clipping at 0 would make all samples 0.
+        # If ``x`` is mostly digital silence, the limit may be 0. Clipping at 0 would make all samples 0.
         return np.clip(x, -limit, limit) if limit else x.copy()
 
 
@@ -106,14 +106,14 @@ class LowPass(Settings, Effect):
     """Length of the filter in samples."""
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Filter ``x`` (N,) by chance, or else return ``x`` itself; all random numbers come from ``rng``."""
+        """Filter ``x`` (N,) with the chance ``probability``, otherwise return ``x`` itself."""
         if rng.random() >= self.probability:
             return x
         return low_pass(x, rng.uniform(*CUTOFFS[self.band]), self.taps)
 
 
 def low_pass(x: NDArray[np.float32], cutoff: float, taps: int = 101) -> NDArray[np.float32]:
-    """Low-pass filter ``x`` (N,) at ``cutoff`` Hz by ``taps`` coefficients; keep the shape and type of ``x``."""
+    """Filter ``x`` (N,) by a low-pass at ``cutoff`` Hz with ``taps`` coefficients; keep the shape and type of ``x``."""
     from scipy.signal import firwin, oaconvolve  # for a fast start-up: importing scipy.signal takes long
 
     filtered = oaconvolve(x, firwin(taps, cutoff, window="hamming", fs=SAMPLE_RATE), mode="full")

@@ -71,10 +71,10 @@ class Effect(ABC):
         self.prepare()
 
     def prepare(self) -> None:  # noqa: B027  # most effects need nothing
-        """Load or check everything that the effect needs besides sources, such as a library; called by the constructor.
+        """Check the requirements of the effect, such as a library; the constructor calls this method.
 
         Raises:
-            InputError: if something that the effect needs is missing.
+            InputError: if a requirement is not met.
         """
 
     @classmethod
@@ -124,8 +124,8 @@ class Effect(ABC):
             rng: the generator of all random numbers; most effects draw no random numbers.
 
         Returns:
-            (M,), M ≥ 1. Samples leave [−1, 1] only if the effect is meant to make audio so loud.
-            Codecs clip the samples, like real codecs.
+            (M,), M ≥ 1. The effect of a codec clips the samples to [−1, 1], as a real codec does.
+            After some other effects, samples may lie outside of [−1, 1].
 
         Raises:
             InputError: if a recording cannot be used; the message names the recording.
@@ -165,7 +165,7 @@ class OneOf(Effect):
 
 
 class InOrder(OneOf):
-    """Apply all ``effects``, one after the other; an :class:`OneOf` without effects is left out."""
+    """Apply all ``effects``, one after the other; a :class:`OneOf` without effects is left out."""
 
     def __init__(self, effects: Sequence[Effect]) -> None:
         super().__init__([effect for effect in effects if effect], 1.0)

@@ -30,10 +30,10 @@ class LatentAugmentation(Settings):
     """The settings of latent augmentation; a call augments a batch of embeddings.
 
     One of the ``kinds`` is drawn for each batch. Each spoofed utterance is perturbed with the
-    chance ``probability``. An embedding is not changed if any part of the utterance is bona fide.
-    Let x be an embedding, r its root mean square, x' the embedding of another spoofed utterance of
-    the batch, and g and h standard normal vectors. All random numbers are drawn for each utterance,
-    except in ``affine``:
+    chance ``probability``. An utterance with a bona fide part keeps its embedding. Let x be an
+    embedding, r its root mean square, x' the embedding of another spoofed utterance of the batch,
+    and g and h standard normal vectors. Each utterance has its own random numbers, except in
+    ``affine``:
 
     - ``noise``: x + ``noise``·r·g
     - ``affine``: (1 + ``affine``·g) ⊙ x + ``affine``·r·h, with the same g and h for the whole batch
@@ -110,8 +110,8 @@ class LatentAugmentation(Settings):
             if kind == "extrapolation":
                 share = -share
             # Sort the spoofed utterances to the front, in a random order. The partner of a spoofed utterance is the
-            # next spoofed utterance in this order; the partner of the last is the first. A single spoofed utterance is
-            # its own partner. No step copies a value from the GPU to the CPU, because the CPU would have to wait.
+            # next spoofed utterance in this order; the last one's partner is the first one. A single spoofed utterance
+            # is its own partner. No step copies a value from the GPU to the CPU, because the CPU would have to wait.
             spoof_first = torch.where(spoof, order, 2.0).argsort()
             following = (torch.arange(batch, device=spoof.device) + 1) % spoof.sum().clamp_min(1)
             partners = torch.empty_like(spoof_first).scatter_(0, spoof_first, spoof_first[following])

@@ -24,8 +24,8 @@ from nes2net.data.augment.rooms import MeasuredRoom
 from nes2net.data.augment.sources import CATEGORIES, NoiseFile, Sources
 from nes2net.lib.errors import InputError
 
-_POWER_FLOOR = 1e-4  # power that the ASVspoof 5 recipe adds; silence then has −40 dB
-_TALKERS = (3, 8)  # fewest and most talkers, as in Kaldi's recipes with MUSAN
+_POWER_FLOOR = 1e-4  # the ASVspoof 5 recipe adds this power, so that silence has −40 dB
+_TALKERS = (3, 8)  # fewest and most talkers of babble, as in Kaldi's recipes with MUSAN
 
 
 class NoiseAugmentation(OneOf):
@@ -123,7 +123,7 @@ class Babble(Noise):
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
         """Draw recordings at random, and add up excerpts (N,) of the recordings at equal power.
 
-        The number of talkers is drawn, too. The babble has fewer talkers if too many candidates are
+        The number of talkers is drawn, too. The babble has fewer talkers if too many recordings are
         silent or equal ``x``.
         """
         from nes2net.data.audio.read import load_audio  # imported late for a fast start-up of --help
@@ -210,8 +210,9 @@ def add_noise(x: np.ndarray, noise: np.ndarray, snr: float, floor: float = _POWE
     """Add ``noise`` (N,) to ``x`` (N,) at a signal-to-noise ratio of ``snr`` dB.
 
     The ratio is the level of ``x`` minus the level of ``noise``; :func:`level_db` computes both
-    levels with ``floor``. Nothing is added if a level is infinite, as for silence and a floor of 0.
-    The result has the type of ``x``. The result is not normalised, and may exceed 1.
+    levels with ``floor``. If ``floor`` is 0, the level of silence is infinite. Nothing is added if
+    a level is infinite. The result has the type of ``x``. The result is not normalised, and may
+    exceed 1.
     """
     gain_db = level_db(x, floor) - level_db(noise, floor) - snr
     if not math.isfinite(gain_db):

@@ -10,8 +10,8 @@ The results equal the results of the published code. The computation differs fro
 code, because ``firwin`` and ``lfilter`` take more than 20 ms for four seconds of audio
 (``scripts/bench rawboost``):
 
-- All scalars of an algorithm come from one call of ``random``, which returns the same numbers
-  as single calls.
+- The random parameters of all filters of a noise come from one call of ``random``, which returns
+  the same numbers as one call for each parameter.
 - A formula gives the windowed-sinc filters, for all bands of all filters at once.
 - The filters are symmetric, so their zero-phase spectra are real. The spectrum of a cascade is the
   product of the spectra of its filters.
@@ -49,7 +49,7 @@ _SERIES: dict[int, Kinds] = {1: (1,), 2: (2,), 3: (3,), 4: (1, 2, 3), 5: (1, 2),
 # Algorithm → the kinds of noise that the algorithm applies to the same waveform; the results are added up.
 _PARALLEL: dict[int, Kinds] = {8: (1, 2), 9: (1, 2, 3)}
 
-_EDGE_MARGIN = 0.001  # least distance in Hz of a band's edge from 0 and from half the rate, as in the published code
+_EDGE_MARGIN = 0.001  # least distance in Hz of a band's edge from 0 and from half the sampling rate, as published
 _GAIN_GRID = 1024  # the published code finds the gain in a spectrum sampled at k·fs/1024, k = 0 … 511
 
 
@@ -161,7 +161,7 @@ class RawBoost(Effect):
         self.in_turn = stream is not None
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Apply the RawBoost algorithm with the number ``strength``; a legacy stream replaces ``rng``."""
+        """Apply the RawBoost algorithm with the number ``strength``; if there is a legacy stream, it replaces ``rng``."""
         parameters = vars(self.parameters) if self.parameters else {}
         if self.stream is None:
             y = rawboost(x, int(self.strength), rng, **parameters)
@@ -179,7 +179,7 @@ def rawboost(
     sample_rate: float = 16000,
     **parameters: float,
 ) -> np.ndarray:
-    """Augment one whole waveform with RawBoost. Crop or pad the waveform only afterwards.
+    """Augment one whole waveform with RawBoost. Crop or pad the result, not the waveform.
 
     Algorithm 0 leaves the waveform unchanged. Algorithms 1 (LnL), 2 (ISD) and 3 (SSI) add one kind
     of noise. Algorithms 4 (LnL, ISD, SSI), 5 (LnL, ISD), 6 (LnL, SSI) and 7 (ISD, SSI) apply
@@ -233,8 +233,8 @@ def rawboost(
     peak = float(_peak(x))
     if not math.isfinite(peak):
         raise InputError("the waveform has NaN or infinite samples; repair or leave out its audio file")
-    # The square and the highest power of each sample must not overflow, and the sums of an FFT may be larger by a
-    # factor of 2²⁰.
+    # The square and the highest power of each sample must not overflow. The sums of an FFT must not overflow either,
+    # and may be larger than these powers by a factor of 2²⁰.
     if peak > (float(np.finfo(x.dtype).max) / 2**20) ** (1 / max(p.N_f, 2)):
         raise InputError(f"the waveform has peak {peak:g}, whose powers overflow; scale it to [-1, 1]")
 
@@ -291,7 +291,7 @@ def impulsive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters) -> n
     count = int(len(x) * (p.P * rng.random() / 100))
     if isinstance(rng, np.random.RandomState):
         positions = rng.permutation(len(x))[:count]
-    else:  # faster, and from the same distribution
+    else:  # faster than a permutation, with the same distribution
         positions = rng.choice(len(x), count, replace=False, shuffle=False)
     factor = (2 * rng.random(count) - 1) * (2 * rng.random(count) - 1)
     y = x.copy()

@@ -95,7 +95,7 @@ def reverberate(
     if energy == 0:
         raise InputError(f"{name} is silent and cannot be an impulse response; take it out of its folder")
     start = int(np.abs(h).argmax()) if aligned else 0
-    h = h[: start + len(x)] / math.sqrt(energy)  # later samples do not change the result
+    h = h[: start + len(x)] / math.sqrt(energy)  # later samples of the response do not change the result
     size = fft.next_fast_len(len(x) + len(h) - 1, real=True)
     y = fft.irfft(fft.rfft(x.astype(np.float64), size) * fft.rfft(h, size), size)
     return y[start : start + len(x)].astype(x.dtype, copy=False)
@@ -134,9 +134,9 @@ def room_response(rt60: float, rng: np.random.Generator) -> NDArray[np.float64]:
     response[: len(early)] = early
     # Noise replaces the reflections that were not simulated.
     if max_reflections > _MOST_REFLECTIONS:
-        level_window = SAMPLE_RATE // 50  # 20 ms: the level is measured over this time before the tail
-        # The tail begins at the first sample that may lack reflections: until then, no sound has crossed the room more
-        # than 17 times.
+        level_window = SAMPLE_RATE // 50  # 20 ms: the level is measured over this time before the noise begins
+        # The tail of noise begins at the first sample that may lack reflections. Before this sample, no sound has
+        # crossed the room more than 17 times.
         tail_start = max(int(_MOST_REFLECTIONS * size.min() / _SOUND * SAMPLE_RATE) - direct_sound, level_window)
         tail_length = len(response) - tail_start
         if tail_length > 0:  # the noise begins at the level of the samples before the tail

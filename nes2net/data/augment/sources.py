@@ -138,7 +138,7 @@ def _existing_folder(root: str | Path, title: str, example: str) -> Path:
     """Return ``root`` as a path; raise InputError if there is no such folder.
 
     Args:
-        title, example: for the message: which corpus the folder holds, and where to get the corpus.
+        title, example: texts of the message: the content of the folder, and where to get it.
     """
     root = Path(root)
     if not root.is_dir():

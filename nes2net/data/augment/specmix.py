@@ -42,15 +42,15 @@ class Specmix(Settings):
     """The settings of Specmix, by default as in the paper; a call mixes the samples of a batch.
 
     Random Specmix is ``time_bands=0, probability=0.5``: only frequency bands, in half of the
-    samples. The probability of 0.5 is an assumption, because the abstract of the paper only says
-    "randomly select".
+    samples. The probability of 0.5 is an assumption, because Dong et al. only say "randomly select"
+    in their abstract.
 
     Each selected sample gets its own mask and its own partner. All other samples of the batch are
     equally likely to be the partner. The number of bands on an axis is drawn from 1 to
-    ``frequency_bands`` or ``time_bands``. The width of a band is drawn from 1 to ⌊``gamma`` · length
-    of the axis⌋ bins or frames. The position of a band is drawn from all positions where the band
-    fits. All draws are uniform, and bands may overlap. For random Specmix, these distributions are
-    assumptions, because the abstract states no distributions.
+    ``frequency_bands`` or ``time_bands``. The width of a band is drawn from 1 to ⌊``gamma`` ·
+    length of the axis⌋ bins or frames. The position of a band is drawn from all positions where the
+    band fits. All draws are uniform, and bands may overlap. For random Specmix, these distributions
+    are assumptions, because the abstract of Dong et al. states no distributions.
 
     >>> generator = torch.Generator().manual_seed(0)
     >>> mixed = Specmix(time_bands=0)(torch.randn(4, 100, 45), torch.tensor([0, 0, 1, 1]), generator)

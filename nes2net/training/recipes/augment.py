@@ -22,10 +22,10 @@ class AugmentConfig(Section):
     algo: Annotated[
         int, Strict(), Field(ge=0, le=11), AlsoCalled(("rawboost",)), Source("main.py --algo; arXiv 2111.04433")
     ] = 0
-    """Algorithm of RawBoost: 0 none, 1 convolutive noise, 2 impulsive noise, 3 stationary noise;
-    4 to 11 combine these."""
+    """Algorithm of RawBoost: 0 none, 1 convolutive noise, 2 impulsive noise, 3 stationary noise; 4
+    to 11 combine these kinds of noise."""
     parameters: Annotated[dict[str, Any], Source("main.py: N_f, nBands, …; arXiv 2111.04433")] = Field(default={})
-    """Values of RawBoost's parameters, by their published names, that replace the published values."""
+    """Values that replace the published values of RawBoost's parameters, by the parameters' published names."""
     speed: Annotated[
         Annotated[list[Speed], Field(min_length=2, max_length=2)] | None,
         Source("Ko et al., Interspeech 2015: 0.9, 1 or 1.1"),
@@ -38,13 +38,14 @@ class AugmentConfig(Section):
     rir: Annotated[Text | None, Source("ASVspoof 5 program; openslr.org/28")] = None
     """Folder of room impulse responses, for reverberation."""
     noise_probability: Annotated[Probability | None, Source("ASVspoof 5 program: 0.5")] = None
-    """Probability that a training utterance gets background noise or reverberation. If not given, it
-    is 0.5 with `augment.musan` or `augment.rir` and without `augment.conditions`, and otherwise 0."""
+    """Probability that a training utterance gets background noise or reverberation. If not given,
+    the probability is 0.5 if `augment.musan` or `augment.rir` is given and `augment.conditions` is
+    empty; otherwise it is 0."""
     conditions: Annotated[list[Text], Source("toolkit, as nes2net robustness")] = Field(default=[])
     """Conditions applied to training utterances, as `[mp3:16, white:10]`: codecs, channels, noise,
     rooms and others. One condition is drawn for an utterance; all conditions are equally likely.
     Conditions with MUSAN take recordings from `augment.musan`, conditions with measured rooms from
-    `augment.rir`, and babble from the training speech."""
+    `augment.rir`, and babble is made of the training speech."""
     condition_probability: Annotated[Probability, Source("toolkit")] = 0.5
     """Probability that one of `augment.conditions` is applied to a training utterance."""
     rng: Annotated[Literal["utterance", "legacy"], Source("toolkit; legacy: main.py (deviation 8)")] = "utterance"
@@ -58,8 +59,8 @@ class AugmentConfig(Section):
     `probability`, `taps`."""
     latent: Annotated[dict[str, Any] | None, Source("arXiv 2501.14240")] = None
     """Settings of latent augmentation, which perturbs embeddings of spoofed utterances before the
-    last layer in training: `kinds`, `probability`, `noise`, `affine`, `mixup`, `factor`. `{}` takes
-    the defaults."""
+    last layer in training: `kinds`, `probability`, `noise`, `affine`, `mixup`, `factor`. With `{}`,
+    all these settings have their defaults."""
 
     @model_validator(mode="after")
     def _set_default_and_check(self) -> AugmentConfig:

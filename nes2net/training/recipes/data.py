@@ -1,7 +1,7 @@
 """The section ``data`` of a recipe: corpora, sampling of utterances, and crops.
 
-In reading order: ``CorpusConfig`` is one corpus; ``DataConfig`` is the section. The last methods of
-``DataConfig`` convert ``data.corpora`` to the short form for one corpus, and back.
+In reading order: ``CorpusConfig`` is one corpus; ``DataConfig`` is the section. The end of the file
+converts between ``data.corpora`` and its short form.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class CorpusConfig(Section):
     root: Annotated[Text | None, Source("toolkit")] = None
     """Folder of the corpus; not needed for a data set of the hub."""
     alias: Annotated[Alias | None, Source("toolkit")] = None
-    """Name of the corpus in ids of trials, histories and tables; if not given, `name`. Two corpora
-    with the same `name`, such as two lists of your own, need an alias each."""
+    """Name of the corpus in ids of trials, histories and tables; if not given, `name`. If two
+    corpora have the same `name`, at least one of them needs an alias."""
     weight: Annotated[AboveZero | None, Source("toolkit")] = None
     """Share of the corpus in the draws of an epoch, relative to the other corpora. If a corpus has
     a weight, corpora without a weight have the weight 1. If no corpus has a weight and
@@ -127,8 +127,8 @@ class DataConfig(Section):
     dev_root: Annotated[Text | None, Source("toolkit")] = None
     """Folder of `data.dev_corpus`; if not given, `data.root`."""
     dev_protocols: Annotated[Text | None, Source("toolkit")] = None
-    """Folder of the protocols of `data.dev_corpus`. If not given, it is `data.protocols` if the
-    corpus is `data.corpus`; otherwise the folder of the corpus is searched."""
+    """Folder of the protocols of `data.dev_corpus`. If not given, `data.protocols` is used if
+    `data.dev_corpus` is `data.corpus`; otherwise the folder of `data.dev_corpus` is searched."""
     dev_keys: Annotated[Text | None, Source("toolkit")] = None
     """Folder of the labels of `data.dev_corpus`, if the protocols hold no labels; if not given, the
     folder of the corpus is searched."""
@@ -140,27 +140,28 @@ class DataConfig(Section):
     ] = Field(default=[])
     """The corpora that are trained on together: a list of mappings of `name`, `root` and, as
     needed, `alias`, `weight`, `protocols`, `train_split`, `dev_split`, `dev_keys` and `dev_phase`.
-    The keys above are the short form of `data.corpora`, for a training corpus and perhaps another
-    validation corpus."""
+    The keys from `data.corpus` to `data.dev_phase` are the short form of `data.corpora`, for a
+    training corpus and perhaps another validation corpus."""
     balance: Annotated[list[Text], Source("toolkit")] = Field(default=[])
     """Fields whose values are drawn equally often, outermost first: `[corpus, class]` draws from
     each corpus equally often (or by its `weight`), and within a corpus from both classes equally
     often. A field is `corpus`, `class`, `attack`, `speaker`, `source` and so on, or a further
-    column of a list; trials without a value count as one value. Each batch has the same shares up
-    to rounding. Once all utterances of a group are drawn, all are drawn again in another order."""
+    column of a list; trials without a value count as one value. Each batch has these shares, up to
+    rounding. Once all utterances of a group are drawn, the group begins again in another order."""
     speaker_cap: Annotated[Count | None, Source("toolkit")] = None
-    """Largest number of utterances of a speaker in an epoch; each epoch draws other utterances. null takes all."""
+    """Largest number of utterances of a speaker in an epoch; each epoch draws other utterances. null sets no limit."""
     epoch_size: Annotated[Count | None, Source("toolkit")] = None
     """Number of utterances drawn in an epoch; if not given, the number of training utterances, after
     `data.speaker_cap`."""
     train_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = Field(default=[])
-    """Score files of other systems on the training set, for a back-end that fuses them, in the order
-    of the back-end."""
+    """Score files of other systems on the training set, for a back-end that fuses their scores, in
+    the order in which the back-end takes the systems."""
     dev_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = Field(default=[])
     """Score files of the systems in `data.train_scores` on the development set, in the same order."""
     score_range: Annotated[Literal["file", "test"], Source("Ensembling code: test")] = "file"
-    """How the scores of each other system are normalised: by the lowest and the highest score in
-    `data.train_scores` (`file`), or in the file whose scores are normalised (`test`)."""
+    """How the scores of the other systems are normalised: by the lowest and the highest score of
+    the same system in `data.train_scores` (`file`), or in the file whose scores are normalised
+    (`test`)."""
     num_samples: Annotated[
         Annotated[Count, Field(le=LONGEST_CUT)] | None,
         AlsoCalled(("max_length", "segment_length")),
@@ -292,7 +293,7 @@ class DataConfig(Section):
         return short_form if _corpora_of_short_form(short_form) == self.corpora else None
 
     def written(self) -> dict[str, Any]:
-        """Convert the section to plain data for people to read, in the short form if `corpora` can be written so."""
+        """Convert the section to plain data for people to read, in the short form if it can express `corpora`."""
         values = self.model_dump()
         if (short := self.short_form) is not None:
             del values["corpora"]

@@ -1,4 +1,4 @@
-"""The keys of a recipe for ``nes2net info recipe``, for editors (JSON schema) and for the site.
+"""Document the keys of a recipe, for ``nes2net info recipe``, for editors (JSON schema) and for the site.
 
 ``python -m nes2net.training.recipes.documentation`` writes the schema anew.
 """
@@ -17,10 +17,10 @@ from nes2net.training.recipes.reading import PACKAGED
 from nes2net.training.recipes.recipe import ITEMS, SECTIONS, Recipe
 from nes2net.training.recipes.section import Section, meant_key
 
-#: File of the JSON schema, beside the packaged recipes. The first line of each recipe names this file.
+#: File of the JSON schema, beside the packaged recipes. Each packaged recipe refers to this file in its first line.
 SCHEMA = PACKAGED / "recipe.schema.json"
-#: Facts about a key that the JSON schema for editors leaves out. nes2net adds the last three facts to a key's schema;
-#: the standard of JSON schemas does not know them.
+#: Facts in the schema of a key; the JSON schema for editors leaves these facts out. The last three facts are additions
+#: of nes2net, which the standard of JSON schemas does not know.
 _LEFT_OUT = ("title", "additionalProperties", "source", "takes", "usedWith")
 
 
@@ -40,7 +40,7 @@ class Key:
 
     @property
     def takes(self) -> str:
-        """The values that the key takes, in words."""
+        """The possible values of the key, in words."""
         return what_it_takes(self.schema)
 
     @property
@@ -57,7 +57,10 @@ class Key:
 
     @property
     def used_with(self) -> str | None:
-        """The setting without which this key has no effect, such as "train.schedule: step"; None if there is none."""
+        """The setting without which this key has no effect, such as "train.schedule: step".
+
+        None if the key needs no other setting.
+        """
         used_with = self.schema.get("usedWith")
         if used_with is None:
             return None
@@ -77,7 +80,7 @@ def all_keys() -> list[Key]:
 
 
 def _keys_with_items(kind: type[Section]) -> list[Key]:
-    """List the keys of the section ``kind``, and the keys of the mappings in its lists, such as ``data.corpora``."""
+    """List the keys of the section ``kind``, and the keys of each mapping in a list such as ``data.corpora``."""
     keys = keys_of(kind)
     lists = [ITEMS[key.name] for key in keys if key.name in ITEMS]
     return [*keys, *chain.from_iterable(map(keys_of, lists))]
@@ -127,12 +130,12 @@ def find_keys(name: str | None) -> list[Key]:
 
 
 def _two_lines(key: Key) -> str:
-    """Describe ``key`` in short: a line with name, values and default, and the meaning of the key below."""
+    """Describe ``key`` in short: a line with name, values and default, and below this line the meaning."""
     return f"{key.name}  ({key.takes}; default {key.default})\n{_wrapped(key.meaning, '    ')}"
 
 
 def json_schema() -> dict[str, Any]:
-    """Make the JSON schema of a recipe's file, by which editors check and complete it."""
+    """Make the JSON schema with which editors check and complete the file of a recipe."""
     properties = _schemas_of_keys(Recipe)
     name_or_options = {"type": ["string", "object"], "description": "A name, or a mapping of `name` and options."}
     properties["model"]["properties"] = {name: name_or_options for name in ("frontend", "aggregation", "backend")}
@@ -158,7 +161,7 @@ def _mapping_schema(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _schemas_of_keys(kind: type[Section]) -> dict[str, Any]:
-    """Make the JSON schemas of the keys of the section ``kind``, by name without the section's prefix."""
+    """Make the JSON schemas of the keys of the section ``kind``: name without the section's prefix → schema."""
     properties = {}
     for key in keys_of(kind):
         description = f"{key.meaning} Source: {key.source}."

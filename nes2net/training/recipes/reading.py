@@ -20,11 +20,12 @@ PACKAGED = _IN_WHEEL if _IN_WHEEL.is_dir() else Path(__file__).parents[3] / "con
 def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe, a YAML file or a packaged recipe by name, and apply ``key=value`` overrides.
 
-    With ``base: other.yaml``, a file beside the recipe, the base gives the keys that the recipe
-    leaves out. Sections are merged key by key; the parts of the model (front-end, aggregation and
-    back-end) are replaced as a whole. A base cannot have a base. A run is named after the parts of
-    its model (:func:`named_after_model`) in two cases: if overrides change a part but not
-    ``name``, or if a recipe changes a part of its base but states neither ``name`` nor ``comment``.
+    The key ``base`` of a recipe gives the name of a file beside the recipe. This base has the keys
+    that the recipe leaves out. Sections are merged key by key; the parts of the model (front-end,
+    aggregation and back-end) are replaced as a whole. The base must not have a base itself. A run
+    is named after the parts of its model (:func:`named_after_model`) in two cases: if overrides
+    change a part but not ``name``, or if a recipe changes a part of its base but states neither
+    ``name`` nor ``comment``.
 
     Raises:
         InputError: if the recipe does not exist, or if its text or an override is wrong. For an
@@ -68,8 +69,8 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_keys: Collection[str]) -> dict[str, Any]:
     """Return the recipe ``after``, with a new name if the parts of its model differ from ``before``.
 
-    The new name is made of the names of the parts. If ``after`` inherits name and comment from
-    ``before``, both are replaced, because they describe another system.
+    The new name is made of the names of the parts. A name or comment that ``after`` inherits from
+    ``before`` describes another system: the name is replaced, and the comment is removed.
 
     Args:
         stated_keys: the keys that are not inherited from ``before``.
@@ -90,8 +91,8 @@ def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_k
 def _names_of_parts(values: Mapping[str, Any]) -> list[str]:
     """Find the names of front-end, aggregation and back-end in a recipe's ``values``, which are not checked yet.
 
-    If the values are wrong, the names are meaningless; the check of the recipe, which follows,
-    reports the error.
+    If the values are wrong, the names are meaningless; the later check of the recipe reports the
+    error.
     """
     model = values.get("model", DEFAULT_MODEL)
     if not isinstance(model, dict):
@@ -119,15 +120,15 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """Return a recipe's ``values`` changed by ``overrides``, texts such as ``train.lr=1e-6``.
+    """Apply ``overrides``, texts such as ``train.lr=1e-6``, to a recipe's ``values``; return the changed values.
 
     The value in an override is YAML, unless its key takes text.
 
     >>> apply_overrides({"train": {"lr": 0.1}}, ["train.lr=1e-6", "model.backend=aasist", "date=0520"])
     {'train': {'lr': 1e-06}, 'model': {'backend': 'aasist'}, 'date': '0520'}
 
-    An override may set an option of a part, such as the loss. If the recipe does not name the part,
-    the default part gets the option.
+    An override may set an option of a part of the recipe, for example of the loss. If the recipe
+    does not choose this part, the default part gets the option.
 
     >>> apply_overrides({}, ["train.loss.normalize=false"])
     {'train': {'loss': {'name': 'cross_entropy', 'normalize': False}}}
@@ -159,7 +160,8 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
         *parents, last = keys.split(".")
         title = f"override {shown(override)}: the value"
         if parents[:2] == ["data", "corpora"]:
-            # A name or alias may contain dots, so join the keys between `data.corpora` and the last key again.
+            # A name or alias may contain dots, so all parts between `data.corpora` and the last key are the name or
+            # alias.
             data = dict(values.get("data") or {})
             name = ".".join(parents[2:])
             corpora = []
@@ -178,11 +180,11 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
 
 
 def _without_options_of_old_part(values: dict[str, Any], keys: Sequence[str], name: object) -> dict[str, Any]:
-    """Return ``values`` without the options of a part to which an override gives another name.
+    """Remove the options of a part from ``values`` if an override gives this part another name; return the result.
 
     Args:
-        keys: the keys of an override, such as ``train``, ``loss`` and ``name``. Options are removed
-            only if ``values`` names the part to which the keys lead.
+        keys: the keys of an override, such as ``train``, ``loss`` and ``name``. If ``values`` does
+            not name this part, its options are kept.
         name: the value of the override, which is the new name of the part.
     """
     section, *further_keys = keys

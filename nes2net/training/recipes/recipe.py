@@ -1,4 +1,4 @@
-"""The recipe: everything that determines a training run, and which settings exclude each other."""
+"""The recipe: everything that determines a training run, with checks for settings that exclude each other."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Recipe(Section):
     ssl_checkpoint: Annotated[
         Text | None, AlsoCalled(("pretrained", "pretrained_model")), Source("main.py: xlsr2_300m.pt")
     ] = None
-    """Pre-training file of the front-end, or the name of a published file, such as `xlsr_300m`, which
-    is fetched once; null starts from random weights."""
+    """File with the pre-trained weights of the front-end, or the name of a published file, such as
+    `xlsr_300m`, which is fetched once; null starts from random weights."""
     data: Annotated[DataConfig, BeforeValidator(text_keys)] = Field(default_factory=DataConfig)
     augment: Annotated[AugmentConfig, BeforeValidator(text_keys)] = Field(default_factory=AugmentConfig)
     train: Annotated[TrainConfig, BeforeValidator(text_keys)] = Field(default_factory=TrainConfig)
@@ -66,7 +66,7 @@ class Recipe(Section):
     logs: Annotated[Text, Source("main.py")] = "logs"
     """Folder of the TensorBoard logs."""
     tracker: Annotated[Literal["wandb", "mlflow"] | None, AlsoCalled(("logger", "report_to")), Source("toolkit")] = None
-    """Program that gets the values of each epoch, besides TensorBoard's logs: Weights & Biases
+    """Program that logs the values of each epoch, in addition to TensorBoard: Weights & Biases
     (`wandb`) or MLflow (`mlflow`). The environment variables of this program apply, such as
     `WANDB_MODE` and `MLFLOW_TRACKING_URI`."""
 
@@ -126,7 +126,7 @@ class Recipe(Section):
         return self
 
     def _rules_for_logistic(self) -> list[tuple[Any, str]]:
-        """Make rules for :func:`refuse` that refuse settings which logistic regression would ignore."""
+        """Make rules for :func:`refuse` against settings that logistic regression would ignore."""
         data = self.data
         epochs = self.train.epochs
         return [
@@ -178,7 +178,7 @@ class Recipe(Section):
         """The name of the run folder, made of the main settings.
 
         The name has the form of the published names, with one exception: it always contains the
-        seed, which published names lack for RawBoost's algorithms 10 and 11.
+        seed. Published names of runs with RawBoost's algorithms 10 and 11 lack the seed.
 
         >>> Recipe(name="wav2vec2_Nes2Net_X", date="0520", seed=12345, augment=AugmentConfig(algo=4)).tag
         '0520_wav2vec2_Nes2Net_X_e100_bz12_lr2.5e-07_algo4_seed12345'
@@ -209,7 +209,7 @@ def recipe_from_dict(values: dict[str, Any]) -> Recipe:
     """Check ``values``, and build a :class:`Recipe` from them.
 
     Raises:
-        InputError: as :class:`Section`.
+        InputError: if ``values`` is not a mapping, or :class:`Section` raises it.
     """
     if not isinstance(values, dict):
         raise InputError(f"a recipe is a mapping of keys, not {shown(values)}")

@@ -35,7 +35,7 @@ def _refuse_boolean(value: Any) -> Any:
 
 
 def _as_text(value: Any) -> str:
-    """Convert a number to text; return text unchanged, even if it is not valid Unicode; else raise ValueError."""
+    """Convert a number to text; return text unchanged, even if it is not valid Unicode; otherwise raise ValueError."""
     if isinstance(value, str):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -122,7 +122,7 @@ class Source:
 
     @property
     def names(self) -> list[str]:
-        """The flags of programs in ``text``, without hyphens: "main.py --lr" names the flag ``lr``."""
+        """The flags of programs in ``text``, without hyphens: "main.py --lr" contains the flag ``lr``."""
         return re.findall(r"--([\w-]+)", self.text)
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class Section(BaseModel):
         """Make the message about wrong ``values``: about an unknown key if there is one, else about the first problem.
 
         Args:
-            problems: what pydantic found wrong.
+            problems: the errors that pydantic found.
         """
         problem = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
         cause = problem.get("ctx", {}).get("error")

@@ -13,7 +13,7 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.options import Takes
 from nes2net.training.recipes.section import Count, NotNegative, Probability, Section, Source, Text, refuse
 
-#: Samples of the 10-ms frame of a label, at 16 kHz.
+#: Number of samples in 10 ms at 16 kHz; a label describes a frame of this length.
 LABEL_SAMPLES = 160
 
 
@@ -43,9 +43,9 @@ class SegmentsConfig(Section):
     """Factor of the loss of the utterance, which is added to the losses of the frames; 0 trains on
     frames alone."""
     boundary_share: Annotated[Probability | None, Source("assumed: 0.5 in our recipe")] = None
-    """Fraction of the crops that contain a boundary between bona fide and spoof, if the utterance
-    allows crops with and without a boundary; null draws all crops equally often. Only for
-    `data.crop` random and dynamic."""
+    """Fraction of the crops that contain a boundary between bona fide and spoof, in utterances that
+    have crops with and without a boundary; null draws all crops of an utterance equally often. Only
+    for `data.crop: random` and `data.crop: dynamic`."""
 
     @model_validator(mode="after")
     def _check(self) -> SegmentsConfig:

@@ -48,8 +48,8 @@ class TrainConfig(Section):
         Count, AlsoCalled(("gradient_accumulation_steps", "accumulate_grad_batches")), Source("toolkit")
     ] = 1
     """Number of parts into which a batch is cut to save memory. The parts go through the network
-    one after the other. The loss is computed over the whole batch, but batch statistics over each
-    part."""
+    one after the other. The loss is computed over the whole batch, but batch statistics are
+    computed over each part alone."""
     optimizer: Annotated[
         Literal["adam", "adamw", "logistic"],
         Source(
@@ -126,8 +126,8 @@ class TrainConfig(Section):
     """Largest L2 norm of the gradient; a longer gradient is scaled to this norm. null sets no limit."""
     task: Annotated[Text | dict[str, Any] | None, Source("toolkit; distillation: arXiv 2309.08285")] = None
     """Task, by name or as a mapping of `name` and options. `distillation` trains a student that
-    imitates a teacher, and installed packages may add tasks. Null trains one score for each
-    utterance, or the task that one of these settings implies: `segments.resolutions`,
+    imitates a teacher, and installed packages may add tasks. With null, the task is one score for
+    each utterance, or the task that one of these settings implies: `segments.resolutions`,
     `data.train_scores`, `train.optimizer: logistic`."""
     loss: Annotated[
         Text | dict[str, Any],
@@ -200,8 +200,8 @@ class TrainConfig(Section):
         Takes("improved, all, or any of last, best and a number, joined by commas"),
         Source("improved: main.py"),
     ] = "improved"
-    """Epochs whose file `epoch_N.pth` is kept: each epoch whose loss was at most the lowest so far
-    (`improved`), all epochs (`all`), or the `last`, the `best` and the k best epochs (a number
+    """Epochs whose file `epoch_N.pth` is kept: each epoch whose loss did not exceed any earlier
+    loss (`improved`), all epochs (`all`), or the `last`, the `best` and the k best epochs (a number
     k)."""
     save_every_minutes: Annotated[NotNegative, Source("toolkit")] = 10.0
     """Minutes between two saves of `resume.pt` within an epoch."""

@@ -13,14 +13,14 @@ class ValidationConfig(Section):
     prefix: ClassVar[str] = "validation."
 
     augmented: Annotated[Flag, Source("main.py")] = True
-    """Pass the development set a second time with RawBoost, if the recipe has RawBoost."""
+    """Validate on the development set a second time, with RawBoost, if the recipe uses RawBoost."""
     whole_utterances: Annotated[Flag, Source("CtrSVDD program: true")] = False
-    """Compute whole utterances, one at a time, instead of the first `data.num_samples` of each utterance."""
+    """Validate on whole utterances, one at a time, instead of the first `data.num_samples` samples."""
     first_epoch: Annotated[Count, Source("ASVspoof 5 program: its epoch 10, the eleventh")] = 1
     """First epoch that may be validated; epochs are numbered from 1. The last epoch is always validated."""
     epochs: Annotated[Literal["all", "around_minima"], Source("all: main.py; around_minima: CtrSVDD program")] = "all"
-    """Epochs that are validated: all, or the first one and the epochs around each lowest learning
-    rate of `train.schedule: cosine_epochs` (`around_minima`)."""
+    """Epochs that are validated: all, or the first one and the epochs around each minimum of the
+    learning rate with `train.schedule: cosine_epochs` (`around_minima`)."""
     select_on: Annotated[
         Text,
         Source(
