@@ -43,7 +43,7 @@ _ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7})")
 #: Beginning of the title of trials that have the format of a corpus, but are not the corpus's
 #: official trials.
 _IN_LAYOUT = "trials in the layout of"
-#: The hub's type of a data set that does not consist of the official trials of a corpus.
+#: Type of a data set in the hub's metadata, if the trials are not the official trials of a corpus.
 _OTHER_DATA = "other"
 _TASK = {"type": "audio-classification", "name": "Speech anti-spoofing"}
 
@@ -115,13 +115,13 @@ class SetFigure(BaseModel):
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def replaces(self, other: SetFigure) -> bool:
-        """Whether this figure replaces ``other``: both have the same checkpoint, corpus, split, measure and notes."""
+        """Whether this figure replaces ``other``, because checkpoint, corpus, split, measure and notes are equal."""
         names = ("checkpoint", "corpus", "split", "measure", "notes")
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
     def metadata(self) -> dict[str, Any]:
         """Return the figure as an item of the hub's ``model-index``."""
-        kind = self.corpus if self.is_official else _OTHER_DATA  # leaderboards compare figures of equal type
+        kind = self.corpus if self.is_official else _OTHER_DATA  # leaderboards compare figures on data of equal type
         dataset = {"type": kind, "name": self.title, "split": self.split or "all"}
         metric = {"type": self.measure.lower(), "name": self.heading, "value": round(self._shown(self.value), 6)}
         return {"task": dict(_TASK), "dataset": dataset, "metrics": [metric]}
@@ -137,7 +137,7 @@ class CardFile(BaseModel):
     checkpoint: Annotated[str, Field(pattern=r"^[\w.-]*$")] = ""
     """File name of the checkpoint that the card of the folder describes."""
     figures: Annotated[tuple[SetFigure, ...], Field(max_length=10_000)] = ()
-    """Figures of evaluations, of any checkpoint of the folder."""
+    """Figures that evaluations have measured for any checkpoint of the folder."""
 
     @classmethod
     def read(cls, folder: Path) -> CardFile:
@@ -201,8 +201,8 @@ def model_card(
         earlier: path of an earlier card. The new card keeps the licence and the user's text of the
             earlier card. None if there is no earlier card; a path without a readable card counts as
             None.
-        checkpoint: file name, in its run folder, of the checkpoint that the card describes; empty
-            if the detector has no run folder.
+        checkpoint: file name of the checkpoint that the card describes; empty if the detector has
+            no run folder.
         evaluation_figures: figures that evaluations have measured for checkpoints of the run
             folder. The text of the card shows all these figures. The hub's metadata contain only
             the figures of ``checkpoint``.
@@ -223,7 +223,7 @@ def model_card(
         "tags": ["anti-spoofing", "deepfake-speech-detection"],
         "license": licence,
     }
-    if figures:  # with ``model-index``, the hub lists the results of the checkpoint that the card describes
+    if figures:  # from ``model-index``, the hub shows the results of the checkpoint that the card describes
         of_checkpoint = [figure for figure in evaluation_figures if figure.checkpoint == checkpoint]
         results = [figure.metadata() for figure in (*own_figures, *of_checkpoint)]
         metadata |= {"metrics": sorted({figure.measure.lower() for figure in figures})}

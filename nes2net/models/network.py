@@ -264,7 +264,7 @@ class Network(nn.Module):
                 (:func:`nes2net.scoring.system_scores.normalised`).
 
         Raises:
-            InputError: if a detector that fuses scores gets no scores, or another detector gets scores.
+            InputError: if a detector that fuses scores gets no scores, or any other detector gets scores.
         """
         return self.logits(self.features(self.hidden_states(waveform)), scores)
 
@@ -275,7 +275,7 @@ class Network(nn.Module):
             scores: scores of other systems, as for :meth:`forward`.
 
         Raises:
-            InputError: if a detector that fuses scores gets no scores, or another detector gets scores.
+            InputError: if a detector that fuses scores gets no scores, or any other detector gets scores.
         """
         if scores is None:
             return self.backend.utterance_logits(features)
@@ -416,9 +416,9 @@ class Network(nn.Module):
     def trained_on_segments(self) -> bool:
         """Whether the detector was trained to score segments.
 
-        If the checkpoint contains a recipe, the recipe decides. Without a recipe, the value is True
-        for a back-end that is made for segments. For any other back-end the value is False, because
-        the last layer was trained on utterances.
+        If the checkpoint contains a recipe, the recipe decides. Without a recipe, the back-end
+        decides: the value is True if the back-end is made for segments. Otherwise the last layer
+        was trained on utterances, and the value is False.
         """
         if self.provenance.recipe is not None:
             section = self.provenance.recipe.get("segments")
@@ -458,7 +458,7 @@ class Network(nn.Module):
         self._replayed = Replayed(self._scores)
 
     def _apply(self, *args: Any, **options: Any) -> Self:
-        """Drop the CUDA graphs, because they hold addresses of weights, and then move or convert the weights.
+        """Move or convert the weights, but first drop the CUDA graphs, because they hold addresses of weights.
 
         PyTorch calls this method in ``to()`` and ``half()``.
         """
