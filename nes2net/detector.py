@@ -66,9 +66,9 @@ class Detector(SavedNetwork):
         score at once, but no thread may train the detector during the call.
 
         Args:
-            audio: the recording, in one of four forms: a file, or a file object that is open in
-                binary mode; floating-point samples (N,) or (channels, N) in [−1, 1], on any device;
-                an iterator of blocks of such samples; or a
+            audio: the recording. It may be a file, or a file object that is open in binary mode. It
+                may be floating-point samples (N,) or (channels, N) in [−1, 1], on any device, or an
+                iterator of blocks of such samples. It may also be a
                 :class:`nes2net.data.audio.pcm.RawAudio`, which has samples in bytes without a
                 header.
             sample_rate: sampling rate in Hz, needed for samples and blocks; a file states its own
@@ -332,9 +332,9 @@ class Detector(SavedNetwork):
 
         Raises:
             InputError: as for :meth:`frame_scores`. The error is also raised if a number is out of
-                its range; if the calibration was not learned from frame scores of this detector; or
-                if the detector was trained on whole recordings, and ``threshold`` and
-                ``calibration`` are both None.
+                its range, or if the calibration was not learned from frame scores of this detector.
+                A detector that was trained on whole recordings needs ``threshold`` or
+                ``calibration``; without them, the error is raised, too.
         """
         rule, resolution_ms = stretch_rule(
             self,

@@ -147,7 +147,8 @@ def float32_products(precision: str = "float32") -> Iterator[None]:
     By default, PyTorch computes convolutions on a GPU in TF32, which keeps 10 of the 23 bits. A
     program or a container may set lower precisions for products as well
     (``torch.set_float32_matmul_precision``, ``TORCH_ALLOW_TF32_CUBLAS_OVERRIDE``). With such a
-    setting, products are computed in TF32 on a GPU, and in bfloat16, with 7 bits, on a CPU.
+    setting, a GPU computes products in TF32, and a CPU computes products in bfloat16, which keeps 7
+    bits.
 
     Any number of threads may use the context. PyTorch's settings apply to the whole process: the
     first thread that enters the context changes the settings, and the last thread that leaves it

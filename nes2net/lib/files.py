@@ -60,7 +60,7 @@ class Budget:
         return cls(name, max(1 << 27, 16 * size), max(100_000, size // 64), size, remedy)
 
     def take(self, content: str, *, bytes: int = 0, steps: int = 0) -> None:
-        """Count the ``bytes`` and ``steps`` of parts to expand next; ``content`` names the parts, such as ``"rows"``.
+        """Count ``bytes`` and ``steps`` before parts are expanded; messages call the parts ``content``: ``"rows"``.
 
         Raises:
             InputError: if the file exceeds a limit.

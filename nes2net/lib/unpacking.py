@@ -62,9 +62,10 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
     skipped, so that an interrupted call can be repeated. The progress is shown under ``title``.
 
     Raises:
-        InputError: if the archive cannot be read, is damaged or encrypted, or has too many members;
-            if it grows to more than 1 GB and more than a hundred times its size; or if it contains
-            a link, a device, or a path that leads out of ``folder``.
+        InputError: if the archive cannot be read, is damaged or encrypted, or has too many members.
+            The error is also raised if the unpacked files have more than 1 GB and are more than a
+            hundred times as large as the archive; or if the archive contains a link, a device, or a
+            path that leads out of ``folder``.
         Unfinished: if the disk is full.
     """
     count = 0

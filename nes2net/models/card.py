@@ -309,7 +309,7 @@ class _Trials:
 
 
 def _corpus_licences(provenance: Provenance) -> Iterator[str]:
-    """Yield a line ``title: licence`` for each corpus of training and development whose licence is known.
+    """Yield a line ``title: licence`` for each corpus of training or development that has a known licence.
 
     A user's own list of trials may have the format of a corpus. The text about such a list says
     that the licence is not known.
@@ -334,7 +334,7 @@ def _title(corpus: str) -> str:
 
 
 def _stated_values(provenance: Provenance, part: str, key: str) -> list[str]:
-    """Collect the values that the trials of ``part`` (``train`` or ``dev``) list under ``key``, each value once."""
+    """Collect the values of ``key`` in descriptions of trials of ``part`` (``train`` or ``dev``), each value once."""
     stated_values: dict[str, None] = {}
     for described in provenance.trials:
         values = described.get(key)
@@ -365,9 +365,9 @@ def _training_in_words(provenance: Provenance) -> dict[str, str]:
 def _unknown_speech(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator[str]:
     """Yield sentences about speech that was missing in training, and about the limits of the figures.
 
-    The sentences name, for example, generators and languages that training did not contain. If the
-    lists of training trials do not state the generators or the languages, a sentence says that they
-    are unknown. Nothing is yielded if the trials of the training are unknown.
+    For example, a sentence says that all generators except the listed ones are new to the detector.
+    If the lists of training trials do not state the generators or the languages, a sentence says
+    that they are unknown. Nothing is yielded if the trials of the training are unknown.
     """
     if not provenance.trials:
         return
@@ -391,8 +391,7 @@ def _unknown_speech(provenance: Provenance, figures: Sequence[SetFigure]) -> Ite
         yield f"Languages other than {listed(languages, 20)}."
     else:
         yield "Languages: its lists name none, so nobody knows which are new to it."
-    # Name codecs, noise and partly fake recordings, if neither the lists of the training set nor the recipe contain
-    # them.
+    # Name the codecs of the training set. Say whether codecs, noise or partly fake recordings were missing in training.
     settings = provenance.training.get("settings")
     keys = set(settings) if isinstance(settings, dict) else set()
     codecs = _stated_values(provenance, "train", "codecs")

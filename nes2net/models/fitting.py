@@ -26,7 +26,7 @@ from nes2net.models.registry import Registry, aggregations, backends
 
 #: Part of a detector → its registry, and the default name of the part in a configuration.
 _PARTS: dict[str, tuple[Registry[Any], str]] = {"aggregation": (aggregations, "last"), "backend": (backends, "")}
-_OF_FRONTEND = ("feature_dim",)  # options of a back-end that the front-end determines
+_OF_FRONTEND = ("feature_dim",)  # options of a back-end whose values the front-end determines
 _MOST_OTHER_NAMES = 0.5  # largest share of names that do not match; above this share, the file holds other parts
 _MOST_NUMBERS = 40  # largest number of counts, of sizes and of factors to try for an option
 _MOST_TRIES = 400  # largest number of tries; each takes a few milliseconds to build the parts
@@ -116,7 +116,7 @@ def _compare_with(
 
 
 def share_of_other_names(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
-    """Compute the share of names that are in only one of ``state_dict`` and ``expected``: 0 if all names are equal.
+    """Compute the share of names that only one of ``state_dict`` and ``expected`` has; 0 if both have the same names.
 
     Names of tensors of the front-end do not count. Names that differ only in numbers, such as
     ``layers.0.weight`` and ``layers.1.weight``, count as one name. If both state dicts contain only
@@ -186,8 +186,8 @@ def _suggested_numbers(
     Returns:
         Three sets: counts, sizes and factors, at most 40 each. A count is a possible length of a
         list of modules. A size is the length of a tensor in ``tensors`` along one dimension. A
-        factor is the ratio of two lengths along the same dimension of a tensor, one in ``tensors``
-        and one in ``expected``, as a pair (numerator, denominator).
+        factor is a ratio, as a pair (numerator, denominator), between the lengths of a tensor in
+        ``tensors`` and in ``expected`` along the same dimension.
     """
     counts: set[int] = set()
     for name in tensors.keys() ^ expected.keys():

@@ -328,9 +328,9 @@ class Network(nn.Module):
             of: ``"frontend"`` for the mean over time of a hidden state, ``"aggregation"`` for the
                 mean of the back-end's input, ``"backend"`` for the input of the back-end's last
                 layer.
-            layer: hidden state of the front-end: ``"last"``; a number from 0 (the input of the
-                first transformer layer) to L − 1 (the last state); or ``"all"`` for all L states
-                concatenated, E = L·D.
+            layer: hidden state of the front-end. ``"last"`` is the last state. A number from 0 to L
+                − 1 is one of the L states; state 0 is the input of the first transformer layer.
+                ``"all"`` stands for all L states concatenated, E = L·D.
 
         Raises:
             InputError: if there is no such embedding.
@@ -416,9 +416,9 @@ class Network(nn.Module):
     def trained_on_segments(self) -> bool:
         """Whether the detector was trained to score segments.
 
-        If the checkpoint contains a recipe, the recipe decides. Without a recipe, the back-end
-        decides: the value is True if the back-end is made for segments. Otherwise the last layer
-        was trained on utterances, and the value is False.
+        If the checkpoint contains a recipe, the recipe decides. Without a recipe, the value is True
+        if the back-end is made for segments. Otherwise the last layer was trained on utterances,
+        and the value is False.
         """
         if self.provenance.recipe is not None:
             section = self.provenance.recipe.get("segments")

@@ -197,7 +197,7 @@ def has_fast_float16() -> bool:
 
 
 def emulation_note(precision: str, device: torch.device) -> str:
-    """Return a note for users if the CPU only emulates ``precision``, and is therefore slow; empty without a note."""
+    """Return a note for users if the CPU only emulates ``precision``, which is slow; otherwise an empty text."""
     is_fast = {"bfloat16": has_fast_bfloat16, "float16": has_fast_float16}.get(precision)
     is_x86 = platform.machine().lower() in ("x86_64", "amd64")  # PyTorch's checks know only x86 processors
     if device.type != "cpu" or is_fast is None or not is_x86 or is_fast():
@@ -328,8 +328,8 @@ def fastest_precision(model: nn.Module, device: torch.device) -> str:
     precision. On a GPU the choice is bfloat16 if the GPU supports it. On a CPU, other precisions
     than float32 are faster only for models with a pre-trained transformer. For these models, the
     precision is int8 if the model can be quantised and the processor multiplies int8 numbers fast
-    and exactly (:func:`has_fast_product`), otherwise bfloat16 if the processor has instructions for
-    bfloat16 (:func:`has_fast_bfloat16`). In all other cases the choice is float32.
+    and exactly (:func:`has_fast_product`). Otherwise the precision is bfloat16 if the processor has
+    instructions for bfloat16 (:func:`has_fast_bfloat16`). In all other cases the choice is float32.
     """
     if device.type == "cuda":
         with suppress(InputError):

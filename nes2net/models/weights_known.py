@@ -1,4 +1,4 @@
-"""Recognise published weights: names and shapes identify an architecture, only a digest identifies weights."""
+"""Recognise published weights. Names and shapes identify only an architecture; a digest identifies the weights."""
 
 from __future__ import annotations
 
