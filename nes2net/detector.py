@@ -85,9 +85,9 @@ class Detector(SavedNetwork):
                 call.
             padding: how a recording shorter than ``num_samples`` or ``min_samples`` is filled up:
                 ``"repeat"`` repeats the recording, and ``"zeros"`` appends zeros.
-            peak_normalize: divide the samples by the largest absolute sample of the whole
-                ``"recording"``, or of the samples that are scored (``"cut"``); ``"no"`` leaves the
-                samples as they are.
+            peak_normalize: ``"recording"`` divides the samples by the largest absolute sample of
+                the whole recording, and ``"cut"`` by the largest absolute sample of the scored
+                part. ``"no"`` leaves the samples as they are.
 
         Raises:
             InputError: if the file cannot be read, or samples have no ``sample_rate``. The error is

@@ -60,7 +60,9 @@ class Budget:
         return cls(name, max(1 << 27, 16 * size), max(100_000, size // 64), size, remedy)
 
     def take(self, content: str, *, bytes: int = 0, steps: int = 0) -> None:
-        """Count ``bytes`` and ``steps`` before parts are expanded; messages call the parts ``content``: ``"rows"``.
+        """Count the ``bytes`` and ``steps`` of parts before the parts are expanded.
+
+        ``content`` is the word for these parts in the error message, such as ``"rows"``.
 
         Raises:
             InputError: if the file exceeds a limit.

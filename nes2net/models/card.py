@@ -253,7 +253,7 @@ def model_card(
 def arxiv_number(config: Mapping[str, Any], provenance: Provenance) -> str | None:
     """Return the arXiv number of the paper that describes a detector's architecture; None if no paper is known.
 
-    If ``provenance`` names the published model whose architecture the detector has, the result is
+    If ``provenance`` states the published model whose architecture the detector has, the result is
     the number of this model's paper. Otherwise the result is the first arXiv number in the sources
     of published models with the same front-end and back-end.
     """

@@ -186,8 +186,8 @@ def _suggested_numbers(
     Returns:
         Three sets: counts, sizes and factors, at most 40 each. A count is a possible length of a
         list of modules. A size is the length of a tensor in ``tensors`` along one dimension. A
-        factor is a ratio, as a pair (numerator, denominator), between the lengths of a tensor in
-        ``tensors`` and in ``expected`` along the same dimension.
+        factor is a pair (numerator, denominator): the lengths of a tensor along one dimension, in
+        ``tensors`` and in ``expected``, or in the opposite order.
     """
     counts: set[int] = set()
     for name in tensors.keys() ^ expected.keys():

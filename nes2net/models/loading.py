@@ -167,7 +167,7 @@ class SavedNetwork(Network):
         return bool(self.names_left_out(state_dict))
 
     def expected_tensors(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Select the tensors of this detector that ``state_dict`` must contain: all except :meth:`names_left_out`."""
+        """Select the tensors of this detector that ``state_dict`` must have: all except the :meth:`names_left_out`."""
         names_left_out = self.names_left_out(state_dict)
         return {name: tensor for name, tensor in self.state_dict().items() if name not in names_left_out}
 

@@ -49,7 +49,7 @@ class Network(nn.Module):
 
     The back-end's ``score_rule`` computes the score from the logits. In most systems the score is
     the second of two logits, or the only logit. A higher score means more bona fide. Scores are not
-    calibrated: choose a threshold on a development set recorded in your own conditions.
+    calibrated, so choose a threshold on a development set that was recorded in your own conditions.
 
     ``state_dict()`` and ``load_state_dict`` use the parameter names of the published whole-model
     checkpoints.

@@ -305,7 +305,7 @@ class Int8RelativeAttention(Int8Attention):
 
 
 def _few_at_a_time(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply ``compute`` to a few utterances of the batch ``x`` B×T×D at a time, because the whole batch takes longer.
+    """Apply ``compute`` to a few utterances of ``x`` B×T×D at a time, which is faster than the whole batch at once.
 
     The intermediate results of about 256 frames per thread fit into the processor's cache, but the
     results of a whole batch do not.
