@@ -450,7 +450,7 @@ def read_bounded(path: str | Path, max_bytes: int, remedy: str = "give the path 
     if "\0" in str(path):
         raise InputError(f"{path}: no file has a null byte in its name; {remedy}")
     chunks: list[bytes] = []
-    unread = max_bytes + 1  # number of bytes still to read; if the file has all of them, it is too long
+    unread = max_bytes + 1  # try to read one byte too many, to notice a file that is too long
     try:
         status = os.stat(path)
         if stat.S_ISFIFO(status.st_mode) and not os.path.realpath(path).startswith(("/proc/", "/dev/fd/")):

@@ -268,10 +268,11 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
 
     PyTorch's own handler for the end of a child may raise in the middle of a step; this context
     replaces that handler. The context yields the list of signals; an item is (number of the signal,
-    time). Outside of the main thread, nothing is watched, and the list stays empty. A signal may
-    also have arrived before this context began. The handler of such a signal is a method of an
-    object that stores the number of the signal in its attribute ``requested``. An early signal is
-    listed, too, with the time at which this context began.
+    time). A signal without a handler in Python is not recorded. Outside of the main thread, nothing
+    is watched, and the list stays empty. A signal may also have arrived before this context began.
+    The handler of such a signal is a method of an object that stores the number of the signal in
+    its attribute ``requested``. An early signal is listed, too, with the time at which this context
+    began.
     """
     signals: list[tuple[int, float]] = []
     watching = True
