@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nes2net.version import __version__ as __version__
 
 #: Environment variables that stop libraries from sending reports to their makers. A library reads its variable when the
-#: library is imported, so the variables are set here first.
+#: library is imported, so the variables are set here, before any such import.
 NO_REPORTS = {
     "ORT_DISABLE_TELEMETRY": "1",
     "GRADIO_ANALYTICS_ENABLED": "False",
@@ -41,7 +41,7 @@ __all__ = [
     "metrics",
 ]
 
-if TYPE_CHECKING:  # tells editors and type checkers the same names
+if TYPE_CHECKING:  # editors and type checkers do not see names that are imported late
     from nes2net import metrics
     from nes2net.data import augment
     from nes2net.detector import Detector
@@ -54,7 +54,7 @@ if TYPE_CHECKING:  # tells editors and type checkers the same names
     from nes2net.scoring import decisions
     from nes2net.training import losses
 
-#: The public names that are names of modules.
+#: The public names that stand for modules.
 _MODULES = {"augment", "decisions", "localisation", "losses", "metrics"}
 #: Public name → module that contains the name.
 _MODULE_OF = {

@@ -59,16 +59,16 @@ class Detector(SavedNetwork):
         """Score one recording in one piece; a higher score means more bona fide.
 
         In one piece, the memory and the time of a transformer grow with the square of the length,
-        so use :meth:`score_track` for minutes of audio. `nes2net predict` does so, too: for a
-        recording of more than two minutes, `nes2net predict` gives ``score_track(audio).score``.
+        so use :meth:`score_track` for minutes of audio. `nes2net predict` does this for a recording
+        of more than two minutes: it gives ``score_track(audio).score``.
 
         A detector in train mode is switched to eval mode for the call. Any number of threads may
         score at once, but no thread may train the detector during the call.
 
         Args:
-            audio: the recording, in one of four forms: a file, or a file object that is open in
-                binary mode; floating-point samples (N,) or (channels, N) in [−1, 1], on any device;
-                an iterator of blocks of such samples; or a
+            audio: the recording. It may be a file, or a file object that is open in binary mode. It
+                may be floating-point samples (N,) or (channels, N) in [−1, 1], on any device, or an
+                iterator of blocks of such samples. It may also be a
                 :class:`nes2net.data.audio.pcm.RawAudio`, which has samples in bytes without a
                 header.
             sample_rate: sampling rate in Hz, needed for samples and blocks; a file states its own
@@ -85,9 +85,9 @@ class Detector(SavedNetwork):
                 call.
             padding: how a recording shorter than ``num_samples`` or ``min_samples`` is filled up:
                 ``"repeat"`` repeats the recording, and ``"zeros"`` appends zeros.
-            peak_normalize: divide the samples by the largest absolute sample of the whole
-                ``"recording"``, or of the samples that are scored (``"cut"``); ``"no"`` leaves the
-                samples as they are.
+            peak_normalize: ``"recording"`` divides the samples by the largest absolute sample of
+                the whole recording, and ``"cut"`` by the largest absolute sample of the scored
+                part. ``"no"`` leaves the samples as they are.
 
         Raises:
             InputError: if the file cannot be read, or samples have no ``sample_rate``. The error is
@@ -143,8 +143,8 @@ class Detector(SavedNetwork):
             of, layer: as for :meth:`embeddings`.
 
         Raises:
-            InputError: as :meth:`score`; or if the detector lacks the embedding that ``of`` names,
-                or the layer that ``layer`` names.
+            InputError: as :meth:`score`; or if the detector has no embedding ``of``, or no hidden
+                state ``layer``.
         """
         reader = WaveformReader.of(self, samples_to_score(self.provenance, num_samples).num_samples)
         waveform = torch.from_numpy(reader.take(audio, sample_rate).waveform)[None]
@@ -176,10 +176,10 @@ class Detector(SavedNetwork):
             batch_size: largest number of files that are computed at once; None for 8 on a CPU and 64
                 on a GPU.
             workers: number of threads that read files; None for a number that suits the device.
-            on_error: what happens if a file cannot be scored. ``"raise"`` raises its
-                :class:`InputError` after the scores of the earlier files. A function is called with
-                the path and the error, and the file is skipped. Any other value raises
-                :class:`InputError`.
+            on_error: what happens if a file cannot be scored. ``"raise"`` raises the
+                :class:`InputError` for this file after the scores of the earlier files. A function
+                is called with the path and the error, and the file is skipped. Any other value
+                raises :class:`InputError`.
         """
         if on_error != "raise" and not callable(on_error):
             raise InputError(f"`on_error` is 'raise' or a function of a path and an error, not {on_error!r}")
@@ -217,8 +217,8 @@ class Detector(SavedNetwork):
                 with another prior or operating point.
 
         Raises:
-            InputError: as for :meth:`score`; or if the calibration belongs to another detector. For
-                this check, every call computes a hash of the weights.
+            InputError: as for :meth:`score`; or if the calibration belongs to another detector. To
+                find this out, every call computes a hash of the weights.
         """
         return decide(self, audio, calibration, sample_rate)
 
@@ -257,8 +257,8 @@ class Detector(SavedNetwork):
     ) -> Stream:
         """Begin a stream, which scores audio while the audio arrives; the caller pushes blocks of samples.
 
-        The scores equal the scores by :meth:`score_track`, for blocks of any size. If both methods
-        get the same ``batch_size``, the scores are equal bit for bit. A stream keeps at most two
+        Blocks may have any size: the scores equal the scores by :meth:`score_track`. They are equal
+        bit for bit if :meth:`score_track` gets the same ``batch_size``. A stream keeps at most two
         windows of samples in memory, and keeps no scores. Any number of streams may share a
         detector.
 
@@ -301,8 +301,7 @@ class Detector(SavedNetwork):
                 GPU.
 
         Raises:
-            InputError: as for :meth:`score`; or if the detector cannot score frames, or no frames
-                of this length.
+            InputError: as for :meth:`score`; or if the detector cannot score frames of this length.
         """
         return frame_scores(self, audio, sample_rate, resolution_ms=resolution_ms, batch_size=batch_size)
 
@@ -333,9 +332,9 @@ class Detector(SavedNetwork):
 
         Raises:
             InputError: as for :meth:`frame_scores`. The error is also raised if a number is out of
-                its range; if the calibration was not learned from frame scores of this detector; or
-                if the detector was trained on whole recordings, and ``threshold`` and
-                ``calibration`` are both None.
+                its range, or if the calibration was not learned from frame scores of this detector.
+                A detector that was trained on whole recordings needs ``threshold`` or
+                ``calibration``; without them, the error is raised, too.
         """
         rule, resolution_ms = stretch_rule(
             self,

@@ -18,8 +18,8 @@ def differing_names(earlier: Mapping[str, Any], run: Mapping[str, Any]) -> list[
 def differences_in_words(earlier: Any, run: Mapping[str, Any]) -> str:
     """Write the end of a message: the names of the values that differ between ``run`` and an ``earlier`` run.
 
-    The names stand in brackets. The text is empty if no value differs. The text is also empty if
-    ``earlier`` is not a mapping, because the earlier run is then unknown.
+    The names stand in brackets. The text is empty if no value differs. It is also empty if
+    ``earlier`` is not a mapping, because nothing is then known about the earlier run.
 
     >>> differences_in_words({"model": "a", "resolution_ms": 20.0}, {"model": "b"}), differences_in_words(None, {"model": "b"})
     (' (another model, resolution_ms)', '')

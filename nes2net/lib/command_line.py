@@ -34,8 +34,8 @@ INCOMPLETE = 1
 WRONG_INPUT = 2
 #: Exit status if a check finished and has findings.
 FOUND = 3
-#: Exit status after a signal or a full disk; the same command resumes the work (EX_TEMPFAIL of
-#: sysexits.h).
+#: Exit status after a signal or a full disk (EX_TEMPFAIL of sysexits.h). If the user gives the command again, the work
+#: is resumed.
 TEMPORARY = 75
 #: Exit status after Ctrl-C.
 INTERRUPTED = 130
@@ -74,9 +74,9 @@ class HelpFormatter(argparse.HelpFormatter):
     def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
         """Make the function that argparse calls to get words for the values of an argument in the help.
 
-        The function returns a tuple of ``size`` words. Usually each word lists all choices. If
-        there are many choices, each word is only a placeholder, because :meth:`_get_help_string`
-        lists the choices.
+        The function returns a tuple of ``size`` words. If the argument has a few choices, each word
+        is the list of these choices. If it has many, each word is only a placeholder, because
+        :meth:`_get_help_string` writes the list.
         """
         if action.metavar is None and _has_many_choices(action):
             return lambda size: (default_metavar,) * size
@@ -126,7 +126,7 @@ class OneLineParser(argparse.ArgumentParser):
     """
 
     def __init__(self, *args: Any, example: str = "", **options: Any) -> None:
-        """Make the parser; its help begins with the group that shows the example."""
+        """Make the parser; if there is an ``example``, the help begins with it."""
         super().__init__(*args, **{"formatter_class": HelpFormatter, **options})
         #: One or several commands to paste into a shell. If a line ends with a backslash, the next
         #: line is indented and continues the command.
@@ -135,7 +135,7 @@ class OneLineParser(argparse.ArgumentParser):
             self.add_argument_group("example", example)
             self._action_groups.insert(0, self._action_groups.pop())
         self.names: dict[str, str] = {}
-        #: Whether the same command resumes an interrupted run.
+        #: Whether an interrupted run is resumed if the user gives the command again.
         self.resumes = True
         self.set_defaults(parser=self)
 
@@ -214,7 +214,7 @@ def run(
     end.
 
     Args:
-        command: function of the parsed arguments that returns an exit status; None means 0.
+        command: function that takes the parsed arguments and returns an exit status; None means 0.
         parser: parses the arguments; its parsed arguments contain a :class:`OneLineParser` as
             ``parser``.
         argv: the words after the program's name. With None, the words come from ``sys.argv``, and

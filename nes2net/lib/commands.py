@@ -38,8 +38,8 @@ File = Annotated[str, Flag("FILE")]
 Folder = Annotated[str, Flag("DIR")]
 Count = Annotated[int, Flag("N", minimum=1)]
 FromZero = Annotated[int, Flag("N", minimum=0)]
-#: Name of a parameter → name of its flag, if the two differ. For a name such as ``num_samples``,
-#: the flag is the name without ``num_``.
+#: Name of a parameter → name of its flag, if the two differ. Other flags have the name of the parameter, without
+#: ``num_`` at its beginning.
 _FLAGS = {"bin_seconds": "bin", "config": "architecture", "resolution_ms": "resolution"}
 _ARGUMENT = re.compile(r"^(\w+): (.*(?:\n +.*)*)", re.MULTILINE)
 
@@ -89,7 +89,7 @@ def called(
     The arguments state facts about the command that its signature and its docstring do not state.
 
     Args:
-        resumes: whether the same command resumes an interrupted run.
+        resumes: whether an interrupted run is resumed if the user gives the command again.
         names: setting of the library → its flag, for settings that are not parameters of the
             command.
         subcommands: the functions of subcommands. A function with subcommands is never called: it

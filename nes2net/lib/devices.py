@@ -111,7 +111,7 @@ def named_precision(precision: str | torch.dtype) -> str:
     name = str(precision).removeprefix("torch.")
     if name in PRECISIONS and not (name == "int8" and isinstance(precision, torch.dtype)):
         return name
-    meant = nearest(name.replace("fp", "float"), PRECISIONS, cutoff=0.5)  # with this cutoff, "bf16" suggests bfloat16
+    meant = nearest(name.replace("fp", "float"), PRECISIONS, cutoff=0.5)  # for "bf16", this cutoff still finds bfloat16
     raise InputError(f"unknown dtype '{precision}': auto, fastest, {', '.join(PRECISIONS)} are known{meant}")
 
 
@@ -147,15 +147,17 @@ def float32_products(precision: str = "float32") -> Iterator[None]:
     By default, PyTorch computes convolutions on a GPU in TF32, which keeps 10 of the 23 bits. A
     program or a container may set lower precisions for products as well
     (``torch.set_float32_matmul_precision``, ``TORCH_ALLOW_TF32_CUBLAS_OVERRIDE``). With such a
-    setting, products are computed in TF32 on a GPU, and in bfloat16, with 7 bits, on a CPU.
+    setting, a GPU computes products in TF32, and a CPU computes products in bfloat16, which keeps 7
+    bits.
 
     Any number of threads may use the context. PyTorch's settings apply to the whole process: the
     first thread that enters the context changes the settings, and the last thread that leaves it
     restores them.
 
     Args:
-        precision: name of the precision; ``"tf32"`` allows TF32 on a GPU, unless another thread in
-            the context needs all 23 bits. Every other precision means all 23 bits.
+        precision: name of the precision; ``"tf32"`` allows TF32 on a GPU, unless another thread is
+            in this context with another precision. Every precision except ``"tf32"`` means all 23
+            bits.
     """
     exact = precision != "tf32"
     with _lock:
@@ -233,7 +235,7 @@ def _apply_settings(settings: Mapping[str, Any]) -> None:
 
 
 def _owners_of_new_settings() -> dict[str, Any]:
-    """Map each name in _NEW to the PyTorch object whose ``fp32_precision`` is this setting; empty before torch 2.9."""
+    """Map each setting in _NEW to the PyTorch object that holds it as ``fp32_precision``; empty before torch 2.9."""
     backends: Any = torch.backends
     if not hasattr(backends, "fp32_precision"):
         return {}

@@ -49,7 +49,7 @@ class MissingLibrary(InputError):
 class Unfinished(Exception):
     """Work was interrupted from outside, for example by a signal, a full disk or a broken connection.
 
-    The results so far are kept, and the same command resumes the work.
+    The results so far are kept. If the user gives the same command again, the work is resumed.
     """
 
 
@@ -102,9 +102,9 @@ def settings_called(flags: Mapping[str, str]) -> Iterator[None]:
 def worded(text: str) -> str:
     """Replace the settings in a message by the flags of the running program.
 
-    A setting without a flag is not replaced. A flag may also stand for a setting with a certain
-    value. If a program maps a setting to a key of a recipe instead of a flag, the setting is
-    replaced by the key, in backticks.
+    A setting without a flag is not replaced. A flag may also stand for a setting together with its
+    value, such as ``--frontend lps`` below. If a program maps a setting to a key of a recipe
+    instead of a flag, the setting is replaced by the key, in backticks.
 
     >>> flags = {"overwrite": "--overwrite", "data.root": "--root", "data.crop": "--set data.crop"}
     >>> with settings_called(flags | {"model.frontend=lps": "--frontend lps"}):
@@ -194,8 +194,8 @@ def check_known(names: Iterable[str], known_names: Iterable[str], problem: str, 
     """Raise :class:`InputError` for the first of ``names`` that is not among ``known_names``.
 
     Args:
-        problem: beginning of the message. The wrong name and the result of :func:`did_you_mean` are
-            added.
+        problem: beginning of the message; the wrong name and the result of :func:`did_you_mean`
+            follow.
         command: a command that lists all known names.
 
     >>> check_known(["pool"], ["dilation", "pool"], "there is no option")

@@ -60,7 +60,9 @@ class Budget:
         return cls(name, max(1 << 27, 16 * size), max(100_000, size // 64), size, remedy)
 
     def take(self, content: str, *, bytes: int = 0, steps: int = 0) -> None:
-        """Count the ``bytes`` and ``steps`` of parts to expand next; ``content`` names the parts, such as ``"rows"``.
+        """Count the ``bytes`` and ``steps`` of parts before the parts are expanded.
+
+        ``content`` is the word for these parts in the error message, such as ``"rows"``.
 
         Raises:
             InputError: if the file exceeds a limit.
@@ -98,9 +100,10 @@ def replacing(path: str | Path, *, durable: bool = False, in_series: bool = Fals
             (:func:`remove_leftovers`). If false, writing is faster; choose false for small files
             that can be made again.
         in_series: whether the caller writes many durable files into the folder. If true, the caller
-            must remove leftover temporary files once, before the series. At the end of the context,
-            the new name may not be on the disk yet. Therefore write the last file of the series
-            without ``in_series``: this call waits until all names are on the disk.
+            must remove leftover temporary files once, before the first of these files is written.
+            At the end of the context, the new name may not be on the disk yet. Therefore write the
+            last of these files without ``in_series``: the call for the last file waits until the
+            names of all files are on the disk.
 
     Raises:
         InputError: if ``path`` is a device, a pipe or a socket, which a file must not replace.
@@ -178,8 +181,8 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 def _lock_while_alive(opened: int) -> None:
     """Lock a temporary file or folder, so that :func:`remove_leftovers` leaves it alone while this process is alive.
 
-    The lock ends when the descriptor ``opened`` is closed in this process, and in all processes
-    that were forked meanwhile.
+    The lock ends when the descriptor ``opened`` is closed in this process and in all processes that
+    were forked while it was open.
     """
     if sys.platform != "win32":
         with suppress(OSError):  # the file system has no locks; remove_leftovers then removes nothing
@@ -293,7 +296,7 @@ def writing(path: str | Path, remedy: str = "name a file in a folder of yours") 
 
 def check_no_device(path: str | Path) -> None:
     """Raise :class:`InputError` if ``path`` is a device, a pipe or a socket, or a link to one of them."""
-    with suppress(OSError):  # there is no such file, or writing will raise the error again
+    with suppress(OSError):  # there is no such file, or the caller gets an error when it writes the file
         mode = os.stat(path).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise InputError(f"{path}: is a device or a pipe, which cannot hold this output; name a file")
@@ -447,7 +450,7 @@ def read_bounded(path: str | Path, max_bytes: int, remedy: str = "give the path 
     if "\0" in str(path):
         raise InputError(f"{path}: no file has a null byte in its name; {remedy}")
     chunks: list[bytes] = []
-    unread = max_bytes + 1  # number of bytes that may still be read; if all are read, the file is too long
+    unread = max_bytes + 1  # try to read one byte too many, to notice a file that is too long
     try:
         status = os.stat(path)
         if stat.S_ISFIFO(status.st_mode) and not os.path.realpath(path).startswith(("/proc/", "/dev/fd/")):
@@ -472,7 +475,7 @@ def check_arrived(path: str | Path, start: bytes | None = None) -> None:
 
     Args:
         start: the first bytes of the file; None to read the first bytes here. If the file cannot be
-            read, no error is raised here, because a later reader will raise an error.
+            read, no error is raised here, because the caller gets an error when it reads the file.
     """
     if start is None:
         try:
@@ -493,9 +496,9 @@ def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
     """Hold an exclusive lock on the file ``path``; the lock is released even if the process is killed.
 
     The file is created for the lock, and removed when the lock is released. If the folder was also
-    created for the lock, and is empty, it is removed, too. A process that is forked meanwhile does
-    not hold the lock. If the file system has no locks, nothing is locked. If the file cannot be
-    created, no other file can be written to the folder either, so no lock is needed.
+    created for the lock, and is empty, it is removed, too. A process that is forked while the lock
+    is held does not hold it. If the file system has no locks, nothing is locked. If the file cannot
+    be created, no other file can be written to the folder either, so no lock is needed.
 
     Raises:
         InputError: if another process holds the lock, with the message ``refusal``; or if ``path``

@@ -40,7 +40,7 @@ _OBJECT = 5  # number of steps to count for making an object, because objects ne
 
 
 class Refused(pickle.UnpicklingError):
-    """Raised if a pickle asks for something that no file of its format needs, such as an unknown class."""
+    """Raised if a pickle asks for something that real files do not need, such as an unknown class."""
 
 
 class Exceeded(ValueError):
@@ -63,8 +63,8 @@ class GuardedUnpickler(_Unpickler):
 
     Args:
         encoding: encoding of the texts that Python 2 wrote as bytes.
-        budget: limit of the steps. An instruction and a copied element count as one step each. An
-            instruction that makes an object counts as five steps.
+        budget: limit of the steps. An instruction counts as one step, or as five steps if it makes
+            an object. A copied element counts as one step.
     """
 
     keeps_state: ClassVar[tuple[type, ...]] = ()
@@ -94,7 +94,7 @@ class GuardedUnpickler(_Unpickler):
         return items
 
     def check_keys(self, keys: Iterable) -> None:
-        """Raise :class:`Exceeded` for keys that may be slow to hash: tuples, long numbers, or very many numbers.
+        """Raise :class:`Exceeded` for keys that may be slow to hash, such as tuples, long numbers or very many numbers.
 
         A key that is None is counted like a number.
         """
@@ -120,7 +120,7 @@ class GuardedUnpickler(_Unpickler):
         return self.encoded[id(text)][1]
 
     def get_extension(self, code: int) -> Any:
-        """Raise :class:`Refused` for a name that a pickle gives as a number of the registry ``copyreg``."""
+        """Raise :class:`Refused`: the pickle asks for a name by the number of this name in the registry ``copyreg``."""
         raise Refused(f"it asks for the registered extension {code}")
 
     def load_build(self) -> None:

@@ -312,8 +312,8 @@ class HttpFiles:
 
         Args:
             all_headers: a mapping that this function fills with the headers of all answers. If
-                several answers have a header of the same name, the first header is kept, unless a
-                later answer is successful.
+                several answers have a header of the same name, the header of the successful answer
+                is kept, or else the first header.
             headers: headers of the request.
 
         Raises:

@@ -25,15 +25,15 @@ def check_site(headers: Mapping[str, str], names: Collection[str]) -> None:
 
     The name in the header ``Host`` must be an IP address, ``localhost`` or one of ``names``. This
     check refuses foreign web pages whose host name resolves to this machine (DNS rebinding). The
-    headers ``Origin`` and ``Sec-Fetch-Site``, which browsers send, show whether a page of another
-    site makes the request.
+    headers ``Origin`` and ``Sec-Fetch-Site``, which browsers send, show whether the request comes
+    from a page of another site.
 
     Args:
         headers: header in lower case → value.
         names: names of this machine in lower case, besides ``localhost`` and IP addresses.
 
     Raises:
-        Refused: if a header is wrong.
+        Refused: if a header does not meet these conditions.
     """
     host = headers.get("host", "").lower()
     name = ""

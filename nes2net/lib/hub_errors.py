@@ -15,8 +15,8 @@ def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
     Args:
         failed: beginning of the message, such as ``'owner/name' was not fetched``.
         page: page of the model or data set on the hub.
-        resumable: words for the results that are kept if the connection breaks, such as "what has
-            come". Empty if the work cannot be resumed.
+        resumable: how the message calls the results that are kept if the connection breaks, such as
+            "what has come". Empty if the work cannot be resumed.
 
     Raises:
         InputError: if the hub refuses the request, cannot be reached or lacks the page; and for any

@@ -70,8 +70,8 @@ class Follows:
 def at_most_states(unread: int = 0, minimum: int = 1) -> Follows:
     """Make the rule that limits an option to the number of hidden states minus ``unread``.
 
-    The part does not read the first ``unread`` states. A default below the limit is not changed.
-    The value is never below ``minimum``.
+    The option counts hidden states, but the part does not read the first ``unread`` of them. A
+    default below the limit is not changed. The value is never below ``minimum``.
     """
     return Follows(lambda inputs, default, _: max(minimum, min(default, inputs.states - unread)))
 
@@ -80,9 +80,8 @@ def multiple_of(number: Callable[[Mapping[str, Any]], int], usual: int) -> Follo
     """Make the rule that rounds the size of a hidden state up to a multiple of ``number(options)``.
 
     The network pads hidden states with zeros to the rounded size. Size 1 is not rounded, because it
-    is the size of a waveform. A multiple of ``usual`` is not rounded either. If ``number(options)``
-    does not divide a multiple of ``usual``, the options are wrong, and rounding would hide this
-    mistake.
+    is the size of a waveform. A multiple of ``usual`` is not rounded either: if ``number(options)``
+    does not divide this size, the options are wrong, and rounding would hide the mistake.
     """
 
     def choose(inputs: Input, _: int, options: Mapping[str, Any]) -> int:
@@ -169,7 +168,7 @@ class Preset(partial):
         without: Iterable[str] = (),
         **defaults: Any,
     ) -> Self:
-        """Make the preset, with a signature and a docstring of its own for the help and for checks of options."""
+        """Make the variant, with its own signature and docstring for the help and for checks of options."""
         self = super().__new__(cls, constructor, *arguments, **defaults)
         parameters = inspect.signature(partial(constructor, *arguments, **defaults)).parameters.values()
         self.__signature__ = inspect.Signature([parameter for parameter in parameters if parameter.name not in without])
@@ -326,7 +325,8 @@ def name_and_options(
     """Find the name and the options of the part ``role`` in ``config``, where the part may be only a name.
 
     Args:
-        default: name of the part if ``config`` lacks it. With None, a missing part is an error.
+        default: name of the part if ``config`` lacks the part. With None, a missing part is an
+            error.
         reserved: names of options that the caller sets itself.
         owner: the part's name in messages; empty for "the model's ``role``".
 

@@ -11,7 +11,7 @@ from importlib import import_module
 
 
 def _import_matplotlib() -> None:
-    """Import Matplotlib; meanwhile ``os.path.exists`` does not see ``matplotlibrc`` in the current folder.
+    """Import Matplotlib; during the import, ``os.path.exists`` does not see ``matplotlibrc`` in the current folder.
 
     Matplotlib has no option to ignore this file.
     """

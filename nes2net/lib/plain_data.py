@@ -19,9 +19,9 @@ LONGEST_NUMBER = 64  # largest number of bits of a whole number
 _MOST_KEYS = 10_000  # largest number of keys of a mapping
 _DEEPEST_JSON = 100  # largest nesting of lists and mappings in any JSON
 
-# Character outside of texts → largest number of bytes that a JSON parser needs for an object that
-# begins with this character: "[" for a list, "{" for a mapping, "," for a further item, ":" for the
-# value of a key. The number for a quotation mark is the memory of an empty text.
+# Character outside of texts → largest number of bytes that a JSON parser needs for an object that begins with this
+# character: "[" for a list, "{" for a mapping, "," for a further item, ":" for the value of a key. A quotation mark
+# stands for the memory of an empty text.
 _HELD = {"[": 320, "{": 512, ",": 48, ":": 80, '"': 64}
 _MOST_HELD = 1 << 29  # largest number of bytes that a parser may need for all values
 _BLOCK = 1 << 20
@@ -97,11 +97,11 @@ def check_json(content: bytes, name: str) -> None:
     # A text of at most 1000 bytes with at most 100 opening brackets cannot exceed a limit.
     if len(content) <= 1000 and content.count(b"[") + content.count(b"{") <= _DEEPEST_JSON:
         return
-    import numpy as np  # for a fast start-up: short JSON does not need NumPy
+    import numpy as np  # imported late, for a fast start-up: short JSON does not need NumPy
 
     budget = Budget(name, _MOST_HELD, len(content), len(content))
-    held_bytes = np.zeros(256, np.int64)  # character → bytes for an object that begins with it, as in _HELD
-    nesting = np.zeros(256, np.int64)  # character → 1 if it opens a list or a mapping, -1 if it closes one
+    held_bytes = np.zeros(256, np.int64)  # code of a character → its number of bytes in _HELD, or 0
+    nesting = np.zeros(256, np.int64)  # code of a character → 1 if it opens a list or a mapping, -1 if it closes one
     held_bytes[[ord(mark) for mark in _HELD]] = list(_HELD.values())
     nesting[[*b"[{"]] = 1
     nesting[[*b"]}"]] = -1
@@ -190,8 +190,9 @@ def check_plain(
 ) -> None:
     """Check that ``value`` consists of plain data, and that its written form would not be too long.
 
-    If an object occurs several times, it is counted each time. For example, 40 nested lists that
-    each hold the next list twice are small in memory and in a pickle, but endless when written out.
+    If an object occurs several times, it is counted each time. For example, each of 40 nested lists
+    may hold the next list twice. Such lists are small in memory and in a pickle, but far too long
+    to write out.
 
     Args:
         name: name of the data in messages.

@@ -57,9 +57,9 @@ class ProgressDisplay(Generic[T]):
         start: number of steps that were done before this display.
         shown: false for a display that only counts.
         leave: whether the bar stays on the terminal at the end.
-        advice: a hint how to shorten the work, or an empty text. After the first update, a line
-            says how long all steps will take, if that is more than ten seconds. The line ends with
-            this advice. With None, no such line is printed.
+        advice: a hint how to shorten the work, or an empty text. If all steps will take more than
+            ten seconds, a line states the expected time after the first update, and ends with this
+            advice. With None, this line is not printed.
         delay: seconds before the bar appears.
         clock: function that returns the time in seconds.
     """
@@ -169,7 +169,7 @@ class ProgressDisplay(Generic[T]):
 
 
 def bootstrap_progress(draws: Iterable[T], total: int) -> Iterable[T]:
-    """Yield the ``draws`` of a bootstrap, and show the progress after 3 s in the first of several processes."""
+    """Yield the ``draws`` of a bootstrap, and show the progress from 3 s on; only the first process shows it."""
     return ProgressDisplay(draws, title="bootstrap", unit="draw", total=total, delay=3.0, shown=is_first())
 
 

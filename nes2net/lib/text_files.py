@@ -21,8 +21,7 @@ MOST_LINES = 5_000_000
 MOST_TABLE_BYTES = 4 << 30
 _LONGEST_LINE = 1 << 20  # largest number of characters of a wrong line that are examined for the message
 
-# Pattern for the start of a text that a spreadsheet would take for a formula, possibly after
-# apostrophes.
+# Matches the start of a text that a spreadsheet would take for a formula. Apostrophes may come first.
 _COMPUTED = re.compile(r"'*[=+\-@\t\r\n]")
 
 _digests: ContextVar[dict[Path, str] | None] = ContextVar("digests", default=None)
@@ -126,7 +125,7 @@ def _lines_of(content: bytes, *, is_first: bool) -> list[str]:
 def as_cell(value: Any) -> Any:
     """Convert ``value`` for a CSV file: put an apostrophe before a text that a spreadsheet would take for a formula.
 
-    Numbers are unchanged. :func:`of_cell` removes the apostrophe again.
+    Numbers are unchanged. When the file is read, :func:`of_cell` removes the apostrophe.
 
     >>> as_cell("=1+1.wav"), as_cell("LA_E_1"), as_cell(-1.5)
     ("'=1+1.wav", 'LA_E_1', -1.5)

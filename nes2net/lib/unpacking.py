@@ -32,7 +32,7 @@ _MOST_GROWTH = 100  # largest number of unpacked bytes for each byte of the arch
 _ALWAYS_ALLOWED = 1_000_000_000  # number of unpacked bytes that every archive may have
 _BLOCK = 4096  # number of bytes on the disk that even an empty file or folder takes
 _MEMBERS_ALWAYS_ALLOWED = 10_000  # number of files and folders that every archive may contain
-_BYTES_OF_MEMBER = 256  # number of bytes that an archive with more members must have for each member
+_BYTES_OF_MEMBER = 256  # an archive with more members than that must have this number of bytes for each member
 _LONGEST_HEADER = 1 << 16  # largest number of bytes of a member's header in a tar file, including a long name
 _COMPRESSION: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 
@@ -62,9 +62,10 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
     skipped, so that an interrupted call can be repeated. The progress is shown under ``title``.
 
     Raises:
-        InputError: if the archive cannot be read, is damaged or encrypted, or has too many members;
-            if it grows to more than 1 GB and more than a hundred times its size; or if it contains
-            a link, a device, or a path that leads out of ``folder``.
+        InputError: if the archive cannot be read, is damaged or encrypted, or has too many members.
+            The error is also raised if the unpacked files have more than 1 GB and are more than a
+            hundred times as large as the archive; or if the archive contains a link, a device, or a
+            path that leads out of ``folder``.
         Unfinished: if the disk is full.
     """
     count = 0
@@ -264,7 +265,7 @@ def _explain_disk_errors(target: Path, archive: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is None:  # gzip raises an OSError without a number for a damaged archive
+        if error.errno is None:  # for a damaged archive, gzip raises an OSError without an error number
             raise
         reason = os.strerror(error.errno)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -51,7 +51,7 @@ def stacked(rows: Sequence[Tensor]) -> Tensor:
     if get_worker_info() is None:
         return torch.stack(tuple(rows))
     try:
-        storage = torch.UntypedStorage._new_shared(len(rows) * rows[0].nbytes)  # default_collate does the same
+        storage = torch.UntypedStorage._new_shared(len(rows) * rows[0].nbytes)  # as PyTorch's default_collate does
     except (OSError, RuntimeError) as error:
         if leftover := re.search(r"/(torch_\w+)", str(error)):  # remove the file that PyTorch failed to fill
             (_SHARED_MEMORY / leftover[1]).unlink(missing_ok=True)
@@ -85,8 +85,8 @@ class Loader(DataLoader[Any]):
 
     Args:
         batches: for each batch, the indices of its items in ``dataset``.
-        collate: function that makes a batch from a list of items, and each tensor of the batch by
-            :func:`stacked`.
+        collate: function that makes a batch from a list of items. It must stack each tensor of the
+            batch by :func:`stacked`.
         num_workers: number of workers; 0 to read in this process.
         pin_memory: whether batches are copied to pinned memory, for a GPU.
         setting: name of the setting for the number of workers, for messages.
@@ -148,8 +148,8 @@ class Loader(DataLoader[Any]):
                 raise self._too_many_workers("the workers cannot be started", first_line(error)) from None
         if not self.worker_processes:
             self.worker_processes = batches._workers  # type: ignore[attr-defined]
-            # At the end of the program, multiprocessing waits for workers. The exitpriority
-            # makes multiprocessing call _kill_workers before this wait.
+            # At the end of the program, multiprocessing waits until the workers end. Because of exitpriority, it calls
+            # _kill_workers before it waits.
             Finalize(self, _kill_workers, args=(self.worker_processes,), exitpriority=0)
         return self._read_batches(batches, early)
 
@@ -268,10 +268,11 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
 
     PyTorch's own handler for the end of a child may raise in the middle of a step; this context
     replaces that handler. The context yields the list of signals; an item is (number of the signal,
-    time). Outside of the main thread, nothing is watched, and the list stays empty. A signal may
-    have arrived before this context: then the handler of the signal is a method of an object, and
-    the object's attribute ``requested`` is the number of the signal. Such a signal is listed, too,
-    with the time at which this context began.
+    time). A signal without a handler in Python is not recorded. Outside of the main thread, nothing
+    is watched, and the list stays empty. A signal may also have arrived before this context began.
+    The handler of such a signal is a method of an object that stores the number of the signal in
+    its attribute ``requested``. An early signal is listed, too, with the time at which this context
+    began.
     """
     signals: list[tuple[int, float]] = []
     watching = True

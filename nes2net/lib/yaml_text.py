@@ -129,10 +129,11 @@ def read_yaml(text: str, hint: Any, name: str) -> Any:
 def read_value(text: str, hint: Any, name: str) -> Any:
     """Read the value of an override ``key=text``.
 
-    If ``hint`` allows text, the value is ``text`` itself. Otherwise ``text`` is read as YAML.
+    If ``hint`` allows text, the value is ``text`` itself; for an empty text, ``null`` and ``~``, the
+    value is None. Otherwise ``text`` is read as YAML.
 
-    A quoted value is always read as YAML. A value in braces is read as YAML if ``hint`` also allows
-    a mapping. If ``hint`` allows text, an empty value, ``null`` and ``~`` become None.
+    Even if ``hint`` allows text, a quoted value is read as YAML. So is a value in braces, if
+    ``hint`` also allows a mapping.
 
     >>> read_value("0520", str, "date"), read_value("'#1: a'", str, "comment"), read_value("#1: a", str, "comment")
     ('0520', '#1: a', '#1: a')
@@ -182,7 +183,7 @@ def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any,
 
 
 def hint_of(hint: Any, key: str) -> Any:
-    """Find the type that the pydantic model ``hint`` declares for ``key``; None for another hint or an unknown key."""
+    """Find the type that the pydantic model ``hint`` declares for ``key``; None if ``hint`` has no such key."""
     fields = hint.model_fields if isinstance(hint, type(BaseModel)) else {}
     return fields[key].annotation if key in fields else None
 

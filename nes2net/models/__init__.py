@@ -6,5 +6,5 @@ and ``backends``. ``network`` joins the parts. ``checkpoints`` reads and writes 
 ``catalogue`` list published detectors, and ``published_results`` lists the published figures of
 these detectors. Special detectors are in ``quantisation``, ``distillation`` and ``onnx_detector``.
 
-Imports ``lib`` and ``data``.
+These modules import nothing from the other packages of nes2net, except from ``lib`` and ``data``.
 """

@@ -43,7 +43,7 @@ _ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7})")
 #: Beginning of the title of trials that have the format of a corpus, but are not the corpus's
 #: official trials.
 _IN_LAYOUT = "trials in the layout of"
-#: The hub's type of a data set that does not consist of the official trials of a corpus.
+#: Type of a data set in the hub's metadata, if the trials are not the official trials of a corpus.
 _OTHER_DATA = "other"
 _TASK = {"type": "audio-classification", "name": "Speech anti-spoofing"}
 
@@ -115,13 +115,13 @@ class SetFigure(BaseModel):
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def replaces(self, other: SetFigure) -> bool:
-        """Whether this figure replaces ``other``: both have the same checkpoint, corpus, split, measure and notes."""
+        """Whether this figure replaces ``other``, because checkpoint, corpus, split, measure and notes are equal."""
         names = ("checkpoint", "corpus", "split", "measure", "notes")
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
     def metadata(self) -> dict[str, Any]:
         """Return the figure as an item of the hub's ``model-index``."""
-        kind = self.corpus if self.is_official else _OTHER_DATA  # leaderboards compare figures of equal type
+        kind = self.corpus if self.is_official else _OTHER_DATA  # leaderboards compare figures on data of equal type
         dataset = {"type": kind, "name": self.title, "split": self.split or "all"}
         metric = {"type": self.measure.lower(), "name": self.heading, "value": round(self._shown(self.value), 6)}
         return {"task": dict(_TASK), "dataset": dataset, "metrics": [metric]}
@@ -137,7 +137,7 @@ class CardFile(BaseModel):
     checkpoint: Annotated[str, Field(pattern=r"^[\w.-]*$")] = ""
     """File name of the checkpoint that the card of the folder describes."""
     figures: Annotated[tuple[SetFigure, ...], Field(max_length=10_000)] = ()
-    """Figures of evaluations, of any checkpoint of the folder."""
+    """Figures that evaluations have measured for any checkpoint of the folder."""
 
     @classmethod
     def read(cls, folder: Path) -> CardFile:
@@ -201,8 +201,8 @@ def model_card(
         earlier: path of an earlier card. The new card keeps the licence and the user's text of the
             earlier card. None if there is no earlier card; a path without a readable card counts as
             None.
-        checkpoint: file name, in its run folder, of the checkpoint that the card describes; empty
-            if the detector has no run folder.
+        checkpoint: file name of the checkpoint that the card describes; empty if the detector has
+            no run folder.
         evaluation_figures: figures that evaluations have measured for checkpoints of the run
             folder. The text of the card shows all these figures. The hub's metadata contain only
             the figures of ``checkpoint``.
@@ -223,7 +223,7 @@ def model_card(
         "tags": ["anti-spoofing", "deepfake-speech-detection"],
         "license": licence,
     }
-    if figures:  # with ``model-index``, the hub lists the results of the checkpoint that the card describes
+    if figures:  # from ``model-index``, the hub shows the results of the checkpoint that the card describes
         of_checkpoint = [figure for figure in evaluation_figures if figure.checkpoint == checkpoint]
         results = [figure.metadata() for figure in (*own_figures, *of_checkpoint)]
         metadata |= {"metrics": sorted({figure.measure.lower() for figure in figures})}
@@ -253,7 +253,7 @@ def model_card(
 def arxiv_number(config: Mapping[str, Any], provenance: Provenance) -> str | None:
     """Return the arXiv number of the paper that describes a detector's architecture; None if no paper is known.
 
-    If ``provenance`` names the published model whose architecture the detector has, the result is
+    If ``provenance`` states the published model whose architecture the detector has, the result is
     the number of this model's paper. Otherwise the result is the first arXiv number in the sources
     of published models with the same front-end and back-end.
     """
@@ -309,7 +309,7 @@ class _Trials:
 
 
 def _corpus_licences(provenance: Provenance) -> Iterator[str]:
-    """Yield a line ``title: licence`` for each corpus of training and development whose licence is known.
+    """Yield a line ``title: licence`` for each corpus of training or development that has a known licence.
 
     A user's own list of trials may have the format of a corpus. The text about such a list says
     that the licence is not known.
@@ -334,7 +334,7 @@ def _title(corpus: str) -> str:
 
 
 def _stated_values(provenance: Provenance, part: str, key: str) -> list[str]:
-    """Collect the values that the trials of ``part`` (``train`` or ``dev``) list under ``key``, each value once."""
+    """Collect the values of ``key`` in descriptions of trials of ``part`` (``train`` or ``dev``), each value once."""
     stated_values: dict[str, None] = {}
     for described in provenance.trials:
         values = described.get(key)
@@ -365,9 +365,9 @@ def _training_in_words(provenance: Provenance) -> dict[str, str]:
 def _unknown_speech(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator[str]:
     """Yield sentences about speech that was missing in training, and about the limits of the figures.
 
-    The sentences name, for example, generators and languages that training did not contain. If the
-    lists of training trials do not state the generators or the languages, a sentence says that they
-    are unknown. Nothing is yielded if the trials of the training are unknown.
+    For example, a sentence says that all generators except the listed ones are new to the detector.
+    If the lists of training trials do not state the generators or the languages, a sentence says
+    that they are unknown. Nothing is yielded if the trials of the training are unknown.
     """
     if not provenance.trials:
         return
@@ -391,8 +391,7 @@ def _unknown_speech(provenance: Provenance, figures: Sequence[SetFigure]) -> Ite
         yield f"Languages other than {listed(languages, 20)}."
     else:
         yield "Languages: its lists name none, so nobody knows which are new to it."
-    # Name codecs, noise and partly fake recordings, if neither the lists of the training set nor the recipe contain
-    # them.
+    # Name the codecs of the training set. Say whether codecs, noise or partly fake recordings were missing in training.
     settings = provenance.training.get("settings")
     keys = set(settings) if isinstance(settings, dict) else set()
     codecs = _stated_values(provenance, "train", "codecs")

@@ -36,7 +36,7 @@ class ListedModel:
     address: str
     """Web address of the file."""
     known_by: str
-    """The digest or the commit on the hub that identifies the file; ``not pinned`` without a digest or a commit."""
+    """The digest or the commit on the hub that identifies the file; ``not pinned`` if neither is known."""
 
 
 def list_models() -> list[ListedModel]:

@@ -34,7 +34,7 @@ PartOption = Annotated[
     | Annotated[dict[str, Any], Field(min_length=1, max_length=64)],
     Takes("a name, or a mapping of name and options"),
 ]
-#: The names of the two parts of the detector, in the order of their hidden states.
+#: The names of the two networks that the detector contains, in the order of their hidden states.
 HALVES = ("teacher", "student")
 _STUDENT_LAYERS = 6  # default number of transformer layers of a student; an assumption
 
@@ -42,8 +42,8 @@ _STUDENT_LAYERS = 6  # default number of transformer layers of a student; an ass
 class TeacherStudent(Frontend):
     """The front-ends of a teacher and a student: waveform B×N → the last hidden state of each, B×T×D.
 
-    The teacher is never trained and always in eval mode. ``train.task.teacher`` in a recipe names
-    the file of the teacher's weights; the student may start from the same weights.
+    The teacher is never trained and always in eval mode. A recipe states the file of the teacher's
+    weights as ``train.task.teacher``; the student may start from the same weights.
 
     Args:
         teacher: name and options of the teacher's front-end.
@@ -78,8 +78,8 @@ class TeacherStudent(Frontend):
         name, options = _half_options("teacher", teacher, "checkpoint")
         teacher_frontend = create_frontend(name, **options)
         teacher_config = teacher_frontend.config
-        # Without options, the student is the teacher with fewer layers. Options that do not
-        # name a front-end replace the teacher's options with the same keys.
+        # Without options, the student is the teacher with fewer layers. Options without the name of a front-end replace
+        # options of the teacher.
         if student is None:
             student = {}
             if teacher_config.get("encoder_layers", 0) > _STUDENT_LAYERS:
@@ -88,7 +88,8 @@ class TeacherStudent(Frontend):
             student = {**teacher_config, **student}
         name, options = _half_options("student", student, "checkpoint")
         student_frontend = create_frontend(name, **options)
-        # The frames of teacher and student are compared, so both must have frames of one size at the same times.
+        # Each frame of the teacher is compared with a frame of the student, so the frames must be equal in size and
+        # time.
         teacher_weight = next(teacher_frontend.parameters(), None)
         student_weight = next(student_frontend.parameters(), None)
         if (teacher_weight is None) != (student_weight is None):
@@ -191,7 +192,8 @@ class OneClassDistillation(Backend):
     ) -> None:
         super().__init__(feature_dim)
         self.frontend_level = frontend_level
-        # Build the same back-end twice, and refuse back-ends that cannot be compared in this way.
+        # Build the back-end once for the teacher and once for the student; refuse a back-end whose embeddings cannot be
+        # compared.
         name, options = _half_options("backend", backend, "feature_dim")
         self.teacher, self.student = (create_backend(name, feature_dim=feature_dim, **options) for _ in HALVES)
         if self.student.wants_layers == "all" or not self.student.last_layer_name:
@@ -241,7 +243,7 @@ class OneClassDistillation(Backend):
 
 
 class Similarity(nn.Module):
-    """Compare the embeddings of teacher and student, B×2E: compute (−s, s), B×2.
+    """Compute the similarity s of teacher and student from their embeddings, B×2E, as logits (−s, s), B×2.
 
     An embedding has a half for the teacher and a half for the student, E numbers each. Each half
     consists of one or two vectors, called levels. The score s is the mean of the cosines between

@@ -2,8 +2,8 @@
 
 Names and shapes determine most options of a back-end: the number of logits, the pooling, the
 groups, the size of a hidden layer. ``fitted_config`` searches among the declared options of the
-parts, and has no rule for a particular part. Each step changes one option, so that the number of
-tensors that differ becomes as small as possible. The search ends if no tensor differs or no change
+parts, and has no rule for a particular part. Each step changes one option, so that as few tensors
+as possible differ from the tensors of the file. The search ends if no tensor differs or no change
 helps. Options that change no shape, such as a dilation, keep their values.
 """
 
@@ -26,8 +26,8 @@ from nes2net.models.registry import Registry, aggregations, backends
 
 #: Part of a detector → its registry, and the default name of the part in a configuration.
 _PARTS: dict[str, tuple[Registry[Any], str]] = {"aggregation": (aggregations, "last"), "backend": (backends, "")}
-_OF_FRONTEND = ("feature_dim",)  # options of a back-end that the front-end determines
-_MOST_OTHER_NAMES = 0.5  # largest share of different names; a larger share means that the file holds other parts
+_OF_FRONTEND = ("feature_dim",)  # options of a back-end whose values the front-end determines
+_MOST_OTHER_NAMES = 0.5  # largest share of names that do not match; above this share, the file holds other parts
 _MOST_NUMBERS = 40  # largest number of counts, of sizes and of factors to try for an option
 _MOST_TRIES = 400  # largest number of tries; each takes a few milliseconds to build the parts
 
@@ -39,13 +39,13 @@ def fitted_config(
 
     Returns the changed configuration. The result is None if no options fit within a limited number
     of tries, if the tensors of the front-end do not fit ``frontend``, or if too many names of
-    tensors differ.
+    tensors do not match.
 
     Args:
         state_dict: the tensors of a detector from a file, with or without the front-end.
         frontend: the front-end of ``config``, on the meta device.
     """
-    # Stop if the front-end does not fit, or if most names differ.
+    # Stop if the front-end does not fit, or if most names do not match.
     tensors = _without_frontend(state_dict)
     model = dict(config)
     misfit, expected = _compare_with(tensors, frontend, model)
@@ -75,7 +75,7 @@ def fitted_config(
 
 
 def fits_frontend(tensors: Mapping[str, Tensor], frontend: Frontend) -> bool:
-    """Whether ``tensors`` fit ``frontend``: all published names, all shapes and all types are equal."""
+    """Whether ``tensors`` have the published names, the shapes and the types of the tensors of ``frontend``."""
     return not compare(tensors, {f"ssl_model.{name}": tensor for name, tensor in frontend.state_dict().items()})
 
 
@@ -104,7 +104,7 @@ def _compare_with(
 ) -> tuple[Misfit | None, dict[str, Tensor]]:
     """Compare ``tensors`` with the aggregation and back-end that ``model`` describes, built for ``frontend``.
 
-    Returns the differences, and the tensors of the described aggregation and back-end: name →
+    Returns the differences, and the tensors of the aggregation and back-end in ``model``: name →
     tensor, on the meta device. The differences are None if ``model`` cannot be built.
     """
     try:
@@ -116,7 +116,7 @@ def _compare_with(
 
 
 def share_of_other_names(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
-    """Compute the share of names that are in only one of ``state_dict`` and ``expected``: 0 if all names are equal.
+    """Compute the share of names that only one of ``state_dict`` and ``expected`` has; 0 if both have the same names.
 
     Names of tensors of the front-end do not count. Names that differ only in numbers, such as
     ``layers.0.weight`` and ``layers.1.weight``, count as one name. If both state dicts contain only
@@ -186,8 +186,8 @@ def _suggested_numbers(
     Returns:
         Three sets: counts, sizes and factors, at most 40 each. A count is a possible length of a
         list of modules. A size is the length of a tensor in ``tensors`` along one dimension. A
-        factor is the ratio of two lengths along the same dimension of a tensor, one in ``tensors``
-        and one in ``expected``, as a pair (numerator, denominator).
+        factor is a pair (numerator, denominator): the lengths of a tensor along one dimension, in
+        ``tensors`` and in ``expected``, or in the opposite order.
     """
     counts: set[int] = set()
     for name in tensors.keys() ^ expected.keys():

@@ -167,7 +167,7 @@ class SavedNetwork(Network):
         return bool(self.names_left_out(state_dict))
 
     def expected_tensors(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Select the tensors of this detector that ``state_dict`` must contain: all except :meth:`names_left_out`."""
+        """Select the tensors of this detector that ``state_dict`` must have: all except the :meth:`names_left_out`."""
         names_left_out = self.names_left_out(state_dict)
         return {name: tensor for name, tensor in self.state_dict().items() if name not in names_left_out}
 
@@ -176,14 +176,14 @@ class SavedNetwork(Network):
     ) -> None:
         """Load the frozen tensors of the front-end, because ``checkpoint`` leaves out these tensors.
 
-        If the front-end is adapted, ``base`` or ``record`` names the file of the frozen tensors. If
-        the front-end is not adapted, ``checkpoint`` has no tensors of the front-end, and ``base``
-        must name the pre-training file.
+        If the front-end is adapted, ``base`` or ``record`` states the file of the frozen tensors.
+        If the front-end is not adapted, ``checkpoint`` has no tensors of the front-end, and
+        ``base`` must be the pre-training file.
 
         Args:
             record: the value of :attr:`base` that the checkpoint states.
-            checkpoint: the file or folder of the detector. The file of the frozen tensors may be in
-                the same folder.
+            checkpoint: the file or folder of the detector. The file of the frozen tensors may lie
+                in the folder of the detector.
             base: as for :meth:`from_pretrained`.
             remedy: the end of error messages, which says what to do.
 
@@ -207,8 +207,7 @@ class SavedNetwork(Network):
             check_fit(tensors, select_frontend(self.state_dict()), str(base))
             self.load_state_dict(tensors, strict=False, assign=True)
             return
-        # If the front-end is adapted, ``checkpoint`` leaves out only its frozen tensors: find the
-        # file of these tensors.
+        # If the front-end is adapted, ``checkpoint`` leaves out only the frozen tensors: find the file that holds them.
         base_path = find_base(record, checkpoint, base, remedy)
         tensors = read_base(
             base_path, self.base_names(), record, checkpoint, lambda path: _tensors_of_base(path, frontend), remedy
@@ -344,13 +343,14 @@ class SavedNetwork(Network):
                 :meth:`from_config`. Options may follow a name, as in
                 ``"Nes2Net-X,backend.dilation=1"``. Options that determine shapes, such as the
                 number of logits, are read from the checkpoint, and a printed note lists these
-                options. With None, the published model whose tensors have the same names and shapes
-                gives the architecture. ``"bonafide=NAME"`` says which class of a Hugging Face
-                classification folder is bona fide, if the names of the classes do not show it.
+                options. With None, the architecture is taken from the published model whose tensors
+                have the same names and shapes. ``"bonafide=NAME"`` says which class of a Hugging
+                Face classification folder is bona fide, if the names of the classes do not show it.
             base: the file or folder with the frozen tensors that the checkpoint leaves out: a
                 pre-training file, the name of a size (``"xlsr_300m"``), a detector, or the
-                ``base.pth`` of a run. With None, the file that the checkpoint names is read. If
-                this file does not exist, a file of the same name beside the checkpoint is taken.
+                ``base.pth`` of a run. With None, the checkpoint says which file is read. If this
+                file does not exist, a file of the same name in the folder of the checkpoint is
+                read.
 
         Raises:
             InputError: if there is no such checkpoint, if it is damaged or does not fit, or if its
@@ -413,8 +413,8 @@ class SavedNetwork(Network):
             config = named_architecture(config)
         if architecture is None:
             state_dict = without_wrapper(state_dict, str(path_or_name), config)
-        # Record the published model. If the weights may be other weights than the model's, record
-        # only the architecture.
+        # Record the published model. Unless the weights are known to be the weights of this model, record only the
+        # architecture.
         if architecture is None and fetched_name:  # fetch_published() has checked the digest of the file
             provenance = replace(provenance, published_model=fetched_name)
         elif architecture is None and published_name in PUBLISHED_MODELS:
@@ -530,8 +530,8 @@ def named_architecture(name: str) -> dict[str, Any]:
 def split_options(name: str) -> list[str]:
     """Split ``NAME,backend.option=value,…`` into the list of the name and its options.
 
-    Only a comma before the name of a part separates options. A comma within a value does not
-    separate options.
+    A comma begins an option only if the name of a part and a dot follow. Any other comma belongs to
+    a value.
 
     >>> split_options("AASIST,backend.num_logits=1")
     ['AASIST', 'backend.num_logits=1']
@@ -590,13 +590,13 @@ def without_wrapper(
     """Remove a prefix that all names share, such as ``net.``, which a module around the detector has added.
 
     Up to four such prefixes are removed, as in ``module.net.``. A state dict in the layout of
-    another published code stays unchanged.
+    published code other than Nes2Net's stays unchanged.
 
     Args:
         path: name of the checkpoint, for messages.
-        config: architecture of the detector. A shared prefix is kept if the names of this
-            architecture have the prefix, too. None if the architecture is not known; every shared
-            prefix is then removed, because the names of a published model share no prefix.
+        config: architecture of the detector. A prefix is kept if the architecture has a tensor
+            whose name begins with it. None if the architecture is not known. Every shared prefix is
+            then removed, because the names of a published model share no prefix.
     """
     for _ in range(_MOST_WRAPPERS):
         prefix = next(iter(state_dict)).partition(".")[0] + "."
@@ -620,7 +620,7 @@ def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict
     """Find how a whole-model state dict differs from each published model.
 
     Args:
-        pretrained: whether to compare with models whose front-end is pre-trained, too.
+        pretrained: whether to compare also with models whose front-end is pre-trained.
 
     Returns:
         Name of the published model → differences; the model with the fewest differences comes

@@ -49,7 +49,7 @@ class Network(nn.Module):
 
     The back-end's ``score_rule`` computes the score from the logits. In most systems the score is
     the second of two logits, or the only logit. A higher score means more bona fide. Scores are not
-    calibrated: choose a threshold on a development set recorded in your own conditions.
+    calibrated, so choose a threshold on a development set that was recorded in your own conditions.
 
     ``state_dict()`` and ``load_state_dict`` use the parameter names of the published whole-model
     checkpoints.
@@ -264,7 +264,7 @@ class Network(nn.Module):
                 (:func:`nes2net.scoring.system_scores.normalised`).
 
         Raises:
-            InputError: if a detector that fuses scores gets no scores, or another detector gets scores.
+            InputError: if a detector that fuses scores gets no scores, or any other detector gets scores.
         """
         return self.logits(self.features(self.hidden_states(waveform)), scores)
 
@@ -275,7 +275,7 @@ class Network(nn.Module):
             scores: scores of other systems, as for :meth:`forward`.
 
         Raises:
-            InputError: if a detector that fuses scores gets no scores, or another detector gets scores.
+            InputError: if a detector that fuses scores gets no scores, or any other detector gets scores.
         """
         if scores is None:
             return self.backend.utterance_logits(features)
@@ -328,9 +328,9 @@ class Network(nn.Module):
             of: ``"frontend"`` for the mean over time of a hidden state, ``"aggregation"`` for the
                 mean of the back-end's input, ``"backend"`` for the input of the back-end's last
                 layer.
-            layer: hidden state of the front-end: ``"last"``; a number from 0 (the input of the
-                first transformer layer) to L − 1 (the last state); or ``"all"`` for all L states
-                concatenated, E = L·D.
+            layer: hidden state of the front-end. ``"last"`` is the last state. A number from 0 to L
+                − 1 is one of the L states; state 0 is the input of the first transformer layer.
+                ``"all"`` stands for all L states concatenated, E = L·D.
 
         Raises:
             InputError: if there is no such embedding.
@@ -417,8 +417,8 @@ class Network(nn.Module):
         """Whether the detector was trained to score segments.
 
         If the checkpoint contains a recipe, the recipe decides. Without a recipe, the value is True
-        for a back-end that is made for segments. For any other back-end the value is False, because
-        the last layer was trained on utterances.
+        if the back-end is made for segments. Otherwise the last layer was trained on utterances,
+        and the value is False.
         """
         if self.provenance.recipe is not None:
             section = self.provenance.recipe.get("segments")
@@ -458,7 +458,7 @@ class Network(nn.Module):
         self._replayed = Replayed(self._scores)
 
     def _apply(self, *args: Any, **options: Any) -> Self:
-        """Drop the CUDA graphs, because they hold addresses of weights, and then move or convert the weights.
+        """Move or convert the weights, but first drop the CUDA graphs, because they hold addresses of weights.
 
         PyTorch calls this method in ``to()`` and ``half()``.
         """

@@ -74,7 +74,7 @@ class OnnxDetector(OnnxFile):
             output: ``"logits"`` for B×n, or ``"scores"`` for (B,).
 
         Raises:
-            InputError: if the graph does not take this number of samples, fails, or gives another
+            InputError: if the graph does not take N samples, fails, or gives a result of the wrong
                 shape.
         """
         # Check the length of the waveforms.

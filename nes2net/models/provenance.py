@@ -20,7 +20,7 @@ FIGURES_KEY = "figures"
 # :meth:`Provenance.start` keeps ``_DATA_KEYS`` of a recipe's section ``data``, and ``_CORPUS_KEYS`` of its corpora.
 _DATA_KEYS = ("num_samples", "crop")
 _CORPUS_KEYS = ("name", "train_split", "dev_split", "dev_phase")
-_MOST_STARTS = 100  # largest number of ancestors to read from a record, which anyone may have written
+_MOST_STARTS = 100  # largest number of detectors to read from a record, because anyone may have written the record
 
 
 class UsedCorpus(NamedTuple):
@@ -63,13 +63,13 @@ class Provenance:
     started_from: tuple[Provenance, ...] = ()
     """Provenance of the detectors that the training started from."""
     score_ranges: Any = None
-    """Data for normalising the scores of other systems, in a detector that fuses such scores; None for others."""
+    """For a detector that fuses scores of other systems: data for normalising these scores. Otherwise None."""
     class_labels: Mapping[str, Any] = field(default_factory=dict)
     """Facts about the classes of a detector with other classes than bona fide and spoof; empty for
-    other detectors. ``field`` is the field of a trial that names the class. ``aliases`` maps values
-    of this field to the classes under which they count. ``known`` holds a score of each development
-    trial that says how likely the class of the trial is known. The threshold for unknown classes is
-    computed from these scores."""
+    other detectors. ``field`` is the field of a trial that states the class of the trial.
+    ``aliases`` maps values of this field to the classes under which they count. ``known`` holds up
+    to 1,000 scores of development trials; a score says how likely the class of its trial is known.
+    The threshold for unknown classes is computed from these scores."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Further facts in the checkpoint, such as ``epoch`` and the figures on the development set."""
 
@@ -241,13 +241,13 @@ def architecture_words(*names: str) -> str:
 
 
 def _mappings(listed: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the mappings in the list ``listed``; for another type, which a record may contain, yield nothing."""
+    """Yield the mappings in ``listed``; yield nothing if it is not a list, because a record may contain anything."""
     if isinstance(listed, list):
         yield from (item for item in listed if isinstance(item, dict))
 
 
 def _value_if(value: Any, kind: type) -> Any:
-    """Return ``value`` if it has the type ``kind``, otherwise None, because a record may contain anything."""
+    """Return ``value`` if it has the type ``kind``, otherwise None: the record of a checkpoint may contain anything."""
     return value if isinstance(value, kind) else None
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from nes2net.models.checkpoints.published_file import PublishedFile
 
-# Numbers of samples that authors of published detectors score. DF Arena, MultiAPI, Spectra and
+# Numbers of samples that authors of published detectors score. The authors of DF Arena, MultiAPI, Spectra and
 # Spoof-SUPERB score ``_CROP`` samples.
 _CROP = 64_600
 _MAMBO_CROP = 66_800
@@ -23,9 +23,9 @@ _DEEPFENSE_CROP = 64_000
 class PublishedModel:
     """A published detector.
 
-    Corpora that the toolkit reads are named as in ``nes2net info``. If the source states the split,
-    a colon and the split follow the corpus: ``"asvspoof2019_la:train"``. Other corpora have the
-    names that their authors gave them.
+    Corpora that the toolkit reads are named as in ``nes2net info``; other corpora have the names
+    that their authors gave them. If the source states the split, the split stands behind the name
+    of the corpus, after a colon: ``"asvspoof2019_la:train"``.
     """
 
     config: Mapping[str, Any]
@@ -363,8 +363,8 @@ def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> 
     )
 
 
-#: Name → published detector. ``WavLM_…`` names a CtrSVDD system, and ``wavlm_…`` names an ASVspoof 5 system.
-#: AASIST and AASIST-L read the waveform itself.
+#: Name → published detector. A name ``WavLM_…`` stands for a CtrSVDD system, and a name ``wavlm_…`` for an ASVspoof 5
+#: system. AASIST and AASIST-L read the waveform itself.
 PUBLISHED: dict[str, PublishedModel] = {
     "wav2vec2_Nes2Net_X": PublishedModel(
         {"frontend": "xlsr_300m", "aggregation": "last", "backend": "nes2net_x"},

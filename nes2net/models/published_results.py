@@ -190,7 +190,7 @@ def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTa
         where = f"{path}, table {number}"
         table = dict(_mapping_or_empty(table, where))
         check_known(table, ("title", "about", "columns", "notes", "shared", "systems"), f"{where}: unknown key")
-        # Check the fields of the table itself, apart from the fields that all its results share.
+        # Check the table's own fields. The fields in ``shared`` and ``systems`` are checked with each result.
         shared, systems = (_mapping_or_empty(table.pop(key, None), f"{where}, {key}") for key in ("shared", "systems"))
         table["notes"] = note_texts(table.get("notes", []), where)
         if not isinstance(table.get("title"), str):
@@ -233,7 +233,7 @@ def _mapping_or_empty(value: Any, where: str) -> Mapping[str, Any]:
 
 
 def _checked_row(values: Mapping[str, Any], where: str) -> PublishedRow:
-    """Check the ``values`` of a result's fields, and build its row; ``where`` names the result in messages.
+    """Check the ``values`` of a result's fields, and build its row; ``where`` stands for the result in messages.
 
     Raises:
         InputError: if a field is unknown, missing or of the wrong type, if there is no figure, or

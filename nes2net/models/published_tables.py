@@ -28,7 +28,7 @@ def numbered_notes(tables: Sequence[PublishedTable]) -> dict[str, int]:
 
 
 def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str, str]]:
-    """Make a row (heading → text) for each system, with facts that the source states, figures, and numbers of notes.
+    """Make a row (heading → text) for each system: facts from the source, its figures, and the numbers of its notes.
 
     Args:
         numbers: the result of :func:`numbered_notes`.
@@ -57,7 +57,7 @@ def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str
 
 
 def reproduction_rows(tables: Sequence[PublishedTable]) -> list[dict[str, str]]:
-    """Make a row (heading → text) for each system, with the way to measure its figures again, if there is a way.
+    """Make a row (heading → text) for each system: how to measure its figures again, or that they are only reported.
 
     Equal rows are merged into one.
     """

@@ -165,7 +165,8 @@ def has_fast_product() -> bool:
 
     The result is True on processors with VNNI or AMX. On other processors, oneDNN sums pairs of
     products in int16, and the sums overflow. PyTorch has no int8 products if it was built for ARM
-    or without oneDNN. A few products are computed once, and compared with exact products.
+    or without oneDNN. To find out, a few products are computed once, and compared with exact
+    products.
     """
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return False
@@ -196,7 +197,7 @@ def has_fast_float16() -> bool:
 
 
 def emulation_note(precision: str, device: torch.device) -> str:
-    """Return a note for users if the CPU only emulates ``precision``, and is therefore slow; empty without a note."""
+    """Return a note for users if the CPU only emulates ``precision``, which is slow; otherwise an empty text."""
     is_fast = {"bfloat16": has_fast_bfloat16, "float16": has_fast_float16}.get(precision)
     is_x86 = platform.machine().lower() in ("x86_64", "amd64")  # PyTorch's checks know only x86 processors
     if device.type != "cpu" or is_fast is None or not is_x86 or is_fast():
@@ -232,11 +233,11 @@ class Int8FeedForward(nn.Module):
         self.output_dense = Int8Linear(original.output_dense)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply both layers and the activation to ``x`` B×T×D, a few utterances at a time."""
+        """Apply the two linear layers and the activation to ``x`` B×T×D, a few utterances at a time."""
         return _few_at_a_time(self._compute, x)
 
     def _compute(self, x: Tensor) -> Tensor:
-        """Apply both layers and the activation to a few utterances ``x`` B×T×D at once."""
+        """Apply the two linear layers and the activation to a few utterances ``x`` B×T×D at once."""
         activations = self.intermediate_act_fn(self.intermediate_dense(quantised_rows(x)))
         return self.output_dense(quantised_rows(activations))
 
@@ -304,7 +305,7 @@ class Int8RelativeAttention(Int8Attention):
 
 
 def _few_at_a_time(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply ``compute`` to a few utterances of the batch ``x`` B×T×D at a time, because the whole batch takes longer.
+    """Apply ``compute`` to a few utterances of ``x`` B×T×D at a time, which is faster than the whole batch at once.
 
     The intermediate results of about 256 frames per thread fit into the processor's cache, but the
     results of a whole batch do not.
@@ -326,9 +327,9 @@ def fastest_precision(model: nn.Module, device: torch.device) -> str:
     The choice follows fixed rules instead of measured times, so that a machine always gets the same
     precision. On a GPU the choice is bfloat16 if the GPU supports it. On a CPU, other precisions
     than float32 are faster only for models with a pre-trained transformer. For these models, the
-    precision is int8 if the processor multiplies int8 numbers exactly (:func:`has_fast_product`),
-    otherwise bfloat16 if the processor has instructions for bfloat16 (:func:`has_fast_bfloat16`).
-    In all other cases the choice is float32.
+    precision is int8 if the model can be quantised and the processor multiplies int8 numbers fast
+    and exactly (:func:`has_fast_product`). Otherwise the precision is bfloat16 if the processor has
+    instructions for bfloat16 (:func:`has_fast_bfloat16`). In all other cases the choice is float32.
     """
     if device.type == "cuda":
         with suppress(InputError):

@@ -137,7 +137,7 @@ class Registry(Generic[T]):
 
 
 class CorpusRegistry(Registry["Corpus"]):
-    """The names of corpora; ``hub:OWNER/NAME`` names a data set on the Hugging Face hub."""
+    """The names of corpora. A name ``hub:OWNER/NAME`` stands for a data set on the Hugging Face hub."""
 
     def get(self, name: str) -> Corpus:
         """Import a corpus as :meth:`Registry.get` does; ``hub:OWNER/NAME`` is downloaded when first needed."""
@@ -462,8 +462,8 @@ def create_backend(name: str, **options: Any) -> Backend:
     from nes2net.models.backends.heads import GeneralOptions  # imported late, so that listing names needs no torch
 
     parameters = inspect.signature(backends.get(name)).parameters
-    # Separate the options that every back-end takes. If the constructor has a parameter with the name of
-    # such an option, the option is passed to the constructor.
+    # Separate the general options, which every back-end takes, from the options of the constructor. A general option
+    # that is also a parameter of the constructor is passed to the constructor.
     general_options = {
         key: options[key] for key in declared(GeneralOptions) if key in options and key not in parameters
     }

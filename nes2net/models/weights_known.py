@@ -1,4 +1,4 @@
-"""Recognise published weights: names and shapes identify an architecture, only a digest identifies weights."""
+"""Recognise published weights. Names and shapes identify only an architecture; a digest identifies the weights."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, gi
 
 
 def checked_record(record: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Check what the ``record`` of a file states about published weights; return the record without the digest.
+    """Check what ``record`` states about published weights; return the record without the digest of the tensors.
 
     If ``record`` states the weights of a published model, but the tensors in ``state_dict`` do not
     have the recorded digest, the result says that only the architecture is the model's.
