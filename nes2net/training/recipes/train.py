@@ -200,9 +200,9 @@ class TrainConfig(Section):
         Takes("improved, all, or any of last, best and a number, joined by commas"),
         Source("improved: main.py"),
     ] = "improved"
-    """Epochs whose file `epoch_N.pth` is kept: each epoch whose loss did not exceed any earlier
-    loss (`improved`), all epochs (`all`), or the `last`, the `best` and the k best epochs (a number
-    k)."""
+    """Epochs whose file `epoch_N.pth` is kept: all epochs (`all`), each epoch that was the best so
+    far when it ended, or as good (`improved`), or the `last`, the `best` and the k best epochs (a
+    number k). `validation.select_on` chooses the measure, by default the development losses."""
     save_every_minutes: Annotated[NotNegative, Source("toolkit")] = 10.0
     """Minutes between two saves of `resume.pt` within an epoch."""
 

@@ -41,7 +41,7 @@ class Fusion(Task):
 
     @cached_property
     def ranges(self) -> Ranges:
-        """The lowest and highest score of each other system, or ``"test"``, as from :func:`score_ranges`.
+        """For each other system its lowest and its highest score, or ``"test"``, as from :func:`score_ranges`.
 
         The score files are read only once.
         """
