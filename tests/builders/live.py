@@ -46,7 +46,9 @@ def serving(judge, clients=4):
         server = Server(judge, clients, ["lab.example"])
         thread = threading.Thread(target=server.serve, args=[listener])
         thread.start()
-        yield address_of(listener, "127.0.0.1", "ws"), server
-        server.stop()
-        thread.join(PATIENCE)
+        try:
+            yield address_of(listener, "127.0.0.1", "ws"), server
+        finally:
+            server.stop()
+            thread.join(PATIENCE)
         assert not thread.is_alive()

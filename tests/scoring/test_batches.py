@@ -130,7 +130,7 @@ def test_unused_samples_have_no_effect(name):
             whole, cut, changed = (frontend(w, layers="all") for w in (waveform, waveform[:, :used], beyond))
             assert not torch.equal(frontend(last)[-1], whole[-1])
         for states in zip(whole, cut, changed):
-            torch.testing.assert_close(states[1], states[0], rtol=0, atol=1e-6)
+            torch.testing.assert_close(states[1], states[0], rtol=0, atol=1e-5)  # shapes differ, and so does rounding
             assert torch.equal(states[2], states[0])
 
 

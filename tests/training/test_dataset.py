@@ -25,6 +25,7 @@ from nes2net.data.augment.legacy import LegacyStream
 from nes2net.data.augment.rawboost import RawBoost
 from nes2net.data.augment.timing import DrawnSpeed
 from nes2net.data.corpora.trial import Trial
+from nes2net.lib import workers as workers_module
 from nes2net.lib.workers import usable_workers
 from nes2net.models.registry import create_condition
 from nes2net.training import dataset as dataset_module
@@ -162,7 +163,7 @@ def test_workers_share_the_processors_of_the_machine(monkeypatch):
     assert usable_workers(4) == 1
 
 
-def test_a_signal_to_all_processes_leaves_the_workers_reading(trials):
+def test_a_signal_to_all_processes_leaves_the_workers_reading(trials, monkeypatch):
     dataset = TrainingSet(Examples(trials), 8000, [RawBoost(5)])
     loader = training_loader(dataset, EpochBatches(len(trials), 2, 0, True), 2, False)
     batches = iter(loader)
@@ -172,6 +173,7 @@ def test_a_signal_to_all_processes_leaves_the_workers_reading(trials):
         os.kill(worker.pid, signal.SIGINT)
         os.kill(worker.pid, signal.SIGTERM)
     assert len(first) + len(list(batches)) == len(trials) // 2
+    monkeypatch.setattr(workers_module, "_LOOK", PATIENCE)  # workers have as long to end by themselves
     del batches, loader
     for worker in workers:
         worker.join(PATIENCE)

@@ -26,8 +26,10 @@ from nes2net.lib.files import json_text
 from nes2net.lib.http_server import Refused, check_site
 from nes2net.lib.plain_data import validated_json
 
-#: Seconds after which a client is disconnected if the client sends no message, or does not receive a line.
-PATIENCE = 30.0
+#: Seconds after which a client that sends no message is disconnected.
+LONGEST_SILENCE = 30.0
+#: Seconds after which a client that does not receive a line is disconnected.
+LONGEST_SEND = 30.0
 #: Seconds within which a client may resume its session after the connection was lost.
 MEMORY = 30.0
 _HANDSHAKE = 10.0  # seconds within which a handshake must be complete
@@ -285,9 +287,9 @@ def _receive(connection: ServerConnection) -> bytes | _Start | _Gap | _Stop:
         InputError: if the text is too long or malformed, or if no message comes for too long.
     """
     try:
-        message = connection.recv(PATIENCE)
+        message = connection.recv(LONGEST_SILENCE)
     except TimeoutError:
-        raise InputError(f"nothing came for {PATIENCE:g} s") from None
+        raise InputError(f"nothing came for {LONGEST_SILENCE:g} s") from None
     except ConnectionClosed as error:
         raise Gone from error
     if isinstance(message, bytes):
@@ -301,12 +303,12 @@ def _receive(connection: ServerConnection) -> bytes | _Start | _Gap | _Stop:
 
 
 def _send(connection: ServerConnection, line: Line) -> None:
-    """Send a line to a client; if sending takes longer than :data:`PATIENCE`, cut the connection.
+    """Send a line to a client; if sending takes longer than :data:`LONGEST_SEND`, cut the connection.
 
     Raises:
         ConnectionClosed: if the connection is lost.
     """
-    cut = threading.Timer(PATIENCE, connection.socket.shutdown, [socket.SHUT_RDWR])
+    cut = threading.Timer(LONGEST_SEND, connection.socket.shutdown, [socket.SHUT_RDWR])
     cut.start()
     try:
         connection.send(json_text(line))

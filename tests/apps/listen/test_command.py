@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -123,13 +124,19 @@ def test_a_signal_ends_it_with_the_last_lines(made, small, call, number):
     assert windows(lines) == expected(small, call[0, :20000]) and lines[-1]["event"] == "end"
 
 
-def test_who_reads_its_lines_may_end_before_it(made):
-    words = ["listen", made / "call.wav", "--speed", "inf", "--model", made / "small.pth", *OPTIONS, "--json"]
+def test_who_reads_its_lines_may_end_before_it(made, call):
+    words = ["listen", "-", "--rate", "16000", "--encoding", "f32le", "--model", made / "small.pth", *OPTIONS, "--json"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "nes2net", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "nes2net", *map(str, words)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     assert json.loads(process.stdout.readline())["event"] == "ready"
     process.stdout.close()
+    with suppress(BrokenPipeError):
+        process.stdin.write(np.tile(call[0], 100).tobytes())  # more than a pipe holds, so that it is read on
+        process.stdin.close()
     assert process.stderr.read() == b"" and process.wait(PATIENCE) == 1
 
 

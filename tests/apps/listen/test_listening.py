@@ -10,6 +10,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import soundfile
+from builders import PATIENCE
 from builders.live import WINDOW, expected, heard, judge_of, windows
 from conftest import REPOSITORY
 from hypothesis import given, settings
@@ -68,16 +69,19 @@ def test_keep_all_lets_the_source_wait_and_loses_no_window(judge, small, call, m
 def test_keep_latest_scores_or_skips_each_window_once(judge, small, call, monkeypatch):
     """At most the windows of 0.5 s wait, however slowly they are scored."""
     scores = small.scores
-    monkeypatch.setattr(small, "scores", lambda waveform, *others: (time.sleep(0.1), scores(waveform))[1])
+    all_sent = threading.Event()
+    monkeypatch.setattr(
+        small, "scores", lambda waveform, *others: (all_sent.wait(PATIENCE), time.sleep(0.1), scores(waveform))[2]
+    )
 
     session = judge(keep="latest", max_behind=0.5).session(16000, "s16le", ["mix"], True, "all")
     waiting = []
 
     def blocks():
         for first in range(0, 48000, 800):
-            time.sleep(0.01)  # five times as fast as it is spoken
             waiting.append(sum(isinstance(item, WaitingBatch) for item in tuple(session.channels[0].queue)))
             yield Block(call[:1, first : first + 800])
+        all_sent.set()
 
     lines = list(Listening(session, blocks()).lines())
     assert max(waiting) <= 2
@@ -259,7 +263,7 @@ def test_stop_ends_a_source_that_waits(judge, small, call):
 
 def test_memory_does_not_grow_and_no_thread_is_left(made, small, call):
     """After five minutes as after one, with all that is said of a window."""
-    threads = threading.active_count()
+    before = set(threading.enumerate())
     judge = judge_of(small, Decider(load(made / "spoof.json")), hop=1.0)
     block = np.tile(call[:1], 2)[:, :32000]
     held = []
@@ -274,8 +278,10 @@ def test_memory_does_not_grow_and_no_thread_is_left(made, small, call):
             yield Block(block)
         tracemalloc.stop()
 
-    for _ in Listening(judge.session(16000, "s16le", ["mix"], True, "all"), blocks()).lines():
+    listening = Listening(judge.session(16000, "s16le", ["mix"], True, "all"), blocks())
+    for _ in listening.lines():
         pass
+    listening.wait(PATIENCE)
     # What the two threads hold for the moment varies.
     assert min(held[150:]) - min(held[40:60]) < 64 << 10
-    assert threading.active_count() == threads
+    assert not set(threading.enumerate()) - before

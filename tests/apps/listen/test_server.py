@@ -91,7 +91,7 @@ def test_who_comes_back_within_30_s_goes_on(serve, small, call):
     resumed = call_of(url, call[0, 20000:].tobytes(), session=lines[0]["session"])
     assert resumed[0]["resumed"] and resumed[0]["session"] == lines[0]["session"]
     (gap,) = [line for line in resumed if line["event"] == "gap"]
-    assert gap["start"] == 1.25 and 0.1 < gap["end"] - 1.25 < PATIENCE
+    assert gap["start"] == 1.25 and 0 < gap["end"] - 1.25 < PATIENCE
     later = [(start + gap["end"], end + gap["end"], score) for start, end, score in expected(small, call[0, 20000:])]
     assert windows(lines + resumed) == [*expected(small, call[0, :20000]), *map(pytest.approx, later)]
     again = call_of(url, b"", session=lines[0]["session"])  # it has ended
@@ -143,13 +143,12 @@ def test_who_is_lost_before_its_first_line_may_come_again(serve, small, call, mo
 
 
 def test_who_comes_back_later_begins_anew(serve, call, monkeypatch):
-    monkeypatch.setattr(server_module, "MEMORY", 0.1)
+    monkeypatch.setattr(server_module, "MEMORY", 0.0)
     url = serve()
     with connect(url) as client:
         say(client, **START)
         session = json.loads(client.recv())["session"]
         client.socket.shutdown(socket.SHUT_RDWR)
-    time.sleep(0.5)
     assert not call_of(url, b"", session=session)[0]["resumed"]
 
 
@@ -252,16 +251,23 @@ def test_a_handshake_that_trickles_is_cut(serve, monkeypatch):
                 break
 
 
+def start_before(seconds, client, monkeypatch):
+    """Start a session, and from then on let the server wait only so long for a message."""
+    say(client, **START)
+    assert json.loads(client.recv())["event"] == "ready"
+    monkeypatch.setattr(server_module, "LONGEST_SILENCE", seconds)
+    say(client, event="gap", seconds=1)  # ends the wait that began before
+
+
 def test_a_frame_that_trickles_is_given_up(serve, monkeypatch):
-    monkeypatch.setattr(server_module, "PATIENCE", 0.5)
     with connect(serve(), compression=None) as client:
-        say(client, **START)
+        start_before(0.5, client, monkeypatch)
         content = Frame(Opcode.BINARY, bytes(4000)).serialize(mask=True)
         with suppress(OSError):
             for first in range(0, 100, 2):
                 client.socket.sendall(content[first : first + 2])
                 time.sleep(0.02)
-        events = [json.loads(client.recv()) for _ in range(3)]
+        events = [json.loads(client.recv()) for _ in range(2)]
         assert events[-1]["event"] == "error" and "nothing came for 0.5 s" in events[-1]["message"]
         client.socket.shutdown(socket.SHUT_RDWR)
 
@@ -341,14 +347,12 @@ def test_pages_of_other_sites_may_not_listen(serve, headers, status):
 
 
 def test_who_sends_nothing_is_given_up(serve, monkeypatch):
-    monkeypatch.setattr(server_module, "PATIENCE", 0.2)
     url = serve()
     with connect(url) as client:
-        assert "nothing came for 0.2 s" in rest_or_closed(client)[0]["message"]
+        start_before(0.2, client, monkeypatch)
+        assert [line["event"] for line in rest_or_closed(client)] == ["end", "error"]
     with connect(url) as client:
-        say(client, **START)
-        lines = rest_or_closed(client)
-        assert [line["event"] for line in lines] == ["ready", "end", "error"]
+        assert "nothing came for 0.2 s" in rest_or_closed(client)[0]["message"]
 
 
 def test_the_server_ends_with_the_last_lines_of_each_client(judge, small, call):
@@ -379,7 +383,7 @@ def never_reads(url, until):
 
 
 def test_who_never_reads_is_cut(serve, monkeypatch):
-    monkeypatch.setattr(server_module, "PATIENCE", 0.5)
+    monkeypatch.setattr(server_module, "LONGEST_SEND", 0.5)
     assert never_reads(serve(), threading.Event())
 
 
@@ -402,8 +406,8 @@ def sends_garbage(url, until):
 
 
 def test_the_lines_of_a_client_are_those_of_one_alone(serve, small, call, monkeypatch):
-    monkeypatch.setattr(server_module, "PATIENCE", 1.0)
-    url = serve()
+    monkeypatch.setattr(server_module, "LONGEST_SEND", 3.0)
+    url = serve(clients=8)  # clients that are gone count until the server has noticed
     until = threading.Event()
     others = [threading.Thread(target=act, args=(url, until)) for act in (never_reads, vanishes, sends_garbage)]
     for other in others:
