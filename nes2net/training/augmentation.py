@@ -110,9 +110,9 @@ def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | N
         world_size: number of training processes.
 
     Raises:
-        InputError: if ``augment.rng`` is ``legacy``, but the recipe has no RawBoost; if the recipe
-            then has other effects or random crops, for which no order of draws was published; or if
-            several processes would have to share the stream.
+        InputError: if ``augment.rng`` is ``legacy``, but the recipe has no RawBoost, or has other
+            effects or random crops, for which no order of draws was published; or if several
+            processes would have to share the stream.
     """
     augment = recipe.augment
     if augment.rng == "utterance":

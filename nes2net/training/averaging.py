@@ -66,8 +66,8 @@ def average_run(
     Args:
         ids: epochs to average, for example from :func:`nes2net.training.selection.best_epochs`; the
             published averages take 3 and 5 epochs. None if ``last`` is given.
-        last: number of epochs to average: the last epochs that are saved. Averaging the last epochs
-            is stochastic weight averaging (Izmailov et al., UAI 2018).
+        last: number of epochs to average, counted back from the last saved epoch. Averaging the
+            last epochs is stochastic weight averaging (Izmailov et al., UAI 2018).
         mode, weights: see :func:`average_checkpoints`.
         batch_norm_batches: number of training batches of the run's recipe on which the batch
             statistics of the average are estimated again (Izmailov et al., section 3.1). With None,

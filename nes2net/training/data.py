@@ -1,8 +1,8 @@
 """The data of a run: the trials of its corpora, and the batches of training and development.
 
-In reading order: ``read_trials`` lists the trials; ``check_unseen`` compares the two sets;
-``list_examples`` cuts recordings into pieces; ``training_batches`` and ``development_batches`` load
-batches of examples.
+In reading order: ``read_trials`` lists the trials; ``check_unseen`` compares the trials of training
+and development; ``list_examples`` cuts recordings into pieces; ``training_batches`` and
+``development_batches`` load batches of examples.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from nes2net.training.validation import passes
 def read_trials(
     data: DataConfig, part: Literal["train", "dev"], labels: tuple[str, ...] = (SPOOF, BONAFIDE)
 ) -> list[Trial]:
-    """List the trials of ``part``, ``train`` or ``dev``, corpus by corpus.
+    """List the trials of ``part`` (``train`` or ``dev``), corpus by corpus.
 
     If several corpora have the part, the id of a trial begins with the alias of its corpus, such as
     ``for:LA_T_1``, so that trials of different corpora differ. The column ``corpus`` of a trial

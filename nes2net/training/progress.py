@@ -117,7 +117,7 @@ def advice(
     cached: bool = False,
     most: int | None = None,
 ) -> str | None:
-    """Write one line of advice how training waits less for data; None if ``wait_share`` is at most :data:`WAIT_LIMIT`.
+    """Write one line of advice on how to wait less for data; None if ``wait_share`` is at most :data:`WAIT_LIMIT`.
 
     Args:
         wait_share: fraction of the time that was spent waiting for data, 0 to 1.

@@ -63,7 +63,7 @@ class Progress(_Part):
     loss_sum: FiniteFloat = 0.0
     """Sum of loss × utterances over the steps done in this epoch."""
     utterances: Natural = 0
-    """Number of utterances trained on in the steps done in this epoch."""
+    """Number of utterances that the steps done in this epoch have used."""
     lr: NotNegative = 0.0
     """Learning rate of the last step."""
     seconds: NotNegative = 0.0

@@ -215,8 +215,8 @@ class Run:
 
         First, ``detector`` is changed in place: activation checkpointing is switched on if the
         recipe asks for it, and batch statistics are taken over all processes if there are several.
-        At the end, if the recipe says so, the front-end and the back-end are compiled, except for a
-        part that is not trained.
+        If the recipe says so, the front-end and the back-end are compiled at the end; a module that
+        is not trained is not compiled.
         """
         if self.recipe.train.activation_checkpointing:
             detector.frontend.checkpoint_activations()
@@ -348,7 +348,7 @@ def out_of_memory_message(trainer: Trainer) -> str:
     keeps_activations = not train.activation_checkpointing and not train.freeze_frontend
     if not validates and keeps_activations and trainer.state.detector.frontend.transformer_layers:
         same_results.append("`train.activation_checkpointing=true`")
-    if not validates and part_size >= 4:  # batch statistics need two utterances in each half of the part
+    if not validates and part_size >= 4:  # half of the part still has two utterances, as batch statistics need
         other_results.append(f"`train.accumulate={2 * train.accumulate}`")
     if train.precision not in ("bf16", "fp16"):
         other_results.append("`train.precision=bf16`")

@@ -218,7 +218,7 @@ class Selection:
         """
         if not (measured := self._measured_rows()):
             return None
-        (best,) = _epochs_with_lowest(measured, 1, self.measures[-1])  # a measure of the pass without augmentation
+        (best,) = _epochs_with_lowest(measured, 1, self.measures[-1])  # by default, the loss without augmentation
         row = next(row for row in measured if row["epoch"] == best)
         eers = _values_by_key(row, _OF_CORPUS)
         groups = _values_by_key(row, _OF_GROUP)

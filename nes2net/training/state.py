@@ -201,7 +201,7 @@ class RunState:
                 )
 
     def _check_extent(self, content: dict[str, Any]) -> None:
-        """Raise InputError if the progress in ``content`` is impossible in this run, or if it has other parts."""
+        """Raise InputError if ``content`` does not fit this run: if the progress is impossible, or the parts differ."""
         progress = Progress(**content["progress"])
         training = self.data["training"]
         batch_size = self.recipe["train"]["batch_size"]

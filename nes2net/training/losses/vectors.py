@@ -46,14 +46,15 @@ Margin = Annotated[
 class AngularSoftmax(ClassWeighted):
     """A-softmax (W. Liu et al., "SphereFace", CVPR 2017) over the directions of an angular head.
 
-    The logits of an embedding x are |x|·cos θ_j. The target's logit is |x|·(λ·cos θ + ψ(θ))/(1 + λ)
-    with ψ(θ) = (−1)^k·cos(mθ) − 2k and k = ⌊mθ/π⌋; ψ falls from 1 to 1 − 2m over [0, π]. In
-    training λ falls, so that the margin grows: λ = max(``lambda_min``, ``lambda_max``/(1 +
+    The logits of an embedding x are |x|·cos θ_j, where θ_j is the angle between x and the direction
+    of class j. In the loss, the target's class, at the angle θ, has the logit |x|·(λ·cos θ +
+    ψ(θ))/(1 + λ) with ψ(θ) = (−1)^k·cos(mθ) − 2k and k = ⌊mθ/π⌋; ψ falls from 1 to 1 − 2m over [0,
+    π]. In training λ falls, so that the margin grows: λ = max(``lambda_min``, ``lambda_max``/(1 +
     ``lambda_decay``·step)). Cross-entropy is averaged as in :class:`WeightedCrossEntropy`. For a
     mixed label, the loss of each class is weighted by the share of the class.
 
     Args:
-        head: the back-end's last layer, whose ``weight`` is n×E.
+        head: the back-end's last layer, whose ``weight`` is n×E for n classes.
         class_weights: weight of each class, bona fide last; null for equal weights.
         margin: m, the factor of the angle to the target's class.
         lambda_min: lowest λ, which λ reaches at the end.
@@ -157,8 +158,8 @@ class OneClassSoftmax(_MeanOverClasses):
     """One-class softmax over the cosine s of an embedding and one vector (Zhang, Jiang, Duan).
 
     The loss is the mean of softplus(α·(m − s)) for bona fide and softplus(α·(s − m')) for spoof.
-    The embeddings of bona fide speech gather around the vector, for any kinds of spoof (IEEE SPL
-    2021, arXiv 2010.13995).
+    The embeddings of bona fide speech gather around the vector, whatever the kinds of spoof (IEEE
+    SPL 2021, arXiv 2010.13995).
 
     Args:
         feature_dim: size of an embedding.
@@ -373,7 +374,7 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         """Compute the losses B×K, with the margin of ``step``."""
         cosine = cosines(embeddings, self.centers)
-        cosine_margin = cosine - cosines_with_margin(cosine, self.margin_at(step))  # decrease by the margin
+        cosine_margin = cosine - cosines_with_margin(cosine, self.margin_at(step))  # how far the margin lowers a cosine
         return additive_margin_losses(cosine, self.scale, cosine_margin)
 
 
@@ -403,7 +404,7 @@ class P2SGrad(_MeanOverClasses):
         return renormed_cosines(outputs, self.weight)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Compute each sample's mean squared error of the cosines over classes, and sum over samples."""
+        """Compute the squared errors of the cosines; average them over classes, and sum over samples."""
         cosine = self.logits(outputs)
         shares = shares_of(targets, self.num_classes).to(cosine.dtype)
         return (cosine - shares).square().sum() / self.num_classes
@@ -422,7 +423,7 @@ class CosineError(MeanOfSamples):
         super().__init__(num_classes)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Compute each sample's mean squared error of the logits ``outputs`` B×K over classes, and sum over samples."""
+        """Compute the squared errors of the logits ``outputs`` B×K; average them over classes, and sum over samples."""
         shares = shares_of(targets, self.num_classes).to(outputs.dtype)
         errors = (outputs - shares).square().sum(1) / outputs.shape[1]
         return (shares.sum(1) * errors).sum()
@@ -507,5 +508,5 @@ class Prototypes(_MeanOverClasses):
         ``step`` and ``durations`` have no effect.
         """
         cosine = nearest_cosines(embeddings, self.spoof, self.bonafide)
-        cosine_margin = cosine - cosines_with_margin(cosine, self.margin)  # decrease by the margin
+        cosine_margin = cosine - cosines_with_margin(cosine, self.margin)  # how far the margin lowers a cosine
         return additive_margin_losses(cosine, self.scale, cosine_margin)

@@ -81,7 +81,7 @@ class EmbeddingDistance(Criterion):
         return self.similarity(outputs)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Sum the distances of the bona fide utterances; ``outputs`` B×E hold the embeddings of teacher and student."""
+        """Sum the distances of the bona fide utterances; ``outputs`` B×E holds embeddings of teacher and student."""
         if self.distance == "cosine":
             distances = 1 - self.similarity(outputs)[:, 1]
         else:
@@ -201,8 +201,8 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
             the same shape.
 
     Raises:
-        InputError: if the detector does not exist, if the detector does not fit the recipe's
-            teacher, or if the student would be a copy of the teacher and have nothing to learn.
+        InputError: if the trained detector does not exist, if it does not fit the recipe's teacher,
+            or if the student would be a copy of the teacher and have nothing to learn.
     """
     frontend = detector.frontend
     backend = detector.backend

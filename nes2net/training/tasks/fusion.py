@@ -81,7 +81,7 @@ class Fusion(Task):
 def score_ranges(data: DataConfig) -> Ranges:
     """Find the lowest and highest score of each other system, for training, validation and later scoring.
 
-    The scores of the system are normalised by this range. With ``data.score_range: test``, each
+    The scores of each system are normalised by its range. With ``data.score_range: test``, each
     score file is instead normalised by its own range, and the result is ``"test"``.
     """
     if data.score_range == "test":

@@ -26,7 +26,7 @@ _LABEL_MS = 10  # length in ms of the frame to which a label belongs
 
 
 class SegmentObjective(Objective):
-    """The objective that adds, for each resolution, a loss of the frames to the loss of the utterance.
+    """The objective that adds losses of frames to the loss of the utterance: one for each resolution.
 
     Each loss of frames is averaged over all labelled frames of a batch. As published, the longer of
     logits and labels is cut to the length of the shorter. :meth:`ready` returns labels B×T by
