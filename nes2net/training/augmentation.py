@@ -1,4 +1,4 @@
-"""Build the effects that augment training utterances, in order, and the random stream of ``augment.rng: legacy``."""
+"""Build the effects that augment training utterances, and the random stream of ``augment.rng: legacy``."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def effects_of(
 
     Args:
         speech: recordings of speech, from which the condition babble is mixed.
-        stream: with ``augment.rng: legacy``, the random stream from which RawBoost draws for one
-            utterance after the other, in the order in which they are read; otherwise None.
+        stream: with ``augment.rng: legacy``, the random stream from which RawBoost draws for all
+            utterances, in the order of reading; otherwise None.
         aligned: whether to remove the delay that a reverberation adds, so that labels of frames
             still fit the audio.
         every: whether to apply all conditions to an utterance, one after another, instead of a

@@ -274,7 +274,7 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | None]]:
     """Yield the dotted key of each value in nested mappings, and the value as text.
 
-    Of a text with slashes, such as a path, only the last part is kept. The items of a list are
+    If a text has slashes, such as a path, only its last part is kept. The items of a list are
     joined by commas. A value None is yielded as None. Each key begins with ``prefix``.
     """
     for key, value in values.items():

@@ -108,7 +108,8 @@ def read_trials(
             for key in ("root", "protocols", "dev_keys", "dev_phase", "dev_split"):
                 text = text.replace(f"`{key}`", f"`{data.key_of(corpus_config, key)}`")
             raise InputError(text) from error
-        # Name the corpus in the column `corpus` of its trials and, if there are several corpora, in their ids.
+        # Write the alias of the corpus to the column `corpus` of its trials. If there are several corpora, let the ids
+        # begin with the alias, too.
         column = (("corpus", corpus_config.called),)
         prefix = f"{corpus_config.called}:" if len(corpus_configs) > 1 else ""
         for trial in corpus_trials:

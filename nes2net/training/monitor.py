@@ -118,7 +118,7 @@ class Monitor:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """Draw the curves if needed, log the ``error`` that ended the run, if any, and close the logs."""
+        """Draw the curves if needed, log the ``error`` if one ended the run, and close the logs."""
         if not self._is_drawn or not self.curves.is_file():
             self._draw()
         if error is not None:

@@ -146,8 +146,8 @@ class Run:
         )
         with enough_memory(lambda: too_large):
             detector = build_detector(recipe, self.folder, saved_state, self.task).to(accelerator.device)
-        # Two steps had to wait until the detector was built: set its pre-emphasis in the data sets, and check that the
-        # detector fits the trials.
+        # Now that the detector is built, set its pre-emphasis in the data sets, and check that the detector fits the
+        # trials.
         for loader in (train_loader, *dev_loaders.values()):
             loader.dataset.pre_emphasis = detector.pre_emphasis
         for trials in (train_trials, dev_trials):
@@ -233,9 +233,9 @@ class Run:
     def begin_writing(self, state: RunState, monitor: Monitor) -> None:
         """Write the first files of the run, in the main process only.
 
-        The first files are the recipe, the logs and, for an adapted front-end that began with
-        random weights, these weights (``base.pth``). Checkpoints that an interrupted save left
-        behind are removed. No logs are opened if all epochs are done.
+        The first files are the recipe and the logs. If an adapted front-end began with random
+        weights, these weights are written too (``base.pth``). Checkpoints that an interrupted save
+        left behind are removed. No logs are opened if all epochs are done.
         """
         detector = state.detector
         write_recipe(self.folder, self.recipe)
@@ -269,7 +269,7 @@ class Run:
                 f"note: zeros fill up the hidden states of {frontend_dim} numbers to the {feature_dim} that the back-end "
                 "reads"
             )
-        # Add the number of trials of each set and, if a set has several corpora, of each corpus.
+        # Add the number of trials of each set. If a set has several corpora, add the number for each corpus, too.
         data = self.recipe.data
         for title, data_set, corpora in (
             ("training", training, data.parts("train")),

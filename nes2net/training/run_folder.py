@@ -57,7 +57,7 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
 
     Raises:
         InputError: if the folder cannot be written to, if it holds a different run or an unknown
-            one, or if another process trains there.
+            run, or if another process trains there.
     """
     if not writes:
         check_recipe(folder, recipe)

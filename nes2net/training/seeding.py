@@ -19,7 +19,7 @@ from nes2net.training.sampling import seed_of_stream
 _STEP_STREAM = 0x57E9
 _VALIDATION_STREAM = 0xDE7A
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
-# Values of this environment variable with which cuBLAS gives the same result each time (NVIDIA's cuBLAS manual, 2.1.4).
+# Values of this environment variable for which cuBLAS repeats its results exactly (NVIDIA's cuBLAS manual, 2.1.4).
 _REPEATABLE_WORKSPACES = (":4096:8", ":16:8")
 
 

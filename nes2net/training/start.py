@@ -95,7 +95,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
             from random weights.
     """
     frontend = recipe.model.get("frontend", {})
-    if resume is not None:  # build the same detector again, and load the base of an adapted front-end
+    if resume is not None:  # build the detector of the saved run, and load the base of an adapted front-end
         path = folder / RESUME_FILE
         model = resume["model"]
         if "engine" in frontend:

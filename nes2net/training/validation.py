@@ -97,9 +97,9 @@ class Validator:
         loaders: name of a pass (:func:`passes`) → loader of this process's batches, in the order of
             the set (:class:`nes2net.training.sampling.EpochBatches`).
         monitor: reports the files that failed.
-        recipe: gives ``seed``, for the bootstrap and for dropout in train mode, and
-            ``validation.mode``. In ``train`` mode, dropout is on, and batch normalisation updates
-            its running statistics on development data.
+        recipe: gives ``validation.mode``, and ``seed`` for the bootstrap and for dropout in train
+            mode. In ``train`` mode, dropout is on, and batch normalisation updates its running
+            statistics on development data.
 
     Raises:
         InputError: if several processes are to validate in train mode.

@@ -85,7 +85,7 @@ class LowWindows(NamedTuple):
     expected: float
     """Expected number of low windows in a bona fide recording."""
     p_value: float
-    """Share of bona fide recordings that have at least as many low windows by chance."""
+    """Share of bona fide recordings that have this number of low windows, or more, by chance."""
 
     def words(self, num_windows: int) -> str:
         """Say how many of the recording's ``num_windows`` windows are low, and what may explain the low windows."""
@@ -241,7 +241,7 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
 
 
 def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> Stretch:
-    """Find the stretch with the most evidence: along its windows, the cumulative sum rises from 0 to its highest value.
+    """Find the stretch with the most evidence, along which the cumulative sum rises from 0 to its highest value.
 
     If the sum never rises above 0, the stretch is the first window.
 

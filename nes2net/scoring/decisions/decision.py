@@ -369,8 +369,8 @@ class Decider:
         """A note that says why no recording can get "cannot tell" for being unusual.
 
         The note is None if an unusual recording can get "cannot tell". The note is also None if
-        ``abstain`` is 0, because the user has then switched "cannot tell" for unusual recordings
-        off.
+        ``abstain`` is 0, because the user has then switched off "cannot tell" for unusual
+        recordings.
         """
         population = self.calibration.population
         if not self.abstain:
@@ -402,8 +402,8 @@ class Decider:
             "largest_llr": self.largest_llr,
             "detector": scored_by.fingerprint if scored_by else None,
         }
-        # Settings are the first keys, and are merged again at the end, so that no fact of the calibration's file
-        # replaces a setting.
+        # Put the settings first, and merge them again at the end, so that no fact of the calibration's file replaces a
+        # setting.
         return {**settings, **facts, **settings}
 
     def described(self) -> list[str]:

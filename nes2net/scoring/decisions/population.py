@@ -238,7 +238,7 @@ def as_saved(schema: Any) -> GetPydanticSchema:
 
 
 def _rows_as_array(rows: list[list[float]]) -> NDArray:
-    """Convert ``rows`` of a file to an array; raise ValueError, which Pydantic reports, if rows differ in length."""
+    """Convert ``rows`` of a file to an array; if rows differ in length, raise ValueError, which Pydantic reports."""
     if len(set(map(len, rows))) > 1:
         raise ValueError("rows of one width are expected")
     return np.array(rows)
@@ -506,8 +506,7 @@ def _scalar_distances(usual: dict[str, Spread], values: dict[str, NDArray]) -> N
 
 
 def _embedding_distance(spread: Spread, from_mean: NDArray) -> NDArray:
-    """Scale distances (N,) of embeddings: 0 up to the median of ``spread``, 1 at its upper edge,
-    and linear between and beyond."""
+    """Scale distances (N,) of embeddings linearly: 0 up to the median of ``spread``, and 1 at its upper edge."""
     return np.maximum(0, from_mean - spread.middle) / max(
         _LEAST_SPREAD * spread.middle, spread.high - spread.middle, 1e-12
     )

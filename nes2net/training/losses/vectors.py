@@ -366,7 +366,7 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
         return {"scale": options.get("scale", 30.0)}
 
     def margin_at(self, step: int | None) -> float:
-        """Compute the margin at an optimisation ``step``; None, in validation, stands for the final margin."""
+        """Compute the margin at an optimisation ``step``; in validation, ``step`` is None for the final margin."""
         if step is None or step >= self.margin_warmup:
             return self.margin
         return self.margin * step / self.margin_warmup

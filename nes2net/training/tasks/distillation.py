@@ -164,7 +164,7 @@ class Distillation(Task):
             )
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
-        """Choose the labels of the trials to read: for training only bona fide, for validation both labels."""
+        """Choose the labels of the trials to read: bona fide alone for training, bona fide and spoof for validation."""
         if part == "train":
             return (BONAFIDE,)
         return super().reads(part)
@@ -235,8 +235,8 @@ def _copy_shared_weights(student: nn.Module, teacher: nn.Module) -> bool:
     """Copy tensors of ``teacher`` to the tensors of ``student`` that have the same name and shape.
 
     Returns:
-        Whether the student is now a copy of the teacher, because both have the same tensors and all
-        were copied.
+        Whether the student is now a copy of the teacher: the two have tensors of the same names and
+        shapes, and all tensors were copied.
     """
     teacher_state = teacher.state_dict()
     student_state = student.state_dict()

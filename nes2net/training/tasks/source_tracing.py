@@ -37,7 +37,7 @@ class SourceTracingObjective(Objective):
         return self.detector.classes[-1] == BONAFIDE
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
-        """Compute the loss of a batch, the logits B×K and, if bona fide is a class, the scores."""
+        """Compute the loss and the logits B×K of a batch, and also the scores if bona fide is a class."""
         outcome = super().outcome(computed, part)
         outputs = {"logits": self.criterion.logits(computed)}
         if self.has_bonafide:
@@ -112,7 +112,7 @@ class SourceTracing(Task):
         return (SPOOF, BONAFIDE) if self.bonafide else (SPOOF,)
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
-        """List the trials of ``part`` that have a class; a note lists the classes of all other trials.
+        """List the trials of ``part`` that have a class; a note says which classes all other trials have.
 
         The training trials determine the classes.
 
