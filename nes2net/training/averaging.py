@@ -216,7 +216,7 @@ def _with_new_batch_statistics(
         raise InputError(
             "the statistics of a detector that fuses scores cannot be estimated: leave out `batch_norm_batches`"
         )
-    # Prepare the training batches of the run, and estimate the statistics on the first of them.
+    # Prepare the training batches of the run, and estimate the statistics on the first ``num_batches`` batches.
     detector = detector.to(choose_device())
     training = list_examples(recipe.data, create_task(recipe).trials("train"))
     cuda = detector.device.type == "cuda"

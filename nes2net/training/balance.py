@@ -154,7 +154,7 @@ class _SpeakerCap:
 
     def draw(self, rng: np.random.Generator) -> NDArray:
         """Draw the items of an epoch, and return them in ascending order."""
-        # Shuffle the items, sort them by speaker, and take the first ones of each speaker.
+        # Shuffle the items, sort them by speaker, and take the first items of each speaker.
         order = rng.permutation(len(self.speakers))
         order = order[np.argsort(self.speakers[order], kind="stable")]
         speakers = self.speakers[order]

@@ -67,10 +67,10 @@ def train(
     ``train.keep`` chooses, and ``resume.pt``, which is saved every few minutes and after each
     epoch.
 
-    A second call with the same recipe resumes the run. On one device, the final weights of a
-    resumed run are bit for bit equal to the weights of an uninterrupted run; on a GPU, the equality
-    requires ``train.deterministic``. Processes started by ``torchrun`` or ``accelerate launch``
-    share each batch, and their weights equal the weights of a single process up to rounding.
+    A second call with the same recipe resumes the run. On one device, a resumed run ends with the
+    same weights as an uninterrupted run, bit for bit; a GPU needs ``train.deterministic`` for this.
+    Processes started by ``torchrun`` or ``accelerate launch`` share each batch, and their weights
+    equal the weights of a single process up to rounding.
 
     Args:
         reporter: prints the run on standard output; this package's messages then go to standard

@@ -158,10 +158,11 @@ def _with_defaults(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _values_to_compare(recipe: dict[str, Any], prefix: str = "") -> dict[str, list[Any]]:
-    """Collect the values of ``recipe`` that must not change when a run resumes: dotted key → value.
+    """Collect the values of ``recipe`` that must not change when a run resumes: dotted key → its values.
 
-    A key in a list of sections has a value for each section. Some keys name a folder, which may
-    move. For such a key, the value only says whether the recipe sets the key.
+    Sections may stand in a list; a key of such sections has a value for each section. Some keys
+    name a folder, which may move. For such a key, the value only says whether the recipe sets the
+    key.
 
     Args:
         prefix: if ``recipe`` is a section, the dotted key of the section with a dot at the end.

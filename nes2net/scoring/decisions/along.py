@@ -38,7 +38,7 @@ _SIMULATIONS = 2000
 # length.
 _MOST_WINDOWS = 1000
 _BELOW = 0.025  # share of the calibration's bona fide trials whose ratios are below the usual range
-_MOST_LENGTHS = 16  # largest number of different lengths of simulated fake parts
+_MOST_LENGTHS = 16  # largest number of distinct lengths of simulated fake parts
 _SEED = 0
 
 

@@ -28,11 +28,11 @@ class Criterion(nn.Module):
     division, which gives the loss of the whole batch. The denominator is known before any forward
     pass.
 
-    A loss is a subclass in a file of its own, registered by name (docs/extending.md). A recipe sets
-    the arguments of the constructor as options. Only ``head``, ``feature_dim`` and ``num_classes``
-    are determined by the back-end. If :attr:`needs_head` names a head, ``head`` is the last layer
-    of the back-end, and ``feature_dim`` is the size of an embedding. ``num_classes`` is the number
-    of classes; a loss whose constructor lacks this argument has 2 classes.
+    Each loss is a subclass that is registered by name (docs/extending.md). A recipe sets the
+    arguments of the constructor as options. Only ``head``, ``feature_dim`` and ``num_classes`` are
+    determined by the back-end. If :attr:`needs_head` names a head, ``head`` is the last layer of
+    the back-end, and ``feature_dim`` is the size of an embedding. ``num_classes`` is the number of
+    classes; a loss whose constructor lacks this argument has 2 classes.
 
     Args:
         num_classes: K; if bona fide is a class, it is the last.

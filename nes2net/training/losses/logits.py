@@ -76,7 +76,7 @@ class WeightedCrossEntropy(ClassWeighted):
         if self.label_smoothing:
             log_posteriors = F.log_softmax(outputs, dim=1)
             mean_of_classes = log_posteriors.mean(1, keepdim=True)
-            # The losses are B×K; column c has the losses that the samples would have if their class were c.
+            # The losses are B×K; in column c, c is taken as the class of every sample.
             losses = -((1 - self.label_smoothing) * log_posteriors + self.label_smoothing * mean_of_classes)
             return (weight * shares_of(targets, self.num_classes) * losses).sum()
         if targets.ndim == 1:

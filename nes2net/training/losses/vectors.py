@@ -99,8 +99,8 @@ class AngularSoftmax(ClassWeighted):
         margin_share = 1 / (1 + self.lambda_at(step))  # share of ψ in the target's logit
         logits = norm * cosine
         with_margin = logits + margin_share * norm * (self._psi(cosine) - cosine)
-        # The losses are B×n; column c has the losses that the samples would have if their class were c. Row c of the
-        # masks is True only for class c, whose logit gets the margin.
+        # The losses are B×n; in column c, c is taken as the class of every sample. Row c of the masks is True only for
+        # class c, whose logit gets the margin.
         margin_masks = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
         losses = torch.stack(
             [-F.log_softmax(torch.where(row, with_margin, logits), dim=1)[:, c] for c, row in enumerate(margin_masks)],
@@ -134,8 +134,8 @@ class AngularSoftmax(ClassWeighted):
 class _MeanOverClasses(MeanOfSamples):
     """A loss of embeddings, averaged over samples: Σ_c q_c·ℓ_c, with the share q_c of class c and the loss ℓ_c.
 
-    ℓ_c is the loss that the sample would have if c were its class. A subclass computes the losses
-    ℓ_c in :meth:`_losses_by_class`.
+    ℓ_c is the loss if c is taken as the class of the sample. A subclass computes the losses ℓ_c in
+    :meth:`_losses_by_class`.
     """
 
     takes_embeddings = True
@@ -146,7 +146,7 @@ class _MeanOverClasses(MeanOfSamples):
         return (shares_of(targets, self.num_classes).to(losses.dtype) * losses).sum()
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Compute the losses B×K; column c has the losses that the samples would have if their class were c.
+        """Compute the losses B×K; in column c, c is taken as the class of every sample.
 
         Args:
             embeddings, step, durations: as for :meth:`parts`.
@@ -296,7 +296,7 @@ def _default_scale_and_margin(num_classes: int) -> tuple[float, float]:
 def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float) -> Tensor:
     """Compute a cross-entropy with an additive margin for each sample and class, B×n.
 
-    Column c has the cross-entropies that the samples would have if their class were c.
+    In column c, c is taken as the class of every sample.
 
     Args:
         cosine: B×n, cosines of the embeddings to the vector of each class.
@@ -328,9 +328,9 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
     """Cross-entropy of scale·cos(θ + margin·[target]) over the angles θ to a vector of each class.
 
     [target] is 1 for the target's class and 0 for all other classes (Deng et al., "ArcFace:
-    Additive angular margin loss for deep face recognition", CVPR 2019). Beyond θ = π − margin, the
-    logit of the target's class is scale·(cos θ − margin·sin margin), so that the logit falls as θ
-    grows, for every θ. Scores have no margin: logits are scale·cos θ.
+    Additive angular margin loss for deep face recognition", CVPR 2019). If θ > π − margin, the
+    logit of the target's class is scale·(cos θ − margin·sin margin). This logit therefore falls
+    over the whole range of θ. Scores have no margin: logits are scale·cos θ.
 
     Args:
         feature_dim: size of an embedding.
@@ -502,8 +502,8 @@ class Prototypes(_MeanOverClasses):
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         """Compute the losses B×2 with the angular margin.
 
-        Column 0 has the losses that the samples would have if all were spoof, and column 1 has the
-        losses if all were bona fide.
+        In column 0, every sample is taken as spoof; in column 1, every sample is taken as bona
+        fide.
 
         ``step`` and ``durations`` have no effect.
         """

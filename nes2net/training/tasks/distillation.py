@@ -119,8 +119,8 @@ class Distillation(Task):
         teacher: checkpoint of a whole detector. This detector must have the front-end and the
             back-end that the recipe sets for the teacher, and the aggregation ``last``.
         student_init: ``teacher`` copies a weight of the teacher to the student if both have a
-            weight of the same name and shape, as in the first layers; ``random`` leaves random
-            weights.
+            weight of the same name and shape, as in the first layers; ``random`` leaves the random
+            weights of the student unchanged.
         distance: distance between the embeddings of student and teacher: 1 − cosine, or the mean
             squared difference; arXiv 2309.08285 finds the cosine better.
     """
@@ -192,8 +192,8 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
     """Load the weights of the trained detector ``path`` into the teacher's half of ``detector``.
 
     The front-end and the back-end of ``detector`` each have a half for the teacher and a half for
-    the student. The provenance of ``detector`` then names the trained detector. A ``detector``
-    without teacher and student stays as it is.
+    the student. The provenance of ``detector`` then says that it started from the trained detector.
+    A ``detector`` without teacher and student stays as it is.
 
     Args:
         path: a file, folder or name that :meth:`Detector.from_pretrained` takes.

@@ -41,7 +41,7 @@ class Fusion(Task):
 
     @cached_property
     def ranges(self) -> Ranges:
-        """The lowest and highest score of each other system, or ``"test"``, as from :func:`score_ranges`.
+        """The lowest and highest score of each other system, or ``"test"``: the result of :func:`score_ranges`.
 
         The score files are read only once.
         """

@@ -203,8 +203,9 @@ def segment_measures(resolutions: Sequence[int]) -> list[Measure]:
 class Segments(Task):
     """Training of a detector that scores both frames and utterances (``segments.resolutions``).
 
-    The measures are the error rates of utterances, ``segment_eer`` for the EER of the shortest
-    frames, and ``segment_eer_160`` and so on for longer frames, with their length in ms.
+    The measures are the error rates of utterances and, for each resolution, the EER of frames. The
+    EER of the shortest frames is called ``segment_eer``. The name of any other EER ends in the
+    length of its frames in ms, such as ``segment_eer_160``.
     """
 
     def __init__(self, recipe: Recipe) -> None:
