@@ -38,8 +38,8 @@ class Meter(Generic[T]):
     Args:
         title: text before the counts.
         unit: word for an item of ``batches``.
-        total: batches of the whole pass; by default ``len(batches)``, if they have a length.
-        start: batches that were done before this run resumed.
+        total: number of batches of the whole pass; by default ``len(batches)``, if it is known.
+        start: number of batches that were done before this run resumed.
         shown: False in processes other than the main one.
         clock: function that returns the time in seconds.
     """

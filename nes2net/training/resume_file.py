@@ -57,7 +57,7 @@ class Progress(_Part):
     """
 
     epoch: Annotated[int, Field(ge=1)] = 1
-    """Number of the epoch in training or awaiting its validation, counted from 1."""
+    """Number, from 1, of the epoch that is being trained or awaits its validation."""
     step: Natural = 0
     """Optimisation steps done in this epoch."""
     loss_sum: FiniteFloat = 0.0

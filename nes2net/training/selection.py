@@ -409,7 +409,7 @@ def columns_of(history: Sequence[Row], offered: Sequence[Measure]) -> list[Colum
     """List the columns of the table of epochs.
 
     The columns are the epoch, the losses, the ``offered`` measures (rates in percent), the learning
-    rate, and whether the epoch is improved.
+    rate, and whether the epoch counts as improved.
 
     Columns without values in ``history`` are left out.
     """

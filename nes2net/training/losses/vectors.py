@@ -57,7 +57,7 @@ class AngularSoftmax(ClassWeighted):
         head: the back-end's last layer, whose ``weight`` is n×E for n classes.
         class_weights: weight of each class, bona fide last; null for equal weights.
         margin: m, the factor of the angle to the target's class.
-        lambda_min: lowest λ, which λ reaches at the end.
+        lambda_min: lowest value of λ, at which it stops falling.
         lambda_max: λ at the first step.
         lambda_decay: how fast λ falls, per step.
 
@@ -439,7 +439,7 @@ class Prototypes(_MeanOverClasses):
     are added to the mean over samples; each penalty is a mean of max(0, cos). The first penalty is
     the mean over all pairs of spoof prototypes; this penalty keeps the spoof prototypes apart. The
     second penalty is the mean over all pairs of a spoof prototype and a bona fide prototype. The
-    forms and weights of the penalties, γ and the margin are assumptions.
+    formulas and weights of the penalties are assumptions, and so are γ and the margin.
 
     Args:
         feature_dim: size of an embedding.
