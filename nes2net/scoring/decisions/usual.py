@@ -164,7 +164,7 @@ class Comparison:
     values: NDArray
     """(n,): the values of the new recordings that have the trait."""
     p_value: float
-    """Probability that chance makes this number of new recordings unusual, or more."""
+    """Probability that chance makes at least the observed number of new recordings unusual."""
     adjusted_p: float
     """The p-value after Holm's correction for the number of tests (Scandinavian Journal of Statistics 6, 1979)."""
     fewest: int
