@@ -311,8 +311,8 @@ class EmbeddingModel:
         if rank and total > 0:
             from scipy.linalg import eigh  # for a fast start-up: scoring needs no SciPy
 
-            # The N×N matrix and the E×E matrix of products have the same nonzero eigenvalues; take the smaller matrix,
-            # which is faster.
+            # The N×N matrix and the E×E matrix of products have the same nonzero eigenvalues; the smaller matrix is
+            # faster.
             smaller = centred @ centred.T if count < size else centred.T @ centred
             last = len(smaller) - 1
             values, vectors = eigh(smaller, subset_by_index=(last - rank + 1, last))

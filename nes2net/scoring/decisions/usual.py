@@ -124,8 +124,8 @@ class UsualValues:
     def p_values(self, number: int) -> NDArray:
         """Compute, for k = 0 to ``number``, the probability that k or more recordings lie outside of the ranges.
 
-        The probability may differ between bona fide and spoofed recordings. How many of the new
-        recordings belong to each class is not known, so the larger probability is taken.
+        The probability may differ between bona fide and spoofed recordings. The share of each class
+        among the new recordings is not known, so the larger probability is taken.
 
         Args:
             number: number of new recordings, which are taken to be like the calibration's.

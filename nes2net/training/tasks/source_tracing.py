@@ -71,7 +71,7 @@ class SourceTracing(Task):
 
     Classes are the values of a field in the training set, in alphabetical order; if bona fide is a
     class, it is the last. Trials of the development set whose class is not in the training set are
-    left out; a note says how many trials of which classes. ``train.loss`` is ``cross_entropy``,
+    left out; a note says which classes they have. ``train.loss`` is ``cross_entropy``,
     ``am_softmax`` or ``aam_softmax``; the measures are ``trace_f1_error`` = 1 − macro-F1 and
     ``trace_error`` = 1 − accuracy.
 
