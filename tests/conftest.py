@@ -19,12 +19,14 @@ sys.path[:0] = [str(REPOSITORY / folder) for folder in ("tests", "scripts", "scr
 
 from builders import SHARED  # noqa: E402
 
-# Half of hypothesis's examples, where a test does not say otherwise, and as long as they take. A machine for the tests of a
-# GPU may lack it.
+# Half of hypothesis's examples, where a test does not say otherwise, the same in each run, and as long as they take. A
+# machine for the tests of a GPU may lack it.
 with suppress(ModuleNotFoundError):
     from hypothesis import HealthCheck, settings
 
-    settings.register_profile("suite", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile(
+        "suite", max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    )
     settings.load_profile("suite")
 
 # What a script starts in the background ignores Ctrl-C, and under nohup the end of a terminal; so would the programs

@@ -1,4 +1,4 @@
-"""Build the effects that augment training utterances, in order, and the random stream of ``augment.rng: legacy``."""
+"""Build the effects that augment training utterances, and the random stream of ``augment.rng: legacy``."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def effects_of(
 
     Args:
         speech: recordings of speech, from which the condition babble is mixed.
-        stream: with ``augment.rng: legacy``, the random stream from which RawBoost draws for one
-            utterance after the other, in the order in which they are read; otherwise None.
+        stream: with ``augment.rng: legacy``, the random stream from which RawBoost draws for all
+            utterances, in the order of reading; otherwise None.
         aligned: whether to remove the delay that a reverberation adds, so that labels of frames
             still fit the audio.
         every: whether to apply all conditions to an utterance, one after another, instead of a
@@ -110,9 +110,9 @@ def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | N
         world_size: number of training processes.
 
     Raises:
-        InputError: if ``augment.rng`` is ``legacy``, but the recipe has no RawBoost; if the recipe
-            then has other effects or random crops, for which no order of draws was published; or if
-            several processes would have to share the stream.
+        InputError: if ``augment.rng`` is ``legacy``, but the recipe has no RawBoost, or has other
+            effects or random crops, for which no order of draws was published; or if several
+            processes would have to share the stream.
     """
     augment = recipe.augment
     if augment.rng == "utterance":

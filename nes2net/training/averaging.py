@@ -66,8 +66,8 @@ def average_run(
     Args:
         ids: epochs to average, for example from :func:`nes2net.training.selection.best_epochs`; the
             published averages take 3 and 5 epochs. None if ``last`` is given.
-        last: number of epochs to average: the last epochs that are saved. Averaging the last epochs
-            is stochastic weight averaging (Izmailov et al., UAI 2018).
+        last: number of epochs to average, counted back from the last saved epoch. Averaging the
+            last epochs is stochastic weight averaging (Izmailov et al., UAI 2018).
         mode, weights: see :func:`average_checkpoints`.
         batch_norm_batches: number of training batches of the run's recipe on which the batch
             statistics of the average are estimated again (Izmailov et al., section 3.1). With None,
@@ -216,7 +216,7 @@ def _with_new_batch_statistics(
         raise InputError(
             "the statistics of a detector that fuses scores cannot be estimated: leave out `batch_norm_batches`"
         )
-    # Prepare the training batches of the run, and estimate the statistics on the first of them.
+    # Prepare the training batches of the run, and estimate the statistics on the first ``num_batches`` batches.
     detector = detector.to(choose_device())
     training = list_examples(recipe.data, create_task(recipe).trials("train"))
     cuda = detector.device.type == "cuda"

@@ -39,8 +39,8 @@ class Balance:
         levels: the divisions into groups, outermost first; without levels all items are one group.
         speakers: speaker of each item, None if unknown; needed for ``most_of_speaker``.
         most_of_speaker: largest number of items of a speaker in an epoch; with None, there is no
-            limit. If a speaker has more items, each epoch chooses among these items at random.
-            Items without a speaker are always included.
+            limit. If a speaker has more items, each epoch chooses among the speaker's items at
+            random. Items without a speaker are always included.
         draws: number of draws in an epoch. With None, an epoch has as many draws as there are items
             within the limit ``most_of_speaker``.
 
@@ -85,7 +85,7 @@ class Balance:
         return rng.permuted(self._draw_items(items, steps, 0, rng).reshape(-1, batch_size), axis=1).ravel()
 
     def digest(self) -> str:
-        """Compute the SHA-256, in hexadecimal, of the groups of all items, and of the speakers if they have a limit.
+        """Compute the SHA-256, in hexadecimal, of the groups of all items and, with a speaker limit, of the speakers.
 
         A run that resumes compares the digest with the saved digest, so that an epoch does not
         change in the middle.
@@ -154,7 +154,7 @@ class _SpeakerCap:
 
     def draw(self, rng: np.random.Generator) -> NDArray:
         """Draw the items of an epoch, and return them in ascending order."""
-        # Shuffle the items, sort them by speaker, and take the first ones of each speaker.
+        # Shuffle the items, sort them by speaker, and take the first items of each speaker.
         order = rng.permutation(len(self.speakers))
         order = order[np.argsort(self.speakers[order], kind="stable")]
         speakers = self.speakers[order]
@@ -205,7 +205,7 @@ def _draw_in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArr
         waiting = waiting[remainder:]
         if num_missing := remainder - len(drawn_now):
             order = rng.permutation(count)
-            # Move the numbers that this step has already drawn to the end of the new order.
+            # In the new order, numbers already drawn in this step come last.
             already_drawn = np.isin(order, drawn_now)
             order = np.concatenate([order[~already_drawn], order[already_drawn]])
             drawn_now = np.concatenate([drawn_now, order[:num_missing]])

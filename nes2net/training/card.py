@@ -54,10 +54,10 @@ def describe_trials(trials: Sequence[Trial]) -> dict[str, Any]:
     Returns:
         A mapping. ``bonafide`` and ``spoof`` are numbers of trials, and ``speakers`` is the number
         of speakers, 0 if unknown. ``attacks``, ``languages`` and ``codecs`` are lists of at most
-        100 names. ``attacks`` lists the attacks of the spoofed trials, or the vocoder of a spoofed
-        trial that states no attack. ``drawn`` names the units that the bootstrap draws for
-        confidence intervals, such as "20 speakers". ``hours`` is the duration of all trials,
-        estimated from the headers of at most 200 recordings; None if no header states a length.
+        100 names. ``attacks`` contains the attack of each spoofed trial, or its vocoder if the
+        trial states no attack. ``drawn`` says which units the bootstrap draws for confidence
+        intervals, such as "20 speakers". ``hours`` is the duration of all trials, estimated from
+        the headers of at most 200 recordings; None if no header states a length.
     """
     names: dict[str, set[str]] = {"speaker": set(), "language": set(), "codec": set(), "attack": set()}
     for trial in trials:
@@ -126,7 +126,7 @@ def write_card(folder: Path, checkpoint: str | None = None) -> None:
 
     Args:
         checkpoint: file name of the checkpoint that the card describes; None for the checkpoint of
-            the earlier card. The name is stored in the folder for later calls.
+            the last call, whose name is stored in the folder.
 
     Raises:
         InputError: if the checkpoint or another file cannot be read, or if the card cannot be
@@ -201,8 +201,8 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
 def _scored_by(folder: Path, scores: Path) -> tuple[str, str]:
     """Find the file name and the fingerprint of the checkpoint in ``folder`` that made the score file ``scores``.
 
-    The record beside the score file names the checkpoint. The returned fingerprint belongs to the
-    detector in the default precision, even if the scores were computed in another precision.
+    The file name comes from the record beside the score file. The returned fingerprint belongs to
+    the detector in the default precision, even if the scores were computed in another precision.
 
     Raises:
         InputError: if ``scores`` has no record, or if ``folder`` lacks the checkpoint.
@@ -259,7 +259,7 @@ def _facts_of_set(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Yield the key and the value, as text, of each setting that a card lists.
 
-    A card lists the settings in ``_ALWAYS``, and all other settings that differ from their
+    A card contains the settings in ``_ALWAYS``, and all other settings that differ from their
     defaults, except for the settings in ``_NEVER`` and ``_FOLDERS``. Settings without a value are
     left out.
     """
@@ -274,7 +274,7 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | None]]:
     """Yield the dotted key of each value in nested mappings, and the value as text.
 
-    Of a text with slashes, such as a path, only the last part is kept. The items of a list are
+    If a text has slashes, such as a path, only its last part is kept. The items of a list are
     joined by commas. A value None is yielded as None. Each key begins with ``prefix``.
     """
     for key, value in values.items():

@@ -1,8 +1,8 @@
 """The data of a run: the trials of its corpora, and the batches of training and development.
 
-In reading order: ``read_trials`` lists the trials; ``check_unseen`` compares the two sets;
-``list_examples`` cuts recordings into pieces; ``training_batches`` and ``development_batches`` load
-batches of examples.
+In reading order: ``read_trials`` lists the trials; ``check_unseen`` compares the trials of training
+and development; ``list_examples`` cuts recordings into pieces; ``training_batches`` and
+``development_batches`` load batches of examples.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ from nes2net.training.validation import passes
 def read_trials(
     data: DataConfig, part: Literal["train", "dev"], labels: tuple[str, ...] = (SPOOF, BONAFIDE)
 ) -> list[Trial]:
-    """List the trials of ``part``, ``train`` or ``dev``, corpus by corpus.
+    """List the trials of ``part`` (``train`` or ``dev``), corpus by corpus.
 
-    If several corpora have the part, the id of a trial begins with the alias of its corpus, such as
-    ``for:LA_T_1``, so that trials of different corpora differ. The column ``corpus`` of a trial
-    also holds the alias. There is one exception: if the only corpus is a list of your own with a
-    column ``corpus``, the values of this column are kept.
+    If ``part`` has several corpora, the id of a trial begins with the alias of its corpus, such as
+    ``for:LA_T_1``, so that no two corpora have the same id. The column ``corpus`` of a trial also
+    holds the alias. There is one exception: if the only corpus is a list of your own with a column
+    ``corpus``, the values of this column are kept.
 
     Args:
         labels: labels of the trials to list. The part must have trials of each label in ``labels``.
@@ -108,7 +108,8 @@ def read_trials(
             for key in ("root", "protocols", "dev_keys", "dev_phase", "dev_split"):
                 text = text.replace(f"`{key}`", f"`{data.key_of(corpus_config, key)}`")
             raise InputError(text) from error
-        # Name the corpus in the column `corpus` of its trials and, if there are several corpora, in their ids.
+        # Write the alias of the corpus to the column `corpus` of its trials. If there are several corpora, let the ids
+        # begin with the alias, too.
         column = (("corpus", corpus_config.called),)
         prefix = f"{corpus_config.called}:" if len(corpus_configs) > 1 else ""
         for trial in corpus_trials:

@@ -1,7 +1,7 @@
 """Read, augment, crop and batch labelled utterances for training and development.
 
 In reading order: ``TrainingSet`` prepares an ``Example`` for each of the ``Examples``; ``collate``
-makes a ``Batch`` of several; ``training_loader`` loads the batches.
+makes a ``Batch`` of several examples; ``training_loader`` loads the batches.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Batch(NamedTuple):
     trial_indices: Sequence[int] = ()
 
 
-#: Function from a trial to the tensors, by name, that its example has in addition to waveform and class.
+#: Function from a trial to further tensors of its example, besides waveform and class: name → tensor.
 Carries: TypeAlias = Callable[[Trial], Mapping[str, Tensor]]
 
 

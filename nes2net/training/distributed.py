@@ -73,7 +73,7 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
             DistributedDataParallelKwargs(find_unused_parameters=True),
             InitProcessGroupKwargs(timeout=_PATIENCE),
         ],
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the loop accumulates gradients
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the loop itself accumulates gradients
     )
     check_precision(IN_SCORING[precision], accelerator.device, "`train.precision=fp16` or `train.precision=fp32`")
     # Keep the process group until this process ends, because later runs in this process use the same group.

@@ -35,7 +35,7 @@ class FrameLabels:
         """Look up the label of each sample of the trial ``id``: (num_samples,), −1 for a sample without a label.
 
         Args:
-            whole: False if ``num_samples`` is only the beginning of the recording.
+            whole: False if these samples are only the beginning of the recording.
 
         Raises:
             InputError: as :func:`check_lengths`.
@@ -71,12 +71,11 @@ class FrameLabels:
 def check_lengths(num_labels: int, num_samples: int, utterance: str, whole: bool = True) -> None:
     """Raise :class:`InputError` if the lengths of labels and recording differ by over half a second.
 
-    If the lengths differ by more, the labels probably belong to another recording. ``num_labels``
-    is the number of 10-ms labels.
+    Such labels probably belong to another recording. ``num_labels`` is the number of 10-ms labels.
 
     Args:
         utterance: name of the utterance, for the message.
-        whole: False if ``num_samples`` is only the beginning of the recording.
+        whole: False if these samples are only the beginning of the recording.
     """
     labels = num_labels / 100
     audio = num_samples / (100 * LABEL_SAMPLES)

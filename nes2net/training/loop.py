@@ -129,7 +129,8 @@ class Trainer:
         if any(denominator > 0 for denominator in plan.denominators):
             loss = self.backward(step_parts, plan)
             norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
-            # In a step, the CPU waits for the GPU only here, in messages between processes, and in fp16's GradScaler.
+            # In a step, the CPU waits for the GPU at three places: here, in messages between processes, and in fp16's
+            # GradScaler.
             loss_of_step, gradient_norm = torch.stack([loss, norm.to(loss)]).tolist()
             if accelerator.scaler:  # with a GradScaler, gradients may be infinite, because the scaler skips such steps
                 gradient_norm = 0.0
@@ -196,8 +197,8 @@ class Trainer:
         Checkpoints that are no longer kept are removed last.
 
         Args:
-            values: training loss, learning rate and, if the epoch was validated, the values of the
-                validation, by key in the history.
+            values: values of the epoch by their keys in the history: the training loss, the
+                learning rate, and the values of the validation if there was one.
         """
         state = self.state
         selection = state.selection

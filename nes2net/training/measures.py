@@ -37,8 +37,8 @@ class Measure(NamedTuple):
     key: str = ""
     #: whether the value is a fraction that is shown in percent
     percent: bool = True
-    #: whether the line of an epoch and the pictures show the measure, and tables show its values with RawBoost and for
-    #: each corpus
+    #: whether the measure appears in the line of an epoch and in pictures, and whether tables have its values with
+    #: RawBoost and for each corpus
     prominent: bool = True
 
     def column(self, name: str = "wo_aug", variant: str = "") -> str:

@@ -118,7 +118,7 @@ class Monitor:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """Draw the curves if needed, log the ``error`` that ended the run, if any, and close the logs."""
+        """Draw the curves if needed, log the ``error`` if one ended the run, and close the logs."""
         if not self._is_drawn or not self.curves.is_file():
             self._draw()
         if error is not None:
@@ -131,7 +131,7 @@ class Monitor:
         try:
             self.writer.close()
         except OSError:
-            if kind is None:  # otherwise the run ends by its own error
+            if kind is None:  # raise only if no other error ends the run
                 raise
 
     def meter(self, steps: Iterable[T], epoch: int, total: int, start: int) -> Meter[T]:
@@ -227,8 +227,8 @@ class Monitor:
 def check_finite(loss: float, norm: float, train: TrainConfig, loader: BatchLoader, epoch: int, step: int) -> None:
     """Raise :class:`InputError` if the loss of a step, or the ``norm`` of its gradients, is not finite.
 
-    The message names the step and its utterances, and says what to try. To find the utterances,
-    ``loader`` draws the batches of the step again.
+    The message identifies the step and its utterances, and says what to try. To find the
+    utterances, ``loader`` draws the batches of the step again.
     """
     if math.isfinite(loss) and math.isfinite(norm):
         return

@@ -30,8 +30,8 @@ from nes2net.training.measures import Validated, eer_methods, error_rates
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.sampling import seed_of_stream
 
-# Arbitrary numbers that tell the random streams of Specmix and latent augmentation from other streams of the same
-# (seed, epoch).
+# Arbitrary numbers that distinguish the random streams of Specmix and latent augmentation from other streams of the
+# same (seed, epoch).
 _SPECMIX_STREAM = 0x5BEC
 _LATENT_STREAM = 0x1A7E
 
@@ -221,7 +221,7 @@ class Objective(nn.Module):
     def _seed_of_part(self, epoch: int, step: int, number: int, stream: int) -> int:
         """Make the seed of the random numbers for one part of a step.
 
-        Specmix and latent augmentation pass different numbers ``stream``, so that their seeds
+        Specmix and latent augmentation pass different values of ``stream``, so that their seeds
         differ.
         """
         numbers = [number] if number else []  # the seed of part 0 does not contain the index of the part

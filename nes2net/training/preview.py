@@ -43,8 +43,8 @@ def augment(
         crop: which samples to take, if ``num_samples`` is given.
 
     Raises:
-        InputError: if the settings ask for no augmentation, if a file cannot be read, or if a
-            folder is named that no effect uses.
+        InputError: if the settings ask for no augmentation, if a file cannot be read, or if no
+            effect uses a given folder.
     """
     if speech and not Path(speech).is_dir():
         raise InputError(f"`sources.speech`: there is no folder {speech}")

@@ -38,8 +38,8 @@ class Meter(Generic[T]):
     Args:
         title: text before the counts.
         unit: word for an item of ``batches``.
-        total: batches of the whole pass; by default ``len(batches)``, if they have a length.
-        start: batches that were done before this run resumed.
+        total: number of batches of the whole pass; by default ``len(batches)``, if it is known.
+        start: number of batches that were done before this run resumed.
         shown: False in processes other than the main one.
         clock: function that returns the time in seconds.
     """
@@ -117,7 +117,7 @@ def advice(
     cached: bool = False,
     most: int | None = None,
 ) -> str | None:
-    """Write one line of advice how training waits less for data; None if ``wait_share`` is at most :data:`WAIT_LIMIT`.
+    """Write one line of advice on how to wait less for data; None if ``wait_share`` is at most :data:`WAIT_LIMIT`.
 
     Args:
         wait_share: fraction of the time that was spent waiting for data, 0 to 1.

@@ -57,13 +57,13 @@ class Progress(_Part):
     """
 
     epoch: Annotated[int, Field(ge=1)] = 1
-    """Number of the epoch in training or awaiting its validation, counted from 1."""
+    """Number, from 1, of the epoch that is being trained or awaits its validation."""
     step: Natural = 0
     """Optimisation steps done in this epoch."""
     loss_sum: FiniteFloat = 0.0
     """Sum of loss × utterances over the steps done in this epoch."""
     utterances: Natural = 0
-    """Number of utterances trained on in the steps done in this epoch."""
+    """Number of utterances that the steps done in this epoch have used."""
     lr: NotNegative = 0.0
     """Learning rate of the last step."""
     seconds: NotNegative = 0.0

@@ -67,10 +67,10 @@ def train(
     ``train.keep`` chooses, and ``resume.pt``, which is saved every few minutes and after each
     epoch.
 
-    A second call with the same recipe resumes the run. On one device, the final weights of a
-    resumed run are bit for bit equal to the weights of an uninterrupted run; on a GPU, the equality
-    requires ``train.deterministic``. Processes started by ``torchrun`` or ``accelerate launch``
-    share each batch, and their weights equal the weights of a single process up to rounding.
+    A second call with the same recipe resumes the run. On one device, a resumed run ends with the
+    same weights as an uninterrupted run, bit for bit; a GPU needs ``train.deterministic`` for this.
+    Processes started by ``torchrun`` or ``accelerate launch`` share each batch, and their weights
+    equal the weights of a single process up to rounding.
 
     Args:
         reporter: prints the run on standard output; this package's messages then go to standard
@@ -146,8 +146,8 @@ class Run:
         )
         with enough_memory(lambda: too_large):
             detector = build_detector(recipe, self.folder, saved_state, self.task).to(accelerator.device)
-        # Two steps had to wait until the detector was built: set its pre-emphasis in the data sets, and check that the
-        # detector fits the trials.
+        # Now that the detector is built, set its pre-emphasis in the data sets, and check that the detector fits the
+        # trials.
         for loader in (train_loader, *dev_loaders.values()):
             loader.dataset.pre_emphasis = detector.pre_emphasis
         for trials in (train_trials, dev_trials):
@@ -215,8 +215,8 @@ class Run:
 
         First, ``detector`` is changed in place: activation checkpointing is switched on if the
         recipe asks for it, and batch statistics are taken over all processes if there are several.
-        At the end, if the recipe says so, the front-end and the back-end are compiled, except for a
-        part that is not trained.
+        If the recipe says so, the front-end and the back-end are compiled at the end; a module that
+        is not trained is not compiled.
         """
         if self.recipe.train.activation_checkpointing:
             detector.frontend.checkpoint_activations()
@@ -233,9 +233,9 @@ class Run:
     def begin_writing(self, state: RunState, monitor: Monitor) -> None:
         """Write the first files of the run, in the main process only.
 
-        The first files are the recipe, the logs and, for an adapted front-end that began with
-        random weights, these weights (``base.pth``). Checkpoints that an interrupted save left
-        behind are removed. No logs are opened if all epochs are done.
+        The first files are the recipe and the logs. If an adapted front-end began with random
+        weights, these weights are written too (``base.pth``). Checkpoints that an interrupted save
+        left behind are removed. No logs are opened if all epochs are done.
         """
         detector = state.detector
         write_recipe(self.folder, self.recipe)
@@ -269,7 +269,7 @@ class Run:
                 f"note: zeros fill up the hidden states of {frontend_dim} numbers to the {feature_dim} that the back-end "
                 "reads"
             )
-        # Add the number of trials of each set and, if a set has several corpora, of each corpus.
+        # Add the number of trials of each set. If a set has several corpora, add the number for each corpus, too.
         data = self.recipe.data
         for title, data_set, corpora in (
             ("training", training, data.parts("train")),
@@ -348,7 +348,7 @@ def out_of_memory_message(trainer: Trainer) -> str:
     keeps_activations = not train.activation_checkpointing and not train.freeze_frontend
     if not validates and keeps_activations and trainer.state.detector.frontend.transformer_layers:
         same_results.append("`train.activation_checkpointing=true`")
-    if not validates and part_size >= 4:  # batch statistics need two utterances in each half of the part
+    if not validates and part_size >= 4:  # half of the part still has two utterances, as batch statistics need
         other_results.append(f"`train.accumulate={2 * train.accumulate}`")
     if train.precision not in ("bf16", "fp16"):
         other_results.append("`train.precision=bf16`")

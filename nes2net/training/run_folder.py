@@ -40,7 +40,8 @@ _NOT_COMPARED = (
     *("data.num_workers", "data.cache", "ssl_checkpoint", "output", "logs", "tracker"),
     *("train.activation_checkpointing", "train.keep", "train.save_every_minutes"),
 )
-_COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")  # resuming may move the folder, not add or remove the key
+# A resumed run may set these keys to other folders, but may not add or remove the keys.
+_COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
 
     Raises:
         InputError: if the folder cannot be written to, if it holds a different run or an unknown
-            one, or if another process trains there.
+            run, or if another process trains there.
     """
     if not writes:
         check_recipe(folder, recipe)
@@ -72,8 +73,8 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
             raise InputError(
                 f"{folder} cannot be written to ({error.strerror}): name another folder with `output`"
             ) from error
-        # Check the paths that already have the name of a file that training writes. Each of these paths must be a
-        # regular file or a link to a file. The lock must not be a link.
+        # If a path in the folder already has the name of a file of training, it must be a regular file or a link to a
+        # file. The lock must not be a link.
         for path in folder.iterdir():
             mode = path.lstat().st_mode
             is_lock = path.name == _LOCK_FILE
@@ -105,7 +106,7 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
         if _is_begun(folder):
             check_same_run(folder / RECIPE_FILE, recipe, saved_recipe)
         else:
-            _with_defaults(folder / RECIPE_FILE, saved_recipe)  # only for the error about a file that is no recipe
+            _with_defaults(folder / RECIPE_FILE, saved_recipe)  # only to raise the error if the file is no recipe
     elif any(folder.glob("*.pth")) and not (folder / RESUME_FILE).is_file():
         raise InputError(
             f"{folder} holds checkpoints but no {RECIPE_FILE}: give this run a `comment` of its own or move the folder away"
@@ -157,10 +158,11 @@ def _with_defaults(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _values_to_compare(recipe: dict[str, Any], prefix: str = "") -> dict[str, list[Any]]:
-    """Collect the values of ``recipe`` that must not change when a run resumes: dotted key → value.
+    """Collect the values of ``recipe`` that must not change when a run resumes: dotted key → its values.
 
-    A key in a list of sections has a value for each section. Some keys name a folder, which may
-    move. For such a key, the value only says whether the recipe sets the key.
+    Sections may stand in a list; a key of such sections has a value for each section. Some keys
+    name a folder, which may move. For such a key, the value only says whether the recipe sets the
+    key.
 
     Args:
         prefix: if ``recipe`` is a section, the dotted key of the section with a dot at the end.

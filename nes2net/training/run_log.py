@@ -67,7 +67,7 @@ class RunLog(logging.FileHandler):
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Print a warning for the first error only; the library would print a traceback for each error."""
+        """Print a warning for the first error only; Python's logging would print a traceback for each error."""
         if not self._failed:
             self._failed = True
             error = sys.exc_info()[1]

@@ -14,7 +14,7 @@ from nes2net.training.balance import Balance
 
 T = TypeVar("T")
 
-_CHUNK_STREAM = 0xC4A2  # arbitrary number; tells the random stream of the lengths from other streams
+_CHUNK_STREAM = 0xC4A2  # arbitrary number; distinguishes the random stream of the lengths from other streams
 _BLOCK = 4  # number of batches in a block; pieces of similar length are shuffled within a block
 
 
@@ -24,8 +24,8 @@ def seed_of_stream(seed: int, epoch: int, *position: int) -> list[int]:
     Epochs are counted from 1, and the seed contains ``epoch`` − 1.
 
     Args:
-        position: numbers that tell this stream from other streams of the same epoch, such as the
-            number of a step.
+        position: numbers that distinguish this stream from other streams of the same epoch, such as
+            the number of a step.
 
     >>> seed_of_stream(1234, 1), seed_of_stream(1234, 2, 7)
     ([1234, 0], [1234, 1, 7])
@@ -52,7 +52,7 @@ WHOLE = StepShare()
 class EpochBatches(Sampler[list[tuple[int, ...]]]):
     """Batches of (epoch, index) pairs, for the ``batch_sampler`` of a ``DataLoader``.
 
-    In training (``shuffle``), step s takes items s·B to (s + 1)·B of a permutation drawn from
+    In training (``shuffle``), step s takes items s·B to (s + 1)·B − 1 of a permutation drawn from
     (seed, epoch); the last incomplete batch is dropped, as published. The batch is cut, in order,
     into ``accumulate`` × ``world_size`` parts of nearly equal size. An iteration yields the parts
     of this process's ``share``. Each step gives this process the parts with the indices rank, rank
@@ -67,7 +67,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     into blocks of 4 batches. Items are shuffled within each block, and the blocks are shuffled too;
     an incomplete last block stays at the end.
 
-    With ``balance``, the balance replaces the permutation and chooses the items of an epoch.
+    If ``balance`` is given, it chooses the items of an epoch, and the permutation is not used.
 
     >>> batches = EpochBatches(10, 4, seed=1, shuffle=False)
     >>> [[index for _, index in batch] for batch in batches], len(batches)

@@ -14,12 +14,12 @@ import torch.utils.deterministic
 from nes2net.lib.errors import InputError, first_line
 from nes2net.training.sampling import seed_of_stream
 
-# Arbitrary numbers that tell the random streams of steps and of validation from other streams of the same (seed, epoch,
-# step).
+# Arbitrary numbers that distinguish the random streams of steps and of validation from other streams of the same (seed,
+# epoch, step).
 _STEP_STREAM = 0x57E9
 _VALIDATION_STREAM = 0xDE7A
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
-# Values of this environment variable with which cuBLAS gives the same result each time (NVIDIA's cuBLAS manual, 2.1.4).
+# Values of this environment variable for which cuBLAS repeats its results exactly (NVIDIA's cuBLAS manual, 2.1.4).
 _REPEATABLE_WORKSPACES = (":4096:8", ":16:8")
 
 

@@ -121,8 +121,8 @@ class Selection:
         """Add ``epoch`` to the history, and return whether the epoch counts as improved.
 
         Args:
-            values: ``loss``, ``lr``, ``seconds`` and, if the epoch was validated, the values of the
-                validation.
+            values: ``loss``, ``lr`` and ``seconds``, and the values of the validation if the epoch
+                was validated.
         """
         improved = False
         for name in self.measures:
@@ -218,7 +218,7 @@ class Selection:
         """
         if not (measured := self._measured_rows()):
             return None
-        (best,) = _epochs_with_lowest(measured, 1, self.measures[-1])  # a measure of the pass without augmentation
+        (best,) = _epochs_with_lowest(measured, 1, self.measures[-1])  # by default, the loss without augmentation
         row = next(row for row in measured if row["epoch"] == best)
         eers = _values_by_key(row, _OF_CORPUS)
         groups = _values_by_key(row, _OF_GROUP)
@@ -309,8 +309,8 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     earlier one is taken. The result is in ascending order.
 
     Args:
-        by: a key of the folder's ``history.json``: the key of a value of the development set, such
-            as ``val_loss_w_aug``, or ``loss``, the training loss.
+        by: a key of the folder's ``history.json``: ``loss``, the training loss, or the key of a
+            value of the development set, such as ``val_loss_w_aug``.
 
     Raises:
         InputError: if the folder has no history, if no row of the history has the key ``by``, or if
@@ -323,8 +323,8 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     columns = set()
     for key in chain.from_iterable(history):
         is_value = key == "loss" or key.startswith("val_")
-        # The keys of an interval's limits end in "_low" and "_high". The name of a corpus or attack, after a "/", may
-        # end in the same way.
+        # The keys of an interval's limits end in "_low" and "_high". The name of a corpus or attack follows a "/", and
+        # may end in the same way.
         is_limit = "/" not in key and key.endswith(("_low", "_high"))
         if is_value and not is_limit:
             columns.add(key)
@@ -409,7 +409,7 @@ def columns_of(history: Sequence[Row], offered: Sequence[Measure]) -> list[Colum
     """List the columns of the table of epochs.
 
     The columns are the epoch, the losses, the ``offered`` measures (rates in percent), the learning
-    rate, and whether the epoch is improved.
+    rate, and whether the epoch counts as improved.
 
     Columns without values in ``history`` are left out.
     """

@@ -34,7 +34,7 @@ _ADAPTED_TWICE = "a recipe says how its front-end is adapted with `train.adapt`:
 
 
 def check_parts(recipe: Recipe) -> None:
-    """Check, before the corpus is read, the losses and the settings that need transformer layers.
+    """Check the losses, and the settings that need transformer layers, before the corpus is read.
 
     Raises:
         InputError: if a loss or ``train.adapt`` is wrong, or if a setting needs transformer layers
@@ -95,7 +95,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
             from random weights.
     """
     frontend = recipe.model.get("frontend", {})
-    if resume is not None:  # build the same detector again, and load the base of an adapted front-end
+    if resume is not None:  # build the detector of the saved run, and load the base of an adapted front-end
         path = folder / RESUME_FILE
         model = resume["model"]
         if "engine" in frontend:
@@ -186,8 +186,8 @@ def _build_from_checkpoint(
         adapt: the setting ``train.adapt``.
 
     Raises:
-        InputError: if the checkpoint does not fit, or is adapted differently from what ``adapt``
-            says.
+        InputError: if the checkpoint does not fit, or if it is adapted, but not by the setting
+            ``adapt``.
     """
     checkpoint_adapt = _frontend_of(record).get("adapt")
     if checkpoint_adapt is not None:  # continue to train the adapted weights

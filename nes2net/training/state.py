@@ -201,7 +201,7 @@ class RunState:
                 )
 
     def _check_extent(self, content: dict[str, Any]) -> None:
-        """Raise InputError if the progress in ``content`` is impossible in this run, or if it has other parts."""
+        """Raise InputError if ``content`` does not fit this run: if the progress is impossible, or the parts differ."""
         progress = Progress(**content["progress"])
         training = self.data["training"]
         batch_size = self.recipe["train"]["batch_size"]
@@ -234,8 +234,8 @@ def fingerprint(
 
     A run resumes only if the fingerprints of its sets are unchanged. For trials with ``labels`` of
     frames or with scores of other systems, the digest also includes the labels and scores. The
-    digest does not include the paths of audio files. A ``balance`` adds the number of draws, and a
-    digest of its groups.
+    digest does not include the paths of audio files. If there is a ``balance``, its number of draws
+    and a digest of its groups are added.
 
     Args:
         target: function from a trial to the index of its class.

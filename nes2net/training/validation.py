@@ -53,8 +53,8 @@ def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool
 
     ``validation.epochs: around_minima`` is the rule of CtrSVDD. With T = ``t_max``, the learning
     rate follows a cosine that has its minima in the epochs T, 3T, 5T and so on. The rule validates
-    epoch 1. Of the epochs after 2T + 1, it validates each minimum and the epochs directly before
-    and after a minimum.
+    epoch 1 and, from epoch 2T + 2 on, each minimum and the epochs directly before and after a
+    minimum.
 
     >>> validation = ValidationConfig(first_epoch=11)
     >>> [epoch for epoch in range(1, 101) if is_due(epoch, TrainConfig(), validation)][:3]
@@ -97,9 +97,9 @@ class Validator:
         loaders: name of a pass (:func:`passes`) → loader of this process's batches, in the order of
             the set (:class:`nes2net.training.sampling.EpochBatches`).
         monitor: reports the files that failed.
-        recipe: gives ``seed``, for the bootstrap and for dropout in train mode, and
-            ``validation.mode``. In ``train`` mode, dropout is on, and batch normalisation updates
-            its running statistics on development data.
+        recipe: gives ``validation.mode``, and ``seed`` for the bootstrap and for dropout in train
+            mode. In ``train`` mode, dropout is on, and batch normalisation updates its running
+            statistics on development data.
 
     Raises:
         InputError: if several processes are to validate in train mode.

@@ -38,7 +38,7 @@ _SIMULATIONS = 2000
 # length.
 _MOST_WINDOWS = 1000
 _BELOW = 0.025  # share of the calibration's bona fide trials whose ratios are below the usual range
-_MOST_LENGTHS = 16  # largest number of different lengths of simulated fake parts
+_MOST_LENGTHS = 16  # largest number of distinct lengths of simulated fake parts
 _SEED = 0
 
 
@@ -85,7 +85,7 @@ class LowWindows(NamedTuple):
     expected: float
     """Expected number of low windows in a bona fide recording."""
     p_value: float
-    """Share of bona fide recordings that have at least as many low windows by chance."""
+    """Share of bona fide recordings that have this number of low windows, or more, by chance."""
 
     def words(self, num_windows: int) -> str:
         """Say how many of the recording's ``num_windows`` windows are low, and what may explain the low windows."""
@@ -211,7 +211,7 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
     is_bonafide = mean >= threshold
     is_certain = is_bonafide == (factor * mean >= threshold)
     along = replace(along, llr=factor * mean, probability=float(decider.probability(factor * mean)))
-    # Compute how many windows fit into the recording without overlap.
+    # Compute how many windows without overlap fit into the part of the recording with speech.
     num_windows = max(1, round(rests_on * track.duration / track.window))
     # Compare the recording with simulated bona fide recordings, to find out whether a part stands out.
     simulated = _Chance.of(decider, num_windows)
@@ -224,7 +224,7 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
                 decider, [step.llr for step, speaks in zip(running, has_speech) if speaks], num_windows
             ),
         )
-    if base.decision == CANNOT_TELL:  # this means that the recording is unlike the calibration's recordings
+    if base.decision == CANNOT_TELL:  # clipped near the threshold, or unlike the calibration's recordings
         return along
     if not is_certain and traits is not None:
         return replace(along, decision=CANNOT_TELL, reason=traits.clipping)
@@ -241,15 +241,15 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
 
 
 def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> Stretch:
-    """Find the stretch with the most evidence: along its windows, the cumulative sum rises from 0 to its highest value.
+    """Find the stretch with the most evidence, along which the cumulative sum rises from 0 to its highest value.
 
     If the sum never rises above 0, the stretch is the first window.
 
     Args:
         running: the evidence up to the end of each window.
         starts: (K,), the start of each window in seconds.
-        chance: the results of simulated recordings, which tell in what share of bona fide
-            recordings the sum rises to a given height.
+        chance: the results of simulated recordings, which tell how often the sum of a bona fide
+            recording rises to a given height.
     """
     against = np.array([step.against for step in running])
     last = int(against.argmax())
@@ -270,7 +270,8 @@ def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int
 
     Args:
         llrs: the ratio of each window with speech; windows may overlap.
-        num_independent: how many windows fit into the recording without overlap.
+        num_independent: how many windows without overlap fit into the part of the recording with
+            speech.
     """
     from scipy.stats import betabinom  # for a fast start-up: scoring needs no SciPy
 
@@ -337,13 +338,13 @@ class _Chance(NamedTuple):
         return cls(highest, np.array(found), lengths, count, num_windows / count)
 
     def p_value(self, highest_sum: float) -> float:
-        """Compute in which share of bona fide recordings, in (0, 1], the sum rises to ``highest_sum`` or higher."""
+        """Compute the share of bona fide recordings whose sum reaches ``highest_sum``; above 0, at most 1."""
         below = int(np.searchsorted(self.bonafide, highest_sum * (1 - 1e-9), side="left"))
         share = (1 + len(self.bonafide) - below) / (1 + len(self.bonafide))
         return 1 - (1 - share) ** self.repeats
 
     def shortest_found(self, window: float) -> float | None:
-        """Find the length in seconds of the shortest fake part that is found in half of the cases; None if no part is.
+        """Find the length in seconds of the shortest fake part that is found in half of the cases, or return None.
 
         Args:
             window: length of a window in seconds.
@@ -361,8 +362,9 @@ class _Chance(NamedTuple):
 def _highest_sums(steps: NDArray) -> NDArray:
     """Compute the highest value (S,) that each of S cumulative sums reaches.
 
-    A sum that would fall below 0 is set to 0, as in :class:`Evidence`. ``steps`` (K, S) says what
-    each of the K windows of S recordings adds to the sum of its recording.
+    A sum that would fall below 0 is set to 0, as in :class:`Evidence`. ``steps`` (K, S) holds a
+    number for each of K windows of S recordings: the window adds this number to the sum of its
+    recording.
     """
     against = np.zeros(steps.shape[1])
     highest = np.zeros(steps.shape[1])

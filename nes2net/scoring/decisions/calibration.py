@@ -90,15 +90,15 @@ class LinearCalibration:
     """Turns scores into natural-log likelihood ratios of bona fide against spoof.
 
     A ratio is ``scores · weights + offset``. :func:`fit` makes a calibration of K systems: K = 1 is
-    calibration, K > 1 is fusion. ``systems`` names the systems in the order of the weights, and
-    ``trained_on`` holds further facts about the training of the calibration, such as corpus and
-    date, as plain data. If there is a single system and its weight is positive, the calibration
-    changes neither the EER nor any minimum cost.
+    calibration, K > 1 is fusion. ``systems`` contains the names of the systems in the order of the
+    weights, and ``trained_on`` holds further facts about the training of the calibration, such as
+    corpus and date, as plain data. If there is a single system and its weight is positive, the
+    calibration changes neither the EER nor any minimum cost.
 
     ``llrs`` holds the ratios of the trials from which the calibration was learned. ``scored_by``
-    names the detector that made the scores; ``scored_by`` is None for a fusion, or if the scores
-    have no record. ``population`` holds the traits of the recordings; ``population`` is None if the
-    recordings were not measured.
+    identifies the detector that made the scores; ``scored_by`` is None for a fusion, or if the
+    scores have no record. ``population`` holds the traits of the recordings; ``population`` is None
+    if the recordings were not measured.
     """
 
     weights: Annotated[tuple[_Weight, ...], Field(min_length=1, max_length=_MOST_SYSTEMS)]
@@ -128,7 +128,7 @@ class LinearCalibration:
         """Length in ms of the frames whose scores trained the calibration; None if recordings were scored."""
         if self.scored_by is not None:
             return self.scored_by.resolution_ms
-        # Without a record of the scores, a user may have stated the length of the frames.
+        # If there is no record of the scores, the user may have stated the length of the frames in ``trained_on``.
         value = self.trained_on.get("resolution_ms")
         return float(value) if isinstance(value, (int, float)) and 0 < value < 1e6 else None
 
@@ -155,7 +155,7 @@ class LinearCalibration:
         return calibrated
 
     def check_fits(self, scored_by: ScoredBy, remedy: str) -> list[str]:
-        """Check that the scores to calibrate are of the detector and the unit from which this calibration was learned.
+        """Check that scores are of the same detector and unit as the scores that trained this calibration.
 
         The unit is a recording, or a frame of some length.
 
@@ -216,11 +216,11 @@ class LinearCalibration:
         return []
 
     def unlike(self, num_samples: int | None) -> str:
-        """Say that the calibration was learned from another part of each recording than is scored now; empty otherwise.
+        """Warn if another part of each recording is scored now than for the calibration; else return an empty text.
 
         Args:
-            num_samples: number of leading samples that are scored now; None for all, 0 for windows
-                along a recording.
+            num_samples: number of leading samples that are scored now; None for whole recordings, 0
+                for windows along a recording.
         """
         if self.scored_by is None or self.scored_by.num_samples == num_samples:
             return ""
@@ -318,12 +318,13 @@ def fit(
 ) -> LinearCalibration:
     """Find the weights and the offset that turn scores of K systems into log-likelihood ratios.
 
-    Weights and offset minimise the sum of a loss and a penalty. The loss is the prior-weighted
-    logistic loss ``P · mean ln(1 + e^−(b + logit P)) + (1 − P) · mean ln(1 + e^(s + logit P))`` of
-    the calibrated bona fide scores b and spoofed scores s. For P = ½ the loss is proportional to
-    Cllr. The penalty is ``l2 / 2`` times the sum of the squared weights, divided by the number of
-    trials. For the penalty, each system's scores are in units of their standard deviation. The sum
-    of loss and penalty is convex, and Newton steps with a trust region find its minimum.
+    Weights and offset minimise the sum of a loss and a penalty. Let b be a calibrated bona fide
+    score, s a calibrated spoofed score, and P the ``prior``. The loss is the prior-weighted
+    logistic loss ``P · mean ln(1 + e^−(b + logit P)) + (1 − P) · mean ln(1 + e^(s + logit P))``.
+    For P = ½ the loss is proportional to Cllr. The penalty is ``l2 / 2`` times the sum of the
+    squared weights, divided by the number of trials. For the penalty, each system's scores are in
+    units of their standard deviation. The sum of loss and penalty is convex, and Newton steps with
+    a trust region find its minimum.
 
     Args:
         bonafide, spoof: scores, shapes (B, K) and (S, K), or (B,) and (S,) of one system.
@@ -472,7 +473,8 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
     """Find the weights and the offset that minimise the loss of :func:`fit`.
 
     Args:
-        standardised: (N, K), the scores in units of their standard deviation, bona fide first.
+        standardised: (N, K), the scores minus their mean, in units of their standard deviation;
+            bona fide trials come first.
         num_bonafide: number of bona fide trials.
         prior, l2: as for :func:`fit`.
 

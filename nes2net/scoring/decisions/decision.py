@@ -111,7 +111,8 @@ class OperatingPoint:
             if nearest == 0:
                 return float(steps[nearest])
             return float(steps[nearest - 1] / 2 + steps[nearest] / 2)
-        # The rate limits the errors on one class: sort the ratios of this class, and skip as many as may be errors.
+        # The rate limits the errors on one class: sort the ratios of this class, and skip the number of errors that the
+        # rate allows.
         if self.kind == "fa":
             class_llrs = llrs.spoof
             class_name = "spoofed"
@@ -128,7 +129,7 @@ class OperatingPoint:
         allowed = int(num_trials * self.rate * (1 + 1e-12))
         ordered = np.sort(class_llrs)
         if self.kind == "miss":
-            return float(ordered[allowed])  # the trials with lower ratios may be missed
+            return float(ordered[allowed])  # trials with lower ratios are the misses that the rate allows
         highest_rejected = ordered[num_trials - allowed - 1]
         return float(np.nextafter(highest_rejected, math.inf))
 
@@ -143,7 +144,7 @@ def rounded_up(value: float) -> str:
     return f"{math.ceil(value / step * (1 - 1e-12)) * step:.12g}"
 
 
-#: The decision on a recording that is unlike the calibration's recordings.
+#: The decision on a recording that is unfit, too uncertain, or unlike the calibration's recordings.
 CANNOT_TELL = "cannot tell"
 #: A note for the user, shown if the weight of the calibration is negative.
 INVERTED = (
@@ -175,7 +176,7 @@ class Decision:
     decision: str
     """``"bonafide"``, ``"spoof"`` or ``"cannot tell"``."""
     reason: str | None = None
-    """The reason for ``"cannot tell"``; None for another decision."""
+    """The reason for ``"cannot tell"``; None for any other decision."""
     p_value: float | None = None
     """Share of the calibration's recordings that are at least as unusual; None if the recording was not compared."""
     judged: float | None = None
@@ -273,7 +274,7 @@ class Decider:
 
     @property
     def usual_scores(self) -> tuple[float, float] | None:
-        """Range that holds 95 % of the calibration's bona fide scores; None without trials, or if the weight is 0."""
+        """Range that holds 95 % of the calibration's bona fide scores; None if unknown, or if the weight is 0."""
         llrs = self.calibration.llrs
         (weight,) = self.calibration.weights
         if llrs is None or weight == 0:
@@ -368,8 +369,8 @@ class Decider:
         """A note that says why no recording can get "cannot tell" for being unusual.
 
         The note is None if an unusual recording can get "cannot tell". The note is also None if
-        ``abstain`` is 0, because the user has then switched "cannot tell" for unusual recordings
-        off.
+        ``abstain`` is 0, because the user has then switched off "cannot tell" for unusual
+        recordings.
         """
         population = self.calibration.population
         if not self.abstain:
@@ -401,8 +402,8 @@ class Decider:
             "largest_llr": self.largest_llr,
             "detector": scored_by.fingerprint if scored_by else None,
         }
-        # Settings are the first keys, and are merged again at the end, so that no fact of the calibration's file
-        # replaces a setting.
+        # Put the settings first, and merge them again at the end, so that no fact of the calibration's file replaces a
+        # setting.
         return {**settings, **facts, **settings}
 
     def described(self) -> list[str]:

@@ -50,11 +50,12 @@ class Evidence:
     """Adds up the evidence in the scores of a stream's windows, one window after another, and raises an alarm.
 
     Let ℓ be the log-likelihood ratio of a window. The mean of the windows' ratios describes a
-    typical window. In the mean, the weight of a window is halved after each half-life. The mean
-    does not become more certain if windows overlap. A cumulative sum detects a change in the middle
-    of a stream (CUSUM; Page, "Continuous inspection schemes", Biometrika 41, 1954). Each window
-    adds (θ − ℓ)·u to this sum, where θ is the decider's threshold, and u is the share of the window
-    that does not overlap the window before. The sum never falls below 0.
+    typical window. In the mean, the weight of a window is halved after each half-life. Overlapping
+    windows do not make this mean more certain. A cumulative sum detects a change in the middle of a
+    stream (CUSUM; Page, "Continuous inspection schemes", Biometrika 41, 1954). Each window adds (θ
+    − ℓ)·u·w to this sum. Here θ is the decider's threshold, u is the share of the window that does
+    not overlap the window before, and w is the weight ``speech`` of :meth:`add`. The sum never
+    falls below 0.
 
     An alarm begins when the probability is at most ``alarm_probability``, or when the sum is at
     least ``alarm_against``. The alarm lasts while the probability is below ``clear_probability``,

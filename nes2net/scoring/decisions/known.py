@@ -35,11 +35,11 @@ _LARGEST_KNOWN = 1 << 20  # largest size in bytes of a file of `nes2net calibrat
 
 
 def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: float = 1.0) -> NDArray:
-    """Compute for each trial a score of being known, from its logits of K classes.
+    """Compute for each trial a score of being known, from its logits z of K classes.
 
-    - ``"log_odds"``: the largest logit minus the logsumexp of the other logits. The log odds rank
-      recordings in the same order as the largest posterior does (Hendrycks, Gimpel, ICLR 2017), but
-      do not saturate.
+    - ``"log_odds"``: the largest logit minus the logsumexp of the other logits. Sorted by log odds,
+      recordings have the same order as by the largest posterior (Hendrycks, Gimpel, ICLR 2017), but
+      log odds do not saturate.
     - ``"max_logit"``: the largest logit.
     - ``"energy"``: T·logsumexp(z/T) (Liu et al., NeurIPS 2020).
     - ``"sme"``: T·logsumexp(p/T) of the posteriors p (Klein et al., arXiv 2507.06470; the default
@@ -73,7 +73,7 @@ def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: 
 
 
 def _known_score(z: NDArray, kind: LogitScore, temperature: float) -> NDArray:
-    """Compute the score ``kind`` (N,), any kind but ``"max_logit"``, from logits ``z`` N×K in float64."""
+    """Compute the score ``kind`` (N,) from logits ``z`` N×K in float64; ``kind`` is not ``"max_logit"``."""
     if kind == "energy":
         return temperature * logsumexp(z / temperature)
     if kind == "sme":
@@ -146,15 +146,16 @@ class Reference:
     def scores(
         self, embeddings: ArrayLike, kind: ReferenceScore = "knn", *, k: int = 10, logits: ArrayLike | None = None
     ) -> NDArray:
-        """Compute a score of being known for N recordings, from their embeddings.
+        """Compute a score of being known for N recordings, from their embeddings x.
 
         - ``"knn"``: the cosine to the ``k``-th nearest training embedding (Sun et al., ICML 2022;
           the default ``k`` is an assumption).
-        - ``"mahalanobis"``: −min_c (x − μ_c)ᵀΣ⁻¹(x − μ_c) over the classes c, where Σ is the
-          covariance of the training embeddings' deviations from their class means. All classes
-          share Σ, which is divided by the number of trials (Lee et al., NeurIPS 2018).
-        - ``"nsd"``: logsumexp(z)·mean_j logsumexp(z_j)·cos(x, x_j) over training trials j
-          (arXiv 2406.03240).
+        - ``"mahalanobis"``: −min_c (x − μ_c)ᵀΣ⁻¹(x − μ_c) over the classes c, where μ_c is the mean
+          training embedding of class c. Σ is the covariance of the training embeddings' deviations
+          from their class means. All classes share Σ, which is divided by the number of trials (Lee
+          et al., NeurIPS 2018).
+        - ``"nsd"``: logsumexp(z)·mean_j logsumexp(z_j)·cos(x, x_j) over training trials j, from the
+          logits z of the recording and z_j of the trials (arXiv 2406.03240).
 
         Args:
             embeddings: N×E, the embeddings of the recordings.
@@ -181,7 +182,7 @@ class Reference:
         return logsumexp(checked_logits(logits).astype(np.float64)) * (_unit_rows(x) @ direction)
 
     def nearest_class(self, embeddings: ArrayLike, k: int = 21) -> NDArray:
-        """Find for each recording the most frequent class among the ``k`` training embeddings nearest by cosine.
+        """Find for each recording the most frequent class among the ``k`` training embeddings with the highest cosines.
 
         If several classes are equally frequent, the class with the nearest embedding is taken. The
         default ``k`` = 21 comes from TADA (arXiv 2506.05802).
@@ -353,8 +354,8 @@ def read_known(path: str | Path, classes: Sequence[str]) -> KnownThreshold:
     """Read the file that `nes2net calibrate classes` wrote for a detector with these ``classes``.
 
     Raises:
-        InputError: if the file cannot be read or is not of `nes2net calibrate classes`, or if its
-            classes are not ``classes``.
+        InputError: if the file cannot be read, if `nes2net calibrate classes` did not write it, or
+            if its classes are not ``classes``.
     """
     remedy = "give a file of `nes2net calibrate classes`"
     known = read_json_as(KnownThreshold, Path(path), _LARGEST_KNOWN, "a file of known classes", remedy)

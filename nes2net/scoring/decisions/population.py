@@ -43,8 +43,8 @@ _LOUD = 95  # percentile
 _SPECTRUM_FRAME = 512  # samples, 32 ms
 _SMOOTHED = 9  # number of bands of 31.25 Hz; together, they cover some 280 Hz
 _FLOOR = 5  # percentile of the smoothed spectrum that is taken as its floor
-_ABOVE_FLOOR = 6.0  # dB; only the area higher than this above the floor counts
-_NEARLY_ALL = 0.99  # share of the area above the floor that lies below the bandwidth
+_ABOVE_FLOOR = 6.0  # dB above the floor; only the area above this line counts
+_NEARLY_ALL = 0.99  # share of this area that lies at frequencies below the bandwidth
 _DEEPEST = 80.0  # dB; the floor is at most this far below the maximum
 # Number of samples that are measured at once. The number is a multiple of both frame lengths, so the frames are the
 # same however a recording is cut into blocks.
@@ -92,14 +92,15 @@ def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
     - The level is the 95th percentile of the RMS of 20-ms frames, in dB: 0 for a square wave of
       full scale, and −120 for digital silence.
     - The bandwidth is read off the mean power spectrum in dB, smoothed over 280 Hz. The floor of
-      the spectrum is its 5th percentile, but at most 80 dB below its maximum. Of the area between
-      the spectrum and a line 6 dB above the floor, 99 % lies at frequencies below the bandwidth. A
-      flat spectrum, such as that of white noise, has the bandwidth 8 kHz; silence has the bandwidth
-      0.
+      the spectrum is its 5th percentile, but at most 80 dB below its maximum. The bandwidth follows
+      from the area between the spectrum and a line 6 dB above the floor: 99 % of this area lies at
+      lower frequencies. A flat spectrum, such as that of white noise, has the bandwidth 8 kHz;
+      silence has the bandwidth 0.
 
     Args:
-        num_samples: number of leading samples that the detector scores; None for all. ``waveform``
-            must not contain the repetition by which a short recording is filled up for scoring.
+        num_samples: number of leading samples that the detector scores; None for all. For a short
+            recording, ``waveform`` must not contain the repetitions that fill up the input of the
+            detector.
 
     Raises:
         InputError: if there are no samples, or more than one channel.
@@ -237,7 +238,7 @@ def as_saved(schema: Any) -> GetPydanticSchema:
 
 
 def _rows_as_array(rows: list[list[float]]) -> NDArray:
-    """Convert ``rows`` of a file to an array; raise ValueError, which Pydantic reports, if rows differ in length."""
+    """Convert ``rows`` of a file to an array; if rows differ in length, raise ValueError, which Pydantic reports."""
     if len(set(map(len, rows))) > 1:
         raise ValueError("rows of one width are expected")
     return np.array(rows)
@@ -310,8 +311,8 @@ class EmbeddingModel:
         if rank and total > 0:
             from scipy.linalg import eigh  # for a fast start-up: scoring needs no SciPy
 
-            # The N×N matrix and the E×E matrix of products have the same nonzero eigenvalues; take the smaller matrix,
-            # which is faster.
+            # The N×N matrix and the E×E matrix of products have the same nonzero eigenvalues; the smaller matrix is
+            # faster.
             smaller = centred @ centred.T if count < size else centred.T @ centred
             last = len(smaller) - 1
             values, vectors = eigh(smaller, subset_by_index=(last - rank + 1, last))
@@ -332,7 +333,8 @@ class EmbeddingModel:
     def distance(self, embeddings: NDArray) -> NDArray:
         """Compute the distance (N,) of ``embeddings`` (N, E) from the nearer mean.
 
-        The distance is the root mean square of the E coordinates, in standard deviations.
+        The distance is the root mean square of the E coordinates of the difference from the mean,
+        each in standard deviations.
         """
         nearest = np.full(len(embeddings), np.inf)
         for mean in self.means:
@@ -350,8 +352,8 @@ class Population:
     Attributes:
         usual: the usual range of each of :data:`SCALARS`; durations are in logarithms of seconds.
         distances: (N,) sorted: for each recording, the largest distance of a scalar trait from the
-            median. Median and range were learned from four fifths of the recordings, without the
-            recording itself.
+            median. For each of these distances, median and range were learned from the four fifths
+            of the recordings that do not contain the recording itself.
         embeddings: the model of the embeddings; None without embeddings.
         usual_embedding: the usual range of the distances of embeddings from the nearer mean of the
             model.
@@ -504,7 +506,7 @@ def _scalar_distances(usual: dict[str, Spread], values: dict[str, NDArray]) -> N
 
 
 def _embedding_distance(spread: Spread, from_mean: NDArray) -> NDArray:
-    """Scale distances (N,) of embeddings: the median of ``spread`` becomes 0, its upper edge 1; none is negative."""
+    """Scale distances (N,) of embeddings linearly: 0 up to the median of ``spread``, and 1 at its upper edge."""
     return np.maximum(0, from_mean - spread.middle) / max(
         _LEAST_SPREAD * spread.middle, spread.high - spread.middle, 1e-12
     )

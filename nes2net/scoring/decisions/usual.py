@@ -70,17 +70,17 @@ class UsualValues:
     number: int = 0
     """Number of recordings in the calibration; ``middle`` is the median of these recordings."""
     words: str = ""
-    """The usual values in words; empty to write the ranges."""
+    """The usual values in words; if empty, the ranges are written instead."""
     unusual: str = ""
-    """A verb phrase about unusual recordings, such as ``"are unfit to decide on"``; empty for "lie
-    outside of" the ranges."""
+    """A verb phrase about unusual recordings, such as ``"are unfit to decide on"``; if empty,
+    unusual recordings "lie outside of" the ranges."""
 
     @property
     def is_measured(self) -> bool:
-        """Whether the values are measured in a unit, with a median.
+        """Whether the values are measured numbers, such as levels, whose median is shown.
 
-        Of p-values and the verdict "unfit", which have neither a unit nor a median, :attr:`words`
-        describes the usual values.
+        P-values and the verdict "unfit" are not measured; :attr:`words` describes their usual
+        values.
         """
         return not self.words
 
@@ -124,8 +124,8 @@ class UsualValues:
     def p_values(self, number: int) -> NDArray:
         """Compute, for k = 0 to ``number``, the probability that k or more recordings lie outside of the ranges.
 
-        The probability may differ between bona fide and spoofed recordings. How many of the new
-        recordings belong to each class is not known, so the larger probability is taken.
+        The probability may differ between bona fide and spoofed recordings. The share of each class
+        among the new recordings is not known, so the larger probability is taken.
 
         Args:
             number: number of new recordings, which are taken to be like the calibration's.
@@ -164,12 +164,12 @@ class Comparison:
     values: NDArray
     """(n,): the values of the new recordings that have the trait."""
     p_value: float
-    """Probability that at least as many new recordings are unusual by chance."""
+    """Probability that chance makes at least the observed number of new recordings unusual."""
     adjusted_p: float
     """The p-value after Holm's correction for the number of tests (Scandinavian Journal of Statistics 6, 1979)."""
     fewest: int
-    """The smallest number of unusual recordings that shows drift, whatever other tests find; n + 1
-    if n are not enough."""
+    """Among n new recordings, the smallest number of unusual recordings that shows drift, whatever
+    the tests of other traits find; n + 1 if there is no such number."""
 
     @property
     def name(self) -> str:
@@ -185,8 +185,7 @@ class Comparison:
     def median(self) -> str:
         """The median of the trait over the new recordings, as a text with its unit.
 
-        The text is a dash if the values have no unit and no median
-        (:attr:`UsualValues.is_measured`).
+        The text is a dash if the values are not measured numbers (:attr:`UsualValues.is_measured`).
         """
         if not self.usual.is_measured:
             return "–"
@@ -302,10 +301,10 @@ def _usual_traits(population: Population) -> list[UsualValues]:
 def _beta_of_share_outside(number: int, num_tails: int) -> tuple[float, float]:
     """Compute the two parameters of the Beta distribution of the share of recordings outside of a usual range.
 
-    The ends of the range are quantiles of the ``number`` recordings of a calibration. The values of
-    the trait, when sorted, leave ``number`` + 1 gaps: before the first value, between two values
-    and after the last value. On average, each gap holds the same share of new recordings. Below the
-    2.5 % quantile, there are 1 + 0.025 · (``number`` − 1) gaps.
+    The ends of the range are quantiles of a trait over the ``number`` recordings of a calibration.
+    The sorted values of the trait leave ``number`` + 1 gaps: before the first value, between two
+    values and after the last value. On average, each gap holds the same share of new recordings.
+    Below the 2.5 % quantile, there are 1 + 0.025 · (``number`` − 1) gaps.
 
     Args:
         number: number of recordings of the calibration.

@@ -28,11 +28,11 @@ class Criterion(nn.Module):
     division, which gives the loss of the whole batch. The denominator is known before any forward
     pass.
 
-    A loss is a subclass in a file of its own, registered by name (docs/extending.md). A recipe sets
-    the arguments of the constructor as options. Only ``head``, ``feature_dim`` and ``num_classes``
-    are determined by the back-end. If :attr:`needs_head` names a head, ``head`` is the last layer
-    of the back-end, and ``feature_dim`` is the size of an embedding. ``num_classes`` is the number
-    of classes; a loss whose constructor lacks this argument has 2 classes.
+    Each loss is a subclass that is registered by name (docs/extending.md). A recipe sets the
+    arguments of the constructor as options. Only ``head``, ``feature_dim`` and ``num_classes`` are
+    determined by the back-end. If :attr:`needs_head` names a head, ``head`` is the last layer of
+    the back-end, and ``feature_dim`` is the size of an embedding. ``num_classes`` is the number of
+    classes; a loss whose constructor lacks this argument has 2 classes.
 
     Args:
         num_classes: K; if bona fide is a class, it is the last.
@@ -69,8 +69,8 @@ class Criterion(nn.Module):
         Args:
             outputs: B×n, logits or embeddings.
             targets: (B,), class numbers (of two classes, bona fide is 1), or B×K, the share of each
-                class in a mixed sample. A loss of logits ignores a sample, which may be an utterance or
-                a frame, if all its shares are 0.
+                class in a mixed sample. If all shares of a sample (an utterance or a frame) are 0,
+                a loss of logits ignores the sample.
             step: number of the optimisation step, from 0, for a margin that changes during training;
                 None for the final margin.
             durations: durations of the utterances in seconds, (B,), for a margin that depends on
@@ -111,7 +111,7 @@ class Criterion(nn.Module):
         raise NotImplementedError
 
     def size_of(self, targets: np.ndarray) -> int:
-        """Count the trials that the loss uses, by default all, from the classes ``targets`` (B,) of the trials."""
+        """Count the trials that the loss uses, given their classes ``targets`` (B,); by default, count all."""
         return len(targets)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:

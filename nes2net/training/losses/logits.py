@@ -25,9 +25,11 @@ Smoothing = Annotated[float, Field(ge=0, lt=1)]
 class WeightedCrossEntropy(ClassWeighted):
     """Cross-entropy over a logit of each class, averaged with class weights: Σ w_y·ℓ / Σ w_y over the batch.
 
-    Mixed labels are distributions q over the classes, and the loss is Σ_i Σ_c w_c·q_ic·(−log p_ic)
-    / Σ_i Σ_c w_c·q_ic. If each q_i is a single class, both formulas agree. (For mixed labels,
-    PyTorch divides by the batch size instead.)
+    In this formula, ℓ is the cross-entropy of a sample, and w_y is the weight of its class y. The
+    label of a mixed sample i is a distribution q_i over the classes. With the posteriors p_ic of
+    the classes c, the loss is then Σ_i Σ_c w_c·q_ic·(−log p_ic) / Σ_i Σ_c w_c·q_ic. If each sample
+    has a single class, the two formulas agree. (For mixed labels, PyTorch divides by the batch size
+    instead.)
 
     Args:
         class_weights: weight of each class, bona fide last. null takes 0.1 and 0.9 for two classes,
@@ -35,7 +37,8 @@ class WeightedCrossEntropy(ClassWeighted):
         normalize: divide by the sum of the weights. If false, divide by the number of samples,
             which gives the plain mean of w_y·ℓ (MoE, Wang et al., ICASSP 2025, arXiv 2409.11909).
             With the plain mean, a batch with more samples of the heavier class counts more.
-        label_smoothing: ε; the target's class gets the share 1 − ε + ε/K, each other class ε/K.
+        label_smoothing: ε; of K classes, the target's class gets the share 1 − ε + ε/K, and each
+            other class ε/K.
 
     >>> criterion = WeightedCrossEntropy((0.1, 0.9))
     >>> criterion(torch.zeros(4, 2), torch.tensor([0, 0, 0, 1])).item()  # doctest: +ELLIPSIS
@@ -73,7 +76,7 @@ class WeightedCrossEntropy(ClassWeighted):
         if self.label_smoothing:
             log_posteriors = F.log_softmax(outputs, dim=1)
             mean_of_classes = log_posteriors.mean(1, keepdim=True)
-            # The losses are B×K; column c has the losses that the samples would have if their class were c.
+            # The losses are B×K; in column c, c is taken as the class of every sample.
             losses = -((1 - self.label_smoothing) * log_posteriors + self.label_smoothing * mean_of_classes)
             return (weight * shares_of(targets, self.num_classes) * losses).sum()
         if targets.ndim == 1:

@@ -46,17 +46,18 @@ Margin = Annotated[
 class AngularSoftmax(ClassWeighted):
     """A-softmax (W. Liu et al., "SphereFace", CVPR 2017) over the directions of an angular head.
 
-    The logits of an embedding x are |x|·cos θ_j. The target's logit is |x|·(λ·cos θ + ψ(θ))/(1 + λ)
-    with ψ(θ) = (−1)^k·cos(mθ) − 2k and k = ⌊mθ/π⌋; ψ falls from 1 to 1 − 2m over [0, π]. In
-    training λ falls, so that the margin grows: λ = max(``lambda_min``, ``lambda_max``/(1 +
+    The logits of an embedding x are |x|·cos θ_j, where θ_j is the angle between x and the direction
+    of class j. In the loss, the target's class, at the angle θ, has the logit |x|·(λ·cos θ +
+    ψ(θ))/(1 + λ) with ψ(θ) = (−1)^k·cos(mθ) − 2k and k = ⌊mθ/π⌋; ψ falls from 1 to 1 − 2m over [0,
+    π]. In training λ falls, so that the margin grows: λ = max(``lambda_min``, ``lambda_max``/(1 +
     ``lambda_decay``·step)). Cross-entropy is averaged as in :class:`WeightedCrossEntropy`. For a
     mixed label, the loss of each class is weighted by the share of the class.
 
     Args:
-        head: the back-end's last layer, whose ``weight`` is n×E.
+        head: the back-end's last layer, whose ``weight`` is n×E for n classes.
         class_weights: weight of each class, bona fide last; null for equal weights.
         margin: m, the factor of the angle to the target's class.
-        lambda_min: lowest λ, which λ reaches at the end.
+        lambda_min: lowest value of λ, at which it stops falling.
         lambda_max: λ at the first step.
         lambda_decay: how fast λ falls, per step.
 
@@ -98,8 +99,8 @@ class AngularSoftmax(ClassWeighted):
         margin_share = 1 / (1 + self.lambda_at(step))  # share of ψ in the target's logit
         logits = norm * cosine
         with_margin = logits + margin_share * norm * (self._psi(cosine) - cosine)
-        # The losses are B×n; column c has the losses that the samples would have if their class were c. Row c of the
-        # masks is True only for class c, whose logit gets the margin.
+        # The losses are B×n; in column c, c is taken as the class of every sample. Row c of the masks is True only for
+        # class c, whose logit gets the margin.
         margin_masks = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
         losses = torch.stack(
             [-F.log_softmax(torch.where(row, with_margin, logits), dim=1)[:, c] for c, row in enumerate(margin_masks)],
@@ -133,8 +134,8 @@ class AngularSoftmax(ClassWeighted):
 class _MeanOverClasses(MeanOfSamples):
     """A loss of embeddings, averaged over samples: Σ_c q_c·ℓ_c, with the share q_c of class c and the loss ℓ_c.
 
-    ℓ_c is the loss that the sample would have if c were its class. A subclass computes the losses
-    ℓ_c in :meth:`_losses_by_class`.
+    ℓ_c is the loss if c is taken as the class of the sample. A subclass computes the losses ℓ_c in
+    :meth:`_losses_by_class`.
     """
 
     takes_embeddings = True
@@ -145,7 +146,7 @@ class _MeanOverClasses(MeanOfSamples):
         return (shares_of(targets, self.num_classes).to(losses.dtype) * losses).sum()
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Compute the losses B×K; column c has the losses that the samples would have if their class were c.
+        """Compute the losses B×K; in column c, c is taken as the class of every sample.
 
         Args:
             embeddings, step, durations: as for :meth:`parts`.
@@ -157,8 +158,8 @@ class OneClassSoftmax(_MeanOverClasses):
     """One-class softmax over the cosine s of an embedding and one vector (Zhang, Jiang, Duan).
 
     The loss is the mean of softplus(α·(m − s)) for bona fide and softplus(α·(s − m')) for spoof.
-    The embeddings of bona fide speech gather around the vector, for any kinds of spoof (IEEE SPL
-    2021, arXiv 2010.13995).
+    The embeddings of bona fide speech gather around the vector, whatever the kinds of spoof (IEEE
+    SPL 2021, arXiv 2010.13995).
 
     Args:
         feature_dim: size of an embedding.
@@ -295,7 +296,7 @@ def _default_scale_and_margin(num_classes: int) -> tuple[float, float]:
 def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float) -> Tensor:
     """Compute a cross-entropy with an additive margin for each sample and class, B×n.
 
-    Column c has the cross-entropies that the samples would have if their class were c.
+    In column c, c is taken as the class of every sample.
 
     Args:
         cosine: B×n, cosines of the embeddings to the vector of each class.
@@ -327,9 +328,9 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
     """Cross-entropy of scale·cos(θ + margin·[target]) over the angles θ to a vector of each class.
 
     [target] is 1 for the target's class and 0 for all other classes (Deng et al., "ArcFace:
-    Additive angular margin loss for deep face recognition", CVPR 2019). Beyond θ = π − margin, the
-    logit of the target's class is scale·(cos θ − margin·sin margin), so that the logit falls as θ
-    grows, for every θ. Scores have no margin: logits are scale·cos θ.
+    Additive angular margin loss for deep face recognition", CVPR 2019). If θ > π − margin, the
+    logit of the target's class is scale·(cos θ − margin·sin margin). This logit therefore falls
+    over the whole range of θ. Scores have no margin: logits are scale·cos θ.
 
     Args:
         feature_dim: size of an embedding.
@@ -365,7 +366,7 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
         return {"scale": options.get("scale", 30.0)}
 
     def margin_at(self, step: int | None) -> float:
-        """Compute the margin at an optimisation ``step``; None, in validation, stands for the final margin."""
+        """Compute the margin at an optimisation ``step``; in validation, ``step`` is None for the final margin."""
         if step is None or step >= self.margin_warmup:
             return self.margin
         return self.margin * step / self.margin_warmup
@@ -373,7 +374,7 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         """Compute the losses B×K, with the margin of ``step``."""
         cosine = cosines(embeddings, self.centers)
-        cosine_margin = cosine - cosines_with_margin(cosine, self.margin_at(step))  # decrease by the margin
+        cosine_margin = cosine - cosines_with_margin(cosine, self.margin_at(step))  # how far the margin lowers a cosine
         return additive_margin_losses(cosine, self.scale, cosine_margin)
 
 
@@ -403,7 +404,7 @@ class P2SGrad(_MeanOverClasses):
         return renormed_cosines(outputs, self.weight)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Compute each sample's mean squared error of the cosines over classes, and sum over samples."""
+        """Compute the squared errors of the cosines; average them over classes, and sum over samples."""
         cosine = self.logits(outputs)
         shares = shares_of(targets, self.num_classes).to(cosine.dtype)
         return (cosine - shares).square().sum() / self.num_classes
@@ -422,7 +423,7 @@ class CosineError(MeanOfSamples):
         super().__init__(num_classes)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Compute each sample's mean squared error of the logits ``outputs`` B×K over classes, and sum over samples."""
+        """Compute the squared errors of the logits ``outputs`` B×K; average them over classes, and sum over samples."""
         shares = shares_of(targets, self.num_classes).to(outputs.dtype)
         errors = (outputs - shares).square().sum(1) / outputs.shape[1]
         return (shares.sum(1) * errors).sum()
@@ -438,7 +439,7 @@ class Prototypes(_MeanOverClasses):
     are added to the mean over samples; each penalty is a mean of max(0, cos). The first penalty is
     the mean over all pairs of spoof prototypes; this penalty keeps the spoof prototypes apart. The
     second penalty is the mean over all pairs of a spoof prototype and a bona fide prototype. The
-    forms and weights of the penalties, γ and the margin are assumptions.
+    formulas and weights of the penalties are assumptions, and so are γ and the margin.
 
     Args:
         feature_dim: size of an embedding.
@@ -501,11 +502,11 @@ class Prototypes(_MeanOverClasses):
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         """Compute the losses B×2 with the angular margin.
 
-        Column 0 has the losses that the samples would have if all were spoof, and column 1 has the
-        losses if all were bona fide.
+        In column 0, every sample is taken as spoof; in column 1, every sample is taken as bona
+        fide.
 
         ``step`` and ``durations`` have no effect.
         """
         cosine = nearest_cosines(embeddings, self.spoof, self.bonafide)
-        cosine_margin = cosine - cosines_with_margin(cosine, self.margin)  # decrease by the margin
+        cosine_margin = cosine - cosines_with_margin(cosine, self.margin)  # how far the margin lowers a cosine
         return additive_margin_losses(cosine, self.scale, cosine_margin)

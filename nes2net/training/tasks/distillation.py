@@ -81,7 +81,7 @@ class EmbeddingDistance(Criterion):
         return self.similarity(outputs)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Sum the distances of the bona fide utterances; ``outputs`` B×E hold the embeddings of teacher and student."""
+        """Sum the distances of the bona fide utterances; ``outputs`` B×E holds embeddings of teacher and student."""
         if self.distance == "cosine":
             distances = 1 - self.similarity(outputs)[:, 1]
         else:
@@ -119,8 +119,8 @@ class Distillation(Task):
         teacher: checkpoint of a whole detector. This detector must have the front-end and the
             back-end that the recipe sets for the teacher, and the aggregation ``last``.
         student_init: ``teacher`` copies a weight of the teacher to the student if both have a
-            weight of the same name and shape, as in the first layers; ``random`` leaves random
-            weights.
+            weight of the same name and shape, as in the first layers; ``random`` leaves the random
+            weights of the student unchanged.
         distance: distance between the embeddings of student and teacher: 1 − cosine, or the mean
             squared difference; arXiv 2309.08285 finds the cosine better.
     """
@@ -164,7 +164,7 @@ class Distillation(Task):
             )
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
-        """Choose the labels of the trials to read: for training only bona fide, for validation both labels."""
+        """Choose the labels of the trials to read: bona fide alone for training, bona fide and spoof for validation."""
         if part == "train":
             return (BONAFIDE,)
         return super().reads(part)
@@ -192,8 +192,8 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
     """Load the weights of the trained detector ``path`` into the teacher's half of ``detector``.
 
     The front-end and the back-end of ``detector`` each have a half for the teacher and a half for
-    the student. The provenance of ``detector`` then names the trained detector. A ``detector``
-    without teacher and student stays as it is.
+    the student. The provenance of ``detector`` then says that it started from the trained detector.
+    A ``detector`` without teacher and student stays as it is.
 
     Args:
         path: a file, folder or name that :meth:`Detector.from_pretrained` takes.
@@ -201,8 +201,8 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
             the same shape.
 
     Raises:
-        InputError: if the detector does not exist, if the detector does not fit the recipe's
-            teacher, or if the student would be a copy of the teacher and have nothing to learn.
+        InputError: if the trained detector does not exist, if it does not fit the recipe's teacher,
+            or if the student would be a copy of the teacher and have nothing to learn.
     """
     frontend = detector.frontend
     backend = detector.backend
@@ -235,8 +235,8 @@ def _copy_shared_weights(student: nn.Module, teacher: nn.Module) -> bool:
     """Copy tensors of ``teacher`` to the tensors of ``student`` that have the same name and shape.
 
     Returns:
-        Whether the student is now a copy of the teacher, because both have the same tensors and all
-        were copied.
+        Whether the student is now a copy of the teacher: the two have tensors of the same names and
+        shapes, and all tensors were copied.
     """
     teacher_state = teacher.state_dict()
     student_state = student.state_dict()

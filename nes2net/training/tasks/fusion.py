@@ -41,7 +41,7 @@ class Fusion(Task):
 
     @cached_property
     def ranges(self) -> Ranges:
-        """For each other system its lowest and its highest score, or ``"test"``, as from :func:`score_ranges`.
+        """For each other system its lowest and its highest score, or ``"test"``: the result of :func:`score_ranges`.
 
         The score files are read only once.
         """
@@ -81,7 +81,7 @@ class Fusion(Task):
 def score_ranges(data: DataConfig) -> Ranges:
     """Find the lowest and highest score of each other system, for training, validation and later scoring.
 
-    The scores of the system are normalised by this range. With ``data.score_range: test``, each
+    The scores of each system are normalised by its range. With ``data.score_range: test``, each
     score file is instead normalised by its own range, and the result is ``"test"``.
     """
     if data.score_range == "test":

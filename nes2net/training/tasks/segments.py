@@ -26,7 +26,7 @@ _LABEL_MS = 10  # length in ms of the frame to which a label belongs
 
 
 class SegmentObjective(Objective):
-    """The objective that adds, for each resolution, a loss of the frames to the loss of the utterance.
+    """The objective that adds losses of frames to the loss of the utterance: one for each resolution.
 
     Each loss of frames is averaged over all labelled frames of a batch. As published, the longer of
     logits and labels is cut to the length of the shorter. :meth:`ready` returns labels B×T by
@@ -203,8 +203,9 @@ def segment_measures(resolutions: Sequence[int]) -> list[Measure]:
 class Segments(Task):
     """Training of a detector that scores both frames and utterances (``segments.resolutions``).
 
-    The measures are the error rates of utterances, ``segment_eer`` for the EER of the shortest
-    frames, and ``segment_eer_160`` and so on for longer frames, with their length in ms.
+    The measures are the error rates of utterances and, for each resolution, the EER of frames. The
+    EER of the shortest frames is called ``segment_eer``. The name of any other EER ends in the
+    length of its frames in ms, such as ``segment_eer_160``.
     """
 
     def __init__(self, recipe: Recipe) -> None:

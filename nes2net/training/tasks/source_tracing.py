@@ -27,7 +27,7 @@ ERROR = Measure("trace_error", "error")
 class SourceTracingObjective(Objective):
     """The objective with a loss over the classes. Validation measures accuracy and macro-F1.
 
-    Validation also computes a score for each development trial that says whether the trial belongs
+    For each development trial, validation also computes a score that says whether the trial belongs
     to a known class. The detector stores these scores.
     """
 
@@ -37,7 +37,7 @@ class SourceTracingObjective(Objective):
         return self.detector.classes[-1] == BONAFIDE
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
-        """Compute the loss of a batch, the logits B×K and, if bona fide is a class, the scores."""
+        """Compute the loss and the logits B×K of a batch, and also the scores if bona fide is a class."""
         outcome = super().outcome(computed, part)
         outputs = {"logits": self.criterion.logits(computed)}
         if self.has_bonafide:
@@ -71,9 +71,9 @@ class SourceTracing(Task):
 
     Classes are the values of a field in the training set, in alphabetical order; if bona fide is a
     class, it is the last. Trials of the development set whose class is not in the training set are
-    listed in a note and left out. ``train.loss`` is ``cross_entropy``, ``am_softmax`` or
-    ``aam_softmax``; the measures are ``trace_f1_error`` = 1 − macro-F1 and ``trace_error`` = 1 −
-    accuracy.
+    left out; a note says which classes they have. ``train.loss`` is ``cross_entropy``,
+    ``am_softmax`` or ``aam_softmax``; the measures are ``trace_f1_error`` = 1 − macro-F1 and
+    ``trace_error`` = 1 − accuracy.
 
     Args:
         field: the field of a trial that names its class, such as ``attack``, ``attack_type``, ``vocoder``, or a
@@ -112,7 +112,7 @@ class SourceTracing(Task):
         return (SPOOF, BONAFIDE) if self.bonafide else (SPOOF,)
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
-        """List the trials of ``part`` that have a class; a note lists the classes of all other trials.
+        """List the trials of ``part`` that have a class; a note says which classes all other trials have.
 
         The training trials determine the classes.
 

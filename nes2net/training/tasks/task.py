@@ -92,7 +92,7 @@ class Task:
         return None
 
     def carries(self, trial: Trial) -> Mapping[str, Tensor]:
-        """Make further tensors of an example, by name, besides its waveform and its class; by default, there are none.
+        """Make the further tensors of an example, besides waveform and class: name → tensor. By default, make none.
 
         A tensor has the same shape for all trials, so that a batch can stack them.
         """
