@@ -42,8 +42,8 @@ def examples_of(
 ) -> list[Example]:
     """Join the embeddings of a file with the classes of their trials; trials without a class are left out.
 
-    The record beside the file names a corpus. If ``key`` lacks a trial, the label of the trial
-    comes from the key of this corpus.
+    If ``key`` lacks a trial, the label of the trial comes from the key of the corpus that is given in
+    the record beside ``file``.
 
     Args:
         rows: the content of ``file``: id of a trial → its embedding.

@@ -192,8 +192,8 @@ def uses_in_words(
     []
     """
     scored_part = _chosen_part(corpus, split, phase)
-    # Sentence for a certain use → the sentence to report, which is the same sentence or the sentence for a doubtful
-    # use.
+    # Key of a use → the sentence to report. The key is the sentence for a certain use, so that a certain use and a
+    # doubtful one share an entry.
     lines: dict[str, str] = {}
     for ancestor in provenance.ancestors():
         who = {"trained": "it", "selected": "its epoch"}

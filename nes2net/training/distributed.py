@@ -223,7 +223,7 @@ class StepPlan(NamedTuple):
 
 def plan_step(
     accelerator: Accelerator,
-    weights: Sequence[Sequence[float]],
+    denominators: Sequence[Sequence[float]],
     counts: Sequence[int],
     signal: int,
     save: bool,
@@ -236,7 +236,7 @@ def plan_step(
     DistributedDataParallel and batch normalisation would wait for that process.
 
     Args:
-        weights: for each part of the step that this process takes, the denominator of each term of
+        denominators: for each of this process's parts of the step, the denominators of the terms of
             the loss.
         counts: for each of these parts, the number of utterances.
         signal: number of the signal that this process received; 0 for no signal.
@@ -245,12 +245,11 @@ def plan_step(
     """
     # Put the flags and all rows into one list, so that a single reduction sums them. A row has a value for each part of
     # the step.
-    denominators_of_terms = list(zip(*weights))
-    rows = [*denominators_of_terms, counts, [count == 0 for count in counts]]
+    rows = [*zip(*denominators), counts, [count == 0 for count in counts]]
     values = [signal == SIGTERM, signal == SIGINT, save, lost, *chain.from_iterable(rows)]
     terminate, interrupt, saves, all_lost, *sums = sum_over_processes(accelerator, values)
     # Divide the list of sums into its rows.
-    *denominators, all_counts, num_empty = (sums[i * len(counts) : (i + 1) * len(counts)] for i in range(len(rows)))
+    *all_denominators, all_counts, num_empty = (sums[i * len(counts) : (i + 1) * len(counts)] for i in range(len(rows)))
     used = [number for number, num_processes in enumerate(num_empty) if not num_processes]
     utterances = int(sum(all_counts[number] for number in used))
     agreed_signal = 0
@@ -260,7 +259,7 @@ def plan_step(
         agreed_signal = SIGINT
     return StepPlan(
         used,
-        [sum(of_part[number] for number in used) for of_part in denominators],
+        [sum(of_part[number] for number in used) for of_part in all_denominators],
         utterances,
         int(sum(all_counts)) - utterances,
         agreed_signal,

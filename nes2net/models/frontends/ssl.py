@@ -275,7 +275,10 @@ class SSLFrontend(Frontend):
 
     @property
     def after_layers(self) -> Sequence[nn.Module]:
-        """The final layer norm if ``layer_norm_first``; otherwise empty, because the norm comes before the layers."""
+        """The encoder's layer norm if ``layer_norm_first``; otherwise empty.
+
+        Without ``layer_norm_first``, this norm is applied before the first layer.
+        """
         if not self.layer_norm_first:
             return []
         return [self.model.encoder.layer_norm]

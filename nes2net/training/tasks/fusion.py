@@ -41,7 +41,7 @@ class Fusion(Task):
 
     @cached_property
     def ranges(self) -> Ranges:
-        """For each other system its lowest and its highest score, or ``"test"``: the result of :func:`score_ranges`.
+        """The lowest and highest scores of the other systems, or ``"test"``: the result of :func:`score_ranges`.
 
         The score files are read only once.
         """
@@ -73,16 +73,17 @@ class Fusion(Task):
         return {_SCORES: torch.tensor(trial.system_scores)}
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
-        """Check as the base class does, and store the score range of each other system in ``detector``."""
+        """Check as the base class does, and store the score ranges of the other systems in ``detector``."""
         super().check(detector, trials)
         detector.provenance = replace(detector.provenance, score_ranges=self.ranges)  # scoring needs them
 
 
 def score_ranges(data: DataConfig) -> Ranges:
-    """Find the lowest and highest score of each other system, for training, validation and later scoring.
+    """Find the lowest and the highest training score of every system except the trained one.
 
-    The scores of each system are normalised by its range. With ``data.score_range: test``, each
-    score file is instead normalised by its own range, and the result is ``"test"``.
+    In training, validation and later scoring, the scores of a system are normalised by this range.
+    With ``data.score_range: test``, each score file is instead normalised by its own range, and the
+    result is ``"test"``.
     """
     if data.score_range == "test":
         return "test"
