@@ -30,10 +30,11 @@ def page():
     """A page that must ask this machine alone, and make no error."""
     asked, errors = [], []
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=WAIT)
         context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
         context.grant_permissions(["microphone"])
         page = context.new_page()
+        page.set_default_timeout(WAIT)
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
         # Gradio asks for what was recorded, to show it until it is scored; an upload is not given out again.
@@ -45,7 +46,7 @@ def page():
 
 
 def audio(page, expression):
-    page.wait_for_function(f"document.querySelector('{CARD} audio')?.readyState >= 1", timeout=WAIT)
+    page.wait_for_function(f"document.querySelector('{CARD} audio')?.readyState >= 1")
     return page.evaluate(f"document.querySelector('{CARD} audio').{expression}")
 
 
@@ -72,9 +73,9 @@ def test_rows_of_several_files_appear_as_they_are_scored(page, serving, model, s
     minute = voice(seconds=60)
     soundfile.write(files[0], np.concatenate([0 * minute, minute, 0 * minute]), 16000)
     page.goto(str(client.base_url))
-    page.wait_for_selector("#n2-files input[type=file]", state="attached", timeout=WAIT)
+    page.wait_for_selector("#n2-files input[type=file]", state="attached")
     page.set_input_files("#n2-files input[type=file]", [str(file) for file in files])
-    page.wait_for_selector("[data-n2-unscored]", timeout=WAIT)  # rows come as files are done
+    page.wait_for_selector("[data-n2-unscored]")  # rows come as files are done
     early = page.locator(".n2-table tbody tr").all_inner_texts()
     assert 1 <= len(early) < 5 and early[0].startswith("long.flac") and not page.locator(CARD).count()
     page.wait_for_selector(CARD, timeout=WAIT)
@@ -110,10 +111,10 @@ def test_the_openapi_page_tries_a_request_of_this_server_alone(page, serving):
     """It comes from this server alone, and tries a request."""
     client, _ = serving()
     page.goto(f"{client.base_url}/docs")
-    page.click("#operations-default-info_api_info_get button", timeout=WAIT)
+    page.click("#operations-default-info_api_info_get button")
     page.click("text=Try it out")
     page.click("text=Execute")
-    page.wait_for_selector(".live-responses-table >> text=small.pth", timeout=WAIT)
+    page.wait_for_selector(".live-responses-table >> text=small.pth")
     assert "/api/score" in page.locator("#swagger-ui").inner_text()
 
 
@@ -121,12 +122,12 @@ def test_a_recording_of_the_microphone_is_scored(page, serving):
     """A browser's fake device beeps; the recording comes as WebM or WAV."""
     client, desk = serving()
     page.goto(str(client.base_url))
-    page.locator("header .n2-microphone").wait_for(timeout=WAIT)  # shown once the page has found a microphone
+    page.locator("header .n2-microphone").wait_for()  # shown once the page has found a microphone
     assert "or record one" in page.locator("header").inner_text()
     page.locator("#n2-microphone button", has_text="Record").click()
     page.wait_for_timeout(1500)
     page.locator("#n2-microphone button", has_text="Stop").first.click()
-    page.wait_for_selector(".n2-card", timeout=WAIT)
+    page.wait_for_selector(".n2-card")
     assert 0.5 < audio(page, "duration") < PATIENCE
     assert np.isfinite(float(page.locator(".n2-verdict").inner_text().replace("−", "-")))
     assert "no calibrated probability" in page.locator(CARD).inner_text()
