@@ -149,7 +149,7 @@ def test_a_recording_of_the_microphone_is_scored(page, serving):
     page.locator("header .n2-microphone").wait_for()  # shown once the page has found a microphone
     assert "or record one" in page.locator("header").inner_text()
     page.locator("#n2-microphone button", has_text="Record").click()
-    page.wait_for_timeout(1500)
+    page.locator("#n2-microphone .duration", has_not_text="0:00").wait_for()  # a second is recorded
     page.locator("#n2-microphone button", has_text="Stop").first.click()
     page.wait_for_selector(".n2-card")
     assert 0.5 < audio(page, "duration") < PATIENCE
