@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from builders import PATIENCE, needs_gradio
-from builders.page_requests import left
+from builders.page_requests import left, wait
 from builders.voices import voice
 
 from nes2net.cli.main import main
@@ -127,7 +127,7 @@ def test_rows_of_several_files_appear_as_they_are_scored(
     assert [(row["file"], row.get("score")) for row in rows] == [
         (file.name, row.get("score")) for file, row in zip(files, expected)
     ]
-    assert left(desk) == []  # all is fetched, nothing is kept
+    wait(lambda: not left(desk))  # all is fetched, nothing is kept
     check_widths(page)
 
 
@@ -155,4 +155,4 @@ def test_a_recording_of_the_microphone_is_scored(page, serving):
     assert 0.5 < audio(page, "duration") < PATIENCE
     assert np.isfinite(float(page.locator(".n2-verdict").inner_text().replace("−", "-")))
     assert "no calibrated probability" in page.locator(CARD).inner_text()
-    assert left(desk) == []
+    wait(lambda: not left(desk))
