@@ -42,6 +42,7 @@ def test_a_decoder_that_is_given_up_is_stopped(speech, tmp_path):
     def give_up():
         raise TimeoutError
 
+    before = multiprocessing.active_children()  # of other tests
     with pytest.raises(TimeoutError):
         decode(speech / "talk.wav", tmp_path / "whole.wav", None, longest=60, check=give_up)
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= set(before)
