@@ -118,7 +118,7 @@ def test_notebooks_show_their_outputs(site):
 def test_search_works_in_pages_opened_from_a_folder(site, pages):
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=1000 * PATIENCE)
         page = browser.new_page()
         page.set_default_timeout(1000 * PATIENCE)
         asked = []
