@@ -20,6 +20,7 @@ def test_what_is_printed_and_written(tmp_path, explain):
     status, printed, _ = explain("tone.wav --out out")
     assert status == 0 and "explained by occlusion; absence is noise of the recording's floor" in printed
     assert "3000–3500 Hz" in printed and "towards spoof" in printed and "DO NOT TRUST" not in printed
+    assert "no part changes the score" not in printed
     assert "check: without the most relevant tenth of time the score changes by" in printed
     with Image.open(tmp_path / "out" / "tone.png") as picture:
         assert picture.size == (1210, 704)

@@ -77,6 +77,7 @@ def test_scores_and_their_record(run, corpus, tmp_path, info):
     assert found["trials"] == 12 and found["corpus"].startswith("asvspoof2019_la, dev, 4sec")
     assert found["checkpoint"].endswith("epoch_2.pth") and found["epoch"] == "2 of 2"
     assert found["utterances"] == "the first 8,000 samples"
+    assert f"nes2net evaluate asvspoof2019_la {scores}" in info(scores)
     assert "record of a score file" in " ".join(info(f"{scores}.json").split())
     assert "what made the scores is not known" in info(shutil.copy(scores, tmp_path / "lone.txt"))
     scores.write_text(2 * scores.read_text())
