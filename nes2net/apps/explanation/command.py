@@ -74,7 +74,7 @@ def explain(
         files: audio files, or folders of them
         out: folder for a picture and a .json of each file
         picture: format of the pictures
-        json_: print a JSON object a line
+        json_: print one JSON object per line
         batch_size: changed versions scored at once
 
     Which part; at most 30 s are explained at once:

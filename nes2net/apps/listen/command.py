@@ -83,7 +83,7 @@ def listen(
 
     Args:
         source: - (standard input), a pipe, microphone, a recording
-        json_: print a JSON object a line
+        json_: print one JSON object per line
 
     A server for WebSocket clients:
         serve: listen for clients in place of a source

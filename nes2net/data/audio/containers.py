@@ -25,7 +25,8 @@ RIFF_FORMATS: dict[bytes, _ByteOrder] = {
 # because a WAV file may have 4 GiB.
 _PLACEHOLDERS = (0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)
 _HEADERS_BYTES = 64
-_UNKNOWN_LONG_SIZE = 1 << 62  # a size of 64 bits is a placeholder if it is at least this large
+#: A size of 64 bits is a placeholder if it is at least this large.
+UNKNOWN_LONG_SIZE = 1 << 62
 _MOST_CHUNKS = 10_000  # most chunks to read: a file of zeros looks like endless empty chunks
 
 
@@ -67,7 +68,7 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
             is_unknown = is_placeholder(size)
             if size == 0xFFFFFFFF and long_size is not None:
                 size = long_size
-                is_unknown = long_size >= _UNKNOWN_LONG_SIZE
+                is_unknown = long_size >= UNKNOWN_LONG_SIZE
             # libsndfile and FFmpeg read a chunk of unknown size to the end of the file. Some programs state a wrong
             # size: they add the chunk's header, or write the size of the outermost chunk or of the whole file.
             if is_unknown or size in (present + 8, size_of_file - 8, size_of_file):
@@ -160,7 +161,7 @@ def missing_bytes(file: BinaryIO) -> int | None:
             file.seek(expected)
             head = file.read(12)
             length = int.from_bytes(head[4:], "big")
-            if len(head) < 12 or length >= _UNKNOWN_LONG_SIZE:  # the file ends, or the length is a placeholder
+            if len(head) < 12 or length >= UNKNOWN_LONG_SIZE:  # the file ends, or the length is a placeholder
                 return None
             expected += 12 + length
             if expected >= size:

@@ -22,6 +22,7 @@ from av.audio.plane import AudioPlane
 
 from nes2net.data.audio.containers import (
     RIFF_FORMATS,
+    UNKNOWN_LONG_SIZE,
     is_placeholder,
     lacks_length,
     matroska_fault,
@@ -138,7 +139,6 @@ MP3 = ("MP3", "MPEG")
 BLOCK_VALUES = 1 << 20
 # If a file of one of these formats was cut off, only libsndfile's log says so.
 _LOGGING_CUTS = ("AU", "CAF", "W64")
-_UNKNOWN_LONG_SIZE = 1 << 62  # a program that does not know the length writes this size or a larger one
 
 
 class _InOrder(soundfile.SoundFile):
@@ -272,7 +272,7 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
         if file.format == "AU":
             is_unknown = is_placeholder(announced)
         else:
-            is_unknown = announced >= _UNKNOWN_LONG_SIZE
+            is_unknown = announced >= UNKNOWN_LONG_SIZE
         if present < announced and not is_unknown:
             raise cut_off_error(path, announced, present, "bytes")
     if file.format == "NIST":
