@@ -97,7 +97,7 @@ class Calibrated:
 
     @property
     def worth(self) -> str:
-        """A sentence on how far these trials bound the error rate, and on how many trials would bound it better."""
+        """A sentence on how certain error rates on these trials are, and how many trials would make them more certain."""
         return how_sure(self.num_bonafide, self.num_spoof)
 
 
@@ -409,8 +409,8 @@ def apply_calibration(
     notes = []
     if labels and learned_from and (labels.corpus, str(labels.keys)) == (learned_from.corpus, str(learned_from.keys)):
         phases = {canonical_phase(chosen_labels.phase) for chosen_labels in (labels, learned_from)}
-        # Count the trials that belong to both phases. A trial belongs to its own phase, and to ``WHOLE``, to which
-        # all trials belong. In a corpus without phases, a trial belongs to every phase.
+        # Count the trials that belong to both phases. A trial belongs to its own phase, and to the phase
+        # ``WHOLE``, which has all trials. In a corpus without phases, a trial belongs to every phase.
         num_shared = sum(trial.phase is None or not phases - {trial.phase, WHOLE} for trial in key)
         if num_shared:
             notes.append(f"{num_shared} of the trials to evaluate were trained on; the figures flatter the calibration")

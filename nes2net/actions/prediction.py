@@ -90,8 +90,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Asking:
-    """Everything that a :class:`Question` needs for its answer: the detector, the decider, and
-    settings for computing."""
+    """The detector, the decider and the settings with which a :class:`Question` is answered."""
 
     detector: Scorer
     decider: Decider | None = None
@@ -395,7 +394,7 @@ def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
     If windows along the recording made the decision, the row also has the columns ``rests_on`` and
     ``shortest_found``. The columns ``stretch_start`` and ``stretch_end`` say where the stretch with
     the most evidence against bona fide lies. These columns are present only if bona fide recordings
-    rarely have such a stretch.
+    rarely have a stretch with as much evidence.
     """
     along = row.get("along", {})
     columns = {**row, **{name: along.get(name) for name in ("rests_on", "shortest_found")}}
@@ -515,7 +514,7 @@ class _Scoring:
         track = None
         remark = file.remark
         words = ""
-        # Decide by windows along the recording if the decision needs windows, or else by the score.
+        # Decide by windows along the recording if the decision needs them, otherwise by the score.
         if windows is not None:
             track = self._score_along(source, duration, *windows)
             remark = track.remark

@@ -282,8 +282,8 @@ def _table_lines(row: dict[str, Any], words: str, widths: list[int], show_window
 
     Args:
         row: facts of the recording; the object that --json prints.
-        words: why the windows along the recording led to the decision; empty if it does not rest on
-            windows.
+        words: why the windows along the recording led to the decision; may be empty, see
+            :attr:`nes2net.actions.prediction.Prediction.words`.
         widths: widths of the columns.
         show_windows: add a line for each window of a scored recording.
     """

@@ -29,7 +29,7 @@ def is_one_file(target: Path, suffixes: Sequence[str]) -> bool:
 
 
 class FilesBeside:
-    """Checks and writes the files of the flags --plot, --rttm and --labels.
+    """Chooses, checks and writes the files of the flags --plot, --rttm and --labels.
 
     The paths are checked when the object is made, so that no error comes after hours of scoring.
     The constructor also makes the folders of the files.

@@ -42,8 +42,8 @@ def examples_of(
 ) -> list[Example]:
     """Join the embeddings of a file with the classes of their trials; trials without a class are left out.
 
-    If ``key`` lacks a trial, the label of the trial comes from the key of the corpus that is given in
-    the record beside ``file``.
+    If ``key`` lacks a trial, its label comes from the key of the corpus in the record beside
+    ``file``.
 
     Args:
         rows: the content of ``file``: id of a trial → its embedding.

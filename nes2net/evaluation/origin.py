@@ -192,8 +192,8 @@ def uses_in_words(
     []
     """
     scored_part = _chosen_part(corpus, split, phase)
-    # Key of a use → the sentence to report. The key is the sentence for a certain use, so that a certain use and a
-    # doubtful one share an entry.
+    # Sentence if the use is certain → sentence to report. A doubtful use has the same key as the same use if it is
+    # certain, so only one of the two is reported.
     lines: dict[str, str] = {}
     for ancestor in provenance.ancestors():
         who = {"trained": "it", "selected": "its epoch"}

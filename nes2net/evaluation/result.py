@@ -47,7 +47,7 @@ class Result:
     - ``lines`` holds the same facts as sentences.
     - ``tables`` holds the figures; the first table has the most important figures.
     - ``notes`` says what readers must know about the figures. ``warnings`` gives reasons to doubt
-      the figures, which come from other facts than the scores.
+      the figures; these reasons do not come from the scores.
     - ``plots`` draws the plots of the page: heading of a section → plots of the section. ``curves``
       computes the data of the plots for the JSON. ``beside_page`` gives the tables that are too
       large for the page: ending of a file name → the text of the file. Each of these three

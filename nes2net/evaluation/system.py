@@ -149,8 +149,8 @@ def _partial_note(matched_trials: Matched) -> str:
 
 
 def _doubt_notes(scores_path: Path, matched_trials: Matched, eer: float) -> Iterator[str]:
-    """Write notes about scores that look wrong: all scores are equal, higher scores mean spoof, or
-    labels in the score file contradict the key."""
+    """Write notes about scores that look wrong: all scores are equal, higher scores seem to mean spoof,
+    or labels in the score file contradict the key."""
     if matched_trials.scores.min() == matched_trials.scores.max():
         yield f"all trials have the same score, {matched_trials.scores[0]:.6g}, so no rate here tells the classes apart"
     elif eer > 0.5:

@@ -202,7 +202,7 @@ def _tables(
         notes: Sequence[str] = (),
         of: Sequence[ClassTrials] = systems,
     ) -> Table:
-        """Make a table with the rows of each system in ``of``; terminals show it only up to 30 rows a system."""
+        """Make a table with the rows of each system in ``of``; terminals hide a table of over 30 rows a system."""
         rows = []
         for trials in of:
             rows += [Row({"system": trials.system, **row.labels}, row.figures) for row in rows_of(trials)]

@@ -473,8 +473,8 @@ def _warnings(
         phases = {canonical_phase(str(facts.get("phase", WHOLE))), scored.phase}
         if len(phases) == 1 or WHOLE in phases:
             yield f"the calibration was learned on trials of {scored.name}, so its figures flatter the threshold"
-    # Check that the same detector scored the test set and the trials of the calibration, and the same length of each
-    # recording.
+    # Check that the test set and the trials of the calibration were scored by the same detector, over the same length of
+    # each recording.
     calibrated = calibration.scored_by
     tested = read_scored_by(scored.scores, scored.sha256)
     if calibrated is not None and tested is not None:

@@ -75,8 +75,9 @@ class HelpFormatter(argparse.HelpFormatter):
         """Make the function that argparse calls to get words for the values of an argument in the help.
 
         The function returns a tuple of ``size`` words. If the argument has a few choices, each word
-        is the list of these choices. If it has many, each word is only a placeholder, because
-        :meth:`_get_help_string` writes the list.
+        is the list of these choices. If it has many, each word is only a placeholder, because the
+        list would be too long; :meth:`_get_help_string` writes the list, unless it is a
+        :class:`Listed`.
         """
         if action.metavar is None and _has_many_choices(action):
             return lambda size: (default_metavar,) * size

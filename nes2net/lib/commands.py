@@ -39,7 +39,7 @@ Folder = Annotated[str, Flag("DIR")]
 Count = Annotated[int, Flag("N", minimum=1)]
 FromZero = Annotated[int, Flag("N", minimum=0)]
 #: Name of a parameter → name of its flag, if the two differ. Other flags have the name of the parameter, without
-#: ``num_`` at its beginning.
+#: ``num_`` at its beginning and ``_`` at its end, and with ``-`` for ``_``.
 _FLAGS = {"bin_seconds": "bin", "config": "architecture", "resolution_ms": "resolution"}
 _ARGUMENT = re.compile(r"^(\w+): (.*(?:\n +.*)*)", re.MULTILINE)
 

@@ -20,8 +20,8 @@ _MOST_KEYS = 10_000  # largest number of keys of a mapping
 _DEEPEST_JSON = 100  # largest nesting of lists and mappings in any JSON
 
 # Character outside of texts → largest number of bytes that a JSON parser needs for an object that begins with this
-# character: "[" for a list, "{" for a mapping, "," for a further item, ":" for the value of a key. A quotation mark
-# stands for the memory of an empty text.
+# character: "[" for a list, "{" for a mapping, "," for a further item, ":" for the value of a key. The number of
+# a quotation mark is the memory of an empty text.
 _HELD = {"[": 320, "{": 512, ",": 48, ":": 80, '"': 64}
 _MOST_HELD = 1 << 29  # largest number of bytes that a parser may need for all values
 _BLOCK = 1 << 20

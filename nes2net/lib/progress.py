@@ -57,9 +57,9 @@ class ProgressDisplay(Generic[T]):
         start: number of steps that were done before this display.
         shown: false for a display that only counts.
         leave: whether the bar stays on the terminal at the end.
-        advice: a hint how to shorten the work, or an empty text. If all steps will take more than
-            ten seconds, a line states the expected time after the first update, and ends with this
-            advice. With None, this line is not printed.
+        advice: a hint how to shorten the work, or an empty text. After the first update, a line
+            states the expected time of all steps, if this is more than ten seconds. The line ends
+            with this advice. With None, this line is not printed.
         delay: seconds before the bar appears.
         clock: function that returns the time in seconds.
     """

@@ -32,7 +32,8 @@ _MOST_GROWTH = 100  # largest number of unpacked bytes for each byte of the arch
 _ALWAYS_ALLOWED = 1_000_000_000  # number of unpacked bytes that every archive may have
 _BLOCK = 4096  # number of bytes on the disk that even an empty file or folder takes
 _MEMBERS_ALWAYS_ALLOWED = 10_000  # number of files and folders that every archive may contain
-_BYTES_OF_MEMBER = 256  # an archive with more members than that must have this number of bytes for each member
+# An archive with more than _MEMBERS_ALWAYS_ALLOWED members must have this number of bytes for each member.
+_BYTES_OF_MEMBER = 256
 _LONGEST_HEADER = 1 << 16  # largest number of bytes of a member's header in a tar file, including a long name
 _COMPRESSION: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 

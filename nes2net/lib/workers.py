@@ -270,8 +270,8 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
     replaces that handler. The context yields the list of signals; an item is (number of the signal,
     time). A signal without a handler in Python is not recorded. Outside of the main thread, nothing
     is watched, and the list stays empty. A signal may also have arrived before this context began.
-    The handler of such a signal is a method of an object that stores the number of the signal in
-    its attribute ``requested``. An early signal is listed, too, with the time at which this context
+    Such a signal is noticed if its handler is a method of an object whose attribute ``requested``
+    is the number of the signal. The signal is then listed, too, with the time at which this context
     began.
     """
     signals: list[tuple[int, float]] = []

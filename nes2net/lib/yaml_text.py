@@ -129,8 +129,8 @@ def read_yaml(text: str, hint: Any, name: str) -> Any:
 def read_value(text: str, hint: Any, name: str) -> Any:
     """Read the value of an override ``key=text``.
 
-    If ``hint`` allows text, the value is ``text`` itself; for an empty text, ``null`` and ``~``, the
-    value is None. Otherwise ``text`` is read as YAML.
+    If ``hint`` allows text, the value is ``text`` itself, but None if ``text`` is empty, ``null`` or
+    ``~``. Otherwise ``text`` is read as YAML.
 
     Even if ``hint`` allows text, a quoted value is read as YAML. So is a value in braces, if
     ``hint`` also allows a mapping.

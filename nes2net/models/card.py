@@ -115,7 +115,7 @@ class SetFigure(BaseModel):
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def replaces(self, other: SetFigure) -> bool:
-        """Whether this figure replaces ``other``, because checkpoint, corpus, split, measure and notes are equal."""
+        """Whether this figure replaces ``other``: if checkpoint, corpus, split, measure and notes are equal."""
         names = ("checkpoint", "corpus", "split", "measure", "notes")
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
@@ -137,7 +137,7 @@ class CardFile(BaseModel):
     checkpoint: Annotated[str, Field(pattern=r"^[\w.-]*$")] = ""
     """File name of the checkpoint that the card of the folder describes."""
     figures: Annotated[tuple[SetFigure, ...], Field(max_length=10_000)] = ()
-    """Figures that evaluations have measured for any checkpoint of the folder."""
+    """Figures that evaluations have measured for checkpoints of the folder."""
 
     @classmethod
     def read(cls, folder: Path) -> CardFile:
@@ -391,7 +391,7 @@ def _unknown_speech(provenance: Provenance, figures: Sequence[SetFigure]) -> Ite
         yield f"Languages other than {listed(languages, 20)}."
     else:
         yield "Languages: its lists name none, so nobody knows which are new to it."
-    # Name the codecs of the training set. Say whether codecs, noise or partly fake recordings were missing in training.
+    # Name the codecs of the training set. If codecs, noise or partly fake recordings were missing in training, say so.
     settings = provenance.training.get("settings")
     keys = set(settings) if isinstance(settings, dict) else set()
     codecs = _stated_values(provenance, "train", "codecs")

@@ -167,7 +167,7 @@ class SavedNetwork(Network):
         return bool(self.names_left_out(state_dict))
 
     def expected_tensors(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Select the tensors of this detector that ``state_dict`` must have: all except the :meth:`names_left_out`."""
+        """Select the tensors of this detector that ``state_dict`` must have: all except those in :meth:`names_left_out`."""
         names_left_out = self.names_left_out(state_dict)
         return {name: tensor for name, tensor in self.state_dict().items() if name not in names_left_out}
 
@@ -594,9 +594,9 @@ def without_wrapper(
 
     Args:
         path: name of the checkpoint, for messages.
-        config: architecture of the detector. A prefix is kept if the architecture has a tensor
-            whose name begins with it. None if the architecture is not known. Every shared prefix is
-            then removed, because the names of a published model share no prefix.
+        config: architecture of the detector. Prefixes are removed only until one of the names is
+            the name of a tensor of this architecture. None if the architecture is not known; every
+            shared prefix is then removed, because the names of a published model share no prefix.
     """
     for _ in range(_MOST_WRAPPERS):
         prefix = next(iter(state_dict)).partition(".")[0] + "."

@@ -24,8 +24,8 @@ class PublishedModel:
     """A published detector.
 
     Corpora that the toolkit reads are named as in ``nes2net info``; other corpora have the names
-    that their authors gave them. If the source states the split, the split stands behind the name
-    of the corpus, after a colon: ``"asvspoof2019_la:train"``.
+    that their authors gave them. If the source states the split, the split follows the name of
+    the corpus after a colon: ``"asvspoof2019_la:train"``.
     """
 
     config: Mapping[str, Any]

@@ -1,8 +1,8 @@
 """Run over a corpus: read the trials, compute a row for each trial, keep the rows, and write the complete file.
 
 An :class:`~nes2net.scoring.output.Output` defines the value of a trial, its form in the journal,
-and the finished file. There is an output for scores, for scores of frames, for embeddings and for
-traits. A row is a trial with its value. During the run, rows are written to a journal beside the
+and the finished file. There are outputs for scores, rows of class logits, scores of frames,
+embeddings and traits. A row is a trial with its value. During the run, rows are written to a journal beside the
 file (:mod:`nes2net.scoring.journal`), batch by batch. If the run is interrupted, the same call
 resumes from the journal and gives exactly the same file. At the end, the finished file is written
 under another name and then renamed. The record ``{out}.json`` beside the file states the run that
@@ -51,8 +51,8 @@ Overwrite: TypeAlias = bool | Literal["others"]
 class RunSettings:
     """The settings for computing and resuming a run.
 
-    Except for ``batch_size`` with ``normalize: batch``, no setting changes a row by more than
-    rounding.
+    No setting changes a row by more than rounding, except ``batch_size`` if the front-end has
+    ``normalize: batch``.
 
     Raises:
         InputError: if ``batch_size`` is below 1, or if ``on_error`` is unknown.

@@ -286,7 +286,7 @@ class FrameWindows:
         self._start = 0  # number of the first sample of the next window
 
     def push(self, block: np.ndarray) -> Iterator[Window]:
-        """Take the next samples (N,); yield each window as soon as it is complete and a later sample has arrived."""
+        """Take the next samples (N,); yield each complete window that cannot be the last window."""
         samples = self._held
         samples.append(block)
         if samples.end <= self._longest:

@@ -54,7 +54,7 @@ def read_trials(
     """List the trials of ``part`` (``train`` or ``dev``), corpus by corpus.
 
     If ``part`` has several corpora, the id of a trial begins with the alias of its corpus, such as
-    ``for:LA_T_1``, so that no two corpora have the same id. The column ``corpus`` of a trial also
+    ``for:LA_T_1``, so that trials of different corpora have different ids. The column ``corpus`` of a trial also
     holds the alias. There is one exception: if the only corpus is a list of your own with a column
     ``corpus``, the values of this column are kept.
 

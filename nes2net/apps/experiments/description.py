@@ -100,8 +100,9 @@ class EvaluationSet(_Section):
     protocol: Literal["4sec", "full"] | None = None
     """Whether the first 4 s or whole utterances are scored; if not given, as many samples as in training."""
     samples: Annotated[int, Field(ge=1, le=LONGEST_CUT)] | None = None
-    """Number of samples to score, not allowed with `full`. If not given, as many samples as in
-    training, or the corpus's usual number if training took about 4 s."""
+    """Number of leading samples to score; not allowed with `protocol: full`, which scores whole
+    utterances. If neither is given, as many samples as in training, or the corpus's usual number if
+    training took about 4 s."""
     exclude: dict[str, list[str]] | None = None
     """Field of a trial → values of the trials that are excluded; the default is the corpus's own exclusions."""
     legacy_train_mode: bool = False

@@ -1,7 +1,7 @@
 """The jobs of an experiment. A job trains, scores or evaluates, and can tell whether it is done.
 
-To check whether a job is done, only records, timestamps and checksums of small files are read: no
-detector is loaded, and no recording is decoded. To do its work, a job calls the same functions as
+To tell whether it is done, a job reads only records, timestamps and checksums of small files; it
+loads no detector, and decodes no recording. To do its work, a job calls the same functions as
 the commands (:func:`nes2net.training.run.train`, :func:`nes2net.actions.scoring.score_corpus` …).
 These functions check the contents of files, and resume earlier work.
 """

@@ -125,7 +125,7 @@ def explain(
     progress: Callable[[int, int], object] = lambda *_: None,
     show_coarse: Callable[[Relevance], object] = lambda _: None,
 ) -> Explanation:
-    """Explain the score of a recording, or of the part between ``start`` and ``start`` + ``duration``.
+    """Explain the score of a recording, or of the part that begins at ``start`` and lasts ``duration``.
 
     The same arguments give the same explanation, up to the rounding of the device.
 

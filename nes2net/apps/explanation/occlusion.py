@@ -40,7 +40,7 @@ def occlude(
     relevance is at least a quarter of the largest relevance. The relevance of a time bin is the
     mean over the windows that cover the bin. A cell has the relevance of the small block around it.
     A small block that was not removed has an equal share of the relevance of its large block: a
-    quarter, or more at an edge.
+    quarter, or more if a large block at an edge has fewer than four small blocks.
 
     Args:
         after_coarse_pass: called after the coarse pass with two arguments: the relevance so far,

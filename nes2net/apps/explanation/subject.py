@@ -123,7 +123,7 @@ class Removable:
 class Subject:
     """A detector and a recording; changed versions of the recording are scored like the recording itself.
 
-    If the recording is too short for the detector, it is repeated after parts were removed.
+    If the recording is too short for the detector, it is repeated after parts have been removed.
 
     Args:
         waveform: (N,) float32, 16 kHz; samples that the detector does not use are cut off.

@@ -183,7 +183,7 @@ class About:
     code_url: str | None = None
     """URL of the published code; None if it is not known yet."""
     checkpoint_url: str | None = None
-    """URL of the published checkpoint; None for the detector's page on the hub; without such a
+    """URL of the published checkpoint. None for the detector's page on the hub; if there is no such
     page, the URL still has to be filled in."""
     arxiv: str | None = None
     """arXiv number of the paper; None for the paper of a published system with the same front-end and

@@ -1,4 +1,4 @@
-"""Estimate the memory that the training of a recipe takes, by fake tensors: no GPU is needed."""
+"""Estimate the memory that the training of a recipe takes, with fake tensors: no GPU is needed."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class TrainingMemory:
     optimizer: int
     """Bytes of the gradients of the trained parameters, and of Adam's averages."""
     activations: int
-    """Bytes of tensors that the forward pass keeps for the backward pass. The forward pass computes
-    one part of the batch (`train.accumulate`). With reduced precision, these tensors include copies
-    of the weights in this precision."""
+    """Bytes of tensors that the forward pass keeps for the backward pass. A forward pass takes one of
+    the `train.accumulate` parts of a batch. With reduced precision, these tensors include copies of
+    the weights in this precision."""
 
     @property
     def total(self) -> int:

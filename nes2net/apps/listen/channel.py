@@ -26,7 +26,7 @@ Line: TypeAlias = dict[str, Any]
 #: scored. ``"none"``: speech is not measured, and every window has the weight 1.
 Vad: TypeAlias = Literal["weigh", "skip", "none"]
 _MOST_FAILED = 10  # listening ends if so many windows in a row cannot be scored
-_MOST_TIMES = 1000  # the computing times and lags of this many latest windows are kept
+_MOST_TIMES = 1000  # computing times and lags are kept for at most this many windows, the latest
 
 
 class Channel:
@@ -103,7 +103,7 @@ class Channel:
             self._skip(most_waiting)
 
     def _queue_windows(self, until: float = float("inf")) -> None:
-        """Move complete windows from the stream to the queue, up to the gap that ends at ``until`` seconds."""
+        """Move complete windows from the stream to the queue: those before the time ``until`` in s, or all."""
         waiting = self.stream.waiting
         while waiting and waiting[0].piece_start < until:
             self.queue.append(waiting.popleft())

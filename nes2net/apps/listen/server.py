@@ -28,7 +28,7 @@ from nes2net.lib.plain_data import validated_json
 
 #: Seconds after which a client that sends no message is disconnected.
 LONGEST_SILENCE = 30.0
-#: Seconds after which a client that does not receive a line is disconnected.
+#: Seconds that sending a line to a client may take; after that, the client is disconnected.
 LONGEST_SEND = 30.0
 #: Seconds within which a client may resume its session after the connection was lost.
 MEMORY = 30.0

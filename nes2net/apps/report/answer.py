@@ -13,8 +13,9 @@ from nes2net.lib.times import clock, readable_duration
 from nes2net.scoring.decisions.along import LEAST_SPEECH, Stretch
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 
-# Some windows of bona fide speech have low scores by chance. The report doubts the answer "bona fide" if the number of
-# such windows exceeds the expected number by more than this factor. The factor is an assumption.
+# Some windows of bona fide speech have low scores by chance. The report doubts the answer "bona fide" if more
+# windows have low scores than this many times the expected number, which counts as at least 1. The factor is an
+# assumption.
 _MANY_TIMES = 3
 
 

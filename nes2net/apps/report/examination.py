@@ -86,7 +86,7 @@ class ErrorCount(NamedTuple):
     truth: str
     """The true class of the recordings."""
     called: str
-    """The other class, which is the result of the wrong decisions."""
+    """The class that the wrong decisions chose instead."""
     number: int
     """Number of recordings of the class ``truth``."""
     wrong: int

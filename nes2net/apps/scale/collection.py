@@ -87,9 +87,9 @@ def score_collection(
 ) -> Outcome:
     """Score the shards of ``source`` into the folder ``out``, which gets a Parquet file for each shard.
 
-    The file has the columns ``id``, ``address``, ``seconds`` (duration of the recording), ``score``
-    (higher for bona fide), and ``error`` (reason for a missing score). Columns of the shard that
-    hold texts, numbers or booleans stand after ``address``. Each file is written atomically. After
+    Each file has the columns ``id``, ``address``, ``seconds`` (duration of the recording), ``score``
+    (higher for bona fide), and ``error`` (reason for a missing score). The shard's own columns of
+    texts, numbers and booleans follow after ``address``. Each file is written atomically. After
     an interruption, or if shards were added or replaced, the same call scores the shards without
     results. A recording that cannot be read has an error in its row. A shard that cannot be read
     has no results; the next call tries the shard again.

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 #: Number of batches in a piece. An actor computes the batches of a piece without waiting for the next piece.
 BATCHES_OF_PIECE = 8
 # Number of processors of a task that reads a shard. A half is enough, because such a task mostly waits. A task that
-# decodes must have another number of processors, because Ray joins tasks with equal resources. A single process would
-# then read and decode a whole shard.
+# decodes must have another number of processors: Ray would join tasks with equal resources, and a single process would
+# read and decode a whole shard.
 _READING_CPUS = 0.5
 _FETCHED_AT_ONCE = 16  # largest number of URLs that a process fetches at once; an object store needs 50 ms to answer
 # Names of columns with recordings, in the order in which they are tried.
@@ -322,10 +322,10 @@ def score(
     """Score the recordings of a Ray dataset by actors; each actor loads ``model`` once.
 
     Ray computes the resulting dataset when the dataset is iterated. The rows of the result have no
-    bytes of audio. Their new columns are ``seconds`` (duration of the recording), ``score`` (higher
-    for bona fide), and ``error`` (reason for a missing score). Recordings share a batch with their
-    neighbours in a block of the dataset, so the last digits of a score depend on how Ray cuts the
-    dataset into blocks. The scores of :func:`nes2net.apps.scale.collection.score_collection` do not
+    bytes of audio. They also have ``id``, ``address``, ``seconds`` (duration of the recording),
+    ``score`` (higher for bona fide), and ``error`` (reason for a missing score). Recordings share a
+    batch with their neighbours in a block of the dataset, so the last digits of a score depend on
+    how Ray cuts the dataset into blocks. The scores of :func:`nes2net.apps.scale.collection.score_collection` do not
     depend on the blocks.
 
     Args:

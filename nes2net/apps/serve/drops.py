@@ -129,8 +129,7 @@ class DropsCheck:
 
 
 def _checked_name(key: str, value: Any) -> str:
-    """Return ``value`` if it looks like a name made by Gradio; otherwise raise ValueError with
-    ``key`` in its message."""
+    """Return ``value`` if it looks like a name made by Gradio; else raise ValueError with a message about ``key``."""
     if not isinstance(value, str) or not _GRADIO_NAME.fullmatch(value):
         raise ValueError(f"{key} is not 1 to 100 letters, digits, _ and -")
     return value

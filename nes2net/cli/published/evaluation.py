@@ -2,8 +2,8 @@
 
 The published scripts only count rows, but the commands here compare the ids of trials. Therefore
 some inputs that the scripts accept are errors here (see ``nes2net.evaluation.matching.match``). If
-a check of the published scripts fails, the commands here print the same message as the scripts, and
-also return the exit status 1. Every other error is one line on standard error, with exit status 2.
+a check of the published scripts fails, the commands here print the message of the scripts, and
+return the exit status 1 like the scripts. Every other error is one line on standard error, with exit status 2.
 """
 
 from __future__ import annotations

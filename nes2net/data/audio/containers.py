@@ -203,7 +203,7 @@ class _Box(NamedTuple):
 
 
 class _Track:
-    """Counts the entries of a track's tables, because FFmpeg would keep these entries in memory."""
+    """Counts the table entries of a track, and its blocks of PCM, that FFmpeg would keep in memory."""
 
     def __init__(self) -> None:
         self.entries: Counter[bytes] = Counter()

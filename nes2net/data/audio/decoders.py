@@ -74,7 +74,7 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
                 if cut := missing_audio(file):
                     raise cut_off_error(path, *cut)
                 return None
-            if kind != b"fLaC":  # in files of other formats, these checks find nothing
+            if kind != b"fLaC":  # each of these checks finds nothing in a file of another format than its own
                 _check_container(path, file, kind)
             # A FLAC file has a header. A file without this header may consist of MPEG or ADTS frames.
             if header := read_flac_header(file):

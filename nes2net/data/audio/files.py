@@ -73,9 +73,10 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
 
 
 def recordings_listed(folder: Path) -> list[Path]:
-    """List recordings like :func:`recordings_below`; print a note with the number of other files of each suffix.
+    """List recordings like :func:`recordings_below`; print a note with the numbers of other files.
 
-    The note leaves out lists, texts and hidden files. A process prints the same note only once.
+    The note has the number of files of each of the five most common other suffixes. Lists, texts
+    and hidden files are left out. A process prints the same note only once.
 
     Raises:
         InputError: if a folder cannot be listed.

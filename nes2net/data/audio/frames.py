@@ -86,8 +86,9 @@ _RATES = (44100, 48000, 32000)  # sampling rates of version 1 in Hz; the index o
 def missing_of_last_frame(file: BinaryIO) -> int | None:
     """Count the bytes that are missing from the last MPEG or ADTS frame.
 
-    If the file ends within the header of a frame, only the missing bytes of this header are
-    counted. The result is None if the last frame is complete, or if the file has no MPEG or ADTS frames.
+    If the file ends within the first 6 bytes of a frame, only the missing bytes of these 6 are
+    counted. The result is None if the last frame is complete, if the only frame is cut off, or if
+    there is no frame.
     """
     count = 0
     end = 0

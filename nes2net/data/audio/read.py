@@ -201,8 +201,9 @@ def load_head_and_length(
     """Return ``load_audio(path)[start : start + num_samples]`` and the length of the recording.
 
     The rest of the recording is decoded as well, but not kept, so that damage in it is an error.
-    There is one exception: if the header states the length, decoding stops after about two hours of
-    audio, or at the end of the excerpt if this is later.
+    There is one exception: if the header states the length, decoding stops after 2²⁷ samples,
+    counted over all channels (two hours of one channel at 16 kHz), or at the end of the excerpt if
+    this is later.
 
     Args:
         path: the recording.

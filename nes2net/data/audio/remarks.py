@@ -57,8 +57,8 @@ _MISSING = 1e-5  # largest energy above 4.3 kHz, as a fraction of the energy of 
 # A recording of at least a second has no voice if each of its pieces of 4 s lacks a voice.
 _PIECE = 4.0  # s
 _SHORTEST = 1.0  # s
-# Numbers of samples to measure at once. Blocks are collected until they hold 8000 samples, because measuring a single
-# sample takes as long as measuring 8000 samples at once. More than 64000 samples would not fit into the processor's
+# Numbers of samples to measure at once. Blocks are collected until they hold 8000 samples, because counting the values
+# of one sample takes about as long as counting those of 8000. More than 64000 samples would not fit into the processor's
 # caches.
 _FEWEST_AT_ONCE = 8000
 _MOST_AT_ONCE = 64000

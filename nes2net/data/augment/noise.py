@@ -123,8 +123,8 @@ class Babble(Noise):
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
         """Draw recordings at random, and add up excerpts (N,) of the recordings at equal power.
 
-        The number of talkers is drawn, too. The babble has fewer talkers if too many recordings are
-        silent or equal ``x``.
+        The number of talkers is drawn, too. The babble has fewer talkers if too many of the drawn
+        recordings are silent or equal ``x``.
         """
         from nes2net.data.audio.read import load_audio  # imported late for a fast start-up of --help
 

@@ -161,7 +161,7 @@ class RawBoost(Effect):
         self.in_turn = stream is not None
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Apply the RawBoost algorithm with the number ``strength``; if there is a legacy stream, it replaces ``rng``."""
+        """Apply the RawBoost algorithm with the number ``strength``; a legacy stream, if given, replaces ``rng``."""
         parameters = vars(self.parameters) if self.parameters else {}
         if self.stream is None:
             y = rawboost(x, int(self.strength), rng, **parameters)

@@ -20,7 +20,8 @@ from nes2net.data.augment.effect import Effect
 
 _FRAME = 160  # length of a frame of Trim in samples: 10 ms
 _HOP = 256  # samples from one window of WSOLA to the next: 16 ms, half a window
-_SEARCH = 160  # WSOLA moves a window by at most this many samples: 10 ms, more than a period of a low voice
+# WSOLA moves a window by at most this many samples: 10 ms to either side, in all more than a period of a low voice.
+_SEARCH = 160
 
 
 class Trim(Effect):

@@ -168,7 +168,8 @@ class CorpusCheck:
         An answer is ``"yes"``, ``"in part: …"`` or ``"no: …"``; a task is a text such as
         ``"score eval"``.
         """
-        # The parts ``train`` and ``dev`` can be used for training and validation, and each part can be scored.
+        # Training uses the part ``train``, and validation uses ``dev``; a corpus without parts is used for both. Each
+        # part can be scored.
         train = []
         score = []
         evaluate = []
@@ -234,7 +235,7 @@ def check_corpus(
     Args:
         root, protocols: as for the method ``trials`` of the corpus.
         keys: the folder of the keys, by default ``root``. If the protocols of the corpus hold the
-            labels, the protocols are looked for in ``keys``, unless ``protocols`` is given.
+            labels, ``keys`` is used as ``protocols``, unless ``protocols`` is given.
         splits: the parts to check, by default all.
         subset: accept protocols that list a selection of the official trials.
         decode: decode every file, in ``workers`` processes.

@@ -345,8 +345,8 @@ class Corpus(ABC):
         """Describe ``trials`` for the record of their scores: number of trials, digest of the ids, and ``official``.
 
         The entry ``official`` is false if the numbers of trials are known to differ from the
-        official numbers. The official numbers are taken for ``phase``, or for ``split`` if ``phase``
-        is not given.
+        official numbers. The official numbers are those of the labelled trials of ``phase``, or
+        those of the trials of ``split`` if ``phase`` is not given.
         """
         counts = count(trials)
         if phase:
@@ -380,8 +380,8 @@ class Corpus(ABC):
     def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
         """Raise :class:`~nes2net.lib.errors.InputError` if the corpus has no such ``phase``.
 
-        The error is also raised if the labels state no phases, and their numbers equal the official
-        numbers of another phase. Without this check, a key without phases would be accepted as the
+        The error is also raised if the labels state no phases, and the numbers of labels equal the
+        official numbers of another phase. Without this check, a key without phases would be accepted as the
         key of any phase. If a user's own list states no parts, its only phases are ``eval`` and
         ``all``, which mean the same.
 

@@ -6,9 +6,9 @@ Layout of the archive: ``<root>/gt/27_123349_000006_000000.wav`` and, for each v
 as ``<root>/diffwave/27_123349_000006_000000_gen.wav``. The authors' repository has the lists
 ``train.txt``, ``dev.txt`` and ``test.txt``. A line of a list is the file name of a recording in
 ``gt``. Each of these recordings gives seven trials: itself and its six vocoded copies. The authors'
-program does not use these lists. For training, this program takes the first 7,920 files of each
-folder, in the order of the file system, which cannot be reproduced. The parts that this program
-makes have as many files as the lists. The set of the Speech Anti-Spoofing Arena has 18,487 trials,
+program does not use these lists. For training, it takes the first 7,920 files of each folder, in
+the order of the file system, which cannot be reproduced. The parts that the authors' program makes
+have as many files as the lists. The set of the Speech Anti-Spoofing Arena has 18,487 trials,
 as many as ``eval`` here. Benchmarks that report 92,407 trials take all parts together.
 
 The id of a trial is the path of its file below the root, without suffix. The ``attack`` is the

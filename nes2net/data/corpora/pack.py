@@ -33,7 +33,8 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 SHARD_BYTES = 500_000_000
 
 _NAMES = {"train": "train", "dev": "validation", "eval": "test"}  # split → name of the split in ``datasets``
-_PLAN = "pack.json"  # name of a file in the output folder: the planned shards with their digests
+# This file in the output folder holds the names of the planned shards, each with a digest of its trials.
+_PLAN = "pack.json"
 _LARGEST_PLAN = 1 << 24  # bytes
 # Programs read a row group as a whole. Training reads in random order, which is faster with small row groups.
 _GROUP_ROWS = 100

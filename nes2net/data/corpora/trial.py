@@ -16,7 +16,7 @@ from nes2net.lib.errors import InputError, counted, listed
 
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
-#: Name of an item of ``extra``: the models that a trial enrols in verification, separated by spaces.
+#: Name of the item of ``extra`` with the models that a trial enrols in verification, separated by spaces.
 ENROLMENT_MODELS = "enrolment_models"
 
 

@@ -14,7 +14,7 @@ The corpus has no official parts: each paper has its own split, so all trials ar
 divide the corpus, use a list of your own (corpus ``generic``). According to the paper, there are
 117,985 generated recordings. A later list of the archive has 134,266 generated recordings. The
 paper averages the EER over systems (aEER). Here the EER is computed from all trials by ASVspoof's
-rule. The page of ``--html`` has the EER of each system.
+rule. The page that ``--html`` writes has the EER of each system.
 """
 
 from nes2net.data.corpora.corpus import Counts, Download

@@ -1,8 +1,8 @@
 """Localisation of fake parts of an utterance: labels of frames and segments, their files, and their metrics.
 
-A label of a frame is 1 for bona fide and 0 for spoof; a frame with −1 is left out. A score is
-higher for bona fide, and times are in seconds. Values of the frames of an utterance are in NumPy
-arrays.
+A label of a frame is 1 for bona fide and 0 for spoof. A frame without a label has −1, and the
+point-based EER leaves it out. A score is higher for bona fide, and times are in seconds. Values of
+the frames of an utterance are in NumPy arrays.
 """
 
 from nes2net.metrics.localisation.detection import (

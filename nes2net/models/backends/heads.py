@@ -155,7 +155,7 @@ class P2SGradHead(Head):
 class PrototypeHead(Head):
     """Finds, for each class, the largest scaled cosine between an embedding and the class's prototypes: B×E → B×2.
 
-    The cosine of bona fide minus the cosine of spoof is the score. Bona fide has one prototype,
+    The scaled cosine of bona fide minus that for spoof is the score. Bona fide has one prototype,
     ``bonafide`` 1×E, and spoof has K prototypes, ``spoof`` K×E. The loss
     :class:`nes2net.training.losses.Prototypes` trains the prototypes (Huang et al., ICASSP 2025,
     arXiv 2501.14240).

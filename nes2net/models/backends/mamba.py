@@ -186,8 +186,8 @@ class Mamba(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``.
 
     The scan is plain PyTorch (:mod:`nes2net.models.backends.selective_scan`). If the package
-    mamba_ssm is installed, its kernel is used on CUDA, except in ``torch.compile``,
-    ``torch.export`` and deterministic training.
+    mamba_ssm is installed, its kernel is used on CUDA, except in float64,
+    ``torch.compile``, ``torch.export`` and deterministic training.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

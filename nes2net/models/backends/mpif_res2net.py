@@ -156,11 +156,11 @@ class Res2NetBlock(nn.Module):
 class MpifRes2Net(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``.
 
-    The abstract of the paper explains the purpose of the multi-perspective fusion, but no details.
-    The paper reports an EER of 3.29 % and a min t-DCF of 0.2557 on ASVspoof 2021 LA. The following
-    points are assumptions. Most of these points come from the published code of the same research
-    group for SR-LA Res2Net with F0 sub-band (Neural Networks 2024). This module could not be
-    compared with the authors' results.
+    The abstract of the paper explains the purpose of the multi-perspective fusion, but gives no
+    details. The paper reports an EER of 3.29 % and a min t-DCF of 0.2557 on ASVspoof 2021 LA. The
+    following points are assumptions. Most of these points come from the published code of the same
+    research group for SR-LA Res2Net with F0 sub-band (Neural Networks 2024). This module could not
+    be compared with the authors' results.
 
     1. Input: log-magnitude spectrum of the F0 sub-band, ``feature_dim`` = 45 bins (``lps`` with
        ``num_bins=45``). Utterances are repeated or cut to T = ``num_frames`` = 600 frames; with

@@ -181,8 +181,8 @@ class Nes2Net(FrameBackend):
         utterance: with ``pool=None``, how the utterance is scored from its frames: ``"mean"``,
             ``"min"`` or ``"attentive"`` (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
         se_ratio, se_floor: the hidden layer of the squeeze-excitation has max(C // ``se_ratio``,
-            ``se_floor``) channels. ``se_floor`` is 2 in the published code for ASVspoof 5 and for
-            SeLU; 1 means no lower limit.
+            ``se_floor``) channels. ``se_floor`` is 2 in the published code for ASVspoof 5 and in the
+            code of Nes2Net-X SeLU; 1 means no lower limit.
         num_logits: n, 1 or more.
 
     Raises:

@@ -140,8 +140,8 @@ def read_huggingface_folder(
     The option ``pretraining_heads`` says whether the folder has the mask embedding and the
     pre-training heads of its type.
 
-    The folder does not need a ``preprocessor_config.json``, because the models read the waveform;
-    only :func:`normalize_of_folder` reads this file.
+    The folder does not need a ``preprocessor_config.json``, because the models read the waveform.
+    This function does not read that file; :func:`normalize_of_folder` does.
 
     Args:
         types: the expected types of models

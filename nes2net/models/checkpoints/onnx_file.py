@@ -223,7 +223,8 @@ def _read_description(path: Path) -> dict[str, Any]:
 
     Raises:
         InputError: if the ONNX file is missing or not written by this toolkit, or if the file with
-            the weights is missing or has another name than in the description.
+            the weights is missing, is a link to another folder, or has another name or size than
+            stated.
     """
     # Read the file and its metadata.
     if path.suffix != ".onnx":

@@ -321,7 +321,7 @@ def check_fit(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], 
 
     Raises:
         InputError: if the state dicts differ, or if ``state_dict`` has NaN or infinite numbers. The
-            message contains the names of these tensors.
+            message names the tensors that differ or are not finite.
     """
     if misfit := compare(state_dict, expected):
         raise InputError(f"{path} does not fit this model; {misfit}. Give the options that it was trained with")

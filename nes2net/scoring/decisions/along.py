@@ -344,7 +344,7 @@ class _Chance(NamedTuple):
         return 1 - (1 - share) ** self.repeats
 
     def shortest_found(self, window: float) -> float | None:
-        """Find the length in seconds of the shortest fake part that is found in half of the cases, or return None.
+        """Find the length in seconds of the shortest fake part that is found in half of the cases; None if none is.
 
         Args:
             window: length of a window in seconds.

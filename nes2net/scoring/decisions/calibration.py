@@ -216,7 +216,7 @@ class LinearCalibration:
         return []
 
     def unlike(self, num_samples: int | None) -> str:
-        """Warn if another part of each recording is scored now than for the calibration; else return an empty text.
+        """Return a warning if another part of each recording is scored now than for the calibration; otherwise an empty text.
 
         Args:
             num_samples: number of leading samples that are scored now; None for whole recordings, 0

@@ -144,7 +144,8 @@ def rounded_up(value: float) -> str:
     return f"{math.ceil(value / step * (1 - 1e-12)) * step:.12g}"
 
 
-#: The decision on a recording that is unfit, too uncertain, or unlike the calibration's recordings.
+#: The decision on a recording that is unfit, too clipped, or unlike the calibration's recordings, or whose score is too
+#: uncertain.
 CANNOT_TELL = "cannot tell"
 #: A note for the user, shown if the weight of the calibration is negative.
 INVERTED = (

@@ -43,7 +43,7 @@ _LOUD = 95  # percentile
 _SPECTRUM_FRAME = 512  # samples, 32 ms
 _SMOOTHED = 9  # number of bands of 31.25 Hz; together, they cover some 280 Hz
 _FLOOR = 5  # percentile of the smoothed spectrum that is taken as its floor
-_ABOVE_FLOOR = 6.0  # dB above the floor; only the area above this line counts
+_ABOVE_FLOOR = 6.0  # dB above the floor; only the area above this level counts
 _NEARLY_ALL = 0.99  # share of this area that lies at frequencies below the bandwidth
 _DEEPEST = 80.0  # dB; the floor is at most this far below the maximum
 # Number of samples that are measured at once. The number is a multiple of both frame lengths, so the frames are the

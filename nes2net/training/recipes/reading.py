@@ -20,8 +20,8 @@ PACKAGED = _IN_WHEEL if _IN_WHEEL.is_dir() else Path(__file__).parents[3] / "con
 def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe, a YAML file or a packaged recipe by name, and apply ``key=value`` overrides.
 
-    The key ``base`` of a recipe gives the name of a file beside the recipe. This base has the keys
-    that the recipe leaves out. Sections are merged key by key; the parts of the model (front-end,
+    The key ``base`` of a recipe gives the name of a file beside the recipe, the base. The keys that
+    the recipe leaves out are taken from the base. Sections are merged key by key; the parts of the model (front-end,
     aggregation and back-end) are replaced as a whole. The base must not have a base itself. A run
     is named after the parts of its model (:func:`named_after_model`) in two cases: if overrides
     change a part but not ``name``, or if a recipe changes a part of its base but states neither

@@ -209,7 +209,7 @@ def recipe_from_dict(values: dict[str, Any]) -> Recipe:
     """Check ``values``, and build a :class:`Recipe` from them.
 
     Raises:
-        InputError: if ``values`` is not a mapping, or :class:`Section` raises it.
+        InputError: if ``values`` is not a mapping; also as for :class:`Section`.
     """
     if not isinstance(values, dict):
         raise InputError(f"a recipe is a mapping of keys, not {shown(values)}")

@@ -126,9 +126,9 @@ class TrainConfig(Section):
     """Largest L2 norm of the gradient; a longer gradient is scaled to this norm. null sets no limit."""
     task: Annotated[Text | dict[str, Any] | None, Source("toolkit; distillation: arXiv 2309.08285")] = None
     """Task, by name or as a mapping of `name` and options. `distillation` trains a student that
-    imitates a teacher, and installed packages may add tasks. With null, the task is one score for
-    each utterance, or the task that one of these settings implies: `segments.resolutions`,
-    `data.train_scores`, `train.optimizer: logistic`."""
+    imitates a teacher, and installed packages may add tasks. With null, the detector is trained to
+    give one score for each utterance, or for the task that one of these settings implies:
+    `segments.resolutions`, `data.train_scores`, `train.optimizer: logistic`."""
     loss: Annotated[
         Text | dict[str, Any],
         Source("cross_entropy: main.py --loss WCE; the others: nes2net info NAME"),
@@ -202,7 +202,8 @@ class TrainConfig(Section):
     ] = "improved"
     """Epochs whose file `epoch_N.pth` is kept: all epochs (`all`), each epoch that was the best so
     far when it ended, or as good (`improved`), or the `last`, the `best` and the k best epochs (a
-    number k). `validation.select_on` chooses the measure, by default the development losses."""
+    number k). `validation.select_on` chooses the measure, by default the development losses; if
+    there are two losses, one of them is enough."""
     save_every_minutes: Annotated[NotNegative, Source("toolkit")] = 10.0
     """Minutes between two saves of `resume.pt` within an epoch."""
 

@@ -204,8 +204,8 @@ class Segments(Task):
     """Training of a detector that scores both frames and utterances (``segments.resolutions``).
 
     The measures are the error rates of utterances and, for each resolution, the EER of frames. The
-    EER of the shortest frames is called ``segment_eer``. The name of any other EER ends in the
-    length of its frames in ms, such as ``segment_eer_160``.
+    EER of the shortest frames is called ``segment_eer``. The name of each other EER of frames ends
+    in the length of the frames in ms, such as ``segment_eer_160``.
     """
 
     def __init__(self, recipe: Recipe) -> None:
