@@ -172,10 +172,11 @@ def uses_in_words(
 ) -> list[str]:
     """Say in sentences how a detector was trained or selected on the scored trials, one sentence for each use.
 
-    The list is empty if no use of the scored trials is known. The uses of a published model are the
-    corpora that its authors name. The uses of a detector of this toolkit come from its recipe and
-    the recipes of its ancestors. Ancestors are the detectors from which the training started. If it
-    is not known which part of a corpus was used, the whole corpus counts as used.
+    A use is a corpus on which the detector was trained or selected. For a published model, the uses
+    are the corpora that its authors name. For a detector of this toolkit, they come from its recipe
+    and the recipes of its ancestors. Ancestors are the detectors from which the training started.
+    If it is not known which part of a corpus was used, the whole corpus counts as used. The list is
+    empty if no use of the scored trials is known.
 
     Args:
         provenance: :attr:`nes2net.Detector.provenance`.

@@ -47,8 +47,9 @@ _LARGEST_WEIGHT = 1e30
 _LARGEST_LLR = 1e6
 _MOST_BYTES = 64 << 20  # largest size of a calibration file; a million trials take 20 MB
 _MOST_SYSTEMS = 1000
-# If a class has more than a million trials, a million of its ratios are kept, evenly spaced among the sorted ratios. A
-# share of trials is then exact to a millionth. A calibration file may hold up to _MOST_READ ratios of a class.
+# If a class has more than a million trials, a million of its ratios are kept, evenly spaced among the sorted ratios.
+# The share of the class's trials below any ratio then changes by at most a millionth. A calibration file may hold up to
+# _MOST_READ ratios of a class.
 _MOST_KEPT = 1_000_000
 _MOST_READ = 2_500_000
 
