@@ -14,9 +14,9 @@ an evaluation trial is its condition. An ``attack`` is ``F01`` and so on, as in 
 
 Several conditions have the same bona fide recordings, so the id of an evaluation trial begins with
 its condition (``C1/F01_SSB13650058``). Figures are published for each condition, not for all
-conditions together. The page that ``--html`` writes has your figures for each condition. To evaluate only
-some conditions, give a folder with their lists as ``protocols``. Two editions of the archives
-exist, of May and September 2024. Benchmarks use the first edition.
+conditions together. The page that ``--html`` writes has your figures for each condition. To
+evaluate only some conditions, give a folder with their lists as ``protocols``. Two editions of the
+archives exist, of May and September 2024. Benchmarks use the first edition.
 """
 
 from __future__ import annotations

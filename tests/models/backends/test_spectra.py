@@ -22,10 +22,13 @@ from nes2net.training.dataset import Examples, TrainingSet
 
 @pytest.mark.parametrize(
     "name, tolerance",
-    [("spectra_0_d48_c32", 5e-5), ("spectra_aasist_d40_r24_g16", 1e-5), ("spectra_aasist3_d40_r24_g6", 1e-5)],
+    [("spectra_0_d48_c32", 5e-5), ("spectra_aasist_d40_r24_g16", 1e-5), ("spectra_aasist3_d40_r24_g6", 2e-5)],
 )
 def test_backends_are_the_published(name, tolerance, monkeypatch):
-    """To 1e-9 in float64. In float32 the logit 12.8 of two frames has an error of 3e-5, which is 2.4e-6 of it."""
+    """To 1e-9 in float64. In float32 the logit 12.8 of two frames has an error of 3e-5, which is 2.4e-6 of it.
+
+    By the instructions of AVX2, a logit of -4.03 has an error of 1.2e-5; by those of AVX-512, below 1e-5.
+    """
     file = zoo.read(name)
     options = dict(file["config"])
     backend = create_backend(options.pop("backend"), **options)
