@@ -330,7 +330,7 @@ def build(
         bonafide: folder of the user's recordings; None for Debian's voice prompts.
         jobs: number of processes.
         sizes: numbers of recordings of each part; None for the usual numbers.
-        human: sizes of the parts of the demonstration corpus, for whose parts the human speech is
+        human: sizes of the parts of the demonstration corpus, among which the human speech is
             divided; None for the usual sizes.
 
     Returns:

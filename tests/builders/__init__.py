@@ -1,6 +1,7 @@
 """What several tests build: corpora, checkpoints, reports, and reference numbers."""
 
 import os
+import time
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,16 @@ PATIENCE = 900.0
 
 #: For tests of the page: without importing what takes seconds in every process that collects them.
 needs_gradio = pytest.mark.skipif(find_spec("gradio") is None, reason="gradio is not installed")
+
+
+def wait(for_what, largest=lambda: 0):
+    """Wait until ``for_what()``; return the largest ``largest()`` seen."""
+    end, seen = time.monotonic() + PATIENCE, 0
+    while not for_what():
+        assert time.monotonic() < end
+        seen = max(seen, largest())
+        time.sleep(0.05)
+    return seen
 
 
 def slow(*values: Any) -> list[Any]:

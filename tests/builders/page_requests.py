@@ -7,14 +7,12 @@ import json
 import os
 import re
 import socket
-import time
 from pathlib import Path
 
 import httpx
 import numpy as np
 import soundfile
 
-from builders import PATIENCE
 from nes2net.apps.serve.desk import Desk
 
 
@@ -64,16 +62,6 @@ def shown(message):
     """Errors and titles of the files in an answer of the page."""
     html = message["output"]["data"][0]
     return re.findall(r'n2-error">(.*?)<', html), re.findall(r"<h2>(.*?)</h2>", html)
-
-
-def wait(for_what, largest=lambda: 0):
-    """Wait until ``for_what()``; return the largest ``largest()`` seen."""
-    end, seen = time.monotonic() + PATIENCE, 0
-    while not for_what():
-        assert time.monotonic() < end
-        seen = max(seen, largest())
-        time.sleep(0.05)
-    return seen
 
 
 def begun(client: httpx.Client, length, content=b""):

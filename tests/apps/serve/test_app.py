@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 import soundfile
-from builders import PATIENCE, needs_gradio
-from builders.page_requests import ask_page, begun, given, joined, left, messages, send, shown, upload, wait, wav
+from builders import PATIENCE, needs_gradio, wait
+from builders.page_requests import ask_page, begun, given, joined, left, messages, send, shown, upload, wav
 
 from nes2net import __version__
 from nes2net.apps.serve.desk import Limits

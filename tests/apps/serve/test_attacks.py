@@ -15,8 +15,8 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import soundfile
-from builders import PATIENCE, needs_gradio
-from builders.page_requests import left, send, wait, wav
+from builders import PATIENCE, needs_gradio, wait
+from builders.page_requests import left, send, wav
 
 from nes2net.apps.serve.desk import Limits
 from nes2net.apps.serve.guard import Guard

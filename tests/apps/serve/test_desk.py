@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
-from builders import PATIENCE, loud_is_fake
-from builders.page_requests import wait
+from builders import PATIENCE, loud_is_fake, wait
 from builders.unfit import write_unfit
 from builders.voices import voice
 from PIL import Image

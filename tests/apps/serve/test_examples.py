@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from builders.page_requests import wait
+from builders import wait
 from conftest import REPOSITORY
 
 SCRIPT = REPOSITORY / "docs" / "examples" / "spool_worker.py"

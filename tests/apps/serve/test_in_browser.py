@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from builders import PATIENCE, needs_gradio
-from builders.page_requests import left, wait
+from builders import PATIENCE, needs_gradio, wait
+from builders.page_requests import left
 from builders.voices import voice
 
 from nes2net.cli.main import main

@@ -11,8 +11,8 @@ from http import HTTPStatus
 import httpx
 import jsonschema
 import pytest
-from builders import PATIENCE, loud_is_fake, needs_gradio
-from builders.page_requests import send, wait, wav
+from builders import PATIENCE, loud_is_fake, needs_gradio, wait
+from builders.page_requests import send, wav
 from conftest import REPOSITORY
 from prometheus_client.parser import text_string_to_metric_families
 

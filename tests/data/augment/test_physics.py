@@ -1,13 +1,12 @@
 """What the conditions do to sound: delays, bands, levels, ratios, lengths and rooms."""
 
 import gc
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from builders import noise_folders
+from builders import noise_folders, wait
 from builders.voices import voice
 from scipy.signal import correlate
 
@@ -73,10 +72,7 @@ def test_no_thread_of_a_codec_is_left():
         for text in ("mp3:16", "aac:16", "opus:16", "g722", "alaw"):
             create_condition(text)(voice(), rng())
         # Linux lists a thread for a moment after it has been joined.
-        give_up = time.monotonic() + 60
-        while len(list(tasks.iterdir())) > before:
-            assert time.monotonic() < give_up
-            time.sleep(0.01)
+        wait(lambda: len(list(tasks.iterdir())) <= before)
     finally:
         gc.enable()
 
