@@ -34,9 +34,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, problem: str, *, subject: str = "") -> None:
-        message = problem
-        if subject:
-            message = f"{subject} {problem}"
+        message = f"{subject} {problem}" if subject else problem
         super().__init__(one_line(message))
         #: The message without the subject: the problem and the remedy.
         self.problem = one_line(problem)
@@ -44,6 +42,22 @@ class InputError(ValueError):
 
 class MissingLibrary(InputError):
     """A needed library is not installed, or cannot be imported."""
+
+
+@contextmanager
+def expecting(kind: str, path: str | PurePath, remedy: str) -> Iterator[None]:
+    """Within this context, which reads ``path``, every error becomes an :class:`InputError` that names the file.
+
+    Args:
+        kind: the expected kind of file, such as ``"a file of embeddings"``.
+        remedy: end of the message, which says what to do.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file can cause errors of any class
+        raise InputError(f"{path} is not {kind}, or is damaged ({first_line(error)}): {remedy}") from error
 
 
 class Unfinished(Exception):
@@ -181,13 +195,10 @@ def did_you_mean(
     if len(known_names) > _MOST_NAMED:
         near = difflib.get_close_matches(name[:_LONGEST_NAME], known_names, n=_MOST_NAMED, cutoff=0)
         names = sorted(near) if meant else known_names[:_MOST_NAMED]
-        command_advice = ""
-        if command:
-            command_advice = f"; `{command}` lists them"
+        command_advice = f"; `{command}` lists them" if command else ""
         ending = f", … ({len(known_names)} in all{command_advice})"
-    if meant:
-        return f"{meant} Known: {', '.join(names)}{ending}"
-    return f"; known: {', '.join(names)}{ending}"
+    opening = f"{meant} Known" if meant else "; known"
+    return f"{opening}: {', '.join(names)}{ending}"
 
 
 def check_known(names: Iterable[str], known_names: Iterable[str], problem: str, command: str = "") -> None:
@@ -281,10 +292,7 @@ class _Shortened(reprlib.Repr):
 
     def _in_braces(self, items: Iterator[str], level: int) -> str:
         """Write the first 4 items in braces, and ``...`` if there are more. If ``level`` is 0, write only ``...``."""
-        if level > 0:
-            first = [*islice(items, 4), *("..." for _ in islice(items, 1))]
-        else:
-            first = ["..."]
+        first = [*islice(items, 4), *("..." for _ in islice(items, 1))] if level > 0 else ["..."]
         return f"{{{', '.join(first)}}}"
 
 
@@ -310,10 +318,8 @@ def first_line(error: BaseException) -> str:
     ('no such size', 'KeyError')
     """
     # The argument of an error may be any object, such as the missing key of a KeyError.
-    if len(error.args) == 1 and not isinstance(error.args[0], str):
-        text = shown(error.args[0])
-    else:
-        text = str(error)
+    is_object = len(error.args) == 1 and not isinstance(error.args[0], str)
+    text = shown(error.args[0]) if is_object else str(error)
     return (text.strip().splitlines() or [type(error).__name__])[0][:200]
 
 
@@ -330,6 +336,5 @@ def readable_size(size: float) -> str:
     while size >= 1000 and unit < len(_UNITS) - 1:
         size = size / 1000
         unit = unit + 1
-    if unit:
-        return f"{size:.1f} {_UNITS[unit]}"
-    return f"{size:.0f} {_UNITS[unit]}"
+    digits = 1 if unit else 0
+    return f"{size:.{digits}f} {_UNITS[unit]}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from nes2net.lib.errors import InputError, first_line, shown
 from nes2net.lib.files import Budget, read_bounded
@@ -25,6 +25,13 @@ _DEEPEST_JSON = 100  # largest nesting of lists and mappings in any JSON
 _HELD = {"[": 320, "{": 512, ",": 48, ":": 80, '"': 64}
 _MOST_HELD = 1 << 29  # largest number of bytes that a parser may need for all values
 _BLOCK = 1 << 20
+
+#: Numbers of a file that a model reads. Sums and powers of these numbers do not overflow.
+Natural = Annotated[int, Field(ge=0, lt=1 << 63)]
+Seconds = Annotated[FiniteFloat, Field(ge=0, le=1e10)]
+#: Any value that training in float32 can compute.
+Value = Annotated[FiniteFloat, Field(ge=-1e40, le=1e40)]
+NotNegative = Annotated[Value, Field(ge=0)]
 
 
 def read_small_text(path: Path, max_bytes: int = MOST_BYTES) -> str:
@@ -75,10 +82,7 @@ def parsed_json(text: str | bytes, name: str, *, unique_keys: bool = False) -> A
         ValueError: if ``text`` is not valid JSON; with ``unique_keys``, also if a mapping has a key
             twice.
     """
-    if isinstance(text, str):
-        content = text.encode("utf-8", "surrogatepass")
-    else:
-        content = text
+    content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     check_json(content, name)
     return json.loads(text, object_pairs_hook=_without_repeated_keys if unique_keys else None)
 
@@ -165,9 +169,7 @@ def first_problem(error: ValidationError) -> str:
         text = str(problem["ctx"]["error"])
     else:
         text = f"{problem['msg']}, not {shown(problem['input'])}"
-    if key_path:
-        return f"{key_path}: {text}"
-    return text
+    return f"{key_path}: {text}" if key_path else text
 
 
 def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
