@@ -85,10 +85,7 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
     try:
         with open(archive, "rb") as file:
             with ProgressDisplay[Any](title=title, unit="MB", total=max(1, size // _MB)) as display:
-                if zipfile.is_zipfile(archive):
-                    members_of = _zip_members
-                else:
-                    members_of = _tar_members
+                members_of = _zip_members if zipfile.is_zipfile(archive) else _tar_members
                 for member in members_of(file, archive, budget):
                     target = _target_path(member.name, folder, archive)
                     if member.open is None:
@@ -114,7 +111,6 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
 
 
 def _zip_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]:
-    """Yield the members of a ZIP archive, after checking all of them and counting them in ``budget``."""
     with zipfile.ZipFile(file) as opened:
         members = opened.infolist()
         for info in members:  # check all names and sizes before the first file is written
@@ -126,9 +122,7 @@ def _zip_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Me
             if info.flag_bits & 1:  # encrypted
                 raise InputError(f"{archive}: is encrypted; unpack it by hand with its password")
         for info in members:
-            open_member = None
-            if not info.is_dir():
-                open_member = partial(opened.open, info)
+            open_member = None if info.is_dir() else partial(opened.open, info)
             yield _Member(info.filename, info.file_size, open_member)
 
 
@@ -141,7 +135,7 @@ def _tar_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Me
             file = opener(file)
     with open_tar(file, str(archive)) as opened:
         for info in tar_headers(opened):
-            budget.take("members", bytes=max(info.size, 0) + _BLOCK, steps=1)
+            budget.take("members", bytes=info.size + _BLOCK, steps=1)
             if info.isdir():
                 yield _Member(info.name, 0, None)
             elif info.isfile() and not info.issparse():
@@ -169,17 +163,22 @@ def tar_headers(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """Yield the headers of a tar file one by one, without keeping earlier headers in memory.
 
     Raises:
-        tarfile.TarError: if the file is damaged.
+        tarfile.TarError: if the file is damaged, or if the size of a member is below 0, with which
+            Python before 3.11.14, 3.12.12 and 3.13.6 reads the same header for ever.
         InputError: if a header is longer than 64 kB; tarfile itself would read even a name of
             gigabytes.
     """
     source: Any = opened.fileobj
+    end = 0
     while True:
         source.left = _LONGEST_HEADER
         entry = opened.next()
         source.left = None
         if entry is None:
             return
+        if entry.size < 0 or opened.offset <= end:
+            raise tarfile.ReadError("the size of a member is below 0")
+        end = opened.offset
         yield entry
         opened.members = []  # type: ignore[attr-defined]  # tarfile would keep all headers
 
@@ -202,13 +201,8 @@ class _TarSource:
         """Read ``size`` bytes; raise :class:`InputError` if a header has more than :attr:`left` bytes."""
         if self.left is None:
             return self._file.read(size)  # type: ignore[no-any-return]
-        if size < 0:
-            self.left -= _LONGEST_HEADER
-        else:
-            self.left -= size
-        content = b""
-        if self.left >= 0:
-            content = self._file.read(size)
+        self.left -= size if size >= 0 else _LONGEST_HEADER
+        content = self._file.read(size) if self.left >= 0 else b""
         # In some versions of Python, tarfile reads long numbers slowly: the time grows with the
         # square of a number's length.
         if self.left < 0 or re.search(rb"\d{100}", content):
@@ -232,12 +226,10 @@ def _target_path(name: str, folder: Path, archive: Path) -> Path:
 
 
 def _refused_member(archive: Path, name: str, problem: str) -> InputError:
-    """Make the error for a member that must not be unpacked; ``problem`` says what the member is, such as a link."""
     return InputError(f"{archive}: {shown(name)} is {problem}: refused; unpack it by hand if you trust it")
 
 
 def _write(member: _Member, target: Path, archive: Path) -> None:
-    """Write the content of the file ``member`` to ``target``, and check its size."""
     assert member.open is not None  # the caller makes the folders itself
     with (
         _explain_disk_errors(target, archive),

@@ -66,6 +66,9 @@ class OnnxFile:
             is missing or cannot start CUDA; or if ``device`` is CUDA for a quantised file.
     """
 
+    #: whether the graph will run; only then does onnxruntime optimise it, for which it may compute parts of the graph
+    runs = False
+
     def __init__(self, path: str | Path, device: str = "auto") -> None:
         require("onnxruntime")
         import onnxruntime  # optional
@@ -74,9 +77,7 @@ class OnnxFile:
         self.path = Path(path)
         self.description = _read_description(self.path)
         beside = self.description["external_data"]
-        self._files = [self.path]
-        if beside:
-            self._files.append(self.path.parent / beside)
+        self._files = [self.path, self.path.parent / beside] if beside else [self.path]
         self.precision: str = self.description["quantize"] or "float32"
         if self.precision == "int8":
             # On a GPU, onnxruntime needs TensorRT for quantised graphs.
@@ -91,6 +92,8 @@ class OnnxFile:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 4  # log only fatal errors, because all errors are also raised as exceptions
+        if not self.runs:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.add_session_config_entry(
             "optimization.constant_folding_max_output_size_in_bytes",
             str(max(_LARGEST_CONSTANT, sum(file.stat().st_size for file in self._files))),
@@ -189,9 +192,7 @@ def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:
     >>> device_in_use({"CUDAExecutionProvider": {"device_id": "1"}, "CPUExecutionProvider": {}})
     device(type='cuda', index=1)
     """
-    if _CUDA not in options:
-        return torch.device("cpu")
-    return torch.device("cuda", int(options[_CUDA]["device_id"]))
+    return torch.device("cuda", int(options[_CUDA]["device_id"])) if _CUDA in options else torch.device("cpu")
 
 
 class _Description(BaseModel):
