@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -145,7 +145,6 @@ def _state_dicts_in(content: Any) -> dict[tuple[str, ...], dict[str, Tensor]]:
 
 
 def _is_state_dict(value: Any) -> bool:
-    """Whether ``value`` is a dictionary of names and tensors, with at least one entry."""
     if not isinstance(value, dict) or not value:
         return False
     if not all(isinstance(tensor, Tensor) for tensor in value.values()):
@@ -241,6 +240,10 @@ def save_atomically(content: Any, path: str | Path) -> None:
             raise
 
 
+# Titles of the lists of a Misfit, in the order of its fields.
+_TITLES = ("missing", "left over", "other shape", "other type", "NaN or infinite numbers")
+
+
 @dataclass
 class Misfit:
     """The differences between a state dict and the state dict of a model.
@@ -262,49 +265,45 @@ class Misfit:
     types: list[str] = field(default_factory=list)
     values: list[str] = field(default_factory=list)
 
-    def _titled_lists(self) -> list[tuple[str, list[str]]]:
-        """Return the five lists of differences as pairs of a title and a list."""
-        return [
-            ("missing", self.missing),
-            ("left over", self.left_over),
-            ("other shape", self.shapes),
-            ("other type", self.types),
-            ("NaN or infinite numbers", self.values),
-        ]
+    def _titled_lists(self) -> Iterable[tuple[str, list[str]]]:
+        return zip(_TITLES, vars(self).values())
 
     def __len__(self) -> int:
         """Number of differences; an object without differences is therefore false in an ``if``."""
         return sum(len(names) for _, names in self._titled_lists())
 
     def __str__(self) -> str:
-        """Write the differences in words, at most 5 of each kind."""
         return "; ".join(f"{title}: {listed(names, 5)}" for title, names in self._titled_lists() if names)
 
 
-def compare(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Misfit:
+def compare(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, exact_types: bool = False) -> Misfit:
     """Compare ``state_dict`` with the ``expected`` state dict of a model: names, shapes and kinds of numbers.
 
-    Weights may have any floating-point type, and counters any integer type. A counter of the model
-    may be a floating-point number in ``state_dict``, because some programs average counters.
+    Unless ``exact_types``, weights may have any floating-point type, and counters any integer type.
+    A counter of the model may then be a floating-point number in ``state_dict``, because some
+    programs average counters.
     """
+    pairs = [(k, state_dict[k], expected[k]) for k in expected if k in state_dict]
     return Misfit(
         missing=[k for k in expected if k not in state_dict],
         left_over=[k for k in state_dict if k not in expected],
         shapes=[
-            f"{k} {tuple(state_dict[k].shape)} where {tuple(expected[k].shape)} is needed"
-            for k in expected
-            if k in state_dict and state_dict[k].shape != expected[k].shape
+            f"{k} {tuple(tensor.shape)} where {tuple(needed.shape)} is needed"
+            for k, tensor, needed in pairs
+            if tensor.shape != needed.shape
         ],
         types=[
-            f"{k} {named_type(state_dict[k])} where {named_type(expected[k])} is needed"
-            for k in expected
-            if k in state_dict
-            and not (
-                state_dict[k].dtype == expected[k].dtype or {state_dict[k].dtype, expected[k].dtype} <= {*COUNTERS}
-            )
-            and not (state_dict[k].dtype in WEIGHTS and expected[k].dtype in WEIGHTS + COUNTERS)
+            f"{k} {named_type(tensor)} where {named_type(needed)} is needed"
+            for k, tensor, needed in pairs
+            if not _type_fits(tensor.dtype, needed.dtype, exact_types)
         ],
     )
+
+
+def _type_fits(dtype: torch.dtype, needed: torch.dtype, exact: bool) -> bool:
+    if exact or dtype == needed:
+        return dtype == needed
+    return needed in WEIGHTS + COUNTERS if dtype in WEIGHTS else {dtype, needed} <= {*COUNTERS}
 
 
 def named_type(tensor: Tensor) -> str:
@@ -312,18 +311,21 @@ def named_type(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def check_fit(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str) -> None:
+def check_fit(
+    state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str, *, exact_types: bool = False
+) -> None:
     """Check that ``state_dict`` has the names, shapes and types of ``expected``, and that all weights are finite.
 
     Args:
         expected: the state dict of the model.
         path: name of the file of ``state_dict``, for messages.
+        exact_types: as for :func:`compare`.
 
     Raises:
         InputError: if the state dicts differ, or if ``state_dict`` has NaN or infinite numbers. The
             message names the tensors that differ or are not finite.
     """
-    if misfit := compare(state_dict, expected):
+    if misfit := compare(state_dict, expected, exact_types=exact_types):
         raise InputError(f"{path} does not fit this model; {misfit}. Give the options that it was trained with")
     if names := not_finite(state_dict):
         raise InputError(
