@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from nes2net.lib.errors import InputError, listed
 from nes2net.lib.files import json_text, write_text
-from nes2net.lib.plain_data import read_json_as, read_small_text
+from nes2net.lib.plain_data import Natural, Value, read_json_as, read_small_text
 from nes2net.lib.templates import markdown_templates
 from nes2net.lib.yaml_text import write_yaml
 from nes2net.models.provenance import Provenance
@@ -65,16 +65,16 @@ class SetFigure(BaseModel):
     """False if the trials are known to differ from the official trials of the corpus."""
     is_development: bool = False
     """Whether the epoch was selected on these trials."""
-    bonafide: int | None = None
+    bonafide: Natural | None = None
     """Number of bona fide trials."""
-    spoof: int | None = None
+    spoof: Natural | None = None
     """Number of spoofed trials."""
     measure: str = "EER"
-    value: FiniteFloat
+    value: Value
     """Value of the measure; a fraction if :attr:`percent`."""
     percent: bool = True
     """Whether the card shows the value in percent."""
-    interval: tuple[FiniteFloat, FiniteFloat] | None = None
+    interval: tuple[Value, Value] | None = None
     """The 95 % confidence interval of the value."""
     drawn: str = ""
     """The units that the bootstrap drew to compute the interval, such as ``trials``."""
@@ -127,7 +127,6 @@ class SetFigure(BaseModel):
         return {"task": dict(_TASK), "dataset": dataset, "metrics": [metric]}
 
     def _shown(self, value: float) -> float:
-        """Convert ``value`` to percent if the figure is shown in percent."""
         return 100 * value if self.percent else value
 
 
@@ -329,12 +328,10 @@ def _corpus_licences(provenance: Provenance) -> Iterator[str]:
 
 
 def _title(corpus: str) -> str:
-    """Return the title of ``corpus``, or the name ``corpus`` itself if the toolkit does not know the corpus."""
     return corpora.get(corpus).title if corpus in corpora.names() else corpus
 
 
 def _stated_values(provenance: Provenance, part: str, key: str) -> list[str]:
-    """Collect the values of ``key`` in descriptions of trials of ``part`` (``train`` or ``dev``), each value once."""
     stated_values: dict[str, None] = {}
     for described in provenance.trials:
         values = described.get(key)

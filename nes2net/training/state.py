@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -24,6 +25,8 @@ from nes2net.training.frame_labels import FrameLabels
 from nes2net.training.optimisation import set_learning_rate
 from nes2net.training.resume_file import REMEDY, RESUME_FILE, VERSION, Progress
 from nes2net.training.selection import Selection
+
+_MOST_STEPS = 10**9  # most steps that an optimiser can have done
 
 
 class Stateful(Protocol):
@@ -88,6 +91,10 @@ class OptimizerState:
                 expected.update({f"{number}.{name}": parameters[number] for name in names})
                 expected[f"{number}.step"] = torch.zeros(())
         check_tensors(saved, expected)
+        for name, tensor in saved.items():
+            highest = _MOST_STEPS if name.endswith(".step") else math.inf
+            if (tensor > highest).any() or ((tensor < 0).any() and not name.endswith(".exp_avg")):
+                raise ValueError(f"impossible value: {name}")
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["state"]})
         for moments in self.optimizer.state.values():
             for name, moment in moments.items():
@@ -105,13 +112,10 @@ def check_tensors(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -
     Raises:
         ValueError: if ``state`` does not fit.
     """
-    if misfit := str(compare(state, expected)):
+    if misfit := str(compare(state, expected, exact_types=True)):
         raise ValueError(misfit)
-    other_types = [name for name, tensor in state.items() if tensor.dtype != expected[name].dtype]
-    if other_types:
-        raise ValueError(f"other type: {listed(other_types, 5)}")
-    infinite = {name for name, tensor in state.items() if not tensor.isfinite().all()}
-    damaged = [name for name in state if name in infinite and expected[name].isfinite().all()]
+    infinite = [name for name, tensor in state.items() if not tensor.isfinite().all()]
+    damaged = [name for name in infinite if expected[name].isfinite().all()]
     if damaged:
         raise ValueError(f"not finite: {listed(damaged, 5)}")
 
@@ -191,7 +195,6 @@ class RunState:
         set_learning_rate(self.optimizer, self.progress.lr)  # the recipe determines all other values
 
     def _check_data(self, saved: dict[str, dict[str, int | str]]) -> None:
-        """Raise :class:`InputError` if the fingerprints of the sets differ from the ``saved`` fingerprints."""
         for name, data_set in self.data.items():
             if data_set != saved[name]:
                 counts = f"{saved[name]['trials']} then and {data_set['trials']} now"
