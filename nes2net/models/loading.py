@@ -394,11 +394,9 @@ class SavedNetwork(Network):
                 state_dict = read_weights(path)
                 record = {}
             else:
-                state_dict, record = read_folder(path)
+                state_dict, record = read_checkpoint(path)
         else:
-            state_dict = load_state_dict(path)
-            record = read_record(state_dict)
-        record = checked_record(record, state_dict)
+            state_dict, record = read_checkpoint(path)
         architecture = record.pop("model", None)
         base_record = record.pop("base", None)
         provenance = Provenance.read(record)
@@ -449,6 +447,20 @@ class SavedNetwork(Network):
         if precision is None:
             precision = named_precision(reduce(torch.promote_types, types))
         return detector.to(target_device, PRECISIONS[precision]).set_precision(precision).eval()
+
+
+def read_checkpoint(path: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
+    """Read a detector's file or folder: its state dict, and its record, whose key ``"model"`` has the architecture.
+
+    Raises:
+        InputError: if the file or folder is missing or damaged.
+    """
+    if path.is_dir():
+        state_dict, record = read_folder(path)
+    else:
+        state_dict = load_state_dict(path)
+        record = read_record(state_dict)
+    return state_dict, checked_record(record, state_dict)
 
 
 # Frozen tensors of adapted detectors

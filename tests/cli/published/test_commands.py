@@ -85,7 +85,8 @@ def test_the_published_commands_run_as_printed(folder, script):
     run_folder = folder / RUN
     model = run_folder / "epoch_1.pth"
     detector = Detector.from_pretrained(model, device="cpu")
-    sizes = [sum(p.numel() for p in part.parameters()) for part in (detector, detector.frontend)]
+    num_heads = detector.frontend.num_unused
+    sizes = [sum(p.numel() for p in part.parameters()) + num_heads for part in (detector, detector.frontend)]
     device = f"Device: {choose_device().type}"
     built = [device, f"num_params    : {sizes[0]}", f"num_params_SSL: {sizes[1]}"]
     ended = [line for number in range(1, 4) for line in ("", f"{number}: {EPOCH}", f"time cost: {VALUE}")]

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from nes2net import Detector
 from nes2net.cli.published import main as legacy
-from nes2net.cli.published.lines import TrainingLines
+from nes2net.cli.published.lines import TrainingLines, print_parameters
+from nes2net.models.checkpoints.state_dict import load_state_dict
 
 BASE = "--model_name wav2vec2_Nes2Net_X --device cpu --num_workers 0 --database_path {corpus}"
 TRAIN = (
@@ -89,3 +91,56 @@ def test_an_average_of_other_checkpoints_is_made_again(main, spectral_detector):
     again, remarks = main(f"{flags} --overwrite")
     assert again[:8] == made[:8]
     assert "note: run/Averaged_Model_IDs_1_2.pth was not made of these checkpoints and was made anew" in remarks
+
+
+def test_the_numbers_of_parameters_count_the_heads_of_pre_training(capsys):
+    """As the published program counts fairseq's module: 2 layers with a hidden size of 1,024."""
+    frontend = {"name": "wav2vec2", "encoder_layers": 2, "encoder_ffn_embed_dim": 1024}
+    with torch.device("meta"):
+        detector = Detector.from_config({"frontend": frontend, "backend": "nes2net_x"})
+    print_parameters(detector)
+    assert capsys.readouterr().out == "num_params    : 28196647\nnum_params_SSL: 27684608\n"
+
+
+@pytest.fixture
+def epochs(spectral_detector):
+    """A run folder ``run`` with two epochs."""
+    Path("run").mkdir()
+    for number in (1, 2):
+        torch.nn.init.constant_(next(spectral_detector.backend.parameters()), number)
+        spectral_detector.save(f"run/epoch_{number}.pth")
+
+
+AVERAGE = "--num_average_model 2 --model_ID_to_average 1 2 --model_folder_path run"
+
+
+def test_without_eval_the_average_is_trained_on(main, epochs):
+    """As the published program does: it averages, loads the average, and trains."""
+    start = "--set data.num_samples=8000 train.keep=all --num_epochs 1 --batch_size 6 --algo 0 --lr 1e-30"
+    lines, _ = main(f"{BASE} {start} {AVERAGE}")
+    average = "run/Averaged_Model_IDs_1_2.pth"
+    assert lines[3] == f"File '{average}' does not exist. Proceeding with the model averaging operation..."
+    assert lines[4:6] == ["Model loaded : run/epoch_1.pth", "Model loaded : run/epoch_2.pth"]
+    assert lines[6] == f"Model loaded average of 2 best models in {average}"
+    assert lines[7:9] == [f"Model loaded : {average}", "no. of training trials 12"]
+    (trained,) = Path("models").glob("*/epoch_1.pth")
+    weights = load_state_dict(trained)
+    # With this learning rate, the trained weights are those of the average.
+    name = next(name for name in weights if name.endswith("linear1.weight"))
+    assert torch.equal(weights[name], load_state_dict(average)[name])
+
+
+def test_a_checkpoint_that_an_average_leaves_unused_is_named(main, epochs):
+    _, remarks = main(f"{SCORE} {AVERAGE} --model_path run/epoch_1.pth")
+    assert "note: --model_path run/epoch_1.pth is not used" in remarks
+
+
+@pytest.mark.parametrize("start", ["start.pth", "start"])
+def test_training_takes_the_sizes_that_the_start_records(main, detector, start):
+    """Scoring takes them, too. The flags name XLS-R 300M, and other ratios."""
+    detector.save(start)
+    flags = "--set data.num_samples=8000 --num_epochs 1 --batch_size 6 --algo 0"
+    lines, _ = main(f"{BASE} {flags} --model_path {start}")
+    assert lines[3] == f"Model loaded : {start}"
+    (trained,) = Path("models").glob("*/epoch_1.pth")
+    assert Detector.from_pretrained(trained, "cpu").config == detector.config
