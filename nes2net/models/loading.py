@@ -383,18 +383,16 @@ class SavedNetwork(Network):
         # Read the tensors and the record: from a Hugging Face folder, from a detector folder, or from a file.
         state_dict: Mapping[str, Tensor]
         record: dict[str, Any]
-        if path.is_dir():
-            if not (path / CONFIG).is_file() and holds_classifier(path):
-                bonafide = None
-                if isinstance(config, str) and config.startswith(POLARITY):
-                    bonafide = config.removeprefix(POLARITY)
-                    config = None
-                state_dict, record = read_classifier(path, bonafide)
-            elif not (path / CONFIG).is_file() and holds_other_model(path):
-                state_dict = read_weights(path)
-                record = {}
-            else:
-                state_dict, record = read_checkpoint(path)
+        is_foreign_folder = path.is_dir() and not (path / CONFIG).is_file()
+        if is_foreign_folder and holds_classifier(path):
+            bonafide = None
+            if isinstance(config, str) and config.startswith(POLARITY):
+                bonafide = config.removeprefix(POLARITY)
+                config = None
+            state_dict, record = read_classifier(path, bonafide)
+        elif is_foreign_folder and holds_other_model(path):
+            state_dict = read_weights(path)
+            record = {}
         else:
             state_dict, record = read_checkpoint(path)
         architecture = record.pop("model", None)

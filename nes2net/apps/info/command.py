@@ -123,12 +123,12 @@ def published_results() -> list[Result]:
     results = []
     for row in published_rows():
         recipe = Path(row.recipe).stem if row.recipe else None
-        subjects = frozenset(filter(None, (row.model, recipe, row.corpus)))
+        subjects = frozenset(filter(None, (*row.models, recipe, row.corpus)))
         average = ""
         if row.average > 1:
             average = f"{row.average} checkpoints, best by {row.select}"
         facts = {
-            "model": row.model,
+            "model": ", ".join(row.models),
             "recipe": recipe,
             "measured again": ", ".join(row.ways) or "only reported",
             "here": row.here,
@@ -141,12 +141,15 @@ def published_results() -> list[Result]:
             "protocol": lengths.get(row.protocol) or f"the first {row.samples:,} samples",
             "left out": ", ".join(f"{key} {', '.join(values)}" for key, values in row.exclude.items()),
             "average of": average,
-            "checkpoint": row.checkpoint,
+            "checkpoint": row.obtain,
         }
         if row.best is None:
             figure = f"mean {row.percent(row.mean)}"
         else:
             figure = row.percent(row.best)
         figure = f"{row.metric} {figure} % on {row.test}: {row.system}"
-        results.append(Result(row.id, figure, f"{row.id}: {row.describe()}", subjects, facts))
+        line = f"{row.id}: {row.describe()}"
+        if row.released is not None:
+            line += f"; {row.obtain}"
+        results.append(Result(row.id, figure, line, subjects, facts))
     return results

@@ -7,6 +7,7 @@ error. Of several processes, only the first process prints.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nes2net.lib.this_process import is_first
@@ -67,15 +68,12 @@ def print_evaluation_start(num_trials: int | None) -> None:
         say(f"no. of eval trials {num_trials}")
 
 
+@dataclass
 class TrainingLines:
-    """Prints the lines of a training run; serves as the :class:`nes2net.training.monitor.RunReporter` of the run.
+    """Prints the lines of a training run; serves as the :class:`nes2net.training.monitor.RunReporter` of the run."""
 
-    Args:
-        average: the average that the training starts from; None if it starts from no average.
-    """
-
-    def __init__(self, average: RunAverage | None = None) -> None:
-        self.average = average
+    average: RunAverage | None = None
+    """The average that the training starts from, if any."""
 
     def started(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
         """Print the size of the detector, the loaded checkpoint, and the numbers of trials."""

@@ -23,7 +23,7 @@ from nes2net.data.augment import RawBoostParameters
 from nes2net.lib.command_line import OneLineParser, add_debug, command_of, run
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import check_model
-from nes2net.lib.this_process import is_first
+from nes2net.lib.terminal import print_note
 
 if TYPE_CHECKING:
     from nes2net.training.averaging import RunAverage
@@ -191,7 +191,12 @@ def build_parser(prog: str = "main.py") -> OneLineParser:
     )
     add("--test_protocol", default="4sec", choices=["4sec", "full"], help="score the first 4 s, or whole utterances")
     add("--BTN_ratio", type=float, default=0.8, help="accepted for compatibility; changes nothing")
-    add("--num_average_model", type=int, default=1, help="number of checkpoints to average, to score with or to train on")
+    add(
+        "--num_average_model",
+        type=int,
+        default=1,
+        help="number of checkpoints to average, to score with or to train on",
+    )
     add("--model_ID_to_average", type=int, nargs="+", default=[], help="epochs of the checkpoints to average")
     add("--model_folder_path", help="run folder with the epoch_N.pth to average")
     add("--batch_size", type=int, default=12, help="utterances per batch")
@@ -276,13 +281,11 @@ def _model_to_train(args: argparse.Namespace) -> dict[str, Any]:
     """
     from nes2net.models.loading import read_checkpoint
 
-    recorded = None
+    model = model_from_flags(args)
     if args.model_path and exists(args.model_path):
-        recorded = read_checkpoint(Path(args.model_path))[1].get("model")
-    if recorded is None:
-        return model_from_flags(args)
-    model = check_model(recorded)
-    model.get("frontend", {}).pop("adapt", None)
+        _, record = read_checkpoint(Path(args.model_path))
+        model = check_model(record.get("model", model))
+        model.get("frontend", {}).pop("adapt", None)
     return model
 
 
@@ -338,7 +341,6 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
 
 
 def _score(args: argparse.Namespace) -> int:
-    """Score the corpus given by the flags, print the published lines, and return the exit status."""
     from nes2net.actions.scoring import score_corpus
     from nes2net.data.corpora.trial import Part
     from nes2net.detector import Detector
@@ -406,10 +408,7 @@ def _score(args: argparse.Namespace) -> int:
 
 
 def _average(args: argparse.Namespace) -> RunAverage | None:
-    """Average the chosen checkpoints of a run folder, and set ``args.model_path`` to the average.
-
-    Returns None if the flags ask for no average. A note is printed if the new average overwrote a
-    file that held the average of other checkpoints.
+    """Average the chosen checkpoints, and set ``args.model_path`` to the average; None if the flags ask for none.
 
     Raises:
         InputError: if the flags name no run folder or a wrong number of epochs.
@@ -426,13 +425,10 @@ def _average(args: argparse.Namespace) -> RunAverage | None:
     if not args.model_folder_path:
         raise InputError("which run? name the folder that holds its epoch_N.pth with --model_folder_path")
     average = average_run(args.model_folder_path, ids, args.average_mode)
-    notes = []
     if args.model_path:
-        notes.append(f"note: --model_path {args.model_path} is not used, because --num_average_model is given")
+        print_note(f"--model_path {args.model_path} is not used, because --num_average_model is given")
     if average.earlier == "replaced":
-        notes.append(f"note: {average.path} was not made of these checkpoints and was made anew")
-    if notes and is_first():
-        print("\n".join(notes), file=sys.stderr)
+        print_note(f"{average.path} was not made of these checkpoints and was made anew")
     args.model_path = str(average.path)
     return average
 
@@ -442,7 +438,6 @@ def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
     parser = build_parser(prog)
 
     def train_or_score(args: argparse.Namespace) -> int:
-        """Train or score as the flags say, and return the exit status."""
         import torch
 
         # Print a note on the given flags that have no effect.

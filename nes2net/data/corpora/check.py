@@ -367,7 +367,8 @@ def find_split(
     try:
         split_check.protocol = corpus.find_protocol(check.root, split, protocols)
     except InputError as error:
-        check.report("protocol", why_unusable(error), name)
+        remedy = f"{corpus.how_to_get('protocol')} or name its folder with `protocols`".removeprefix(" or ")
+        check.findings.append(Finding(f"protocol of {name}", why_unusable(error), remedy))
     try:
         split_check.audio = corpus.find_audio(check.root, split)
     except InputError as error:
