@@ -31,6 +31,7 @@ RELEASED = {
     # No manifest is of Nes2Net-X with ReLU for CtrSVDD: SELU has no tensors.
     "svdd_nes2net_x": (WAVLM, "svdd_WavLM_Nes2Net_X_SeLU__SEA_mean_8_8_se1_d1"),
     "svdd_nes2net_x_selu": (WAVLM, "svdd_WavLM_Nes2Net_X_SeLU__SEA_mean_8_8_se1_d1"),
+    "attm_lstm": (WAVLM, "attm_pandarial_full_L12"),
     "aasist": (XLSR, "aasist_w2v_main"),
     "sls": (XLSR, "sls"),
     "tcm": (XLSR, "tcm_full_e144_h4_k31_n4"),
@@ -46,6 +47,7 @@ def shapes_of(encoder: str | None, head: str, num_logits: int | None = None) -> 
     if encoder is not None:
         shapes = {f"ssl_model.model.{name}": shape for name, shape in manifest(encoder).items()}
     shapes |= manifest(head)
+    shapes.pop("ssl_model.dummy", None)  # what stood for the encoder when the manifest was made
     if num_logits is not None:
         shapes[f"{CLASSIFIER}.weight"] = [num_logits, shapes[f"{CLASSIFIER}.weight"][1]]
         shapes[f"{CLASSIFIER}.bias"] = [num_logits]

@@ -56,17 +56,18 @@ def assert_lines(printed: str, *patterns: str) -> None:
 
 
 @pytest.fixture
-def folder(corpus, here):
+def folder(corpus, tmp_path, monkeypatch):
     """The working folder with DB/ and a small xlsr2_300m.pt in fairseq's format."""
-    (here / "DB").symlink_to(corpus)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "DB").symlink_to(corpus)
     torch.manual_seed(0)
     options = {"extractor_mode": "layer_norm", "layer_norm_first": True, "conv_bias": True}
     options |= {"encoder_layers": 2, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 64, "encoder_attention_heads": 4}
     options |= {"final_dim": 16, "latent_vars": 4, "dropout": 0.0, "attention_dropout": 0.0}
     layers = [[8, 10, 5], *[[8, 3, 2]] * 4, *[[8, 2, 2]] * 2]
     frontend = create_frontend("wav2vec2", **options, conv_feature_layers=layers)
-    genuine_checkpoint.write(frontend, here / "xlsr2_300m.pt")
-    return here
+    genuine_checkpoint.write(frontend, tmp_path / "xlsr2_300m.pt")
+    return tmp_path
 
 
 @pytest.mark.slow
@@ -86,7 +87,7 @@ def test_the_published_commands_run_as_printed(folder, script):
     model = run_folder / "epoch_1.pth"
     detector = Detector.from_pretrained(model, device="cpu")
     num_heads = detector.frontend.num_unused
-    sizes = [sum(p.numel() for p in part.parameters()) + num_heads for part in (detector, detector.frontend)]
+    sizes = [sum(p.numel() for p in module.parameters()) + num_heads for module in (detector, detector.frontend)]
     device = f"Device: {choose_device().type}"
     built = [device, f"num_params    : {sizes[0]}", f"num_params_SSL: {sizes[1]}"]
     ended = [line for number in range(1, 4) for line in ("", f"{number}: {EPOCH}", f"time cost: {VALUE}")]

@@ -46,12 +46,13 @@ def test_the_lines_of_an_epoch(capsys):
 
 
 @pytest.fixture
-def main(corpus, here, command):
+def main(corpus, tmp_path, monkeypatch, command):
     """Return a function that runs main.py in an empty folder: lines of stdout, and text of stderr."""
+    monkeypatch.chdir(tmp_path)
 
-    def run(flags, status=0):
-        found, out, err = command(flags.format(corpus=corpus), program=legacy.main)
-        assert found == status, err
+    def run(flags):
+        status, out, err = command(flags.format(corpus=corpus), program=legacy.main)
+        assert status == 0, err
         return out.splitlines(), err
 
     return run
@@ -64,7 +65,7 @@ def test_training_without_rawboost_resuming_and_starting_from_a_checkpoint(main)
     assert lines[3:5] == ["no. of training trials 12", "no. of validation trials 12"]
     assert len(lines) == 5 + 2 * 3
     for epoch, line in enumerate(lines[6::3], 1):
-        losses = [part.split()[-1] for part in line.split(", ")]
+        losses = [words.split()[-1] for words in line.split(", ")]
         assert line.startswith(f"{epoch}: tr_loss ") and losses[1] == losses[2]
         assert float(losses[3].partition("/")[2]) == pytest.approx(float(losses[4].partition("/")[2]), abs=5e-6)
     assert "epoch 2 - loss: " in remarks and "checkpoints are in models/" in remarks and "lps + last" in remarks
@@ -83,13 +84,13 @@ def test_an_average_of_other_checkpoints_is_made_again(main, spectral_detector):
     for number in (1, 2):
         spectral_detector.save(f"run/epoch_{number}.pth")
     flags = f"{SCORE} --num_average_model 2 --model_ID_to_average 1 2 --model_folder_path run"
-    made, remarks = main(flags)
+    first_lines, remarks = main(flags)
     assert "made anew" not in remarks
     torch.nn.init.ones_(next(spectral_detector.backend.parameters()))
     spectral_detector.save("run/epoch_2.pth")
     os.utime("run/epoch_2.pth", (0, 0))
     again, remarks = main(f"{flags} --overwrite")
-    assert again[:8] == made[:8]
+    assert again[:8] == first_lines[:8]
     assert "note: run/Averaged_Model_IDs_1_2.pth was not made of these checkpoints and was made anew" in remarks
 
 
