@@ -193,7 +193,7 @@ def reproduce(
     published = find_row(row, all_rows)
     if data is None:
         raise InputError("where are the corpora? name the folder that holds them with --data")
-    if checkpoint is not None and (recipe is not None or ssl_checkpoint is not None):
+    if checkpoint and (recipe or ssl_checkpoint):
         raise InputError("`checkpoint` is not trained: leave out `recipe` and `ssl_checkpoint`, or `checkpoint`")
     out = out or Path("reproduce") / published.id
     paths = Paths(data, out, keys, protocols, checkpoint, ssl_checkpoint, recipe)

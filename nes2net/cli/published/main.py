@@ -444,6 +444,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
         inert = ["loss", "test_length", "BTN_ratio", "eval_part", "is_eval"]
         if args.algo == 0:
             inert += _RAWBOOST
+        if not args.eval:
+            inert.append("eval_output")
         if stated_flags := [f"--{name}" for name in inert if getattr(args, name) != parser.get_default(name)]:
             flags = ", ".join(stated_flags)
             print(f"note: {flags} accepted for compatibility; the published code ignores it too", file=sys.stderr)

@@ -193,7 +193,7 @@ class TrainConfig(Section):
     only the trained weights, and name the file of the other weights by its SHA-256. null trains all
     weights of the front-end."""
     init_from: Annotated[Text | None, Source("main.py --model_path")] = None
-    """Checkpoint of a whole detector to start from."""
+    """Checkpoint or folder of a whole detector to start from."""
     keep: Annotated[
         str,
         Field(pattern=rf"^\s*(improved|all|{_KEEP_WORD}(\s*,\s*{_KEEP_WORD})*)\s*$"),

@@ -82,7 +82,8 @@ def test_the_published_commands_run_as_printed(folder, script):
     _, program, *words = shlex.split(TRAIN)
     options = {"cwd": folder, "capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
     trained = subprocess.run([sys.executable, REPOSITORY / program, *words], **options)
-    assert trained.returncode == 0 and f"checkpoints are in {RUN}" in trained.stderr, trained.stderr
+    assert trained.returncode == 0, trained.stderr
+    assert f"checkpoints are in {RUN}" in trained.stderr
     run_folder = folder / RUN
     model = run_folder / "epoch_1.pth"
     detector = Detector.from_pretrained(model, device="cpu")
@@ -102,7 +103,8 @@ def test_the_published_commands_run_as_printed(folder, script):
     out, _ = run("python evaluate_2021_LA.py LA.txt DB/keys/LA eval")
     assert [line.split(":")[0] for line in out.splitlines()[:2]] == ["min_tDCF", "eer"]
     out, _ = run("python evaluate_2021_DF.py DF.txt DB/keys eval")
-    assert out.startswith("eer: ") and out.endswith("\n\n")
+    assert out.startswith("eer: ")
+    assert out.endswith("\n\n")
 
     for number in (56, 60, 62, 76, 95):
         shutil.copy(model, run_folder / f"epoch_{number}.pth")
@@ -120,7 +122,8 @@ def test_the_published_commands_run_as_printed(folder, script):
     out, _ = run(WILD.format(wild="DB/release_in_the_wild", model=model))
     assert_lines(out, *built, f"Model loaded : {model}", STARTED, f"time cost: {VALUE} hrs")
     out, _ = run("python Cal_EER_in_the_wild.py --path wild.txt --labels_file DB/release_in_the_wild/meta.csv")
-    assert out.startswith("EER: ") and 0 <= float(out.split()[1]) <= 1
+    assert out.startswith("EER: ")
+    assert 0 <= float(out.split()[1]) <= 1
 
     file = "DB/release_in_the_wild/3.wav"
     for mode, num_samples in (("", None), ("--test_mode 4s", 64000), ("--test_mode full", None)):

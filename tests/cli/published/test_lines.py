@@ -118,7 +118,8 @@ AVERAGE = "--num_average_model 2 --model_ID_to_average 1 2 --model_folder_path r
 def test_without_eval_the_average_is_trained_on(main, epochs):
     """As the published program does: it averages, loads the average, and trains."""
     start = "--set data.num_samples=8000 train.keep=all --num_epochs 1 --batch_size 6 --algo 0 --lr 1e-30"
-    lines, _ = main(f"{BASE} {start} {AVERAGE}")
+    lines, remarks = main(f"{BASE} {start} {AVERAGE} --eval_output s.txt")
+    assert "note: --eval_output accepted for compatibility" in remarks
     average = "run/Averaged_Model_IDs_1_2.pth"
     assert lines[3] == f"File '{average}' does not exist. Proceeding with the model averaging operation..."
     assert lines[4:6] == ["Model loaded : run/epoch_1.pth", "Model loaded : run/epoch_2.pth"]
