@@ -387,7 +387,7 @@ def test_a_released_score_file_checks_its_row_without_audio(corpus, tmp_path, ca
     file = write(tmp_path / "theirs.txt", "".join(f"{id} {score}\n" for id, score in scores.items()))
     words = command.replace("SCORES", str(file)).replace("KEYS", str(keys)).split()[1:]
     assert main([*words, "--resamples", "10"]) == 0
-    assert " 16.67 " in capsys.readouterr().out
+    assert " 16.667 " in capsys.readouterr().out
 
 
 @pytest.fixture
