@@ -22,7 +22,6 @@ from nes2net.cli.published.lines import (
 from nes2net.data.augment import RawBoostParameters
 from nes2net.lib.command_line import OneLineParser, add_debug, command_of, run
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import check_model
 from nes2net.lib.terminal import print_note
 
 if TYPE_CHECKING:
@@ -279,6 +278,7 @@ def _model_to_train(args: argparse.Namespace) -> dict[str, Any]:
 
     ``train.adapt`` says how a front-end is adapted, so the recorded option ``adapt`` is left out.
     """
+    from nes2net.lib.options import check_model
     from nes2net.models.loading import read_checkpoint
 
     model = model_from_flags(args)
