@@ -63,7 +63,7 @@ def test_the_readmes_command_runs_first_in_a_fresh_clone_in_an_empty_folder(run_
     assert not Path(clone).parent.exists()
     assert Path(shared).parent == Path(clone).parent
     assert python_path == clone
-    passed = f"--passed {Path(clone).parent}/passed.txt"
+    passed = f"--passed={Path(clone).parent}/passed.txt"
     assert first_flags == f"--allowed-skips tests/skips.yaml {passed}"
     second_folder, shared, python_path, second_flags = second_call.split("|")
     assert Path(second_folder) == repository
@@ -84,17 +84,8 @@ def test_only_tests_that_have_not_passed_run_again(tmp_path):
     """Four tests, of which three need the reference folder."""
     passed_file = tmp_path / "passed.txt"
     environment = {**os.environ, "NES2NET_SHARED": str(tmp_path / "absent")}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-n",
-        "0",
-        "-q",
-        "tests/builders/test_golden.py",
-        "--passed",
-        passed_file,
-    ]
+    flags = ["-n", "0", "-q", f"--passed={passed_file}"]
+    command = [sys.executable, "-m", "pytest", *flags, "--override-ini", "testpaths=tests/builders/test_golden.py"]
     summaries = []
     for _ in range(2):
         done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
