@@ -1,6 +1,7 @@
 """`.ci/run`: the README's test command in a fresh clone first, and then only the tests that have not passed there."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,10 +75,17 @@ def test_the_readmes_command_runs_first_in_a_fresh_clone_in_an_empty_folder(run_
 def test_uncommitted_changes_are_tested_by_all_tests(run_ci, repository):
     write(repository / "tracked.txt", "changed\n")
     first_line, (first_call, clone_text, second_call, folder_text) = run_ci()
-    assert first_line.endswith(" in a fresh clone, then all tests again here with 1 uncommitted changes")
+    assert first_line.endswith(" in a fresh clone, then all tests again here with the uncommitted changes")
     assert (clone_text, folder_text) == ("committed", "changed")
     assert "--passed" not in first_call
     assert "--passed" not in second_call
+
+
+def test_a_folder_without_git_is_tested_in_place(run_ci, repository):
+    shutil.rmtree(repository / ".git")
+    first_line, (only_call, _) = run_ci()
+    assert first_line == "testing this folder, which is not a git repository"
+    assert only_call.startswith(f"{repository}|||-m not weekly --allowed-skips tests/skips.yaml -n ")
 
 
 def test_only_tests_that_have_not_passed_run_again(tmp_path):
