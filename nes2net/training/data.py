@@ -247,10 +247,11 @@ def list_examples(
 
 
 def check_fills_a_batch(number: int, train: TrainConfig) -> None:
-    """Raise :class:`InputError` if ``number``, the number of trials in a training epoch, is below the batch size."""
-    if number < train.batch_size:
+    """Raise :class:`InputError` if ``number``, the number of trials in a training epoch, gives no step."""
+    if train.drop_last and number < train.batch_size:
         raise InputError(
-            f"{number} training trials do not fill one batch of {train.batch_size}: lower `train.batch_size`"
+            f"{number} training trials do not fill one batch of {train.batch_size}: lower `train.batch_size`, or set "
+            "`train.drop_last=false`"
         )
 
 
@@ -300,6 +301,7 @@ def training_batches(
         chunk_samples=data.chunk_samples if data.crop == "dynamic" else None,
         lengths=_piece_lengths(data, training.excerpts),
         balance=balance,
+        drop_last=recipe.train.drop_last,
     )
     return training_loader(dataset, batches, data.num_workers, pin_memory)
 
