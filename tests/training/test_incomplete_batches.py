@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def test_the_last_batch_has_the_items_that_are_otherwise_dropped():
     batches = indices_of(EpochBatches(23, 5, 7, True, drop_last=False))
     assert batches[:-1] == complete_batches
     assert len(batches[-1]) == 3
-    assert sorted(sum(batches, [])) == list(range(23))
+    assert sorted(chain.from_iterable(batches)) == list(range(23))
 
 
 def test_no_last_batch_if_all_are_complete():
@@ -86,7 +87,7 @@ def test_pieces_of_similar_length_end_with_an_incomplete_batch():
     lengths = list(range(100, 130))
     steps = indices_of(EpochBatches(30, 4, 3, True, lengths=lengths, drop_last=False))
     assert [len(step) for step in steps] == [4] * 7 + [2]
-    assert sorted(sum(steps, [])) == list(range(30))
+    assert sorted(chain.from_iterable(steps)) == list(range(30))
 
 
 @pytest.mark.parametrize("most_of_speaker", [None, 15])
