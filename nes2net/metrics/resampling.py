@@ -31,7 +31,14 @@ from nes2net.metrics.dcf import (
     dcf,
     min_cllr_of_counts,
 )
-from nes2net.metrics.eer import compute_eer, interpolated_crossing, last_of_ties, roc_corners, sorting_index
+from nes2net.metrics.eer import (
+    compute_eer,
+    interpolated_crossing,
+    last_of_ties,
+    roc_corners,
+    roc_hull,
+    sorting_index,
+)
 from nes2net.metrics.rates import Rates, compute_rates, rates_of_counts
 from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weights, tdcf
 
@@ -189,7 +196,7 @@ class _Blocks:
 def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells: Cells) -> Resampled:
     """Make the function that computes :func:`compute_eer` from counts of cells; ``method`` and
     ``order`` are its arguments."""
-    if method in ("arena", "roc", "sklearn"):
+    if method not in ("asvspoof", "interpolated"):
         return _quick_eer_of_ties(bonafide, spoof, method, cells)
     if method == "asvspoof":
         order = None
@@ -250,8 +257,11 @@ def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Ce
         accepted_spoof = accepted[drawn] - accepted_bonafide
         if method != "sklearn":
             rejected = num_bonafide - accepted_bonafide[::-1], num_spoof - accepted_spoof[::-1]
-            if method == "roc":
+            if method != "arena":
                 rejected = np.append(rejected[0], num_bonafide), np.append(rejected[1], num_spoof)
+            if method == "rocch":
+                vertices = roc_hull(*map(np.diff, rejected))
+                rejected = rejected[0][vertices], rejected[1][vertices]
             return interpolated_crossing(*rejected, num_bonafide, num_spoof)[0]
         corner = roc_corners(accepted_bonafide, accepted_spoof)
         frr = 1 - np.append(0, accepted_bonafide[corner]) / num_bonafide
