@@ -30,9 +30,9 @@ def eer_by_brute_force(bonafide, spoof):
     """The lowest point at which a line between any two points of the curve crosses FRR = FAR."""
     crossings = []
     rates = rates_at_thresholds(bonafide, spoof)
-    for frr, far in rates:
+    for frr, false_accepts in rates:
         for other_frr, other_far in rates:
-            gap = frr - far
+            gap = frr - false_accepts
             other_gap = other_frr - other_far
             if gap == 0:
                 crossings.append(frr)

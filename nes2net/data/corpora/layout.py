@@ -11,14 +11,13 @@ A corpus without lists is a :class:`~nes2net.data.corpora.folders.FolderCorpus`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, product
 from pathlib import Path, PurePath
 from typing import Any, TypeAlias
 
-from nes2net.data.audio.files import is_recording, walk
+from nes2net.data.audio.files import file_names, is_recording, note_passed_over, walk
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.id_tables import holds_only_labels, read_labels
@@ -298,16 +297,20 @@ class ListedCorpus(Corpus):
         # If no list gives the trials, every recording is a trial. Skip names that begin with a dot, because an archive
         # made on a Mac holds the attributes of 1.wav in ._1.wav.
         suffix = split_files.unlisted
-        names = sorted(name for name in os.listdir(audio) if name.endswith(suffix) and name[0] != ".")
+        all_names = file_names(audio)
+        names = sorted(name for name in all_names if name.lower().endswith(suffix) and name[0] != ".")
         if not names:
             raise InputError(f"{audio}: holds no {suffix} files; {split_files.remedy}, or unpack the archive there")
+        note_passed_over(
+            audio, sorted(set(all_names).difference(names)), suffix, "rename or convert them to have them read"
+        )
         phase = None if self.files_are_trials else split
         trials = []
         for name in names:
             recording = audio / name
             unlisted = Trial(files.id_of(PurePath(name)), recording, phase=phase)
             trials.append(labelled.get(recording, unlisted))
-        return trials
+        return files.checked_trials(trials, audio)
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
         """Read labels as ``Corpus.keys`` does; ``path`` may also be any file with only ids and labels.
