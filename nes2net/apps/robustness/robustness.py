@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.trial import BONAFIDE, Trial
-from nes2net.evaluation.breakdown import drawn_groups, speaker_groups
+from nes2net.evaluation.breakdown import drawn_groups, few_speakers_notes, speaker_groups
 from nes2net.evaluation.key import score_input
 from nes2net.evaluation.matching import match_file
 from nes2net.evaluation.origin import Origin, read_origin
@@ -148,7 +148,7 @@ def evaluate_robustness(
         header,
         [*_header_lines(header, len(rows)), *summary_sentences(clean_row, rows)],
         [Table("conditions", caption, MEASURES, [clean_row, *rows], "By damage")],
-        _notes_on_missing(left_out, failed),
+        [*few_speakers_notes(header), *_notes_on_missing(left_out, failed)],
         (origin and origin.seen) or (),
         functools.partial(_draw_plots, clean_row, rows),
     )
