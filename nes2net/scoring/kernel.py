@@ -83,6 +83,9 @@ class Scorer(Protocol):
     def trained_on_segments(self) -> bool:
         """Whether the detector was trained to score segments."""
 
+    def check_score(self) -> None:
+        """Raise :class:`InputError` if the detector has no score, because it has no class bona fide."""
+
     def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
         """Compute the scores (B,) of ``waveform`` B×N, 16 kHz, in [−1, 1]; higher means more bona fide.
 

@@ -11,7 +11,9 @@ from nes2net.evaluation.page import html_page
 from nes2net.evaluation.transfer import SetFiles, ThresholdSource
 from nes2net.scoring.score_file import write_scores
 
-NOTE = "only {} speakers are drawn, so the intervals may be too narrow: in a simulation, 95 % intervals held the true EER"
+NOTE = (
+    "only {} speakers are drawn, so the intervals may be too narrow: in a simulation, 95 % intervals held the true EER"
+)
 
 
 def list_of(folder, num_speakers):

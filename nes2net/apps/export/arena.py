@@ -219,6 +219,7 @@ def write_arena(
             or a file cannot be written.
     """
     check_takes_audio_alone(detector)
+    detector.check_score()
     WaveformReader.of(detector, num_samples)  # checks the number
     if batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")

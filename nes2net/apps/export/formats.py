@@ -87,6 +87,7 @@ def export(
     check_export(to, out, quantize=quantize, calibration=calibration)
     if to == "space":
         check_takes_audio_alone(detector)
+        detector.check_score()
     adapt = detector.frontend.config.get("adapt", {"kind": ""})
     if to == "merged" and detector.base is None and adapt["kind"] in ("", "adapter", "prompt"):
         raise InputError(

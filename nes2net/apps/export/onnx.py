@@ -122,6 +122,7 @@ def export_onnx(
             "call detector.cpu().float() first"
         )
     check_takes_audio_alone(detector)
+    detector.check_score()
     if quantize not in (None, "int8"):
         raise InputError(f"unknown `quantize` {quantize!r}: 'int8' is known")
     detector = detector.whole()
