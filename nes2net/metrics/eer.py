@@ -93,23 +93,36 @@ def compute_eer(
         return eer, float(scores[after])
     # From here on, each run of equal scores is one step. ``starts`` holds the index of the first trial of each step.
     starts = np.append(0, last_of_ties(scores)[:-1] + 1)
-    rejected = rejected_bonafide[starts], rejected_spoof[starts]
-    if method != "arena":  # the other rules have one more step, at which all trials are rejected
-        rejected = np.append(rejected[0], bonafide.size), np.append(rejected[1], spoof.size)
-    if method == "rocch":
-        vertices = roc_hull(*map(np.diff, rejected))
-        rejected = rejected[0][vertices], rejected[1][vertices]
-        starts = starts[vertices[:-1]]
-    eer, after, share = interpolated_crossing(*rejected, bonafide.size, spoof.size)
+    sizes = (bonafide.size, spoof.size)
+    points, steps = roc_of_steps(method, (rejected_bonafide[starts], rejected_spoof[starts]), sizes)
+    eer, after, share = interpolated_crossing(*points, *sizes)
     # Find the threshold. The threshold is the highest score, the score of a step, or a number
     # between the scores of two steps.
-    if after == starts.size:
+    if steps[after] == starts.size:
         return eer, float(scores[-1])
-    higher = scores[starts[after]]
+    higher = scores[starts[steps[after]]]
     if share == 1:
         return eer, float(higher)
-    lower = scores[starts[after - 1]]
+    lower = scores[starts[steps[after - 1]]]
     return eer, float(lower + share * (higher - lower))
+
+
+def roc_of_steps(method: str, rejected: tuple[NDArray, NDArray], sizes: tuple[int, int]) -> tuple[NDArray, NDArray]:
+    """Choose the points of the ROC curve for the rules in which equal scores are one step.
+
+    Args:
+        rejected: numbers of rejected (bona fide, spoofed) trials at each of N steps.
+        sizes: numbers of all (bona fide, spoofed) trials.
+
+    Returns:
+        The numbers of rejected trials at K points, 2×K, and the step of each point, (K,). Step N
+        rejects all trials.
+    """
+    points = np.array(rejected)
+    if method != "arena":
+        points = np.column_stack((points, sizes))
+    steps = roc_hull(*np.diff(points)) if method == "rocch" else np.arange(points.shape[1])
+    return points[:, steps], steps
 
 
 def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[float, float]:

@@ -36,7 +36,7 @@ from nes2net.metrics.eer import (
     interpolated_crossing,
     last_of_ties,
     roc_corners,
-    roc_hull,
+    roc_of_steps,
     sorting_index,
 )
 from nes2net.metrics.rates import Rates, compute_rates, rates_of_counts
@@ -249,7 +249,8 @@ def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Ce
 
     def evaluate(counts: NDArray) -> float:
         """Compute the EER of a resample; ``counts`` says how often each trial of [bonafide, spoof] is drawn."""
-        num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
+        num_bonafide = int(counts[: bonafide.size].sum())
+        num_spoof = int(counts[bonafide.size :].sum())
         counts = counts[index]
         accepted = np.cumsum(counts)[ends]
         drawn = np.diff(accepted, prepend=0) > 0  # whether the resample contains each score
@@ -257,12 +258,8 @@ def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Ce
         accepted_spoof = accepted[drawn] - accepted_bonafide
         if method != "sklearn":
             rejected = num_bonafide - accepted_bonafide[::-1], num_spoof - accepted_spoof[::-1]
-            if method != "arena":
-                rejected = np.append(rejected[0], num_bonafide), np.append(rejected[1], num_spoof)
-            if method == "rocch":
-                vertices = roc_hull(*map(np.diff, rejected))
-                rejected = rejected[0][vertices], rejected[1][vertices]
-            return interpolated_crossing(*rejected, num_bonafide, num_spoof)[0]
+            points, _ = roc_of_steps(method, rejected, (num_bonafide, num_spoof))
+            return interpolated_crossing(*points, num_bonafide, num_spoof)[0]
         corner = roc_corners(accepted_bonafide, accepted_spoof)
         frr = 1 - np.append(0, accepted_bonafide[corner]) / num_bonafide
         far = np.append(0, accepted_spoof[corner]) / num_spoof
@@ -409,11 +406,6 @@ def _quick_rates(bonafide: NDArray, spoof: NDArray, threshold: float, cells: Cel
         return np.array(rates)
 
     return evaluate
-
-
-def _class_sizes(counts: NDArray, num_bonafide: int) -> tuple[int, int]:
-    """Compute the numbers of bona fide and of spoofed trials in a resample from the ``counts`` (B + S,) of trials."""
-    return int(counts[:num_bonafide].sum()), int(counts[num_bonafide:].sum())
 
 
 #: Metric → the function that makes the result of :func:`quick_metric`. This function takes the arguments of the metric,

@@ -173,7 +173,9 @@ class Selection:
                 epochs.update(row["epoch"] for row in rows[word])
                 continue
             for name in self.measures:
-                epochs.update(self._best(self._measured_rows(), 1 if word == "best" else int(word), name))
+                epochs.update(
+                    _epochs_with_lowest(self._measured_rows(), 1 if word == "best" else int(word), name, self.ties)
+                )
         return epochs
 
     def described_checkpoint(self) -> str | None:
@@ -184,7 +186,7 @@ class Selection:
         """
         kept_epochs = self.kept_epochs()
         rows = [row for row in self._measured_rows() if row["epoch"] in kept_epochs]
-        epochs = self._best(rows, 1, self.measures[-1]) or sorted(kept_epochs)
+        epochs = _epochs_with_lowest(rows, 1, self.measures[-1], self.ties) or sorted(kept_epochs)
         return f"epoch_{epochs[-1]}.pth" if epochs else None
 
     def files_to_remove(self) -> list[Path]:
@@ -207,7 +209,7 @@ class Selection:
         In the table, ``*`` marks the lowest value of each measure that selects the best epoch.
         """
         columns = columns_of(self.history, self.offered)
-        best = {name: self._best(self._measured_rows(), 1, name) for name in self.measures}
+        best = {name: _epochs_with_lowest(self._measured_rows(), 1, name, self.ties) for name in self.measures}
         rows = [[column.heading for column in columns]]
         for row in self.history:
             cells = []
@@ -224,7 +226,9 @@ class Selection:
         """
         if not (measured := self._measured_rows()):
             return None
-        (best,) = self._best(measured, 1, self.measures[-1])  # by default, the loss without augmentation
+        (best,) = _epochs_with_lowest(
+            measured, 1, self.measures[-1], self.ties
+        )  # by default, the loss without augmentation
         row = next(row for row in measured if row["epoch"] == best)
         eers = _values_by_key(row, _OF_CORPUS)
         groups = _values_by_key(row, _OF_GROUP)
@@ -241,13 +245,10 @@ class Selection:
             rows = [row for row in self._measured_rows() if row["epoch"] in kept_epochs and name in row]
             for count in AVERAGES:
                 if len(rows) >= count:
-                    ids = " ".join(map(str, self._best(rows, count, name)))
+                    ids = " ".join(map(str, _epochs_with_lowest(rows, count, name, self.ties)))
                     command = f"nes2net average {shlex.quote(str(self.folder))} --best {count} --by {name}"
                     lines.append(f"to average {count} by {name}: epochs {ids}: {command}")
         return lines
-
-    def _best(self, rows: Sequence[Row], count: int, by: str) -> list[int]:
-        return _epochs_with_lowest(rows, count, by, self.ties)
 
     def _measured_rows(self) -> list[Row]:
         """List the rows of the history that have a value for each of the ``measures``."""

@@ -23,14 +23,6 @@ def say(line: str) -> None:
         print(line, flush=True)
 
 
-def print_cudnn(deterministic: bool, benchmark: bool) -> None:
-    """Print the settings of cuDNN that differ from the defaults of the published program."""
-    if not deterministic:
-        say("cudnn_deterministic set to False")
-    if benchmark:
-        say("cudnn_benchmark set to True")
-
-
 def print_device(device: str) -> None:
     """Print the type of the device that ``--device`` asks for, such as ``cuda``."""
     from nes2net.lib.devices import choose_device  # imported late, because importing torch takes seconds

@@ -12,7 +12,6 @@ from nes2net.actions.flags import report_finished
 from nes2net.cli.published.lines import (
     TrainingLines,
     print_average,
-    print_cudnn,
     print_device,
     print_evaluation_start,
     print_parameters,
@@ -429,7 +428,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
             print(f"note: {flags} accepted for compatibility; the published code ignores it too", file=sys.stderr)
         torch.backends.cudnn.deterministic = args.cudnn_deterministic_toggle
         torch.backends.cudnn.benchmark = args.cudnn_benchmark_toggle
-        print_cudnn(args.cudnn_deterministic_toggle, args.cudnn_benchmark_toggle)
+        if not args.cudnn_deterministic_toggle:
+            say("cudnn_deterministic set to False")
+        if args.cudnn_benchmark_toggle:
+            say("cudnn_benchmark set to True")
         print_device(args.device)
         # The published command that averages checkpoints also scores, although the command has no --eval.
         if args.eval or args.num_average_model > 1:

@@ -77,18 +77,18 @@ def recordings_listed(folder: Path) -> list[Path]:
     files = _files_below(folder)
     recordings = [file for file in files if is_recording(file.name)]
     unread_names = [file.name for file in files if not is_recording(file.name)]
-    note_passed_over(folder, unread_names, "one of audio", "name such a file itself or in a list to have it read")
+    note_passed_over(folder, unread_names)
     return recordings
 
 
-def note_passed_over(folder: Path, names: Iterable[str], suffixes: str, remedy: str) -> None:
+def note_passed_over(folder: Path, names: Iterable[str], suffixes: str = "one of audio") -> None:
     """Print a note with the number of files of each of the five most common suffixes.
 
     Lists, texts and hidden files are left out. A process prints the same note only once.
 
     Args:
         names: the names of the files in ``folder`` that are not read.
-        suffixes, remedy: the suffixes that are read, and what to do, for the note.
+        suffixes: the suffixes that are read, for the note.
     """
     passed_over: Counter[str] = Counter()
     for name in names:
@@ -97,12 +97,10 @@ def note_passed_over(folder: Path, names: Iterable[str], suffixes: str, remedy: 
             passed_over[suffix or "no suffix"] += 1
     if passed_over:
         counts = ", ".join(f"{count:,} {suffix}" for suffix, count in passed_over.most_common(5))
-        _note_once(f"passed over in {folder}, because the suffix is not {suffixes}: {counts}; {remedy}")
-
-
-def file_names(folder: str | Path) -> list[str]:
-    """List the names of the files in ``folder``; see :func:`walk`."""
-    return next(walk(folder), ("", [], []))[2]
+        _note_once(
+            f"passed over in {folder}, because the suffix is not {suffixes}: {counts}; name such a file itself or in "
+            "a list, or rename it, to have it read"
+        )
 
 
 @cache

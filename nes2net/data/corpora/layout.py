@@ -11,13 +11,14 @@ A corpus without lists is a :class:`~nes2net.data.corpora.folders.FolderCorpus`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, product
 from pathlib import Path, PurePath
 from typing import Any, TypeAlias
 
-from nes2net.data.audio.files import file_names, is_recording, note_passed_over, walk
+from nes2net.data.audio.files import is_recording, note_passed_over, walk
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.id_tables import holds_only_labels, read_labels
@@ -297,13 +298,11 @@ class ListedCorpus(Corpus):
         # If no list gives the trials, every recording is a trial. Skip names that begin with a dot, because an archive
         # made on a Mac holds the attributes of 1.wav in ._1.wav.
         suffix = split_files.unlisted
-        all_names = file_names(audio)
+        all_names = os.listdir(audio)
         names = sorted(name for name in all_names if name.lower().endswith(suffix) and name[0] != ".")
         if not names:
             raise InputError(f"{audio}: holds no {suffix} files; {split_files.remedy}, or unpack the archive there")
-        note_passed_over(
-            audio, sorted(set(all_names).difference(names)), suffix, "rename or convert them to have them read"
-        )
+        note_passed_over(audio, sorted(set(all_names).difference(names)), suffix)
         phase = None if self.files_are_trials else split
         trials = []
         for name in names:
@@ -443,9 +442,7 @@ class ListedCorpus(Corpus):
         rows = self._choose_columns(path)
         trials: list[Iterable[Trial]] = []
         for file in lists:
-            list_audio = audio
-            if audio is not None:
-                list_audio = self._audio_of_list(file, audio)
+            list_audio = self._audio_of_list(file, audio) if audio is not None else audio
             trials.append(rows(file, phase, list_audio))
         return files.checked_trials(chain.from_iterable(trials), path)
 

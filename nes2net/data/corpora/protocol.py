@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath
 
-from nes2net.data.audio.files import file_names
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, counted, listed, one_line, shown
 from nes2net.lib.text_files import decoded_text, has_control
@@ -244,7 +243,8 @@ def _with_found_suffixes(trials: list[Trial]) -> list[Trial]:
             continue
         folder, name = os.path.split(trial.path)
         if folder not in names_in:
-            names = file_names(folder or ".") if os.path.isdir(folder or ".") else []  # a shard is no folder
+            listable = os.path.isdir(folder or ".") and os.access(folder or ".", os.R_OK)  # a shard is no folder
+            names = os.listdir(folder or ".") if listable else []
             names_in[folder] = {_with_lower_suffix(name): name for name in names} | dict(zip(names, names))
         found_name = names_in[folder].get(name)
         if found_name is None:
