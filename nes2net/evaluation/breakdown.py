@@ -516,7 +516,6 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
 
 
 def _eer_of(matched_trials: Matched, method: str) -> float:
-    """Compute the EER of matched trials as a fraction."""
     return metrics.compute_eer(matched_trials.bonafide, matched_trials.spoof, method, order=matched_trials.positions)[0]
 
 

@@ -136,7 +136,6 @@ class _Blocks:
     """
 
     def __init__(self, bonafide: NDArray, spoof: NDArray, cells: Cells, order: Any = None) -> None:
-        """Sort the trials, and count the trials of each cell in each block."""
         index = sorting_index(bonafide, spoof, order)
         self.is_bonafide = index < bonafide.size
         self._cells = cells.numbers[index]
@@ -270,7 +269,6 @@ def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Ce
 
 
 def _quick_min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, version, cells) -> Resampled:
-    """Make the function that computes :func:`compute_min_tdcf` from counts of cells; ASV scores are not resampled."""
     weights = tandem_weights(asv_error_rates(asv_target, asv_nontarget, asv_spoof), version)
     return _quick_minimum(bonafide, spoof, cells, lambda frr, far: tdcf(frr, far, weights), ties_are_one_step=False)
 
@@ -395,7 +393,6 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resample
 
 
 def _quick_rates(bonafide: NDArray, spoof: NDArray, threshold: float, cells: Cells) -> Resampled:
-    """Make the function that computes :func:`compute_rates` at ``threshold`` from counts of cells."""
     sums = _sums_in_cells(bonafide < threshold, spoof >= threshold, cells)
 
     def evaluate(weights: NDArray) -> NDArray:

@@ -59,7 +59,6 @@ class Balance:
         most_of_speaker: int | None = None,
         draws: int | None = None,
     ) -> None:
-        """Give each group of a level an index, and set the shares and the number of draws."""
         self.length = length
         self._levels = [_number_groups(level.groups) for level in levels]
         self._shares = []

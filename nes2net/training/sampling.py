@@ -153,7 +153,6 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         return len(self._firsts)
 
     def __iter__(self) -> Iterator[list[tuple[int, ...]]]:
-        """Yield this process's batches from step ``start`` on, lists of (epoch, index) or (epoch, index, length)."""
         if not self.shuffle:
             for first in self._firsts[self.start :]:
                 batch = np.arange(first, min(first + self.batch_size, self.length))

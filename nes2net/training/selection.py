@@ -54,7 +54,6 @@ class _History(RootModel):
 
     @model_validator(mode="after")
     def _check_epochs_differ(self) -> _History:
-        """Raise ValueError if an epoch has two rows."""
         if len({row.epoch for row in self.root}) < len(self.root):
             raise ValueError("an epoch has two rows")
         return self
@@ -98,7 +97,6 @@ class Selection:
         passes: Sequence[str],
         offered: Sequence[Measure] = ERROR_RATES,
     ) -> None:
-        """Choose the measures by the settings of the recipe, and begin with an empty history."""
         self.folder = Path(folder)
         self.epochs = train.epochs
         self.patience = validation.patience
@@ -238,7 +236,6 @@ class Selection:
         return f"development corpora after epoch {best}:\n{table}" if table else None
 
     def _average_commands(self) -> list[str]:
-        """Write, for each loss and measure, the best epochs and the command that averages these epochs."""
         kept_epochs = self.kept_epochs()
         lines = []
         for name in self.averaged_by:
@@ -352,7 +349,6 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
 
 
 def _is_finite_number(value: Any) -> bool:
-    """Whether ``value`` is a finite number; true and false do not count as numbers."""
     return type(value) in (int, float) and abs(value) < math.inf
 
 

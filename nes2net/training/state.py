@@ -192,7 +192,6 @@ class RunState:
         set_learning_rate(self.optimizer, self.progress.lr)  # the recipe determines all other values
 
     def _check_data(self, saved: dict[str, dict[str, int | str]]) -> None:
-        """Raise :class:`InputError` if the fingerprints of the sets differ from the ``saved`` fingerprints."""
         for name, data_set in self.data.items():
             if data_set != saved[name]:
                 counts = f"{saved[name]['trials']} then and {data_set['trials']} now"

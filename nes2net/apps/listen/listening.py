@@ -161,7 +161,6 @@ class Listening:
     """
 
     def __init__(self, session: Session, blocks: Iterable[Block]) -> None:
-        """Make the thread that will read the source; :meth:`lines` starts the thread."""
         self._channels = session.channels
         self._latest = session.ready["keep"] == "latest"
         self._most_waiting = session.most_waiting

@@ -91,7 +91,6 @@ class Server:
     """
 
     def __init__(self, judge: Judge, most_clients: int, names: Iterable[str]) -> None:
-        """Begin without clients and without kept sessions."""
         self._judge = judge
         self._most_clients = most_clients
         self._slots = threading.BoundedSemaphore(most_clients)

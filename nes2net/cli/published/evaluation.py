@@ -145,7 +145,6 @@ class _InstructingParser(OneLineParser):
 
 
 def _parse_2021(track: str, arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
-    """Parse the arguments of the published script for ``track``: the track ``"LA"`` or ``"DF"`` of ASVspoof 2021."""
     parser = _InstructingParser(
         prog=prog,
         description=f"The figures of ASVspoof 2021 {track} for a score file.",
@@ -161,7 +160,6 @@ def _parse_2021(track: str, arguments: Sequence[str] | None, prog: str) -> argpa
 
 
 def _add_allow_partial(parser: argparse.ArgumentParser) -> None:
-    """Add the flag ``--allow-partial`` to a parser; the published scripts lack this flag."""
     parser.add_argument("--allow-partial", action="store_true", help="evaluate the trials that fit when others do not")
 
 
@@ -222,7 +220,6 @@ def _match_2021(
 
 
 def _say_if_partial(matched_trials: Matched) -> None:
-    """If scores and key have different trials, print on standard error that the result is partial."""
     if matched_trials.mismatch:
         evaluated = f"{len(matched_trials.trials)} of {matched_trials.num_expected} trials"
         print(

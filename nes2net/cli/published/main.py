@@ -318,7 +318,6 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
 
 
 def _score(args: argparse.Namespace) -> int:
-    """Score the corpus given by the flags, print the published lines, and return the exit status."""
     from nes2net.actions.scoring import score_corpus
     from nes2net.data.corpora.trial import Part
     from nes2net.detector import Detector

@@ -48,7 +48,6 @@ class Columns:
     """Suffix of the audio files."""
 
     def __post_init__(self) -> None:
-        """Check that each column is named after a field of a trial, or is mapped to such a field."""
         columns = [name for name in self.names.split(", ") if name not in self.fields]
         _check_fields([*columns, *self.fields.values()], ("utterance", "-"))
 
@@ -100,7 +99,6 @@ class _Meanings(dict[str, "str | None"]):
 
 
 def _check_fields(names: Iterable[str], besides: Sequence[str] = ()) -> None:
-    """Raise :class:`InputError` if a name is neither a field of a trial nor one of ``besides``."""
     check_known(
         names, [*besides, *Trial.__dataclass_fields__], "a trial (nes2net.data.corpora.trial.Trial) has no field"
     )
@@ -138,7 +136,6 @@ class Table:
     if this is not possible."""
 
     def __post_init__(self) -> None:
-        """Check that the keys of ``fields`` are fields of a trial."""
         _check_fields(self.fields)
 
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
@@ -178,7 +175,6 @@ class Table:
             yield Trial(files.id_of(name), recording, label, phase=row_phase, **values)
 
     def _header_and_rows(self, path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-        """Return the names of the columns, and an iterator over (line number, fields) of each row."""
         if self.names:
             header = self.names.split(", ")
             return header, read_rows(path, len(header), self.names)
@@ -364,7 +360,6 @@ class ListedCorpus(Corpus):
         return {word.lower(): label for word, label in words.items() if label}
 
     def _official_names(self) -> set[str]:
-        """Collect the file names of the official keys and protocols."""
         names = {Path(file).name for file in self.key_files}
         for split_files in self.parts.values():
             names.update(Path(protocol).name for protocol in split_files.protocols)

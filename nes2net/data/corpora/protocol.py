@@ -72,7 +72,6 @@ class _CsvLines:
         self.row_length = 0  # characters
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the lines; raise csv.Error if the current row becomes too long."""
         for line in self.text.split("\n"):
             self.row_length += len(line)
             if self.row_length > _LONGEST_ROW:
