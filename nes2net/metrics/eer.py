@@ -95,7 +95,7 @@ def compute_eer(
     starts = np.append(0, last_of_ties(scores)[:-1] + 1)
     sizes = (bonafide.size, spoof.size)
     points, steps = roc_of_steps(method, (rejected_bonafide[starts], rejected_spoof[starts]), sizes)
-    eer, after, share = interpolated_crossing(*points, *sizes)
+    eer, after, share = interpolated_crossing(points[0], points[1], *sizes)
     # Find the threshold. The threshold is the highest score, the score of a step, or a number
     # between the scores of two steps.
     if steps[after] == starts.size:

@@ -258,7 +258,7 @@ def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Ce
         if method != "sklearn":
             rejected = num_bonafide - accepted_bonafide[::-1], num_spoof - accepted_spoof[::-1]
             points, _ = roc_of_steps(method, rejected, (num_bonafide, num_spoof))
-            return interpolated_crossing(*points, num_bonafide, num_spoof)[0]
+            return interpolated_crossing(points[0], points[1], num_bonafide, num_spoof)[0]
         corner = roc_corners(accepted_bonafide, accepted_spoof)
         frr = 1 - np.append(0, accepted_bonafide[corner]) / num_bonafide
         far = np.append(0, accepted_spoof[corner]) / num_spoof

@@ -44,7 +44,7 @@ from nes2net.training.recipes.data import DataConfig
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.segments import LABEL_SAMPLES
 from nes2net.training.recipes.train import TrainConfig
-from nes2net.training.sampling import WHOLE, EpochBatches, StepShare
+from nes2net.training.sampling import WHOLE, EpochBatches, StepShare, count_steps
 from nes2net.training.validation import passes
 
 
@@ -246,11 +246,11 @@ def list_examples(
 
 def check_fills_a_batch(number: int, train: TrainConfig) -> None:
     """Raise :class:`InputError` if ``number``, the number of trials in a training epoch, gives no step."""
-    if train.drop_last and number < train.batch_size:
-        raise InputError(
-            f"{number} training trials do not fill one batch of {train.batch_size}: lower `train.batch_size`, or set "
-            "`train.drop_last=false`"
-        )
+    if not count_steps(number, train.batch_size, train.drop_last):
+        remedy = "lower `train.batch_size`"
+        if train.optimizer != "logistic" and number:
+            remedy += ", or set `train.drop_last=false`"
+        raise InputError(f"{number} training trials do not fill one batch of {train.batch_size}: {remedy}")
 
 
 def training_batches(

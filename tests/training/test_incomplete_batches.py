@@ -14,6 +14,8 @@ from builders.runs import assert_same_run, folder_of, history_of, refused, state
 
 from nes2net import InputError
 from nes2net.training.balance import Balance, Level
+from nes2net.training.data import check_fills_a_batch
+from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.run import train
 from nes2net.training.sampling import EpochBatches, StepShare, by_step, count_steps
 
@@ -159,6 +161,11 @@ def test_an_epoch_may_be_smaller_than_a_batch(recipe):
     assert num_steps(folder) == 1
     message = "12 training trials do not fill one batch of 20: .*`train.drop_last=false`"
     refused(recipe(train={"batch_size": 20}), message)
+
+
+def test_an_epoch_without_utterances_is_refused():
+    with pytest.raises(InputError, match="0 training trials do not fill one batch of 12: lower `train.batch_size`$"):
+        check_fills_a_batch(0, TrainConfig(drop_last=False))
 
 
 def test_a_single_last_utterance_is_named_by_back_ends_that_normalise_vectors(recipe):
