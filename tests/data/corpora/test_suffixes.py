@@ -110,8 +110,8 @@ def test_folders_name_what_is_not_read(tmp_path, capsys):
 def test_corpora_without_lists_take_every_recording():
     suffixes = set()
     for name in corpora.names():
-        for part in getattr(corpora.get(name), "parts", {}).values():
-            suffixes.add(part.unlisted)
+        for split_files in getattr(corpora.get(name), "parts", {}).values():
+            suffixes.add(split_files.unlisted)
     assert suffixes == {"", ".wav", ".flac"}  # in lower case, as they are compared
 
 
