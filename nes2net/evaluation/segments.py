@@ -124,6 +124,7 @@ def evaluate_segments(
     if any(row["eer"].value is None for row in rates):
         notes.append("a row without an EER has frames, or utterances, of one class only")
     title = corpora.get(corpus).title
+    own_rate = next(row for row in rates if row.labels["scores"] == OWN)  # at the resolution of the score file
     return Result(
         f"{title}, {phase}: where is it fake",
         {
@@ -154,7 +155,7 @@ def evaluate_segments(
         list(_tables(f"{title}, {phase}", rates, detections, examples)),
         notes,
         (origin and origin.seen) or (),
-        functools.partial(_plots, examples, labelled.resolution_ms, _own_rate(rates)["threshold"].value),
+        functools.partial(_plots, examples, labelled.resolution_ms, own_rate["threshold"].value),
     )
 
 
@@ -172,11 +173,6 @@ def _tables(
         rows.append(Row({"example": example.kind, "utterance": example.utterance.name}, figures))
     caption = "The largest and the smallest shares of time called wrongly at the threshold of the EER."
     yield Table("examples", caption, _EXAMPLES, rows, EXAMPLES_SECTION, readers="paper")
-
-
-def _own_rate(rates: Sequence[Row]) -> Row:
-    """Find the row of the point-based EER at the resolution of the score file."""
-    return next(row for row in rates if row.labels["scores"] == OWN)
 
 
 def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> list[Example]:

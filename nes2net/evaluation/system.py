@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.protocol import NotFound
-from nes2net.evaluation.breakdown import Unit, breakdowns, drawn_groups, groups_of
+from nes2net.evaluation.breakdown import Unit, breakdowns, drawn_groups, few_speakers_notes, groups_of
 from nes2net.evaluation.key import Judged, Key
 from nes2net.evaluation.matching import Matched, contradicted_labels
 from nes2net.evaluation.tables import Figure, Measured, Row
@@ -134,7 +134,17 @@ def evaluate_scores(
         facts,
         breakdowns(matched_trials, definition.eer_method, num_resamples=row_resamples, seed=seed, unit=unit),
         list(_official_rows(key, judged, name)),
-        list(filter(None, (partial, *notes, *_doubt_notes(scores_path, matched_trials, measured.values["eer"])))),
+        list(
+            filter(
+                None,
+                (
+                    partial,
+                    *notes,
+                    *_doubt_notes(scores_path, matched_trials, measured.values["eer"]),
+                    *few_speakers_notes(facts),
+                ),
+            )
+        ),
     )
 
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 from nes2net import metrics
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
-from nes2net.evaluation.breakdown import drawn_groups, speaker_groups
+from nes2net.evaluation.breakdown import drawn_groups, few_speakers_notes, speaker_groups
 from nes2net.evaluation.key import Key, score_input
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.one_class import OneClass, judge_one_class
@@ -346,6 +346,7 @@ def judge_sets(
         else:
             judged = judge(scored)
             sets.append(judged)
+            warnings += [f"{scored.name}: {note}" for note in few_speakers_notes(judged.facts)]
         warnings += _warnings(decider.calibration, development, scored, judged)
     return Transfer(system, decider, _with_unique_names(sets), _with_unique_names(one_class), warnings)
 

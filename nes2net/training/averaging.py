@@ -27,9 +27,8 @@ from nes2net.training.data import list_examples, training_batches
 from nes2net.training.measures import ERROR_RATES, Measure
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
-from nes2net.training.run_folder import RECIPE_FILE
 from nes2net.training.seeding import seed_everything
-from nes2net.training.selection import saved_epochs
+from nes2net.training.selection import RECIPE_FILE, saved_epochs
 from nes2net.training.tasks.task import create_task
 
 #: Keys that are copied from the record of the first checkpoint to the record of the average.

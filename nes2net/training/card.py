@@ -21,7 +21,7 @@ from nes2net.data.audio.read import stated_length
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.detector import Detector
-from nes2net.evaluation.breakdown import drawn_groups
+from nes2net.evaluation.breakdown import drawn_groups, few_speakers_notes
 from nes2net.evaluation.origin import read_origin
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError
@@ -178,6 +178,7 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
         origin = read_origin(path, sha256_of(path), corpus, phase)
         notes = list(origin.seen or ()) if origin else []
         notes += [facts["partial"]] if facts["partial"] else []
+        notes += few_speakers_notes(facts)
         figure = SetFigure(
             corpus=corpus,
             split=phase,

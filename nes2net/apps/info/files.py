@@ -32,8 +32,7 @@ from nes2net.scoring.record import read_whole_record, record_path
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.resume_file import RESUME_FILE
-from nes2net.training.run_folder import RECIPE_FILE
-from nes2net.training.selection import HISTORY_FILE, Row, read_history, saved_epochs
+from nes2net.training.selection import HISTORY_FILE, RECIPE_FILE, Row, read_history, saved_epochs
 
 _OTHER_FILE = "info reads checkpoints, folders, scores, records, calibrations, recipes and histories"
 # Name of a value in a history → its heading in tables.

@@ -113,10 +113,7 @@ class _ResultMemory(TorchDispatchMode):
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Do an operation and count its results; PyTorch calls this for every operation."""
         result = operation(*args, **(kwargs or {}))
-        if isinstance(result, (tuple, list)):
-            tensors = result
-        else:
-            tensors = [result]
+        tensors = result if isinstance(result, (tuple, list)) else [result]
         for tensor in tensors:
             if isinstance(tensor, Tensor) and (storage := tensor.untyped_storage())._cdata not in self._known_storages:
                 self._known_storages.add(storage._cdata)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.trial import BONAFIDE, Trial
-from nes2net.evaluation.breakdown import drawn_groups, speaker_groups
+from nes2net.evaluation.breakdown import drawn_groups, few_speakers_notes, speaker_groups
 from nes2net.evaluation.key import score_input
 from nes2net.evaluation.matching import match_file
 from nes2net.evaluation.origin import Origin, read_origin
@@ -148,7 +148,7 @@ def evaluate_robustness(
         header,
         [*_header_lines(header, len(rows)), *summary_sentences(clean_row, rows)],
         [Table("conditions", caption, MEASURES, [clean_row, *rows], "By damage")],
-        _notes_on_missing(left_out, failed),
+        [*few_speakers_notes(header), *_notes_on_missing(left_out, failed)],
         (origin and origin.seen) or (),
         functools.partial(_draw_plots, clean_row, rows),
     )
@@ -195,7 +195,6 @@ def _source_facts(origin: Origin | None, seed: int, calibration: Mapping[str, An
 
 
 def _header_lines(header: Mapping[str, Any], num_conditions: int) -> list[str]:
-    """Say what was evaluated, and at which threshold."""
     numbers = f"{header['num_bonafide'] + header['num_spoof']:,}"
     if header["num_scored"] < header["num_available"]:
         numbers += f" of {header['num_available']:,}"
@@ -208,7 +207,6 @@ def _header_lines(header: Mapping[str, Any], num_conditions: int) -> list[str]:
 
 
 def _error_rates(measured: Measured) -> dict[str, Figure]:
-    """Return the error rates of one row of the table; misses and false alarms have no intervals."""
     return {
         "eer": measured.figure("eer"),
         "hter": measured.figure("hter"),
@@ -287,7 +285,6 @@ def _notes_on_missing(left_out: Mapping[str, Sequence[str]], failed: Mapping[str
 
 
 def _draw_plots(clean: Row, rows: Sequence[Row]) -> Mapping[str, Sequence[Plot]]:
-    """Draw the plots of the report, and return heading → plots; only called if a page is written."""
     from nes2net.apps.robustness.plots import condition_plots  # import only here, because only a page needs Matplotlib
 
     return {"By family": condition_plots(clean, rows)}

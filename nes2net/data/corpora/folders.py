@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nes2net.data.audio.files import is_recording
+from nes2net.data.audio.files import is_recording, note_passed_over
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.id_tables import read_labels
@@ -121,7 +121,6 @@ class FolderCorpus(Corpus):
         return editions[0]
 
     def _patterns_begin_in(self, folder: Path) -> bool:
-        """Whether ``folder`` holds a folder that matches the first level of a pattern."""
         first_levels = [self._level_expression(place.levels[0]) for place in self.places if len(place.levels) > 1]
         for entry in _folder_entries(folder):
             if entry.is_dir() and any(level.fullmatch(entry.name) for level in first_levels):
@@ -142,11 +141,16 @@ class FolderCorpus(Corpus):
         """
         # Find the recordings that match a pattern.
         recordings: dict[str, tuple[Place, dict[str, str]]] = {}
+        unread_names: list[str] = []
         phases = frozenset(word for word, phase in self.split_folders.items() if split in (None, phase))
         for place in self.places:
             levels = [self._level_expression(level) for level in place.levels]
-            for name, values in _matching_recordings(path, levels, phases, {}):
-                recordings.setdefault(name, (place, values))
+            for name, values in _matching_files(path, levels, phases, {}):
+                if is_recording(os.path.basename(name)):
+                    recordings.setdefault(name, (place, values))
+                else:
+                    unread_names.append(name)
+        note_passed_over(path, sorted(set(unread_names)))
         if not recordings:
             patterns = ", ".join(place.pattern for place in self.places)
             raise InputError(f"{path}: holds no recordings of {self.title} {split or ''} ({patterns}); {self.remedy}")
@@ -156,18 +160,12 @@ class FolderCorpus(Corpus):
         trials = []
         for name, (place, values) in sorted(recordings.items()):
             fields: dict[str, Any] = {**place.values, **values}
-            label = place.label
-            if "label" in fields:
-                label = self.labels[fields.pop("label")]
-            phase = "eval"
-            if "phase" in fields:
-                phase = self.split_folders[fields.pop("phase")]
+            label = self.labels[fields.pop("label")] if "label" in fields else place.label
+            phase = self.split_folders[fields.pop("phase")] if "phase" in fields else "eval"
             id = ids[name]
             if numbers[id] > 1:  # other recordings have the same path without suffix
                 id = "%20".join(name.split())
-            recording = None
-            if audio is not None:
-                recording = audio / name
+            recording = audio / name if audio is not None else None
             trials.append(Trial(id, recording, label, phase=phase, **fields))
         return files.checked_trials(trials, path)
 
@@ -189,10 +187,10 @@ class FolderCorpus(Corpus):
         return re.compile(expression, re.DOTALL)
 
 
-def _matching_recordings(
+def _matching_files(
     folder: Path, levels: Sequence[re.Pattern[str]], phases: frozenset[str], values: dict[str, str], below: str = ""
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield each recording in ``folder`` that matches a pattern, as (path below the outermost folder, fields).
+    """Yield each file in ``folder`` that matches a pattern, as (path below the outermost folder, fields).
 
     The function calls itself for the folders in ``folder``.
 
@@ -215,14 +213,13 @@ def _matching_recordings(
         fields = values | match.groupdict()
         path = f"{below}{entry.name}"
         if not lower_levels:
-            if is_recording(entry.name):
+            if not entry.is_dir():
                 yield path, fields
         elif entry.is_dir():
-            yield from _matching_recordings(folder / entry.name, lower_levels, phases, fields, f"{path}/")
+            yield from _matching_files(folder / entry.name, lower_levels, phases, fields, f"{path}/")
 
 
 def _folder_entries(folder: Path) -> list[os.DirEntry[str]]:
-    """List the entries of a folder; raise :class:`InputError` if this is not possible."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)

@@ -18,7 +18,7 @@ from itertools import chain, product
 from pathlib import Path, PurePath
 from typing import Any, TypeAlias
 
-from nes2net.data.audio.files import is_recording, walk
+from nes2net.data.audio.files import is_recording, note_passed_over, walk
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.id_tables import holds_only_labels, read_labels
@@ -48,7 +48,6 @@ class Columns:
     """Suffix of the audio files."""
 
     def __post_init__(self) -> None:
-        """Check that each column is named after a field of a trial, or is mapped to such a field."""
         columns = [name for name in self.names.split(", ") if name not in self.fields]
         _check_fields([*columns, *self.fields.values()], ("utterance", "-"))
 
@@ -100,7 +99,6 @@ class _Meanings(dict[str, "str | None"]):
 
 
 def _check_fields(names: Iterable[str], besides: Sequence[str] = ()) -> None:
-    """Raise :class:`InputError` if a name is neither a field of a trial nor one of ``besides``."""
     check_known(
         names, [*besides, *Trial.__dataclass_fields__], "a trial (nes2net.data.corpora.trial.Trial) has no field"
     )
@@ -138,7 +136,6 @@ class Table:
     if this is not possible."""
 
     def __post_init__(self) -> None:
-        """Check that the keys of ``fields`` are fields of a trial."""
         _check_fields(self.fields)
 
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
@@ -178,7 +175,6 @@ class Table:
             yield Trial(files.id_of(name), recording, label, phase=row_phase, **values)
 
     def _header_and_rows(self, path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-        """Return the names of the columns, and an iterator over (line number, fields) of each row."""
         if self.names:
             header = self.names.split(", ")
             return header, read_rows(path, len(header), self.names)
@@ -298,16 +294,18 @@ class ListedCorpus(Corpus):
         # If no list gives the trials, every recording is a trial. Skip names that begin with a dot, because an archive
         # made on a Mac holds the attributes of 1.wav in ._1.wav.
         suffix = split_files.unlisted
-        names = sorted(name for name in os.listdir(audio) if name.endswith(suffix) and name[0] != ".")
+        all_names = os.listdir(audio)
+        names = sorted(name for name in all_names if name.lower().endswith(suffix) and name[0] != ".")
         if not names:
             raise InputError(f"{audio}: holds no {suffix} files; {split_files.remedy}, or unpack the archive there")
+        note_passed_over(audio, sorted(set(all_names).difference(names)), suffix)
         phase = None if self.files_are_trials else split
         trials = []
         for name in names:
             recording = audio / name
             unlisted = Trial(files.id_of(PurePath(name)), recording, phase=phase)
             trials.append(labelled.get(recording, unlisted))
-        return trials
+        return files.checked_trials(trials, audio)
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
         """Read labels as ``Corpus.keys`` does; ``path`` may also be any file with only ids and labels.
@@ -362,7 +360,6 @@ class ListedCorpus(Corpus):
         return {word.lower(): label for word, label in words.items() if label}
 
     def _official_names(self) -> set[str]:
-        """Collect the file names of the official keys and protocols."""
         names = {Path(file).name for file in self.key_files}
         for split_files in self.parts.values():
             names.update(Path(protocol).name for protocol in split_files.protocols)
@@ -440,9 +437,7 @@ class ListedCorpus(Corpus):
         rows = self._choose_columns(path)
         trials: list[Iterable[Trial]] = []
         for file in lists:
-            list_audio = audio
-            if audio is not None:
-                list_audio = self._audio_of_list(file, audio)
+            list_audio = self._audio_of_list(file, audio) if audio is not None else audio
             trials.append(rows(file, phase, list_audio))
         return files.checked_trials(chain.from_iterable(trials), path)
 
