@@ -266,6 +266,8 @@ def _check_text(check: CorpusCheck) -> str:
     lines += [f"  {line}" for line in text_table(check.tasks(), "l")]
     if check.is_whole:
         lines += ["  It names no parts (train, dev, eval): the same trials would serve for all of this."]
+    if check.unread:
+        lines += ["", "What is there and was not read", *wrapped(listed(sorted(check.unread)), "  ", "  ")]
     if check.complete:
         return "\n".join([*lines, "", "Nothing is missing."])
     return "\n".join([*lines, "", "What is missing or wrong", *listing(check.findings)])

@@ -21,13 +21,15 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.evaluation.breakdown import FEWEST, grouping_fields, label_of
-from nes2net.evaluation.class_trials import ClassGroup, ClassTrials, class_trials
+from nes2net.evaluation.class_reference import label_lines
+from nes2net.evaluation.class_trials import ClassGroup, ClassTrials, class_trials, differ_in_words
 from nes2net.evaluation.key import Key, Labels, score_input, unofficial_note
 from nes2net.evaluation.resampled_classes import RATES_OF_SCORES, Resamples, Rule
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.system import ROW_RESAMPLES
 from nes2net.evaluation.tables import Figure, Measure, Row, Table, words
 from nes2net.lib.errors import InputError, counted
+from nes2net.lib.files import Unchanged
 from nes2net.lib.text_files import as_cell
 from nes2net.metrics.classes import class_rates, pair_counts
 from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable
@@ -110,6 +112,10 @@ def evaluate_classes(
     """
     settings.check_no_scores()
     # Join each file with the key, and check that the file has the score of being known that the settings name.
+    references = list(settings.reference)
+    if references:
+        references += [path.with_suffix(".npy") for path in paths]
+    reference_files = Unchanged(*references)
     key = Key.read(labels.corpus, labels.keys, labels.phase)
     systems = []
     inputs = []
@@ -144,8 +150,14 @@ def evaluate_classes(
                 "development trials, which only the checkpoint of an epoch has"
             )
         warnings += (trials.origin and trials.origin.seen) or ()
+        warnings += [f"{trials.system}: {doubt}" for doubt in trials.doubts]
+    warnings += filter(None, [differ_in_words(trials.labels for trials in systems)])
+    for file, sha256 in reference_files.digests().items():
+        if sha256:
+            inputs.append(score_input(Path(file), sha256, "reference"))
     header = {
         **key.header(inputs, settings.num_resamples),
+        "class_labels": {trials.system: trials.labels._asdict() for trials in systems},
         "classes": {trials.system: list(trials.known.names) for trials in systems},
         "known_score": kind,
         "num_known": len(first.known.numbers),
@@ -153,10 +165,12 @@ def evaluate_classes(
         "num_left_out": first.num_left_out,
         "sources": {trials.system: trials.origin.facts() if trials.origin else {} for trials in systems},
     }
+    lines = [_first_line(key, first, settings.num_resamples), *label_lines(references)]
+    lines += [trials.labels.in_words(trials.system) for trials in systems]
     return Result(
         f"{key.title}: which class",
         header,
-        [_first_line(key, first, settings.num_resamples)],
+        lines,
         [table for table in _tables(key.title, systems, kind, resamples, settings.metrics) if table.rows],
         notes,
         warnings,
@@ -374,7 +388,7 @@ def _fields_of_breakdowns(trials: ClassTrials) -> list[str]:
     A field with more than 50 values is also left out.
     """
     fields = grouping_fields(trials.known.trials)
-    return [name for name, size in fields.items() if name != trials.field and size <= _MOST_VALUES]
+    return [name for name, size in fields.items() if name != trials.labels.field and size <= _MOST_VALUES]
 
 
 def _breakdown_rows(trials: ClassTrials, name: str, resamples: Resamples) -> Iterator[Row]:

@@ -442,6 +442,7 @@ def _warnings_of_threshold(calibration: LinearCalibration, development: ScoredSe
             lines.append(f"the threshold rests on few trials of {development.name}: {few}")
         if left_out := trials.mismatch.describe(trials.num_expected):
             lines.append(f"the threshold rests on a part of {development.name}: {left_out}")
+        lines += [f"{development.name}: {doubt}" for doubt in trials.doubts]
     return lines
 
 
@@ -503,6 +504,8 @@ def _warnings(
     # Were trials left out?
     if left_out := scored.matched.mismatch.describe(scored.matched.num_expected):
         yield f"the figures of {scored.name} rest on a part of its trials: {left_out}"
+    for doubt in scored.matched.doubts:
+        yield f"{scored.name}: {doubt}"
 
 
 def _length_in_words(num_samples: float) -> str:

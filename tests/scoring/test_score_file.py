@@ -12,6 +12,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
+from nes2net.scoring.judgement import judgement_of, scores_of
 from nes2net.scoring.score_file import check_ids, line, read_scores, write_scores
 
 # White space and line separators of every kind, characters that look like them, and those with a
@@ -99,12 +100,122 @@ def test_files_of_other_programs_are_read(path):
         "utterance score\na.wav 0.5\nb.wav -1e-3\n",
         "a.wav spoof 0.5\nb.wav bonafide -1e-3\n",
         "ID_audio,label,score_class0,score_class1\na.wav,0,0.1,0.5\nb.wav,1,0.2,-1e-3\n",  # DeepFense
+        '"a.wav","0.5"\n"b.wav","-1e-3"\n',
+        '"file";"score"\n"a.wav";"0.5"\n"b.wav";"-1e-3"\n',
+        "a.wav;Fake;0.5\nb.wav;Real;-1e-3\n",
+        '{"file": "a.wav", "score": 0.5, "times": [1, 2]}\n\n{"score": -1e-3, "file": "b.wav"}\n',
+        '{"utt_id":"a.wav","cm-score":"0.5"}\r\n{"utt_id":"b.wav","cm-score":"-1e-3"}',
     ],
 )
 def test_a_score_file_may_have_a_header_and_other_delimiters(path, text):
     path.write_text(text, newline="")
     ids, scores = read_scores(path)
     assert ids == ["a.wav", "b.wav"] and scores.tolist() == [0.5, -1e-3]
+
+
+@pytest.mark.parametrize("missing", ["", "nan", "NaN", "N/A", "NA", "None", "null", "-"])
+def test_words_for_a_missing_number_are_not_a_number(path, missing):
+    path.write_text(f"file,score\na.wav,0.5\nb.wav,{missing}\n")
+    _, scores = read_scores(path)
+    np.testing.assert_array_equal(scores, [0.5, np.nan])
+
+
+def test_a_recording_that_failed_has_no_number(path):
+    """As `nes2net predict --json` writes it: the line has no score, and may be the first."""
+    path.write_text(
+        '{"file": "a.wav", "error": "is empty"}\n{"file": "b.wav", "score": null}\n{"file": "c", "score": 1}\n'
+    )
+    ids, scores = read_scores(path)
+    assert ids == ["a.wav", "b.wav", "c"]
+    np.testing.assert_array_equal(scores, [np.nan, np.nan, 1.0])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file,label,score\na,fake,0.9\nb,Real,0.51\nc,fake,1\n",
+        "file\tscore\tprediction\na\t0.9\t1\nb\t0.51\t0\nc\t1\t0\n",
+        "a;spoof;0.9\nb;bonafide;0.51\n",
+        '{"file": "a", "label": "LABEL_0", "score": 0.9}\n{"file": "b", "label": "LABEL_1", "score": 0.5}\n',
+    ],
+)
+def test_scores_of_the_predicted_class_are_doubted(path, text, capsys):
+    path.write_text(text)
+    scores_of(path)
+    said = capsys.readouterr().err
+    assert f"note: {path}: the file calls recordings " in said
+    assert "if a score is the probability of the label beside it, the figures mean nothing" in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file,label,score\na,fake,0.1\nb,real,0.9\n",  # some below 0.5
+        "file,label,score\na,fake,0.9\nb,fake,0.8\n",  # one word
+        "file,speaker,score\na,Ann,0.9\nb,Bob,0.8\n",  # other words
+        "a 0.9\nb 0.8\n",
+    ],
+)
+def test_other_scores_are_not_doubted(path, text, capsys):
+    path.write_text(text)
+    scores_of(path)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a.wav -0,5\n",
+        "a.wav\t-0,5\n",
+        "a.wav;-0,5\n",
+        'a.wav,"-0,5"\n',
+        "file;score\na.wav;-0,5\n",
+        "a.wav|spoof|-0,5\n",
+    ],
+)
+def test_a_decimal_comma_is_named(path, text):
+    path.write_text(text)
+    with pytest.raises(
+        InputError, match="expected a number as score, found '-0,5', with a decimal comma: write a point"
+    ):
+        read_scores(path)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("filename,spoof_probability\na,0.5\n", "spoof_probability is of spoof, so negate its numbers$"),
+        ("file;prob_fake\na;0.5\n", "semicolons.; call one of its columns score: prob_fake is of spoof, so negate"),
+        ("utt,logit_spoof,logit_bonafide\na,1,2\n", "score: logit_bonafide, higher for bona fide$"),
+        ("utterance\tlogit_spoof\tlogit_bonafide\na\t1\t2\n", "score: logit_bonafide, higher for bona fide$"),
+        ("utt logit_spoof logit_bonafide\na 1 2\n", "separated by white space.; .*: logit_bonafide, higher"),
+        ("file,real_score,P(human),decision\na,1,2,real\n", r"score: real_score or p\(human\), higher"),
+        ("wav,left,right\na,1,2\n", "score: wav or left or right, higher for bona fide$"),
+        ('{"file": "a", "fake_prob": 0.5}\n', "separated by JSON.; .*: fake_prob is of spoof"),
+        ("path,label\na.wav,spoof\n", "separated by commas.; call one of its columns score"),
+    ],
+)
+def test_a_header_without_scores_is_called_a_header(path, text, message):
+    path.write_text(text)
+    with pytest.raises(InputError, match=f"scores.txt: no column of scores in the header .*{message}") as error:
+        judgement_of(path).scores(path)
+    assert text.split("\n")[0].replace("\t", "\\t") in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ('{"file": "a", "score": 1}\nb 2\n', "line 2: not a JSON object"),
+        ('[{"file": "a", "score": 1}]\n', "line 1: not a JSON object .*write one in each line"),
+        ('{\n "file": "a"\n}\n', "line 1: not a JSON object"),
+        ('{"file": "a"}\n', "its JSON objects have no two values"),
+        ("[" * 2000, "nested more than 100 deep"),
+    ],
+)
+def test_json_of_another_form_is_refused(path, text, message):
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_scores(path)
 
 
 def test_malformed_score_file(path):
@@ -116,6 +227,7 @@ def test_malformed_score_file(path):
         ("file,score\na,1\nb\n", "line 3: expected 2 fields"),
         ("file,score\na,x\n", "line 2: expected a number as score, found 'x'"),
         ("a one\n", "line 1: expected a number as score, found 'one'"),
+        ("a '1'\n", "line 1: expected a number as score, found \"'1'\": remove the quotation marks"),
         ("a 1_0\n", "line 1: expected a number as score, found '1_0'"),
         ("a ١\n", "line 1: expected a number as score"),
     ):
