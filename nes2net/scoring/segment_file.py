@@ -17,13 +17,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import ConfigDict
 
 from nes2net.data.corpora.id_tables import first_line
 from nes2net.lib.errors import InputError, shown
-from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.text_files import are_floats, checked_float, has_control, text_blocks
-from nes2net.scoring.record import Record, record_path
+from nes2net.scoring.record import read_whole_record, record_path
 from nes2net.scoring.score_file import CONTROL
 
 #: The largest numbers of frames and utterances in a file of frame scores. The evaluation part of PartialSpoof has 11
@@ -42,14 +40,6 @@ class SegmentScores(NamedTuple):
     """Utterance → scores (T,) float64, in the order of the file."""
     resolution_ms: float | None
     """Length of a frame in ms; None if no record states the length."""
-
-
-class _SegmentRecord(Record):
-    """The fields that are read from the record of a file of frame scores."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    resolution_ms: float | None = None
 
 
 def lines(id: str, scores: ArrayLike) -> str:
@@ -109,14 +99,8 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
     if not reader.scores:
         raise InputError(f"{path}: holds no scores of frames; expected lines of {_FIELDS}")
     record = record_path(path)
-    resolution = None
-    if record.is_file():  # the record may be large: it states a reason for each missing utterance
-        kind = "a record of frame scores"
-        remedy = "score anew, or remove it"
-        resolution = read_json_as(_SegmentRecord, record, 1 << 30, kind, remedy).resolution_ms
-        if resolution is not None and not 0 < resolution < 1e6:
-            raise InputError(f"{record}: `resolution_ms` is a number of ms above 0, not {resolution}")
-    return SegmentScores(reader.scores, resolution)
+    resolution_ms = read_whole_record(record).resolution_ms if record.is_file() else None
+    return SegmentScores(reader.scores, resolution_ms)
 
 
 class _Reader:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
-from nes2net.data.corpora.id_tables import LABELS, holds_only_labels, read_labels
+from nes2net.data.corpora.id_tables import holds_only_labels, read_labels
 from nes2net.data.corpora.protocol import (
     WHOLE,
     canonical_phase,
@@ -277,7 +277,7 @@ class Corpus(ABC):
         labels = self.place(path)
         if not self.holds_only_labels(labels):
             return self.read_keys(path, phase)
-        trials = checked_trials(read_labels(labels, self.label_words()), labels)
+        trials = checked_trials(read_labels(labels), labels)
         if phase is not None:
             self.check_phase(phase, trials)
         return trials
@@ -285,10 +285,6 @@ class Corpus(ABC):
     def holds_only_labels(self, path: Path) -> bool:
         """Whether ``path`` is a file of ids and labels, and not a key or protocol of this corpus."""
         return path.name not in {Path(file).name for file in self.key_files} and holds_only_labels(path)
-
-    def label_words(self) -> Mapping[str, str]:
-        """Return the words for labels in files of ids and labels: word in lower case → our label."""
-        return LABELS
 
     def trials(
         self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None
@@ -404,6 +400,12 @@ class Corpus(ABC):
             return ["as many trials, but other ids or labels"]
         return differences
 
+    def check_known_phase(self, phase: str, further_phases: Iterable[str] = ()) -> None:
+        """Raise :class:`~nes2net.lib.errors.InputError` if the corpus has no such ``phase``."""
+        phases = dict.fromkeys([*(self.phases or self.splits), *further_phases])
+        if phase not in phases:
+            raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
+
     def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
         """Raise :class:`~nes2net.lib.errors.InputError` if the corpus has no such ``phase``.
 
@@ -417,14 +419,10 @@ class Corpus(ABC):
         """
         # Check that the corpus has the phase.
         phase = canonical_phase(phase)
-        phases = self.phases or self.splits
         stated_phases = {trial.phase for trial in key if trial.phase}
-        if self.user_defined:
-            phases = tuple(dict.fromkeys([*phases, *sorted(stated_phases), WHOLE]))
-        if phase not in phases:
-            raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
+        self.check_known_phase(phase, [*sorted(stated_phases), WHOLE] if self.user_defined else ())
         # If the labels state phases, the caller can select the trials of the phase, so no further check is needed.
-        if any(trial.phase is not None for trial in key):
+        if stated_phases:
             return
         if self.user_defined:
             if phase not in ("eval", WHOLE):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import itertools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -208,22 +208,24 @@ def _with_ids(path: Path, rows: Iterator[tuple[int, list[str]]], id_column: int)
         yield line, row
 
 
-def read_labels(path: Path, labels: Mapping[str, str]) -> Iterator[Trial]:
+def read_labels(path: Path) -> Iterator[Trial]:
     """Yield the trials of a file that holds only ids and labels; suffixes of audio are removed from ids.
-
-    Args:
-        labels: word, in lower case → our label.
 
     Raises:
         InputError: for the reasons of :func:`read_id_table`, or if a label is unknown. The labels 0
             and 1 are not accepted either, because bona fide is 0 in some corpora and 1 in others.
     """
-    rows, id_column, label_column = read_id_table(path, "label", LABEL_COLUMNS, lambda word: word.lower() in labels)
+    rows, id_column, label_column = read_id_table(path, "label", LABEL_COLUMNS, _is_label)
     for line, row in rows:
-        word = row[label_column].lower()
-        if word not in labels:
-            raise InputError(f"{path}, line {line}: {unknown_label(row[label_column], labels)}")
-        yield Trial(next(possible_ids(row[id_column])), label=labels[word])
+        word = row[label_column]
+        if not _is_label(word):
+            raise InputError(f"{path}, line {line}: {unknown_label(word, LABELS)}")
+        yield Trial(next(possible_ids(row[id_column])), label=LABELS[word.lower()])
+
+
+def _is_label(word: str) -> bool:
+    """Whether ``word`` is a label, in any case."""
+    return word.lower() in LABELS
 
 
 def unknown_label(word: str, labels: Iterable[str]) -> str:
@@ -240,7 +242,7 @@ def unknown_label(word: str, labels: Iterable[str]) -> str:
 
 def holds_only_labels(path: Path) -> bool:
     """Whether ``path`` seems to hold only ids and labels, judging by its first line."""
-    fields, _, _ = _open_rows(path, first_line(path), "label", LABELS.__contains__)
+    fields, _, _ = _open_rows(path, first_line(path), "label", _is_label)
     names = {column_name(field) for field in fields} - {""}
     return len(names) == 2 and (len(fields) == 2 or not names.isdisjoint(LABEL_COLUMNS))
 

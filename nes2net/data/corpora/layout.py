@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 from nes2net.data.audio.files import is_recording, walk
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
-from nes2net.data.corpora.id_tables import LABELS, first_line
+from nes2net.data.corpora.id_tables import first_line
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, check_known, shown
 from nes2net.lib.text_files import read_rows
@@ -313,7 +313,7 @@ class ListedCorpus(Corpus):
         path = self.place(path)
         if phase is not None:
             phase = files.canonical_phase(phase)
-        self.check_known_phase(phase)
+            self.check_known_phase(phase)
         # Read the key of the corpus.
         if self.key is not None:
             path = self.find_key(path)
@@ -345,22 +345,6 @@ class ListedCorpus(Corpus):
         """Whether ``path`` is a file of ids and labels, and not called like a key or protocol of this corpus."""
         protocols = {Path(name).name for split_files in self.parts.values() for name in split_files.protocols}
         return path.name not in protocols and super().holds_only_labels(path)
-
-    def label_words(self) -> Mapping[str, str]:
-        """Return the usual words for labels, and those of the corpus's own lists."""
-        columns = self.key or self.rows
-        words: dict[str, str | None] = {}
-        if isinstance(columns, (Columns, Table)):
-            words.update(columns.labels)
-        return LABELS | {word.lower(): label for word, label in words.items() if label}
-
-    def check_known_phase(self, phase: str | None) -> None:
-        """Raise :class:`InputError` if the corpus has no labels of ``phase``."""
-        if self.key is None and phase is not None:
-            files.known_split(phase, self.splits, self.title)
-        elif self.key is not None and phase is not None and phase not in self.key.phases:
-            phases = dict.fromkeys(self.key.phases.values())
-            raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
 
     def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
         """Find lists as ``Corpus.find_protocol`` does; return a folder if several lists make up the split.
