@@ -362,9 +362,18 @@ def unlabelled_scores(paths: Sequence[str], *, allow_partial: bool = False) -> t
     by_file = []
     for path, (ids, scores) in zip(paths, tables):
         try:
-            by_file.append(match(trials, ids, scores, allow_partial=allow_partial).by_id)
+            matched_trials = match(trials, ids, scores, allow_partial=True)
         except InputError as error:
             raise InputError(f"{path}, with the ids of {paths[0]} as the key: {error}") from error
+        mismatch = matched_trials.mismatch
+        problem = mismatch.describe(len(trials))
+        if mismatch.missing:
+            problem = (
+                f"no score for {counted(len(mismatch.missing), 'trial')} of {paths[0]}: {listed(mismatch.missing)}"
+            )
+        if mismatch and not allow_partial:
+            raise InputError(f"{path}: {problem}")
+        by_file.append(matched_trials.by_id)
     common_ids = [trial.id for trial in trials if all(trial.id in scores for scores in by_file)]
     if not common_ids:
         raise InputError(f"{', '.join(paths)}: no trial has a score in all of them")

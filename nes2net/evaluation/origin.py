@@ -109,6 +109,7 @@ def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
     if record is None:
         return None
     run = record.run
+    resolution = (record.model_extra or {}).get("resolution_ms")
     fingerprint = run.get("model")
     precision = run.get("dtype")
     num_samples = run.get("num_samples")
@@ -116,7 +117,9 @@ def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
         return None
     if num_samples is not None and (not isinstance(num_samples, int) or num_samples < 1):
         return None
-    return ScoredBy(fingerprint, precision, num_samples, record.resolution_ms)
+    if not isinstance(resolution, (int, float)) or not 0 < resolution < 1e6:
+        resolution = None
+    return ScoredBy(fingerprint, precision, num_samples, resolution)
 
 
 def recorded_part(path: Path) -> Part | None:

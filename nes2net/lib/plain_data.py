@@ -35,7 +35,7 @@ def read_small_text(path: Path, max_bytes: int = MOST_BYTES) -> str:
         InputError: as :func:`nes2net.lib.files.read_bounded`, or if the file is not text in UTF-8.
     """
     content = read_bounded(path, max_bytes, "give the path of a text file")
-    return decoded(path, content).replace("\r\n", "\n")
+    return decoded(path, content, "{} is not a text file: {}").replace("\r\n", "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

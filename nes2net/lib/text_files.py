@@ -90,28 +90,29 @@ def decoded_text(path: Path) -> str:
     return decoded(path, content)
 
 
-def decoded(path: Path, content: bytes) -> str:
+def decoded(path: Path, content: bytes, message: str = "{}: not a text file ({})") -> str:
     """Decode the ``content`` of the text file ``path``: UTF-8, with or without a byte-order mark.
+
+    Args:
+        message: beginning of the error message, with gaps for the path and the problem.
 
     Raises:
         InputError: if the content is not text; the message names the kind of file if possible.
     """
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{path}: is encoded as UTF-16; save it as UTF-8")
+    problem = "it holds null bytes"
     try:
         text = content.decode("utf-8-sig")
-        problem = "it holds null bytes"
+        if "\0" not in text:
+            return text
     except UnicodeDecodeError as error:
-        text = "\0"
         problem = f"byte {error.start} is not UTF-8"
-    if "\0" not in text:
-        return text
+    remedy = "save text of another encoding as UTF-8, or give the unpacked text file"
     for start, kind in _KINDS.items():
         if content.startswith(start):
-            raise InputError(f"{path}: is {kind}, not a text file: unpack it, or save its table as CSV")
-    raise InputError(
-        f"{path}: not a text file ({problem}); save text of another encoding as UTF-8, or give the unpacked text file"
-    )
+            remedy = f"it is {kind}: unpack it, or save its table as CSV"
+    raise InputError(f"{message.format(path, problem)}; {remedy}")
 
 
 def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[str]]]:

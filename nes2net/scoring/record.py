@@ -9,9 +9,9 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from nes2net.data.corpora.trial import Trial, trials_digest
 from nes2net.lib.errors import InputError
@@ -125,8 +125,6 @@ class WholeRecord(Record):
     judgement: dict[str, Any] | None = None
     """Name and options of the judgement in the file, for
     :func:`nes2net.scoring.judgement.judgement_of`."""
-    resolution_ms: Annotated[float, Field(gt=0, lt=1e6)] | None = None
-    """Length of a frame in ms; None if the file does not hold scores of frames."""
 
     @property
     def provenance(self) -> Provenance:

@@ -219,7 +219,7 @@ def read_labels(path: Path) -> Iterator[Trial]:
     for line, row in rows:
         word = row[label_column]
         if not _is_label(word):
-            raise InputError(f"{path}, line {line}: {unknown_label(word, LABELS)}")
+            raise InputError(f"{path}, line {line}: {unknown_label(word, (BONAFIDE, SPOOF))}")
         yield Trial(next(possible_ids(row[id_column])), label=LABELS[word.lower()])
 
 
