@@ -16,6 +16,7 @@ from nes2net.evaluation.key import Labels
 from nes2net.evaluation.result import Result
 from nes2net.scoring.decisions.known import KnownThreshold
 from nes2net.scoring.embeddings import Embeddings
+from nes2net.scoring.judgement import judgement_of
 
 ATTACKS = ("A01", "A02", "A03")
 FAMILIES = {"A01": "vocoder", "A02": "vocoder", "A03": "codec"}
@@ -25,21 +26,25 @@ KNOWN = KnownThreshold.of_logits(np.array([[9.0, 0.0, 0.0], [5.0, 0.0, 1.0]])).t
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A key of 30 trials of three attacks, and logits of another program, which says A01 of each trial."""
-    attacks = ["A01"] * 15 + ["A02"] * 9 + ["A03"] * 6
-    rows = "".join(f"u{n}.wav,spoof,{attack},{FAMILIES[attack]}\n" for n, attack in enumerate(attacks))
-    write(tmp_path / "key.csv", f"path,label,attack,family\n{rows}")
+    lines = ["path,label,attack,family"]
+    for number, attack in enumerate(["A01"] * 15 + ["A02"] * 9 + ["A03"] * 6):
+        lines.append(f"u{number}.wav,spoof,{attack},{FAMILIES[attack]}")
+    write(tmp_path / "key.csv", "\n".join(lines))
     write(tmp_path / "logits.tsv", logits_of(ATTACKS))
     return tmp_path
 
 
 def logits_of(names, id="u{}") -> str:
-    header = "\t".join(["utterance", *names])
-    return header + "\n" + "".join(f"{id.format(n)}\t5\t0\t0\n" for n in range(30))
+    lines = ["\t".join(["utterance", *names])]
+    for number in range(30):
+        lines.append(f"{id.format(number)}\t5\t0\t0")
+    return "\n".join(lines)
 
 
 def record_beside(file: Path, class_labels: dict) -> None:
     """Write the record that a stranger might give beside ``file``."""
-    facts = {"run": {"model": "x"}, "failures": {}, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    facts = {"run": {"model": "x"}, "failures": {}}
+    facts["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
     facts["judgement"] = {"name": "classes", "classes": list(ATTACKS)}
     facts["checkpoint"] = {"class_labels": class_labels}
     write(file.with_name(f"{file.name}.json"), json.dumps(facts))
@@ -83,9 +88,10 @@ def test_no_record_changes_a_figure_without_a_line(folder, name):
     assert line.startswith(f"logits: classes are the field {field} {source}; aliases: ")
     for value, class_name in stated["aliases"].items():
         assert f"{value} counts as {class_name}" in line
-    has_other_figures = [table.to_dict() for table in result.tables] != [table.to_dict() for table in alone.tables]
+    content = json.loads(json.dumps(result.to_dict()))
+    assert line in content["lines"]
+    has_other_figures = content["tables"] != json.loads(json.dumps(alone.to_dict()))["tables"]
     assert has_other_figures == (name != "a threshold")
-    assert line in json.loads(json.dumps(result.to_dict()))["lines"]
 
 
 def test_aliases_that_join_classes_of_the_key_are_warned_of(folder):
@@ -131,11 +137,11 @@ def test_the_field_is_a_flag(folder, monkeypatch, capsys):
     record_beside(folder / "logits.tsv", RECORDS["joined"])
     words = "calibrate classes generic logits.tsv --keys key.csv --phase all --save known.json"
     assert not main(words.split())
-    said = capsys.readouterr().err
-    assert "note: logits: classes are the field attack as logits.tsv.json says; aliases: A02 counts as A01" in said
-    assert "aliases join 3 classes of the key to 1" in said
+    printed = capsys.readouterr().err
+    assert "note: logits: classes are the field attack as logits.tsv.json says; aliases: A02 counts as A01" in printed
+    assert "aliases join 3 classes of the key to 1" in printed
     assert main([*words.split(), "--class-field", "family"]) == 2
-    write(folder / "scores.txt", "".join(f"u{n} {n}\n" for n in range(30)))
+    write(folder / "scores.txt", "u0 1\nu1 2\n")
     assert main("evaluate generic scores.txt --keys key.csv --phase all --class-field family".split()) == 2
     assert "--class-field, --bonafide-unknown and --reference are for classes" in capsys.readouterr().err
 
@@ -170,33 +176,34 @@ def test_if_all_classes_differ_in_case_the_error_says_so(folder):
         "utterance\tspoof\tbonafide",
     ],
 )
-def test_a_table_of_scores_is_not_taken_for_classes(folder, header):
-    write(folder / "logits.tsv", header + "\n" + "".join(f"u{n}\t0.1\t{n}\n" for n in range(30)))
-    with pytest.raises(
-        InputError, match="no column of scores in the header|and an EER needs both classes|as score, found"
-    ):
-        evaluated(folder)
+def test_a_table_of_scores_is_not_taken_for_classes(tmp_path, header):
+    scores = write(tmp_path / "scores.tsv", f"{header}\nu0\t0.1\t0.2\n")
+    assert judgement_of(scores).name == "scores"
+
+
+def test_classes_may_be_called_like_scores(tmp_path):
+    logits = write(tmp_path / "logits.tsv", "utterance\tFakeYou\tReal time cloning\nu0\t0.1\t0.2\n")
+    assert judgement_of(logits).name == "classes"
 
 
 def embeddings(folder: Path, name: str, ids) -> Path:
     """Write embeddings of trials ``ids``; those of an attack point into one direction."""
     file = folder / f"{name}.npy"
-    rows = np.eye(3, dtype=np.float32)[[int(id[1:]) % 3 for id in ids]]
-    np.save(file, rows)
-    write(folder / f"{name}.npy.csv", "id,label\n" + "".join(f"{id},spoof\n" for id in ids))
-    assert [id for id, _ in Embeddings().read(file)] == list(ids)
+    directions = np.eye(3, dtype=np.float32)
+    np.save(file, directions[np.arange(len(ids)) % 3])
+    rows = [f"{id},spoof" for id in ids]
+    write(folder / f"{name}.npy.csv", "\n".join(["id,label", *rows]))
+    assert len(dict(Embeddings().read(file))) == len(ids)
     return file
 
 
 def test_verification_says_what_records_state(folder):
     """Of the class of a trial, and of the corpus that labels trials that the key lacks."""
-    ids = [f"u{n}" for n in range(30)]
-    trials = embeddings(folder, "trials", ids)
-    rows = "".join(f"e{n}.wav,spoof,{ATTACKS[n % 3]}\n" for n in range(6))
-    corpus = write(folder / "enrolled.csv", f"path,label,attack\n{rows}")
-    enrolled = embeddings(folder, "enrolled", [f"e{n}" for n in range(6)])
-    part = {"name": "generic", "root": str(corpus), "split": "all"}
-    write(folder / "enrolled.npy.json", json.dumps({"run": {}, "failures": {}, "corpus": part}))
+    trials = embeddings(folder, "trials", [f"u{number}" for number in range(30)])
+    corpus = write(folder / "corpus.csv", "path,label,attack\ne0.wav,spoof,A01\ne1.wav,spoof,A02\ne2.wav,spoof,A03\n")
+    enrolled = embeddings(folder, "enrolled", ["e0", "e1", "e2"])
+    corpus_part = {"name": "generic", "root": str(corpus), "split": "all"}
+    write(folder / "enrolled.npy.json", json.dumps({"run": {}, "failures": {}, "corpus": corpus_part}))
     facts = {"run": {}, "failures": {}, "judgement": {"name": "embeddings"}}
     facts["checkpoint"] = {"class_labels": RECORDS["joined"]}
     write(folder / "trials.npy.json", json.dumps(facts))
@@ -209,5 +216,5 @@ def test_verification_says_what_records_state(folder):
     )
     assert f"aliases join 3 classes of the key to 1, {source}" in result.notes
     assert result.header["class_labels"]["trials"]["aliases"] == RECORDS["joined"]["aliases"]
-    chosen = evaluated(folder, "trials.npy", reference=(enrolled,), class_field="attack")
-    assert chosen.header["class_labels"] == result.header["class_labels"]
+    by_family = evaluated(folder, "trials.npy", reference=(enrolled,), class_field="attack")
+    assert by_family.header["class_labels"] == result.header["class_labels"]
