@@ -305,16 +305,15 @@ def _unread(check: CorpusCheck, folders: Iterable[str]) -> Iterator[str]:
     Args:
         folders: the folders of the listed recordings.
     """
-    paths = [*folders, *(split_check.protocol for split_check in check.splits), check.key and check.key.path]
-    read_paths = {os.path.abspath(path) for path in paths if path}
+    read_folders = set(map(os.path.abspath, folders))
+    read_files = [*(split_check.protocol for split_check in check.splits), check.key and check.key.path]
     for folder, _, names in walk(check.root):
         num_recordings = sum(_is_trial(name, check.corpus) for name in names)
         below = os.path.relpath(folder, check.root)
-        if num_recordings and os.path.abspath(folder) not in read_paths:
+        if num_recordings and os.path.abspath(folder) not in read_folders:
             yield f"{below} ({counted(num_recordings, 'recording')})"
-        for name in names:
-            if below == "." and _LABELS.match(name) and os.path.abspath(os.path.join(folder, name)) not in read_paths:
-                yield name
+        if below == ".":
+            yield from (name for name in names if _LABELS.match(name) and check.root / name not in read_files)
 
 
 def _is_trial(name: str, corpus: Corpus) -> bool:
