@@ -274,12 +274,15 @@ def match_file(
     Raises:
         InputError: if the file is malformed, or :func:`match` raises it.
     """
-    table = judgement_of(path).score_table(Path(path))
+    judgement = judgement_of(path)
+    table = judgement.score_table(Path(path))
     try:
         matched_trials = match(trials, table.ids, table.scores, phase, allow_partial=allow_partial)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    doubts = (table.doubt(), _contradiction(matched_trials.trials, table))
+    doubts = [table.doubt(), _contradiction(matched_trials.trials, table)]
+    if judgement.name != "scores":
+        doubts.append(f"the scores are computed from {judgement.what}, which the file holds by its record or header")
     return replace(matched_trials, doubts=tuple(filter(None, doubts)))
 
 

@@ -139,7 +139,6 @@ def evaluate_scores(
 
 
 def _partial_note(matched_trials: Matched) -> str:
-    """Write the note that an evaluation is partial; empty if every trial has a score and every score has a trial."""
     left_out = matched_trials.mismatch.describe(matched_trials.num_expected)
     num_trials = len(matched_trials.trials)
     if num_trials == matched_trials.num_expected and not left_out:
@@ -149,7 +148,6 @@ def _partial_note(matched_trials: Matched) -> str:
 
 
 def _doubt_notes(matched_trials: Matched, eer: float) -> Iterator[str]:
-    """Write notes about scores that look wrong: all scores are equal, or higher scores seem to mean spoof."""
     if matched_trials.scores.min() == matched_trials.scores.max():
         yield f"all trials have the same score, {matched_trials.scores[0]:.6g}, so no rate here tells the classes apart"
     elif eer > 0.5:

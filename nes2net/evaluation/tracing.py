@@ -181,7 +181,6 @@ def evaluate_classes(
 
 
 def _first_line(key: Key, trials: ClassTrials, num_resamples: int) -> str:
-    """Write the first line of the result: how many trials and classes were evaluated."""
     line = (
         f"{key.corpus}, phase {canonical_phase(key.phase)}: {counted(len(trials.known.numbers), 'trial')} of "
         f"{counted(len(np.unique(trials.known.numbers)), 'known class', 'known classes')} of {len(trials.known.names)}"
@@ -309,7 +308,6 @@ def closed_figures(known: ClassGroup, resamples: Resamples, named: Collection[st
 
 
 def _scores_by_generator(trials: ClassTrials, kind: str) -> list[NDArray]:
-    """Collect the scores of the trials of each unknown class; ``kind`` is the name of a score of being known."""
     scores = trials.unknown.known_scores[kind]
     return [scores[trials.unknown.numbers == number] for number in range(len(trials.unknown.names))]
 
@@ -403,7 +401,6 @@ def _breakdown_rows(trials: ClassTrials, name: str, resamples: Resamples) -> Ite
 
 
 def _confusion_rows(known: ClassGroup) -> Iterator[Row]:
-    """Yield rows for the ten most frequent confusions of two known classes, each with its count and share of trials."""
     wrong = known.confusion * (1 - np.eye(len(known.names), dtype=np.int64))
     largest = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_CONFUSIONS]
     for true, predicted in zip(*np.unravel_index(largest, wrong.shape)):

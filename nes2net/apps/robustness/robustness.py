@@ -209,7 +209,6 @@ def _header_lines(header: Mapping[str, Any], num_conditions: int) -> list[str]:
 
 
 def _error_rates(measured: Measured) -> dict[str, Figure]:
-    """Return the error rates of one row of the table; misses and false alarms have no intervals."""
     return {
         "eer": measured.figure("eer"),
         "hter": measured.figure("hter"),
@@ -325,7 +324,6 @@ def _read_scores(
 
 
 def _incomplete_trials(trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
-    """Find the trials that lack scores; return id of a trial → conditions under which the trial has no score."""
     incomplete = {}
     for trial in trials:
         conditions = [name for name, by_id in scores.items() if trial.id not in by_id]

@@ -322,7 +322,6 @@ def _is_trial(name: str, corpus: Corpus) -> bool:
 
 
 def _decode_split(check: CorpusCheck, split_check: SplitCheck, workers: int | None) -> None:
-    """Decode the files of a part, store the result in ``split_check``, and report failures in ``check``."""
     assert split_check.audio is not None
     split = split_check.split
     split_check.decoding = decode_all(split_check.present, split_check.audio, workers, f"decoding {split}")
@@ -351,7 +350,6 @@ def _listed_paths(corpus: Corpus, root: Path, protocols: str | Path | None) -> s
 
 
 def _check_asv_scores(check: CorpusCheck, paths: Sequence[Path]) -> bool:
-    """Find out whether one of ``paths`` has the ASV scores for min t-DCF; if not, add a finding to ``check``."""
     assert check.corpus.asv_scores is not None
     tried: list[Path] = []
     for path in paths:
@@ -453,7 +451,6 @@ def _check_split(
 
 
 def _not_official_message(differences: Sequence[str]) -> str:
-    """Say that a protocol or key does not hold the official trials, and list the ``differences`` in numbers."""
     return f"not the official trials ({listed(differences)}; `subset=True` accepts a selection)"
 
 
@@ -553,12 +550,10 @@ def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[T
 
 
 def _paths_below(folder: str, names: Iterable[str]) -> list[str]:
-    """Join ``folder`` and each of ``names`` to a path without ``.`` and ``..``; the paths are sorted."""
     return sorted(os.path.normpath(os.path.join(folder, name)) for name in names)
 
 
 def _stem(name: str) -> str:
-    """Remove the suffix from the name of a file."""
     return os.path.splitext(name)[0]
 
 

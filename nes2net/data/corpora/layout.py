@@ -100,7 +100,6 @@ class _Meanings(dict[str, "str | None"]):
 
 
 def _check_fields(names: Iterable[str], besides: Sequence[str] = ()) -> None:
-    """Raise :class:`InputError` if a name is neither a field of a trial nor one of ``besides``."""
     check_known(
         names, [*besides, *Trial.__dataclass_fields__], "a trial (nes2net.data.corpora.trial.Trial) has no field"
     )
@@ -387,7 +386,6 @@ class ListedCorpus(Corpus):
         return audio_of[subfolder_path]
 
     def _files_of(self, split: str) -> tuple[Files, str, str]:
-        """Return the places of the files of ``split``, the split's name in this corpus, and a title for messages."""
         split = files.known_split(split, self.splits, self.title)
         title = self.title
         if len(self.parts) > 1:

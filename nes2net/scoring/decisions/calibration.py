@@ -263,7 +263,6 @@ class LinearCalibration:
 
 
 def _scored_part(num_samples: int | None) -> str:
-    """Describe the scored part of recordings in words: all (None), windows along a recording (0), or the beginning."""
     if num_samples is None:
         return "whole recordings"
     if num_samples == 0:
