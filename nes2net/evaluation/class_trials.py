@@ -104,7 +104,7 @@ class ClassLabels(NamedTuple):
     def in_words(self, system: str) -> str:
         """Say how the trials of ``system`` get their classes."""
         aliases = listed([f"{value} counts as {name}" for value, name in self.aliases.items()])
-        return f"{system}: classes are the field {self.field} {self.source}; aliases: {aliases or 'none'}"
+        return f"{system}: the class of a trial is its {self.field}, {self.source}; {aliases or 'no aliases'}"
 
     def doubt(self, trials: Sequence[Trial]) -> str:
         """Warn if the aliases join classes of ``trials``; empty if they do not."""

@@ -60,7 +60,7 @@ def evaluated(folder: Path, *files: str, **settings) -> Result:
 def test_without_a_record_the_class_is_the_attack(folder):
     result = evaluated(folder)
     assert result["accuracy"].value == 0.5
-    assert "logits: classes are the field attack by default; aliases: none" in result.lines
+    assert "logits: the class of a trial is its attack, by default; no aliases" in result.lines
     assert result.header["class_labels"]["logits"] == {"field": "attack", "aliases": {}, "source": "by default"}
     assert not result.warnings
 
@@ -84,8 +84,8 @@ def test_no_record_changes_a_figure_without_a_line(folder, name):
     field = stated.get("field", "attack")
     source = f"as {folder / 'logits.tsv.json'} says"
     assert result.header["class_labels"]["logits"] == {"field": field, "aliases": stated["aliases"], "source": source}
-    (line,) = [line for line in result.lines if line.startswith("logits: classes are ")]
-    assert line.startswith(f"logits: classes are the field {field} {source}; aliases: ")
+    (line,) = [line for line in result.lines if line.startswith("logits: the class of a trial is ")]
+    assert line.startswith(f"logits: the class of a trial is its {field}, {source}; ")
     for value, class_name in stated["aliases"].items():
         assert f"{value} counts as {class_name}" in line
     content = json.loads(json.dumps(result.to_dict()))
@@ -133,12 +133,12 @@ def test_the_field_is_a_flag(folder, monkeypatch, capsys):
     write(folder / "families.tsv", logits_of(["vocoder", "codec", "other"]))
     words = "evaluate generic families.tsv --keys key.csv --phase all --resamples 5 --class-field family"
     assert not main(words.split())
-    assert "families: classes are the field family as asked for; aliases: none" in capsys.readouterr().out
+    assert "families: the class of a trial is its family, as asked for; no aliases" in capsys.readouterr().out
     record_beside(folder / "logits.tsv", RECORDS["joined"])
     words = "calibrate classes generic logits.tsv --keys key.csv --phase all --save known.json"
     assert not main(words.split())
     printed = capsys.readouterr().err
-    assert "note: logits: classes are the field attack as logits.tsv.json says; aliases: A02 counts as A01" in printed
+    assert "note: logits: the class of a trial is its attack, as logits.tsv.json says; A02 counts as A01" in printed
     assert "aliases join 3 classes of the key to 1" in printed
     assert main([*words.split(), "--class-field", "family"]) == 2
     write(folder / "scores.txt", "u0 1\nu1 2\n")
@@ -212,7 +212,7 @@ def test_verification_says_what_records_state(folder):
     assert labels in result.lines
     source = f"as {trials}.json says"
     assert (
-        f"trials: classes are the field attack {source}; aliases: A02 counts as A01, A03 counts as A01" in result.lines
+        f"trials: the class of a trial is its attack, {source}; A02 counts as A01, A03 counts as A01" in result.lines
     )
     assert f"aliases join 3 classes of the key to 1, {source}" in result.notes
     assert result.header["class_labels"]["trials"]["aliases"] == RECORDS["joined"]["aliases"]
