@@ -303,7 +303,7 @@ def classes(
         phase: phase or split of the keys
         score: score of being known
         equal_errors: threshold where both errors are equal, not where 5 % of known trials are rejected
-        class_field: field of a trial that names its class; if not given, as recorded, or attack
+        class_field: the field of the classes, if not as recorded
         allow_partial: leave out trials without usable logits
     """
     from nes2net.actions.known_classes import known_classes

@@ -135,7 +135,7 @@ def evaluate(
 
     Logits of classes, from nes2net score --judgement classes:
         unknown: score of being known that tells unknown classes from known ones
-        class_field: field of a trial that names its class; if not given, as recorded, or attack
+        class_field: the field of the classes, if not as recorded
         bonafide_unknown: count bona fide as an unknown class
         reference: embeddings of training or enrolled trials
     """

@@ -102,7 +102,7 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
     facts = read_whole_record(record).model_extra if record.is_file() else None
     resolution_ms = (facts or {}).get("resolution_ms")
     if resolution_ms is not None and not (isinstance(resolution_ms, (int, float)) and 0 < resolution_ms < 1e6):
-        raise InputError(f"{record}: `resolution_ms` is a number of ms above 0, not {shown(resolution_ms)}")
+        raise InputError(f"{record}: resolution_ms is a number of ms above 0, not {shown(resolution_ms)}")
     return SegmentScores(reader.scores, resolution_ms)
 
 

@@ -211,9 +211,7 @@ def test_verification_says_what_records_state(folder):
     labels = f"{enrolled}: trials that the key lacks have the labels of generic in {corpus}, says its record"
     assert labels in result.lines
     source = f"as {trials}.json says"
-    assert (
-        f"trials: the class of a trial is its attack, {source}; A02 counts as A01, A03 counts as A01" in result.lines
-    )
+    assert f"trials: the class of a trial is its attack, {source}; A02 counts as A01, A03 counts as A01" in result.lines
     assert f"aliases join 3 classes of the key to 1, {source}" in result.notes
     assert result.header["class_labels"]["trials"]["aliases"] == RECORDS["joined"]["aliases"]
     by_family = evaluated(folder, "trials.npy", reference=(enrolled,), class_field="attack")

@@ -34,6 +34,7 @@ LABELS = {
 #: because there are as many in ``a.wav;0,5``.
 DELIMITERS = {"\t": "tabs", ";": "semicolons", "|": "vertical bars", ",": "commas"}
 _WHITE_SPACE = "white space"
+_MOST_COLUMNS = 100  # a first line with more words that are no names of columns is no header
 
 
 def column_name(name: str) -> str:
@@ -122,7 +123,9 @@ def read_id_table(
     has_value = any(is_value(field.strip()) for field in fields[1:])
     is_named = id_column is not None or value_column is not None
     found = f"{shown(line.strip())} (separated by {separator})"
-    if (not has_value and is_named) or (len(fields) > 2 and (value_column is not None or not has_value)):
+    if (not has_value and is_named) or (
+        2 < len(fields) <= _MOST_COLUMNS and (value_column is not None or not has_value)
+    ):
         if value_column is None:
             raise InputError(
                 f"{path}: no column of {value}s in the header {found}; call one of its columns {names[0]}: {advice(header)}"
