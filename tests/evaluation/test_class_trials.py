@@ -16,7 +16,7 @@ from nes2net.evaluation.key import Labels
 from nes2net.evaluation.result import Result
 from nes2net.scoring.decisions.known import KnownThreshold
 from nes2net.scoring.embeddings import Embeddings
-from nes2net.scoring.judgement import judgement_of
+from nes2net.scoring.judgement import judgement_of, scores_of
 
 ATTACKS = ("A01", "A02", "A03")
 FAMILIES = {"A01": "vocoder", "A02": "vocoder", "A03": "codec"}
@@ -184,6 +184,16 @@ def test_a_table_of_scores_is_not_taken_for_classes(tmp_path, header):
 def test_classes_may_be_called_like_scores(tmp_path):
     logits = write(tmp_path / "logits.tsv", "utterance\tFakeYou\tReal time cloning\nu0\t0.1\t0.2\n")
     assert judgement_of(logits).name == "classes"
+
+
+def test_classes_of_another_program_are_scores_if_the_last_is_bona_fide(tmp_path):
+    logits = write(tmp_path / "logits.tsv", "utterance\tA01\tA02\tbonafide\nu0\t0\t0\t2\n")
+    ids, scores = scores_of(logits)
+    assert ids == ["u0"]
+    assert scores == pytest.approx(2 - np.log(2))
+    write(logits, "utterance\tA01\tA02\nu0\t0\t0\n")
+    with pytest.raises(InputError, match="none of the classes is bona fide, so there is no score"):
+        scores_of(logits)
 
 
 def embeddings(folder: Path, name: str, ids) -> Path:

@@ -138,7 +138,7 @@ def read_id_table(
         id_column = 0
         value_column = max(len(fields), 2) - 1
         between_fields = {field.strip().lower() for field in fields[1:-1]}
-        if len(fields) > 4 or (len(fields) > 2 and between_fields.isdisjoint(between)):
+        if len(fields) not in (0, 2) and (len(fields) not in (3, 4) or between_fields.isdisjoint(between)):
             raise InputError(
                 f"{path}, line 1: expected 2 fields (utterance {value}), found {len(fields)}: {found}; keep these two "
                 f"columns, or add a header that names them ({', '.join(names)})"

@@ -72,6 +72,7 @@ class OnnxFile:
 
         # Read the description in the file, and list the files that hold the weights.
         self.path = Path(path)
+        described_file = Unchanged(self.path)
         self.description = _read_description(self.path)
         beside = self.description["external_data"]
         self._files = [self.path]
@@ -88,6 +89,7 @@ class OnnxFile:
             if device == "auto":
                 device = "cpu"
         self._unchanged = Unchanged(*self._files)
+        described_file.check()
         # Start a session of onnxruntime on the device.
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()

@@ -33,6 +33,13 @@ def test_scores_of_other_programs_are_read(path, text):
     assert scores.tolist() == [0.5, -1e-3]
 
 
+@pytest.mark.parametrize("text", ['"a;b"\n', '"a;b"\n"c";1\n', '"a,score"\n"b",1\n'])
+def test_a_delimiter_in_quotes_separates_no_fields(path, text):
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"line 1: expected 2 fields \(utterance score\), found 1"):
+        read_scores(path)
+
+
 @pytest.mark.parametrize("id", ["{a", "[a", "{a}", '{"a', "a{"])
 def test_an_id_may_begin_like_json(path, id):
     path.write_text(f"{id} 0.5\n{id}2 1\n")
