@@ -22,7 +22,7 @@ from nes2net.actions.flags import Loading
 from nes2net.apps.info import files as info_files
 from nes2net.apps.robustness import robustness
 from nes2net.cli.main import main
-from nes2net.evaluation import matching, segments, tracing
+from nes2net.evaluation import matching, segments, verification
 from nes2net.evaluation.judgements import EvaluationSettings
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.transfer import ThresholdSource
@@ -167,24 +167,21 @@ def test_scores_that_change_while_info_reads_them(folder, monkeypatch):
 
 
 def test_embeddings_that_change_while_they_are_compared(folder, monkeypatch):
-    logits = ["utterance\tA00\tA01"]
-    for number in range(20):
-        logits.append(f"s{number}\t1\t0")
-    write(folder / "logits.tsv", "\n".join(logits))
-    for name, letter in (("training.npy", "t"), ("logits.npy", "s")):
+    for name, letter in (("enrolled.npy", "t"), ("trials.npy", "s")):
         np.save(folder / name, np.eye(20, dtype=np.float32))
         ids = [f"{letter}{number}" for number in range(20)]
         write(folder / f"{name}.csv", "\n".join(["id", *ids]))
+        write(folder / f"{name}.json", json.dumps({"run": {}, "failures": {}, "judgement": {"name": "embeddings"}}))
     corpus = write(folder / "corpus.csv", (folder / "key.csv").read_text().replace("\ns", "\nt"))
     corpus_part = {"name": "generic", "root": str(corpus), "split": "all"}
-    write(folder / "training.npy.json", json.dumps({"run": {}, "failures": {}, "corpus": corpus_part}))
-    settings = EvaluationSettings(reference=(folder / "training.npy",), num_resamples=5, allow_partial=True)
-    inputs = evaluate(labels_of(folder), [folder / "logits.tsv"], settings).header["inputs"]
-    reference = [entry["sha256"] for entry in inputs if entry["kind"] == "reference"]
-    assert reference == [sha256(folder / "training.npy"), sha256(folder / "logits.npy")]
-    before(monkeypatch, tracing, "differ_in_words", folder / "training.npy")
+    write(folder / "enrolled.npy.json", json.dumps({"run": {}, "failures": {}, "corpus": corpus_part}))
+    settings = EvaluationSettings(reference=(folder / "enrolled.npy",), num_resamples=5)
+    inputs = evaluate(labels_of(folder), [folder / "trials.npy"], settings).header["inputs"]
+    assert inputs[0]["sha256"] == sha256(folder / "trials.npy")
+    assert inputs[1]["sha256"] == sha256(folder / "enrolled.npy")
+    before(monkeypatch, verification, "verification_scores", folder / "enrolled.npy")
     with pytest.raises(InputError, match=CHANGED):
-        evaluate(labels_of(folder), [folder / "logits.tsv"], settings)
+        evaluate(labels_of(folder), [folder / "trials.npy"], settings)
 
 
 def test_scores_that_change_while_robustness_is_measured(folder, monkeypatch):

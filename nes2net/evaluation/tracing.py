@@ -29,7 +29,6 @@ from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.system import ROW_RESAMPLES
 from nes2net.evaluation.tables import Figure, Measure, Row, Table, words
 from nes2net.lib.errors import InputError, counted
-from nes2net.lib.files import Unchanged
 from nes2net.lib.text_files import as_cell
 from nes2net.metrics.classes import class_rates, pair_counts
 from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable
@@ -112,10 +111,6 @@ def evaluate_classes(
     """
     settings.check_no_scores()
     # Join each file with the key, and check that the file has the score of being known that the settings name.
-    references = list(settings.reference)
-    if references:
-        references += [path.with_suffix(".npy") for path in paths]
-    reference_files = Unchanged(*references)
     key = Key.read(labels.corpus, labels.keys, labels.phase)
     systems = []
     inputs = []
@@ -152,9 +147,6 @@ def evaluate_classes(
         warnings += (trials.origin and trials.origin.seen) or ()
         warnings += [f"{trials.system}: {doubt}" for doubt in trials.doubts]
     warnings += filter(None, [differ_in_words(trials.labels for trials in systems)])
-    for file, sha256 in reference_files.digests().items():
-        if sha256:
-            inputs.append(score_input(Path(file), sha256, "reference"))
     header = {
         **key.header(inputs, settings.num_resamples),
         "class_labels": {trials.system: trials.labels._asdict() for trials in systems},
@@ -165,7 +157,7 @@ def evaluate_classes(
         "num_left_out": first.num_left_out,
         "sources": {trials.system: trials.origin.facts() if trials.origin else {} for trials in systems},
     }
-    lines = [_first_line(key, first, settings.num_resamples), *label_lines(references)]
+    lines = [_first_line(key, first, settings.num_resamples), *label_lines(settings.reference)]
     lines += [trials.labels.in_words(trials.system) for trials in systems]
     return Result(
         f"{key.title}: which class",

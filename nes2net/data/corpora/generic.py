@@ -389,7 +389,7 @@ class GenericCorpus(UserCorpus):
             if split == WHOLE and any(path.is_file() for path in of_splits.values()):
                 return folder
             # If there are no lists of splits, find a single list of all splits.
-            lists = sorted(path for path in folder.iterdir() if path.suffix in _LIST_SUFFIXES)
+            lists = sorted(path for path in folder.iterdir() if path.suffix.lower() in _LIST_SUFFIXES)
             usual_lists = [path for path in lists if path.name in _LISTS]
             if usual_lists:
                 return usual_lists[0]
