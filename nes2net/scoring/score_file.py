@@ -96,25 +96,28 @@ def read_score_table(path: str | Path) -> ScoreTable:
     ids: list[str] = []
     numbers: list[str] = []
     lines = []
-    further_fields = []
+    labels: list[str] = []
+    label_columns: list[int] = []
     for line, row in rows:
+        if not lines:
+            words = {
+                column: field.lower() for column, field in enumerate(row) if column not in (id_column, score_column)
+            }
+            label_columns = [column for column, word in words.items() if word in _LABEL_WORDS]
         lines.append(line)
         ids.append(row[id_column])
-        number = row[score_column]
-        numbers.append("nan" if number.lower() in _MISSING else number)
-        if len(row) > 2:
-            further_fields.append(row)
+        numbers.append(row[score_column])
+        if label_columns:
+            labels.append(row[label_columns[-1]].lower())
     # Check all ids and all numbers at once. If a check fails, find the first wrong line.
     if has_control("".join(ids)) or not are_floats(numbers):
+        numbers = ["nan" if number.lower() in _MISSING else number for number in numbers]
         for line, id, number in zip(lines, ids, numbers):
             if has_control(id):
                 raise InputError(f"{path}, line {line}: the id {shown(id)} cannot be used: {CONTROL}")
             checked_float(number, path, line)
-    labels: Sequence[str] = ()
-    for column, fields in enumerate(zip(*further_fields)):
-        words = list(map(str.lower, fields))
-        if column not in (id_column, score_column) and _LABEL_WORDS.issuperset(words):
-            labels = words
+    if not _LABEL_WORDS.issuperset(labels):
+        labels = []
     return ScoreTable(ids, np.array(list(map(float, numbers))), labels)
 
 

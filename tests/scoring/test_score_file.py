@@ -129,6 +129,7 @@ def test_a_recording_that_failed_has_no_number(path):
     "text",
     [
         "file,label,score\na,fake,0.9\nb,Real,0.51\nc,fake,1\n",
+        ",file,label,score\n0,a,fake,0.9\n1,b,real,0.6\n2,c,fake,0.7\n",
         "file\tscore\tprediction\na\t0.9\t1\nb\t0.51\t0\nc\t1\t0\n",
         "a;spoof;0.9\nb;bonafide;0.51\n",
         '{"file": "a", "label": "LABEL_0", "score": 0.9}\n{"file": "b", "label": "LABEL_1", "score": 0.5}\n',
