@@ -95,7 +95,7 @@ def read_score_table(path: str | Path) -> ScoreTable:
     rows, id_column, score_column = read_id_table(path, "score", SCORE_COLUMNS, _is_number, LABELS, _advice)
     ids: list[str] = []
     numbers: list[str] = []
-    lines = []
+    lines: list[int] = []
     labels: list[str] = []
     label_columns: list[int] = []
     for line, row in rows:
