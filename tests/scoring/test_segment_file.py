@@ -20,18 +20,18 @@ def test_every_bit_comes_back(tmp_path, monkeypatch):
     write(tmp_path / "f.txt.json", json.dumps({"run": {}, "failures": {}, "resolution_ms": 20.0}))
     for block in (1 << 22, 64):  # the second one cuts lines
         monkeypatch.setattr(segment_file, "_BLOCK", block)
-        found = read_segment_scores(path)
-        assert found.resolution_ms == 20 and list(found.scores) == list(scores)
-        assert all(np.array_equal(found.scores[id], row) for id, row in scores.items())
+        content = read_segment_scores(path)
+        assert content.resolution_ms == 20 and list(content.scores) == list(scores)
+        assert all(np.array_equal(content.scores[id], row) for id, row in scores.items())
     assert holds_frames(path)
     with pytest.raises(InputError, match="holds scores of frames, not one score of each recording"):
         scores_of(path)
 
 
 def test_the_two_columns_of_wedefense_become_one_score(tmp_path):
-    found = read_segment_scores(write(tmp_path / "f.txt", "a\t0\t1.5\t-0.5\ta\na\t1\t0\t3\n\nb\t0\t1\t1"))
-    assert found.resolution_ms is None
-    assert {id: row.tolist() for id, row in found.scores.items()} == {"a": [2.0, -3.0], "b": [0.0]}
+    content = read_segment_scores(write(tmp_path / "f.txt", "a\t0\t1.5\t-0.5\ta\na\t1\t0\t3\n\nb\t0\t1\t1"))
+    assert content.resolution_ms is None
+    assert {id: row.tolist() for id, row in content.scores.items()} == {"a": [2.0, -3.0], "b": [0.0]}
 
 
 def test_what_is_no_file_of_frames(tmp_path):
