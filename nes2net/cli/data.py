@@ -203,7 +203,6 @@ def data() -> None:
 
 
 def _check_text(check: CorpusCheck) -> str:
-    """Write the result of a check as text: the splits, the key, what the corpus allows, and what is missing."""
     corpus = check.corpus
     lines = [f"{corpus.title} in {check.root}"]
     for name, text in (("licence", corpus.licence), ("source", corpus.source)):
@@ -260,6 +259,8 @@ def _check_text(check: CorpusCheck) -> str:
     lines += [f"  {line}" for line in text_table(check.tasks(), "l")]
     if check.is_whole:
         lines += ["  It names no parts (train, dev, eval): the same trials would serve for all of this."]
+    if check.unread:
+        lines += ["", "What is there and was not read", *wrapped(listed(sorted(check.unread)), "  ", "  ")]
     if check.complete:
         return "\n".join([*lines, "", "Nothing is missing."])
     return "\n".join([*lines, "", "What is missing or wrong", *listing(check.findings)])
@@ -292,10 +293,6 @@ def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
 
 
 def _numbers_text(counts: Counts) -> str:
-    """Write how many trials there are, and how many of them are bona fide, spoofed and without a label.
-
-    If the labels are not known, only the number of all trials is written.
-    """
     if counts.bonafide is None or counts.spoof is None:
         return f"{counts.trials:,}"
     unlabelled = counts.trials - counts.bonafide - counts.spoof
@@ -306,7 +303,6 @@ def _numbers_text(counts: Counts) -> str:
 
 
 def _fact_lines(name: str, text: str) -> list[str]:
-    """Write the name of a fact and ``text`` in two columns, as lines of at most 120 characters."""
     return wrapped(text, f"  {name.ljust(12)} ", " " * 15)
 
 

@@ -23,8 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net import metrics
-from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.evaluation.key import extra_fields
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, extra_fields
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.tables import (
     EER,

@@ -18,7 +18,7 @@ from nes2net.apps.info.names import Result, describe_recipe, model_rows, publish
 from nes2net.apps.info.sheet import Sheet, shown
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted
-from nes2net.lib.files import sha256_of
+from nes2net.lib.files import Unchanged, sha256_of
 from nes2net.lib.options import name_and_options
 from nes2net.models.checkpoints.folder import CONFIG, WEIGHTS
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE
@@ -58,6 +58,7 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
     """
     # Describe a folder of a detector or of a training run.
     path = Path(path)
+    files = Unchanged(path, path / WEIGHTS)
     if path.is_dir():
         is_detector = (path / CONFIG).is_file() or (path / CONFIG_FILE).is_file()
         is_run = any(path.glob("epoch_*.pth")) or any(
@@ -65,7 +66,9 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
         )
         if is_run and not is_detector:
             return _run_sheet(path)
-        return _detector_sheet(identify(path), results)
+        sheet = _detector_sheet(identify(path), results)
+        files.check()
+        return sheet
     # Describe a recipe.
     if path.suffix in (".yaml", ".yml"):
         sheet = describe_recipe(load_recipe(path))
@@ -92,8 +95,11 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
             start = file.read(4096)
     # A file without control characters is text.
     if start and not any(byte < 9 or 13 < byte < 32 for byte in start):
-        return _scores_sheet(path)
-    return _detector_sheet(identify(path), results)
+        sheet = _scores_sheet(path)
+    else:
+        sheet = _detector_sheet(identify(path), results)
+    files.check()
+    return sheet
 
 
 def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:

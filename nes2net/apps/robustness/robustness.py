@@ -24,7 +24,7 @@ from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.result import Plot, Result, versions
 from nes2net.evaluation.tables import Figure, Measure, Measured, Row, Table, percent, points
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.lib.files import sha256_of
+from nes2net.lib.files import Unchanged
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics.intervals import two_sided_p
 from nes2net.models.registry import corpora
@@ -90,6 +90,7 @@ def evaluate_robustness(
             ``rule`` gives no threshold.
     """
     # Read the scores of the trials that have a score under all conditions.
+    files = Unchanged(*paths.values())
     scores, without_scores = _read_scores(trials, paths)
     failed = {**(failed or {}), **without_scores}
     left_out = _incomplete_trials(trials, scores)
@@ -112,14 +113,14 @@ def evaluate_robustness(
     draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed, **speaker_groups(common)}
     clean_row, *rows = _condition_rows(values, is_bonafide, threshold, rules, draws)
     # Make the header, which says where the figures come from.
-    digests = {name: sha256_of(path) for name, path in paths.items()}
-    origin = read_origin(Path(paths[CLEAN]), digests[CLEAN], corpus, phase)
+    digests = files.digests()
+    origin = read_origin(Path(paths[CLEAN]), digests[paths[CLEAN]], corpus, phase)
     num_bonafide = int(is_bonafide.sum())
     num_spoof = len(common) - num_bonafide
     calibration = rule.basis() if isinstance(rule, Decider) else None
     inputs = []
     for name, path in paths.items():
-        inputs.append(score_input(Path(Path(path).name), digests[name], f"scores, {name}"))
+        inputs.append(score_input(Path(Path(path).name), digests[path], f"scores, {name}"))
     header = {
         "corpus": corpus,
         "phase": phase,
@@ -321,7 +322,6 @@ def _read_scores(
 
 
 def _incomplete_trials(trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
-    """Find the trials that lack scores; return id of a trial → conditions under which the trial has no score."""
     incomplete = {}
     for trial in trials:
         conditions = [name for name, by_id in scores.items() if trial.id not in by_id]

@@ -24,7 +24,6 @@ from typing import Any
 from nes2net.data.audio.files import is_recording, note_passed_over
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
-from nes2net.data.corpora.id_tables import read_labels
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError
 
@@ -83,21 +82,15 @@ class FolderCorpus(Corpus):
         folder = self.find_protocol(root, split, protocols)
         return self.read_protocol(folder, split, folder)
 
-    def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
-        """Read the labels of the trials of ``phase``, or of all trials if ``phase`` is None.
-
-        The trials have no paths of recordings.
-
-        ``path`` is the folder of the corpus, or a file with only ids and labels. None stands for
-        the corpus's default folder (:meth:`place`). A file states no phases, so all its trials are
-        returned.
-        """
+    def read_keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
+        """Read the labels of the trials in the folder ``path``, as ``Corpus.read_keys`` does."""
         if phase is not None:
             phase = files.known_split(phase, self.splits, self.title)
-        labels = self.place(path)
-        if labels.is_file():
-            return files.checked_trials(read_labels(labels, files.ASVSPOOF_LABELS), labels)
         return self.read_protocol(self.find_protocol(path, phase or "eval"), phase)
+
+    def holds_only_labels(self, path: Path) -> bool:
+        """Whether ``path`` is a file, because a corpus of folders has no other files than labels."""
+        return path.is_file()
 
     def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
         """Find the folder, among :attr:`roots`, in which the patterns of paths begin.

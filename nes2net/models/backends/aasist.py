@@ -240,7 +240,7 @@ class SpectroTemporalGraph(Backend):
         num_logits: n.
         gat_dims: sizes of a node after the first attention and after the heterogeneous attention.
         pool_ratios: shares of nodes that are kept in the spectral, in the temporal and in the
-            heterogeneous graphs. The published configurations state a fourth ratio, which the
+            heterogeneous graphs. The published configurations have a fourth ratio, which the
             published code does not use.
     """
 
@@ -308,7 +308,7 @@ class Aasist(SpectroTemporalGraph):
         feature_dim: D, the front-end's ``out_dim``.
         num_logits: n.
         pool_ratios: shares of nodes that are kept in the spectral, in the temporal and in the
-            heterogeneous graphs. DeepFense keeps 0.7 of the temporal nodes.
+            heterogeneous graphs; a fourth ratio is not used. DeepFense keeps 0.7 of the temporal nodes.
 
     >>> sum(p.numel() for p in Aasist().parameters())
     447242
@@ -321,7 +321,7 @@ class Aasist(SpectroTemporalGraph):
         *,
         feature_dim: FeatureDim = 1024,
         num_logits: Logits = 2,
-        pool_ratios: Annotated[Sequence[PoolRatio], Field(min_length=3, max_length=3)] = (0.5, 0.5, 0.5),
+        pool_ratios: Annotated[Sequence[PoolRatio], Field(min_length=3, max_length=4)] = (0.5, 0.5, 0.5),
     ) -> None:
         reduced = 128
         channels = 64
