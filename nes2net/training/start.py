@@ -16,15 +16,14 @@ from nes2net.lib.options import with_options
 from nes2net.lib.terminal import print_note
 from nes2net.models.checkpoints.folder import base_digest
 from nes2net.models.checkpoints.published_names import unwrap_frontend
-from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.models.frontends.adaptation import adapt as adapt_frontend
 from nes2net.models.frontends.adaptation import check_adaptation
 from nes2net.models.frontends.sizes import check_pretrained
-from nes2net.models.loading import recognise, without_wrapper
+from nes2net.models.loading import read_checkpoint, recognise, without_wrapper
 from nes2net.models.provenance import START_KEY, Provenance
 from nes2net.models.published_models import PUBLISHED
 from nes2net.models.registry import create_frontend, frontends, takes_checkpoint
-from nes2net.models.weights_known import checked_record, holds_weights_of
+from nes2net.models.weights_known import holds_weights_of
 from nes2net.training.losses.by_name import checked_loss, with_head
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.resume_file import REMEDY, RESUME_FILE
@@ -135,8 +134,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         )
     # A checkpoint of a whole detector also holds the pre-trained weights. If this package wrote the checkpoint, the
     # checkpoint also holds the options of the detector.
-    state_dict: Mapping[str, Tensor] = load_state_dict(recipe.train.init_from)
-    record = checked_record(read_record(state_dict), state_dict)
+    state_dict, record = read_checkpoint(Path(recipe.train.init_from))
     if "model" not in record:
         state_dict = without_wrapper(state_dict, recipe.train.init_from, model)
     if recipe.ssl_checkpoint:

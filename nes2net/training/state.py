@@ -24,6 +24,7 @@ from nes2net.training.dataset import Target, binary_target
 from nes2net.training.frame_labels import FrameLabels
 from nes2net.training.optimisation import set_learning_rate
 from nes2net.training.resume_file import REMEDY, RESUME_FILE, VERSION, Progress
+from nes2net.training.sampling import count_steps
 from nes2net.training.selection import Selection
 
 _MOST_STEPS = 10**9  # most steps that an optimiser can have done
@@ -208,7 +209,8 @@ class RunState:
         progress = Progress(**content["progress"])
         training = self.data["training"]
         batch_size = self.recipe["train"]["batch_size"]
-        steps = int(training.get("draws", training["trials"])) // batch_size
+        draws = int(training.get("draws", training["trials"]))
+        steps = count_steps(draws, batch_size, self.recipe["train"]["drop_last"])
         epochs = self.selection.epochs
         most_utterances = progress.step * batch_size
         too_far = progress.epoch > epochs + 1 or progress.step > steps or progress.utterances > most_utterances

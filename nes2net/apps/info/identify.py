@@ -16,7 +16,7 @@ from nes2net.lib.errors import InputError, listed, shown
 from nes2net.lib.plain_data import check_plain
 from nes2net.models.checkpoints.classification import NAMES_KEY, holds_classifier, read_classifier
 from nes2net.models.checkpoints.fairseq import encoder_tensors, is_pretraining_head, model_type_of
-from nes2net.models.checkpoints.folder import CONFIG, read_folder
+from nes2net.models.checkpoints.folder import CONFIG
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, holds_other_model, read_configuration, read_weights
 from nes2net.models.checkpoints.model_types import MODEL_TYPES, check_type, is_openai
 from nes2net.models.checkpoints.onnx_file import OnnxFile, accepted_lengths
@@ -37,6 +37,7 @@ from nes2net.models.loading import (
     build_errors_as_input_errors,
     fitting_models,
     leaves_out_frontend,
+    read_checkpoint,
     recognise,
     without_wrapper,
 )
@@ -125,10 +126,7 @@ def identify(path: str | Path) -> Identity:
         config = facts.pop("model", {})
         epoch, step = (shown(facts["progress"].get(key)) for key in ("epoch", "step"))
         kind = f"resume file of a training run, in epoch {epoch}, step {step}"
-        if config:
-            misfit = _compare_with_config(state_dict, config, path)[0]
-        else:
-            misfit = Misfit()
+        misfit = _compare_with_config(state_dict, config, path)[0] if config else Misfit()
         identity = Identity(
             path, kind, [], config, _numbers_by_type(state_dict), misfit, provenance=Provenance.read(facts)
         )
@@ -176,8 +174,7 @@ def _identify_folder(folder: Path) -> Identity:
     """
     # Identify a folder in which this package saved a detector.
     if (folder / CONFIG).is_file():
-        state_dict, description = read_folder(folder)
-        description = checked_record(description, state_dict)
+        state_dict, description = read_checkpoint(folder)
         config = description["model"]
         facts = {key: value for key, value in description.items() if key != "model"}
         misfit, adapted = _compare_with_config(state_dict, config, folder)
@@ -271,9 +268,7 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
         if leaves_out_frontend(unwrapped, fitting[0]):
             notes.append("its front-end, which was frozen, is not in it: name its pre-training file as `base`")
         loaded = [name for name in fitting if holds_weights_of(name, state_dict, path)]
-        provenance = Provenance("")
-        if loaded:
-            provenance = Provenance(loaded[0])
+        provenance = Provenance(loaded[0]) if loaded else Provenance("")
         misfit = Misfit(values=not_finite(state_dict))
         kind = "detector checkpoint of the published code"
         return Identity(path, kind, loaded or fitting, config, dtypes, misfit, provenance=provenance, notes=notes)
