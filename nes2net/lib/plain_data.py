@@ -28,7 +28,7 @@ _MOST_HELD = 1 << 29  # largest number of bytes that a parser may need for all v
 _BLOCK = 1 << 20
 
 #: Numbers of a file that a model reads. Sums and powers of these numbers do not overflow.
-Natural = Annotated[int, Field(ge=0, lt=1 << 63)]
+Natural = Annotated[int, Field(ge=0, le=1e18)]
 Seconds = Annotated[FiniteFloat, Field(ge=0, le=1e10)]
 #: Any value that training in float32 can compute.
 Value = Annotated[FiniteFloat, Field(ge=-1e40, le=1e40)]

@@ -27,7 +27,7 @@ from nes2net.training.resume_file import REMEDY, RESUME_FILE, VERSION, Progress
 from nes2net.training.sampling import count_steps
 from nes2net.training.selection import Selection
 
-_MOST_STEPS = 10**9  # most steps that an optimiser can have done
+_MOST_STEPS = 1e9  # most steps that an optimiser can have done
 
 
 class Stateful(Protocol):

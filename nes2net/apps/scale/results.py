@@ -78,8 +78,13 @@ def read_record(out: Path) -> WholeRecord | None:
     path = out / RECORD
     if not path.exists():
         return None
-    kind = "a record of `nes2net scale`"
-    return read_json_as(WholeRecord, path, _LARGEST_RECORD, kind, "pass `overwrite=True`, or name another folder")
+    return read_json_as(
+        WholeRecord,
+        path,
+        _LARGEST_RECORD,
+        "a record of `nes2net scale`",
+        "pass `overwrite=True`, or name another folder",
+    )
 
 
 def write_record(out: Path, content: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from nes2net.lib.installation import how_to_install
 _ROWS_AT_ONCE = 128
 _BYTES_AT_ONCE = 1 << 25
 _MOST_COLUMNS = 1000
+_HEADER_BYTES = 1024  # what a page costs besides its content, because its header is read in Python
 _COLUMNS_OF_STEP = 8  # a row costs one step of the budget, and another step for every 8 columns
 _FOOTER_END = 8  # a Parquet file ends with 8 bytes: the length of the footer and a mark
 # Numbers of the fields of a page header in parquet.thrift: the sizes of the page, and a further header for each kind
@@ -124,7 +125,7 @@ class ParquetTable:
             chunks = []
             for chunk in map(row_group.column, range(row_group.num_columns)):
                 if chunk.path_in_schema.split(".")[0] in columns:
-                    budget.take("columns", bytes=max(chunk.total_compressed_size, 0))
+                    budget.take("columns", bytes=chunk.total_compressed_size)
                     chunks.append(chunk)
             if self._is_remote:
                 self._reader.hold(map(self._extent, chunks))
@@ -168,7 +169,7 @@ class ParquetTable:
             compressed = header.get(_COMPRESSED_SIZE, -1)
             if not (0 <= size < 1 << 31 and 0 <= compressed < 1 << 31):
                 raise ValueError("the header of a page has no sizes")
-            budget.take("pages", bytes=size, steps=1)
+            budget.take("pages", bytes=size + _HEADER_BYTES)
             decompressed += size
             page = header.get(_DATA_PAGE) or header.get(_DATA_PAGE_V2) or {}
             # Several rows may share a value of a dictionary. In the encoding DELTA_BYTE_ARRAY, several rows may share

@@ -175,8 +175,8 @@ class RawBoost(Effect):
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         """Apply the RawBoost algorithm with the number ``strength``; a legacy stream, if given, replaces ``rng``."""
         parameters = vars(self.parameters) if self.parameters else {}
-        draws = (rng, None) if self.stream is None else (self.stream.rng, self.stream.gates)
-        return rawboost(x, int(self.strength), draws[0], gate_rng=draws[1], **parameters).astype(np.float32)
+        generator, gates = (rng, None) if self.stream is None else (self.stream.rng, self.stream.gates)
+        return rawboost(x, int(self.strength), generator, gate_rng=gates, **parameters).astype(np.float32)
 
 
 def rawboost(

@@ -153,7 +153,7 @@ def _shared_pages(folder: Path) -> Path:
     return path
 
 
-CASES.append(Case("columns that share their pages", _shared_pages, _list_trials, "grows to 100,001 pages"))
+CASES.append(Case("columns that share their pages", _shared_pages, _list_trials, "grows to 134.2 MB of pages"))
 
 
 # Places of an experiment
