@@ -344,8 +344,9 @@ class Corpus(ABC):
     def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, Any]:
         """Describe ``trials`` for the record of their scores: number of trials, digest of the ids, and ``official``.
 
-        The entry ``official`` is false if the numbers of trials are known to differ from the
-        official numbers. The official numbers are those of the labelled trials of ``phase``, or
+        The entry ``official`` is false if the numbers of trials differ from the official numbers.
+        It is true if these numbers are not known, or come from a source such as a paper
+        (:attr:`counts_from`). The official numbers are those of the labelled trials of ``phase``, or
         those of the trials of ``split`` if ``phase`` is not given.
         """
         counts = count(trials)

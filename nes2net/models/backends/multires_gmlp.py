@@ -259,7 +259,7 @@ class MultiresGmlp(Backend):
             InputError: if ``layer`` is not the head p2sgrad.
         """
         if not isinstance(layer, P2SGradHead):
-            raise InputError("multires_gmlp compares every scale with class vectors: its head is p2sgrad")
+            raise InputError("back-end 'multires_gmlp' only works with head=p2sgrad: remove `model.backend.head`")
         super().replace_last_layer(layer)
 
     @property
