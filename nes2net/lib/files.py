@@ -232,21 +232,48 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
 
 
 def never_linked(path: str | Path, flags: int) -> int:
-    """Open ``path`` with the ``flags`` of :func:`os.open`, and return the descriptor; refuse a symbolic link.
+    """Open ``path`` with the ``flags`` of :func:`os.open`, and return the descriptor; refuse a symbolic link or a pipe.
 
     The function is an ``opener`` for :func:`open`.
 
-    In a stranger's folder, a link may lead to any file, and writing would change that file.
+    In a stranger's folder, a link may lead to any file, and writing would change that file. Opening
+    a pipe would wait for its other end.
 
     Raises:
-        InputError: if ``path`` is a link.
+        InputError: if ``path`` is a link, a pipe or a device.
     """
     try:
-        return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        opened = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
     except OSError:
-        if os.path.islink(path):
-            raise InputError(f"{path}: is a link, and a file in another place would be changed: remove it") from None
+        check_not_linked(path)
+        check_no_device(path)
         raise
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        check_no_device(path)
+    return opened
+
+
+def check_not_linked(path: str | Path) -> None:
+    """Raise :class:`InputError` if ``path`` is a symbolic link."""
+    if os.path.islink(path):
+        raise InputError(f"{path}: is a link, and a file in another place would be changed: remove it")
+
+
+def path_below(folder: str | Path, *names: str) -> Path:
+    """Return the path of ``names``, one below the other, in the output ``folder`` that the user named.
+
+    The user's folder may be a link, but the names are made here, and a stranger may have put a link
+    under them.
+
+    Raises:
+        InputError: if one of the names is a link.
+    """
+    path = Path(folder)
+    for name in names:
+        path /= name
+        check_not_linked(path)
+    return path
 
 
 #: Absolute paths of the folders that :func:`make_folder` has made.

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from nes2net.lib.errors import InputError, Unfinished, readable_size, shown
-from nes2net.lib.files import never_linked, read_bounded, write_text
+from nes2net.lib.files import make_folder, never_linked, read_bounded, write_text
 from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.progress import ProgressDisplay
 
@@ -152,7 +152,7 @@ class HttpFiles:
             is published, the result holds the SHA-256.
         """
         partial_path = path.with_name(f"{path.name}.part")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         total = None if file.size is None else max(1, file.size // _MB)
         with ProgressDisplay[Any](title=title, unit="MB", total=total, start=_size(partial_path) // _MB) as display:
             self._repeat_until_done(

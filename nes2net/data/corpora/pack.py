@@ -24,7 +24,7 @@ from nes2net.data.corpora.generic import FIELDS
 from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.lib.files import json_text, read_bounded, remove_leftovers, replacing, write_text, writing
+from nes2net.lib.files import json_text, path_below, read_bounded, remove_leftovers, replacing, write_text, writing
 from nes2net.lib.progress import ProgressDisplay
 
 Format = Literal["parquet", "tar"]
@@ -231,7 +231,7 @@ def _plan_shards(
             name = _NAMES.get(split, WHOLE)
         shards = list(_group_by_size(split_recordings, shard_bytes))
         for number, shard in enumerate(shards):
-            path = out / f"data/{name}-{number:05d}-of-{len(shards):05d}.parquet"
+            path = path_below(out, "data") / f"{name}-{number:05d}-of-{len(shards):05d}.parquet"
             if format == "tar":
                 path = out / f"{name}-{number:05d}.tar"
             planned[path] = shard
