@@ -27,7 +27,7 @@ from nes2net.evaluation.matching import labelled_trials, system_names, unlabelle
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.lib.devices import own_device
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.lib.files import sha256_of, write_output
+from nes2net.lib.files import sha256_of, write_text
 from nes2net.lib.terminal import print_note
 from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import ScoringSettings
@@ -251,7 +251,7 @@ def calibrate_recordings(
         else:
             top = Path(folder).parent
         rows.writerows((path.absolute(), label, f"{label}/{path.relative_to(top)}") for path in classes[label])
-    write_output(recordings, text.getvalue())
+    write_text(recordings, text.getvalue())
     # Score the listed recordings.
     score_length = samples_to_score(detector.provenance, num_samples)
     print_note(score_length.words and f"{score_length.words}; `num_samples` chooses another part")

@@ -20,6 +20,7 @@ from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import write_result
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, listed
+from nes2net.lib.files import path_below
 from nes2net.lib.findings import Finding
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.published_results import PublishedRow
@@ -344,8 +345,8 @@ def reproduce(
         if path is None:
             raise InputError(f"there is no recipe to train {row.id}: give `checkpoint` or `recipe`")
         recipe = _recipe_with_folders(path, row, paths)
-        recipe.output = str(paths.out / "models")
-        recipe.logs = str(paths.out / "logs")
+        recipe.output = str(path_below(paths.out, "models"))
+        recipe.logs = str(path_below(paths.out, "logs"))
         folder = train(recipe, device)
         epochs = best_epochs(folder, row.average, row.select)
         if len(epochs) > 1:

@@ -231,14 +231,15 @@ class LinearCalibration:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the calibration to the file ``path`` as JSON, from which :func:`load` restores every bit.
-
-        Each field of the calibration begins a new line of the file; the long fields are at the end
-        of the file.
+        """Write :meth:`text` to the file ``path``, from which :func:`load` restores every bit.
 
         Raises:
             InputError: if the file cannot be written.
         """
+        write_output(path, self.text())
+
+    def text(self) -> str:
+        """Write the calibration as JSON; each field begins a new line, and the long fields come last."""
         plain = {
             "format": "nes2net linear calibration",
             "weights": self.weights,
@@ -257,7 +258,7 @@ class LinearCalibration:
             plain["llrs"] = self.llrs._asdict()
         if self.population:
             plain["population"] = asdict(self.population)
-        write_output(path, f"{_json_lines(plain)}\n")
+        return f"{_json_lines(plain)}\n"
 
 
 def _scored_part(num_samples: int | None) -> str:
