@@ -240,7 +240,7 @@ def never_linked(path: str | Path, flags: int) -> int:
     a pipe would wait for its other end.
 
     Raises:
-        InputError: if ``path`` is a link, a pipe or a device.
+        InputError: if ``path`` is a link or a pipe.
     """
     try:
         opened = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
@@ -248,7 +248,7 @@ def never_linked(path: str | Path, flags: int) -> int:
         check_not_linked(path)
         check_no_device(path)
         raise
-    if not stat.S_ISREG(os.fstat(opened).st_mode):
+    if stat.S_ISFIFO(os.fstat(opened).st_mode):
         os.close(opened)
         check_no_device(path)
     return opened
