@@ -152,9 +152,7 @@ def calibrate(
             f"bona fide and {len(spoof)} spoofed {labelled.unit}, higher scores mean spoofed. Labels or scores are "
             "inverted, or the trials are too few to tell: mend them, or pass `allow_inverted=True`"
         )
-    checksums: str | list[str] = digests
-    if len(digests) == 1:
-        checksums = digests[0]
+    checksums: str | list[str] = digests[0] if len(digests) == 1 else digests
     # Collect facts about the trials and scores from which the calibration was learned, for the file of the calibration.
     facts: dict[str, Any] = {
         "corpus": labels.corpus,
@@ -246,10 +244,7 @@ def calibrate_recordings(
     # A spreadsheet would take a cell that begins with "=" for a formula. No cell here begins with
     # "=": paths are absolute, and ids begin with the label.
     for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof)):
-        if Path(folder).is_dir():
-            top = Path(folder)
-        else:
-            top = Path(folder).parent
+        top = Path(folder) if Path(folder).is_dir() else Path(folder).parent
         rows.writerows((path.absolute(), label, f"{label}/{path.relative_to(top)}") for path in classes[label])
     write_text(recordings, text.getvalue())
     # Score the listed recordings.
@@ -334,9 +329,7 @@ def _measured_population(
                 f"{scored_by.fingerprint[:12]}): name the detector that made these scores"
             )
     # Measure only the scored part of each recording.
-    num_samples = None
-    if scored_by:
-        num_samples = scored_by.num_samples
+    num_samples = scored_by.num_samples if scored_by else None
     traits, failures = measure_trials(
         drawn([with_audio[id] for id in is_bonafide]),
         recordings.kept,

@@ -281,9 +281,7 @@ def measure_drift(
     num_samples = calibrated_samples(decider, detector.provenance).num_samples
     notes = notes_on(detector, decider, num_samples)
     all_usual = usual_of(calibration)
-    longest = None
-    if num_samples is None:
-        longest = round(LONG_RECORDING * SAMPLE_RATE)
+    longest = round(LONG_RECORDING * SAMPLE_RATE) if num_samples is None else None
     # Score and measure the recordings.
     paths = list(dict.fromkeys(with_folders_listed(map(str, files))))
     judged = judge_files(

@@ -58,9 +58,7 @@ def download(
     from nes2net.lib.http_files import MOST_TRIES, HttpFiles
 
     definition: Corpus = corpora.get(corpus)
-    most_tries = MOST_TRIES
-    if dry_run:
-        most_tries = 1
+    most_tries = 1 if dry_run else MOST_TRIES
     with HttpFiles(most_tries=most_tries) as client:
         # Print what can be fetched, with the licence, and what must be done by hand.
         plan = plan_downloads(definition, client, list(only))
@@ -75,9 +73,7 @@ def download(
         if to_fetch:
             cells = []
             for file in plan.files:
-                size = "not stated"
-                if file.remote.size is not None:
-                    size = readable_size(file.remote.size)
+                size = readable_size(file.remote.size) if file.remote.size is not None else "not stated"
                 digests = ", ".join(name.upper() for name in file.remote.digests) or "none published"
                 cells.append([file.name, size, digests, file.what])
             for hub_set in plan.hub_sets:
@@ -190,9 +186,7 @@ def pack(
         unlabelled = sum(trial.label is None for trial in trials)
         without = f", {unlabelled:,} without a label" if unlabelled else ""
         print(f"{name}: {counted(len(trials), 'recording')}{without}")
-    before = ""
-    if result.there_before:
-        before = f", {result.there_before} of which were there"
+    before = f", {result.there_before} of which were there" if result.there_before else ""
     shards = counted(len(result.shards), "shard")
     print(printable(f"{readable_size(result.size)} of audio in {shards}{before}, in {out}"))
 
@@ -216,9 +210,7 @@ def _check_text(check: CorpusCheck) -> str:
     for split in check.splits:
         lines += ["", split.split, *_fact_lines("protocol", str(split.protocol or "not found"))]
         lines += _fact_lines("audio", str(split.audio or "not found"))
-        official_counts = split.official
-        if split.notes:
-            official_counts = None
+        official_counts = None if split.notes else split.official
         lines += _counts_lines(split.counts, official_counts)
         for note in split.notes:
             lines += _fact_lines("note", note)

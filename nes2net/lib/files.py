@@ -216,10 +216,7 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 continue
             # On some file systems, a file can be locked only if it is open for writing.
-            if stat.S_ISDIR(mode):
-                access = os.O_RDONLY
-            else:
-                access = os.O_RDWR
+            access = os.O_RDONLY if stat.S_ISDIR(mode) else os.O_RDWR
             opened = os.open(leftover, access | os.O_NOFOLLOW)
             try:
                 fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -358,10 +355,7 @@ def check_writable(
 
 def _sync_to_disk(path: Path) -> None:
     """Wait until the content of a file, or the names in a folder, are on the disk."""
-    if path.is_dir():
-        access = os.O_RDONLY
-    else:
-        access = os.O_RDWR
+    access = os.O_RDONLY if path.is_dir() else os.O_RDWR
     opened = os.open(path, access)
     try:
         os.fsync(opened)
@@ -400,19 +394,14 @@ def write_output(path: str | Path, text: str) -> None:
         InputError: if the output cannot be written.
     """
     if not is_stream(path):
-        target = path
-        if os.path.islink(path):
-            target = os.path.realpath(path)
+        target = os.path.realpath(path) if os.path.islink(path) else path
         write_text(target, text)
         return
     with writing(path):
         own_stream = _standard_stream_of(os.stat(path))
         # If standard output is a file, opening /dev/stdout would overwrite the file from the start.
         # Therefore use the descriptor that is already open.
-        if own_stream is None:
-            file_number = os.open(path, os.O_WRONLY)
-        else:
-            file_number = os.dup(own_stream)
+        file_number = os.open(path, os.O_WRONLY) if own_stream is None else os.dup(own_stream)
         with open(file_number, "w", encoding="utf-8") as stream:
             stream.write(text)
 

@@ -75,10 +75,7 @@ def parsed_json(text: str | bytes, name: str, *, unique_keys: bool = False) -> A
         ValueError: if ``text`` is not valid JSON; with ``unique_keys``, also if a mapping has a key
             twice.
     """
-    if isinstance(text, str):
-        content = text.encode("utf-8", "surrogatepass")
-    else:
-        content = text
+    content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     check_json(content, name)
     return json.loads(text, object_pairs_hook=_without_repeated_keys if unique_keys else None)
 

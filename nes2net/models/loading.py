@@ -357,9 +357,7 @@ class SavedNetwork(Network):
                 base is not found or does not have the recorded digest.
         """
         # Check precision and device before anything is downloaded.
-        precision = None
-        if dtype not in ("auto", "fastest"):
-            precision = named_precision(dtype)
+        precision = named_precision(dtype) if dtype not in ("auto", "fastest") else None
         target_device = choose_device(device)
         if precision is not None:
             check_precision(precision, target_device)

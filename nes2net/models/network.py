@@ -145,9 +145,7 @@ class Network(nn.Module):
                 texts.append(f"{key}={value}")
         # Write a line for each part, and lines for the whole network.
         states = f"{self.frontend.num_layers} hidden state{'s' * (self.frontend.num_layers > 1)}"
-        unused = ""
-        if self.backend.wants_layers == "all":
-            unused = "not used: the back-end reads all layers"
+        unused = "not used: the back-end reads all layers" if self.backend.wants_layers == "all" else ""
         mode = "train" if self.training else "eval"
         lines = [
             type(self).__name__,

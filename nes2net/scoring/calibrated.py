@@ -59,9 +59,7 @@ def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms:
         resolution_ms: length in ms of the frames that are scored; None for scores of recordings.
     """
     scored_by = calibration.scored_by
-    precision = scorer.precision
-    if scored_by:
-        precision = scored_by.precision
+    precision = scored_by.precision if scored_by else scorer.precision
     return calibration.check_fits(
         ScoredBy(scorer.fingerprint(), scorer.precision, None, resolution_ms),
         f"name the detector of the calibration, set `dtype={precision}`",

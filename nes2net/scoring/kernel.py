@@ -290,9 +290,7 @@ def _start_or_split(
     try:
         with torch.inference_mode(), ExitStack() as stack:
             if stream is not None:  # seed the random numbers by the name alone; restore the random state afterwards
-                generator_devices = []
-                if on_gpu:
-                    generator_devices = [scorer.device]
+                generator_devices = [scorer.device] if on_gpu else []
                 stack.enter_context(torch.random.fork_rng(generator_devices))
                 torch.manual_seed(zlib.crc32(stream.encode()))
             # Do not keep the moved inputs in a variable: if the batch must be split, they would take memory in addition

@@ -79,9 +79,7 @@ class Balance:
         The draws of an incomplete last batch are left out.
         """
         steps = np.repeat(np.arange(self.draws // batch_size), batch_size)
-        items = np.arange(self.length)
-        if self._speaker_cap is not None:
-            items = self._speaker_cap.draw(rng)
+        items = self._speaker_cap.draw(rng) if self._speaker_cap is not None else np.arange(self.length)
         return rng.permuted(self._draw_items(items, steps, 0, rng).reshape(-1, batch_size), axis=1).ravel()
 
     def digest(self) -> str:

@@ -170,9 +170,7 @@ def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Se
     training_paths = {trial.path for trial in train_trials}
     corpus_configs = data.parts("dev")
     for corpus in corpus_configs:
-        of_corpus = ""
-        if len(corpus_configs) > 1:
-            of_corpus = f" of {corpus.called}"
+        of_corpus = f" of {corpus.called}" if len(corpus_configs) > 1 else ""
         paths = []
         for trial in dev_trials:
             is_of_corpus = not of_corpus or trial.get("corpus") == corpus.called

@@ -235,10 +235,7 @@ def write_arena(
     # Describe the system.
     on_hub = None if hub_name is None else f"https://huggingface.co/{hub_name}"
     scored_part = "whole recordings" if num_samples is None else f"the first {num_samples:,} samples of a recording"
-    if metadata.checkpoint_url is None:
-        checkpoint_url = on_hub
-    else:
-        checkpoint_url = metadata.checkpoint_url
+    checkpoint_url = on_hub if metadata.checkpoint_url is None else metadata.checkpoint_url
     system: dict[str, Any] = {
         "name": name,
         "slug": slug,
@@ -259,10 +256,7 @@ def write_arena(
     # Write the detector, the adapter and the description.
     if hub_name is None:
         detector.whole().save(path_below(folder, DETECTOR))
-    if hub_name is None:
-        checkpoint_code = f'HERE / "{DETECTOR}"'
-    else:
-        checkpoint_code = repr(hub_name)
+    checkpoint_code = f'HERE / "{DETECTOR}"' if hub_name is None else repr(hub_name)
     adapter = _ADAPTER_TEXT.format(
         name=name,
         batch_size=batch_size,
@@ -272,9 +266,7 @@ def write_arena(
     )
     make_folder(folder)
     write_text(folder / ADAPTER, adapter)
-    header = ""
-    if missing_keys:
-        header = _META_COMMENT
+    header = _META_COMMENT if missing_keys else ""
     write_text(folder / META, header + write_yaml({"system": system}))
     return system
 

@@ -128,8 +128,6 @@ def export(
         record = {NAMES_KEY: head_options["label2id"]} if head_options else None
         detector.write_description(out, provenance_with_figures(detector), record)
     else:
-        facts = {}
-        if to == "merged":
-            facts = detector.provenance.to_dict()
+        facts = detector.provenance.to_dict() if to == "merged" else {}
         detector.save(out, **facts)
     return out

@@ -127,9 +127,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
             tensors = str(identity.misfit) or "all there, none left over"
     # Describe the published model to which the weights or the architecture belong.
     loaded_as = identity.provenance.published
-    facts_of_model = {}
-    if loaded_as:
-        facts_of_model = published_facts(loaded_as[0])
+    facts_of_model = published_facts(loaded_as[0]) if loaded_as else {}
     notes = facts_of_model.pop("notes", [])
     models = identity.models
     if not models and identity.provenance.architecture:
@@ -149,9 +147,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     if isinstance(base := identity.provenance.facts.get("base"), dict):
         digest = f"SHA-256 of its tensors {shown(base.get('digest'))}"
         adaptation["base"] = f"{shown(base.get('file'))}, {digest}; not in this file"
-    checksum = ""
-    if weights.is_file():
-        checksum = sha256_of(weights)
+    checksum = sha256_of(weights) if weights.is_file() else ""
     facts: dict[str, Any] = {
         "model": model,
         **facts_of_model,
@@ -208,10 +204,7 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
             facts["recipe"] += f", seed {recipe.seed}, run {recipe.tag}"
         corpora_in_words = []
         for corpus in recipe.data.parts("train"):
-            if corpus.root:
-                corpus_words = f"{corpus.name} in {corpus.root}"
-            else:
-                corpus_words = corpus.name
+            corpus_words = f"{corpus.name} in {corpus.root}" if corpus.root else corpus.name
             corpora_in_words.append(corpus_words)
         facts["trained on"] = "; ".join(corpora_in_words)
     if provenance.started_from:
@@ -261,9 +254,7 @@ def _run_sheet(folder: Path) -> Sheet:
     """Describe a run folder: its recipe, its epochs, and their checkpoints."""
     facts: dict[str, Any] = {}
     tables: dict[str, list[dict[str, Any]]] = {}
-    rows = []
-    if (folder / HISTORY_FILE).is_file():
-        rows = read_history(folder / HISTORY_FILE)
+    rows = read_history(folder / HISTORY_FILE) if (folder / HISTORY_FILE).is_file() else []
     checkpoints = sorted(folder.glob("*.pth"), key=lambda path: (len(path.name), path.name))
     checkpoint_names = [path.name for path in checkpoints]
     tables["epochs"] = _epoch_rows(rows, set(checkpoint_names))
@@ -369,9 +360,7 @@ def _record_facts(path: Path) -> dict[str, Any]:
     facts["precision"] = record.run.get("dtype")
     facts["device"] = extra.get("device_name") or extra.get("device")
     facts["versions"] = ", ".join(f"{name} {version}" for name, version in mappings.get("versions", {}).items())
-    facts["without a score"] = ""
-    if record.failures:
-        facts["without a score"] = counted(len(record.failures), "file")
+    facts["without a score"] = counted(len(record.failures), "file") if record.failures else ""
     facts["detector"] = f"{record.run.get('model')} (SHA-256 of architecture and weights)"
     return facts
 

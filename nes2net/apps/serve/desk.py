@@ -186,9 +186,7 @@ class Scored:
         if self.num_samples is not None:
             row |= {"method": "beginning", "samples": self.num_samples}
         else:
-            row["method"] = "whole"
-            if self.is_mean:
-                row["method"] = "track"
+            row["method"] = "track" if self.is_mean else "whole"
         row |= {
             "window": track.window,
             "hop": self.hop,
@@ -357,9 +355,7 @@ class Desk:
             meaning = None
             if self.decider is not None:
                 measurer = Measurer.of(self.detector, self.decider)
-                traits = None
-                if recording:
-                    traits = measurer.of_recording(recording, remark)
+                traits = measurer.of_recording(recording, remark) if recording else None
                 blocks = stream_audio(full_wav)
                 decision: Decision
                 if decision_windows(self.detector, self.decider, duration) is not None:

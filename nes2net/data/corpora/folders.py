@@ -156,18 +156,12 @@ class FolderCorpus(Corpus):
         trials = []
         for name, (place, values) in sorted(recordings.items()):
             fields: dict[str, Any] = {**place.values, **values}
-            label = place.label
-            if "label" in fields:
-                label = self.labels[fields.pop("label")]
-            phase = "eval"
-            if "phase" in fields:
-                phase = self.split_folders[fields.pop("phase")]
+            label = self.labels[fields.pop("label")] if "label" in fields else place.label
+            phase = self.split_folders[fields.pop("phase")] if "phase" in fields else "eval"
             id = ids[name]
             if numbers[id] > 1:  # other recordings have the same path without suffix
                 id = "%20".join(name.split())
-            recording = None
-            if audio is not None:
-                recording = audio / name
+            recording = audio / name if audio is not None else None
             trials.append(Trial(id, recording, label, phase=phase, **fields))
         return files.checked_trials(trials, path)
 

@@ -131,9 +131,7 @@ def read_id_table(
     if delimiter is not None:
         rows = _rows_of_csv(path, delimiter, id_column)
     else:
-        expected = f"utterance {value}"
-        if len(fields) > 2:
-            expected = f"as in line 1: {' '.join(words)}"
+        expected = f"as in line 1: {' '.join(words)}" if len(fields) > 2 else f"utterance {value}"
         rows = read_rows(path, num_fields, expected)
     if has_header:
         next(rows, None)

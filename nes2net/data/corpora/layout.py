@@ -440,9 +440,7 @@ class ListedCorpus(Corpus):
         rows = self._choose_columns(path)
         trials: list[Iterable[Trial]] = []
         for file in lists:
-            list_audio = audio
-            if audio is not None:
-                list_audio = self._audio_of_list(file, audio)
+            list_audio = self._audio_of_list(file, audio) if audio is not None else audio
             trials.append(rows(file, phase, list_audio))
         return files.checked_trials(chain.from_iterable(trials), path)
 
@@ -451,9 +449,7 @@ class ListedCorpus(Corpus):
 
         Only the lists of splits with ``Files.together`` are found. Missing lists are left out.
         """
-        splits: Iterable[str] = self.parts
-        if phase is not None and phase in self.parts:
-            splits = [phase]
+        splits: Iterable[str] = [phase] if phase is not None and phase in self.parts else self.parts
         lists = []
         for split in splits:
             if self.parts[split].together:

@@ -196,10 +196,7 @@ class GraphPool(nn.Module):
         # is traced, sym_int() gives this result, too. For the ratio 0.5, integer division gives the
         # same result, and is traced several times faster.
         nodes = x.shape[1]
-        if self.ratio == 0.5:
-            num_kept = nodes // 2
-        else:
-            num_kept = torch.sym_int(nodes * self.ratio)
+        num_kept = nodes // 2 if self.ratio == 0.5 else torch.sym_int(nodes * self.ratio)
         return (x * scores).gather(1, scores.topk(max(num_kept, 1), dim=1).indices.expand(-1, -1, x.shape[2]))
 
 

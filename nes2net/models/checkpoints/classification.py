@@ -106,9 +106,7 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
     frontend = create_frontend(name, folder)
     state_dict = {f"ssl_model.{key}": tensor for key, tensor in frontend.state_dict().items()}
     weights = read_weights(folder)
-    aggregation = "last"
-    if config.get("use_weighted_layer_sum", False):
-        aggregation = "weighted_sum"
+    aggregation = "weighted_sum" if config.get("use_weighted_layer_sum", False) else "last"
     for library_name, own_name in _TENSORS.items():
         if library_name != _LAYER_WEIGHTS or aggregation == "weighted_sum":
             state_dict[own_name] = _required_tensor(weights, library_name, folder)

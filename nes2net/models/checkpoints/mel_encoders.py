@@ -208,9 +208,7 @@ def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[
         raise InputError(
             f"{folder} has no feature extractor: the {PREPROCESSOR_FILE} of the model is expected beside {CONFIG_FILE}"
         )
-    kind = None
-    if isinstance(extractor, dict):
-        kind = extractor.get("feature_extractor_type")
+    kind = extractor.get("feature_extractor_type") if isinstance(extractor, dict) else None
     if kind != family.extractor:
         raise InputError(f"{path} describes the feature extractor {shown(kind)}: {family.extractor} is expected")
     for name, value in family.features.items():

@@ -251,7 +251,5 @@ class Shelf:
             first_seen = FirstSeen(self.file.url, today, sha256, size, revision)
             write_text(self.record, json.dumps(asdict(first_seen), indent=1) + "\n")
             if not self.file.pinned:
-                identity = f"revision {revision or 'unknown'}"
-                if sha256:
-                    identity = f"SHA-256 {sha256}"
+                identity = f"SHA-256 {sha256}" if sha256 else f"revision {revision or 'unknown'}"
                 print_note(f"{self.name} is not pinned; first seen with {identity}, as {self.record} records")

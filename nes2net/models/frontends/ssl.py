@@ -304,9 +304,7 @@ class SSLFrontend(Frontend):
         """
         self.check_length(waveform)
         if self.normalize:
-            shape = waveform.shape[-1:]
-            if self.normalize == "batch":
-                shape = waveform.shape
+            shape = waveform.shape if self.normalize == "batch" else waveform.shape[-1:]
             eps = _HUGGINGFACE_EPS if self.normalize == "huggingface" else _NORM_EPS
             waveform = functional.layer_norm(waveform, shape, eps=eps)
         states = self._encode(waveform, layers, final_norm)
