@@ -231,9 +231,7 @@ def _check_text(check: CorpusCheck) -> str:
                 longest, longest_name = decoding.longest
                 text = f"{decoding.seconds / 3600:,.2f} h in all, {shortest:.2f} s ({shortest_name})"
                 lines += _fact_lines("duration", f"{text} to {longest:.2f} s ({longest_name})")
-                rates = []
-                for rate, number in sorted(decoding.rates.items()):
-                    rates.append(f"{number:,} at {rate:,} Hz")
+                rates = [f"{number:,} at {rate:,} Hz" for rate, number in sorted(decoding.rates.items())]
                 if decoding.other_rate:
                     rates.append(f"resampled to 16,000 Hz when read: {listed(decoding.other_rate)}")
                 lines += _fact_lines("sample rate", "; ".join(rates))

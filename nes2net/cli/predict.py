@@ -323,10 +323,7 @@ def _table_lines(row: dict[str, Any], words: str, widths: list[int], show_window
     # Write a line for each window of the recording.
     if row.get("windows", 1) > 1 and show_windows:
         for number, (time, score) in enumerate(zip(row["times"], row["scores"])):
-            meaning = []
-            for key in ("llrs", "probabilities"):
-                if key in row:
-                    meaning.append(f"{row[key][number]:.4f}")
+            meaning = [f"{row[key][number]:.4f}" for key in ("llrs", "probabilities") if key in row]
             no_duration = [""] if meaning else []
             lines.append(table_line([f"at {time:.2f} s", f"{score:.4f}", *no_duration, *meaning], widths, "r"))
     return "\n".join(lines)

@@ -139,10 +139,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     adaptation: dict[str, str] = {}
     _, frontend_options = name_and_options(identity.config, "frontend", "")
     if isinstance(adapt := frontend_options.get("adapt"), dict):
-        options = []
-        for key, value in adapt.items():
-            if key != "kind":
-                options.append(f"{key} {shown(value)}")
+        options = [f"{key} {shown(value)}" for key, value in adapt.items() if key != "kind"]
         adaptation["adapted"] = ", ".join([shown(adapt.get("kind")), *options])
     if isinstance(base := identity.provenance.facts.get("base"), dict):
         digest = f"SHA-256 of its tensors {shown(base.get('digest'))}"

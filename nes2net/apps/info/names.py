@@ -155,10 +155,7 @@ def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
     if not sheets:
         hint = did_you_mean(name, all_names, "nes2net info")
         raise InputError(f"'{name}' is neither a name nor a file or folder{hint}")
-    similar_names = []
-    for word in all_names:
-        if word.lower() == name.lower() and word != name:
-            similar_names.append(word)
+    similar_names = [word for word in all_names if word.lower() == name.lower() and word != name]
     for sheet in sheets:
         if similar_names:
             sheet.facts["not to be confused with"] = f"{similar_names[0]}, which differs in its capital letters"

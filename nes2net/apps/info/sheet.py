@@ -68,10 +68,7 @@ class Sheet:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON, without empty entries."""
         content = {"title": self.title, **self.facts, "notes": self.notes, **self.tables, "next": self.commands}
-        filled = {}
-        for key, value in content.items():
-            if value not in ("", None, []):
-                filled[key] = value
+        filled = {key: value for key, value in content.items() if value not in ("", None, [])}
         return filled
 
 

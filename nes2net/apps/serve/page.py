@@ -301,9 +301,7 @@ def _picture_facts(scored: Scored) -> dict[str, Any]:
         Args:
             samples: the largest or smallest sample of each column.
         """
-        points = []
-        for column, sample in zip(columns, samples):
-            points.append(f"{column:.1f},{50 - 48 * sample / loudest:.1f}")
+        points = [f"{column:.1f},{50 - 48 * sample / loudest:.1f}" for column, sample in zip(columns, samples)]
         return points
 
     band = " ".join([*line(low), *reversed(line(high))]) if len(track) > _MOST_POINTS else ""
@@ -331,9 +329,7 @@ def _fake_facts(scored: Scored) -> dict[str, Any] | None:
         return None
     stretches = scored.fakes.stretches
     duration = scored.track.duration
-    listed = []
-    for s in stretches[:_MOST_LISTED]:
-        listed.append((clock(s.start, 2), clock(s.end, 2), s.score, s.start))
+    listed = [(clock(s.start, 2), clock(s.end, 2), s.score, s.start) for s in stretches[:_MOST_LISTED]]
     return {
         "listed": listed,
         "more": len(stretches) - len(listed),

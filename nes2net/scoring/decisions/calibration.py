@@ -370,10 +370,7 @@ def fit(
         )
     scores = np.concatenate((bonafide, spoof))
     # Refuse systems whose scores cannot be scaled.
-    constant = []
-    for name, low, high in zip(names, scores.min(0), scores.max(0)):
-        if low == high:
-            constant.append(name)
+    constant = [name for name, low, high in zip(names, scores.min(0), scores.max(0)) if low == high]
     if constant:
         raise InputError(f"{', '.join(constant)}: all trials have the same score; leave this system out")
     with np.errstate(over="ignore", invalid="ignore"):
