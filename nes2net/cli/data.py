@@ -296,9 +296,7 @@ def _numbers_text(counts: Counts) -> str:
         return f"{counts.trials:,}"
     unlabelled = counts.trials - counts.bonafide - counts.spoof
     text = f"{counts.trials:,}: {counts.bonafide:,} bona fide, {counts.spoof:,} spoofed"
-    if unlabelled:
-        return f"{text}, {unlabelled:,} without a label"
-    return text
+    return f"{text}, {unlabelled:,} without a label" if unlabelled else text
 
 
 def _fact_lines(name: str, text: str) -> list[str]:

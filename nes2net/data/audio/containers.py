@@ -168,9 +168,7 @@ def missing_bytes(file: BinaryIO) -> int | None:
                 break
     else:
         return None
-    if expected <= size:
-        return None
-    return expected - size
+    return None if expected <= size else expected - size
 
 
 # Boxes that contain other boxes. The inner boxes are checked, too, because FFmpeg reads the tables in the inner boxes.

@@ -294,9 +294,7 @@ class Corpus(ABC):
 
     def how_to_get(self, kind: str) -> str:
         """Say where to get files of the ``kind``, such as ``audio``; empty if :attr:`obtain` does not say."""
-        if kind not in self.obtain:
-            return ""
-        return f"get {self.obtain[kind]}"
+        return "" if kind not in self.obtain else f"get {self.obtain[kind]}"
 
     @property
     def accepted_splits(self) -> tuple[str, ...]:

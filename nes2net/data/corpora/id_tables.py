@@ -63,9 +63,7 @@ def delimiter_of(line: str) -> str | None:
     """
     counts = {delimiter: line.count(delimiter) for delimiter in DELIMITERS}
     most_frequent = max(counts, key=counts.__getitem__)
-    if counts[most_frequent] == 0:
-        return None
-    return most_frequent
+    return None if counts[most_frequent] == 0 else most_frequent
 
 
 class IdTable(NamedTuple):
@@ -194,9 +192,7 @@ def holds_only_labels(path: Path) -> bool:
 
 def _delimiter_name(delimiter: str | None) -> str:
     """Return the name of ``delimiter`` for messages; None stands for white space."""
-    if delimiter is None:
-        return "white space"
-    return DELIMITERS[delimiter]
+    return "white space" if delimiter is None else DELIMITERS[delimiter]
 
 
 def possible_ids(id: str) -> Iterator[str]:

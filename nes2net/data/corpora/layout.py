@@ -396,9 +396,7 @@ class ListedCorpus(Corpus):
             remedy=f"give `protocols` the folder that holds {split_files.protocols[0]}",
             exists=Path.exists,
         )
-        if split_files.together:
-            return protocol.parent
-        return protocol
+        return protocol.parent if split_files.together else protocol
 
     def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
         """Find the audio as ``Corpus.find_audio`` does; the folders of ``Files.audio`` are tried in order."""

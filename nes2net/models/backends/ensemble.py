@@ -138,9 +138,7 @@ class Ensemble(LayerSum):
         which the last layer reads.
         """
         summary = self.summary(hidden_states)
-        if self.kind == "fusion":
-            return summary
-        return self.lineal_class[:-1](summary)
+        return summary if self.kind == "fusion" else self.lineal_class[:-1](summary)
 
     def summary(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Compute the last frames B×``hidden_dim`` of the LSTM from ``hidden_states``, at least L + 1 tensors B×T×D."""

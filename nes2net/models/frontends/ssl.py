@@ -279,9 +279,7 @@ class SSLFrontend(Frontend):
 
         Without ``layer_norm_first``, this norm is applied before the first layer.
         """
-        if not self.layer_norm_first:
-            return []
-        return [self.model.encoder.layer_norm]
+        return [self.model.encoder.layer_norm] if self.layer_norm_first else []
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).

@@ -91,9 +91,7 @@ class UsualValues:
 
     def shown(self, value: float) -> str:
         """Format a value for people: with few digits, and multiplied by the factor if there is a unit."""
-        if not self.unit:
-            return f"{value:.3g}"
-        return f"{self.factor * value:.1f}"
+        return f"{self.factor * value:.1f}" if self.unit else f"{value:.3g}"
 
     @property
     def merged(self) -> list[tuple[float, float]]:

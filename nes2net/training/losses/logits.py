@@ -66,9 +66,7 @@ class WeightedCrossEntropy(ClassWeighted):
 
     def weight_of(self, targets: Tensor) -> Tensor:
         """Sum the class weights of all samples, or count the samples if the loss is not normalised by weights."""
-        if self.normalize:
-            return super().weight_of(targets)
-        return count_samples(targets)
+        return super().weight_of(targets) if self.normalize else count_samples(targets)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         """Sum the weighted cross-entropies of the logits ``outputs`` B×K."""

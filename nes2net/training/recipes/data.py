@@ -308,9 +308,7 @@ class DataConfig(Section):
         if self.short_form is None:
             return f"data.corpora.{corpus.called}.{key}"
         of_dev = corpus is not self.corpora[0] and f"dev_{key}" in _SHORT_FORM
-        if of_dev:
-            return f"data.dev_{key}"
-        return f"data.{key}"
+        return f"data.dev_{key}" if of_dev else f"data.{key}"
 
 
 def _corpora_of_short_form(short_form: Mapping[str, Any]) -> list[CorpusConfig]:

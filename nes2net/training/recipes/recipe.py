@@ -190,9 +190,7 @@ class Recipe(Section):
                 algo += f"_{kind}{int(10 * ratio)}"
         train = self.train
         tag = f"{self.date}_{self.name}_e{train.epochs}_bz{train.batch_size}_lr{train.lr}_{algo}_seed{self.seed}"
-        if self.comment:
-            return f"{tag}_{self.comment}"
-        return tag
+        return f"{tag}_{self.comment}" if self.comment else tag
 
 
 SECTIONS: dict[str, type[Section]] = {
