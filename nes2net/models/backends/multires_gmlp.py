@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Probability, Takes, at_most_states, multiple_of
+from nes2net.lib.options import Probability, Takes, UpTo64, at_most_states, multiple_of
 from nes2net.models.aggregations.base import gated_sum
 from nes2net.models.backends.base import Backend
 from nes2net.models.backends.heads import P2SGradHead
@@ -190,7 +190,7 @@ class MultiresGmlp(Backend):
             multiple_of(lambda _: 128, usual=128),
         ] = 1024,
         num_layers: Annotated[int, Field(ge=1, le=_STATE_WEIGHTS), at_most_states()] = 25,
-        gmlp_layers: Annotated[int, Field(ge=1, le=64)] = 5,
+        gmlp_layers: UpTo64 = 5,
         max_frames: Annotated[int, Field(ge=_LONGEST, le=65_536)] = 2001,
         resolutions: Annotated[
             Sequence[Resolution],

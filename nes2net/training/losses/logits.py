@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 
+from nes2net.lib.options import Probability
 from nes2net.training.losses.criterion import (
     ClassWeighted,
     ClassWeights,
@@ -19,7 +17,7 @@ from nes2net.training.losses.criterion import (
     shares_of,
 )
 
-Smoothing = Annotated[float, Field(ge=0, lt=1)]
+Smoothing = Probability
 
 
 class WeightedCrossEntropy(ClassWeighted):
