@@ -401,7 +401,6 @@ def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _recordings_of(path: Path, channel: int | Literal["mix", "each"]) -> list[AnyRecording]:
-    """List what to judge in a file: the mean of the channels, one channel, or each channel; see :func:`predict`."""
     if channel == "mix":
         return [path]
     if channel == "each":
@@ -416,7 +415,6 @@ def _recordings_of(path: Path, channel: int | Literal["mix", "each"]) -> list[An
 
 
 def _identity_facts(source: AnyRecording) -> dict[str, Any]:
-    """Collect the facts of a row that identify the recording: the file, and the channel if only one is judged."""
     names: dict[str, Any] = {"file": str(all_channels(source))}
     if isinstance(source, ChannelOf):
         names["channel"] = source.channel
@@ -424,7 +422,6 @@ def _identity_facts(source: AnyRecording) -> dict[str, Any]:
 
 
 def _display_name(source: AnyRecording) -> str:
-    """Make the name under which a recording is printed: the file name without folders."""
     return printable_name(Path(str(source)).name)
 
 
@@ -687,7 +684,6 @@ def _is_long(source: AnyRecording) -> bool:
 
 
 def _failed_prediction(source: AnyRecording, error: InputError) -> Prediction:
-    """Make the result for a recording that could not be judged; its row states the reason."""
     return Prediction(source, {**_identity_facts(source), "error": worded(error.problem)})
 
 

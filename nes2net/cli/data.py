@@ -201,7 +201,6 @@ def data() -> None:
 
 
 def _check_text(check: CorpusCheck) -> str:
-    """Write the result of a check as text: the splits, the key, what the corpus allows, and what is missing."""
     corpus = check.corpus
     lines = [f"{corpus.title} in {check.root}"]
     for name, text in (("licence", corpus.licence), ("source", corpus.source)):
@@ -300,7 +299,6 @@ def _numbers_text(counts: Counts) -> str:
 
 
 def _fact_lines(name: str, text: str) -> list[str]:
-    """Write the name of a fact and ``text`` in two columns, as lines of at most 120 characters."""
     return wrapped(text, f"  {name.ljust(12)} ", " " * 15)
 
 

@@ -153,7 +153,6 @@ class Option:
 
 
 def _tuples_for_lists(value: Any) -> Any:
-    """Replace lists in ``value`` by tuples."""
     return tuple(map(_tuples_for_lists, value)) if isinstance(value, list) else value
 
 

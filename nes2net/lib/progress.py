@@ -136,7 +136,6 @@ class ProgressDisplay(Generic[T]):
                 self._write(line)
 
     def _write(self, line: str) -> None:
-        """Print ``line`` with the time of day on standard error, above a bar."""
         with suppress(OSError):  # a closed pipe or a full disk must not stop the work
             tqdm.write(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr)
 

@@ -231,7 +231,6 @@ def _refused_member(archive: Path, name: str, problem: str) -> InputError:
 
 
 def _write(member: _Member, target: Path, archive: Path) -> None:
-    """Write the content of the file ``member`` to ``target``, and check its size."""
     assert member.open is not None  # the caller makes the folders itself
     with (
         _explain_disk_errors(target, archive),

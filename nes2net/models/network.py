@@ -481,7 +481,6 @@ class Network(nn.Module):
 
 
 def _part_line(role: str, module: Frontend | Aggregation | Backend, description: str) -> str:
-    """Write a line for ``__repr__``: ``role``, name, number of parameters and ``description`` of ``module``."""
     facts = [description] if description else []
     if num_parameters := _num_parameters(module):
         facts.insert(0, f"{num_parameters:,} parameters")
@@ -492,7 +491,6 @@ def _part_line(role: str, module: Frontend | Aggregation | Backend, description:
 
 
 def _num_parameters(module: nn.Module) -> int:
-    """Count the parameters of ``module``."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 

@@ -158,7 +158,6 @@ class Embeddings(Judgement[NDArray]):
 
 
 def _list_beside(out: Path) -> Path:
-    """Return the path of the list of ids and labels, which stands beside the array ``out``."""
     return out.with_name(f"{out.name}.csv")
 
 

@@ -237,5 +237,4 @@ def run_of(path: Path) -> Any:
 
 
 def _header_line(run: Mapping[str, Any]) -> bytes:
-    """Make the header of a journal: a first line that identifies the run."""
     return json.dumps(run).encode() + b"\n"

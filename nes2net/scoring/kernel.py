@@ -345,7 +345,6 @@ class _Pending:
 
 
 def _not_finite_reason(message: str, number: float) -> str:
-    """Write the reason that replaces a result if a ``number`` in the result is not finite."""
     return f"the detector's {message.format(number)}: its weights are damaged, or its precision is too low"
 
 

@@ -217,7 +217,6 @@ def forget_traits(beside: str | Path) -> None:
 
 
 def _files_beside(beside: str | Path) -> tuple[Path, Path]:
-    """Return the paths of the two files of :func:`measure_trials`: the file of traits and the file of embeddings."""
     return Path(f"{beside}.traits"), Path(f"{beside}.embeddings.npy")
 
 

@@ -220,7 +220,6 @@ def _parsed_row(path: Path, number: int, line: str) -> tuple[str, str, float] | 
 
 
 def _too_long_error(path: Path, number: int) -> InputError:
-    """Make the error for a line that is too long; ``number`` is the number of the line."""
     return InputError(f"{path}, line {number}: has more than {_LONGEST_LINE:,} characters; expected {_FIELDS}")
 
 

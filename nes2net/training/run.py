@@ -315,7 +315,6 @@ class Run:
 
 
 def _counts_by_class(trials: Sequence[Trial]) -> str:
-    """Write the number of ``trials``, in total and of each class, for a line of :meth:`Run.summary`."""
     bonafide = sum(trial.label == BONAFIDE for trial in trials)
     return f"{len(trials)} ({bonafide} bona fide, {len(trials) - bonafide} spoof)"
 
@@ -364,5 +363,4 @@ def out_of_memory_message(trainer: Trainer) -> str:
 
 
 def _joined_by_or(settings: list[str]) -> str:
-    """Join ``settings`` as in "a, b or c"."""
     return " or ".join([*filter(None, [", ".join(settings[:-1])]), settings[-1]])

@@ -155,7 +155,6 @@ def explain(
 
 
 def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
-    """Describe the explanation of the recording ``path`` for the terminal."""
     from nes2net.apps.explanation.picture import TITLES
 
     relevance = explanation.relevance
@@ -200,7 +199,6 @@ def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
 
 
 def _strongest_parts(relevance: Relevance) -> list[tuple[str, float]]:
-    """Return the stretches and bands that move the score most, as pairs of a text and a relevance."""
     stretches = [(f"{start:.2f}–{end:.2f} s", value) for start, end, value in relevance.stretches()]
     return stretches + [(f"{low:.0f}–{high:.0f} Hz", value) for low, high, value in relevance.strongest_bands()]
 

@@ -179,7 +179,6 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
 
 
 def _recipe_if_readable(provenance: Provenance) -> Recipe | None:
-    """Return the recipe in ``provenance``; None if there is no recipe, or if this version cannot read it."""
     if provenance.recipe is None:
         return None
     try:
@@ -189,7 +188,6 @@ def _recipe_if_readable(provenance: Provenance) -> Recipe | None:
 
 
 def _training_facts(provenance: Provenance) -> dict[str, Any]:
-    """Describe how a checkpoint was trained: recipe, data, epoch and measured values."""
     # Describe the recipe, and the detectors from which the training started.
     recipe = _recipe_if_readable(provenance)
     record = provenance.facts
@@ -229,7 +227,6 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
 
 
 def _start_in_words(start: Provenance) -> str:
-    """Name the detector from which a training started, or else the architecture of this detector."""
     if start.published:
         name, model = start.published
         return f"{name}; licence of its weights: {model.licence}"
@@ -239,7 +236,6 @@ def _start_in_words(start: Provenance) -> str:
 
 
 def _history_value(name: str, value: Any) -> Any:
-    """Write a value of a history as text; an EER is written in percent."""
     if not isinstance(value, float):
         return value
     if "eer" in name and math.isfinite(value):
@@ -248,7 +244,6 @@ def _history_value(name: str, value: Any) -> Any:
 
 
 def _run_sheet(folder: Path) -> Sheet:
-    """Describe a run folder: its recipe, its epochs, and their checkpoints."""
     facts: dict[str, Any] = {}
     tables: dict[str, list[dict[str, Any]]] = {}
     rows = read_history(folder / HISTORY_FILE) if (folder / HISTORY_FILE).is_file() else []
@@ -336,7 +331,6 @@ def _calibration_sheet(path: Path) -> Sheet:
 
 
 def _record_facts(path: Path) -> dict[str, Any]:
-    """Read the record of a score file, and describe its facts in words."""
     record = read_whole_record(path)
     extra: dict[str, Any] = record.model_extra or {}
     mappings = {key: value for key, value in extra.items() if isinstance(value, dict)}
@@ -363,7 +357,6 @@ def _record_facts(path: Path) -> dict[str, Any]:
 
 
 def _scores_sheet(path: Path) -> Sheet:
-    """Describe a score file, with the facts of its record if there is one."""
     try:
         ids, scores = scores_of(path)
     except InputError as error:

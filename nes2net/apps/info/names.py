@@ -105,7 +105,6 @@ class _Kind(NamedTuple):
 
 
 def _all_kinds(results: Sequence[Result]) -> list[_Kind]:
-    """Return all kinds of named things, in the order of the overview."""
     figures = {result.id: result.figure for result in results}
     parts = []
     for part_registry in REGISTRIES.values():
@@ -165,7 +164,6 @@ def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
 
 
 def _model_line(name: str) -> str:
-    """Return the line of a published model in the overview: the parts of the model."""
     parts = architecture(PUBLISHED_MODELS[name])
     return f"not for commercial use: {parts}" if PUBLISHED[name].non_commercial else parts
 
@@ -185,7 +183,6 @@ def _part_line(registry: Registry, name: str) -> str:
 
 
 def _corpus_line(name: str) -> str:
-    """Return the line of a corpus in the overview: its title and its numbers of trials."""
     corpus = corpora.get(name)
     counts = ", ".join(f"{split} {counts.trials:,}" for split, counts in corpus.counts.items())
     text = f"{counts} trials" if counts else corpus.about
@@ -193,7 +190,6 @@ def _corpus_line(name: str) -> str:
 
 
 def _condition_line(name: str) -> str:
-    """Return the line of a condition in the overview: its first sentence and its strengths."""
     condition = effects.get(name)
     strengths = ", ".join(f"{strength:g}" for strength in condition.strengths)
     line = plain((inspect.getdoc(condition) or name).partition("\n\n")[0]).rstrip(".")
@@ -546,7 +542,6 @@ def _values_by_key(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value_comments(recipe: str) -> dict[str, str]:
-    """Read the comments beside the values of a packaged recipe and of its base recipe; return key → comment."""
     comments: dict[str, str] = {}
     section = ""
     for line in (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines():
@@ -623,7 +618,6 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
 
 
 def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
-    """Return a row for each part of a corpus, with the numbers of trials of the part."""
     rows = []
     for split, trials in counts.items():
         fields = "; ".join(f"{counted(len(values), 'value')} of {name}" for name, values in trials.by.items())
@@ -633,7 +627,6 @@ def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
 
 
 def _published_result_sheet(name: str, results: Sequence[Result]) -> Sheet:
-    """Describe the published result with the id ``name``."""
     result = next(result for result in results if result.id == name)
     commands = [f"nes2net experiment reproduce {name} --data FOLDER"]
     return Sheet(f"{name}: published result", {"what": result.line, **result.facts}, commands=commands)

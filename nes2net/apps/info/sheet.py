@@ -132,7 +132,6 @@ def _column_widths(cells: Sequence[Sequence[str]]) -> list[int]:
 
 
 def _cell_text(column: str, value: Any) -> str:
-    """Write ``value`` for a table; values of a recipe are written as JSON."""
     if column in _AS_WRITTEN and not isinstance(value, str):
         return printable_name(json.dumps(value, ensure_ascii=False, default=str))
     return printable_name(shown(value))

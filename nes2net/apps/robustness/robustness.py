@@ -182,7 +182,6 @@ def _condition_rows(
 
 
 def _source_facts(origin: Origin | None, seed: int, calibration: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
-    """Collect facts on the origin of the clean scores and of the threshold, but no facts that differ in every run."""
     facts = origin.facts() if origin else {}
     clean_facts = {name: text for name, text in facts.items() if name not in ("record", "scored_at")}
     sources = {CLEAN: clean_facts | {"seed": str(seed)}}
@@ -195,7 +194,6 @@ def _source_facts(origin: Origin | None, seed: int, calibration: Mapping[str, An
 
 
 def _header_lines(header: Mapping[str, Any], num_conditions: int) -> list[str]:
-    """Say what was evaluated, and at which threshold."""
     numbers = f"{header['num_bonafide'] + header['num_spoof']:,}"
     if header["num_scored"] < header["num_available"]:
         numbers += f" of {header['num_available']:,}"
@@ -208,7 +206,6 @@ def _header_lines(header: Mapping[str, Any], num_conditions: int) -> list[str]:
 
 
 def _error_rates(measured: Measured) -> dict[str, Figure]:
-    """Return the error rates of one row of the table; misses and false alarms have no intervals."""
     return {
         "eer": measured.figure("eer"),
         "hter": measured.figure("hter"),
@@ -287,7 +284,6 @@ def _notes_on_missing(left_out: Mapping[str, Sequence[str]], failed: Mapping[str
 
 
 def _draw_plots(clean: Row, rows: Sequence[Row]) -> Mapping[str, Sequence[Plot]]:
-    """Draw the plots of the report, and return heading → plots; only called if a page is written."""
     from nes2net.apps.robustness.plots import condition_plots  # import only here, because only a page needs Matplotlib
 
     return {"By family": condition_plots(clean, rows)}

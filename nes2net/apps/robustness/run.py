@@ -301,7 +301,6 @@ def run(
 def _evaluate(
     plan: Plan, paths: dict[str, Path], failed: dict[str, str], rule: Decider | OperatingPoint, num_resamples: int
 ) -> Result:
-    """Evaluate the score files ``paths`` of a run with the settings of ``plan``."""
     return evaluate_robustness(
         plan.part.corpus,
         plan.phase,

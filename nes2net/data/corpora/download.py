@@ -176,7 +176,6 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
 
 
 def _plan_hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
-    """Ask the hub for the files of a data set that match ``only``, at the stated or newest revision."""
     from huggingface_hub import HfApi  # start-up
 
     repository, _, revision = download.url.removeprefix(_HUB).partition("@")
@@ -257,7 +256,6 @@ def _checked_name(name: str, page: str) -> str:
 
 
 def _named_hub_errors(repository: str) -> AbstractContextManager[None]:
-    """Make a context that turns errors of the hub into errors of this package; the messages name the data set."""
     page = f"{_SETS}{repository}"
     return hub_errors(f"{page} cannot be read", page, "what has come")
 
@@ -400,11 +398,9 @@ def _fetch_one(
 
 
 def _size_of(path: Path) -> int | None:
-    """Find the size of a file in bytes; None if the file does not exist."""
     return path.stat().st_size if path.is_file() else None
 
 
 def _write_record(folder: Path, record: _Record, name: str, received: _Received) -> None:
-    """Add a fetched file to the record of the download, and write the record to ``folder``."""
     record.files[name] = received
     write_text(folder / RECORD, json.dumps(record.model_dump(), indent=1) + "\n")

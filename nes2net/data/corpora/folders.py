@@ -121,7 +121,6 @@ class FolderCorpus(Corpus):
         return editions[0]
 
     def _patterns_begin_in(self, folder: Path) -> bool:
-        """Whether ``folder`` holds a folder that matches the first level of a pattern."""
         first_levels = [self._level_expression(place.levels[0]) for place in self.places if len(place.levels) > 1]
         for entry in _folder_entries(folder):
             if entry.is_dir() and any(level.fullmatch(entry.name) for level in first_levels):

@@ -191,7 +191,6 @@ def holds_only_labels(path: Path) -> bool:
 
 
 def _delimiter_name(delimiter: str | None) -> str:
-    """Return the name of ``delimiter`` for messages; None stands for white space."""
     return "white space" if delimiter is None else DELIMITERS[delimiter]
 
 

@@ -268,7 +268,6 @@ def _name_in_shard(packed: _Packed) -> str:
 
 
 def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
-    """Write the recordings of a shard in row groups, with the schema of the Arena."""
     pyarrow = pyarrow_module("pyarrow", path)
     parquet = pyarrow_module("pyarrow.parquet", path)
     # The schema has the types of pyarrow, and its metadata has the types of ``datasets``.
@@ -330,7 +329,6 @@ def _group_by_size(
 
 
 def _write_tar(path: Path, shard: Sequence[_Packed]) -> None:
-    """Write the recordings of a shard, each followed by a ``.json`` with its fields and label."""
     with tarfile.open(path, "w") as archive:
         for packed in shard:
             name = _name_in_shard(packed)
@@ -340,7 +338,6 @@ def _write_tar(path: Path, shard: Sequence[_Packed]) -> None:
 
 
 def _add_member(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    """Write a file into a tar file that is open for writing."""
     member = tarfile.TarInfo(name)
     member.size = len(content)
     archive.addfile(member, io.BytesIO(content))

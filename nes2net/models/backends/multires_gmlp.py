@@ -264,7 +264,6 @@ class MultiresGmlp(Backend):
 
     @property
     def _scales(self) -> Scales:
-        """The only item of ``m_transform``: the layers of all scales."""
         scales = self.m_transform[0]
         assert isinstance(scales, Scales)  # mypy knows only that an item of a ModuleList is a Module
         return scales

@@ -99,7 +99,6 @@ class Res2NetBlock(nn.Module):
         self.activation = activation
 
     def _build_hierarchy(self, width: int, dilation: int) -> None:
-        """Build the layers of :meth:`hierarchy` for splits of ``width`` channels, with convolutions of ``dilation``."""
         steps = range(self.scale - 1)
         self.convs = nn.ModuleList(Conv(width, width, 3, padding=dilation, dilation=dilation) for _ in steps)
         self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)

@@ -176,7 +176,6 @@ class Shelf:
             ) from error
 
     def _from_hub(self, hub: re.Match[str]) -> Path:
-        """Download the file or folder from the address ``hub`` into huggingface_hub's cache; return its path."""
         from huggingface_hub import hf_hub_download, snapshot_download  # start-up
 
         repository = hub["repository"]

@@ -223,7 +223,6 @@ def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn
 
 
 def _last_word(name: str) -> str:
-    """Return the part of a dotted ``name`` after the last dot."""
     return name.rpartition(".")[2]
 
 
@@ -254,7 +253,6 @@ def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
 
 
 def _lora_layers(frontend: Frontend) -> list[tuple[nn.Module, str, Any]]:
-    """List peft's layers in ``frontend`` as (parent, name, layer); the name is the layer's name in the parent."""
     return [
         (parent, name, child)
         for parent in frontend.modules()

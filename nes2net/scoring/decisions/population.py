@@ -513,5 +513,4 @@ def _rounded_number(value: float) -> float:
 
 
 def _rounded(values: NDArray) -> NDArray:
-    """Round each value of an array by :func:`_rounded_number`."""
     return np.array([_rounded_number(value) for value in values.ravel().tolist()]).reshape(values.shape)

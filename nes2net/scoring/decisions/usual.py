@@ -243,7 +243,6 @@ def usual_of(calibration: LinearCalibration) -> list[UsualValues]:
 
 
 def _usual_traits(population: Population) -> list[UsualValues]:
-    """Find the usual range in ``population`` of each trait, of all traits together, and of the verdict "unfit"."""
     number = population.num_recordings
     edges = population.edges()
     usual_traits = []

@@ -222,7 +222,6 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> DataConfig:
-        """Refuse values of this section that contradict each other."""
         low, high = self.chunk_samples
         aliases = [corpus.called for corpus in self.corpora]
         twice = [alias for number, alias in enumerate(aliases) if alias in aliases[:number]]
@@ -314,7 +313,6 @@ class DataConfig(Section):
 
 
 def _corpora_of_short_form(short_form: Mapping[str, Any]) -> list[CorpusConfig]:
-    """Convert the keys of the short form to a list of one corpus, or of a training and a validation corpus."""
     name, root, protocols = (short_form[key] for key in ("corpus", "root", "protocols"))
     dev_name = short_form["dev_corpus"] or name
     dev_protocols = short_form["dev_protocols"]

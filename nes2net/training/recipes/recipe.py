@@ -72,7 +72,6 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Recipe:
-        """Refuse settings of different sections that contradict each other."""
         data = self.data
         train = self.train
         augment = self.augment
