@@ -85,8 +85,8 @@ class _Kind(NamedTuple):
     """Names of the things of this kind."""
     line: Callable[[str], str]
     """Function that returns the line of a name in the overview."""
-    sheet: Callable[[str, Sequence[Result]], Sheet]
-    """Function that describes a thing; it takes the name of the thing and the published results."""
+    sheet: Callable[[str], Sheet]
+    """Function that describes the thing of a name."""
 
     @property
     def plural(self) -> str:
@@ -109,7 +109,7 @@ def _all_kinds(results: Sequence[Result]) -> list[_Kind]:
     parts = []
     for part_registry in REGISTRIES.values():
         line = partial(_part_line, part_registry)
-        sheet = partial(part_sheet, part_registry)
+        sheet = partial(part_sheet, part_registry, results=results)
         parts.append(_Kind(part_registry.kind, part_registry.names(), line, sheet))
     for registry, key in ((heads, "model.backend.head"), (losses, "train.loss"), (tasks, "train.task")):
         sheet = partial(_trained_part_sheet, registry, key)
@@ -119,15 +119,17 @@ def _all_kinds(results: Sequence[Result]) -> list[_Kind]:
             "recipe",
             packaged_recipes(),
             lambda name: plain(header_paragraphs(name)[0]).partition(". ")[0].rstrip("."),
-            recipe_sheet,
+            partial(recipe_sheet, results=results),
         ),
-        _Kind("model", list(PUBLISHED_MODELS), _model_line, model_sheet),
+        _Kind("model", list(PUBLISHED_MODELS), _model_line, partial(model_sheet, results=results)),
         *parts,
         _Kind("judgement", judgements.names(), partial(_part_line, judgements), judgement_sheet),
-        _Kind("corpus", corpora.names(), _corpus_line, corpus_sheet),
+        _Kind("corpus", corpora.names(), _corpus_line, partial(corpus_sheet, results=results)),
         _Kind("condition", effects.names(), _condition_line, condition_sheet),
         _Kind("command", commands.names(), lambda name: page_of(commands.get(name).__doc__).title, command_sheet),
-        _Kind("published result", list(figures), figures.__getitem__, _published_result_sheet),
+        _Kind(
+            "published result", list(figures), figures.__getitem__, partial(_published_result_sheet, results=results)
+        ),
     ]
 
 
@@ -150,7 +152,7 @@ def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
     all_names: list[str] = []
     for kind in kinds:
         all_names += [kind.plural, *kind.names]
-    sheets = [kind.sheet(name, results) for kind in kinds if name in kind.names]
+    sheets = [kind.sheet(name) for kind in kinds if name in kind.names]
     if not sheets:
         hint = did_you_mean(name, all_names, "nes2net info")
         raise InputError(f"'{name}' is neither a name nor a file or folder{hint}")
@@ -275,12 +277,11 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
     return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
 
 
-def _trained_part_sheet(registry: Registry, key: str, name: str, results: Sequence[Result] = ()) -> Sheet:
+def _trained_part_sheet(registry: Registry, key: str, name: str) -> Sheet:
     """Describe a head, a loss or a task, with its requirements and options.
 
     Args:
         key: key of a recipe that chooses the part by its name.
-        results: not used; every function of a :class:`_Kind` takes this argument.
     """
     kind = registry.get(name)
     options = option_rows(registry, name)
@@ -302,19 +303,15 @@ def _trained_part_sheet(registry: Registry, key: str, name: str, results: Sequen
     return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
 
 
-def judgement_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """Describe a judgement and its options; ``results`` are not used, but :class:`_Kind` requires this argument."""
+def judgement_sheet(name: str) -> Sheet:
+    """Describe a judgement and its options."""
     facts = {"what": title(judgements, name), "about": about(judgements, name)[1:]}
     commands = [f"nes2net score CORPUS FOLDER --model CKPT --judgement {name} --out FILE"]
     return Sheet(f"{name}: judgement", facts, tables={"options": option_rows(judgements, name)}, commands=commands)
 
 
-def command_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """Describe a command by its arguments and flags, or by its subcommands.
-
-    Args:
-        results: not used; every function of a :class:`_Kind` takes this argument.
-    """
+def command_sheet(name: str) -> Sheet:
+    """Describe a command by its arguments and flags, or by its subcommands."""
     page = page_of(commands.get(name).__doc__)
     parser = add_command(OneLineParser().add_subparsers(), commands.get(name), name)
     rows = []
@@ -327,12 +324,8 @@ def command_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     return Sheet(f"{name}: command", {"what": page.title, "about": page.prose}, "", tables, [f"nes2net {name} --help"])
 
 
-def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """Describe a condition by its strengths and requirements.
-
-    Args:
-        results: not used; every function of a :class:`_Kind` takes this argument.
-    """
+def condition_sheet(name: str) -> Sheet:
+    """Describe a condition by its strengths and requirements."""
     condition = effects.get(name)
     strengths = [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
     flags = "".join(f" --{source} DIR" for source in condition.needs)
