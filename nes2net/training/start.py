@@ -220,9 +220,7 @@ def _frontend_of(record: dict[str, Any]) -> dict[str, Any]:
     """
     model = record.get("model")
     frontend = model.get("frontend") if isinstance(model, dict) else None
-    if isinstance(frontend, dict):
-        return frontend
-    return {}
+    return frontend if isinstance(frontend, dict) else {}
 
 
 def with_adaptation(model: dict[str, Any], adapt: dict[str, Any] | None) -> dict[str, Any]:
@@ -237,6 +235,4 @@ def with_adaptation(model: dict[str, Any], adapt: dict[str, Any] | None) -> dict
     """
     if model.get("frontend", {}).get("adapt") is not None:
         raise InputError(_ADAPTED_TWICE)
-    if adapt is None:
-        return model
-    return with_options(model, "frontend", adapt=adapt)
+    return model if adapt is None else with_options(model, "frontend", adapt=adapt)

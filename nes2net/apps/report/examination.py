@@ -204,7 +204,6 @@ def _raise_if_failed(prediction: Prediction, path: Path) -> Prediction:
 
 
 def _detector_facts(detector: Detector) -> Facts:
-    """Write the facts about a detector as texts."""
     provenance = detector.provenance
     facts = [("What it learned from", training_in_words(provenance) or "its file does not say")]
     if provenance.published is None:

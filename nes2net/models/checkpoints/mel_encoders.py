@@ -187,7 +187,6 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
 
 
 def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read tensors and options of a Hugging Face folder; see :func:`read_mel_encoder` for ``family`` and the errors."""
     # Check the configuration, and read the options.
     config = read_configuration(folder)
     check_type(folder, config.get("model_type"), [family.model_type])
@@ -208,9 +207,7 @@ def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[
         raise InputError(
             f"{folder} has no feature extractor: the {PREPROCESSOR_FILE} of the model is expected beside {CONFIG_FILE}"
         )
-    kind = None
-    if isinstance(extractor, dict):
-        kind = extractor.get("feature_extractor_type")
+    kind = extractor.get("feature_extractor_type") if isinstance(extractor, dict) else None
     if kind != family.extractor:
         raise InputError(f"{path} describes the feature extractor {shown(kind)}: {family.extractor} is expected")
     for name, value in family.features.items():
