@@ -23,7 +23,7 @@ from nes2net.lib.files import replacing
 
 # Increase this number if :func:`load_audio` is changed so that the same file gives other samples. The cache then no
 # longer finds earlier entries.
-_DECODING = 1
+_DECODING = 2
 _HEADER_BYTES = 128
 _CHECKSUM_BYTES = 4
 _TYPES = (np.dtype(np.int16), np.dtype(np.float32))

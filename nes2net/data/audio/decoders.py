@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
@@ -115,12 +116,7 @@ def cut_off_error(path: Path | RecordingBytes, announced: int, present: int, uni
 
 
 def check_format(path: Path | RecordingBytes, name: str) -> None:
-    """Refuse a format in which a cut cannot be noticed; ``name`` is the decoder's name for the format.
-
-    Raises:
-        InputError: if a cut cannot be noticed in the format, and the environment variable
-            ``NES2NET_UNCHECKED_AUDIO`` is not 1.
-    """
+    """Refuse a format, by the decoder's name, in which a cut cannot be noticed, unless :data:`UNCHECKED` is 1."""
     if name.split(",")[0] not in _CHECKED and os.environ.get(UNCHECKED) != "1":
         raise InputError(
             f"is of the format {name}, in which a file that was cut off looks like a whole one: convert it to WAV or "
@@ -158,7 +154,9 @@ def open_with_libsndfile(
 ) -> soundfile.SoundFile:
     """Open a recording with libsndfile; the result is an object of the class ``kind``.
 
-    Raises one of :data:`LIBSNDFILE_ERRORS` if the recording cannot be opened.
+    Raises one of :data:`LIBSNDFILE_ERRORS` if the recording cannot be opened, or is Opus. libsndfile
+    decodes Opus at the rate in its header, and keeps the pre-skip if the granule positions do not
+    begin at 0.
     """
     source: BinaryIO | str | Path | bytes
     if isinstance(path, RecordingBytes):
@@ -172,11 +170,28 @@ def open_with_libsndfile(
         except UnicodeEncodeError:  # soundfile accepts a name that is not valid Unicode only as bytes
             source = os.fsencode(path)
     try:
-        return kind(source)
+        file = kind(source)
     except TypeError as error:  # soundfile expects no header in a file whose name ends in .raw
         if Path(name).suffix.lower() != ".raw":
             raise
         raise ValueError("a file whose name ends in .raw is taken for samples without a header") from error
+    if file.subtype == "OPUS":
+        file.close()
+        raise DamagedAudio("it is not used for Opus")
+    return file
+
+
+@contextmanager
+def open_with_ffmpeg(path: Path | RecordingBytes) -> Iterator[av.container.InputContainer]:
+    """Open a recording with FFmpeg, without protocols, and whatever the encoding of its tags is.
+
+    With protocols, a playlist with the suffix .flac could make FFmpeg open other files.
+    """
+    with (
+        open_recording(path) as file,
+        av.open(file, options={"protocol_whitelist": ""}, metadata_errors="replace") as container,
+    ):
+        yield container
 
 
 def is_chain(path: Path | RecordingBytes) -> bool:
@@ -287,10 +302,11 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
             raise DamagedAudio("its header announces no samples, but was never filled in")
 
 
-# Formats whose headers state the duration of the longest stream.
+# Formats whose headers state the time at which the longest stream ends.
 _DURATION_OF_ALL = ("matroska,webm", "flv")
 # Formats whose headers state the duration of each stream.
 _DURATION_OF_STREAM = ("mov", "avi", "wv", "tta", "ape")
+_OPUS_DECODER = "libopus"
 # FFmpeg's name of a sample format → NumPy's name.
 _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
@@ -321,23 +337,22 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
     channels = 0
     frames: list[np.ndarray] = []
     num_waiting = 0  # samples in ``frames``
-    begin = 0.0  # time in seconds at which the first frame begins
+    begin = 0.0  # time in seconds from which the stated duration counts
     end = 0.0  # time in seconds at which the last frame ends
     latest = 0.0  # time in seconds at which the last packet of another stream begins
     with open_recording(path) as file:
         has_duration = states_duration(file) or states_length(file)
-    # FFmpeg gets an open file and may use no protocols. With protocols, a playlist with the suffix .flac could make
-    # FFmpeg open other files.
-    with open_recording(path) as file, av.open(file, options={"protocol_whitelist": ""}) as container:
+    with open_with_ffmpeg(path) as container:
         if not container.streams.audio:
             raise ValueError("no audio stream")
         check_format(path, container.format.name)
         stream = container.streams.audio[0]
         seconds = _stated_seconds(container, stream, has_duration)
-        if strict and stream.codec_context.name == "flac":
+        decoder = _decoder_of(stream)
+        if strict and decoder.name == "flac":
             # With the following flags, a wrong checksum in FLAC is an error. In other codecs, the flags would find no
             # further damage.
-            stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
+            decoder.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         announced = _announced_samples(container, stream)
         # Without an argument, demux() reads all streams.
         demuxed = () if container.format.name in _DURATION_OF_ALL else (stream,)
@@ -348,11 +363,11 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
                 if packet.stream.index != stream.index:
                     latest = max(latest, float((packet.pts or 0) * packet.time_base))
                     continue
-                for frame in packet.decode():
+                for frame in decoder.decode(packet):
                     if frame.is_corrupt:
                         raise DamagedAudio("a frame is damaged")
                     if frame.time is not None:
-                        if not count:
+                        if not count and container.format.name not in _DURATION_OF_ALL:
                             begin = frame.time
                         end = frame.time + frame.samples / frame.sample_rate
                     kind = (frame.sample_rate, frame.layout.name)
@@ -365,11 +380,11 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
                     frames.append(samples_of(frame, channels))
                     num_waiting += frame.samples
                     if num_waiting * channels >= BLOCK_VALUES:
-                        yield np.concatenate(frames, axis=1), stream.rate
+                        yield np.concatenate(frames, axis=1), decoder.rate
                         frames = []
                         num_waiting = 0
             if frames:
-                yield np.concatenate(frames, axis=1), stream.rate
+                yield np.concatenate(frames, axis=1), decoder.rate
         except (av.FFmpegError, DamagedAudio) as error:
             if announced:
                 raise _incomplete_error(announced, count, error) from error
@@ -381,10 +396,30 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
             raise _incomplete_error(stream.frames, count)
         # If a recorder lost packets, samples are missing in the middle, but the stated duration and the time stamps
         # still count the missing time.
-        decoded_seconds = max(count / stream.rate, end - begin, latest)
+        decoded_seconds = max(count / decoder.rate, end - begin, latest)
         _check_duration(container, stream, seconds, decoded_seconds)
         if not count:
             raise ValueError("no audio frames")
+
+
+def _decoder_of(stream: av.AudioStream) -> av.AudioCodecContext:
+    """Return the decoder of ``stream``: FFmpeg's own, but for Opus libopus, the reference of RFC 6716.
+
+    FFmpeg's own decoder of Opus clicks where the coding changes from CELT to SILK.
+
+    Raises:
+        ValueError: if the stream is Opus, and this build of FFmpeg lacks libopus.
+    """
+    if stream.codec_context.name not in ("opus", _OPUS_DECODER):
+        return stream.codec_context
+    try:
+        decoder = av.CodecContext.create(_OPUS_DECODER, "r")
+    except av.codec.codec.UnknownCodecError:
+        raise ValueError("this FFmpeg was built without libopus: install PyAV from PyPI") from None
+    decoder.extradata = stream.codec_context.extradata
+    decoder.sample_rate = stream.rate
+    decoder.options = {"request_sample_fmt": "flt"}
+    return decoder
 
 
 def _check_duration(

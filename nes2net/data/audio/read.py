@@ -59,14 +59,14 @@ class MeasuredAudio(NamedTuple):
     num_samples: int
     """Number of samples of each channel."""
     second_decoder: bool
-    """Whether FFmpeg read the file, because libsndfile could not."""
+    """Whether FFmpeg read the file: Opus, or because libsndfile could not."""
 
 
 def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Channels | None = None) -> np.ndarray:
     """Read ``path`` as 16 kHz mono float32 (N,): the mean of its channels, or one channel.
 
-    libsndfile reads the file, or FFmpeg (PyAV) if libsndfile cannot: many FLAC files of ASVspoof
-    2021 open only with FFmpeg. If the header states a length, the decoded length must be the same.
+    libsndfile reads the file, or FFmpeg (PyAV) if the file is Opus or libsndfile cannot: many FLAC
+    files of ASVspoof 2021 open only with FFmpeg. If the header states a length, the decoded length must be the same.
     In formats that consist of pages or frames, each page or frame must be complete (docs/data.md
     lists the formats). Formats in which a cut cannot be noticed are refused.
 
@@ -263,8 +263,7 @@ def count_samples(path: AnyRecording) -> int:
 def stated_length(path: AnyRecording) -> int | None:
     """Read the length in samples at 16 kHz from the header of ``path``, without checking the file; None if unknown.
 
-    The length also counts as unknown for MP3 files, whose length libsndfile may only guess, and for
-    chains of several streams.
+    It counts as unknown for MP3, whose length libsndfile may only guess, for Opus and for chains.
     """
     path = fetched(path)
     if is_chain(path):
