@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-
 from nes2net.actions.prediction import Once, Prediction, Stretches, predict
 from nes2net.data.audio.decoders import open_with_ffmpeg, open_with_libsndfile
 from nes2net.data.audio.packed import AnyRecording, ChannelOf
