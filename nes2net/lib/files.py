@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -430,6 +431,21 @@ def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = T
     except ValueError:
         plain = json.loads(json.dumps(content), parse_constant=lambda _: None)
         return json.dumps(plain, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
+
+
+def is_absent(path: str | Path) -> bool:
+    """Whether nothing has the name ``path``.
+
+    A dangling link or an unreadable file is not absent: reading it raises an error, so that no
+    default is used in its place.
+    """
+    try:
+        os.lstat(path)
+    except ValueError:
+        return True
+    except OSError as error:
+        return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+    return False
 
 
 _START = 512  # number of bytes at the start of a file that are examined for a Git LFS pointer or a web page

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache, reduce
-from os.path import exists
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -24,13 +23,13 @@ from torch import Tensor
 
 from nes2net.lib.devices import PRECISIONS, check_precision, choose_device, named_precision
 from nes2net.lib.errors import InputError, MissingLibrary, check_known, did_you_mean, first_line, nearest, shown
-from nes2net.lib.files import write_text
+from nes2net.lib.files import is_absent, write_text
 from nes2net.lib.options import check_model, name_and_options
 from nes2net.lib.terminal import print_note
 from nes2net.lib.without_memory import without_memory
 from nes2net.lib.yaml_text import set_value
 from nes2net.models.card import CARD, model_card, provenance_with_figures
-from nes2net.models.checkpoints.classification import POLARITY, holds_classifier, read_classifier
+from nes2net.models.checkpoints.classification import POLARITY, WAVEFORMS_KEY, holds_classifier, read_classifier
 from nes2net.models.checkpoints.folder import (
     CONFIG,
     NAME_IT,
@@ -367,11 +366,11 @@ class SavedNetwork(Network):
         # is downloaded.
         path = Path(path_or_name)
         fetched_name = ""
-        if not exists(path) and (name := str(path_or_name)) in PUBLISHED_MODELS:
+        if is_absent(path) and (name := str(path_or_name)) in PUBLISHED_MODELS:
             path = fetch_published(name)
             config = config or name
             fetched_name = name
-        elif not exists(path):
+        elif is_absent(path):
             if "/" not in name and (suggestion := nearest(name, PUBLISHED_MODELS)):
                 raise InputError(f"checkpoint {name} not found{suggestion}")
             path = download(name)
@@ -384,13 +383,14 @@ class SavedNetwork(Network):
         state_dict: Mapping[str, Tensor]
         record: dict[str, Any]
         if path.is_dir():
-            if not (path / CONFIG).is_file() and holds_classifier(path):
+            if is_absent(path / CONFIG) and holds_classifier(path):
                 bonafide = None
                 if isinstance(config, str) and config.startswith(POLARITY):
                     bonafide = config.removeprefix(POLARITY)
                     config = None
                 state_dict, record = read_classifier(path, bonafide)
-            elif not (path / CONFIG).is_file() and holds_other_model(path):
+                print_note(record[WAVEFORMS_KEY])
+            elif is_absent(path / CONFIG) and holds_other_model(path):
                 state_dict = read_weights(path)
                 record = {}
             else:
@@ -464,7 +464,7 @@ def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
         frontend: name and options of the front-end.
     """
     state_dict: Mapping[str, Tensor] = {}
-    is_detector = (path / CONFIG).is_file()
+    is_detector = not is_absent(path / CONFIG)
     if is_detector:
         state_dict = read_folder(path)[0]
     elif path.is_file():

@@ -21,6 +21,7 @@ from pydantic import ConfigDict
 
 from nes2net.data.corpora.id_tables import first_line
 from nes2net.lib.errors import InputError, shown
+from nes2net.lib.files import is_absent
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.text_files import checked_float, has_control
 from nes2net.scoring.record import Record, record_path
@@ -106,7 +107,7 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
         raise InputError(f"{path}: holds no scores of frames; expected lines of {_FIELDS}")
     record = record_path(path)
     resolution = None
-    if record.is_file():  # the record may be large: it states a reason for each missing utterance
+    if not is_absent(record):  # the record may be large: it states a reason for each missing utterance
         kind = "a record of frame scores"
         remedy = "score anew, or remove it"
         resolution = read_json_as(_SegmentRecord, record, 1 << 30, kind, remedy).resolution_ms

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, listed, shown
+from nes2net.lib.files import is_absent
 from nes2net.lib.plain_data import check_plain
-from nes2net.models.checkpoints.classification import NAMES_KEY, holds_classifier, read_classifier
+from nes2net.models.checkpoints.classification import NAMES_KEY, WAVEFORMS_KEY, holds_classifier, read_classifier
 from nes2net.models.checkpoints.fairseq import encoder_tensors, is_pretraining_head, model_type_of
 from nes2net.models.checkpoints.folder import CONFIG, read_folder
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, holds_other_model, read_configuration, read_weights
@@ -175,7 +176,7 @@ def _identify_folder(folder: Path) -> Identity:
         InputError: if the folder is of another kind, or damaged.
     """
     # Identify a folder in which this package saved a detector.
-    if (folder / CONFIG).is_file():
+    if not is_absent(folder / CONFIG):
         state_dict, description = read_folder(folder)
         description = checked_record(description, state_dict)
         config = description["model"]
@@ -186,7 +187,7 @@ def _identify_folder(folder: Path) -> Identity:
             folder, kind, [], config, _numbers_by_type(state_dict), misfit, provenance=Provenance.read(facts)
         )
     # Identify any other weights in the layout of Hugging Face.
-    has_configuration = (folder / CONFIG_FILE).is_file()
+    has_configuration = not is_absent(folder / CONFIG_FILE)
     is_classifier = holds_classifier(folder)
     if holds_other_model(folder):
         identity = _identify_state_dict(folder, read_weights(folder))
@@ -207,6 +208,7 @@ def _identify_folder(folder: Path) -> Identity:
                 notes.append(
                     f"classes: bona fide is {bonafide}, spoof {listed(spoof)}; a higher score is more bona fide"
                 )
+                notes.append(description[WAVEFORMS_KEY])
                 kind = f"detector, a Hugging Face folder of {title} with a classification head"
                 misfit = _compare_with_config(state_dict, config, folder)[0]
                 return Identity(folder, kind, [], config, _numbers_by_type(state_dict), misfit, notes=notes)

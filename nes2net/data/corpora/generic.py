@@ -54,6 +54,7 @@ from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, labels_of, read_segments
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, counted, listed, shown
+from nes2net.lib.files import is_absent
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics.localisation.label_files import read_reco2dur, read_rttm
 from nes2net.metrics.localisation.segments import Segment
@@ -98,7 +99,7 @@ def _find_list(folder: Path, split: str) -> Path | None:
     for word in _names_of_split(split):
         for suffix in (".csv", ".tsv"):
             path = folder / f"{word}{suffix}"
-            if path.is_file():
+            if not is_absent(path):
                 return path
     return None
 
@@ -286,7 +287,7 @@ def _find_rttm(root: str | Path, split: str, protocols: str | Path | None) -> Pa
 def _find_durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]:
     """Map each utterance to its duration in seconds, read from ``reco2dur`` or else measured in the audio file."""
     durations: dict[str, float] = {}
-    if reco2dur.is_file():
+    if not is_absent(reco2dur):
         stated = read_reco2dur(reco2dur)
         durations = {trial.id: stated[trial.id] for trial in trials if trial.id in stated}
     unstated = [(trial.id, trial.path) for trial in trials if trial.id not in durations and trial.path is not None]

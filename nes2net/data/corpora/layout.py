@@ -24,6 +24,7 @@ from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.id_tables import holds_only_labels, read_labels
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, check_known, shown
+from nes2net.lib.files import is_absent
 from nes2net.lib.text_files import read_rows
 
 
@@ -394,7 +395,6 @@ class ListedCorpus(Corpus):
             [folder / name for folder, name in product(folders, split_files.protocols)],
             what=f"protocol of {title}",
             remedy=f"give `protocols` the folder that holds {split_files.protocols[0]}",
-            exists=Path.exists,
         )
         if split_files.together:
             return protocol.parent
@@ -458,7 +458,7 @@ class ListedCorpus(Corpus):
         for split in splits:
             if self.parts[split].together:
                 paths = [folder / name for name in self.parts[split].protocols]
-                lists += [path for path in paths if path.is_file()]
+                lists += [path for path in paths if not is_absent(path)]
         return lists
 
     def _choose_columns(self, path: Path) -> Rows:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, counted, listed, one_line, shown
+from nes2net.lib.files import is_absent
 from nes2net.lib.text_files import decoded_text, has_control
 
 #: In place of the name of a part, this word means the whole corpus.
@@ -41,14 +42,18 @@ def corpus_root(root: str | Path) -> Path:
 
 
 def first_file(
-    candidates: Iterable[Path], *, what: str, remedy: str, exists: Callable[[Path], bool] = Path.is_file
+    candidates: Iterable[Path],
+    *,
+    what: str,
+    remedy: str,
+    exists: Callable[[Path], bool] = lambda path: not is_absent(path),
 ) -> Path:
     """Return the first of ``candidates`` that exists; raise :class:`NotFound` if none exists.
 
     Args:
         candidates: the possible paths, in order of preference.
         what, remedy: what is missing, and what the user can do, for the message.
-        exists: tells whether a path exists; by default, whether the path is a file.
+        exists: tells whether a path exists; by default, whether anything has this name.
     """
     tried = list(dict.fromkeys(candidates))
     for path in tried:
