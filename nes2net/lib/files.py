@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -434,18 +433,8 @@ def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = T
 
 
 def is_absent(path: str | Path) -> bool:
-    """Whether nothing has the name ``path``.
-
-    A dangling link or an unreadable file is not absent: reading it raises an error, so that no
-    default is used in its place.
-    """
-    try:
-        os.lstat(path)
-    except ValueError:
-        return True
-    except OSError as error:
-        return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
-    return False
+    """Whether nothing has the name ``path``; a dangling link or an unreadable file makes its reader fail instead."""
+    return not os.path.lexists(path)
 
 
 _START = 512  # number of bytes at the start of a file that are examined for a Git LFS pointer or a web page

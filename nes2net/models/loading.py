@@ -356,9 +356,7 @@ class SavedNetwork(Network):
                 base is not found or does not have the recorded digest.
         """
         # Check precision and device before anything is downloaded.
-        precision = None
-        if dtype not in ("auto", "fastest"):
-            precision = named_precision(dtype)
+        precision = None if dtype in ("auto", "fastest") else named_precision(dtype)
         target_device = choose_device(device)
         if precision is not None:
             check_precision(precision, target_device)
@@ -434,9 +432,8 @@ class SavedNetwork(Network):
         # Check the tensors before a detector is built in memory: a small file could describe a model that fills the
         # memory.
         check_fit(state_dict, empty.expected_tensors(state_dict), str(path_or_name))
-        detector = empty
-        if not empty._saves_all:  # build on the CPU, because tensors that no file contains need values
-            detector = cls.from_config(architecture)
+        # Tensors that no file contains need values, and so a detector that is built on the CPU.
+        detector = empty if empty._saves_all else cls.from_config(architecture)
         if partial:
             detector.load_base(base_record, path, base)
         detector.load_state_dict(state_dict, strict=not partial, assign=detector is empty)

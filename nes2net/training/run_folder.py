@@ -136,14 +136,16 @@ def check_same_run(file: Path, recipe: Recipe, saved_recipe: dict[str, Any]) -> 
 
     The message lists the keys that differ.
     """
-    names = differing_names(
-        _values_to_compare(_with_defaults(file, saved_recipe)), _values_to_compare(recipe.to_dict())
-    )
-    if names:
+    if names := differing_keys(_with_defaults(file, saved_recipe), recipe.to_dict()):
         raise InputError(
             f"{file.parent} holds another run, which differs in `{'`, `'.join(names)}`: give this one a `comment` of its "
             "own or move the folder away"
         )
+
+
+def differing_keys(earlier: dict[str, Any], run: dict[str, Any]) -> list[str]:
+    """List the dotted keys, such as ``train.lr``, whose values differ between two recipes or parts of recipes."""
+    return differing_names(_values_to_compare(earlier), _values_to_compare(run))
 
 
 def _with_defaults(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:

@@ -126,10 +126,7 @@ def identify(path: str | Path) -> Identity:
         config = facts.pop("model", {})
         epoch, step = (shown(facts["progress"].get(key)) for key in ("epoch", "step"))
         kind = f"resume file of a training run, in epoch {epoch}, step {step}"
-        if config:
-            misfit = _compare_with_config(state_dict, config, path)[0]
-        else:
-            misfit = Misfit()
+        misfit = _compare_with_config(state_dict, config, path)[0] if config else Misfit()
         identity = Identity(
             path, kind, [], config, _numbers_by_type(state_dict), misfit, provenance=Provenance.read(facts)
         )
@@ -273,9 +270,7 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
         if leaves_out_frontend(unwrapped, fitting[0]):
             notes.append("its front-end, which was frozen, is not in it: name its pre-training file as `base`")
         loaded = [name for name in fitting if holds_weights_of(name, state_dict, path)]
-        provenance = Provenance("")
-        if loaded:
-            provenance = Provenance(loaded[0])
+        provenance = Provenance(loaded[0] if loaded else "")
         misfit = Misfit(values=not_finite(state_dict))
         kind = "detector checkpoint of the published code"
         return Identity(path, kind, loaded or fitting, config, dtypes, misfit, provenance=provenance, notes=notes)

@@ -448,10 +448,7 @@ def weights_facts(shelf: Shelf) -> dict[str, Any]:
     first = ""
     if (record := shelf.first_seen()) is not None:
         first = ", ".join(filter(None, (record.first_seen, record.sha256 or record.revision)))
-    if shelf.find() is None:
-        on_machine = "no"
-    else:
-        on_machine = "yes"
+    on_machine = "no" if shelf.find() is None else "yes"
     return {
         "fetched from": re.sub(r"([0-9a-f]{7})[0-9a-f]{33,}", r"\1…", shelf.file.address),
         "known by": shelf.file.known_by,
@@ -587,12 +584,8 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     for recipe in packaged_recipes():
         if name in [corpus.name for corpus in load_recipe(recipe).data.parts("train")]:
             recipes.append(recipe)
-    eer_rule = corpus.eer_method
-    if rule:
-        eer_rule = f"{corpus.eer_method}: {plain(rule[1])}"
-    tdcf_form = ""
-    if corpus.asv_scores:
-        tdcf_form = f"form of {corpus.tdcf_version}"
+    eer_rule = f"{corpus.eer_method}: {plain(rule[1])}" if rule else corpus.eer_method
+    tdcf_form = f"form of {corpus.tdcf_version}" if corpus.asv_scores else ""
     facts = {
         "parts": ", ".join(corpus.splits),
         "phases": ", ".join(corpus.phases),

@@ -194,14 +194,12 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
 
 
 def _raise_if_failed(prediction: Prediction, path: Path) -> Prediction:
-    """Return ``prediction``; raise :class:`InputError` if the recording could not be scored."""
     if error := prediction.row.get("error"):
         raise InputError(error, subject=f"audio file {path}")
     return prediction
 
 
 def _detector_facts(detector: Detector) -> Facts:
-    """Write the facts about a detector as texts."""
     provenance = detector.provenance
     facts = [("What it learned from", training_in_words(provenance) or "its file does not say")]
     if provenance.published is None:

@@ -151,7 +151,6 @@ class AudioCache:
 
 
 def _npy_header(dtype: np.dtype, length: int) -> bytes:
-    """Make the same header of a ``.npy`` file as :func:`numpy.save`, for an array (``length``,) of ``dtype``."""
     text = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': ({length},), }}"
     return (
         b"\x93NUMPY\x01\x00"
@@ -162,7 +161,6 @@ def _npy_header(dtype: np.dtype, length: int) -> bytes:
 
 
 def _checksum(samples: np.ndarray) -> bytes:
-    """Compute the CRC-32 of ``samples``, as the bytes that end an entry."""
     return zlib.crc32(samples.data).to_bytes(_CHECKSUM_BYTES, "little")
 
 

@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -95,7 +95,6 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
 
 
 def _check_container(path: Path | RecordingBytes, file: BinaryIO, kind: bytes) -> None:
-    """Raise :class:`InputError` if a file is cut off or damaged; ``kind`` is its first four bytes."""
     fault = ogg_fault(file) or matroska_fault(file) or mp4_fault(file) or (kind[:3] == b"ID3" and tag_fault(file))
     if fault:
         raise InputError(fault, subject=f"audio file {path}")
@@ -145,7 +144,6 @@ class _InOrder(soundfile.SoundFile):
     """
 
     def seekable(self) -> bool:
-        """Return False, so that soundfile does not seek."""
         return False
 
 
@@ -242,7 +240,6 @@ def libsndfile_blocks(
 def _libsndfile_link(
     path: Path | RecordingBytes, header: FlacHeader | None
 ) -> Generator[tuple[np.ndarray, int], None, None]:
-    """Decode a file with a single stream by libsndfile; results and errors are as for :func:`libsndfile_blocks`."""
     with open_with_libsndfile(path, _InOrder) as file:
         check_length(file, path, header)
         length = max(1, BLOCK_VALUES // file.channels)
@@ -284,10 +281,7 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
     # For AU, CAF and W64, libsndfile's log holds the announced and the present size.
     if file.format in _LOGGING_CUTS and (sizes := re.search(r": (\d+) \(should be (\d+)\)", file.extra_info)):
         announced, present = map(int, sizes.groups())
-        if file.format == "AU":
-            is_unknown = is_placeholder(announced)
-        else:
-            is_unknown = announced >= UNKNOWN_LONG_SIZE
+        is_unknown = is_placeholder(announced) if file.format == "AU" else announced >= UNKNOWN_LONG_SIZE
         if present < announced and not is_unknown:
             raise cut_off_error(path, announced, present, "bytes")
     if file.format == "NIST":
@@ -331,7 +325,6 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
 
 
 def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[np.ndarray, int], None, None]:
-    """Decode a file with a single stream by FFmpeg; results and errors are as for :func:`ffmpeg_blocks`."""
     count = 0
     first_kind = None  # rate and channels of the first frame
     channels = 0
@@ -354,8 +347,9 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
             # further damage.
             decoder.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         announced = _announced_samples(container, stream)
+        states_end = container.format.name in _DURATION_OF_ALL
         # Without an argument, demux() reads all streams.
-        demuxed = () if container.format.name in _DURATION_OF_ALL else (stream,)
+        demuxed = () if states_end else (stream,)
         try:
             for packet in container.demux(*demuxed):
                 # Other streams, such as pictures, are not decoded. The times in their packets show how much of the
@@ -367,7 +361,7 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
                     if frame.is_corrupt:
                         raise DamagedAudio("a frame is damaged")
                     if frame.time is not None:
-                        if not count and container.format.name not in _DURATION_OF_ALL:
+                        if not count and not states_end:
                             begin = frame.time
                         end = frame.time + frame.samples / frame.sample_rate
                     kind = (frame.sample_rate, frame.layout.name)
@@ -412,10 +406,9 @@ def _decoder_of(stream: av.AudioStream) -> av.AudioCodecContext:
     """
     if stream.codec_context.name not in ("opus", _OPUS_DECODER):
         return stream.codec_context
-    try:
-        decoder = av.CodecContext.create(_OPUS_DECODER, "r")
-    except av.codec.codec.UnknownCodecError:
-        raise ValueError("this FFmpeg was built without libopus: install PyAV from PyPI") from None
+    if _OPUS_DECODER not in av.codecs_available:
+        raise ValueError("this FFmpeg was built without libopus: install PyAV from PyPI")
+    decoder: Any = av.CodecContext.create(_OPUS_DECODER, "r")
     decoder.extradata = stream.codec_context.extradata
     decoder.sample_rate = stream.rate
     decoder.options = {"request_sample_fmt": "flt"}
@@ -425,18 +418,9 @@ def _decoder_of(stream: av.AudioStream) -> av.AudioCodecContext:
 def _check_duration(
     container: av.container.InputContainer, stream: av.AudioStream, seconds: float, decoded_seconds: float
 ) -> None:
-    """Raise :class:`DamagedAudio` if the decoded audio is shorter than the stated duration.
-
-    Args:
-        container, stream: the open file, and its stream of audio.
-        seconds: the stated duration; 0 if no duration is stated.
-        decoded_seconds: the duration of the decoded audio.
-    """
-    # Assumption: a whole file may be shorter than its header states, by up to 0.2 % plus 0.1 s.
-    tolerance = 0.1
-    if container.format.name in _DURATION_OF_ALL:
-        # Matroska's duration includes the encoder's delay, which decoders drop.
-        tolerance = max(tolerance, 4096 / stream.rate)
+    # Assumption: a whole file may be shorter than its header states, by up to 0.2 % plus 0.1 s. Matroska's duration
+    # includes the encoder's delay, which decoders drop.
+    tolerance = max(0.1, 4096 / stream.rate) if container.format.name in _DURATION_OF_ALL else 0.1
     if decoded_seconds < 0.998 * seconds - tolerance:
         raise DamagedAudio(f"cut off: its header announces {seconds:.2f} s, {decoded_seconds:.2f} s could be decoded")
 
@@ -492,11 +476,6 @@ def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
 
 
 def _incomplete_error(announced: int, count: int, reason: Exception | None = None) -> DamagedAudio:
-    """Make the error for a file whose header announces ``announced`` samples although ``count`` were decoded.
-
-    Args:
-        reason: the error at which decoding stopped; None if decoding did not stop early.
-    """
     problem = f"cut off or damaged: its header announces {announced:,} samples, {count:,} could be decoded"
     if reason:
         problem += f": {reason}"

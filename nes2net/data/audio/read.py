@@ -84,7 +84,6 @@ def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Chan
     """
 
     def check_longest(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yield ``blocks``; raise :class:`LongAudio` once there are more than ``longest`` samples."""
         length = 0
         for block in blocks:
             length += len(block)
@@ -93,7 +92,6 @@ def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Chan
             yield block
 
     def read_all(blocks: _Blocks) -> np.ndarray:
-        """Join all decoded ``blocks``; called for one decoder after another until a call succeeds."""
         return joined(check_longest(pushed(blocks, BlocksAt16k(f"audio file {path}", channels))))
 
     return _read_with_fallback(path, read_all)[0]
@@ -220,7 +218,6 @@ def load_head_and_length(
         end = num_searched = 0
 
         def count_values() -> Iterator[tuple[np.ndarray, int]]:
-            """Yield the blocks unchanged, and add up their samples of all channels in ``num_searched``."""
             nonlocal num_searched
             for samples, rate in blocks:
                 num_searched += samples.size
@@ -255,9 +252,7 @@ def count_samples(path: AnyRecording) -> int:
         InputError: if the file is missing or cut off, or if no decoder reads the file.
     """
     length = _checked_stated_length(all_channels(path))
-    if length is not None:
-        return length
-    return _read_with_fallback(path, lambda blocks: sum(map(len, pushed(blocks, BlocksAt16k(f"audio file {path}")))))[0]
+    return load_head_and_length(path, 0)[1] if length is None else length
 
 
 def stated_length(path: AnyRecording) -> int | None:
@@ -292,7 +287,6 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
     """
 
     def measure(blocks: _Blocks) -> tuple[int, int, int]:
-        """Return rate, number of channels and length; called for one decoder after another until a call succeeds."""
         first_rate = 0
         channels = 0
         length = 0.0
@@ -357,7 +351,6 @@ def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHe
 
 
 def _empty_error(path: Path | RecordingBytes) -> InputError:
-    """Make the error for a recording that is empty."""
     return InputError("is empty: copy or download it again", subject=f"audio file {path}")
 
 
@@ -482,11 +475,6 @@ def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]
 
 
 def _choose_channel(path: AnyRecording, blocks: _Blocks) -> _Blocks:
-    """Yield ``blocks``; if ``path`` is a :class:`ChannelOf`, yield only the chosen channel of each block.
-
-    Raises:
-        InputError: if there is no such channel.
-    """
     with closing(blocks):
         for samples, rate in blocks:
             if isinstance(path, ChannelOf):
@@ -514,10 +502,6 @@ def _blocks_by_decoder(
     """Yield the decoded blocks of ``path`` once for each decoder, in order of preference; each item is a generator.
 
     For a FLAC file with an MD5 sum, FFmpeg is tried twice: first with checks of CRCs, then without.
-
-    Args:
-        header: the header of a FLAC file; None for other formats.
-        verify_md5: whether libsndfile's samples are compared with the MD5 sum in ``header``.
     """
     blocks = libsndfile_blocks(path, header)
     if verify_md5 and header and _has_md5_of_file(path, header):

@@ -107,9 +107,7 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
     frontend = create_frontend(name, folder)
     state_dict = {f"ssl_model.{key}": tensor for key, tensor in frontend.state_dict().items()}
     weights = read_weights(folder)
-    aggregation = "last"
-    if config.get("use_weighted_layer_sum", False):
-        aggregation = "weighted_sum"
+    aggregation = "weighted_sum" if config.get("use_weighted_layer_sum") else "last"
     for library_name, own_name in _TENSORS.items():
         if library_name != _LAYER_WEIGHTS or aggregation == "weighted_sum":
             state_dict[own_name] = _required_tensor(weights, library_name, folder)
@@ -187,7 +185,6 @@ def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _frontend_of_class(config: Mapping[str, Any]) -> str | None:
-    """Find the name of the front-end for the class in ``config``; None if the class is not in :data:`ARCHITECTURES`."""
     architectures = config.get("architectures")
     if isinstance(architectures, list) and len(architectures) == 1 and isinstance(architectures[0], str):
         return ARCHITECTURES.get(architectures[0])
@@ -195,7 +192,6 @@ def _frontend_of_class(config: Mapping[str, Any]) -> str | None:
 
 
 def _required_tensor(weights: Mapping[str, Tensor], name: str, folder: Path) -> Tensor:
-    """Return the tensor ``name`` of ``weights``; raise :class:`InputError` if ``weights`` lacks it."""
     if name not in weights:
         raise InputError(f"{folder} has no tensor {name}, which its class has: fetch it again")
     return weights[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,9 +21,8 @@ PREPROCESSOR_FILE = "preprocessor_config.json"
 PROCESSOR_FILE = "processor_config.json"
 #: Patterns of the names of files that a model needs.
 MODEL_FILES = (CONFIG_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE, "model*.safetensors*", "pytorch_model*.bin*")
-# Feature extractor of all models that read waveforms, and the only sampling rate in Hz that is supported.
-_EXTRACTOR = "Wav2Vec2FeatureExtractor"
-_SAMPLE_RATE = 16000
+# Settings of the feature extractor of all models that read waveforms.
+_EXPECTED = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16000}
 # Key in the preprocessor_config.json of an exported folder, for a value of ``normalize`` that the transformers library
 # does not know.
 _OUR_NORMALIZE = "nes2net_normalize"
@@ -164,9 +163,7 @@ def read_huggingface_folder(
         if config.get(option, supported) != supported:
             raise InputError(f"{folder} has {option} {shown(config[option])}: only {shown(supported)} is supported")
     # Read the tensors that the front-end needs.
-    mode = "layer_norm"
-    if config.get("feat_extract_norm", "group") == "group":
-        mode = "default"
+    mode = "default" if config.get("feat_extract_norm", "group") == "group" else "layer_norm"
     heads = _HEADS if kind in ("wav2vec2", "wavlm") else (*_HEADS, *_HUBERT_HEADS)
     prefix = f"{kind.replace('-', '_')}."
     state_dict = {}
@@ -196,51 +193,51 @@ def read_huggingface_folder(
     return state_dict, {**options, "pretraining_heads": has_pretraining_heads}, kind
 
 
-def read_feature_extractor(folder: Path) -> tuple[dict[str, Any], Path | None]:
-    """Read the settings of the feature extractor, and return them with their file; ({}, None) without a file.
+def read_feature_extractor(folder: Path, expected: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Read the settings of a folder's feature extractor, and return them with the name of their file.
 
     As in the transformers library, processor_config.json comes before preprocessor_config.json.
+    Without a file, the settings are empty.
+
+    Args:
+        expected: settings that are the only supported ones, if the file states them.
 
     Raises:
-        InputError: if a file cannot be read, or does not hold a mapping.
+        InputError: if a file cannot be read, or states other settings than ``expected``.
     """
-    path = folder / PROCESSOR_FILE
-    if not is_absent(path):
-        processor = read_json(path)
+    file = PROCESSOR_FILE
+    settings = None
+    if not is_absent(folder / file):
+        processor = read_json(folder / file)
         settings = processor.get("feature_extractor", processor.get("audio_processor"))
-        if isinstance(settings, dict):
-            return settings, path
-        if settings is not None:
-            raise InputError(f"{path}: feature_extractor is a mapping, not {shown(settings)}")
-    path = folder / PREPROCESSOR_FILE
-    if is_absent(path):
-        return {}, None
-    return read_json(path), path
+    if settings is None:
+        file = PREPROCESSOR_FILE
+        settings = {} if is_absent(folder / file) else read_json(folder / file)
+    if not isinstance(settings, dict):
+        raise InputError(f"{folder / file}: feature_extractor is a mapping, not {shown(settings)}")
+    for name, value in expected.items():
+        if settings.get(name, value) != value:
+            raise InputError(f"{folder / file} has {name} {shown(settings[name])}: only {shown(value)} is supported")
+    return settings, file
 
 
 def normalize_of_folder(folder: Path) -> tuple[Literal["batch", "huggingface"] | bool, str]:
-    """Read a front-end's option ``normalize`` from the settings of a folder's feature extractor, and say what decides.
+    """Read a front-end's option ``normalize`` from a folder's feature extractor; return it with the reason.
 
     Raises:
         InputError: if a file is damaged, or if its settings are not supported.
     """
-    settings, path = read_feature_extractor(folder)
-    expected = {"feature_extractor_type": _EXTRACTOR, "sampling_rate": _SAMPLE_RATE}
-    for name, value in expected.items():
-        if settings.get(name, value) != value:
-            raise InputError(f"{path} has {name} {shown(settings[name])}: only {value} is supported")
+    settings, file = read_feature_extractor(folder, _EXPECTED)
     do_normalize = settings.get("do_normalize", True)
     if not isinstance(do_normalize, bool):
-        raise InputError(f"{path}: do_normalize is true or false, not {shown(do_normalize)}")
+        raise InputError(f"{folder / file}: do_normalize is true or false, not {shown(do_normalize)}")
     reason = f"this is the default of transformers, and no {PREPROCESSOR_FILE} or {PROCESSOR_FILE} has do_normalize"
-    if path is not None and "do_normalize" in settings:
-        reason = f"its {path.name} says so"
-    normalize = settings.get(_OUR_NORMALIZE)
-    if not do_normalize:
-        return False, reason
-    if normalize is True or normalize == "batch":
-        return normalize, reason
-    return "huggingface", reason
+    if "do_normalize" in settings:
+        reason = f"its {file} says so"
+    normalize: Any = settings.get(_OUR_NORMALIZE)
+    if normalize is not True and normalize != "batch":
+        normalize = "huggingface"
+    return normalize if do_normalize else False, reason
 
 
 def from_library(name: str, extractor_mode: str = "layer_norm") -> str:

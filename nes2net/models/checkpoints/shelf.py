@@ -99,9 +99,7 @@ class Shelf:
             path = path / self.file.name
         if not path.is_file():
             return False
-        identity: PublishedFile | FirstSeen | None = self.file
-        if not self.file.sha256:
-            identity = self.first_seen()
+        identity = self.file if self.file.sha256 else self.first_seen()
         if identity is None or identity.size not in (None, path.stat().st_size):
             return False
         return sha256_of(path) == identity.sha256
@@ -174,7 +172,6 @@ class Shelf:
             ) from error
 
     def _from_hub(self, hub: re.Match[str]) -> Path:
-        """Download the file or folder from the address ``hub`` into huggingface_hub's cache; return its path."""
         from huggingface_hub import hf_hub_download, snapshot_download  # start-up
 
         repository = hub["repository"]
@@ -249,7 +246,5 @@ class Shelf:
             first_seen = FirstSeen(self.file.url, today, sha256, size, revision)
             write_text(self.record, json.dumps(asdict(first_seen), indent=1) + "\n")
             if not self.file.pinned:
-                identity = f"revision {revision or 'unknown'}"
-                if sha256:
-                    identity = f"SHA-256 {sha256}"
+                identity = f"SHA-256 {sha256}" if sha256 else f"revision {revision or 'unknown'}"
                 print_note(f"{self.name} is not pinned; first seen with {identity}, as {self.record} records")

@@ -299,9 +299,7 @@ class SSLFrontend(Frontend):
         """
         self.check_length(waveform)
         if self.normalize:
-            shape = waveform.shape[-1:]
-            if self.normalize == "batch":
-                shape = waveform.shape
+            shape = waveform.shape if self.normalize == "batch" else waveform.shape[-1:]
             eps = _HUGGINGFACE_EPS if self.normalize == "huggingface" else _NORM_EPS
             waveform = functional.layer_norm(waveform, shape, eps=eps)
         states = self._encode(waveform, layers, final_norm)
@@ -437,9 +435,7 @@ def _write_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, _me
     """Rename the tensors of ``module`` to fairseq's names, in place. PyTorch calls this hook after ``state_dict()``."""
     for key in [k for k in state_dict if k.startswith(prefix)]:
         child, _, name = key[len(prefix) :].partition(".")
-        published = name.replace("__", ".")
-        if child == "model":
-            published = to_fairseq(name, module.extractor_mode)
+        published = to_fairseq(name, module.extractor_mode) if child == "model" else name.replace("__", ".")
         state_dict[f"{prefix}model.{published}"] = state_dict.pop(key)
 
 
@@ -451,9 +447,7 @@ def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: 
     unused = {name.replace("__", ".") for name, _ in module.unused.named_buffers()}
     for key in [k for k in state_dict if k.startswith(f"{prefix}model.")]:
         name = key[len(prefix) + len("model.") :]
-        own_name = f"model.{to_transformers(name)}"
-        if name in unused:
-            own_name = f"unused.{name.replace('.', '__')}"
+        own_name = f"unused.{name.replace('.', '__')}" if name in unused else f"model.{to_transformers(name)}"
         state_dict[prefix + own_name] = state_dict.pop(key)
 
 
