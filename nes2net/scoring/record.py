@@ -7,7 +7,6 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nes2net.data.corpora.trial import Trial, trials_digest
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import is_absent, sha256_of
+from nes2net.lib.files import is_absent, read_bounded, sha256_of
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.this_process import processor_name
 from nes2net.models.provenance import Provenance
@@ -150,7 +149,7 @@ def record_path(path: Path) -> Path:
 
 
 def record_of(path: Path, sha256: str | None = None) -> WholeRecord | None:
-    """Read the record beside ``path``; None if the record is missing or belongs to another file.
+    """Read the record beside ``path``; None if the record is missing, is no record or belongs to another file.
 
     A record belongs to the file if the record states the SHA-256 of the file. A record without a
     SHA-256 is returned unchecked.
@@ -159,14 +158,17 @@ def record_of(path: Path, sha256: str | None = None) -> WholeRecord | None:
         sha256: SHA-256 of the file ``path``; None to compute the SHA-256 here.
 
     Raises:
-        InputError: if the record cannot be read, or is not a record.
+        InputError: if the record cannot be read.
     """
     if is_absent(record_path(path)):
         return None
-    record = read_whole_record(record_path(path))
-    with suppress(OSError):
+    read_bounded(record_path(path), _LARGEST_WHOLE)  # only a file that can be read may be no record
+    try:
+        record = read_whole_record(record_path(path))
         if record.sha256 is None or record.sha256 == (sha256 or sha256_of(path)):
             return record
+    except (InputError, OSError):
+        pass
     return None
 
 

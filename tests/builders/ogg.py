@@ -7,15 +7,15 @@ _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 def pages(content):
     """The pages of an Ogg file, each as bytes."""
-    found = []
+    all_pages = []
     start = 0
     while content[start : start + 4] == b"OggS":
         num_segments = content[start + 26]
         segments = content[start + 27 : start + 27 + num_segments]
         end = start + 27 + num_segments + sum(segments)
-        found.append(content[start:end])
+        all_pages.append(content[start:end])
         start = end
-    return found
+    return all_pages
 
 
 def sealed(page):
@@ -40,7 +40,7 @@ def begun_later(content, num_samples):
 
 def with_input_rate(content, rate):
     """The same Ogg Opus with another rate of the input in its header (RFC 7845, Sec. 5.1)."""
-    first, *others = pages(content)
-    field = first.index(b"OpusHead") + 12
-    changed = first[:field] + rate.to_bytes(4, "little") + first[field + 4 :]
-    return sealed(changed) + b"".join(others)
+    header = pages(content)[0]
+    start = header.index(b"OpusHead") + 12
+    changed = header[:start] + rate.to_bytes(4, "little") + header[start + 4 :]
+    return sealed(changed) + content[len(header) :]
