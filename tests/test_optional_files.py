@@ -21,6 +21,7 @@ from nes2net.models.card import CardFile
 from nes2net.models.registry import corpora
 from nes2net.scoring.record import record_of
 from nes2net.scoring.segment_file import read_segment_scores
+from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import recipe_from_dict
 from nes2net.training.resume_file import read_resume_file
 from nes2net.training.run_folder import check_recipe
@@ -99,3 +100,15 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path, name, read, kind):
         path.mkdir()
     with pytest.raises(InputError, match=name):
         read(tmp_path)
+
+
+def test_a_link_to_no_recipe_is_not_the_packaged_recipe_of_its_name(tmp_path, monkeypatch):
+    """A folder may have this name, too: that of the results."""
+    monkeypatch.chdir(tmp_path)
+    path = Path("asvspoof2019_nes2net_x")
+    path.mkdir()
+    load_recipe(path)
+    path.rmdir()
+    path.symlink_to("nowhere")
+    with pytest.raises(InputError, match=f"{path}: cannot be read"):
+        load_recipe(path)

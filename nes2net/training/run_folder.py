@@ -115,9 +115,8 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
 
 def _is_begun(folder: Path) -> bool:
     """Whether a run in ``folder`` has saved more than its recipe and the base of an adapted front-end."""
-    if not all(is_absent(folder / name) for name in (RESUME_FILE, HISTORY_FILE)):
-        return True
-    return any(path.name != BASE_FILE for path in folder.glob("*.pth"))
+    has_state = not (is_absent(folder / RESUME_FILE) and is_absent(folder / HISTORY_FILE))
+    return has_state or any(path.name != BASE_FILE for path in folder.glob("*.pth"))
 
 
 def _saved_recipe(folder: Path) -> Any:

@@ -252,7 +252,7 @@ def load_experiment(
     """
     path = Path(name)
     packaged = packaged_experiments()
-    if not path.is_file():
+    if is_absent(path) or path.is_dir():
         if str(name) not in packaged:
             near = did_you_mean(path.stem, packaged)
             raise InputError(f"experiment {name} is neither a YAML file nor a packaged one{near}")

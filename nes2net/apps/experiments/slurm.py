@@ -148,9 +148,7 @@ def submit(
             else:
                 submit_array(names, None, [])
         before = list(submitted.values())
-        after_all = None
-        if before:
-            after_all = f"afterany:{':'.join(job.job_id for job in before)}"
+        after_all = f"afterany:{':'.join(job.job_id for job in before)}" if before else None
         # Submit the job that makes the table; it runs even if other jobs failed, because the table also shows which
         # figures are missing.
         submit_array([TABLE], after_all, before)

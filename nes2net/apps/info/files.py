@@ -127,9 +127,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
             tensors = str(identity.misfit) or "all there, none left over"
     # Describe the published model to which the weights or the architecture belong.
     loaded_as = identity.provenance.published
-    facts_of_model = {}
-    if loaded_as:
-        facts_of_model = published_facts(loaded_as[0])
+    facts_of_model = published_facts(loaded_as[0]) if loaded_as else {}
     notes = facts_of_model.pop("notes", [])
     models = identity.models
     if not models and identity.provenance.architecture:
@@ -149,9 +147,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     if isinstance(base := identity.provenance.facts.get("base"), dict):
         digest = f"SHA-256 of its tensors {shown(base.get('digest'))}"
         adaptation["base"] = f"{shown(base.get('file'))}, {digest}; not in this file"
-    checksum = ""
-    if weights.is_file():
-        checksum = sha256_of(weights)
+    checksum = sha256_of(weights) if weights.is_file() else ""
     facts: dict[str, Any] = {
         "model": model,
         **facts_of_model,
@@ -261,9 +257,7 @@ def _run_sheet(folder: Path) -> Sheet:
     """Describe a run folder: its recipe, its epochs, and their checkpoints."""
     facts: dict[str, Any] = {}
     tables: dict[str, list[dict[str, Any]]] = {}
-    rows = []
-    if not is_absent(folder / HISTORY_FILE):
-        rows = read_history(folder / HISTORY_FILE)
+    rows = [] if is_absent(folder / HISTORY_FILE) else read_history(folder / HISTORY_FILE)
     checkpoints = sorted(folder.glob("*.pth"), key=lambda path: (len(path.name), path.name))
     checkpoint_names = [path.name for path in checkpoints]
     tables["epochs"] = _epoch_rows(rows, set(checkpoint_names))

@@ -464,9 +464,7 @@ def header_paragraphs(recipe: str) -> list[str]:
     """
     text = (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8")
     head = re.match(r"(?:#.*\n)*", text)
-    header = ""
-    if head:
-        header = head[0]
+    header = head[0] if head else ""
     lines = [line.lstrip("# ") for line in header.splitlines() if "$schema" not in line]
     return re.split(r"(?<=\.)\n", "\n".join(lines)) or [""]
 
@@ -512,9 +510,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
 
     # Collect the facts about the model and the start of training.
     start = create_task(recipe).start
-    begins = "random weights"
-    if start is not None:
-        begins = start.path or f"a {start.what} ({start.key})"
+    begins = "random weights" if start is None else start.path or f"a {start.what} ({start.key})"
     facts = {
         "trains on": "; ".join(trains_on),
         "model": architecture(recipe.model),

@@ -327,7 +327,6 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
 def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[np.ndarray, int], None, None]:
     count = 0
     first_kind = None  # rate and channels of the first frame
-    channels = 0
     frames: list[np.ndarray] = []
     num_waiting = 0  # samples in ``frames``
     begin = 0.0  # time in seconds from which the stated duration counts
@@ -365,11 +364,10 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
                             begin = frame.time
                         end = frame.time + frame.samples / frame.sample_rate
                     kind = (frame.sample_rate, frame.layout.name)
-                    if first_kind is None:
-                        first_kind = kind
-                        channels = len(frame.layout.channels)
-                    elif first_kind != kind:
+                    first_kind = first_kind or kind
+                    if kind != first_kind:
                         raise DamagedAudio("its rate or channels change")
+                    channels = len(frame.layout.channels)
                     count += frame.samples
                     frames.append(samples_of(frame, channels))
                     num_waiting += frame.samples

@@ -397,9 +397,7 @@ def _fetch_one(
 
 def _size_of(path: Path) -> int | None:
     """Find the size of a file in bytes; None if the file does not exist."""
-    if not path.is_file():
-        return None
-    return path.stat().st_size
+    return path.stat().st_size if path.is_file() else None
 
 
 def _write_record(folder: Path, record: _Record, name: str, received: _Received) -> None:

@@ -155,9 +155,7 @@ def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
         for label, class_folder in _class_folders(split_folder).items():
             for path in recordings_listed(class_folder):
                 levels = path.relative_to(class_folder).parts
-                attack = None
-                if label == SPOOF and len(levels) > 1:
-                    attack = levels[0]
+                attack = levels[0] if label == SPOOF and len(levels) > 1 else None
                 yield Trial(files.id_of(path.relative_to(root)), path, label, attack=attack, phase=phase)
 
 
@@ -339,9 +337,8 @@ class UserCorpus(Corpus):
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
         """Read the labelled trials of ``phase``, for evaluation; errors are those of :meth:`trials`."""
-        split = WHOLE
-        if phase is not None and phase in self.accepted_splits:  # a phase such as `progress` is not a split
-            split = phase
+        # A phase such as `progress` is not a split.
+        split = phase if phase is not None and phase in self.accepted_splits else WHOLE
         labelled = [trial for trial in self.trials(path, split) if trial.label is not None]
         if not labelled:
             raise InputError(f"{path}: no trial has a label; fill the column 'label'")

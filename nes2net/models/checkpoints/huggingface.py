@@ -23,6 +23,9 @@ PROCESSOR_FILE = "processor_config.json"
 MODEL_FILES = (CONFIG_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE, "model*.safetensors*", "pytorch_model*.bin*")
 # Settings of the feature extractor of all models that read waveforms.
 _EXPECTED = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16000}
+_DEFAULT_REASON = (
+    f"this is the default of transformers, and no {PREPROCESSOR_FILE} or {PROCESSOR_FILE} has do_normalize"
+)
 # Key in the preprocessor_config.json of an exported folder, for a value of ``normalize`` that the transformers library
 # does not know.
 _OUR_NORMALIZE = "nes2net_normalize"
@@ -231,9 +234,7 @@ def normalize_of_folder(folder: Path) -> tuple[Literal["batch", "huggingface"] |
     do_normalize = settings.get("do_normalize", True)
     if not isinstance(do_normalize, bool):
         raise InputError(f"{folder / file}: do_normalize is true or false, not {shown(do_normalize)}")
-    reason = f"this is the default of transformers, and no {PREPROCESSOR_FILE} or {PROCESSOR_FILE} has do_normalize"
-    if "do_normalize" in settings:
-        reason = f"its {file} says so"
+    reason = f"its {file} says so" if "do_normalize" in settings else _DEFAULT_REASON
     normalize: Any = settings.get(_OUR_NORMALIZE)
     if normalize is not True and normalize != "batch":
         normalize = "huggingface"
