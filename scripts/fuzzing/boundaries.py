@@ -329,6 +329,8 @@ def _make_audio(folder: Path) -> None:
         _new_path(folder, os.fsdecode(f"{name}_name/caf".encode() + b"\xe9" + link.suffix.encode())).write_bytes(
             link.read_bytes()
         )
+    for subtype in ("VORBIS", "OPUS"):  # of several pages
+        soundfile.write(_new_path(folder, f"pages_{subtype}/a.ogg"), recordings.noise(64000), 16000, subtype=subtype)
     opus = _only_file(folder / "ogg_OPUS").read_bytes()
     _new_path(folder, "opus_later/a.opus").write_bytes(ogg.begun_later(opus, 480_000))
     recordings.encode(_new_path(folder, "xing/a.mp3"), tone, "libmp3lame", quality=4, title=TITLE)

@@ -312,9 +312,8 @@ def _calibration_sheet(path: Path) -> Sheet:
     population = calibration.population
     if scored_by is not None:
         facts["detector"] = f"{scored_by.fingerprint} (SHA-256 of architecture and weights) in {scored_by.precision}"
-        facts["scored"] = "whole recordings"
-        if scored_by.num_samples is not None:
-            facts["scored"] = f"the first {scored_by.num_samples} samples"
+        first = scored_by.num_samples
+        facts["scored"] = "whole recordings" if first is None else f"the first {first} samples"
         if scored_by.resolution_ms is not None:
             facts["scored"] += f", in frames of {scored_by.resolution_ms:g} ms"
     elif kind == "calibration":
@@ -363,9 +362,7 @@ def _record_facts(path: Path) -> dict[str, Any]:
     facts["precision"] = record.run.get("dtype")
     facts["device"] = extra.get("device_name") or extra.get("device")
     facts["versions"] = ", ".join(f"{name} {version}" for name, version in mappings.get("versions", {}).items())
-    facts["without a score"] = ""
-    if record.failures:
-        facts["without a score"] = counted(len(record.failures), "file")
+    facts["without a score"] = counted(len(record.failures), "file") if record.failures else ""
     facts["detector"] = f"{record.run.get('model')} (SHA-256 of architecture and weights)"
     return facts
 

@@ -94,9 +94,7 @@ class AudioCache:
             return load_head(path, num_samples)  # the damage may come after ``num_samples``
         if len(waveform) > _LONGEST:
             del waveform
-            if num_samples is None:
-                return load_audio(path)
-            return load_head(path, num_samples)
+            return load_audio(path) if num_samples is None else load_head(path, num_samples)
         self._write(entry, waveform)
         return waveform[:num_samples]
 

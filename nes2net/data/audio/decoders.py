@@ -251,12 +251,11 @@ def _libsndfile_link(
                 yield samples.T, file.samplerate
             if len(samples) < length:
                 break
-        if file.format in MP3:
-            # The stated length may include the encoder's delay, of up to two frames of 1152 samples. A cut is reported
-            # here, because FFmpeg would not notice the cut.
-            if count < file.frames - 2 * 1152:
+        # The stated length of MP3 may include the encoder's delay, of up to two frames of 1152 samples.
+        slack = 2 * 1152 if file.format in MP3 else 0
+        if count < file.frames - slack:
+            if file.format in (*MP3, "OGG"):  # FFmpeg would not notice the cut, or that pages of Ogg are missing
                 raise cut_off_error(path, file.frames, count, "samples")
-        elif count < file.frames:
             raise DamagedAudio(f"its header announces {file.frames:,} samples, {count:,} could be decoded")
 
 
@@ -386,12 +385,12 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
             raise _incomplete_error(announced, count)
         if container.format.name == "caf" and count < stream.frames:  # each frame has at least one sample
             raise _incomplete_error(stream.frames, count)
+        if not count:
+            raise ValueError("no audio frames")
         # If a recorder lost packets, samples are missing in the middle, but the stated duration and the time stamps
         # still count the missing time.
         decoded_seconds = max(count / decoder.rate, end - begin, latest)
         _check_duration(container, stream, seconds, decoded_seconds)
-        if not count:
-            raise ValueError("no audio frames")
 
 
 def _decoder_of(stream: av.AudioStream) -> av.AudioCodecContext:
@@ -408,7 +407,6 @@ def _decoder_of(stream: av.AudioStream) -> av.AudioCodecContext:
         raise ValueError("this FFmpeg was built without libopus: install PyAV from PyPI")
     decoder: Any = av.CodecContext.create(_OPUS_DECODER, "r")
     decoder.extradata = stream.codec_context.extradata
-    decoder.sample_rate = stream.rate
     decoder.options = {"request_sample_fmt": "flt"}
     return decoder
 
@@ -440,13 +438,9 @@ def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStre
     """
     name = container.format.name
     if name in _DURATION_OF_ALL:
-        if has_duration or name == "flv":
-            return (container.duration or 0) / av.time_base
-        return 0.0
+        return (container.duration or 0) / av.time_base if has_duration or name == "flv" else 0.0
     is_stated = name.split(",")[0] in _DURATION_OF_STREAM or (name == "mp3" and has_duration)
-    if is_stated and stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    return 0.0
+    return float(stream.duration * stream.time_base) if is_stated and stream.duration and stream.time_base else 0.0
 
 
 def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:

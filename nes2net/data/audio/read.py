@@ -154,9 +154,7 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
         return waveform
 
     waveform = _with_libsndfile(path, read_excerpt)
-    if waveform is None:
-        waveform, _ = load_head_and_length(path, num_samples, start)
-    return waveform
+    return load_head_and_length(path, num_samples, start)[0] if waveform is None else waveform
 
 
 def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
@@ -188,9 +186,7 @@ def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
         return first_block[:num_samples]
 
     waveform = _with_libsndfile(path, read_head)
-    if waveform is None:
-        waveform, _ = load_head_and_length(path, num_samples)
-    return waveform
+    return load_head_and_length(path, num_samples)[0] if waveform is None else waveform
 
 
 def load_head_and_length(
@@ -269,9 +265,7 @@ def stated_length(path: AnyRecording) -> int | None:
         return _at_16k(flac.num_samples, max(1, flac.sample_rate)) or None
     try:
         with open_with_libsndfile(path) as info:
-            if info.format in MP3:
-                return None
-            return _at_16k(info.frames, info.samplerate) or None
+            return None if info.format in MP3 else _at_16k(info.frames, info.samplerate) or None
     except (soundfile.LibsndfileError, ValueError):
         return None
 
@@ -470,6 +464,8 @@ def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]
             except InputError:
                 raise
             except Exception as error:  # a decoder can raise anything on a damaged file
+                if num_yielded and header is None:  # only lossless decoders agree on every sample
+                    raise InputError(f"is damaged: {error}", subject=f"audio file {path}") from error
                 failures.append(error)
     raise _unreadable_error(source, failures)
 

@@ -147,9 +147,7 @@ def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
             split_folders[split] = path
     # If there are no folders of splits, the name of ``folder`` may state the split.
     if not split_folders:
-        phase = None
-        if folder != root:
-            phase = SPLIT_WORDS.get(folder.name)
+        phase = None if folder == root else SPLIT_WORDS.get(folder.name)
         split_folders[phase] = folder
     for phase, split_folder in split_folders.items():
         for label, class_folder in _class_folders(split_folder).items():

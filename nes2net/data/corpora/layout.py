@@ -419,9 +419,7 @@ class ListedCorpus(Corpus):
     def _files_of(self, split: str) -> tuple[Files, str, str]:
         """Return the places of the files of ``split``, the split's name in this corpus, and a title for messages."""
         split = files.known_split(split, self.splits, self.title)
-        title = self.title
-        if len(self.parts) > 1:
-            title = f"{title} {split}"
+        title = f"{self.title} {split}" if len(self.parts) > 1 else self.title
         return self.parts[split], split, title
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
@@ -440,9 +438,7 @@ class ListedCorpus(Corpus):
         rows = self._choose_columns(path)
         trials: list[Iterable[Trial]] = []
         for file in lists:
-            list_audio = audio
-            if audio is not None:
-                list_audio = self._audio_of_list(file, audio)
+            list_audio = None if audio is None else self._audio_of_list(file, audio)
             trials.append(rows(file, phase, list_audio))
         return files.checked_trials(chain.from_iterable(trials), path)
 
@@ -451,9 +447,7 @@ class ListedCorpus(Corpus):
 
         Only the lists of splits with ``Files.together`` are found. Missing lists are left out.
         """
-        splits: Iterable[str] = self.parts
-        if phase is not None and phase in self.parts:
-            splits = [phase]
+        splits = [phase] if phase is not None and phase in self.parts else list(self.parts)
         lists = []
         for split in splits:
             if self.parts[split].together:

@@ -7,11 +7,11 @@ import gc
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from os.path import lexists
 from pathlib import Path, PurePath, PurePosixPath
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, counted, listed, one_line, shown
-from nes2net.lib.files import is_absent
 from nes2net.lib.text_files import decoded_text, has_control
 
 #: In place of the name of a part, this word means the whole corpus.
@@ -46,7 +46,7 @@ def first_file(
     *,
     what: str,
     remedy: str,
-    exists: Callable[[Path], bool] = lambda path: not is_absent(path),
+    exists: Callable[[Path], bool] = lexists,
 ) -> Path:
     """Return the first of ``candidates`` that exists; raise :class:`NotFound` if none exists.
 

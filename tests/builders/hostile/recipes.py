@@ -39,7 +39,7 @@ _TEXTS = {
 }
 CASES: list[Case] = [
     *cases(_read, each_written("recipe.yaml", _TEXTS)),
-    Case("a pipe", pipe("recipe.yaml"), _read, "neither a YAML file nor"),
+    Case("a pipe", pipe("recipe.yaml"), _read, "is a named pipe"),
     Case("a base that is a pipe", _on_a_pipe, _read, "builds on .* not there"),
     Case("a name with a null byte", lambda folder: "x\0y", _read, "neither a YAML file nor"),
 ]

@@ -125,6 +125,15 @@ def test_both_decoders_begin_a_stream_at_the_same_sample(tmp_path, write, start)
     np.testing.assert_array_equal(read_every_way(path), by_libsndfile[0])
 
 
+def test_a_missing_page_of_vorbis_is_noticed(tmp_path):
+    """Else FFmpeg would go on where libsndfile ends, from another sample on."""
+    path = tmp_path / "noise.ogg"
+    write_vorbis(path, 0)
+    all_pages = pages(path.read_bytes())
+    content = b"".join(all_pages[:3] + all_pages[4:])
+    refused(path, "is cut off: its header announces 64,000 samples", content, (load_audio, read_every_way))
+
+
 @pytest.mark.parametrize("container", ["matroska", "flv"])
 @pytest.mark.parametrize("codec", ["aac", "libmp3lame"])
 @pytest.mark.parametrize("delay", [100, 160_000])
