@@ -184,3 +184,16 @@ def test_tags_may_have_any_encoding(tmp_path, kind):
     assert TITLE.encode() in content
     path.write_bytes(content.replace(TITLE.encode(), LATIN_1_TITLE))
     np.testing.assert_array_equal(read_every_way(path), waveform)
+
+
+# ---- MP4
+
+
+def test_a_file_may_end_within_a_number_of_its_tables(tmp_path):
+    path = tmp_path / "noise.mov"
+    encode(path, noise(), "aac")
+    content = path.read_bytes()
+    movie = content.index(b"moov")
+    table = content.index(b"stsc")
+    endless_movie = content[: movie - 4] + bytes(4) + content[movie : table + 14]  # a size of 0 means to the end
+    refused(path, "was read by neither", endless_movie, [load_audio])
