@@ -96,9 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Without arguments, print the help and return the exit status for wrong input.
     """
     parser = build_parser()
-    words = argv
-    if argv is None:
-        words = sys.argv[1:]
+    words = sys.argv[1:] if argv is None else argv
     if not words:
         parser.print_help(sys.stderr)
         return WRONG_INPUT

@@ -135,9 +135,7 @@ def predict(
             raise InputError(f"--segments scores the frames of a whole recording: leave out {excluded[0]}")
         if stretches.out and not stretches.labels:
             raise InputError("--out is for the files of --labels: add --labels audacity, or leave it out")
-        shortest = MIN_DURATION
-        if stretches.min_duration is not None:
-            shortest = stretches.min_duration
+        shortest = stretches.min_duration if stretches.min_duration is not None else MIN_DURATION
         question = Stretches(stretches.resolution_ms, threshold, stretches.hysteresis, shortest)
     elif excluded:
         raise InputError(f"{excluded[0]} is for fake stretches: add --segments, or leave it out")
@@ -207,9 +205,7 @@ def predict(
                 line = _table_lines(prediction.row, prediction.words, widths, along.track)
             print(line, flush=True)
         if not json_ and not csv:
-            advice = []
-            if not (decider or segments or judgement):
-                advice = _how_to_get_a_probability(model)
+            advice = [] if decider or segments or judgement else _how_to_get_a_probability(model)
             print("\n".join([*(f"# {worded(sentence)}" for sentence in predictions.meaning), *advice]))
     if failed:
         print(f"{failed:,} of {counted(predictions.count, 'file')} could not be scored", file=sys.stderr)

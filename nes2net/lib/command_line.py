@@ -94,10 +94,7 @@ class HelpFormatter(argparse.HelpFormatter):
             text = f"{text}; one of {', '.join(map(str, action.choices or ()))}"
         if not action.option_strings or action.nargs == 0 or default in (None, argparse.SUPPRESS, []):
             return text
-        if isinstance(default, list):
-            default_text = " ".join(map(str, default))
-        else:
-            default_text = "%(default)s"
+        default_text = " ".join(map(str, default)) if isinstance(default, list) else "%(default)s"
         return f"{text} (default: {default_text})"
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
@@ -169,9 +166,7 @@ class OneLineParser(argparse.ArgumentParser):
             # Without subcommands, all flags belong to this parser. Check the flags here, because
             # argparse would first report missing arguments.
             actions_by_flag = self._option_string_actions
-            own_words = words
-            if "--" in words:
-                own_words = words[: words.index("--")]
+            own_words = words[: words.index("--")] if "--" in words else words
             for word in own_words:
                 flag = word.partition("=")[0]
                 if (

@@ -352,6 +352,46 @@ def sha256_of(*paths: str | Path) -> str:
     return digest.hexdigest()
 
 
+def changed_error(path: str | Path) -> InputError:
+    """Make the error for a file that changed while it was read."""
+    return InputError(f"{path}: was replaced or changed while it was read; leave it as it is, and repeat the command")
+
+
+class Unchanged:
+    """Some files as they are when this object is made, before they are read; devices and pipes are not compared."""
+
+    def __init__(self, *paths: str | Path) -> None:
+        self._stamps = {path: _stamp(path) for path in paths}
+
+    def check(self) -> None:
+        """Raise :class:`InputError` if one of the files was replaced or changed since this object was made."""
+        for path, stamp in self._stamps.items():
+            if _stamp(path) != stamp:
+                raise changed_error(path)
+
+    def digests(self) -> dict[str | Path, str]:
+        """Compute the SHA-256 of each file, by its path; empty for a device, a pipe or a missing file.
+
+        Raises:
+            InputError: as :meth:`check`.
+        """
+        self.check()
+        digests = {path: sha256_of(path) if stamp else "" for path, stamp in self._stamps.items()}
+        self.check()
+        return digests
+
+
+def _stamp(path: str | Path) -> tuple[int, ...]:
+    """Return numbers that change if a file is replaced or written; empty for a device, a pipe or a missing file."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    if not stat.S_ISREG(status.st_mode):
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write ``text`` in UTF-8 to ``path``; replace the file atomically, even in a power cut, and make missing folders.
 

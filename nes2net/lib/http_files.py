@@ -269,10 +269,7 @@ class HttpFiles:
         bytes_at_interval = start
         display.update(start // _MB - display.done)
         try:
-            if start:
-                mode = "r+b"
-            else:
-                mode = "wb"
+            mode = "r+b" if start else "wb"
             with open(partial_path, mode, opener=never_linked) as out:
                 out.seek(start)
                 out.truncate()
@@ -377,9 +374,7 @@ class HttpFiles:
             except (httpx.TransportError, _Busy) as error:
                 tries = tries + 1 if bytes_so_far() < before + _LEAST_BETWEEN else 1
                 if tries >= self.most_tries:
-                    repeated = ""
-                    if tries > 1:
-                        repeated = f", {tries} times"
+                    repeated = f", {tries} times" if tries > 1 else ""
                     problem = f"{str(error) or type(error).__name__}{repeated}"
                     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
                         problem += "; check the network connection"

@@ -411,9 +411,7 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
     maximum = schema.get("maximum")
     below = schema.get("exclusiveMaximum")
     if above is not None:
-        upper_bound = ""
-        if maximum is not None:
-            upper_bound = f" and at most {maximum:.12g}"
+        upper_bound = f" and at most {maximum:.12g}" if maximum is not None else ""
         return f"{words} above {above:.12g}" + upper_bound
     if minimum is None:
         return words

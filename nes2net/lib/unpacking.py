@@ -85,10 +85,7 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
     try:
         with open(archive, "rb") as file:
             with ProgressDisplay[Any](title=title, unit="MB", total=max(1, size // _MB)) as display:
-                if zipfile.is_zipfile(archive):
-                    members_of = _zip_members
-                else:
-                    members_of = _tar_members
+                members_of = _zip_members if zipfile.is_zipfile(archive) else _tar_members
                 for member in members_of(file, archive, budget):
                     target = _target_path(member.name, folder, archive)
                     if member.open is None:
@@ -126,9 +123,7 @@ def _zip_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Me
             if info.flag_bits & 1:  # encrypted
                 raise InputError(f"{archive}: is encrypted; unpack it by hand with its password")
         for info in members:
-            open_member = None
-            if not info.is_dir():
-                open_member = partial(opened.open, info)
+            open_member = None if info.is_dir() else partial(opened.open, info)
             yield _Member(info.filename, info.file_size, open_member)
 
 
@@ -206,9 +201,7 @@ class _TarSource:
             self.left -= _LONGEST_HEADER
         else:
             self.left -= size
-        content = b""
-        if self.left >= 0:
-            content = self._file.read(size)
+        content = self._file.read(size) if self.left >= 0 else b""
         # In some versions of Python, tarfile reads long numbers slowly: the time grows with the
         # square of a number's length.
         if self.left < 0 or re.search(rb"\d{100}", content):

@@ -356,7 +356,7 @@ class SavedNetwork(Network):
                 base is not found or does not have the recorded digest.
         """
         # Check precision and device before anything is downloaded.
-        precision = None if dtype in ("auto", "fastest") else named_precision(dtype)
+        precision = named_precision(dtype) if dtype not in ("auto", "fastest") else None
         target_device = choose_device(device)
         if precision is not None:
             check_precision(precision, target_device)
@@ -380,23 +380,19 @@ class SavedNetwork(Network):
         # Read the tensors and the record: from a Hugging Face folder, from a detector folder, or from a file.
         state_dict: Mapping[str, Tensor]
         record: dict[str, Any]
-        if path.is_dir():
-            if is_absent(path / CONFIG) and holds_classifier(path):
-                bonafide = None
-                if isinstance(config, str) and config.startswith(POLARITY):
-                    bonafide = config.removeprefix(POLARITY)
-                    config = None
-                state_dict, record = read_classifier(path, bonafide)
-                print_note(record[WAVEFORMS_KEY])
-            elif is_absent(path / CONFIG) and holds_other_model(path):
-                state_dict = read_weights(path)
-                record = {}
-            else:
-                state_dict, record = read_folder(path)
+        is_foreign_folder = path.is_dir() and is_absent(path / CONFIG)
+        if is_foreign_folder and holds_classifier(path):
+            bonafide = None
+            if isinstance(config, str) and config.startswith(POLARITY):
+                bonafide = config.removeprefix(POLARITY)
+                config = None
+            state_dict, record = read_classifier(path, bonafide)
+            print_note(record[WAVEFORMS_KEY])
+        elif is_foreign_folder and holds_other_model(path):
+            state_dict = read_weights(path)
+            record = {}
         else:
-            state_dict = load_state_dict(path)
-            record = read_record(state_dict)
-        record = checked_record(record, state_dict)
+            state_dict, record = read_checkpoint(path)
         architecture = record.pop("model", None)
         base_record = record.pop("base", None)
         provenance = Provenance.read(record)
@@ -446,6 +442,20 @@ class SavedNetwork(Network):
         if precision is None:
             precision = named_precision(reduce(torch.promote_types, types))
         return detector.to(target_device, PRECISIONS[precision]).set_precision(precision).eval()
+
+
+def read_checkpoint(path: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
+    """Read a detector's file or folder: its state dict, and its record, whose key ``"model"`` has the architecture.
+
+    Raises:
+        InputError: if the file or folder is missing or damaged.
+    """
+    if path.is_dir():
+        state_dict, record = read_folder(path)
+    else:
+        state_dict = load_state_dict(path)
+        record = read_record(state_dict)
+    return state_dict, checked_record(record, state_dict)
 
 
 # Frozen tensors of adapted detectors

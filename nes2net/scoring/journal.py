@@ -117,9 +117,7 @@ def journal_path(out: Path, rank: int = 0) -> Path:
     >>> [journal_path(Path("s.txt"), rank).name for rank in (0, 1)]
     ['s.txt.partial', 's.txt.partial.1']
     """
-    rank_suffix = ""
-    if rank:
-        rank_suffix = f".{rank}"
+    rank_suffix = f".{rank}" if rank else ""
     return out.with_name(f"{out.name}.partial{rank_suffix}")
 
 
@@ -225,9 +223,7 @@ def open_journals(
         files = [stack.enter_context(open(path, "rb")) for path in journals(out)]
         # If a run was killed while writing the header, the journal has only the beginning of the header.
         is_same_run = all(header.startswith(file.readline(len(header))) for file in files)
-        journalled = None
-        if is_same_run:
-            journalled = Journalled(files, value, without)
+        journalled = Journalled(files, value, without) if is_same_run else None
         yield journalled
 
 

@@ -83,6 +83,9 @@ class Scorer(Protocol):
     def trained_on_segments(self) -> bool:
         """Whether the detector was trained to score segments."""
 
+    def check_score(self) -> None:
+        """Raise :class:`InputError` if the detector has no score, because it has no class bona fide."""
+
     def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
         """Compute the scores (B,) of ``waveform`` B×N, 16 kHz, in [−1, 1]; higher means more bona fide.
 
@@ -290,9 +293,7 @@ def _start_or_split(
     try:
         with torch.inference_mode(), ExitStack() as stack:
             if stream is not None:  # seed the random numbers by the name alone; restore the random state afterwards
-                generator_devices = []
-                if on_gpu:
-                    generator_devices = [scorer.device]
+                generator_devices = [scorer.device] if on_gpu else []
                 stack.enter_context(torch.random.fork_rng(generator_devices))
                 torch.manual_seed(zlib.crc32(stream.encode()))
             # Do not keep the moved inputs in a variable: if the batch must be split, they would take memory in addition

@@ -156,10 +156,7 @@ def measure_trials(
         InputError, Unfinished: as :func:`nes2net.scoring.engine.run_over`, except that no error is
             raised if all recordings failed.
     """
-    if num_workers is None:
-        workers = min(_MOST_WORKERS, usable_processors())
-    else:
-        workers = num_workers
+    workers = min(_MOST_WORKERS, usable_processors()) if num_workers is None else num_workers
     most_samples = scorer.used_samples.most if scorer else None
     output = TraitsOutput()
     out, embeddings = _files_beside(beside)

@@ -217,6 +217,7 @@ class Stream:
     ) -> None:
         """Check the arguments, and begin the stream at 0 s."""
         check_takes_audio_alone(scorer)
+        scorer.check_score()
         self._scorer = scorer
         self._rate = checked_rate(sample_rate)
         check_rate(self._rate, "the stream")

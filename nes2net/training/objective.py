@@ -257,7 +257,8 @@ class Objective(nn.Module):
             One numerator for each term of the loss.
         """
         part = Part(inputs, targets, carried, iteration, latent_seed)
-        with _explain_single_utterance("a part of a step", "lower `train.accumulate` or raise `train.batch_size`"):
+        remedy = "lower `train.accumulate`, raise `train.batch_size`, or set `train.drop_last=true`"
+        with _explain_single_utterance("a part of a step", remedy):
             features = inputs if inputs.ndim == 3 else self.features(inputs)
             utterance_numerator, *further_numerators = self.numerators(self.compute_outputs(features, part), part)
         aggregation = self.detector.aggregation

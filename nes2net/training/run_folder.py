@@ -21,10 +21,9 @@ from nes2net.models.card import CARD, CARD_FILE
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.resume_file import BASE_FILE, RESUME_FILE
 from nes2net.training.run_log import LOG_FILE
-from nes2net.training.selection import HISTORY_FILE
+from nes2net.training.selection import HISTORY_FILE, RECIPE_FILE
 from nes2net.training.tracker import TRACKER_FILE
 
-RECIPE_FILE = "recipe.yaml"
 _LOCK_FILE = ".lock"
 # Files that training writes to the folder, besides the lock and the checkpoints.
 _FILE_NAMES = (RESUME_FILE, BASE_FILE, HISTORY_FILE, RECIPE_FILE, LOG_FILE, TRACKER_FILE, CARD, CARD_FILE)

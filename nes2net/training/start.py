@@ -17,15 +17,14 @@ from nes2net.lib.terminal import print_note
 from nes2net.lib.without_memory import without_memory
 from nes2net.models.checkpoints.folder import base_digest
 from nes2net.models.checkpoints.published_names import unwrap_frontend
-from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.models.frontends.adaptation import adapt as adapt_frontend
 from nes2net.models.frontends.adaptation import check_adaptation
 from nes2net.models.frontends.sizes import check_pretrained
-from nes2net.models.loading import recognise, without_wrapper
+from nes2net.models.loading import read_checkpoint, recognise, without_wrapper
 from nes2net.models.provenance import START_KEY, Provenance
 from nes2net.models.published_models import PUBLISHED
 from nes2net.models.registry import create_frontend, frontends, takes_checkpoint
-from nes2net.models.weights_known import checked_record, holds_weights_of
+from nes2net.models.weights_known import holds_weights_of
 from nes2net.training.losses.by_name import checked_loss, with_head
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.resume_file import REMEDY, RESUME_FILE
@@ -138,8 +137,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         )
     # A checkpoint of a whole detector also holds the pre-trained weights. If this package wrote the checkpoint, the
     # checkpoint also holds the options of the detector.
-    state_dict: Mapping[str, Tensor] = load_state_dict(recipe.train.init_from)
-    record = checked_record(read_record(state_dict), state_dict)
+    state_dict, record = read_checkpoint(Path(recipe.train.init_from))
     if "model" not in record:
         state_dict = without_wrapper(state_dict, recipe.train.init_from, model)
     if recipe.ssl_checkpoint:
@@ -172,16 +170,14 @@ def _check_saved_model(path: Path, saved: dict[str, Any], recipe: Recipe, task: 
 
     Options of the front-end that a checkpoint states are not compared if the checkpoint is missing.
     """
-    model = _stated_model(recipe, task)
+    try:
+        frontend = _frontend_without_weights(recipe)
+    except InputError as error:
+        print_note(f"the options of the front-end are those in {path}, because its checkpoint is not there: {error}")
+        frontend = _unadapted(saved["frontend"])
+    model = {**_stated_model(recipe, task), "frontend": frontend}
     with without_memory():
-        try:
-            frontend = _frontend_without_weights(recipe)
-        except InputError as error:
-            print_note(
-                f"the options of the front-end are those in {path}, because its checkpoint is not there: {error}"
-            )
-            frontend = _unadapted(saved["frontend"])
-        expected = Detector.from_config(with_adaptation({**model, "frontend": frontend}, recipe.train.adapt)).config
+        expected = Detector.from_config(with_adaptation(model, recipe.train.adapt)).config
     if names := differing_keys({"model": saved}, {"model": expected}):
         raise InputError(f"{path} holds another detector than the recipe: they differ in {listed(names)}; {REMEDY}")
 
@@ -193,8 +189,9 @@ def _frontend_without_weights(recipe: Recipe) -> dict[str, Any]:
     if not recipe.ssl_checkpoint:
         return stated
     if recipe.train.init_from:
-        return {**_unadapted(_frontend_of(read_record(load_state_dict(recipe.train.init_from)))), **stated}
-    return create_frontend(stated.pop("name", ""), recipe.ssl_checkpoint, **stated).config
+        return {**_unadapted(_frontend_of(read_checkpoint(Path(recipe.train.init_from))[1])), **stated}
+    with without_memory():
+        return create_frontend(stated.pop("name", ""), recipe.ssl_checkpoint, **stated).config
 
 
 def with_classes(model: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:

@@ -204,7 +204,7 @@ def _make_resume_files(folder: Path) -> None:
 
 def _make_own_corpus(folder: Path) -> None:
     """Write a user's own corpus: a few recordings, and a list for each split."""
-    tiny_corpus.make_generic(folder, tiny_corpus.labelled_clips(None, 3))
+    tiny_corpus.make_generic(folder, tiny_corpus.labelled_clips(3))
     rows = (folder / "list.csv").read_text().splitlines(keepends=True)
     (folder / "list.csv").unlink()
     for split, split_rows in (("train", rows[:-2]), ("dev", rows), ("eval", rows)):

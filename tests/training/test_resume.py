@@ -211,6 +211,8 @@ OTHER_DETECTORS = [
     ("wav2vec2", "aggregation", {"name": "weighted_sum"}),
     ("file", "frontend", {"encoder_attention_heads": 1}),
     ("file", "frontend", {"repeat_last": True}),
+    ("start", "frontend", {"encoder_attention_heads": 1}),
+    ("start", "backend", {"score_rule": "difference"}),
 ]
 
 
@@ -226,6 +228,10 @@ def test_only_the_detector_of_the_recipe_goes_on(recipe, small_model, tmp_path, 
         genuine_checkpoint.write(frontend, tmp_path / "ssl.pt")
         model = {**small_model, "frontend": {"name": "wav2vec2"}}
         values = recipe(model=model, ssl_checkpoint=str(tmp_path / "ssl.pt"))
+    if kind == "start":
+        Detector.from_config(small_model).save(tmp_path / "start.pth")
+        start = {"init_from": str(tmp_path / "start.pth")}
+        values = recipe(model=small_model, train=start, ssl_checkpoint="none.pt")
     folder = stop(values, 1, 1)
     intact = (folder / "resume.pt").read_bytes()
     state = state_of(folder)

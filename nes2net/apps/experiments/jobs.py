@@ -160,8 +160,7 @@ class ScoreJob(Job):
     def part(self) -> Part:
         """The part of a corpus that is scored."""
         tested = self.tested
-        protocols = None if tested.protocols is None else Path(tested.protocols)
-        return Part(tested.corpus, Path(tested.root), tested.split, protocols)
+        return Part(tested.corpus, tested.root, tested.split, tested.protocols)
 
     def checkpoints(self) -> list[Path]:
         """Return the paths of the checkpoints of the best epochs; if there are several, their average comes last.

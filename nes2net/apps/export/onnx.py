@@ -122,6 +122,7 @@ def export_onnx(
             "call detector.cpu().float() first"
         )
     check_takes_audio_alone(detector)
+    detector.check_score()
     if quantize not in (None, "int8"):
         raise InputError(f"unknown `quantize` {quantize!r}: 'int8' is known")
     detector = detector.whole()
@@ -243,10 +244,7 @@ def _write_float32(detector: Detector, description: dict[str, Any], path: Path) 
         detector(waveform)  # if the detector fails, raise its own error here, not wrapped by torch.onnx
     try:
         with _silenced(), torch.no_grad():  # with gradients, attention would be traced as a different kernel
-            if _has_fixed_length(description):
-                dynamic = {0: "batch"}
-            else:
-                dynamic = {0: "batch", 1: "samples"}
+            dynamic = {0: "batch"} if _has_fixed_length(description) else {0: "batch", 1: "samples"}
             program = torch.onnx.export(
                 _WithScores(detector),
                 (waveform,),

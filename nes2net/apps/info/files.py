@@ -18,7 +18,7 @@ from nes2net.apps.info.names import Result, describe_recipe, model_rows, publish
 from nes2net.apps.info.sheet import Sheet, shown
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted
-from nes2net.lib.files import is_absent, sha256_of
+from nes2net.lib.files import Unchanged, is_absent, sha256_of
 from nes2net.lib.options import name_and_options
 from nes2net.models.checkpoints.folder import CONFIG, WEIGHTS
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE
@@ -32,8 +32,7 @@ from nes2net.scoring.record import read_whole_record, record_path
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.resume_file import RESUME_FILE
-from nes2net.training.run_folder import RECIPE_FILE
-from nes2net.training.selection import HISTORY_FILE, Row, read_history, saved_epochs
+from nes2net.training.selection import HISTORY_FILE, RECIPE_FILE, Row, read_history, saved_epochs
 
 _OTHER_FILE = "info reads checkpoints, folders, scores, records, calibrations, recipes and histories"
 # Name of a value in a history → its heading in tables.
@@ -59,6 +58,7 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
     """
     # Describe a folder of a detector or of a training run.
     path = Path(path)
+    files = Unchanged(path, path / WEIGHTS)
     if path.is_dir():
         is_detector = not (is_absent(path / CONFIG) and is_absent(path / CONFIG_FILE))
         is_run = any(path.glob("epoch_*.pth")) or not all(
@@ -66,7 +66,9 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
         )
         if is_run and not is_detector:
             return _run_sheet(path)
-        return _detector_sheet(identify(path), results)
+        sheet = _detector_sheet(identify(path), results)
+        files.check()
+        return sheet
     # Describe a recipe.
     if path.suffix in (".yaml", ".yml"):
         sheet = describe_recipe(load_recipe(path))
@@ -93,8 +95,11 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
             start = file.read(4096)
     # A file without control characters is text.
     if start and not any(byte < 9 or 13 < byte < 32 for byte in start):
-        return _scores_sheet(path)
-    return _detector_sheet(identify(path), results)
+        sheet = _scores_sheet(path)
+    else:
+        sheet = _detector_sheet(identify(path), results)
+    files.check()
+    return sheet
 
 
 def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:

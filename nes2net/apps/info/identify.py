@@ -17,7 +17,7 @@ from nes2net.lib.files import is_absent
 from nes2net.lib.plain_data import check_plain
 from nes2net.models.checkpoints.classification import NAMES_KEY, WAVEFORMS_KEY, holds_classifier, read_classifier
 from nes2net.models.checkpoints.fairseq import encoder_tensors, is_pretraining_head, model_type_of
-from nes2net.models.checkpoints.folder import CONFIG, read_folder
+from nes2net.models.checkpoints.folder import CONFIG
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, holds_other_model, read_configuration, read_weights
 from nes2net.models.checkpoints.model_types import MODEL_TYPES, check_type, is_openai
 from nes2net.models.checkpoints.onnx_file import OnnxFile, accepted_lengths
@@ -38,6 +38,7 @@ from nes2net.models.loading import (
     build_errors_as_input_errors,
     fitting_models,
     leaves_out_frontend,
+    read_checkpoint,
     recognise,
     without_wrapper,
 )
@@ -174,8 +175,7 @@ def _identify_folder(folder: Path) -> Identity:
     """
     # Identify a folder in which this package saved a detector.
     if not is_absent(folder / CONFIG):
-        state_dict, description = read_folder(folder)
-        description = checked_record(description, state_dict)
+        state_dict, description = read_checkpoint(folder)
         config = description["model"]
         facts = {key: value for key, value in description.items() if key != "model"}
         misfit, adapted = _compare_with_config(state_dict, config, folder)

@@ -426,10 +426,9 @@ def published_facts(name: str) -> dict[str, Any]:
     model = PUBLISHED.get(name)
     if model is None:
         return {}
+    facts_of_file = {"its file": model.by_hand or "no program can fetch it"}
     if model.file:
         facts_of_file = weights_facts(Shelf(name, model.file))
-    else:
-        facts_of_file = {"its file": "; ".join(filter(None, [model.by_hand, "no program can fetch it"]))}
     return {
         "source": model.source,
         "licence of the weights": model.licence,

@@ -52,10 +52,7 @@ class Sheet:
         width = max(map(len, facts), default=0)
         lines = wrapped(printable_name(self.title), "", "  ", WIDTH)
         for heading, value in facts.items():
-            if isinstance(value, list):
-                items = value
-            else:
-                items = [value]
+            items = value if isinstance(value, list) else [value]
             for number, item in enumerate(items):
                 start = "" if number else printable_name(heading)
                 lines += wrapped(printable_name(shown(item)), f"  {start:<{width}}  ", " " * (width + 4), WIDTH)

@@ -116,7 +116,6 @@ def opened(
 
 
 def _is_pipe(source: str) -> bool:
-    """Whether ``source`` is a named pipe; false if there is no such file."""
     try:
         return stat.S_ISFIFO(os.stat(source).st_mode)
     except (OSError, ValueError):
@@ -202,7 +201,6 @@ def _microphone(device: str, rate: float, num_channels: int) -> Iterator[Block]:
 
 
 def _microphone_blocks(stream: Any, step: int) -> Iterator[Block]:
-    """Yield blocks of ``step`` samples from the microphone ``stream``, and close the stream at the end."""
     with closing(stream):
         stream.start()
         began = time.monotonic()

@@ -67,7 +67,11 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
     if row["decision"] == "bonafide" and "shortest_found" in along:
         facts.append(("What would be missed", _missed_words(along["shortest_found"])))
     if "p_value" in row:
-        facts.append(("How usual it is", _usualness_words(row["p_value"])))
+        usualness = (
+            f"Of the recordings that the calibration was learned from, {in_hundred(row['p_value'])} are as unusual as "
+            "this one in length, level or bandwidth, or in how the detector hears them."
+        )
+        facts.append(("How usual it is", usualness))
     # Put the decision into words: bona fide, spoof in part, or spoof.
     if row["decision"] == "bonafide":
         meaning = "This detector takes the recording for real speech: for what a microphone took down of a human voice."
@@ -224,11 +228,3 @@ def _missed_words(shortest_found: float | None) -> str:
     if shortest_found is None:
         return "A fake part of any length would mostly be missed."
     return f"A fake part shorter than about {shortest_found:.2g} s would mostly be missed."
-
-
-def _usualness_words(p_value: float) -> str:
-    """Say how many recordings of the calibration are as unusual as this recording."""
-    return (
-        f"Of the recordings that the calibration was learned from, {in_hundred(p_value)} are as unusual as this one in "
-        "length, level or bandwidth, or in how the detector hears them."
-    )

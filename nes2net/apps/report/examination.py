@@ -179,7 +179,7 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
     published = detector.provenance.published
     figures = []
     if published is not None:
-        figures = [f"{row.figures} [{row.source}]" for row in published_rows() if row.model == published[0]]
+        figures = [f"{row.figures} [{row.source}]" for row in published_rows() if published[0] in row.models]
     return Examination(
         file,
         measure_blocks(stream_audio(file.recording)),

@@ -357,9 +357,7 @@ class Desk:
             meaning = None
             if self.decider is not None:
                 measurer = Measurer.of(self.detector, self.decider)
-                traits = None
-                if recording:
-                    traits = measurer.of_recording(recording, remark)
+                traits = measurer.of_recording(recording, remark) if recording else None
                 blocks = stream_audio(full_wav)
                 decision: Decision
                 if decision_windows(self.detector, self.decider, duration) is not None:

@@ -293,10 +293,7 @@ def _picture_facts(scored: Scored) -> dict[str, Any]:
 
     # Make the outline of the waveform.
     loudest = max(1e-4, float(np.abs([picture.low, picture.high]).max()))
-    if len(picture.low) > 1:
-        columns = np.linspace(0, 1000, len(picture.low))
-    else:
-        columns = np.array([500.0])
+    columns = np.linspace(0, 1000, len(picture.low)) if len(picture.low) > 1 else np.array([500.0])
 
     def outline(samples: np.ndarray) -> list[str]:
         """Return the points "x,y" of the upper or lower outline of the waveform, in a box of 1000 × 100.
@@ -309,9 +306,7 @@ def _picture_facts(scored: Scored) -> dict[str, Any]:
             points.append(f"{column:.1f},{50 - 48 * sample / loudest:.1f}")
         return points
 
-    band = ""
-    if len(track) > _MOST_POINTS:
-        band = " ".join([*line(low), *reversed(line(high))])
+    band = " ".join([*line(low), *reversed(line(high))]) if len(track) > _MOST_POINTS else ""
     return {
         "spectrogram": base64.b64encode(picture.spectrogram).decode(),
         "waveform": " ".join([*outline(picture.high), *reversed(outline(picture.low))]),

@@ -228,9 +228,7 @@ def random_crop(
     >>> random_crop(np.arange(100), 4, np.random.default_rng(0))
     array([82, 83, 84, 85])
     """
-    start = 0
-    if len(waveform) > num_samples:
-        start = int(rng.integers(len(waveform) - num_samples + 1))
+    start = int(rng.integers(len(waveform) - num_samples + 1)) if len(waveform) > num_samples else 0
     return head_crop(waveform[start:], num_samples, utterance, padding)
 
 

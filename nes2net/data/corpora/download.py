@@ -223,8 +223,9 @@ def _plan_record(
             digests[algorithm] = digest
         digests.update(_stated_digests(download))
         remote = RemoteFile(f"{page}/files/{quote(file.key)}?download=1", file.size, digests)
-        is_packed = is_archive(file.key) or file.key.lower().endswith((".rar", ".7z"))
-        unpack_into = download.unpack if is_packed else None
+        unpack_into = None
+        if is_archive(file.key) or file.key.lower().endswith((".rar", ".7z")):
+            unpack_into = download.unpack
         name = f"{download.name}/{file.key}" if download.name else file.key
         planned.append(PlannedFile(remote, _checked_name(name, page), download.what, licence, unpack_into))
     if not planned:

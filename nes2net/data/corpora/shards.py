@@ -44,7 +44,8 @@ from nes2net.data.audio.files import is_recording, walk
 from nes2net.data.audio.packed import SHARD_SUFFIXES, Member, audio_column, tar_members
 from nes2net.data.audio.tables import Table, open_table, pyarrow_module
 from nes2net.data.corpora import protocol as files
-from nes2net.data.corpora.generic import FIELDS, LABELS, SPLIT_WORDS, UserCorpus
+from nes2net.data.corpora.generic import FIELDS, SPLIT_WORDS, UserCorpus
+from nes2net.data.corpora.id_tables import LABELS
 from nes2net.data.corpora.protocol import WHOLE, NotFound
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, counted, first_line, listed, readable_size, shown

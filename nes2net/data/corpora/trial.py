@@ -204,6 +204,18 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
     return [trials[number] for number in sorted(drawn_numbers)]
 
 
+def extra_fields(trials: Iterable[Trial]) -> dict[str, None]:
+    """List the names of all fields in ``extra`` of ``trials``, in the order in which they occur first.
+
+    The result is a dictionary whose keys are the names; it serves as an ordered set.
+    """
+    names: dict[str, None] = {}
+    for trial in trials:
+        for name, _ in trial.extra:
+            names[name] = None
+    return names
+
+
 def class_name(trial: Trial, field: str, aliases: Mapping[str, str]) -> str | None:
     """Find the class of ``trial`` in source tracing: bona fide, or the value of ``field`` if it is spoofed.
 

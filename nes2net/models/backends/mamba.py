@@ -171,9 +171,7 @@ class DualColumn(nn.Module):
             residual = residual + layer(residual)
         # In the paper, the output of the last layer is added to the residual. The published code adds the model's input
         # instead, so it does not need the output of the last layer.
-        last = unreversed
-        if self.final_norm != "published":
-            last = layers[-1](residual)
+        last = layers[-1](residual) if self.final_norm != "published" else unreversed
         return self.norm_f((residual + last).to(x.dtype))
 
 

@@ -110,7 +110,9 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
     aggregation = "weighted_sum" if config.get("use_weighted_layer_sum") else "last"
     for library_name, own_name in _TENSORS.items():
         if library_name != _LAYER_WEIGHTS or aggregation == "weighted_sum":
-            state_dict[own_name] = _required_tensor(weights, library_name, folder)
+            if library_name not in weights:
+                raise InputError(f"{folder} has no tensor {library_name}, which its class has: fetch it again")
+            state_dict[own_name] = weights[library_name]
     for own_name in ("proj_fc.weight", "proj_fc.bias"):
         rows = state_dict[own_name]
         if len(rows) != len(labels):
@@ -189,12 +191,6 @@ def _frontend_of_class(config: Mapping[str, Any]) -> str | None:
     if isinstance(architectures, list) and len(architectures) == 1 and isinstance(architectures[0], str):
         return ARCHITECTURES.get(architectures[0])
     return None
-
-
-def _required_tensor(weights: Mapping[str, Tensor], name: str, folder: Path) -> Tensor:
-    if name not in weights:
-        raise InputError(f"{folder} has no tensor {name}, which its class has: fetch it again")
-    return weights[name]
 
 
 def check_supported(folder: Path, config: Mapping[str, Any]) -> None:

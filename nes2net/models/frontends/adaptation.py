@@ -152,9 +152,7 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
                 )
     elif kind == "prompt":
         weight = next(frontend.transformer_layers[0].parameters())
-        layers = 1
-        if adaptation.deep:
-            layers = len(frontend.transformer_layers)
+        layers = len(frontend.transformer_layers) if adaptation.deep else 1
         prompt = torch.empty(layers, adaptation.tokens, frontend.out_dim, device=weight.device, dtype=weight.dtype)
         # Prompts start as standard normal numbers, as large as the output of a layer norm. This distribution is an
         # assumption.

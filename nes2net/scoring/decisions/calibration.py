@@ -20,7 +20,7 @@ from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, RootModel
 
 from nes2net.data.audio.waveform import LONGEST_CUT, SAMPLE_RATE
 from nes2net.lib.errors import InputError, counted
-from nes2net.lib.files import json_text, write_output
+from nes2net.lib.files import Unchanged, json_text, write_output
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.terminal import printable
 from nes2net.metrics import (
@@ -99,7 +99,8 @@ class LinearCalibration:
     ``llrs`` holds the ratios of the trials from which the calibration was learned. ``scored_by``
     identifies the detector that made the scores; ``scored_by`` is None for a fusion, or if the
     scores have no record. ``population`` holds the traits of the recordings; ``population`` is None
-    if the recordings were not measured.
+    if the recordings were not measured. ``sha256`` is the digest of the file from which
+    :func:`load` read the calibration.
     """
 
     weights: Annotated[tuple[_Weight, ...], Field(min_length=1, max_length=_MOST_SYSTEMS)]
@@ -111,6 +112,7 @@ class LinearCalibration:
     llrs: Llrs | None = field(default=None, repr=False, compare=False)
     scored_by: ScoredBy | None = None
     population: Population | None = field(default=None, repr=False, compare=False)
+    sha256: str = field(default="", repr=False, compare=False)
 
     @property
     def largest_llr(self) -> float:
@@ -261,7 +263,6 @@ class LinearCalibration:
 
 
 def _scored_part(num_samples: int | None) -> str:
-    """Describe the scored part of recordings in words: all (None), windows along a recording (0), or the beginning."""
     if num_samples is None:
         return "whole recordings"
     if num_samples == 0:
@@ -305,8 +306,11 @@ def load(path: str | Path) -> LinearCalibration:
         InputError: if the file cannot be read or is not a calibration.
     """
     remedy = "give the path of a file that calibrate or fuse saved"
+    file = Unchanged(path)
     saved = read_json_as(_File, path, _MOST_BYTES, "a calibration", remedy).root
-    return LinearCalibration(**{name: value for name, value in vars(saved).items() if name != "format"})
+    facts = {**vars(saved), "sha256": file.digests()[path]}
+    del facts["format"]
+    return LinearCalibration(**facts)
 
 
 def fit(

@@ -426,9 +426,7 @@ class Decider:
                 facts = [f"{trained_on['corpus']}, phase {trained_on['phase']}"]
         if "num_bonafide" in trained_on and "num_spoof" in trained_on:
             resolution_ms = self.calibration.resolution_ms
-            unit = "trials"
-            if resolution_ms is not None:
-                unit = f"frames of {resolution_ms:g} ms"
+            unit = f"frames of {resolution_ms:g} ms" if resolution_ms is not None else "trials"
             facts.append(f"{trained_on['num_bonafide']} bona fide and {trained_on['num_spoof']} spoofed {unit}")
         if "date" in trained_on:
             facts.append(str(trained_on["date"])[:10])

@@ -137,9 +137,7 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
     if not num_measured:
         raise InputError("the recording has no samples to measure")
     loud = float(np.percentile(np.concatenate(levels), _LOUD))
-    level = SILENCE
-    if loud > 0:
-        level = max(SILENCE, 10 * math.log10(loud))
+    level = max(SILENCE, 10 * math.log10(loud)) if loud > 0 else SILENCE
     # The first band is left out, because a constant offset of the samples is not sound.
     return Traits(num_measured / SAMPLE_RATE, level, _bandwidth(power[1:] / num_spectra))
 
