@@ -487,6 +487,11 @@ def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = T
         return json.dumps(plain, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
 
 
+def is_absent(path: str | Path) -> bool:
+    """Whether nothing has the name ``path``; a dangling link or an unreadable file makes its reader fail instead."""
+    return not os.path.lexists(path)
+
+
 _START = 512  # number of bytes at the start of a file that are examined for a Git LFS pointer or a web page
 _CHUNK = 1 << 24  # number of bytes that are read at once, because a file may be endless
 

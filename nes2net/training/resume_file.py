@@ -21,6 +21,7 @@ from pydantic import (
 from torch import Tensor
 
 from nes2net.lib.errors import InputError
+from nes2net.lib.files import is_absent
 from nes2net.lib.options import ModelDescription
 from nes2net.lib.plain_data import check_plain, first_problem
 from nes2net.models.checkpoints.torch_file import read_torch_file
@@ -228,7 +229,7 @@ def read_resume_file(folder: Path) -> dict[str, Any] | None:
             another version of this package.
     """
     path = folder / RESUME_FILE
-    if not path.is_file():
+    if is_absent(path):
         return None
     content = read_torch_file(path)[0]
     version = content.get("version") if isinstance(content, dict) else None

@@ -262,7 +262,7 @@ class Run:
         # Add notes about properties of the detector that the user may not expect.
         lines = [line]
         if detector.frontend.note:
-            lines.append(f"note: {worded(detector.frontend.note)}")
+            lines.append(f"note: {worded(f'{detector.frontend.note}; `model.frontend.normalize` comes first')}")
         if detector.num_zeros:
             feature_dim = detector.backend.feature_dim
             frontend_dim = detector.frontend.out_dim

@@ -28,7 +28,7 @@ from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import write_result
 from nes2net.lib.claims import differing_names
 from nes2net.lib.errors import InputError, counted
-from nes2net.lib.files import make_folder, path_below, sha256_of
+from nes2net.lib.files import is_absent, make_folder, path_below, sha256_of
 from nes2net.lib.findings import Finding
 from nes2net.lib.plain_data import read_json_as
 from nes2net.models.provenance import Provenance
@@ -84,7 +84,7 @@ class Run:
     def history(self) -> list[Row]:
         """Read the history of the run, one row for each finished epoch; [] before the first epoch has ended."""
         path = self.folder / HISTORY_FILE
-        if not path.is_file():
+        if is_absent(path):
             return []
         return read_history(path)
 
@@ -182,7 +182,7 @@ class ScoreJob(Job):
     def record(self) -> WholeRecord | None:
         """Read the record of the score file; None if the score file or the record is missing."""
         path = record_path(self.scores)
-        if not self.scores.is_file() or not path.is_file():
+        if not self.scores.is_file() or is_absent(path):
             return None
         return read_whole_record(path)
 
@@ -331,7 +331,7 @@ class EvaluateJob(Job):
             InputError: if the file is damaged.
         """
         path = self.page.with_suffix(".json")
-        if not path.is_file():
+        if is_absent(path):
             return None
         return read_json_as(ReportFile, path, 64 << 20, "a report of an experiment", "remove it")
 

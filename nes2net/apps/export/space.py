@@ -32,7 +32,7 @@ CALIBRATION = HERE / "calibration.json"
 if __name__ == "__main__":
     on_hub = "SPACE_ID" in os.environ
     # A further argument of Decider chooses where to decide: operating_point=OperatingPoint.parse("fa:1%").
-    decider = Decider(load(CALIBRATION), prior=0.5) if CALIBRATION.is_file() else None
+    decider = Decider(load(CALIBRATION), prior=0.5) if os.path.lexists(CALIBRATION) else None
     address = Address(
         host="0.0.0.0" if on_hub else "127.0.0.1",
         port=int(os.environ.get("GRADIO_SERVER_PORT", 7860)) if on_hub else None,

@@ -18,7 +18,7 @@ from nes2net.apps.info.names import Result, describe_recipe, model_rows, publish
 from nes2net.apps.info.sheet import Sheet, shown
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted
-from nes2net.lib.files import Unchanged, sha256_of
+from nes2net.lib.files import Unchanged, is_absent, sha256_of
 from nes2net.lib.options import name_and_options
 from nes2net.models.checkpoints.folder import CONFIG, WEIGHTS
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE
@@ -60,9 +60,9 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
     path = Path(path)
     files = Unchanged(path, path / WEIGHTS)
     if path.is_dir():
-        is_detector = (path / CONFIG).is_file() or (path / CONFIG_FILE).is_file()
-        is_run = any(path.glob("epoch_*.pth")) or any(
-            (path / name).is_file() for name in (RECIPE_FILE, HISTORY_FILE, RESUME_FILE)
+        is_detector = not (is_absent(path / CONFIG) and is_absent(path / CONFIG_FILE))
+        is_run = any(path.glob("epoch_*.pth")) or not all(
+            is_absent(path / name) for name in (RECIPE_FILE, HISTORY_FILE, RESUME_FILE)
         )
         if is_run and not is_detector:
             return _run_sheet(path)
@@ -251,11 +251,11 @@ def _history_value(name: str, value: Any) -> Any:
 def _run_sheet(folder: Path) -> Sheet:
     facts: dict[str, Any] = {}
     tables: dict[str, list[dict[str, Any]]] = {}
-    rows = read_history(folder / HISTORY_FILE) if (folder / HISTORY_FILE).is_file() else []
+    rows = [] if is_absent(folder / HISTORY_FILE) else read_history(folder / HISTORY_FILE)
     checkpoints = sorted(folder.glob("*.pth"), key=lambda path: (len(path.name), path.name))
     checkpoint_names = [path.name for path in checkpoints]
     tables["epochs"] = _epoch_rows(rows, set(checkpoint_names))
-    if (folder / RECIPE_FILE).is_file():
+    if not is_absent(folder / RECIPE_FILE):
         recipe = load_recipe(folder / RECIPE_FILE)
         sheet = describe_recipe(recipe)
         facts = _training_facts(Provenance(recipe=recipe.to_dict()))
@@ -306,9 +306,8 @@ def _calibration_sheet(path: Path) -> Sheet:
     population = calibration.population
     if scored_by is not None:
         facts["detector"] = f"{scored_by.fingerprint} (SHA-256 of architecture and weights) in {scored_by.precision}"
-        facts["scored"] = "whole recordings"
-        if scored_by.num_samples is not None:
-            facts["scored"] = f"the first {scored_by.num_samples} samples"
+        first = scored_by.num_samples
+        facts["scored"] = "whole recordings" if first is None else f"the first {first} samples"
         if scored_by.resolution_ms is not None:
             facts["scored"] += f", in frames of {scored_by.resolution_ms:g} ms"
     elif kind == "calibration":
@@ -380,7 +379,7 @@ def _scores_sheet(path: Path) -> Sheet:
     facts["SHA-256"] = sha256_of(path)
     record = record_path(path)
     corpus = "CORPUS"
-    if record.is_file():
+    if not is_absent(record):
         facts |= _record_facts(record)
         recorded_corpus = str(facts.get("corpus")).partition(",")[0]
         if recorded_corpus in corpora.names() or recorded_corpus.startswith("hub:"):

@@ -366,9 +366,7 @@ def published_size_facts(name: str) -> dict[str, Any]:
         configuration = "log-mel features with a scaling of their own, for which there is no option"
     else:
         waveforms = "waveforms are layer-normalised" if size.normalize else "waveforms as they are"
-        configuration = (
-            f"{waveforms}; here the option normalize decides, or if it is null the folder's preprocessor_config.json"
-        )
+        configuration = f"{waveforms}; here the option normalize decides, or if it is null the folder's do_normalize"
     return {
         "pre-trained model": size.title,
         "its file": files,

@@ -23,7 +23,7 @@ from nes2net.lib.files import make_folder, path_below, replacing
 
 # Increase this number if :func:`load_audio` is changed so that the same file gives other samples. The cache then no
 # longer finds earlier entries.
-_DECODING = 1
+_DECODING = 2
 _HEADER_BYTES = 128
 _CHECKSUM_BYTES = 4
 _TYPES = (np.dtype(np.int16), np.dtype(np.float32))
@@ -95,9 +95,7 @@ class AudioCache:
             return load_head(path, num_samples)  # the damage may come after ``num_samples``
         if len(waveform) > _LONGEST:
             del waveform
-            if num_samples is None:
-                return load_audio(path)
-            return load_head(path, num_samples)
+            return load_audio(path) if num_samples is None else load_head(path, num_samples)
         self._write(entry, waveform)
         return waveform[:num_samples]
 
@@ -153,7 +151,6 @@ class AudioCache:
 
 
 def _npy_header(dtype: np.dtype, length: int) -> bytes:
-    """Make the same header of a ``.npy`` file as :func:`numpy.save`, for an array (``length``,) of ``dtype``."""
     text = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': ({length},), }}"
     return (
         b"\x93NUMPY\x01\x00"
@@ -164,7 +161,6 @@ def _npy_header(dtype: np.dtype, length: int) -> bytes:
 
 
 def _checksum(samples: np.ndarray) -> bytes:
-    """Compute the CRC-32 of ``samples``, as the bytes that end an entry."""
     return zlib.crc32(samples.data).to_bytes(_CHECKSUM_BYTES, "little")
 
 

@@ -225,7 +225,8 @@ class _Track:
             self.steps.add(head[4:8] + head[12:])
         if box.name == b"stsc" and 0 < count <= _MOST_ENTRIES:
             file.seek(box.body + 8)
-            table = np.frombuffer(file.read(12 * count), ">u4")
+            content = file.read(12 * count)
+            table = np.frombuffer(content[: len(content) // 4 * 4], ">u4")  # the file may end within a number
             self.longest_chunk = max(self.longest_chunk, int(table[1::3].max(initial=0)))
 
     def count_in_memory(self) -> tuple[int, int]:

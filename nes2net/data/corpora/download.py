@@ -22,7 +22,7 @@ from pydantic import BaseModel, Field
 
 from nes2net.data.corpora.corpus import Corpus, Download
 from nes2net.lib.errors import InputError, Unfinished, counted, listed, readable_size, shown
-from nes2net.lib.files import check_not_linked, exclusive_lock, make_folder, path_below, write_text
+from nes2net.lib.files import check_not_linked, exclusive_lock, is_absent, make_folder, path_below, write_text
 from nes2net.lib.http_files import HttpFiles, RemoteFile, digests_of
 from nes2net.lib.hub_errors import hub_errors
 from nes2net.lib.plain_data import read_json_as, validated_json
@@ -281,7 +281,7 @@ def fetch_all(
         # Read the record of an earlier run, and check that the disk has room.
         record = _Record()
         remedy = "remove it, and run the same command again"
-        if (folder / RECORD).exists():
+        if not is_absent(folder / RECORD):
             record = read_json_as(_Record, folder / RECORD, _LONGEST_RECORD, "the record of a download", remedy)
         needed = _needed_bytes(plan, folder, record, unpacking)
         free = shutil.disk_usage(folder).free

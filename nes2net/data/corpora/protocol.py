@@ -43,14 +43,18 @@ def corpus_root(root: str | Path) -> Path:
 
 
 def first_file(
-    candidates: Iterable[Path], *, what: str, remedy: str, exists: Callable[[Path], bool] = Path.is_file
+    candidates: Iterable[Path],
+    *,
+    what: str,
+    remedy: str,
+    exists: Callable[[Path], bool] = os.path.lexists,
 ) -> Path:
     """Return the first of ``candidates`` that exists; raise :class:`NotFound` if none exists.
 
     Args:
         candidates: the possible paths, in order of preference.
         what, remedy: what is missing, and what the user can do, for the message.
-        exists: tells whether a path exists; by default, whether the path is a file.
+        exists: tells whether a path exists; by default, whether anything has this name.
     """
     tried = list(dict.fromkeys(candidates))
     for path in tried:

@@ -27,7 +27,6 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.options import Preset, Probability, Size, Takes, UpTo64, UpTo1024, UpTo4096, check_options
 from nes2net.models.checkpoints.fairseq import read_ssl_checkpoint, to_fairseq, to_transformers
 from nes2net.models.checkpoints.huggingface import (
-    PREPROCESSOR_FILE,
     library_options,
     normalize_of_folder,
     read_huggingface_folder,
@@ -87,9 +86,8 @@ class SSLFrontend(Frontend):
             batch B×N together, as torchaudio's bundles and the systems that use these bundles do; a
             score then depends on the other utterances of the batch. ``"huggingface"`` adds 1e-7
             instead of 1e-5 to the variance, as the transformers library's feature extractor does,
-            so that quiet waveforms become as loud as other waveforms. With None, the file
-            ``preprocessor_config.json`` of a Hugging Face folder decides between ``"huggingface"``
-            and false. Without this file, waveforms are not normalised.
+            so that quiet waveforms become as loud as other waveforms. With None, a Hugging Face
+            folder decides (``do_normalize``, by default true), and a file means false.
         repeat_last: repeat the last frame until there is a frame for each hop that begins in the
             waveform, as s3prl.nn does: 202 frames for 64,600 samples instead of 201.
         pre_emphasis: coefficient c of the pre-emphasis y[n] = x[n] − c·x[n − 1] of a recording,
@@ -203,22 +201,19 @@ class SSLFrontend(Frontend):
         options = {key: value for key, value in options.items() if key not in _OPTIONS_OF_SOME - OWN_OPTIONS[name]}
         super().__init__()
         state_dict = None
-        # If the option ``normalize`` is None, the Hugging Face folder says whether waveforms are normalised.
-        if normalize is None and checkpoint is not None and Path(checkpoint).is_dir():
-            normalize = normalize_of_folder(Path(checkpoint))
-            reason = f"its {PREPROCESSOR_FILE} says so"
-            if normalize is None:
-                reason = f"it has no {PREPROCESSOR_FILE}"
-            treatment = "normalised" if normalize else "not normalised"
-            self.note = (
-                f"{checkpoint}: waveforms are {treatment}, because {reason}; `model.frontend.normalize` comes first"
-            )
         # The options in a checkpoint replace the options that the caller gives.
         if checkpoint is not None:
             read = read_huggingface_folder if Path(checkpoint).is_dir() else read_ssl_checkpoint
             state_dict, checkpoint_options, self.model_type = read(checkpoint, types_of(name), wanted_options=options)
             check_options(type(self), checkpoint_options, str(checkpoint))
             options = {**options, **checkpoint_options}
+        # If the option ``normalize`` is None, the Hugging Face folder says whether waveforms are normalised.
+        if checkpoint is not None and Path(checkpoint).is_dir():
+            normalize_by_folder, reason = normalize_of_folder(Path(checkpoint))
+            if normalize is None:
+                normalize = normalize_by_folder
+                treatment = "normalised" if normalize else "not normalised"
+                self.note = f"{checkpoint}: waveforms are {treatment}, because {reason}"
         options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
         _check_combination(options)
         # The configuration leaves out options that are switched off. The engine is left out, too, because the outputs
@@ -438,9 +433,7 @@ def _write_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, _me
     """Rename the tensors of ``module`` to fairseq's names, in place. PyTorch calls this hook after ``state_dict()``."""
     for key in [k for k in state_dict if k.startswith(prefix)]:
         child, _, name = key[len(prefix) :].partition(".")
-        published = name.replace("__", ".")
-        if child == "model":
-            published = to_fairseq(name, module.extractor_mode)
+        published = to_fairseq(name, module.extractor_mode) if child == "model" else name.replace("__", ".")
         state_dict[f"{prefix}model.{published}"] = state_dict.pop(key)
 
 
@@ -452,9 +445,7 @@ def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: 
     unused = {name.replace("__", ".") for name, _ in module.unused.named_buffers()}
     for key in [k for k in state_dict if k.startswith(f"{prefix}model.")]:
         name = key[len(prefix) + len("model.") :]
-        own_name = f"model.{to_transformers(name)}"
-        if name in unused:
-            own_name = f"unused.{name.replace('.', '__')}"
+        own_name = f"unused.{name.replace('.', '__')}" if name in unused else f"model.{to_transformers(name)}"
         state_dict[prefix + own_name] = state_dict.pop(key)
 
 
