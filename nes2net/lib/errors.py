@@ -57,7 +57,7 @@ def expecting(kind: str, path: str | PurePath, remedy: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # a damaged file can cause errors of any class
-        raise InputError(f"{path} is not {kind}, or is damaged ({first_line(error)}): {remedy}") from error
+        raise InputError(f"{path} is not {kind} or is damaged ({first_line(error)}): {remedy}") from error
 
 
 class Unfinished(Exception):
@@ -336,5 +336,4 @@ def readable_size(size: float) -> str:
     while size >= 1000 and unit < len(_UNITS) - 1:
         size = size / 1000
         unit = unit + 1
-    digits = 1 if unit else 0
-    return f"{size:.{digits}f} {_UNITS[unit]}"
+    return f"{size:.1f} {_UNITS[unit]}" if unit else f"{size:.0f} {_UNITS[unit]}"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from nes2net.lib.errors import InputError, listed
-from nes2net.lib.files import json_text, write_text
+from nes2net.lib.files import is_absent, json_text, write_text
 from nes2net.lib.plain_data import Natural, Value, read_json_as, read_small_text
 from nes2net.lib.templates import markdown_templates
 from nes2net.lib.yaml_text import write_yaml
@@ -146,7 +146,7 @@ class CardFile(BaseModel):
             InputError: if the file is not a card file.
         """
         path = folder / CARD_FILE
-        if not path.is_file():
+        if is_absent(path):
             return cls()
         return read_json_as(cls, path, _LARGEST, "the facts of a model card", "move it away")
 

@@ -168,7 +168,7 @@ class Embeddings(Judgement[NDArray]):
 def _read_npy(out: Path, list_path: Path) -> Iterator[tuple[str, NDArray]]:
     """Return ids and rows, after checking that the list beside the array has an id for each row."""
     check_arrived(out)
-    rows = np.asarray(np.load(out, mmap_mode="r"))
+    rows = np.load(out, mmap_mode="r")
     with open(list_path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         table = csv.reader(file)
         column = next(table).index("id")

@@ -27,8 +27,6 @@ from nes2net.training.resume_file import REMEDY, RESUME_FILE, VERSION, Progress
 from nes2net.training.sampling import count_steps
 from nes2net.training.selection import Selection
 
-_MOST_STEPS = 1e9  # most steps that an optimiser can have done
-
 
 class Stateful(Protocol):
     """A part of a run whose state is saved as plain data and tensors, and restored later."""
@@ -93,7 +91,7 @@ class OptimizerState:
                 expected[f"{number}.step"] = torch.zeros(())
         check_tensors(saved, expected)
         for name, tensor in saved.items():
-            highest = _MOST_STEPS if name.endswith(".step") else math.inf
+            highest = 1e9 if name.endswith(".step") else math.inf
             if (tensor > highest).any() or ((tensor < 0).any() and not name.endswith(".exp_avg")):
                 raise ValueError(f"impossible value: {name}")
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["state"]})

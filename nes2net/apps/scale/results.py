@@ -22,7 +22,7 @@ from nes2net.apps.scale.sources import Shard
 from nes2net.data.audio.tables import open_rows
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, expecting
-from nes2net.lib.files import check_no_device, json_text, replacing, sha256_of, write_text, writing
+from nes2net.lib.files import check_no_device, is_absent, json_text, replacing, sha256_of, write_text, writing
 from nes2net.lib.plain_data import Natural, Seconds, read_json_as, validated_json
 from nes2net.scoring.engine import Finished
 from nes2net.scoring.judgement import Judgement, as_judgement
@@ -76,7 +76,7 @@ def read_record(out: Path) -> WholeRecord | None:
         InputError: if the record is damaged.
     """
     path = out / RECORD
-    if not path.exists():
+    if is_absent(path):
         return None
     return read_json_as(
         WholeRecord,

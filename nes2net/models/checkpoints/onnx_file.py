@@ -11,12 +11,12 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from nes2net.lib.devices import named_device
-from nes2net.lib.errors import InputError, MissingLibrary, first_line, shown
+from nes2net.lib.errors import InputError, MissingLibrary, expecting, shown
 from nes2net.lib.files import Unchanged, sha256_of
 from nes2net.lib.installation import how_to_install
 from nes2net.lib.options import ModelDescription
 from nes2net.lib.plain_data import validated_json
-from nes2net.models.checkpoints.onnx_format import damaged_error, foreign_error, read_onnx
+from nes2net.models.checkpoints.onnx_format import foreign_error, read_onnx
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -102,12 +102,10 @@ class OnnxFile:
             str(max(_LARGEST_CONSTANT, sum(file.stat().st_size for file in self._files))),
         )
         used_providers = providers(device, onnxruntime.get_available_providers())
-        try:
+        with expecting("an ONNX file", self.path, "copy it again or export it anew"):
             self.session: InferenceSession = onnxruntime.InferenceSession(
                 str(self.path), options, providers=used_providers
             )
-        except Exception as error:  # exceptions of onnxruntime have no common class
-            raise damaged_error(self.path, first_line(error)) from error
         if device.startswith("cuda") and _CUDA not in self.session.get_providers():
             raise InputError(
                 "onnxruntime could not start CUDA, because its libraries do not fit: take `device=cpu`, or mend onnxruntime-gpu"

@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nes2net.lib.errors import InputError, first_line, listed, shown
+from nes2net.lib.errors import InputError, expecting, listed, shown
 from nes2net.lib.files import replacing, writing
 from nes2net.lib.this_process import usable_processors
 from nes2net.models.checkpoints.torch_file import check_file, read_torch_file
@@ -64,14 +64,12 @@ def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedD
     if path.suffix != ".safetensors":
         return state_dict_of(read_torch_file(path, tensors_only)[0], path)
     check_file(path)
-    try:
+    with expecting("a safetensors file", path, "copy or download it again"):
         with open(path, "rb") as file:
             header = int.from_bytes(file.read(8), "little")
         if header > min(_MOST_HEADER, path.stat().st_size):
             raise ValueError(f"its header would take {header} bytes")
         tensors = load_file(path)
-    except Exception as error:  # safetensors may raise any exception, and so may PyTorch for an unknown type or shape
-        raise InputError(f"{path} is not a safetensors file or is damaged ({first_line(error)})") from error
     return state_dict_of(tensors, path)
 
 
