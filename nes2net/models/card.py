@@ -127,7 +127,6 @@ class SetFigure(BaseModel):
         return {"task": dict(_TASK), "dataset": dataset, "metrics": [metric]}
 
     def _shown(self, value: float) -> float:
-        """Convert ``value`` to percent if the figure is shown in percent."""
         return 100 * value if self.percent else value
 
 
@@ -329,12 +328,10 @@ def _corpus_licences(provenance: Provenance) -> Iterator[str]:
 
 
 def _title(corpus: str) -> str:
-    """Return the title of ``corpus``, or the name ``corpus`` itself if the toolkit does not know the corpus."""
     return corpora.get(corpus).title if corpus in corpora.names() else corpus
 
 
 def _stated_values(provenance: Provenance, part: str, key: str) -> list[str]:
-    """Collect the values of ``key`` in descriptions of trials of ``part`` (``train`` or ``dev``), each value once."""
     stated_values: dict[str, None] = {}
     for described in provenance.trials:
         values = described.get(key)

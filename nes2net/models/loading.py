@@ -216,7 +216,6 @@ class SavedNetwork(Network):
         self.base = dict(record)
 
     def _base_tensors(self) -> dict[str, Tensor]:
-        """Select the frozen tensors of an adapted front-end: state-dict name → tensor."""
         names = self.base_names()
         return {name: tensor for name, tensor in self.state_dict().items() if name in names}
 

@@ -74,9 +74,7 @@ class Progress(_Part):
     @property
     def loss(self) -> float:
         """Mean loss of the epoch so far, as published: Σ(batch loss × batch size) / utterances."""
-        if self.utterances:
-            return self.loss_sum / self.utterances
-        return 0.0
+        return self.loss_sum / self.utterances if self.utterances else 0.0
 
     def count_time(self) -> None:
         """Add the time since the last call of this method to ``seconds``."""

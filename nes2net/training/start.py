@@ -276,6 +276,4 @@ def with_adaptation(model: dict[str, Any], adapt: dict[str, Any] | None) -> dict
     """
     if model.get("frontend", {}).get("adapt") is not None:
         raise InputError(_ADAPTED_TWICE)
-    if adapt is None:
-        return model
-    return with_options(model, "frontend", adapt=adapt)
+    return model if adapt is None else with_options(model, "frontend", adapt=adapt)

@@ -139,7 +139,6 @@ def _end_run(tracker: GeneralTracker, finished: bool) -> None:
 
 
 def _failure_text(name: str, error: Exception) -> str:
-    """Say which tracker failed, and why."""
     return f"{_TITLES[name]} failed ({type(error).__name__}: {first_line(error)})"
 
 

@@ -144,10 +144,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     adaptation: dict[str, str] = {}
     _, frontend_options = name_and_options(identity.config, "frontend", "")
     if isinstance(adapt := frontend_options.get("adapt"), dict):
-        options = []
-        for key, value in adapt.items():
-            if key != "kind":
-                options.append(f"{key} {shown(value)}")
+        options = [f"{key} {shown(value)}" for key, value in adapt.items() if key != "kind"]
         adaptation["adapted"] = ", ".join([shown(adapt.get("kind")), *options])
     if isinstance(base := identity.provenance.facts.get("base"), dict):
         digest = f"SHA-256 of its tensors {shown(base.get('digest'))}"
@@ -187,7 +184,6 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
 
 
 def _recipe_if_readable(provenance: Provenance) -> Recipe | None:
-    """Return the recipe in ``provenance``; None if there is no recipe, or if this version cannot read it."""
     if provenance.recipe is None:
         return None
     try:
@@ -197,7 +193,6 @@ def _recipe_if_readable(provenance: Provenance) -> Recipe | None:
 
 
 def _training_facts(provenance: Provenance) -> dict[str, Any]:
-    """Describe how a checkpoint was trained: recipe, data, epoch and measured values."""
     # Describe the recipe, and the detectors from which the training started.
     recipe = _recipe_if_readable(provenance)
     record = provenance.facts
@@ -209,10 +204,7 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
             facts["recipe"] += f", seed {recipe.seed}, run {recipe.tag}"
         corpora_in_words = []
         for corpus in recipe.data.parts("train"):
-            if corpus.root:
-                corpus_words = f"{corpus.name} in {corpus.root}"
-            else:
-                corpus_words = corpus.name
+            corpus_words = f"{corpus.name} in {corpus.root}" if corpus.root else corpus.name
             corpora_in_words.append(corpus_words)
         facts["trained on"] = "; ".join(corpora_in_words)
     if provenance.started_from:
@@ -240,7 +232,6 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
 
 
 def _start_in_words(start: Provenance) -> str:
-    """Name the detector from which a training started, or else the architecture of this detector."""
     if start.published:
         name, model = start.published
         return f"{name}; licence of its weights: {model.licence}"
@@ -250,7 +241,6 @@ def _start_in_words(start: Provenance) -> str:
 
 
 def _history_value(name: str, value: Any) -> Any:
-    """Write a value of a history as text; an EER is written in percent."""
     if not isinstance(value, float):
         return value
     if "eer" in name and math.isfinite(value):
@@ -259,7 +249,6 @@ def _history_value(name: str, value: Any) -> Any:
 
 
 def _run_sheet(folder: Path) -> Sheet:
-    """Describe a run folder: its recipe, its epochs, and their checkpoints."""
     facts: dict[str, Any] = {}
     tables: dict[str, list[dict[str, Any]]] = {}
     rows = [] if is_absent(folder / HISTORY_FILE) else read_history(folder / HISTORY_FILE)
@@ -346,7 +335,6 @@ def _calibration_sheet(path: Path) -> Sheet:
 
 
 def _record_facts(path: Path) -> dict[str, Any]:
-    """Read the record of a score file, and describe its facts in words."""
     record = read_whole_record(path)
     extra: dict[str, Any] = record.model_extra or {}
     mappings = {key: value for key, value in extra.items() if isinstance(value, dict)}
@@ -373,7 +361,6 @@ def _record_facts(path: Path) -> dict[str, Any]:
 
 
 def _scores_sheet(path: Path) -> Sheet:
-    """Describe a score file, with the facts of its record if there is one."""
     try:
         ids, scores = scores_of(path)
     except InputError as error:

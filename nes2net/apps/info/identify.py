@@ -219,7 +219,6 @@ def _identify_folder(folder: Path) -> Identity:
 
 
 def _add_frontend(identity: Identity, frontend: Frontend) -> Identity:
-    """Add the facts about ``frontend`` to ``identity`` (configuration, note, published sizes); return ``identity``."""
     identity.config = {"frontend": frontend.config}
     if frontend.note:
         identity.notes.append(frontend.note)
@@ -302,7 +301,6 @@ def _compare_with_config(state_dict: Mapping[str, Tensor], config: dict[str, Any
 
 
 def _numbers_by_type(state_dict: Mapping[str, Tensor]) -> dict[str, int]:
-    """Count the elements of each type; return type → count, with the most frequent type first."""
     numbers: Counter[str] = Counter()
     for tensor in state_dict.values():
         numbers[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()

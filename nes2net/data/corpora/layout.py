@@ -364,9 +364,7 @@ class ListedCorpus(Corpus):
             what=f"protocol of {title}",
             remedy=f"give `protocols` the folder that holds {split_files.protocols[0]}",
         )
-        if split_files.together:
-            return protocol.parent
-        return protocol
+        return protocol.parent if split_files.together else protocol
 
     def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
         """Find the audio as ``Corpus.find_audio`` does; the folders of ``Files.audio`` are tried in order."""
@@ -414,7 +412,7 @@ class ListedCorpus(Corpus):
 
         Only the lists of splits with ``Files.together`` are found. Missing lists are left out.
         """
-        splits = [phase] if phase is not None and phase in self.parts else list(self.parts)
+        splits: Iterable[str] = [phase] if phase is not None and phase in self.parts else self.parts
         lists = []
         for split in splits:
             if self.parts[split].together:

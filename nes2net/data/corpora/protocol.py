@@ -183,9 +183,7 @@ def checked_word(word: str, words: Mapping[str, str] | Sequence[str], column: st
     """
     if word not in words:
         raise InputError(f"{path}, line {line}: unknown {column} {shown(word)}; expected one of {', '.join(words)}")
-    if isinstance(words, Mapping):
-        return words[word]
-    return word
+    return words[word] if isinstance(words, Mapping) else word
 
 
 def or_none(field: str, *empty_words: str) -> str | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import RootModel
 
 from nes2net.lib.errors import InputError, Unfinished
-from nes2net.lib.files import is_absent, sha256_of, write_text
+from nes2net.lib.files import is_absent, make_folder, sha256_of, write_text
 from nes2net.lib.hub_errors import hub_errors
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.terminal import print_note
@@ -195,7 +195,7 @@ class Shelf:
 
         if constants.HF_HUB_OFFLINE:
             raise InputError("HF_HUB_OFFLINE is set")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         digests = {}
         if self.file.sha256:
             digests["sha256"] = self.file.sha256

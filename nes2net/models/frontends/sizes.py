@@ -400,9 +400,7 @@ def obtain(name: str) -> str:
         return ""
     size = SIZES[name]
     folder = f"the folder https://huggingface.co/{size.hub}"
-    if not size.file:
-        return folder
-    return f"{size.file} from {size.source}, or {folder}"
+    return f"{size.file} from {size.source}, or {folder}" if size.file else folder
 
 
 def _differences(name: str, config: Mapping[str, Any]) -> list[str]:

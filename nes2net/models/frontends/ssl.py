@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Preset, Probability, Size, Takes, check_options
+from nes2net.lib.options import Preset, Probability, Size, Takes, UpTo64, UpTo1024, UpTo4096, check_options
 from nes2net.models.checkpoints.fairseq import read_ssl_checkpoint, to_fairseq, to_transformers
 from nes2net.models.checkpoints.huggingface import (
     library_options,
@@ -55,15 +55,15 @@ _LONGEST_FRAME = 160_000  # largest number of samples that a frame depends on; 4
 _LEAST_HOP = 128  # smallest number of samples from one frame to the next; 320 in XLS-R
 _MOST_NUMBERS = 1024  # largest number of outputs of a convolution per sample of the waveform; 103 in XLS-R
 
-_Number = Annotated[int, Field(ge=1, le=4096)]
+_Number = UpTo4096
 Convolutions = Annotated[
     Sequence[Annotated[Sequence[_Number], Field(min_length=3, max_length=3)]],
     Field(min_length=1, max_length=16),
     Takes("a list of 1 to 16 lists [channels, kernel, stride] of whole numbers from 1 to 4096"),
 ]
 EncoderLayers = Annotated[int, Field(ge=1, le=128)]
-Heads = Annotated[int, Field(ge=1, le=64)]
-Kernel = Annotated[int, Field(ge=1, le=1024)]
+Heads = UpTo64
+Kernel = UpTo1024
 Normalize = Annotated[bool | Literal["batch", "huggingface"] | None, Takes("true, false, batch, huggingface or null")]
 _NORM_EPS = 1e-5  # number that PyTorch's layer norm adds to the variance
 _HUGGINGFACE_EPS = 1e-7  # number that Wav2Vec2FeatureExtractor adds to the variance
@@ -146,7 +146,7 @@ class SSLFrontend(Frontend):
         *,
         normalize: Normalize = None,
         repeat_last: bool = False,
-        pre_emphasis: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        pre_emphasis: Probability = 0.0,
         extractor_mode: Literal["layer_norm", "default"] = "layer_norm",
         conv_feature_layers: Convolutions = STANDARD_CONVOLUTIONS,
         conv_bias: bool = True,
@@ -274,9 +274,7 @@ class SSLFrontend(Frontend):
 
         Without ``layer_norm_first``, this norm is applied before the first layer.
         """
-        if not self.layer_norm_first:
-            return []
-        return [self.model.encoder.layer_norm]
+        return [self.model.encoder.layer_norm] if self.layer_norm_first else []
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).

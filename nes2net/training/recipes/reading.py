@@ -113,7 +113,6 @@ def packaged_recipes() -> list[str]:
 
 
 def _read_file(path: Path) -> dict[str, Any]:
-    """Read the mapping of keys in the YAML file ``path``, empty for an empty file; refuse other content."""
     values = read_yaml_file(path, Recipe, f"recipe {path}")
     if not isinstance(values, dict | None):
         raise InputError(f"recipe {path} is a mapping of keys, not a {type(values).__name__}")
