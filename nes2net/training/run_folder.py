@@ -114,8 +114,9 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
 
 def _is_begun(folder: Path) -> bool:
     """Whether a run in ``folder`` has saved more than its recipe and the base of an adapted front-end."""
-    has_state = not (is_absent(folder / RESUME_FILE) and is_absent(folder / HISTORY_FILE))
-    return has_state or any(path.name != BASE_FILE for path in folder.glob("*.pth"))
+    if is_absent(folder / RESUME_FILE) and is_absent(folder / HISTORY_FILE):
+        return any(path.name != BASE_FILE for path in folder.glob("*.pth"))
+    return True
 
 
 def _saved_recipe(folder: Path) -> Any:
@@ -134,16 +135,14 @@ def check_same_run(file: Path, recipe: Recipe, saved_recipe: dict[str, Any]) -> 
 
     The message lists the keys that differ.
     """
-    if names := differing_keys(_with_defaults(file, saved_recipe), recipe.to_dict()):
+    names = differing_names(
+        _values_to_compare(_with_defaults(file, saved_recipe)), _values_to_compare(recipe.to_dict())
+    )
+    if names:
         raise InputError(
             f"{file.parent} holds another run, which differs in `{'`, `'.join(names)}`: give this one a `comment` of its "
             "own or move the folder away"
         )
-
-
-def differing_keys(earlier: dict[str, Any], run: dict[str, Any]) -> list[str]:
-    """List the dotted keys, such as ``train.lr``, whose values differ between two recipes or parts of recipes."""
-    return differing_names(_values_to_compare(earlier), _values_to_compare(run))
 
 
 def _with_defaults(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:

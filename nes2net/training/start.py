@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, listed, shown
+from nes2net.lib.claims import differences_in_words
+from nes2net.lib.errors import InputError, shown
 from nes2net.lib.options import with_options
 from nes2net.lib.terminal import print_note
 from nes2net.lib.without_memory import without_memory
@@ -28,7 +29,6 @@ from nes2net.models.weights_known import holds_weights_of
 from nes2net.training.losses.by_name import checked_loss, with_head
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.resume_file import REMEDY, RESUME_FILE
-from nes2net.training.run_folder import differing_keys
 from nes2net.training.tasks.task import Task
 
 _ADAPTED_TWICE = "a recipe says how its front-end is adapted with `train.adapt`: leave `model.frontend.adapt` out"
@@ -178,8 +178,9 @@ def _check_saved_model(path: Path, saved: dict[str, Any], recipe: Recipe, task: 
     model = {**_stated_model(recipe, task), "frontend": frontend}
     with without_memory():
         expected = Detector.from_config(with_adaptation(model, recipe.train.adapt)).config
-    if names := differing_keys({"model": saved}, {"model": expected}):
-        raise InputError(f"{path} holds another detector than the recipe: they differ in {listed(names)}; {REMEDY}")
+    if saved != expected:
+        difference = differences_in_words(saved, expected)
+        raise InputError(f"{path} does not hold the detector of the recipe{difference}: {REMEDY}")
 
 
 def _frontend_without_weights(recipe: Recipe) -> dict[str, Any]:

@@ -223,8 +223,7 @@ def test_only_the_detector_of_the_recipe_goes_on(recipe, small_model, tmp_path, 
     if kind == "wav2vec2":
         values = recipe(model=small_model)
     if kind == "file":
-        options = {key: value for key, value in small_model["frontend"].items() if key != "name"}
-        frontend = create_frontend("wav2vec2_small", **options, pretraining_heads=True)
+        frontend = create_frontend(**small_model["frontend"], pretraining_heads=True)
         genuine_checkpoint.write(frontend, tmp_path / "ssl.pt")
         model = {**small_model, "frontend": {"name": "wav2vec2"}}
         values = recipe(model=model, ssl_checkpoint=str(tmp_path / "ssl.pt"))
@@ -237,7 +236,7 @@ def test_only_the_detector_of_the_recipe_goes_on(recipe, small_model, tmp_path, 
     state = state_of(folder)
     state["model"][part].update(changes)
     torch.save(state, folder / "resume.pt")
-    refused(values, rf"resume\.pt holds another detector than the recipe: .* model\.{part}\.{next(iter(changes))}")
+    refused(values, rf"resume\.pt does not hold the detector of the recipe \(another {part}\): copy it again")
     (folder / "resume.pt").write_bytes(intact)
     assert train(values) == folder
 
