@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -161,15 +161,16 @@ class Run:
         detector.provenance = replace(detector.provenance, trials=tuple(descriptions), training=training_facts)
         # Make the parts of the run that have a state.
         objective = self.objective(detector)
-        decay = recipe.train.layer_decay
-        trained_parameters = objective.trained_parameters() if decay == 1 else parameter_groups(detector, decay)
-        optimizer = create_optimizer(trained_parameters, recipe.train)
+        parameters: list[Any] = objective.trained_parameters()
+        if recipe.train.layer_decay != 1:
+            parameters = parameter_groups(detector, parameters, recipe.train.layer_decay)
+        optimizer = create_optimizer(parameters, recipe.train)
         selection = Selection(self.folder, recipe.train, recipe.validation, list(dev_loaders), self.task.measures)
         fingerprints = {
             "training": fingerprint(training.trials, training.labels, train_loader.batch_sampler.balance, target),
             "development": fingerprint(development.trials, development.labels, target=target),
         }
-        state = RunState(recipe.to_dict(), fingerprints, detector, optimizer, selection, accelerator.scaler, stream)
+        state = RunState(recipe.to_dict(), fingerprints, objective, optimizer, selection, accelerator.scaler, stream)
         log_folder = path_below(recipe.logs, recipe.tag)
         disk = failing_disk_is_temporary(self.folder, state.num_bytes)
         with disk, Monitor(selection, log_folder, is_main, self.reporter) as monitor:
@@ -225,7 +226,7 @@ class Run:
             synchronise_batch_norms(detector, self.accelerator.device)
         modules = (detector.frontend, detector.backend)
         trained_modules = [module for module in modules if any(p.requires_grad for p in module.parameters())]
-        objective = self.task.objective(detector)
+        objective = self.task.objective(detector).to(self.accelerator.device)
         if self.recipe.train.compile:  # Module.compile works in place, so that names of weights do not change
             for module in trained_modules:
                 module.compile()
@@ -251,8 +252,11 @@ class Run:
         detector = trainer.state.detector
         accelerator = self.accelerator
         names = " + ".join(detector.config[kind]["name"] for kind in ("frontend", "aggregation", "backend"))
-        num_trained = sum(p.numel() for p in trainer.objective.trained_parameters())
-        num_parameters = sum(p.numel() for p in detector.parameters())
+        parameters = {id(p): p.numel() for p in detector.parameters()}
+        num_parameters = sum(parameters.values())
+        trained_parameters = trainer.objective.trained_parameters()
+        num_trained = sum(parameters.get(id(p), 0) for p in trained_parameters)
+        num_further = sum(p.numel() for p in trained_parameters) - num_trained
         line = f"detector: {names}, {num_parameters:,} parameters"
         if num_trained < num_parameters:
             line += f", {num_trained:,} of them trained ({100 * num_trained / num_parameters:.3g} %),"
@@ -261,6 +265,8 @@ class Run:
             line += f", {counted(accelerator.num_processes, 'process', 'processes')}"
         # Add notes about properties of the detector that the user may not expect.
         lines = [line]
+        if num_further:
+            lines.append(f"the objective trains {num_further:,} further parameters")
         if detector.frontend.note:
             lines.append(f"note: {worded(f'{detector.frontend.note}; `model.frontend.normalize` comes first')}")
         if detector.num_zeros:

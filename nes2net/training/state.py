@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -10,7 +11,7 @@ from itertools import chain
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from nes2net.data.augment.legacy import LegacyStream
@@ -22,6 +23,7 @@ from nes2net.models.provenance import START_KEY
 from nes2net.training.balance import Balance
 from nes2net.training.dataset import Target, binary_target
 from nes2net.training.frame_labels import FrameLabels
+from nes2net.training.objective import Objective
 from nes2net.training.optimisation import set_learning_rate
 from nes2net.training.resume_file import REMEDY, RESUME_FILE, VERSION, Progress
 from nes2net.training.sampling import count_steps
@@ -61,6 +63,24 @@ class TrainedWeights:
         check_tensors(state, weights)
         strict = not self.detector.frontend.adapted  # the detector has the frozen tensors already
         self.detector.load_state_dict(with_metadata(state, metadata_of(weights)), strict=strict)
+
+
+@dataclass
+class OwnTensors:
+    """The tensors of an objective that are not its detector's, as a part of a run."""
+
+    objective: Objective
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the parameters and buffers of the objective, by name."""
+        return self.objective.own_tensors()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Check the tensors ``state``, and copy their values into the objective."""
+        tensors = self.state_dict()
+        check_tensors(state, tensors)
+        for name, tensor in tensors.items():
+            tensor.copy_(state[name])
 
 
 @dataclass
@@ -119,16 +139,61 @@ def check_tensors(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -
         raise ValueError(f"not finite: {listed(damaged, 5)}")
 
 
+def check_saved(optimizer: Optimizer, objective: Objective) -> None:
+    """Raise InputError if ``optimizer`` moves a tensor that neither the detector nor the objective saves."""
+    detector = objective.detector
+    names = {id(parameter): name for name, parameter in objective.named_parameters()}
+    tensors = detector.state_dict(keep_vars=True)
+    base_ids = {id(tensors[name]) for name in detector.base_names()}
+    frozen: list[str] = []
+    holders: Counter[str] = Counter()
+    for parameter in chain.from_iterable(group["params"] for group in optimizer.param_groups):
+        if id(parameter) in base_ids:
+            frozen.append(f"`{names[id(parameter)]}`")
+        elif id(parameter) not in names:
+            holders[_holder_of(parameter, objective)] += 1
+    if frozen:
+        raise InputError(
+            f"`train.adapt` freezes {listed(frozen, 3)}, which {RESUME_FILE} does not hold: leave them out of "
+            f"{type(objective).__name__}.trained_parameters"
+        )
+    if holders:
+        unsaved = [f"{holder} ({count} tensors)" if count > 1 else holder for holder, count in holders.items()]
+        raise InputError(
+            f"the optimiser would move {listed(unsaved, 3)}, which {RESUME_FILE} does not hold: make them parameters or "
+            f"submodules of {type(objective).__name__} (nn.Parameter, and nn.ModuleList for a list)"
+        )
+
+
+def _holder_of(parameter: Tensor, objective: Objective) -> str:
+    """Name the attribute of ``objective`` that holds ``parameter``, or else the parameter's shape."""
+    for attribute, value in vars(objective).items():
+        members = [value]
+        if isinstance(value, (list, tuple)):
+            members = list(value)
+        elif isinstance(value, dict):
+            members = list(value.values())
+        for member in members:
+            tensors = member.parameters() if isinstance(member, nn.Module) else [member]
+            if any(tensor is parameter for tensor in tensors):
+                return f"`{attribute}`"
+    return f"a tensor of {'×'.join(map(str, parameter.shape))}"
+
+
 @dataclass
 class RunState:
-    """The parts of a run that have a state; :meth:`load` restores the state that :meth:`save` wrote."""
+    """The parts of a run that have a state; :meth:`load` restores the state that :meth:`save` wrote.
+
+    Raises:
+        InputError: if the optimiser moves a tensor that no part saves.
+    """
 
     #: the recipe as plain data
     recipe: dict[str, Any]
     #: :func:`fingerprint` of the training set and of the development set
     data: dict[str, dict[str, int | str]]
 
-    detector: Detector
+    objective: Objective
     optimizer: Optimizer
     selection: Selection
     #: the GradScaler of fp16; None for other precisions
@@ -137,11 +202,20 @@ class RunState:
     stream: LegacyStream | None = None
     progress: Progress = field(default_factory=Progress)
 
+    def __post_init__(self) -> None:
+        check_saved(self.optimizer, self.objective)
+
+    @property
+    def detector(self) -> Detector:
+        """The detector that is trained."""
+        return self.objective.detector
+
     @property
     def parts(self) -> dict[str, Stateful | None]:
         """The parts of the run that have a state: key in ``resume.pt`` → part, None for a part that this run lacks."""
         return {
             "detector": TrainedWeights(self.detector),
+            "objective": OwnTensors(self.objective),
             "optimizer": OptimizerState(self.optimizer),
             "selection": self.selection,
             "scaler": self.scaler,
@@ -224,7 +298,8 @@ class RunState:
         moments = 3 if self.optimizer.defaults.get("amsgrad") else 2
         groups = self.optimizer.param_groups
         trained = sum(parameter.nbytes for parameter in chain.from_iterable(group["params"] for group in groups))
-        return sum(weight.nbytes for weight in self.detector.trained_state_dict().values()) + moments * trained
+        tensors = self.detector.trained_state_dict() | self.objective.own_tensors()
+        return sum(tensor.nbytes for tensor in tensors.values()) + moments * trained
 
 
 def fingerprint(

@@ -1,0 +1,121 @@
+"""Every tensor that a run moves is saved, and restored when the run resumes."""
+
+import pytest
+import torch
+from builders.runs import assert_same_run, folder_of, refused, state_of, stop
+from torch import nn
+
+from nes2net.models.registry import tasks
+from nes2net.training.objective import Objective
+from nes2net.training.run import train
+from nes2net.training.tasks.task import Task
+
+
+class LevelObjective(Objective):
+    """A head of its own tells the level of an utterance from its embedding; a buffer follows the mean level."""
+
+    def __init__(self, detector, recipe):
+        super().__init__(detector, recipe)
+        self.level = nn.Linear(detector.backend.last_layer.in_features, 1)
+        self.register_buffer("mean", torch.zeros(1), persistent=False)
+
+    def denominators(self, targets, carried={}):  # noqa: B006
+        return [*super().denominators(targets), float(len(targets))]
+
+    def compute_outputs(self, features, part):
+        embeddings = self.detector.backend.embed(features)
+        return embeddings, self.outputs_from_embeddings(embeddings, part)
+
+    def numerators(self, computed, part):
+        embeddings, outputs = computed
+        levels = part.inputs.square().mean(1).sqrt()
+        if part.iteration is not None:
+            self.mean.lerp_(levels.mean(), 0.1)
+        errors = self.level(embeddings)[:, 0] - (levels - self.mean)
+        return [*super().numerators(outputs, part), errors.square().sum()]
+
+    def outcome(self, computed, part):
+        return super().outcome(computed[1], part)
+
+
+class Level(Task):
+    def objective(self, detector):
+        return LevelObjective(detector, self.recipe)
+
+
+class ListedHeads(LevelObjective):
+    def __init__(self, detector, recipe):
+        super().__init__(detector, recipe)
+        self.heads = [self.level, nn.Linear(2, 1)]
+        self.scales = {"level": torch.ones(3, requires_grad=True)}
+
+    def trained_parameters(self):
+        listed = [parameter for head in self.heads for parameter in head.parameters()]
+        return [*listed, self.scales["level"], torch.ones(5, 7, requires_grad=True)]
+
+
+class HeadsInAList(Task):
+    def objective(self, detector):
+        return ListedHeads(detector, self.recipe)
+
+
+class WholeFrontEnd(LevelObjective):
+    def trained_parameters(self):
+        return [parameter.requires_grad_() for parameter in self.parameters()]
+
+
+class BaseToo(Task):
+    def objective(self, detector):
+        return WholeFrontEnd(detector, self.recipe)
+
+
+@pytest.fixture(autouse=True)
+def _own_tasks(monkeypatch):
+    for task in (Level, HeadsInAList, BaseToo):
+        monkeypatch.setitem(tasks._table, task.__name__, f"{__name__}:{task.__name__}")
+
+
+@pytest.mark.parametrize("train_options", [{}, {"layer_decay": 0.5}])
+def test_an_auxiliary_head_resumes_to_the_bit(recipe, small_model, train_options):
+    values = {"model": small_model, "train": {"task": "Level", **train_options}}
+    whole = train(recipe(comment="whole", **values), "cpu")
+    torn = recipe(comment="torn", **values)
+    stop(torn, 1, 1, "cpu")
+    before = state_of(folder_of(torn))["objective"]
+    stop(torn, 2, 1, "cpu")
+    after = state_of(folder_of(torn))["objective"]
+    assert sorted(after) == ["level.bias", "level.weight", "mean"]
+    assert all(not torch.equal(after[name], before[name]) for name in after)
+    assert_same_run(train(torn, "cpu"), whole)
+
+
+def test_what_an_objective_trains_is_printed(recipe, capsys):
+    train(recipe(train={"task": "Level", "epochs": 1}), "cpu")
+    printed = capsys.readouterr().out
+    assert "the objective trains 9 further parameters" in printed
+
+
+def test_a_trained_tensor_that_no_part_saves_is_refused(recipe):
+    message = (
+        r"the optimiser would move `heads` \(2 tensors\), `scales`, a tensor of 5×7, which resume\.pt does not hold"
+    )
+    refused(recipe(train={"task": "HeadsInAList"}), message, "cpu")
+
+
+def test_the_frozen_base_of_an_adapted_front_end_is_not_trained(recipe, small_model):
+    adapt = {"kind": "lora", "rank": 2}
+    values = recipe(model=small_model, train={"task": "BaseToo", "adapt": adapt})
+    refused(values, r"`train\.adapt` freezes `detector\.frontend\.model\..*, which resume\.pt does not hold", "cpu")
+
+
+@pytest.mark.parametrize(
+    "tensor, message",
+    [(torch.zeros(1, 3), "other shape: level.weight"), (torch.full((1, 8), torch.nan), "not finite: level.weight")],
+)
+def test_damaged_tensors_of_an_objective_are_refused(recipe, tensor, message):
+    values = recipe(train={"task": "Level"})
+    file = stop(values, 2, 1, "cpu") / "resume.pt"
+    content = torch.load(file, weights_only=True)
+    content["objective"]["level.weight"] = tensor
+    torch.save(content, file)
+    refused(values, rf"resume\.pt does not fit this run \(objective; .*{message}", "cpu")
