@@ -17,11 +17,12 @@ import inspect
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from nes2net.lib.errors import InputError, MissingLibrary, check_known, one_line
+from nes2net.lib.terminal import print_note
 from nes2net.models.frontends.sizes import SIZES, check_exists, check_size, pretraining_file
 
 if TYPE_CHECKING:
@@ -61,17 +62,29 @@ class Registry(Generic[T]):
         self._built_in = {name: target for name, target in table.items() if not _is_deleted(target)}
 
     @cached_property
+    def _added(self) -> dict[str, list[EntryPoint]]:
+        """Name → entry points of other packages with this name, of which there should be one."""
+        added: dict[str, list[EntryPoint]] = {}
+        for point in entry_points(group=self.group):
+            added.setdefault(point.name, []).append(point)
+        return added
+
+    @cached_property
     def _table(self) -> dict[str, str]:
         """Name → ``"module:attribute"``, for this package and others; names of this package take precedence."""
-        return {**{point.name: point.value for point in entry_points(group=self.group)}, **self._built_in}
+        return {**{name: points[0].value for name, points in self._added.items()}, **self._built_in}
 
     def names(self, *, installed: bool = True) -> list[str]:
         """List all registered names, sorted; only this package's names if ``installed`` is false."""
         return sorted(self._table if installed else self._built_in)
 
+    def target(self, name: str) -> str:
+        """Return ``"module:attribute"`` of the object registered under ``name``."""
+        return self._table[name]
+
     def module(self, name: str) -> str:
         """Return the name of the module that holds the object registered under ``name``."""
-        return self._table[name].partition(":")[0]
+        return self.target(name).partition(":")[0]
 
     def add(self, name: str, target: str) -> None:
         """Register ``target`` (``"module:attribute"``) under ``name``.
@@ -91,9 +104,10 @@ class Registry(Generic[T]):
 
         Raises:
             InputError: if the name is unknown (the message suggests the nearest name), or if the
-                object of an installed package cannot be imported.
+                object of an installed package cannot be imported, or if several packages add it.
         """
         check_known([name], self._table, f"unknown {self.kind}", "nes2net info")
+        self._check_owner(name)
         module, _, attribute = self._table[name].partition(":")
         try:
             return getattr(import_module(module), attribute)
@@ -104,6 +118,23 @@ class Registry(Generic[T]):
                 f"{self.kind} '{name}' cannot be imported from {self._table[name]} ({one_line(str(error))}): mend the "
                 f"entry point of the installed package that names it, group {self.group}, or uninstall the package"
             ) from error
+
+    def _check_owner(self, name: str) -> None:
+        """Raise InputError if several packages add ``name``. If a package adds a built-in name, print a note once."""
+        owners = []
+        for point in self._added.get(name, ()):
+            package = "another package" if point.dist is None else f"{point.dist.name} {point.dist.version}"
+            owners.append(f"{package} ({point.value})")
+        if owners and name in self._built_in:
+            del self._added[name]
+            print_note(
+                f"{self.kind} '{name}' is the one of nes2net; {' and '.join(owners)} adds another one, which cannot be "
+                "used: its author has to choose a new name"
+            )
+        elif len(owners) > 1:
+            raise InputError(
+                f"{self.kind} '{name}' is added by {' and by '.join(owners)}: uninstall all of these packages but one"
+            )
 
     def checked_factory(self, name: str, options: Mapping[str, Any]) -> Any:
         """Import and return the factory that is registered under ``name``, after checking ``options`` for it.
@@ -546,7 +577,11 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
     sources = sources or Sources()
     suite = ConditionSuite([], {})
     for name in dict.fromkeys([*effects._built_in, *effects.names()]):  # this package's effects come first
-        effect = effects.get(name)
+        try:
+            effect = effects.get(name)
+        except InputError as error:  # the effect of another package cannot be imported
+            suite.left_out[name] = str(error)
+            continue
         if missing := [source for source in effect.needs if not getattr(sources, source)]:
             suite.left_out[name] = f"needs {' and '.join(missing)}"
             continue

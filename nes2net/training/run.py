@@ -90,7 +90,7 @@ def train(
     recipe = without_needless_checkpoint(recipe)
     task = create_task(recipe)
     check_parts(recipe)
-    with StopRequests() as stop, cuda_algorithms(recipe.train.deterministic):
+    with StopRequests() as stop:
         train_trials = task.trials("train")
         dev_trials = task.trials("dev")
         # Check early that there are enough trials for a batch. With pieces or a balance, an epoch may have more
@@ -98,10 +98,12 @@ def train(
         if recipe.data.crop != "pieces" and not recipe.data.balanced:
             check_fills_a_batch(len(train_trials), recipe.train)
         check_unseen(recipe.data, train_trials, dev_trials)
-        accelerator = create_accelerator(device, recipe.train.precision)
-        folder = path_below(recipe.output, recipe.tag)
-        with run_folder(folder, recipe, accelerator.is_main_process):
-            Run(recipe, task, accelerator, folder, stop, reporter).resume(train_trials, dev_trials)
+        # Deterministic algorithms import SymPy, so switch them on only now that all trials are there.
+        with cuda_algorithms(recipe.train.deterministic):
+            accelerator = create_accelerator(device, recipe.train.precision)
+            folder = path_below(recipe.output, recipe.tag)
+            with run_folder(folder, recipe, accelerator.is_main_process):
+                Run(recipe, task, accelerator, folder, stop, reporter).resume(train_trials, dev_trials)
     return folder
 
 
