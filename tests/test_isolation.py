@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from builders import PATIENCE
-from builders.strangers import install
+from builders.strangers import install, read_anew
 from conftest import REPOSITORY
 
 from nes2net import Detector, InputError
@@ -56,15 +56,8 @@ def installed(site, monkeypatch):
     """Both packages are installed in this process; what is imported of the slow one is an error."""
     monkeypatch.syspath_prepend(site)
     monkeypatch.delenv("IMPORTED", raising=False)
-    registries = (tasks, judgements, effects, heads)
-    tables = [dict(vars(registry)) for registry in registries]
-    for registry in registries:
-        for name in ("_table", "_added"):
-            vars(registry).pop(name, None)
-    yield
-    for registry, table in zip(registries, tables, strict=True):
-        vars(registry).clear()
-        vars(registry).update(table)
+    with read_anew(tasks, judgements, effects, heads):
+        yield
 
 
 def run(words: str, folder: Path, *packages: Path) -> subprocess.CompletedProcess[str]:

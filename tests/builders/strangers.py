@@ -1,9 +1,12 @@
 """Packages of strangers, as pip installs them: modules, and metadata with entry points."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from builders.files import write
+from nes2net.models.registry import Registry
 
 
 def install(site: Path, package: str, points: Mapping[str, Mapping[str, str]], modules: Mapping[str, str]) -> None:
@@ -23,3 +26,18 @@ def install(site: Path, package: str, points: Mapping[str, Mapping[str, str]], m
     write(metadata / "entry_points.txt", "\n".join(lines))
     for module, source in modules.items():
         write(site.joinpath(*module.split(".")).with_suffix(".py"), source)
+
+
+@contextmanager
+def read_anew(*registries: Registry[Any]) -> Iterator[None]:
+    """Within this context, ``registries`` have the entry points of what is installed now."""
+    tables = [dict(vars(registry)) for registry in registries]
+    for registry in registries:
+        for name in ("_table", "_added"):
+            vars(registry).pop(name, None)
+    try:
+        yield
+    finally:
+        for registry, table in zip(registries, tables, strict=True):
+            vars(registry).clear()
+            vars(registry).update(table)
