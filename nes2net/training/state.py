@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -145,39 +144,29 @@ def check_saved(optimizer: Optimizer, objective: Objective) -> None:
     names = {id(parameter): name for name, parameter in objective.named_parameters()}
     tensors = detector.state_dict(keep_vars=True)
     base_ids = {id(tensors[name]) for name in detector.base_names()}
-    frozen: list[str] = []
-    holders: Counter[str] = Counter()
+    unsaved = {}  # in the order of the optimiser
     for parameter in chain.from_iterable(group["params"] for group in optimizer.param_groups):
-        if id(parameter) in base_ids:
-            frozen.append(f"`{names[id(parameter)]}`")
-        elif id(parameter) not in names:
-            holders[_holder_of(parameter, objective)] += 1
-    if frozen:
+        if id(parameter) in base_ids or id(parameter) not in names:
+            unsaved[names.get(id(parameter)) or _holder_of(parameter, objective)] = parameter
+    if unsaved:
+        remedy = "make them parameters or submodules (nn.Parameter, nn.ModuleList for a list)"
+        if base_ids:
+            remedy += ", and leave out the weights that `train.adapt` freezes"
+        holder = type(objective).__name__
         raise InputError(
-            f"`train.adapt` freezes {listed(frozen, 3)}, which {RESUME_FILE} does not hold: leave them out of "
-            f"{type(objective).__name__}.trained_parameters"
-        )
-    if holders:
-        unsaved = [f"{holder} ({count} tensors)" if count > 1 else holder for holder, count in holders.items()]
-        raise InputError(
-            f"the optimiser would move {listed(unsaved, 3)}, which {RESUME_FILE} does not hold: make them parameters or "
-            f"submodules of {type(objective).__name__} (nn.Parameter, and nn.ModuleList for a list)"
+            f"{holder}.trained_parameters has tensors that {RESUME_FILE} does not hold, {listed([*unsaved], 5)}: {remedy}"
         )
 
 
 def _holder_of(parameter: Tensor, objective: Objective) -> str:
-    """Name the attribute of ``objective`` that holds ``parameter``, or else the parameter's shape."""
-    for attribute, value in vars(objective).items():
-        members = [value]
-        if isinstance(value, (list, tuple)):
-            members = list(value)
-        elif isinstance(value, dict):
-            members = list(value.values())
-        for member in members:
-            tensors = member.parameters() if isinstance(member, nn.Module) else [member]
-            if any(tensor is parameter for tensor in tensors):
-                return f"`{attribute}`"
-    return f"a tensor of {'×'.join(map(str, parameter.shape))}"
+    """Name the attribute that holds ``parameter``, or, if no module of ``objective`` has it, the parameter's shape."""
+    for path, module in objective.named_modules():
+        for attribute, value in vars(module).items():
+            for member in value if isinstance(value, (list, tuple)) else [value]:
+                tensors = member.parameters() if isinstance(member, nn.Module) else [member]
+                if any(tensor is parameter for tensor in tensors):
+                    return f"{path}.{attribute}".lstrip(".")
+    return f"one of {tuple(parameter.shape)}"
 
 
 @dataclass
