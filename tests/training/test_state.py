@@ -96,9 +96,7 @@ def test_what_an_objective_trains_is_printed(recipe, capsys):
 
 
 def test_a_trained_tensor_that_no_part_saves_is_refused(recipe):
-    message = (
-        r"the optimiser would move `heads` \(2 tensors\), `scales`, a tensor of 5×7, which resume\.pt does not hold"
-    )
+    message = r"tensors that resume\.pt does not hold, heads, detector\.scale, one of \(5, 7\): make them parameters"
     refused(recipe(train={"task": "HeadsInAList"}), message, "cpu")
 
 
