@@ -11,10 +11,9 @@ import pytest
 from builders import PATIENCE
 from builders.files import write
 from builders.runs import assert_same_run, folder_of, state_of, stop
-from builders.strangers import install, read_anew
+from builders.strangers import install, installed_in
 from conftest import REPOSITORY
 
-from nes2net.models.registry import aggregations, backends, frontends, tasks
 from nes2net.training.run import train
 
 TEXT = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -48,15 +47,14 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_auxiliary_head_of_the_page_resumes_to_the_bit(package, recipe, monkeypatch):
+def test_the_auxiliary_head_of_the_page_resumes_to_the_bit(package, recipe):
     points: dict[str, dict[str, str]] = {}
     for kind, names in POINTS.findall(TEXT):
         points[kind] = dict(re.findall(r'^(\w+) = "(.*)"$', names, re.MULTILINE))
     install(package, "my-parts 0.1", points, {})
-    monkeypatch.syspath_prepend(package)
     model = {"frontend": {"name": "band_energy"}, "aggregation": "layer_mean", "backend": "mean_frame"}
     values = {"model": model, "train": {"task": "level", "epochs": 2}}
-    with read_anew(frontends, aggregations, backends, tasks):
+    with installed_in(package):
         whole = train(recipe(comment="whole", **values), "cpu")
         torn = recipe(comment="torn", **values)
         stop(torn, 2, 1, "cpu")

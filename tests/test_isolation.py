@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 from builders import PATIENCE
-from builders.strangers import install, read_anew
+from builders.strangers import install, installed_in
 from conftest import REPOSITORY
 
 from nes2net import Detector, InputError
-from nes2net.models.registry import default_conditions, effects, heads, judgements, tasks
+from nes2net.models.registry import default_conditions
 from nes2net.scoring.judgement import judgement_of
 from nes2net.training.losses.by_name import create_loss
 from nes2net.training.recipes.recipe import Recipe
@@ -54,9 +54,8 @@ def site(tmp_path_factory) -> Path:
 @pytest.fixture
 def installed(site, monkeypatch):
     """Both packages are installed in this process; what is imported of the slow one is an error."""
-    monkeypatch.syspath_prepend(site)
     monkeypatch.delenv("IMPORTED", raising=False)
-    with read_anew(tasks, judgements, effects, heads):
+    with installed_in(site):
         yield
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+import pytest
 
 from builders.files import write
-from nes2net.models.registry import Registry
+from nes2net.models import registry
 
 
 def install(site: Path, package: str, points: Mapping[str, Mapping[str, str]], modules: Mapping[str, str]) -> None:
@@ -29,15 +30,16 @@ def install(site: Path, package: str, points: Mapping[str, Mapping[str, str]], m
 
 
 @contextmanager
-def read_anew(*registries: Registry[Any]) -> Iterator[None]:
-    """Within this context, ``registries`` have the entry points of what is installed now."""
-    tables = [dict(vars(registry)) for registry in registries]
-    for registry in registries:
+def installed_in(site: Path) -> Iterator[None]:
+    """Within this context, Python finds the packages in ``site``, and the registries have their entry points."""
+    registries = [thing for thing in vars(registry).values() if isinstance(thing, registry.Registry)]
+    tables = [dict(vars(each)) for each in registries]
+    for each in registries:
         for name in ("_table", "_added"):
-            vars(registry).pop(name, None)
-    try:
+            vars(each).pop(name, None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(site)
         yield
-    finally:
-        for registry, table in zip(registries, tables, strict=True):
-            vars(registry).clear()
-            vars(registry).update(table)
+    for each, table in zip(registries, tables, strict=True):
+        vars(each).clear()
+        vars(each).update(table)
