@@ -12,6 +12,8 @@ from builders.strangers import install, installed_in
 from conftest import REPOSITORY
 
 from nes2net import Detector, InputError
+from nes2net.evaluation.origin import training_in_words
+from nes2net.models.provenance import Provenance
 from nes2net.models.registry import default_conditions
 from nes2net.scoring.judgement import judgement_of
 from nes2net.training.losses.by_name import create_loss
@@ -36,6 +38,7 @@ BROKEN_PARTS = {
     "tasks": {"broken_task": "broken_parts:Task"},
     "judgements": {"broken_rows": "broken_parts:Rows"},
     "effects": {"broken_hum": "broken_parts:Hum"},
+    "corpora": {"broken_corpus": "broken_parts:CORPUS"},
     "heads": {"broken_head": "broken_parts:Head"},
     "commands": {"broken_command": "broken_parts:command"},
 }
@@ -125,3 +128,10 @@ def test_an_effect_that_cannot_be_imported_is_omitted_from_the_default_condition
     suite = default_conditions()
     assert suite.left_out["broken_hum"].startswith("condition 'broken_hum' cannot be imported")
     assert "gain:-20" in suite.names
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_detector_is_described_without_the_package_of_its_corpus():
+    corpus = {"name": "broken_corpus", "root": "folder", "train_split": "train", "dev_split": "dev"}
+    provenance = Provenance(recipe={"name": "tiny", "data": {"corpora": [corpus]}})
+    assert "broken_corpus" in training_in_words(provenance)

@@ -82,10 +82,10 @@ def build_parser() -> OneLineParser:
     )
     subparsers = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     subparsers.choices = subparsers._name_parser_map = _Parsers()
-    own_names = commands.names(installed=False)  # a command is missing if its folder was deleted
-    installed = [name for name in commands.names() if name not in own_names]
-    for task, names in [*COMMANDS.items(), ("of other packages", installed)]:
-        listed = [_Command(name, commands.target(name)) for name in names if name in (*own_names, *installed)]
+    registered = commands.names()  # a command is missing if its folder was deleted
+    further = [name for name in registered if name not in commands.names(installed=False)]
+    for task, names in [*COMMANDS.items(), ("of other packages", further)]:
+        listed = [_Command(name, commands.target(name)) for name in names if name in registered]
         subparsers.choices |= {command.metavar: command.dest for command in listed}
         subparsers._choices_actions += listed
         if listed:

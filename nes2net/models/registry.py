@@ -83,7 +83,7 @@ class Registry(Generic[T]):
         return self._table[name]
 
     def module(self, name: str) -> str:
-        """Return the name of the module that holds the object registered under ``name``."""
+        """Return the module of :meth:`target`."""
         return self.target(name).partition(":")[0]
 
     def add(self, name: str, target: str) -> None:
@@ -118,6 +118,13 @@ class Registry(Generic[T]):
                 f"{self.kind} '{name}' cannot be imported from {self._table[name]} ({one_line(str(error))}): mend the "
                 f"entry point of the installed package that names it, group {self.group}, or uninstall the package"
             ) from error
+
+    def find(self, name: str) -> Any | None:
+        """Import an object as :meth:`get` does; None if ``name`` is not registered or its package is broken."""
+        try:
+            return self.get(name) if name in self.names() else None
+        except InputError:
+            return None
 
     def _check_owner(self, name: str) -> None:
         """Raise InputError if several packages add ``name``. If a package adds a built-in name, print a note once."""
@@ -171,7 +178,7 @@ class CorpusRegistry(Registry["Corpus"]):
     """The names of corpora. A name ``hub:OWNER/NAME`` stands for a data set on the Hugging Face hub."""
 
     def get(self, name: str) -> Corpus:
-        """Import a corpus as :meth:`Registry.get` does; ``hub:OWNER/NAME`` is downloaded when first needed."""
+        """Import a corpus; ``hub:OWNER/NAME`` is downloaded when first needed."""
         if not name.startswith("hub:"):
             return super().get(name)
         from nes2net.data.corpora.hub import hub_corpus  # imported late, so that listing names needs no NumPy
@@ -179,7 +186,6 @@ class CorpusRegistry(Registry["Corpus"]):
         return hub_corpus(name)
 
     def module(self, name: str) -> str:
-        """Return a module's name as :meth:`Registry.module` does; all names ``hub:OWNER/NAME`` have the same module."""
         if name.startswith("hub:"):
             return "nes2net.data.corpora.hub"
         return super().module(name)
@@ -413,6 +419,8 @@ def takes_checkpoint(name: str) -> bool:
     Raises:
         InputError: if there is no such front-end.
     """
+    if name in SIZES:
+        return True
     from nes2net.models.frontends.base import Frontend  # imported late, so that listing names needs no torch
 
     factory = frontends.get(name)

@@ -53,11 +53,9 @@ class TrainedWeights:
     detector: Detector
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the weights that are saved in ``resume.pt``."""
         return self.detector.trained_state_dict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Check the weights ``state``, and load them; an adapted detector already has its frozen tensors."""
         weights = self.state_dict()
         check_tensors(state, weights)
         strict = not self.detector.frontend.adapted  # the detector has the frozen tensors already
@@ -71,11 +69,9 @@ class OwnTensors:
     objective: Objective
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the parameters and buffers of the objective, by name."""
         return self.objective.own_tensors()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Check the tensors ``state``, and copy their values into the objective."""
         tensors = self.state_dict()
         check_tensors(state, tensors)
         for name, tensor in tensors.items():
@@ -140,21 +136,18 @@ def check_tensors(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -
 
 def check_saved(optimizer: Optimizer, objective: Objective) -> None:
     """Raise InputError if ``optimizer`` moves a tensor that neither the detector nor the objective saves."""
-    detector = objective.detector
     names = {id(parameter): name for name, parameter in objective.named_parameters()}
-    tensors = detector.state_dict(keep_vars=True)
-    base_ids = {id(tensors[name]) for name in detector.base_names()}
+    tensors = objective.detector.state_dict(keep_vars=True)
+    base_ids = {id(tensors[name]) for name in objective.detector.base_names()}
     unsaved = {}  # in the order of the optimiser
     for parameter in chain.from_iterable(group["params"] for group in optimizer.param_groups):
         if id(parameter) in base_ids or id(parameter) not in names:
             unsaved[names.get(id(parameter)) or _holder_of(parameter, objective)] = parameter
     if unsaved:
-        remedy = "make them parameters or submodules (nn.Parameter, nn.ModuleList for a list)"
-        if base_ids:
-            remedy += ", and leave out the weights that `train.adapt` freezes"
-        holder = type(objective).__name__
+        freezes = ", and leave out the weights that `train.adapt` freezes" if base_ids else ""
         raise InputError(
-            f"{holder}.trained_parameters has tensors that {RESUME_FILE} does not hold, {listed([*unsaved], 5)}: {remedy}"
+            f"{type(objective).__name__}.trained_parameters has tensors that {RESUME_FILE} does not hold, "
+            f"{listed([*unsaved], 5)}: make them parameters or submodules (nn.Parameter, nn.ModuleList){freezes}"
         )
 
 
@@ -314,7 +307,6 @@ def fingerprint(
     frame_labels = {} if labels is None else labels.of_trial
 
     def line(trial: Trial) -> str:
-        """Write the line of ``trial`` for the digest: its id, its class, and its scores and labels if it has any."""
         text = f"{trial.id}\t{target(trial)}"
         if trial.system_scores:
             text += f"\t{trial.system_scores}"

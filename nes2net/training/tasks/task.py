@@ -60,8 +60,8 @@ class Task:
     judgement: str = "scores"
     #: class that trains the epochs
     trainer: ClassVar[type[Trainer]] = Trainer
-    #: a file with weights from which a new run starts, besides ``ssl_checkpoint`` and
-    #: ``train.init_from``
+    #: a file with weights from which a new run starts, besides ``ssl_checkpoint`` and ``train.init_from``; only of a
+    #: task that ``train.task`` names
     start: Start | None = None
 
     def __init__(self, recipe: Recipe) -> None:
