@@ -55,11 +55,11 @@ def test_the_auxiliary_head_of_the_page_resumes_to_the_bit(package, recipe):
     model = {"frontend": {"name": "band_energy"}, "aggregation": "layer_mean", "backend": "mean_frame"}
     values = {"model": model, "train": {"task": "level", "epochs": 2}}
     with installed_in(package):
-        whole = train(recipe(comment="whole", **values), "cpu")
+        uninterrupted = train(recipe(comment="whole", **values), "cpu")
         torn = recipe(comment="torn", **values)
         stop(torn, 2, 1, "cpu")
         assert state_of(folder_of(torn))["objective"].keys() == {"level.weight", "level.bias"}
-        assert_same_run(train(torn, "cpu"), whole)
+        assert_same_run(train(torn, "cpu"), uninterrupted)
 
 
 @pytest.mark.slow

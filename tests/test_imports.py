@@ -18,8 +18,8 @@ import nes2net
 def imported_by(code, *words, cwd=None):
     """What a program prints, and the modules that it has imported at its end."""
     command = [sys.executable, "-c", f"import sys; {code}\nprint(*sys.modules)", *words]
-    *said, modules = subprocess.run(command, capture_output=True, text=True, check=True, cwd=cwd).stdout.splitlines()
-    return said, set(modules.split())
+    *printed, modules = subprocess.run(command, capture_output=True, text=True, check=True, cwd=cwd).stdout.splitlines()
+    return printed, set(modules.split())
 
 
 MAIN = "from nes2net.cli.main import main; print(main(sys.argv[1:]))"
@@ -74,8 +74,9 @@ def test_what_a_start_imports(words, score_files):
 def test_scoring_without_a_transformer_imports_no_library_of_transformers_nor_of_training(tmp_path):
     torch.save(nes2net.Detector.from_config("AASIST-L").state_dict(), tmp_path / "model.pth")
     soundfile.write(tmp_path / "a.wav", np.zeros(32000), 16000)
-    said, modules = imported_by(MAIN, *"predict a.wav --model model.pth --device cpu".split(), cwd=tmp_path)
-    assert said[-1] == "0" and "architecture of AASIST-L" in "".join(said)  # recognised by its shapes
+    printed, modules = imported_by(MAIN, *"predict a.wav --model model.pth --device cpu".split(), cwd=tmp_path)
+    assert printed[-1] == "0"
+    assert "architecture of AASIST-L" in "".join(printed)  # recognised by its shapes
     assert modules.isdisjoint({"transformers", "torch._dynamo", "sympy", "peft", "accelerate", "scipy", "sklearn"})
     assert modules.isdisjoint({"tensorboard", "matplotlib", "huggingface_hub", "httpx"})
 

@@ -32,7 +32,7 @@ def install(site: Path, package: str, points: Mapping[str, Mapping[str, str]], m
 @contextmanager
 def installed_in(site: Path) -> Iterator[None]:
     """Within this context, Python finds the packages in ``site``, and the registries have their entry points."""
-    registries = [thing for thing in vars(registry).values() if isinstance(thing, registry.Registry)]
+    registries = [value for value in vars(registry).values() if isinstance(value, registry.Registry)]
     tables = [dict(vars(each)) for each in registries]
     for each in registries:
         for name in ("_table", "_added"):

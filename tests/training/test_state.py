@@ -22,20 +22,20 @@ class LevelObjective(Objective):
     def denominators(self, targets, carried={}):  # noqa: B006
         return [*super().denominators(targets), float(len(targets))]
 
-    def compute_outputs(self, features, part):
+    def compute_outputs(self, features, step_part):
         embeddings = self.detector.backend.embed(features)
-        return embeddings, self.outputs_from_embeddings(embeddings, part)
+        return embeddings, self.outputs_from_embeddings(embeddings, step_part)
 
-    def numerators(self, computed, part):
+    def numerators(self, computed, step_part):
         embeddings, outputs = computed
-        levels = part.inputs.square().mean(1).sqrt()
-        if part.iteration is not None:
+        levels = step_part.inputs.square().mean(1).sqrt()
+        if step_part.iteration is not None:
             self.mean.lerp_(levels.mean(), 0.1)
         errors = self.level(embeddings)[:, 0] - (levels - self.mean)
-        return [*super().numerators(outputs, part), errors.square().sum()]
+        return [*super().numerators(outputs, step_part), errors.square().sum()]
 
-    def outcome(self, computed, part):
-        return super().outcome(computed[1], part)
+    def outcome(self, computed, step_part):
+        return super().outcome(computed[1], step_part)
 
 
 class Level(Task):
@@ -78,7 +78,7 @@ def _own_tasks(monkeypatch):
 @pytest.mark.parametrize("train_options", [{}, {"layer_decay": 0.5}])
 def test_an_auxiliary_head_resumes_to_the_bit(recipe, small_model, train_options):
     values = {"model": small_model, "train": {"task": "Level", **train_options}}
-    whole = train(recipe(comment="whole", **values), "cpu")
+    uninterrupted = train(recipe(comment="whole", **values), "cpu")
     torn = recipe(comment="torn", **values)
     stop(torn, 1, 1, "cpu")
     before = state_of(folder_of(torn))["objective"]
@@ -86,7 +86,7 @@ def test_an_auxiliary_head_resumes_to_the_bit(recipe, small_model, train_options
     after = state_of(folder_of(torn))["objective"]
     assert sorted(after) == ["level.bias", "level.weight", "mean"]
     assert all(not torch.equal(after[name], before[name]) for name in after)
-    assert_same_run(train(torn, "cpu"), whole)
+    assert_same_run(train(torn, "cpu"), uninterrupted)
 
 
 def test_what_an_objective_trains_is_printed(recipe, capsys):
