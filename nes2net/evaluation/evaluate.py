@@ -382,7 +382,7 @@ def _tables(
 ) -> Iterator[Table]:
     """Make the tables ``systems``, ``differences`` and ``calibration``; no tables if there are no systems.
 
-    In ``systems``, the best figure of a column is marked if it is certainly the best. If the
+    Only in ``systems``, the best figure of a column is marked if it is certainly the best. If the
     systems have different trials, no figure is marked, and a note says so.
 
     Args:
@@ -402,7 +402,7 @@ def _tables(
     if excluded:
         caption += f", without {describe_excluded(excluded)}"
     caption += f". minDCF with the costs of {key.definition.min_dcf_costs}."
-    if asv_system:
+    if asv_system == ORGANISERS:
         caption += f" min t-DCF is computed with {asv_system}."
     yield Table("systems", caption, _POOLED, [row.only(_POOLED) for row in rows], notes=notes)
     if differences:
@@ -418,7 +418,8 @@ def _tables(
         "actDCF and Cllr mean something for calibrated scores only: for raw scores they say how far those are from "
         "log-likelihood ratios, and nothing about the detector."
     )
-    of_ratios = [row.only(_CALIBRATION) for row in rows]
+    # No figure is marked as the best: whether scores are calibrated is not known here.
+    of_ratios = [system.row.only(_CALIBRATION) for system in systems]
     yield Table("calibration", caption, _CALIBRATION, of_ratios, "As log-likelihood ratios", [note])
 
 

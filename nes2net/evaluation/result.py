@@ -10,6 +10,7 @@ import platform
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nes2net.evaluation import writers
@@ -69,6 +70,16 @@ class Result:
         """List the notes, then the warnings. :meth:`text` prints only the notes; all other writers
         also print the warnings."""
         return [*self.notes, *self.warnings]
+
+    @property
+    def notices_for_papers(self) -> list[str]:
+        """The :attr:`notices` with the names of the input files in place of their paths on this machine."""
+        notices = []
+        for notice in self.notices:
+            for entry in self.header.get("inputs", ()):
+                notice = notice.replace(entry["path"], Path(entry["path"]).name)
+            notices.append(notice)
+        return notices
 
     @property
     def printed(self) -> list[Table]:
@@ -135,11 +146,11 @@ class Result:
     def markdown(self) -> str:
         """Write the title, the header, the tables and the notices in Markdown."""
         head = [f"# {markdown_text(self.title)}", *map(markdown_text, self.lines)]
-        return "\n\n".join([*head, writers.markdown(self.printed, self.notices)])
+        return "\n\n".join([*head, writers.markdown(self.printed, self.notices_for_papers)])
 
     def latex(self) -> str:
         """Write the tables and the notices in LaTeX."""
-        return writers.latex(self.printed, self.notices)
+        return writers.latex(self.printed, self.notices_for_papers)
 
 
 def versions() -> dict[str, str]:

@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
-from nes2net.evaluation.breakdown import FEWEST, grouping_fields, label_of
+from nes2net.evaluation.breakdown import grouping_fields, label_of
 from nes2net.evaluation.class_reference import label_lines
 from nes2net.evaluation.class_trials import ClassGroup, ClassTrials, class_trials, differ_in_words
 from nes2net.evaluation.key import Key, Labels, score_input, unofficial_note
 from nes2net.evaluation.resampled_classes import RATES_OF_SCORES, Resamples, Rule
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.system import ROW_RESAMPLES
-from nes2net.evaluation.tables import Figure, Measure, Row, Table, words
+from nes2net.evaluation.tables import FEWEST, Figure, Measure, Row, Table, words
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.text_files import as_cell
 from nes2net.metrics.classes import class_rates, pair_counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
@@ -36,6 +37,7 @@ class Measured:
     EER, and ``interval_over`` says which units the bootstrap draws, such as trials or speakers.
     ``left_out`` says which trials have no score. ``trials`` and ``key`` are checksums of the
     recordings and of the labels. ``page`` is the path of the report in the experiment's folder.
+    ``notices`` are the other notices of the report.
     """
 
     run: str
@@ -49,6 +51,7 @@ class Measured:
     trials: str | None
     key: str | None
     page: str
+    notices: tuple[str, ...] = ()
 
     def figures(self) -> dict[str, Figure]:
         """Return the figures of all metrics and the numbers of trials; the EER has its interval."""
@@ -172,7 +175,24 @@ def experiment_result(
     num_systems = len({on_set.system for on_set in measurements})
     num_sets = len({on_set.set for on_set in measurements})
     lines = [f"systems: {num_systems}, evaluation sets: {num_sets}, seeds: {len(seeds)}"]
-    return Result(title, header, lines, tables, notes)
+    return Result(title, header, lines, tables, [*notes, *_notices_of_reports(measurements)])
+
+
+def _notices_of_reports(measurements: Sequence[SystemOnSet]) -> list[str]:
+    """List the notices of all reports, such as that trials are not the official ones, once for each evaluation set."""
+    runs_by_notice: dict[tuple[str, str], list[str]] = {}  # (set, notice) → detectors
+    num_detectors: Counter[str] = Counter()
+    for on_set in measurements:
+        num_detectors[on_set.set] += len(on_set.measured)
+        for measured in on_set.measured:
+            for notice in measured.notices:
+                detector = f"{on_set.system}, seed {measured.seed}"
+                runs_by_notice.setdefault((on_set.set, notice), []).append(detector)
+    notices = []
+    for (name, notice), detectors in runs_by_notice.items():
+        is_of_all = len(detectors) == num_detectors[name]
+        notices.append(f"{name}: {notice}" if is_of_all else f"{name}, {'; '.join(detectors)}: {notice}")
+    return notices
 
 
 def _metric_table(measurements: Sequence[SystemOnSet], metric: str, num_seeds: int, left_out_in_turn: bool) -> Table:
