@@ -145,9 +145,7 @@ def test_too_few_are_said_in_words(detector, calibration, tmp_path):
 def test_recordings_that_are_too_few_for_a_trait_are_not_called_free_of_drift(detector, tmp_path):
     """All of three recordings lie outside of the usual levels, and the test of ten recordings cannot tell."""
     classes = [write_voices(tmp_path / name, seed, 5) for seed, name in enumerate(("real", "fake"))]
-    calibrate_recordings(
-        detector, *classes, tmp_path / "c.json", num_samples=16000, allow_inverted=True, num_workers=0
-    )
+    calibrate_recordings(detector, *classes, tmp_path / "c.json", num_samples=16000, allow_inverted=True, num_workers=0)
     folder = write_voices(tmp_path / "new", 60, 3, lambda samples: 4 * samples)
     drift = measure_drift(detector, load(tmp_path / "c.json"), [folder], alpha=0.05)
     row = next(row for row in drift.result.rows("compared") if row.labels["trait"] == "level")
