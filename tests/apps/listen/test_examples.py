@@ -142,7 +142,7 @@ def test_the_client_of_the_manual_prints_every_window_while_the_call_goes_on(
     """The rest of the call is spoken only after the first score was printed; no window is skipped by a slow server."""
     scores = small.scores
     content, decoded = mulaw(np.tile(call[0], 3)[:32000], tmp_path)
-    wanted = expected(small, decoded, 8000)
+    windows_of_the_file = expected(small, decoded, 8000)
     monkeypatch.setattr(small, "scores", lambda *waveforms: (time.sleep(0.05), scores(*waveforms))[1])
     process, pipe, shown = client_of_the_manual()
     lines = []
@@ -153,7 +153,7 @@ def test_the_client_of_the_manual_prints_every_window_while_the_call_goes_on(
         speech.write(content[8000:])
     for line in process.stdout:
         lines.append(ast.literal_eval(line))
-    assert windows(lines) == wanted
+    assert windows(lines) == windows_of_the_file
     assert lines[-1]["skipped"] == 0
     events = {line["event"]: line for line in lines}
     for text in shown.splitlines():
