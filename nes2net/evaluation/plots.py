@@ -1,8 +1,8 @@
 """Draw plots as SVG, in the colours of the page: DET curves, score distributions, errors by threshold, reliability.
 
-In reading order: ``score_plots`` draws all plots of an evaluation of recordings with ``det_svg``,
-``distribution_svgs``, ``threshold_svg`` and ``reliability_svg``; ``strip_plots`` draws utterances
-with their segments. ``figure_of`` creates every Matplotlib figure, and ``svg_of`` turns it into SVG.
+In reading order: ``score_plots`` draws all plots of a page about scores of recordings;
+``write_score_plot`` draws for a paper; ``strip_plots`` draws utterances with their segments.
+``figure_of`` creates every figure of a page, and ``svg_of`` turns it into SVG.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from nes2net.evaluation.result import Plot
 from nes2net.evaluation.system import SystemFigures
 from nes2net.evaluation.transfer import JudgedSet, Transfer
 from nes2net.evaluation.transfer_tables import SECTION
+from nes2net.lib.files import replacing
 from nes2net.lib.pictures import Axes, Figure, MaxNLocator, matplotlib
 from nes2net.metrics.localisation.metrics import ScoredUtterance
 from nes2net.metrics.localisation.segments import BONAFIDE
@@ -62,6 +64,23 @@ _PLACEHOLDERS = {
     SPOOF_COLOUR: "var(--spoof)",
 } | {f"#0102{16 + n:02x}": colour for n, colour in enumerate(SERIES)}
 SERIES_PLACEHOLDERS = [placeholder for placeholder, colour in _PLACEHOLDERS.items() if colour in SERIES]
+
+
+class Palette(NamedTuple):
+    """The colours of a plot."""
+
+    ink: str
+    grid: str
+    bonafide: str
+    spoof: str
+    series: Sequence[str]
+    """Colours of the systems."""
+
+
+_PAGE = Palette(INK, GRID, BONAFIDE_COLOUR, SPOOF_COLOUR, SERIES_PLACEHOLDERS)
+# The colours of light pages (page.css).
+_SERIES_OF_PAPER = "#1c58fc #be19bf #16181d #5d1d03 #981b44 #3d1261 #624682 #000ba3"
+_PAPER = Palette("#1b1f24", "#c9ced6", "#0f766e", "#c2410c", _SERIES_OF_PAPER.split())
 _FEWEST_BINS = 5
 _MOST_BINS = 100
 _HEIGHTS = {1: 3.4, 2: 2.2, 3: 1.8}  # height of a histogram in inches, by the number of histograms
@@ -110,8 +129,8 @@ def score_plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer])
         for number, system in enumerate(systems):
             entries.append(Markup("{}{}").format(swatch_svg(number), system.name))
         legend = Markup(" ").join(entries)
-        plots["DET curves and scores"] = [Plot(det_svg(systems), _DET_CAPTION.format(legend))]
-        for system, svg in zip(systems, distribution_svgs(systems)):
+        plots["DET curves and scores"] = [Plot(_det_svg(systems), _DET_CAPTION.format(legend))]
+        for system, svg in zip(systems, _distribution_svgs(systems)):
             plots["DET curves and scores"].append(Plot(svg, _SCORES_CAPTION.format(system.name)))
     for number, transfer in enumerate(transfers):
         for position, judged in enumerate(transfer.sets):
@@ -152,25 +171,34 @@ _RAW_CAPTION = Markup("; {}the scores as they are, read as ratios")
 # DET curves and scores
 
 
-def det_svg(systems: Sequence[SystemFigures]) -> Markup:
-    """Draw the DET curves of ``systems`` with a mark at each EER; the legend is in the caption of the plot."""
+def _det_svg(systems: Sequence[SystemFigures]) -> Markup:
+    """Draw the DET curves of ``systems``; the legend is in the caption of the plot."""
+    figure, axes = figure_of(4.6, 4.4)
+    _draw_det(axes, systems, _PAGE)
+    title = f"DET curves of {len(systems)} systems" if len(systems) > 1 else "DET curve"
+    eer_texts = "; ".join(f"{system.name}: EER {100 * system.row.value('eer'):.2f} %" for system in systems)
+    return svg_of(figure, "det", title, f"Misses against false alarms at all thresholds. {eer_texts}.")
+
+
+def _draw_det(axes: Axes, systems: Sequence[SystemFigures], palette: Palette) -> None:
+    """Draw the DET curves of ``systems`` with a mark at each EER."""
     curves = []
     eers = []
     for system in systems:
         curves.append(thinned_det(system.matched.bonafide, system.matched.spoof))
         eers.append(system.row.value("eer"))
     low, high = det_range(curves, eers)
-    figure, axes = figure_of(4.6, 4.4)
     limits = (float(ndtri(low)), float(ndtri(high)))
-    axes.plot(limits, limits, color=GRID, linewidth=0.8, linestyle=":")
+    axes.plot(limits, limits, color=palette.grid, linewidth=0.8, linestyle=":")
     for number, (misses, false_alarms) in enumerate(curves):
         series, line = line_of(number)
-        colour = SERIES_PLACEHOLDERS[series]
+        colour = palette.series[series]
         # A rate of 0 or 1 lies at infinity: let the line end outside of the frame of the plot.
         x, y = np.clip(ndtri([false_alarms, misses]), limits[0] - 1, limits[1] + 1)
         axes.plot(x, y, color=colour, linewidth=1.6, linestyle=_linestyle(line))
         eer = float(np.clip(ndtri(eers[number]), *limits))
-        axes.plot([eer], [eer], marker=line.marker, markersize=5.5, color=colour, clip_on=False, zorder=3)
+        mark = {"marker": line.marker, "markersize": 5.5, "linestyle": _linestyle(line)}
+        axes.plot([eer], [eer], **mark, color=colour, clip_on=False, zorder=3, label=systems[number].name)
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="false alarms: spoof accepted, %")
     axes.set_ylabel("misses: bona fide rejected, %")
     ticks: dict[float, str] = {}
@@ -183,10 +211,7 @@ def det_svg(systems: Sequence[SystemFigures]) -> Markup:
             ticks[position] = f"{100 * rate:g}"
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(list(ticks), labels=list(ticks.values()))
-    axes.grid(color=GRID, linewidth=0.5)
-    title = f"DET curves of {len(systems)} systems" if len(systems) > 1 else "DET curve"
-    eer_texts = "; ".join(f"{system.name}: EER {100 * eer:.2f} %" for system, eer in zip(systems, eers))
-    return svg_of(figure, "det", title, f"Misses against false alarms at all thresholds. {eer_texts}.")
+    axes.grid(color=palette.grid, linewidth=0.5)
 
 
 def _linestyle(line: _Line) -> tuple[int, tuple[float, ...]] | str:
@@ -194,13 +219,28 @@ def _linestyle(line: _Line) -> tuple[int, tuple[float, ...]] | str:
     return (0, line.dashes) if line.dashes else "-"
 
 
-def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
+def _distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
+    """Draw a histogram of the scores of each system."""
+    height = _HEIGHTS.get(len(systems), 2.6)
+    drawings = [figure_of(4.6, height) for _ in systems]
+    descriptions = _draw_distributions([axes for _, axes in drawings], systems, _PAGE)
+    svgs = []
+    for number, ((figure, _), description) in enumerate(zip(drawings, descriptions)):
+        title = f"Scores of {systems[number].name} by class"
+        svgs.append(svg_of(figure, f"scores-{number}", title, description))
+    return svgs
+
+
+def _draw_distributions(all_axes: Sequence[Axes], systems: Sequence[SystemFigures], palette: Palette) -> list[str]:
     """Draw a histogram for each system: the scores of both classes, and a line at the threshold of the EER.
 
     All histograms have the same axis of scores, if the scores of each system fill at least half of
     this axis. Otherwise each histogram has its own axis of scores. The vertical axes, which show
     shares of trials, are chosen by the same rule. All histograms have the same number of bins. A
     text at an end of the axis of scores says how many scores lie beyond this end.
+
+    Returns:
+        A description of each histogram.
     """
     scores = []
     ranges = []
@@ -216,20 +256,44 @@ def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
         edges.append(np.linspace(*ends, bins + 1))
         limits.append((0.0, 105 * float(np.max(_shares_in_bins(classes, edges[-1])))))
     limits = _common_ranges(limits)
-    height = _HEIGHTS.get(len(systems), 2.6)
-    svgs = []
-    for number, system in enumerate(systems):
-        figure, axes = figure_of(4.6, height)
+    descriptions = []
+    for number, (axes, system) in enumerate(zip(all_axes, systems)):
         bonafide = system.matched.bonafide
         spoof = system.matched.spoof
         threshold = system.row.value("threshold")
         scores_of = {"bona fide": bonafide, "spoof": spoof}
-        facts = draw_histograms(axes, scores_of, edges[number], threshold, "threshold of the EER")
+        facts = draw_histograms(axes, scores_of, edges[number], threshold, "threshold of the EER", palette)
         axes.set(ylim=limits[number], xlabel="score", ylabel="trials of the class, %")
         count = f"Scores of {bonafide.size} bona fide and {spoof.size} spoofed trials"
-        title = f"Scores of {system.name} by class"
-        svgs.append(svg_of(figure, f"scores-{number}", title, "; ".join([count, *facts]) + "."))
-    return svgs
+        descriptions.append("; ".join([count, *facts]) + ".")
+    return descriptions
+
+
+def write_score_plot(systems: Sequence[SystemFigures], path: str | Path) -> None:
+    """Draw the DET curves and the scores of ``systems`` for a paper into the file ``path``: a .svg, .pdf or .png.
+
+    The same systems give the same bytes.
+    """
+    figure = Figure(figsize=(9.2, max(4.4, 2.2 * len(systems))), layout="constrained")
+    grid = figure.add_gridspec(len(systems), 2)
+    det = figure.add_subplot(grid[:, 0])
+    histograms = [figure.add_subplot(grid[number, 1]) for number in range(len(systems))]
+    _draw_det(det, systems, _PAPER)
+    for axes in (det, *histograms):
+        _style(axes, _PAPER)
+    _draw_distributions(histograms, systems, _PAPER)
+    for axes, system in zip(histograms, systems):
+        # The text of the threshold stands between the axes and the title.
+        axes.set_title(system.name, loc="left", pad=18, fontsize=8.5, color=_PAPER.ink, parse_math=False)
+    for text in (*det.legend(fontsize=8.5).get_texts(), *histograms[0].legend(fontsize=8.5).get_texts()):
+        text.set(color=_PAPER.ink, parse_math=False)
+    file_format = Path(path).suffix[1:]
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
+    with (
+        matplotlib.rc_context({"svg.hashsalt": "nes2net", "pdf.fonttype": 42}),  # 42: letters as TrueType
+        replacing(path, durable=True) as temporary,
+    ):
+        figure.savefig(temporary, format=file_format, dpi=300, metadata=undated[file_format])
 
 
 def _shares_in_bins(classes: Iterable[NDArray], edges: NDArray) -> list[NDArray]:
@@ -249,7 +313,12 @@ def _common_ranges(ranges: list[tuple[float, float]]) -> list[tuple[float, float
 
 
 def draw_histograms(
-    axes: Axes, classes: Mapping[str, NDArray], edges: NDArray, threshold: float | None, threshold_name: str
+    axes: Axes,
+    classes: Mapping[str, NDArray],
+    edges: NDArray,
+    threshold: float | None,
+    threshold_name: str,
+    palette: Palette = _PAGE,
 ) -> list[str]:
     """Draw the histograms of two classes of scores over each other, with a dashed line at a threshold.
 
@@ -268,32 +337,34 @@ def draw_histograms(
     """
     low = float(edges[0])
     high = float(edges[-1])
-    colours = (SPOOF_COLOUR, BONAFIDE_COLOUR)
-    for scores, colour in zip(reversed(list(classes.values())), colours):
+    colours = (palette.spoof, palette.bonafide)
+    for (kind, scores), colour in zip(reversed(list(classes.items())), colours):
         (shares,) = _shares_in_bins([scores], edges)
-        axes.stairs(100 * shares, edges, fill=True, color=colour, alpha=0.35)
+        axes.stairs(100 * shares, edges, fill=True, color=colour, alpha=0.35, label=kind)
         axes.stairs(100 * shares, edges, color=colour, linewidth=1.4)
     axes.set(xlim=(low, high))
     facts = []
     if threshold is not None:
         facts.append(f"{threshold_name}: {threshold:.4g}".replace("-", "−"))
     if threshold is not None and low <= threshold <= high:
-        axes.axvline(threshold, color=INK, linewidth=1, linestyle="--")
+        axes.axvline(threshold, color=palette.ink, linewidth=1, linestyle="--")
         position = (threshold - low) / (high - low)
         align = "center"
         if position < 0.3:
             align = "left"
         elif position > 0.7:
             align = "right"
-        axes.text(position, 1.02, facts[0], transform=axes.transAxes, ha=align, va="bottom", color=INK, fontsize=8.5)
+        axes.text(
+            position, 1.02, facts[0], transform=axes.transAxes, ha=align, va="bottom", color=palette.ink, fontsize=8.5
+        )
     offset = matplotlib.transforms.ScaledTranslation(0, -20 / 72, axes.figure.dpi_scale_trans)
     below_axis = axes.transAxes + offset
     if text := _counts_beyond({kind: scores < low for kind, scores in classes.items()}):
         facts.append(f"{text} below the axis")
-        axes.text(0, 0, f"◂ {text}", transform=below_axis, ha="left", va="top", color=INK, fontsize=8.5)
+        axes.text(0, 0, f"◂ {text}", transform=below_axis, ha="left", va="top", color=palette.ink, fontsize=8.5)
     if text := _counts_beyond({kind: scores > high for kind, scores in classes.items()}):
         facts.append(f"{text} above the axis")
-        axes.text(1, 0, f"{text} ▸", transform=below_axis, ha="right", va="top", color=INK, fontsize=8.5)
+        axes.text(1, 0, f"{text} ▸", transform=below_axis, ha="right", va="top", color=palette.ink, fontsize=8.5)
     return facts
 
 
@@ -431,14 +502,19 @@ def figure_of(width: float, height: float) -> tuple[Figure, Axes]:
     """Create a figure of ``width`` × ``height`` inches with one pair of axes, in the style of all plots."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
-    axes.tick_params(colors=INK, labelsize=8.5)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6 if width > height else 5, steps=[1, 2, 5, 10]))
-        axis.label.set(color=INK, fontsize=9)
-    for spine in axes.spines.values():
-        spine.set_color(GRID)
-    axes.patch.set_visible(False)
+    _style(axes, _PAGE)
     return figure, axes
+
+
+def _style(axes: Axes, palette: Palette) -> None:
+    axes.tick_params(colors=palette.ink, labelsize=8.5)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set(color=palette.ink, fontsize=9)
+    for spine in axes.spines.values():
+        spine.set_color(palette.grid)
+    axes.patch.set_visible(False)
 
 
 def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:

@@ -53,6 +53,7 @@ class Result:
       computes the data of the plots for the JSON. ``beside_page`` gives the tables that are too
       large for the page: ending of a file name → the text of the file. Each of these three
       functions takes time, so it is called only if its result is needed.
+    - ``draw`` draws a plot for a paper into a file; None for results without such a plot.
     """
 
     title: str
@@ -64,6 +65,7 @@ class Result:
     plots: Callable[[], Mapping[str, Sequence[Plot]]] = _no_content
     curves: Callable[[], Mapping[str, Any]] = _no_content
     beside_page: Callable[[], Mapping[str, str]] = _no_content
+    draw: Callable[[str | Path], None] | None = None
 
     @property
     def notices(self) -> list[str]:

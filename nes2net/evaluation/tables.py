@@ -335,7 +335,7 @@ def format_p(p_value: float) -> str:
 
 
 def decimal(value: float, digits: int = 2) -> str:
-    """Write a number, such as a cost, a number of bits or a number of seconds, with ``digits`` decimals."""
+    """Write a number, such as a cost or a correlation, with ``digits`` decimals."""
     return f"{value:.{digits}f}"
 
 
@@ -347,6 +347,7 @@ UNITS: dict[str, Callable[[float, int], str]] = {
     "points": points,
     "cost": decimal,
     "bits": decimal,
+    "correlation": decimal,
     "seconds": decimal,
     "milliseconds": lambda seconds, digits: decimal(1000 * seconds, digits),
     "count": lambda value, digits: count(int(value)),

@@ -29,9 +29,9 @@ def test_keys_in_and_beside_the_folder_of_the_audio_are_found(database, tmp_path
     keys = tmp_path / place / "keys"
     shutil.copytree(tmp_path / "elsewhere", keys)
     command = after("asvspoof2021_la", database)
-    named = Path(shlex.split(command)[-1])
-    assert named in (keys.parent, database)
-    assert (named / keys.relative_to(named)).is_dir()
+    keys_folder = Path(shlex.split(command)[-1])
+    assert keys_folder in (keys.parent, database)
+    assert (keys_folder / keys.relative_to(keys_folder)).is_dir()
 
 
 def test_keys_that_are_not_there_are_a_placeholder_with_their_source(database):
