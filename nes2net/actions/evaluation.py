@@ -12,7 +12,7 @@ from nes2net.evaluation.key import Labels
 from nes2net.evaluation.page import write_result
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import check_writable
+from nes2net.lib.files import check_writable, write_output
 from nes2net.lib.outputs import check_picture
 from nes2net.scoring.judgement import judgement_of
 
@@ -94,7 +94,7 @@ class Pages:
         Raises:
             InputError: if a file cannot be written, or if there is no plot of such results.
         """
-        files_beside = write_result(result, self.html, self.json, self.latex, self.markdown)
+        files_beside = write_result(result, self.html, self.json, self.latex, self.markdown, write_output)
         if self.plot is not None:
             if result.draw is None:
                 raise InputError("`plot` draws scores of recordings of both classes, and here are none: leave it out")

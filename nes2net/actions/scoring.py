@@ -144,9 +144,7 @@ def score_corpus(
         for note in notes:
             print_note(note)
         print_warnings(warnings)
-    protocol = "4sec"
-    if num_samples is None:
-        protocol = "full"
+    protocol = "full" if num_samples is None else "4sec"
     # Score the trials. With a calibration, the first process then decides on the scores.
     scores = judge_trials(
         scorer,

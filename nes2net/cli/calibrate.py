@@ -481,7 +481,6 @@ def _check_files_differ(files: Sequence[str], *written: str | None) -> None:
 
 
 def _weights_text(calibration: LinearCalibration) -> str:
-    """Write a line with the weight of each system, a line with the offset, and a note if a weight is negative."""
     weights = [*zip(calibration.systems, calibration.weights), ("offset", calibration.offset)]
     width = max(len(name) for name, _ in weights)
     lines = []

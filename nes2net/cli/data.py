@@ -73,9 +73,7 @@ def download(
         if to_fetch:
             cells = []
             for file in plan.files:
-                size = "not stated"
-                if file.remote.size is not None:
-                    size = readable_size(file.remote.size)
+                size = readable_size(file.remote.size) if file.remote.size is not None else "not stated"
                 digests = ", ".join(name.upper() for name in file.remote.digests) or "none published"
                 cells.append([file.name, size, digests, file.what])
             for hub_set in plan.hub_sets:
@@ -232,9 +230,7 @@ def _check_text(check: CorpusCheck) -> str:
                 longest, longest_name = decoding.longest
                 text = f"{decoding.seconds / 3600:,.2f} h in all, {shortest:.2f} s ({shortest_name})"
                 lines += _fact_lines("duration", f"{text} to {longest:.2f} s ({longest_name})")
-                rates = []
-                for rate, number in sorted(decoding.rates.items()):
-                    rates.append(f"{number:,} at {rate:,} Hz")
+                rates = [f"{number:,} at {rate:,} Hz" for rate, number in sorted(decoding.rates.items())]
                 if decoding.other_rate:
                     rates.append(f"resampled to 16,000 Hz when read: {listed(decoding.other_rate)}")
                 lines += _fact_lines("sample rate", "; ".join(rates))
@@ -297,9 +293,7 @@ def _numbers_text(counts: Counts) -> str:
         return f"{counts.trials:,}"
     unlabelled = counts.trials - counts.bonafide - counts.spoof
     text = f"{counts.trials:,}: {counts.bonafide:,} bona fide, {counts.spoof:,} spoofed"
-    if unlabelled:
-        return f"{text}, {unlabelled:,} without a label"
-    return text
+    return f"{text}, {unlabelled:,} without a label" if unlabelled else text
 
 
 def _fact_lines(name: str, text: str) -> list[str]:

@@ -60,10 +60,7 @@ def build_parser() -> OneLineParser:
         if added := subparsers._choices_actions[num_before:]:
             # This makes the help show a group of commands for each task, instead of one list of all commands.
             parser.add_argument_group(task)._group_actions += added
-    groups = []
-    for group in parser._action_groups:
-        if group not in (parser._subparsers, parser._optionals):
-            groups.append(group)
+    groups = [group for group in parser._action_groups if group not in (parser._subparsers, parser._optionals)]
     parser._action_groups = [*groups, parser._optionals]
     return parser
 

@@ -228,18 +228,15 @@ def _parse_channel(channel: str) -> int | Literal["mix", "each"]:
 
 
 def _channel_suffix(channel: int) -> str:
-    """Write the channel that was judged, to follow the name of the file in the table."""
     return f" [{channel}]"
 
 
 def _name_in_table(row: dict[str, Any]) -> str:
-    """Name the recording of a row in the table: its file, and its channel if only one channel was judged."""
     name = printable_name(row["file"])
     return name + _channel_suffix(row["channel"]) if "channel" in row else name
 
 
 def _how_to_get_a_probability(model: str) -> list[str]:
-    """Advise how to make a calibration, which turns the scores of the detector ``model`` into probabilities."""
     command = command_line(["calibrate", "recordings", "REAL", "FAKE", "--model", model, "--save", "c.json"])
     return [
         "# a probability needs recordings of your own of both classes; then add --calibration c.json:",
@@ -248,7 +245,6 @@ def _how_to_get_a_probability(model: str) -> list[str]:
 
 
 def _no_detector_message() -> str:
-    """Write the message that asks for a detector; it lists published detectors, and what they are good for."""
     from nes2net.models.catalogue import list_models
 
     uses: dict[str, list[str]] = {}
@@ -323,10 +319,7 @@ def _table_lines(row: dict[str, Any], words: str, widths: list[int], show_window
     # Write a line for each window of the recording.
     if row.get("windows", 1) > 1 and show_windows:
         for number, (time, score) in enumerate(zip(row["times"], row["scores"])):
-            meaning = []
-            for key in ("llrs", "probabilities"):
-                if key in row:
-                    meaning.append(f"{row[key][number]:.4f}")
+            meaning = [f"{row[key][number]:.4f}" for key in ("llrs", "probabilities") if key in row]
             no_duration = [""] if meaning else []
             lines.append(table_line([f"at {time:.2f} s", f"{score:.4f}", *no_duration, *meaning], widths, "r"))
     return "\n".join(lines)

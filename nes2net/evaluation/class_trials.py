@@ -25,6 +25,7 @@ from nes2net.evaluation.matching import match
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, listed
+from nes2net.lib.files import is_absent
 from nes2net.metrics.classes import pair_counts
 from nes2net.scoring.class_file import ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, LogitScore, known_scores
@@ -185,7 +186,7 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
     compared: dict[str, NDArray] = {}
     if settings.reference:
         files = list(settings.reference)
-        if path.with_suffix(".npy").is_file():
+        if not is_absent(path.with_suffix(".npy")):
             files.insert(0, path.with_suffix(".npy"))  # at the front, because later files take precedence
         for file in files:
             _check_one_detector(path, file)

@@ -264,22 +264,22 @@ def _figures(
     for utterance in utterances:
         truth.append(utterance.segments)
         durations.append(utterance.duration)
-    for name, threshold in thresholds.items():
+    for name, applied_threshold in thresholds.items():
         called = []
         for utterance in utterances:
-            is_bonafide = np.asarray(utterance.scores) > threshold
+            is_bonafide = np.asarray(utterance.scores) > applied_threshold
             called.append(segments_of_frames(is_bonafide, resolution, utterance.duration))
         overlap = overlap_of_segments(truth, called, durations)  # (U, 3) hits, false alarms and misses in seconds
         boundaries = match_boundaries(truth, called, durations, TOLERANCE)
         figures = {
-            "threshold": Figure(threshold),
+            "threshold": Figure(applied_threshold),
             "f1": _detection_figure(overlap, "f1", draws),
             "iou": _detection_figure(overlap, "iou", draws),
             "boundary_f1": _detection_figure(boundaries.counts, "f1", draws),
             "boundary_error": Figure(_or_none(boundaries.mean_distance)),
         }
         detections.append(Row({"at": name}, figures))
-        if threshold == eer_threshold:
+        if applied_threshold == eer_threshold:
             wrong = overlap[:, 1:].sum(1) / durations
     return rates, detections, (range_based.bonafide_seconds, range_based.spoof_seconds), wrong
 

@@ -25,6 +25,4 @@ def differences_in_words(earlier: Any, run: Mapping[str, Any]) -> str:
     (' (another model, resolution_ms)', '')
     """
     names = differing_names(earlier, run) if isinstance(earlier, dict) else []
-    if not names:
-        return ""
-    return f" (another {', '.join(names)})"
+    return f" (another {', '.join(names)})" if names else ""

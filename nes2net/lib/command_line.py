@@ -66,7 +66,6 @@ class HelpFormatter(argparse.HelpFormatter):
         return short or super()._get_default_metavar_for_optional(action)
 
     def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
-        """Write what the help shows for the values of an argument: ``FILE ...`` instead of ``FILE [FILE ...]``."""
         if action.nargs == argparse.ONE_OR_MORE:
             return "{} ...".format(*self._metavar_formatter(action, default_metavar)(1))
         return super()._format_args(action, default_metavar)
@@ -264,7 +263,6 @@ def _print_error(text: str) -> None:
 
 
 def _path_problem(error: OSError) -> str:
-    """Write the message for an error of the operating system: the path that failed, and the reason."""
     if error.filename is None:
         return f"a file or the standard output cannot be read or written: {error.strerror} (--debug shows where)"
     return f"{shown(os.fsdecode(error.filename))} cannot be read or written: {error.strerror}; name another path"

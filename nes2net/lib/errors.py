@@ -323,6 +323,4 @@ def readable_size(size: float) -> str:
     while size >= 1000 and unit < len(_UNITS) - 1:
         size = size / 1000
         unit = unit + 1
-    if unit:
-        return f"{size:.1f} {_UNITS[unit]}"
-    return f"{size:.0f} {_UNITS[unit]}"
+    return f"{size:.1f} {_UNITS[unit]}" if unit else f"{size:.0f} {_UNITS[unit]}"

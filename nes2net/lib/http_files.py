@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from nes2net.lib.errors import InputError, Unfinished, readable_size, shown
-from nes2net.lib.files import never_linked, read_bounded, write_text
+from nes2net.lib.files import make_folder, never_linked, read_bounded, write_text
 from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.progress import ProgressDisplay
 
@@ -152,7 +152,7 @@ class HttpFiles:
             is published, the result holds the SHA-256.
         """
         partial_path = path.with_name(f"{path.name}.part")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         total = None if file.size is None else max(1, file.size // _MB)
         with ProgressDisplay[Any](title=title, unit="MB", total=total, start=_size(partial_path) // _MB) as display:
             self._repeat_until_done(
@@ -439,7 +439,6 @@ def _check_found(answer: httpx.Response, url: str) -> None:
 
 
 def _size_of_whole_file(answer: httpx.Response) -> int | None:
-    """Read the size in bytes of the whole file from the headers of ``answer``; None if the size is not stated."""
     if answer.status_code in (206, 416):
         return _whole_number(answer.headers.get("content-range", "").rpartition("/")[2])
     return _whole_number(answer.headers.get("content-length"))
@@ -455,13 +454,11 @@ def _state_of(partial_path: Path) -> Path:
 
 
 def _remove(partial_path: Path) -> None:
-    """Remove a partial download, and the file that stores its address and validators."""
     for path in (partial_path, _state_of(partial_path)):
         path.unlink(missing_ok=True)
 
 
 def _size(path: Path) -> int:
-    """Find the size of a file in bytes; 0 if there is no file."""
     try:
         return path.stat().st_size
     except OSError:

@@ -156,9 +156,7 @@ def first_problem(error: ValidationError) -> str:
         text = str(problem["ctx"]["error"])
     else:
         text = f"{problem['msg']}, not {shown(problem['input'])}"
-    if key_path:
-        return f"{key_path}: {text}"
-    return text
+    return f"{key_path}: {text}" if key_path else text
 
 
 def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

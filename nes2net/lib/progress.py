@@ -84,9 +84,7 @@ class ProgressDisplay(Generic[T]):
         self.unit = unit
         self.shown = shown
         self.clock = clock
-        self.total = total
-        if total is None and isinstance(steps, Sized):
-            self.total = len(steps)
+        self.total = len(steps) if total is None and isinstance(steps, Sized) else total
         self.later_steps = 0
         self.later_seconds = 0.0
         self.done = start
@@ -138,7 +136,6 @@ class ProgressDisplay(Generic[T]):
                 self._write(line)
 
     def _write(self, line: str) -> None:
-        """Print ``line`` with the time of day on standard error, above a bar."""
         with suppress(OSError):  # a closed pipe or a full disk must not stop the work
             tqdm.write(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr)
 

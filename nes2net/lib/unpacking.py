@@ -18,7 +18,7 @@ from stat import S_IFMT, S_ISLNK
 from typing import IO, Any, NamedTuple, cast
 
 from nes2net.lib.errors import InputError, Unfinished, counted, first_line, shown
-from nes2net.lib.files import Budget, check_arrived, replacing
+from nes2net.lib.files import Budget, check_arrived, make_folder, path_below, replacing
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.this_process import is_out_of_memory
 
@@ -90,7 +90,7 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
                     target = _target_path(member.name, folder, archive)
                     if member.open is None:
                         with _explain_disk_errors(target, archive):
-                            target.mkdir(parents=True, exist_ok=True)
+                            make_folder(target)
                         continue
                     count += 1
                     if not (target.is_file() and target.stat().st_size == member.size):
@@ -221,7 +221,8 @@ def _target_path(name: str, folder: Path, archive: Path) -> Path:
     folders = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\")) or ".." in folders or ":" in folders[0] or "\0" in name or not any(folders):
         raise _refused_member(archive, name, "a path that leads out of the folder")
-    return folder.joinpath(*(folder_name for folder_name in folders if folder_name not in ("", ".")))
+    *above, last = (name for name in folders if name not in ("", "."))
+    return path_below(folder, *above) / last
 
 
 def _refused_member(archive: Path, name: str, problem: str) -> InputError:
@@ -230,7 +231,6 @@ def _refused_member(archive: Path, name: str, problem: str) -> InputError:
 
 
 def _write(member: _Member, target: Path, archive: Path) -> None:
-    """Write the content of the file ``member`` to ``target``, and check its size."""
     assert member.open is not None  # the caller makes the folders itself
     with (
         _explain_disk_errors(target, archive),

@@ -515,8 +515,6 @@ def _drawings(
 
 
 def _single_draws(seed: int, num_bonafide: int, num_spoof: int) -> Draw:
-    """Make the function that draws single trials of each class."""
-
     def draw(index: int) -> NDArray:
         """Draw resample ``index``; the result has the counts of bona fide trials first, then the
         counts of spoofed trials."""

@@ -286,9 +286,7 @@ def _start_or_split(
             x = x.pin_memory()  # from pinned memory, the copy to the GPU runs in the background
         x = x.to(scorer.device, non_blocking=True)
         missing = 0 if rows is None else rows - len(x)
-        if missing <= 0:
-            return x
-        return torch.cat([x, x[-1:].expand(missing, -1)])
+        return x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, -1)])
 
     try:
         with torch.inference_mode(), ExitStack() as stack:
@@ -350,7 +348,6 @@ class _Pending:
 
 
 def _not_finite_reason(message: str, number: float) -> str:
-    """Write the reason that replaces a result if a ``number`` in the result is not finite."""
     return f"the detector's {message.format(number)}: its weights are damaged, or its precision is too low"
 
 

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nes2net.data.corpora.id_tables import first_line
 from nes2net.lib.errors import InputError, shown
+from nes2net.lib.files import is_absent
 from nes2net.lib.text_files import are_floats, checked_float, has_control, text_blocks
 from nes2net.scoring.record import read_whole_record, record_path
 from nes2net.scoring.score_file import CONTROL
@@ -99,7 +100,7 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
     if not reader.scores:
         raise InputError(f"{path}: holds no scores of frames; expected lines of {_FIELDS}")
     record = record_path(path)
-    facts = read_whole_record(record).model_extra if record.is_file() else None
+    facts = None if is_absent(record) else read_whole_record(record).model_extra
     resolution_ms = (facts or {}).get("resolution_ms")
     if resolution_ms is not None and not (isinstance(resolution_ms, (int, float)) and 0 < resolution_ms < 1e6):
         raise InputError(f"{record}: resolution_ms is a number of ms above 0, not {shown(resolution_ms)}")

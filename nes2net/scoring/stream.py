@@ -367,7 +367,6 @@ class Stream:
         self._take_windows(self._windows.push(block))
 
     def _take_windows(self, windows: Iterable[Window]) -> None:
-        """Collect ``windows`` in batches, and queue the complete batches in :attr:`waiting`."""
         for window in windows:
             self.waiting.extend(WaitingBatch(self.piece_start, batch) for batch in self._batching.push(window))
 

@@ -237,9 +237,7 @@ def _with_new_batch_statistics(
     for norm, statistics in zip(norms, teacher_statistics):
         norm.load_state_dict(statistics)
     detector = detector.cpu()
-    if partial:
-        return detector.trained_state_dict()
-    return detector.state_dict()
+    return detector.trained_state_dict() if partial else detector.state_dict()
 
 
 def measures_of(folder: str | Path) -> Sequence[Measure]:

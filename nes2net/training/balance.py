@@ -80,9 +80,7 @@ class Balance:
         num_whole = self.draws // batch_size * batch_size
         num_draws = num_whole if drop_last else self.draws
         steps = np.arange(num_draws) // batch_size
-        items = np.arange(self.length)
-        if self._speaker_cap is not None:
-            items = self._speaker_cap.draw(rng)
+        items = self._speaker_cap.draw(rng) if self._speaker_cap is not None else np.arange(self.length)
         drawn = self._draw_items(items, steps, 0, rng)
         whole_batches = rng.permuted(drawn[:num_whole].reshape(-1, batch_size), axis=1)
         return np.concatenate([whole_batches.ravel(), rng.permutation(drawn[num_whole:])])

@@ -248,7 +248,6 @@ def _development_figures(provenance: Provenance, selection: Selection, row: Row)
 
 
 def _facts_of_set(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Combine the descriptions of several corpora into the facts of one :class:`~nes2net.models.card.SetFigure`."""
     return {
         "corpus": " + ".join(dict.fromkeys(described["corpus"] for described in sets)),
         "split": " + ".join(dict.fromkeys(described["split"] for described in sets)),

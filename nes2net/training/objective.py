@@ -157,9 +157,7 @@ class Objective(nn.Module):
         If bona fide is not a class, the value is K, which no target equals.
         """
         classes = self.detector.classes
-        if BONAFIDE in classes:
-            return classes.index(BONAFIDE)
-        return len(classes)
+        return classes.index(BONAFIDE) if BONAFIDE in classes else len(classes)
 
     def make_criterion(self, recipe: Recipe) -> Criterion:
         """Make the loss of an utterance; raise :class:`InputError` if the loss does not fit the detector."""

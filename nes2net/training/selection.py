@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, RootModel, model_va
 
 from nes2net.evaluation.breakdown import OverCorpora
 from nes2net.lib.errors import InputError, check_known, counted
-from nes2net.lib.files import json_text, write_text
+from nes2net.lib.files import is_absent, json_text, write_text
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.terminal import print_note, text_table
 from nes2net.training.measures import ERROR_RATES, Measure
@@ -280,7 +280,7 @@ def choices(
         InputError: if the folder holds no ``epoch_N.pth``, or its history is damaged.
     """
     path = Path(folder) / HISTORY_FILE
-    history = {row["epoch"]: row for row in read_history(path)} if path.is_file() else {}
+    history = {} if is_absent(path) else {row["epoch"]: row for row in read_history(path)}
     rows = [history.get(epoch, {"epoch": epoch}) for epoch in saved_epochs(Path(folder))]
     if not rows:
         raise InputError(f"{folder} holds no epoch_N.pth: name checkpoint files, or the folder of a run")
@@ -355,7 +355,7 @@ def _is_finite_number(value: Any) -> bool:
 def _best_of_run(folder: Path, rows: Sequence[Row], count: int, by: str) -> list[int]:
     """Rank as the recipe in ``folder`` says; without a recipe, print a note if the choice depends on it."""
     path = folder / RECIPE_FILE
-    if path.is_file():
+    if not is_absent(path):
         return _epochs_with_lowest(rows, count, by, load_recipe(path).validation.ties)
     best = _epochs_with_lowest(rows, count, by, "last")
     if best != _epochs_with_lowest(rows, count, by, "first"):

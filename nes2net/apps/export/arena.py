@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted
-from nes2net.lib.files import make_folder, write_text
+from nes2net.lib.files import make_folder, path_below, write_text
 from nes2net.lib.plain_data import first_problem
 from nes2net.lib.yaml_text import read_yaml_file, write_yaml
 from nes2net.models.card import arxiv_number
@@ -256,7 +256,7 @@ def write_arena(
     _validate_meta({"system": system | dict.fromkeys(missing_keys, "https://to.fill/in")}, "the arguments")
     # Write the detector, the adapter and the description.
     if hub_name is None:
-        detector.whole().save(folder / DETECTOR)
+        detector.whole().save(path_below(folder, DETECTOR))
     checkpoint_code = f'HERE / "{DETECTOR}"' if hub_name is None else repr(hub_name)
     adapter = _ADAPTER_TEXT.format(
         name=name,

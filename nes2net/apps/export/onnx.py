@@ -181,7 +181,6 @@ def _can_quantise(frontend: nn.Module) -> bool:
 
 
 def _nothing_to_quantise_error(detector: Detector) -> InputError:
-    """Make the error for a detector without linear layers that can be quantised."""
     name = detector.frontend.config["name"]
     return InputError(f"the front-end '{name}' has no linear layers to quantise: leave out `quantize`")
 
@@ -325,7 +324,6 @@ def _quantise_weights(path: Path, node_names: list[str], description: dict[str, 
 
 
 def _has_fixed_length(description: dict[str, Any]) -> bool:
-    """Whether the graph with this ``description`` accepts only waveforms of a single length."""
     return description["min_samples"] == description["max_samples"]
 
 
@@ -343,7 +341,6 @@ def _traced_samples(detector: Detector, description: dict[str, Any]) -> int:
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
-    """Silence progress messages and warnings of the exporter within this context."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

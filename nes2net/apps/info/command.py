@@ -100,9 +100,7 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
 
 def _as_json(data: list[dict[str, Any]]) -> str:
     """Write descriptions as a JSON list; a single description is written without a list around it."""
-    answer: Any = data
-    if len(data) == 1:
-        answer = data[0]
+    answer: Any = data[0] if len(data) == 1 else data
     return printable(json.dumps(answer, indent=1, ensure_ascii=False, default=str))
 
 

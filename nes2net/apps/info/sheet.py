@@ -68,10 +68,7 @@ class Sheet:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON, without empty entries."""
         content = {"title": self.title, **self.facts, "notes": self.notes, **self.tables, "next": self.commands}
-        filled = {}
-        for key, value in content.items():
-            if value not in ("", None, []):
-                filled[key] = value
+        filled = {key: value for key, value in content.items() if value not in ("", None, [])}
         return filled
 
 
@@ -135,7 +132,6 @@ def _column_widths(cells: Sequence[Sequence[str]]) -> list[int]:
 
 
 def _cell_text(column: str, value: Any) -> str:
-    """Write ``value`` for a table; values of a recipe are written as JSON."""
     if column in _AS_WRITTEN and not isinstance(value, str):
         return printable_name(json.dumps(value, ensure_ascii=False, default=str))
     return printable_name(shown(value))

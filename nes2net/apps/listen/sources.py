@@ -190,9 +190,7 @@ def _microphone(device: str, rate: float, num_channels: int) -> Iterator[Block]:
         raise MissingLibrary(
             f"the microphone is read with sounddevice ({error}): {how_to_install('listen')}"
         ) from error
-    name_or_number: Any = device or None
-    if device.isdecimal():
-        name_or_number = int(device)
+    name_or_number: Any = int(device) if device.isdecimal() else device or None
     try:
         stream = sounddevice.InputStream(rate, device=name_or_number, channels=num_channels, dtype="float32")
     except (sounddevice.PortAudioError, ValueError) as error:

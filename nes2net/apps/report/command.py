@@ -96,7 +96,6 @@ def report(
 
 
 def _changed_flags(settings: Any) -> Iterator[str]:
-    """Yield command-line flags, with their values, for those ``settings`` that differ from their defaults."""
     for field in fields(settings):
         value = getattr(settings, field.name)
         if value == field.default:

@@ -183,7 +183,6 @@ def _condition_rows(
 
 
 def _source_facts(origin: Origin | None, seed: int, calibration: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
-    """Collect facts on the origin of the clean scores and of the threshold, but no facts that differ in every run."""
     facts = origin.facts() if origin else {}
     clean_facts = {name: text for name, text in facts.items() if name not in ("record", "scored_at")}
     sources = {CLEAN: clean_facts | {"seed": str(seed)}}

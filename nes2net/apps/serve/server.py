@@ -213,7 +213,6 @@ class _TimedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _stop_timer(self) -> None:
-        """Stop the timer, if it runs."""
         if self.timer is not None:
             self.timer.cancel()
         self.timer = None

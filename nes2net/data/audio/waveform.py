@@ -162,9 +162,7 @@ def peak_normalized(waveform: np.ndarray) -> np.ndarray:
     (array([ 0.5, -1. ]), array([0., 0.]))
     """
     peak = np.abs(waveform).max(initial=0)
-    if peak > 0:
-        return waveform / peak
-    return waveform
+    return waveform / peak if peak > 0 else waveform
 
 
 def pre_emphasised(waveform: np.ndarray, coefficient: float) -> np.ndarray:

@@ -317,9 +317,7 @@ class Corpus(ABC):
 
     def how_to_get(self, kind: str) -> str:
         """Say where to get files of the ``kind``, such as ``audio``; empty if :attr:`obtain` does not say."""
-        if kind not in self.obtain:
-            return ""
-        return f"get {self.obtain[kind]}"
+        return "" if kind not in self.obtain else f"get {self.obtain[kind]}"
 
     @property
     def accepted_splits(self) -> tuple[str, ...]:
@@ -367,8 +365,9 @@ class Corpus(ABC):
     def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, Any]:
         """Describe ``trials`` for the record of their scores: number of trials, digest of the ids, and ``official``.
 
-        The entry ``official`` is false if the numbers of trials are known to differ from the
-        official numbers. The official numbers are those of the labelled trials of ``phase``, or
+        The entry ``official`` is false if the numbers of trials differ from the official numbers.
+        It is true if these numbers are not known, or come from a source such as a paper
+        (:attr:`counts_from`). The official numbers are those of the labelled trials of ``phase``, or
         those of the trials of ``split`` if ``phase`` is not given.
         """
         counts = count(trials)

@@ -54,6 +54,7 @@ from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, labels_of, read_segments
 from nes2net.data.corpora.trial import SPOOF, Trial
 from nes2net.lib.errors import InputError, counted, listed, shown
+from nes2net.lib.files import is_absent
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics.localisation.label_files import read_reco2dur, read_rttm
 from nes2net.metrics.localisation.segments import Segment
@@ -85,7 +86,7 @@ def _paths_of_splits(folder: Path) -> dict[str, Path]:
     """
     paths: dict[tuple[str, bool], Path] = {}
     for path in sorted(folder.iterdir()):
-        is_list = path.suffix.lower() in _LIST_SUFFIXES and path.is_file()
+        is_list = path.suffix.lower() in _LIST_SUFFIXES and not path.is_dir()
         split = SPLIT_WORDS.get((path.stem if is_list else path.name).lower())
         if split is None or not (is_list or (path.is_dir() and _class_folders(path))):
             continue
@@ -120,22 +121,18 @@ def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
 
     The id of a trial is the path of its recording below ``root``, without suffix.
     """
-    phase = None
-    if folder != root:
-        phase = SPLIT_WORDS.get(folder.name.lower())
+    phase = None if folder == root else SPLIT_WORDS.get(folder.name.lower())
     for label, class_folder in _class_folders(folder).items():
         for path in recordings_listed(class_folder):
             levels = path.relative_to(class_folder).parts
-            attack = None
-            if label == SPOOF and len(levels) > 1:
-                attack = levels[0]
+            attack = levels[0] if label == SPOOF and len(levels) > 1 else None
             yield Trial(files.id_of(path.relative_to(root)), path, label, attack=attack, phase=phase)
 
 
 def _read_splits(folder: Path, audio: Path) -> Iterator[Trial]:
     """Yield the trials of all splits in ``folder``; paths in lists are relative to ``audio``."""
     for split, path in _paths_of_splits(folder).items():
-        rows = _read_list(path, audio) if path.is_file() else _read_folder(path, folder)
+        rows = _read_folder(path, folder) if path.is_dir() else _read_list(path, audio)
         for trial in rows:
             if trial.phase in (None, split):
                 yield replace(trial, phase=split)
@@ -268,7 +265,7 @@ def _find_rttm(root: str | Path, split: str, protocols: str | Path | None) -> Pa
 def _find_durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]:
     """Map each utterance to its duration in seconds, read from ``reco2dur`` or else measured in the audio file."""
     durations: dict[str, float] = {}
-    if reco2dur.is_file():
+    if not is_absent(reco2dur):
         stated = read_reco2dur(reco2dur)
         durations = {trial.id: stated[trial.id] for trial in trials if trial.id in stated}
     unstated = [(trial.id, trial.path) for trial in trials if trial.id not in durations and trial.path is not None]
@@ -320,9 +317,8 @@ class UserCorpus(Corpus):
 
     def read_keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
         """Read the labelled trials of ``phase``, for evaluation; errors are those of :meth:`trials`."""
-        split = WHOLE
-        if phase is not None and phase in self.accepted_splits:  # a phase such as `progress` is not a split
-            split = phase
+        # A phase such as `progress` is not a split.
+        split = phase if phase is not None and phase in self.accepted_splits else WHOLE
         labelled = [trial for trial in self.trials(path, split) if trial.label is not None]
         if not labelled:
             raise InputError(f"{path}: no trial has a label; fill the column 'label'")

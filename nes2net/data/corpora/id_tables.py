@@ -76,9 +76,7 @@ def delimiter_of(line: str) -> str | None:
     """
     counts = {delimiter: line.count(delimiter) for delimiter in DELIMITERS}
     most_frequent = max(counts, key=counts.__getitem__)
-    if counts[most_frequent] == 0:
-        return None
-    return most_frequent
+    return None if counts[most_frequent] == 0 else most_frequent
 
 
 class IdTable(NamedTuple):

@@ -24,6 +24,7 @@ from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.id_tables import first_line
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, check_known, shown
+from nes2net.lib.files import is_absent
 from nes2net.lib.text_files import read_rows
 
 
@@ -366,11 +367,8 @@ class ListedCorpus(Corpus):
             [folder / name for folder, name in product(folders, split_files.protocols)],
             what=f"protocol of {title}",
             remedy=f"give `protocols` the folder that holds {split_files.protocols[0]}",
-            exists=Path.exists,
         )
-        if split_files.together:
-            return protocol.parent
-        return protocol
+        return protocol.parent if split_files.together else protocol
 
     def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
         """Find the audio as ``Corpus.find_audio`` does; the folders of ``Files.audio`` are tried in order."""
@@ -390,9 +388,7 @@ class ListedCorpus(Corpus):
 
     def _files_of(self, split: str) -> tuple[Files, str, str]:
         split = files.known_split(split, self.splits, self.title)
-        title = self.title
-        if len(self.parts) > 1:
-            title = f"{title} {split}"
+        title = f"{self.title} {split}" if len(self.parts) > 1 else self.title
         return self.parts[split], split, title
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
@@ -411,7 +407,7 @@ class ListedCorpus(Corpus):
         rows = self._choose_columns(path)
         trials: list[Iterable[Trial]] = []
         for file in lists:
-            list_audio = self._audio_of_list(file, audio) if audio is not None else audio
+            list_audio = None if audio is None else self._audio_of_list(file, audio)
             trials.append(rows(file, phase, list_audio))
         return files.checked_trials(chain.from_iterable(trials), path)
 
@@ -420,14 +416,12 @@ class ListedCorpus(Corpus):
 
         Only the lists of splits with ``Files.together`` are found. Missing lists are left out.
         """
-        splits: Iterable[str] = self.parts
-        if phase is not None and phase in self.parts:
-            splits = [phase]
+        splits: Iterable[str] = [phase] if phase is not None and phase in self.parts else self.parts
         lists = []
         for split in splits:
             if self.parts[split].together:
                 paths = [folder / name for name in self.parts[split].protocols]
-                lists += [path for path in paths if path.is_file()]
+                lists += [path for path in paths if not is_absent(path)]
         return lists
 
     def _choose_columns(self, path: Path) -> Rows:

@@ -54,7 +54,6 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
 
 
 def _files(protocol: str) -> Files:
-    """Describe where the list ``protocol`` of a split and its audio may be."""
     return Files(
         protocols=[protocol],
         folders=(".", "LibriSeVoc", "lists"),
@@ -65,7 +64,6 @@ def _files(protocol: str) -> Files:
 
 
 def _counts(originals: int) -> Counts:
-    """Compute the numbers of trials of a list with ``originals`` recordings."""
     spoofed = len(_VOCODERS) * originals
     return Counts(originals + spoofed, originals, spoofed, {"attack": dict.fromkeys(_VOCODERS, originals)})
 

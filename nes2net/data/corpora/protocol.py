@@ -43,14 +43,18 @@ def corpus_root(root: str | Path) -> Path:
 
 
 def first_file(
-    candidates: Iterable[Path], *, what: str, remedy: str, exists: Callable[[Path], bool] = Path.is_file
+    candidates: Iterable[Path],
+    *,
+    what: str,
+    remedy: str,
+    exists: Callable[[Path], bool] = os.path.lexists,
 ) -> Path:
     """Return the first of ``candidates`` that exists; raise :class:`NotFound` if none exists.
 
     Args:
         candidates: the possible paths, in order of preference.
         what, remedy: what is missing, and what the user can do, for the message.
-        exists: tells whether a path exists; by default, whether the path is a file.
+        exists: tells whether a path exists; by default, whether anything has this name.
     """
     tried = list(dict.fromkeys(candidates))
     for path in tried:
@@ -179,9 +183,7 @@ def checked_word(word: str, words: Mapping[str, str] | Sequence[str], column: st
     """
     if word not in words:
         raise InputError(f"{path}, line {line}: unknown {column} {shown(word)}; expected one of {', '.join(words)}")
-    if isinstance(words, Mapping):
-        return words[word]
-    return word
+    return words[word] if isinstance(words, Mapping) else word
 
 
 def or_none(field: str, *empty_words: str) -> str | None:

@@ -48,7 +48,6 @@ class SegmentListCorpus(ListedCorpus):
         object.__setattr__(self, "segment_labels", self._labels_of_split)
 
     def _trials_of_list(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-        """Yield the trials of the list ``path``; arguments are those of :data:`~nes2net.data.corpora.layout.Rows`."""
         for trial, file, _, _ in self.utterances(path):
             recording = audio / file if audio is not None else None
             yield replace(trial, path=recording, phase=phase)

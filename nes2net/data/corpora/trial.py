@@ -78,9 +78,7 @@ class Trial:
     @property
     def target(self) -> int | None:
         """The label as a number: 1 for bona fide, 0 for spoof, None for an unknown label."""
-        if self.label is None:
-            return None
-        return int(self.label == BONAFIDE)
+        return None if self.label is None else int(self.label == BONAFIDE)
 
     def audio_path(self) -> Path:
         """Return ``path``, for callers that need audio; the result is never None.

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, Takes
+from nes2net.lib.options import FeatureDim, Logits, Takes, UpTo4096
 from nes2net.models.backends.base import Backend, LogitLayer
 from nes2net.models.backends.selective_scan import selective_scan
 
@@ -208,7 +208,7 @@ class Mamba(Backend):
         self,
         *,
         feature_dim: FeatureDim = 1024,
-        embed_dim: Annotated[int, Field(ge=1, le=4096)] = 144,
+        embed_dim: UpTo4096 = 144,
         num_layers: Annotated[
             int, Field(ge=2, le=128, multiple_of=2), Takes("an even number from 2 to 128, which counts both columns")
         ] = 12,

@@ -233,14 +233,15 @@ class LinearCalibration:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the calibration to the file ``path`` as JSON, from which :func:`load` restores every bit.
-
-        Each field of the calibration begins a new line of the file; the long fields are at the end
-        of the file.
+        """Write :meth:`text` to the file ``path``, from which :func:`load` restores every bit.
 
         Raises:
             InputError: if the file cannot be written.
         """
+        write_output(path, self.text())
+
+    def text(self) -> str:
+        """Write the calibration as JSON; each field begins a new line, and the long fields come last."""
         plain = {
             "format": "nes2net linear calibration",
             "weights": self.weights,
@@ -259,7 +260,7 @@ class LinearCalibration:
             plain["llrs"] = self.llrs._asdict()
         if self.population:
             plain["population"] = asdict(self.population)
-        write_output(path, f"{_json_lines(plain)}\n")
+        return f"{_json_lines(plain)}\n"
 
 
 def _scored_part(num_samples: int | None) -> str:
@@ -373,10 +374,7 @@ def fit(
         )
     scores = np.concatenate((bonafide, spoof))
     # Refuse systems whose scores cannot be scaled.
-    constant = []
-    for name, low, high in zip(names, scores.min(0), scores.max(0)):
-        if low == high:
-            constant.append(name)
+    constant = [name for name, low, high in zip(names, scores.min(0), scores.max(0)) if low == high]
     if constant:
         raise InputError(f"{', '.join(constant)}: all trials have the same score; leave this system out")
     with np.errstate(over="ignore", invalid="ignore"):

@@ -405,10 +405,7 @@ class Population:
             spreads = {name: Spread.of(values[name][~held_out]) for name in SCALARS}
             scalar[held_out] = _scalar_distances(spreads, {name: values[name][held_out] for name in SCALARS}).max(0)
         usual = {name: Spread.of(values[name]) for name in SCALARS}
-        embedded = []
-        for recording in traits:
-            if recording.embedding is not None:
-                embedded.append(recording.embedding)
+        embedded = [recording.embedding for recording in traits if recording.embedding is not None]
         if len(embedded) < len(traits):
             return cls(len(traits), usual, np.sort(_rounded(scalar)))
         # Compute the distances by the embeddings, also by cross-validation.
@@ -516,5 +513,4 @@ def _rounded_number(value: float) -> float:
 
 
 def _rounded(values: NDArray) -> NDArray:
-    """Round each value of an array by :func:`_rounded_number`."""
     return np.array([_rounded_number(value) for value in values.ravel().tolist()]).reshape(values.shape)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from os.path import isfile
 from pathlib import Path
 from typing import Any
 
 from nes2net.lib.errors import InputError, did_you_mean, shown
+from nes2net.lib.files import is_absent
 from nes2net.lib.yaml_text import hint_of, read_value, read_yaml_file, set_value
 from nes2net.training.recipes.data import CorpusConfig, alias_of
 from nes2net.training.recipes.recipe import DEFAULT_MODEL, Recipe, recipe_from_dict
@@ -33,7 +33,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """
     path = Path(recipe)
     overrides = list(overrides)
-    if not isfile(path):
+    if _has_no_file(path):
         names = packaged_recipes()
         if str(recipe) not in names:
             suggestion = did_you_mean(path.stem, names, "nes2net info")
@@ -45,6 +45,10 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     return recipe_from_dict(named_after_model(values, apply_overrides(values, overrides), stated_keys))
 
 
+def _has_no_file(path: Path) -> bool:
+    return is_absent(path) or path.is_dir()
+
+
 def _read_with_base(path: Path) -> dict[str, Any]:
     """Read the values of the recipe ``path``, merged into those of its base."""
     values = _read_file(path)
@@ -54,16 +58,17 @@ def _read_with_base(path: Path) -> dict[str, Any]:
     if not isinstance(base, str) or not base or Path(base).name != base:
         raise InputError(f"recipe {path}: base is the name of a file beside it, not {shown(base)}")
     base_path = path.parent / base
-    if not isfile(base_path) and base in packaged_recipes():
+    names = packaged_recipes()
+    if not _has_no_file(base_path):
+        of_base = _read_file(base_path)
+    elif base in names:
         of_base = _read_with_base(PACKAGED / f"{base}.yaml")
-    elif not isfile(base_path):
-        suggestion = did_you_mean(Path(base).stem, packaged_recipes(), "nes2net info")
+    else:
+        suggestion = did_you_mean(Path(base).stem, names, "nes2net info")
         raise InputError(
             f"recipe {path} builds on {base_path}, which is not there: base is a packaged recipe, or a file beside "
             f"it{suggestion}"
         )
-    else:
-        of_base = _read_file(base_path)
     if "base" in of_base:
         raise InputError(
             f"recipe {path} builds on {base_path}, which has a base itself: name {shown(of_base['base'])} as base"
@@ -124,7 +129,6 @@ def packaged_recipes() -> list[str]:
 
 
 def _read_file(path: Path) -> dict[str, Any]:
-    """Read the mapping of keys in the YAML file ``path``, empty for an empty file; refuse other content."""
     values = read_yaml_file(path, Recipe, f"recipe {path}")
     if not isinstance(values, dict | None):
         raise InputError(f"recipe {path} is a mapping of keys, not a {type(values).__name__}")

@@ -215,7 +215,6 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> TrainConfig:
-        """Refuse values of this section that contradict each other."""
         refuse(
             (self.min_lr > self.lr, f"`train.min_lr` is from 0 to `train.lr` ({self.lr}), not {self.min_lr}"),
             (
