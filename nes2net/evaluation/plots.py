@@ -26,7 +26,7 @@ from nes2net.evaluation.result import Plot
 from nes2net.evaluation.system import SystemFigures
 from nes2net.evaluation.transfer import JudgedSet, Transfer
 from nes2net.evaluation.transfer_tables import SECTION
-from nes2net.lib.files import replacing
+from nes2net.lib.files import replacing, writing
 from nes2net.lib.pictures import Axes, Figure, MaxNLocator, matplotlib
 from nes2net.metrics.localisation.metrics import ScoredUtterance
 from nes2net.metrics.localisation.segments import BONAFIDE
@@ -51,36 +51,33 @@ _LINES = (
     _Line((5, 1.5, 1, 1.5), "^", "M18 1.5l4.5 8h-9z"),
     _Line((1, 1.3), "D", "M18 1l5 5l-5 5l-5 -5z"),
 )
-# Plots are drawn in placeholder colours. CSS variables then replace the placeholder colours, so that plots suit light
-# and dark pages.
-INK = "#010203"
-GRID = "#010204"
-BONAFIDE_COLOUR = "#010205"
-SPOOF_COLOUR = "#010206"
-_PLACEHOLDERS = {
+# Plots are drawn in the colours of light pages; INK, bona fide and spoof differ a little from those of page.css and of
+# other pictures. On a page, CSS variables replace these colours, so that plots suit light and dark pages.
+INK = "#1b1f25"
+GRID = "#c9ced6"
+BONAFIDE_COLOUR = "#0f766f"
+SPOOF_COLOUR = "#c2410d"
+SERIES_COLOURS = ("#1c58fc", "#be19bf", "#16181d", "#5d1d03", "#981b44", "#3d1261", "#624682", "#000ba3")
+_CSS_COLOURS = {
     INK: "currentColor",
     GRID: "var(--line)",
     BONAFIDE_COLOUR: "var(--bonafide)",
     SPOOF_COLOUR: "var(--spoof)",
-} | {f"#0102{16 + n:02x}": colour for n, colour in enumerate(SERIES)}
-SERIES_PLACEHOLDERS = [placeholder for placeholder, colour in _PLACEHOLDERS.items() if colour in SERIES]
-
-
-class Palette(NamedTuple):
-    """The colours of a plot."""
-
-    ink: str
-    grid: str
-    bonafide: str
-    spoof: str
-    series: Sequence[str]
-    """Colours of the systems."""
-
-
-_PAGE = Palette(INK, GRID, BONAFIDE_COLOUR, SPOOF_COLOUR, SERIES_PLACEHOLDERS)
-# The colours of light pages (page.css).
-_SERIES_OF_PAPER = "#1c58fc #be19bf #16181d #5d1d03 #981b44 #3d1261 #624682 #000ba3"
-_PAPER = Palette("#1b1f24", "#c9ced6", "#0f766e", "#c2410c", _SERIES_OF_PAPER.split())
+} | dict(zip(SERIES_COLOURS, SERIES))
+# Matplotlib's settings for a paper: letters that can be searched and copied, names as they are, and room for the text of
+# the threshold below the titles.
+_PAPER = {
+    "svg.hashsalt": "nes2net",
+    "pdf.fonttype": 42,
+    "text.parse_math": False,
+    "axes.titlecolor": INK,
+    "axes.titlepad": 18,
+    "axes.titlesize": 8.5,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "legend.labelcolor": INK,
+}
+_UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 _FEWEST_BINS = 5
 _MOST_BINS = 100
 _HEIGHTS = {1: 3.4, 2: 2.2, 3: 1.8}  # height of a histogram in inches, by the number of histograms
@@ -174,13 +171,13 @@ _RAW_CAPTION = Markup("; {}the scores as they are, read as ratios")
 def _det_svg(systems: Sequence[SystemFigures]) -> Markup:
     """Draw the DET curves of ``systems``; the legend is in the caption of the plot."""
     figure, axes = figure_of(4.6, 4.4)
-    _draw_det(axes, systems, _PAGE)
+    _draw_det(axes, systems)
     title = f"DET curves of {len(systems)} systems" if len(systems) > 1 else "DET curve"
     eer_texts = "; ".join(f"{system.name}: EER {100 * system.row.value('eer'):.2f} %" for system in systems)
     return svg_of(figure, "det", title, f"Misses against false alarms at all thresholds. {eer_texts}.")
 
 
-def _draw_det(axes: Axes, systems: Sequence[SystemFigures], palette: Palette) -> None:
+def _draw_det(axes: Axes, systems: Sequence[SystemFigures]) -> None:
     """Draw the DET curves of ``systems`` with a mark at each EER."""
     curves = []
     eers = []
@@ -189,16 +186,25 @@ def _draw_det(axes: Axes, systems: Sequence[SystemFigures], palette: Palette) ->
         eers.append(system.row.value("eer"))
     low, high = det_range(curves, eers)
     limits = (float(ndtri(low)), float(ndtri(high)))
-    axes.plot(limits, limits, color=palette.grid, linewidth=0.8, linestyle=":")
+    axes.plot(limits, limits, color=GRID, linewidth=0.8, linestyle=":")
     for number, (misses, false_alarms) in enumerate(curves):
         series, line = line_of(number)
-        colour = palette.series[series]
+        colour = SERIES_COLOURS[series]
         # A rate of 0 or 1 lies at infinity: let the line end outside of the frame of the plot.
         x, y = np.clip(ndtri([false_alarms, misses]), limits[0] - 1, limits[1] + 1)
         axes.plot(x, y, color=colour, linewidth=1.6, linestyle=_linestyle(line))
         eer = float(np.clip(ndtri(eers[number]), *limits))
-        mark = {"marker": line.marker, "markersize": 5.5, "linestyle": _linestyle(line)}
-        axes.plot([eer], [eer], **mark, color=colour, clip_on=False, zorder=3, label=systems[number].name)
+        axes.plot(
+            [eer],
+            [eer],
+            linestyle=_linestyle(line),
+            marker=line.marker,
+            markersize=5.5,
+            color=colour,
+            clip_on=False,
+            zorder=3,
+            label=systems[number].name,
+        )
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="false alarms: spoof accepted, %")
     axes.set_ylabel("misses: bona fide rejected, %")
     ticks: dict[float, str] = {}
@@ -211,7 +217,7 @@ def _draw_det(axes: Axes, systems: Sequence[SystemFigures], palette: Palette) ->
             ticks[position] = f"{100 * rate:g}"
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(list(ticks), labels=list(ticks.values()))
-    axes.grid(color=palette.grid, linewidth=0.5)
+    axes.grid(color=GRID, linewidth=0.5)
 
 
 def _linestyle(line: _Line) -> tuple[int, tuple[float, ...]] | str:
@@ -223,7 +229,7 @@ def _distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
     """Draw a histogram of the scores of each system."""
     height = _HEIGHTS.get(len(systems), 2.6)
     drawings = [figure_of(4.6, height) for _ in systems]
-    descriptions = _draw_distributions([axes for _, axes in drawings], systems, _PAGE)
+    descriptions = _draw_distributions([axes for _, axes in drawings], systems)
     svgs = []
     for number, ((figure, _), description) in enumerate(zip(drawings, descriptions)):
         title = f"Scores of {systems[number].name} by class"
@@ -231,7 +237,7 @@ def _distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
     return svgs
 
 
-def _draw_distributions(all_axes: Sequence[Axes], systems: Sequence[SystemFigures], palette: Palette) -> list[str]:
+def _draw_distributions(all_axes: Sequence[Axes], systems: Sequence[SystemFigures]) -> list[str]:
     """Draw a histogram for each system: the scores of both classes, and a line at the threshold of the EER.
 
     All histograms have the same axis of scores, if the scores of each system fill at least half of
@@ -262,7 +268,7 @@ def _draw_distributions(all_axes: Sequence[Axes], systems: Sequence[SystemFigure
         spoof = system.matched.spoof
         threshold = system.row.value("threshold")
         scores_of = {"bona fide": bonafide, "spoof": spoof}
-        facts = draw_histograms(axes, scores_of, edges[number], threshold, "threshold of the EER", palette)
+        facts = draw_histograms(axes, scores_of, edges[number], threshold, "threshold of the EER")
         axes.set(ylim=limits[number], xlabel="score", ylabel="trials of the class, %")
         count = f"Scores of {bonafide.size} bona fide and {spoof.size} spoofed trials"
         descriptions.append("; ".join([count, *facts]) + ".")
@@ -274,26 +280,23 @@ def write_score_plot(systems: Sequence[SystemFigures], path: str | Path) -> None
 
     The same systems give the same bytes.
     """
-    figure = Figure(figsize=(9.2, max(4.4, 2.2 * len(systems))), layout="constrained")
-    grid = figure.add_gridspec(len(systems), 2)
-    det = figure.add_subplot(grid[:, 0])
-    histograms = [figure.add_subplot(grid[number, 1]) for number in range(len(systems))]
-    _draw_det(det, systems, _PAPER)
-    for axes in (det, *histograms):
-        _style(axes, _PAPER)
-    _draw_distributions(histograms, systems, _PAPER)
-    for axes, system in zip(histograms, systems):
-        # The text of the threshold stands between the axes and the title.
-        axes.set_title(system.name, loc="left", pad=18, fontsize=8.5, color=_PAPER.ink, parse_math=False)
-    for text in (*det.legend(fontsize=8.5).get_texts(), *histograms[0].legend(fontsize=8.5).get_texts()):
-        text.set(color=_PAPER.ink, parse_math=False)
-    file_format = Path(path).suffix[1:]
-    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
-    with (
-        matplotlib.rc_context({"svg.hashsalt": "nes2net", "pdf.fonttype": 42}),  # 42: letters as TrueType
-        replacing(path, durable=True) as temporary,
-    ):
-        figure.savefig(temporary, format=file_format, dpi=300, metadata=undated[file_format])
+    with matplotlib.rc_context(_PAPER):
+        figure = Figure(figsize=(9.2, max(4.4, 2.2 * len(systems))), layout="constrained")
+        grid = figure.add_gridspec(len(systems), 2)
+        det = figure.add_subplot(grid[:, 0])
+        histograms = [figure.add_subplot(grid[number, 1]) for number in range(len(systems))]
+        _draw_det(det, systems)
+        _draw_distributions(histograms, systems)
+        for axes, system in zip(histograms, systems):
+            axes.set_title(system.name, loc="left")
+        lines, _ = det.get_legend_handles_labels()
+        areas, _ = histograms[0].get_legend_handles_labels()
+        figure.legend(handles=[*lines, *areas], loc="outside upper center", ncols=3)
+        for axes in figure.axes:
+            _style(axes)
+        with writing(path), replacing(path, durable=True) as temporary:
+            suffix = Path(path).suffix
+            figure.savefig(temporary, format=suffix[1:], dpi=300, metadata=_UNDATED.get(suffix))
 
 
 def _shares_in_bins(classes: Iterable[NDArray], edges: NDArray) -> list[NDArray]:
@@ -313,12 +316,7 @@ def _common_ranges(ranges: list[tuple[float, float]]) -> list[tuple[float, float
 
 
 def draw_histograms(
-    axes: Axes,
-    classes: Mapping[str, NDArray],
-    edges: NDArray,
-    threshold: float | None,
-    threshold_name: str,
-    palette: Palette = _PAGE,
+    axes: Axes, classes: Mapping[str, NDArray], edges: NDArray, threshold: float | None, threshold_name: str
 ) -> list[str]:
     """Draw the histograms of two classes of scores over each other, with a dashed line at a threshold.
 
@@ -337,7 +335,7 @@ def draw_histograms(
     """
     low = float(edges[0])
     high = float(edges[-1])
-    colours = (palette.spoof, palette.bonafide)
+    colours = (SPOOF_COLOUR, BONAFIDE_COLOUR)
     for (kind, scores), colour in zip(reversed(list(classes.items())), colours):
         (shares,) = _shares_in_bins([scores], edges)
         axes.stairs(100 * shares, edges, fill=True, color=colour, alpha=0.35, label=kind)
@@ -347,24 +345,22 @@ def draw_histograms(
     if threshold is not None:
         facts.append(f"{threshold_name}: {threshold:.4g}".replace("-", "−"))
     if threshold is not None and low <= threshold <= high:
-        axes.axvline(threshold, color=palette.ink, linewidth=1, linestyle="--")
+        axes.axvline(threshold, color=INK, linewidth=1, linestyle="--")
         position = (threshold - low) / (high - low)
         align = "center"
         if position < 0.3:
             align = "left"
         elif position > 0.7:
             align = "right"
-        axes.text(
-            position, 1.02, facts[0], transform=axes.transAxes, ha=align, va="bottom", color=palette.ink, fontsize=8.5
-        )
+        axes.text(position, 1.02, facts[0], transform=axes.transAxes, ha=align, va="bottom", color=INK, fontsize=8.5)
     offset = matplotlib.transforms.ScaledTranslation(0, -20 / 72, axes.figure.dpi_scale_trans)
     below_axis = axes.transAxes + offset
     if text := _counts_beyond({kind: scores < low for kind, scores in classes.items()}):
         facts.append(f"{text} below the axis")
-        axes.text(0, 0, f"◂ {text}", transform=below_axis, ha="left", va="top", color=palette.ink, fontsize=8.5)
+        axes.text(0, 0, f"◂ {text}", transform=below_axis, ha="left", va="top", color=INK, fontsize=8.5)
     if text := _counts_beyond({kind: scores > high for kind, scores in classes.items()}):
         facts.append(f"{text} above the axis")
-        axes.text(1, 0, f"{text} ▸", transform=below_axis, ha="right", va="top", color=palette.ink, fontsize=8.5)
+        axes.text(1, 0, f"{text} ▸", transform=below_axis, ha="right", va="top", color=INK, fontsize=8.5)
     return facts
 
 
@@ -430,7 +426,7 @@ def reliability_svg(judged: JudgedSet, name: str) -> Markup:
     curves = {1: reliability(judged.raw), 0: calibrated} if judged.raw else {0: calibrated}
     for number, bins in curves.items():
         series, line = line_of(number)
-        colour = SERIES_PLACEHOLDERS[series]
+        colour = SERIES_COLOURS[series]
         x, y, low, high, _ = np.array(bins).T
         axes.plot(
             x,
@@ -504,16 +500,16 @@ def figure_of(width: float, height: float) -> tuple[Figure, Axes]:
     axes = figure.add_subplot()
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6 if width > height else 5, steps=[1, 2, 5, 10]))
-    _style(axes, _PAGE)
+    _style(axes)
     return figure, axes
 
 
-def _style(axes: Axes, palette: Palette) -> None:
-    axes.tick_params(colors=palette.ink, labelsize=8.5)
+def _style(axes: Axes) -> None:
+    axes.tick_params(colors=INK, labelsize=8.5)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.label.set(color=palette.ink, fontsize=9)
+        axis.label.set(color=INK, fontsize=9)
     for spine in axes.spines.values():
-        spine.set_color(palette.grid)
+        spine.set_color(GRID)
     axes.patch.set_visible(False)
 
 
@@ -540,8 +536,8 @@ def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
     for reference in (r'(\bid=")', r"(url\(#)", r'(href="#)'):  # ids must be unique in a page with several plots
         text = re.sub(reference, rf"\1{name}-", text)
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px sans-serif", text)
-    for placeholder, colour in _PLACEHOLDERS.items():
-        text = text.replace(placeholder, colour)
+    for colour, css_colour in _CSS_COLOURS.items():
+        text = text.replace(colour, css_colour)
     # Add the texts for screen readers.
     head, _, body = text.strip().partition(">")
     head = head.replace("<svg ", f'<svg role="img" aria-labelledby="{name}-title" aria-describedby="{name}-desc" ', 1)

@@ -73,7 +73,7 @@ def draw(
         axes.set_xlabel("hidden state (0: input of the first layer)")
         axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
         axes.set_ylabel("layers")
-        axes.legend(frameon=False, fontsize="x-small", ncols=2)
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.97), frameon=False, fontsize="x-small", ncols=2)
         style(axes)
     for axes in (time, bands):
         style(axes)
