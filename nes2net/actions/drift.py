@@ -316,11 +316,7 @@ def measure_drift(
 
 
 def _new_recording(file: JudgedFile[float], decider: Decider, all_usual: Sequence[UsualValues]) -> NewRecording:
-    """Decide on a judged file, and collect the value of each trait that has a usual range in ``all_usual``.
-
-    Raises:
-        InputError: if the file could not be scored, or was removed meanwhile.
-    """
+    """Collect the values of a judged file; raise InputError if it could not be scored, or was removed meanwhile."""
     if isinstance(file.result, InputError):
         raise file.result
     path = Path(str(file.path))

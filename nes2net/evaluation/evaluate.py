@@ -269,11 +269,7 @@ class _Files:
 
 
 def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[str]:
-    """Collect the notes about the figures.
-
-    A note that holds for all systems is given once. Any other note begins with the name of its
-    system. ``asv_system`` comes from :func:`_asv_system`.
-    """
+    """Collect the notes: a note on all systems is given once, any other begins with the name of its system."""
     notes = [unofficial_note(key)]
     if asv_system not in ("", ORGANISERS):
         notes.append(f"min t-DCF is computed with {asv_system}")
@@ -343,9 +339,6 @@ def _differences(
 ) -> Iterator[Row]:
     """Compare every two systems on their common trials, with the same bootstrap draws for both systems.
 
-    A row has the EERs of both systems, their difference, and the p-value of the difference.
-    ``unit`` is what the bootstrap draws.
-
     Raises:
         InputError: if two systems have no trials of both classes in common.
     """
@@ -408,11 +401,6 @@ def _tables(
 
     Only in ``systems``, the best figure of a column is marked if it is certainly the best. If the
     systems have different trials, no figure is marked, and a note says so.
-
-    Args:
-        excluded: field → values of the trials that were left out, for the caption.
-        asv_system: from :func:`_asv_system`.
-        differences: the rows of :func:`_differences`; if empty, there is no table of differences.
     """
     if not systems:
         return
@@ -461,7 +449,6 @@ def _breakdown_tables(key: Key, systems: Sequence[SystemFigures]) -> Iterator[Ta
 
 
 def _plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> Mapping[str, Sequence[Plot]]:
-    """Draw all plots of the evaluation; :class:`Result` calls this function only to write the page."""
     from nes2net.evaluation.plots import score_plots  # quick start-up: the text needs no Matplotlib
 
     return score_plots(systems, transfers)

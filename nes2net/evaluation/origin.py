@@ -167,7 +167,6 @@ def _look_up_text(content: Any, *keys: str) -> str | None:
 
 
 def _look_up_mapping(content: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Look up the mapping ``content[key]``; empty if the value is missing or not a mapping."""
     value = content.get(key)
     return value if isinstance(value, dict) else {}
 
@@ -369,7 +368,6 @@ def _corpus_title(corpus: str, root: str = "") -> str:
 
 
 def _detector_name(provenance: Provenance) -> str:
-    """Find the name of the detector for a sentence; a detector without a name is "this detector"."""
     return provenance.name or "this detector"
 
 

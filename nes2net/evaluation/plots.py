@@ -169,7 +169,6 @@ _RAW_CAPTION = Markup("; {}the scores as they are, read as ratios")
 
 
 def _det_svg(systems: Sequence[SystemFigures]) -> Markup:
-    """Draw the DET curves of ``systems``; the legend is in the caption of the plot."""
     figure, axes = figure_of(4.6, 4.4)
     _draw_det(axes, systems)
     title = f"DET curves of {len(systems)} systems" if len(systems) > 1 else "DET curve"
@@ -178,7 +177,6 @@ def _det_svg(systems: Sequence[SystemFigures]) -> Markup:
 
 
 def _draw_det(axes: Axes, systems: Sequence[SystemFigures]) -> None:
-    """Draw the DET curves of ``systems`` with a mark at each EER."""
     curves = []
     eers = []
     for system in systems:
@@ -221,12 +219,10 @@ def _draw_det(axes: Axes, systems: Sequence[SystemFigures]) -> None:
 
 
 def _linestyle(line: _Line) -> tuple[int, tuple[float, ...]] | str:
-    """Convert the dashes of a line to Matplotlib's ``linestyle``."""
     return (0, line.dashes) if line.dashes else "-"
 
 
 def _distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
-    """Draw a histogram of the scores of each system."""
     height = _HEIGHTS.get(len(systems), 2.6)
     drawings = [figure_of(4.6, height) for _ in systems]
     descriptions = _draw_distributions([axes for _, axes in drawings], systems)
@@ -241,9 +237,8 @@ def _draw_distributions(all_axes: Sequence[Axes], systems: Sequence[SystemFigure
     """Draw a histogram for each system: the scores of both classes, and a line at the threshold of the EER.
 
     All histograms have the same axis of scores, if the scores of each system fill at least half of
-    this axis. Otherwise each histogram has its own axis of scores. The vertical axes, which show
-    shares of trials, are chosen by the same rule. All histograms have the same number of bins. A
-    text at an end of the axis of scores says how many scores lie beyond this end.
+    this axis; otherwise each has its own. The same rule chooses the vertical axes, which show shares
+    of trials. All histograms have the same number of bins.
 
     Returns:
         A description of each histogram.
@@ -300,7 +295,6 @@ def write_score_plot(systems: Sequence[SystemFigures], path: str | Path) -> None
 
 
 def _shares_in_bins(classes: Iterable[NDArray], edges: NDArray) -> list[NDArray]:
-    """Compute the shares of the scores of each class in the bins between ``edges``."""
     return [np.histogram(scores, edges)[0] / scores.size for scores in classes]
 
 

@@ -7,6 +7,7 @@ One set of functions writes every result as text, Markdown, LaTeX, JSON and HTML
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -18,6 +19,9 @@ from nes2net.evaluation.tables import Figure, Row, Table, plain
 from nes2net.lib.errors import check_known
 from nes2net.lib.terminal import markdown_text
 from nes2net.version import __version__
+
+# The folders of a path that begins with a folder, in running text: papers name files only.
+_FOLDERS = re.compile(r"(?<![\w.:/-])\.{0,2}/(?:[^\s/]+/)+")
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -33,8 +37,7 @@ class Plot(NamedTuple):
 
 
 def _no_content() -> dict[str, Any]:
-    """Return an empty mapping; a :class:`Result` without plots, curves or further files uses this
-    function in their place."""
+    """Stand in for the plots, curves or further files that a :class:`Result` lacks."""
     return {}
 
 
@@ -72,16 +75,6 @@ class Result:
         """List the notes, then the warnings. :meth:`text` prints only the notes; all other writers
         also print the warnings."""
         return [*self.notes, *self.warnings]
-
-    @property
-    def notices_for_papers(self) -> list[str]:
-        """The :attr:`notices` with the names of the input files in place of their paths on this machine."""
-        notices = []
-        for notice in self.notices:
-            for entry in self.header.get("inputs", ()):
-                notice = notice.replace(entry["path"], Path(entry["path"]).name)
-            notices.append(notice)
-        return notices
 
     @property
     def printed(self) -> list[Table]:
@@ -146,13 +139,13 @@ class Result:
         return "\n".join(lines)
 
     def markdown(self) -> str:
-        """Write the title, the header, the tables and the notices in Markdown."""
+        """Write the title, the header, the tables and the notices in Markdown, without folders of this machine."""
         head = [f"# {markdown_text(self.title)}", *map(markdown_text, self.lines)]
-        return "\n\n".join([*head, writers.markdown(self.printed, self.notices_for_papers)])
+        return _FOLDERS.sub("", "\n\n".join([*head, writers.markdown(self.printed, self.notices)]))
 
     def latex(self) -> str:
-        """Write the tables and the notices in LaTeX."""
-        return writers.latex(self.printed, self.notices_for_papers)
+        """Write the tables and the notices in LaTeX, without folders of this machine."""
+        return _FOLDERS.sub("", writers.latex(self.printed, self.notices))
 
 
 def versions() -> dict[str, str]:

@@ -285,11 +285,7 @@ def with_best(rows: Sequence[Row], label: str) -> list[Row]:
 
 
 def _certain_best(figures: Mapping[int, Figure]) -> int | None:
-    """Find the index of the row whose figure is certainly the lowest; None if there is no such row.
-
-    Args:
-        figures: index of a row → the figure of one measure.
-    """
+    """Find the index of the row whose figure is certainly the lowest; None if there is no such row."""
     ranked = []
     for number, figure in figures.items():
         if figure.value is not None and figure.draws is not None and len(figure.draws) >= _FEWEST_DRAWS:

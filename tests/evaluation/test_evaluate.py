@@ -487,6 +487,16 @@ def test_tables_for_papers_name_no_folders_and_have_one_kind_of_minus(tmp_path):
     assert f"{threshold:.6g}" in report.text()  # to be copied
 
 
+def test_a_note_on_missing_files_names_no_folders_in_papers(tmp_path):
+    folder = make_case(tmp_path)
+    report = evaluate_systems("asvspoof2021_la", folder / "good.txt", folder, num_resamples=5)
+    assert f"looked for {folder}" in report.text()
+    for paper in (report.latex(), report.markdown()):
+        text = paper.replace("\\_", "_")
+        assert "looked for trial_metadata.txt, trial_metadata.txt" in text
+        assert str(tmp_path) not in text
+
+
 def test_the_terminal_says_that_trials_and_asv_scores_are_not_the_official_ones(tmp_path):
     case = golden_metrics.load("g200", tmp_path)
     keys = case.folder / "keys"

@@ -50,7 +50,6 @@ def _has_no_file(path: Path) -> bool:
 
 
 def _read_with_base(path: Path) -> dict[str, Any]:
-    """Read the values of the recipe ``path``, merged into those of its base."""
     values = _read_file(path)
     if "base" not in values:
         return values
