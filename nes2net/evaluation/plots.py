@@ -64,19 +64,6 @@ _CSS_COLOURS = {
     BONAFIDE_COLOUR: "var(--bonafide)",
     SPOOF_COLOUR: "var(--spoof)",
 } | dict(zip(SERIES_COLOURS, SERIES))
-# Matplotlib's settings for a paper: letters that can be searched and copied, names as they are, and room for the text of
-# the threshold below the titles.
-_PAPER = {
-    "svg.hashsalt": "nes2net",
-    "pdf.fonttype": 42,
-    "text.parse_math": False,
-    "axes.titlecolor": INK,
-    "axes.titlepad": 18,
-    "axes.titlesize": 8.5,
-    "legend.fontsize": 8.5,
-    "legend.frameon": False,
-    "legend.labelcolor": INK,
-}
 _UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 _FEWEST_BINS = 5
 _MOST_BINS = 100
@@ -275,7 +262,21 @@ def write_score_plot(systems: Sequence[SystemFigures], path: str | Path) -> None
 
     The same systems give the same bytes.
     """
-    with matplotlib.rc_context(_PAPER):
+    # Letters can be searched and copied, names are written as they are, and the text of the threshold has room below
+    # the titles.
+    with matplotlib.rc_context(
+        {
+            "svg.hashsalt": "nes2net",
+            "pdf.fonttype": 42,
+            "text.parse_math": False,
+            "axes.titlecolor": INK,
+            "axes.titlepad": 18,
+            "axes.titlesize": 8.5,
+            "legend.fontsize": 8.5,
+            "legend.frameon": False,
+            "legend.labelcolor": INK,
+        }
+    ):
         figure = Figure(figsize=(9.2, max(4.4, 2.2 * len(systems))), layout="constrained")
         grid = figure.add_gridspec(len(systems), 2)
         det = figure.add_subplot(grid[:, 0])

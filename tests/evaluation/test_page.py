@@ -280,7 +280,9 @@ def test_the_page_is_self_contained(pages):
     assert len(set(ids)) == len(ids)
     assert set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r'href="#([^"]+)"', text)) <= set(ids)
     # The colours of plots are variables of the page, which has others in the dark.
-    assert re.findall("#[0-9a-f]{6}", text.partition("</style>")[2]) == []
+    _, _, body = text.partition("</style>")
+    fixed_colours = re.findall("#[0-9a-f]{6}", body)
+    assert fixed_colours == []
 
 
 def test_scores_of_any_shape_are_drawn(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
@@ -10,6 +9,7 @@ from typing import Any
 
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import EER, MIN_DCF, NUM_BONAFIDE, NUM_SPOOF, Figure, Measure, Row, Table, plain
+from nes2net.lib.errors import listed
 from nes2net.lib.plain_data import Natural, NotNegative
 
 #: Name of a metric → its column in tables.
@@ -180,20 +180,13 @@ def experiment_result(
 
 
 def _notices_of_reports(measurements: Sequence[SystemOnSet]) -> list[str]:
-    """List the notices of all reports, such as that trials are not the official ones, once for each evaluation set."""
-    runs_by_notice: dict[tuple[str, str], list[str]] = {}  # (set, notice) → detectors
-    num_detectors: Counter[str] = Counter()
+    """List the notices of all reports, such as that trials are not the official ones, each with its set and systems."""
+    systems_by_notice: dict[str, dict[str, None]] = {}
     for on_set in measurements:
-        num_detectors[on_set.set] += len(on_set.measured)
         for measured in on_set.measured:
             for notice in measured.notices:
-                detector = f"{on_set.system}, seed {measured.seed}"
-                runs_by_notice.setdefault((on_set.set, notice), []).append(detector)
-    notices = []
-    for (name, notice), detectors in runs_by_notice.items():
-        is_of_all = len(detectors) == num_detectors[name]
-        notices.append(f"{name}: {notice}" if is_of_all else f"{name}, {'; '.join(detectors)}: {notice}")
-    return notices
+                systems_by_notice.setdefault(f"{on_set.set}: {notice}", {})[on_set.system] = None
+    return [f"{notice} (of {listed(list(systems))})" for notice, systems in systems_by_notice.items()]
 
 
 def _metric_table(measurements: Sequence[SystemOnSet], metric: str, num_seeds: int, left_out_in_turn: bool) -> Table:

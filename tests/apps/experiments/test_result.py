@@ -75,14 +75,14 @@ def test_what_cannot_be_compared_is_said(measurements):
 
 
 def test_notices_of_the_reports_stand_in_every_table(measurements, tmp_path):
-    """Once for a set if all of its detectors have the notice, otherwise with the names of the detectors."""
+    """Once for a set, with the systems whose reports have it."""
     official = "not the official trials of ASVspoof 2021 LA"
     chance = "no better than chance"
     first, second, *_ = measurements[0].measured
-    measured_on_la = [replace(first, notices=(official, chance)), replace(second, notices=(official,))]
-    sets = [SystemOnSet("single", "LA", measured_on_la, 2), measurements[1]]
+    measured_on_la = [replace(first, notices=(official,)), replace(second, notices=(official, chance))]
+    sets = [SystemOnSet(name, "LA", measured_on_la[:number], 2) for name, number in (("single", 2), ("fused", 1))]
     result = experiment_result("Title", sets, ["eer"], [1, 2], 100, notes=["a note"])
-    expected = ["a note", f"LA: {official}", f"LA, single, seed 1: {chance}"]
+    expected = ["a note", f"LA: {official} (of single, fused)", f"LA: {chance} (of single)"]
     assert list(result.notes) == expected
     assert result.header["notes"] == ["a note"]
     paths = [tmp_path / name for name in ("table.html", "table.json", "table.tex", "table.md")]
