@@ -27,8 +27,8 @@ _OF_OFFICIAL_ROWS = ("eer", "min_dcf", "num_bonafide", "num_spoof")
 # Notes about an EER above 50 %.
 _REVERSED = "the EER is above 50 %, so higher scores probably mean spoof: negate the scores, or check the labels"
 _BY_CHANCE = (
-    "the EER is above 50 %, and its interval is not: these scores tell the classes apart no better than chance, so a "
-    "negated score says as little"
+    "the EER is above 50 %, but its interval holds 50 %: these scores tell the classes apart no better than chance, and "
+    "negated scores would not either"
 )
 
 
