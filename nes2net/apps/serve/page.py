@@ -6,7 +6,6 @@ import base64
 import csv
 import functools
 import io
-import re
 from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 import gradio
 import numpy as np
 from fastapi import FastAPI
-from markupsafe import Markup
 
 from nes2net.actions.prediction import COLUMNS, as_columns
 from nes2net.apps.serve.answers import Info
@@ -52,8 +50,6 @@ _EMPTY = """<div class="n2 n2-empty">
 _FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
 _TEMPLATES = page_templates("nes2net.apps.serve")
 _TEMPLATES.filters["number"] = lambda pattern, value: (pattern % value).replace("-", "−")
-# Let a browser break the name of a file behind its separators only.
-_TEMPLATES.filters["breakable"] = lambda name: Markup("<wbr>").join(re.split(r"(?<=[_.-])", name))
 _TEMPLATES.filters["time"] = functools.partial(readable_duration, exact=True)
 
 
