@@ -53,10 +53,9 @@ MAY_IMPORT = {
 @pytest.fixture
 def score_files(tmp_path):
     """Scores of a few trials of ASVspoof 2019 LA, in two columns and in four, and a key."""
-    rows = [("LA_E_1", "-", "bonafide", 1.0), ("LA_E_2", "A07", "spoof", -1.0), ("LA_E_3", "A08", "spoof", 0.5)]
-    write(tmp_path / "two.txt", "".join(f"{id} {score}\n" for id, _, _, score in rows))
-    write(tmp_path / "four.txt", "".join(f"{id} {attack} {label} {score}\n" for id, attack, label, score in rows))
-    write(tmp_path / "key.txt", "".join(f"LA_1 {id} - {attack} {label}\n" for id, attack, label, _ in rows))
+    write(tmp_path / "two.txt", "LA_E_1 1.0\nLA_E_2 -1.0\nLA_E_3 0.5\n")
+    write(tmp_path / "four.txt", "LA_E_1 - bonafide 1.0\nLA_E_2 A07 spoof -1.0\nLA_E_3 A08 spoof 0.5\n")
+    write(tmp_path / "key.txt", "LA_1 LA_E_1 - - bonafide\nLA_1 LA_E_2 - A07 spoof\nLA_1 LA_E_3 - A08 spoof\n")
     return tmp_path
 
 

@@ -45,7 +45,8 @@ class _Command(argparse.Action):
     """A command in the help, with the first line of its docstring, which is read only if the help is printed."""
 
     def __init__(self, name: str, target: str) -> None:
-        super().__init__([], name, metavar=name.replace("_", "-"))
+        self.typed = name.replace("_", "-")
+        super().__init__([], name, metavar=self.typed)
         self.target = target
         del self.help
 
@@ -86,7 +87,7 @@ def build_parser() -> OneLineParser:
     further = [name for name in registered if name not in commands.names(installed=False)]
     for task, names in [*COMMANDS.items(), ("of other packages", further)]:
         listed = [_Command(name, commands.target(name)) for name in names if name in registered]
-        subparsers.choices |= {command.metavar: command.dest for command in listed}
+        subparsers.choices |= {command.typed: command.dest for command in listed}
         subparsers._choices_actions += listed
         if listed:
             # This makes the help show a group of commands for each task, instead of one list of all commands.

@@ -316,7 +316,7 @@ def _corpus_licences(provenance: Provenance) -> Iterator[str]:
     terms = {}
     for described in provenance.trials:
         name = described.get("corpus")
-        corpus = corpora.find(name)
+        corpus = corpora.find(str(name))
         if corpus is None or not corpus.licence:
             continue
         if described.get("official"):

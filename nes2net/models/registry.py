@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property, partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -121,22 +122,19 @@ class Registry(Generic[T]):
 
     def find(self, name: str) -> Any | None:
         """Import an object as :meth:`get` does; None if ``name`` is not registered or its package is broken."""
-        try:
+        with suppress(InputError):
             return self.get(name) if name in self.names() else None
-        except InputError:
-            return None
+        return None
 
     def _check_owner(self, name: str) -> None:
         """Raise InputError if several packages add ``name``. If a package adds a built-in name, print a note once."""
-        owners = []
-        for point in self._added.get(name, ()):
-            package = "another package" if point.dist is None else f"{point.dist.name} {point.dist.version}"
-            owners.append(f"{package} ({point.value})")
+        points = self._added.get(name, [])
+        owners = [f"{point.dist.name} {point.dist.version} ({point.value})" for point in points if point.dist]
         if owners and name in self._built_in:
             del self._added[name]
             print_note(
-                f"{self.kind} '{name}' is the one of nes2net; {' and '.join(owners)} adds another one, which cannot be "
-                "used: its author has to choose a new name"
+                f"{self.kind} '{name}' is the one of nes2net; that of {' and '.join(owners)} cannot be used: its author "
+                "has to choose a new name"
             )
         elif len(owners) > 1:
             raise InputError(
@@ -585,10 +583,9 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
     sources = sources or Sources()
     suite = ConditionSuite([], {})
     for name in dict.fromkeys([*effects._built_in, *effects.names()]):  # this package's effects come first
-        try:
-            effect = effects.get(name)
-        except InputError as error:  # the effect of another package cannot be imported
-            suite.left_out[name] = str(error)
+        effect = effects.find(name)
+        if effect is None:
+            suite.left_out[name] = f"cannot be imported; nes2net info {name} says why"
             continue
         if missing := [source for source in effect.needs if not getattr(sources, source)]:
             suite.left_out[name] = f"needs {' and '.join(missing)}"

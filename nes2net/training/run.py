@@ -17,7 +17,7 @@ from accelerate import Accelerator
 
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, counted, worded
+from nes2net.lib.errors import InputError, counted, listed, worded
 from nes2net.lib.files import path_below
 from nes2net.lib.this_process import enough_memory
 from nes2net.training.augmentation import augmentation_stream
@@ -254,12 +254,11 @@ class Run:
         detector = trainer.state.detector
         accelerator = self.accelerator
         names = " + ".join(detector.config[kind]["name"] for kind in ("frontend", "aggregation", "backend"))
-        parameters = {id(p): p.numel() for p in detector.parameters()}
-        num_parameters = sum(parameters.values())
-        trained_parameters = trainer.objective.trained_parameters()
-        num_trained = sum(parameters.get(id(p), 0) for p in trained_parameters)
-        num_further = sum(p.numel() for p in trained_parameters) - num_trained
+        num_trained = sum(p.numel() for p in trainer.objective.trained_parameters())
+        num_parameters = sum(p.numel() for p in trainer.objective.parameters())
         line = f"detector: {names}, {num_parameters:,} parameters"
+        if own_tensors := trainer.objective.own_tensors():
+            line += f" with {listed([*own_tensors], 3)} of the objective"
         if num_trained < num_parameters:
             line += f", {num_trained:,} of them trained ({100 * num_trained / num_parameters:.3g} %),"
         line += f" on {detector.device}"
@@ -267,8 +266,6 @@ class Run:
             line += f", {counted(accelerator.num_processes, 'process', 'processes')}"
         # Add notes about properties of the detector that the user may not expect.
         lines = [line]
-        if num_further:
-            lines.append(f"the objective trains {num_further:,} further parameters")
         if detector.frontend.note:
             lines.append(f"note: {worded(f'{detector.frontend.note}; `model.frontend.normalize` comes first')}")
         if detector.num_zeros:

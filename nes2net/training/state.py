@@ -155,7 +155,7 @@ def _holder_of(parameter: Tensor, objective: Objective) -> str:
     """Name the attribute that holds ``parameter``, or, if no module of ``objective`` has it, the parameter's shape."""
     for path, module in objective.named_modules():
         for attribute, value in vars(module).items():
-            for member in value if isinstance(value, (list, tuple)) else [value]:
+            for member in value if isinstance(value, list) else [value]:
                 tensors = member.parameters() if isinstance(member, nn.Module) else [member]
                 if any(tensor is parameter for tensor in tensors):
                     return f"{path}.{attribute}".lstrip(".")

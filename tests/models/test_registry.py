@@ -97,6 +97,6 @@ def test_a_name_of_two_packages_is_refused_when_it_is_used(registry_of_two_packa
 
 def test_a_part_with_a_built_in_name_is_told_once(registry_of_two_packages, capsys):
     assert registry_of_two_packages.get("own") is InputError
-    assert "back-end 'own' is the one of nes2net; first-parts 1.0 (first:Own) adds another" in capsys.readouterr().err
+    assert "back-end 'own' is the one of nes2net; that of first-parts 1.0 (first:Own) cannot" in capsys.readouterr().err
     registry_of_two_packages.get("own")
     assert not capsys.readouterr().err

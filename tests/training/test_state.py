@@ -92,7 +92,7 @@ def test_an_auxiliary_head_resumes_to_the_bit(recipe, small_model, train_options
 def test_what_an_objective_trains_is_printed(recipe, capsys):
     train(recipe(train={"task": "Level", "epochs": 1}), "cpu")
     printed = capsys.readouterr().out
-    assert "the objective trains 9 further parameters" in printed
+    assert "detector: lps + last + asp_mlp, 5,639 parameters with level.weight, level.bias, mean of the obj" in printed
 
 
 def test_a_trained_tensor_that_no_part_saves_is_refused(recipe):
