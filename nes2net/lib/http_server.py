@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import socket
+import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from nes2net.lib.errors import InputError
+from nes2net.lib.repeated_logs import OncePerMinute
+from nes2net.lib.this_process import most_open_files
+
+_LOGGER = logging.getLogger("nes2net.connections")
+_LOGGER.addFilter(OncePerMinute())
+_MOST_ENDING = 8  # largest number of connections that may be ending beyond the bound of a listener
+_SHORT_PAUSE = 0.01  # seconds until a connection that was cut has usually ended
+_PAUSE = 0.1  # seconds until the next attempt after the system could not open a connection
 
 
 class Refused(Exception):
@@ -45,7 +57,11 @@ def check_site(headers: Mapping[str, str], names: Collection[str]) -> None:
     origin = headers.get("origin")
     foreign = headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate"
     if foreign or (origin is not None and _host_and_port(origin) != host):
-        raise Refused(403, "a page of another site may not use this server")
+        raise Refused(
+            403,
+            "a page of another site may not use this server. Behind a proxy, let the proxy pass on the header Host that "
+            "it got (nginx: proxy_set_header Host $http_host)",
+        )
 
 
 def is_address(name: str) -> bool:
@@ -104,7 +120,90 @@ def address_to_serve(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
 
 
-def listening_socket(host: str, ports: range) -> socket.socket:
+class Listener(socket.socket):
+    """A listening socket that bounds the number of its connections.
+
+    A server accepts every connection, also one that never sends a request, and each needs a file
+    descriptor. A connection beyond :attr:`most` therefore cuts off the oldest one that the server
+    has not put into :attr:`served`. If all are in use, the new connection is closed.
+
+    Without a descriptor, :meth:`accept` waits instead of raising an error: an error ends the server
+    of websockets, and asyncio logs it thousands of times.
+    """
+
+    #: Connections of all listeners that must not be cut off, because a request or a call is under way.
+    served: ClassVar[WeakSet[socket.socket]] = WeakSet()
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        #: Largest number of connections.
+        self.most = most_connections()
+        self._connections: list[socket.socket] = []
+        self._cut: list[socket.socket] = []  # connections that were cut off, and are not closed yet
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; see :class:`Listener` for those beyond the bound.
+
+        Raises:
+            BlockingIOError: if the socket does not block, and no connection can be accepted now.
+            OSError: if the socket was closed.
+        """
+        while True:
+            self._cut = _open_ones(self._cut)
+            if len(self._cut) >= _MOST_ENDING:
+                self._wait(_SHORT_PAUSE)
+                continue
+            try:
+                connection, address = super().accept()
+            except (BlockingIOError, InterruptedError):
+                raise
+            except OSError as error:
+                if self.fileno() < 0:
+                    raise
+                if not isinstance(error, TimeoutError):
+                    _LOGGER.warning("a connection could not be opened (%s)", error.strerror)
+                    self._wait(_PAUSE)
+                continue
+            if self._make_room():
+                self._connections.append(connection)
+                return connection, address
+            connection.close()
+
+    def _wait(self, seconds: float) -> None:
+        """Wait, and raise BlockingIOError if the socket does not block."""
+        time.sleep(seconds)
+        if self.gettimeout() == 0:
+            raise BlockingIOError
+
+    def _make_room(self) -> bool:
+        """Cut off the oldest connection that is not served if there are too many; return whether there is room."""
+        self._connections = _open_ones(self._connections)
+        if len(self._connections) < self.most:
+            return True
+        _LOGGER.warning("more than %d connections: those that ask for nothing are closed", self.most)
+        for connection in self._connections:
+            if connection not in self.served:
+                self._connections.remove(connection)
+                self._cut.append(connection)
+                with suppress(OSError):  # the client was faster
+                    connection.shutdown(socket.SHUT_RDWR)
+                return True
+        return False
+
+
+def _open_ones(connections: list[socket.socket]) -> list[socket.socket]:
+    return [connection for connection in connections if connection.fileno() >= 0]
+
+
+def most_connections(files_each: int = 1) -> int:
+    """Return how many connections a server may have: 500, or as many as need half of the files that it may open."""
+    limit = most_open_files()
+    if limit is None:
+        return 500
+    return min(500, limit // 2 // files_each)
+
+
+def listening_socket(host: str, ports: range) -> Listener:
     """Open a socket that listens at ``host``, at the first port of ``ports`` that is free.
 
     Raises:
@@ -113,7 +212,7 @@ def listening_socket(host: str, ports: range) -> socket.socket:
     family, _, _, _, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
     reason: object = None
     for port in ports:
-        listener = socket.socket(family)
+        listener = Listener(family)
         try:
             if os.name == "posix":
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

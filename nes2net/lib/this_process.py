@@ -82,6 +82,14 @@ def enough_memory(problem: Callable[[], str]) -> Iterator[None]:
         raise InputError(problem()) from error
 
 
+def most_open_files() -> int | None:
+    """Read how many files and connections this process may have open at once; None without a limit."""
+    if sys.platform == "win32":
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
 def peak_bytes() -> int | None:
     """Read the largest memory, in bytes, that this process has held so far; None if the system does not count memory.
 

@@ -14,6 +14,7 @@ from typing import Any
 import gradio
 import numpy as np
 from fastapi import FastAPI
+from gradio.routes import file_upload_statuses
 
 from nes2net.actions.prediction import COLUMNS, as_columns
 from nes2net.apps.serve.answers import Info
@@ -34,6 +35,8 @@ from nes2net.scoring.track import LEAST_SPAN, Track
 MOST_FILES = 100
 _MOST_POINTS = 400  # largest number of points of the score line over the picture
 _BOX_STEPS = 1200  # fake stretches with gaps below 1/1200 of the duration are drawn as one box
+_MOST_REMEMBERED = 200  # largest number of sessions, drops and uploads that Gradio remembers; more than may wait
+_MOST_MESSAGES = 20  # largest number of messages that wait for a page which does not fetch them
 _MOST_LISTED = 200  # largest number of fake stretches in the list below the picture
 _BASIS = ("prior", "operating_point", "llr_threshold")  # columns of the downloaded table with facts of the calibration
 _EMPTY = (
@@ -46,8 +49,8 @@ _TEMPLATES.filters["number"] = lambda pattern, value: (pattern % value).replace(
 _TEMPLATES.filters["time"] = functools.partial(readable_duration, exact=True)
 
 
-def mount_page(app: FastAPI, desk: Desk, uploads: Uploads, server_facts: Info) -> FastAPI:
-    """Mount the page at the root of ``app``, and return ``app``; first call ``set_up_gradio(desk.folder)``.
+def mount_page(app: FastAPI, desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Blocks:
+    """Mount the page at the root of ``app``, and return the page; first call ``set_up_gradio(desk.folder)``.
 
     Args:
         server_facts: facts about the server, for the templates of the page.
@@ -58,7 +61,7 @@ def mount_page(app: FastAPI, desk: Desk, uploads: Uploads, server_facts: Info) -
     app.add_middleware(DropsCheck, events=events, sessions=sessions, folder=uploads.folder)
     fonts, monospaced = _FONTS
     theme = gradio.themes.Default(primary_hue="slate", neutral_hue="slate", font=fonts, font_mono=monospaced)
-    return gradio.mount_gradio_app(
+    gradio.mount_gradio_app(
         app,
         blocks,
         path="/",
@@ -71,6 +74,24 @@ def mount_page(app: FastAPI, desk: Desk, uploads: Uploads, server_facts: Info) -
         css=_resource("page.css"),
         head=f"<script>{_resource('page.js')}</script>",
     )
+    return blocks
+
+
+def forget_requests(blocks: gradio.Blocks) -> None:
+    """Shorten what Gradio extends with each upload and drop, and never shortens: tables, and messages nobody fetches."""
+    queue = blocks._queue
+    tables: list[dict[str, Any]] = [queue.pending_event_ids_session, queue.event_ids_to_events]
+    tables += [file_upload_statuses._statuses, file_upload_statuses._signals]
+    for table in tables:
+        for key in list(table)[:-_MOST_REMEMBERED]:
+            del table[key]
+    for event_ids in queue.pending_event_ids_session.values():
+        if len(event_ids) > _MOST_REMEMBERED:
+            event_ids.clear()
+    for messages in queue.pending_messages_per_session.values():
+        while messages.qsize() > _MOST_MESSAGES:
+            messages.get_nowait()
+    blocks.upload_file_set.clear()
 
 
 def _accept_uploads_only(component: gradio.components.Component, folder: Path) -> None:
@@ -159,7 +180,9 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Bloc
         spoken.stop_recording(score_drop, spoken, [shown, spoken], **private)
     # Mark the page as launched, because before the launch Gradio accepts any path of this machine as an upload.
     blocks.has_launched = blocks.is_running = True
+    blocks.state_session_capacity = _MOST_REMEMBERED
     blocks.queue(max_size=desk.limits.waiting, default_concurrency_limit=desk.limits.workers, api_open=False)
+    blocks._queue.ANALYTICS_MAX_EVENTS = _MOST_REMEMBERED
     uploads.queued_paths = lambda: _queued_paths(blocks)
     return blocks
 
