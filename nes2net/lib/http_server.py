@@ -19,9 +19,7 @@ from nes2net.lib.this_process import most_open_files
 
 _LOGGER = logging.getLogger("nes2net.connections")
 _LOGGER.addFilter(OncePerMinute())
-_MOST_ENDING = 8  # largest number of connections that may be ending beyond the bound of a listener
-_SHORT_PAUSE = 0.01  # seconds until a connection that was cut has usually ended
-_PAUSE = 0.1  # seconds until the next attempt after the system could not open a connection
+_PAUSE = 0.005  # seconds in which a connection that was cut off usually ends
 
 
 class Refused(Exception):
@@ -139,7 +137,7 @@ class Listener(socket.socket):
         #: Largest number of connections.
         self.most = most_connections()
         self._connections: list[socket.socket] = []
-        self._cut: list[socket.socket] = []  # connections that were cut off, and are not closed yet
+        self._must_pause = False
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Accept a connection; see :class:`Listener` for those beyond the bound.
@@ -149,58 +147,50 @@ class Listener(socket.socket):
             OSError: if the socket was closed.
         """
         while True:
-            self._cut = _open_ones(self._cut)
-            if len(self._cut) >= _MOST_ENDING:
-                self._wait(_SHORT_PAUSE)
-                continue
+            self._pause()
             try:
                 connection, address = super().accept()
-            except (BlockingIOError, InterruptedError):
+            except BlockingIOError:
                 raise
             except OSError as error:
                 if self.fileno() < 0:
                     raise
-                if not isinstance(error, TimeoutError):
+                if error.errno is not None:  # not the end of a time-out
                     _LOGGER.warning("a connection could not be opened (%s)", error.strerror)
-                    self._wait(_PAUSE)
+                    self._must_pause = True
                 continue
-            if self._make_room():
+            if self._makes_room():
                 self._connections.append(connection)
                 return connection, address
             connection.close()
 
-    def _wait(self, seconds: float) -> None:
-        """Wait, and raise BlockingIOError if the socket does not block."""
-        time.sleep(seconds)
-        if self.gettimeout() == 0:
-            raise BlockingIOError
+    def _pause(self) -> None:
+        """After a connection was cut off or not opened, let others end; without blocking, by BlockingIOError."""
+        if self._must_pause:
+            self._must_pause = False
+            time.sleep(_PAUSE)
+            if self.gettimeout() == 0:
+                raise BlockingIOError
 
-    def _make_room(self) -> bool:
+    def _makes_room(self) -> bool:
         """Cut off the oldest connection that is not served if there are too many; return whether there is room."""
-        self._connections = _open_ones(self._connections)
+        self._connections = [connection for connection in self._connections if connection.fileno() >= 0]
         if len(self._connections) < self.most:
             return True
         _LOGGER.warning("more than %d connections: those that ask for nothing are closed", self.most)
-        for connection in self._connections:
-            if connection not in self.served:
-                self._connections.remove(connection)
-                self._cut.append(connection)
-                with suppress(OSError):  # the client was faster
-                    connection.shutdown(socket.SHUT_RDWR)
-                return True
-        return False
-
-
-def _open_ones(connections: list[socket.socket]) -> list[socket.socket]:
-    return [connection for connection in connections if connection.fileno() >= 0]
+        idle = next((connection for connection in self._connections if connection not in self.served), None)
+        if idle is None:
+            return False
+        self._connections.remove(idle)
+        self._must_pause = True
+        with suppress(OSError):  # the client was faster
+            idle.shutdown(socket.SHUT_RDWR)
+        return True
 
 
 def most_connections(files_each: int = 1) -> int:
     """Return how many connections a server may have: 500, or as many as need half of the files that it may open."""
-    limit = most_open_files()
-    if limit is None:
-        return 500
-    return min(500, limit // 2 // files_each)
+    return min(500, most_open_files() // 2 // files_each)
 
 
 def listening_socket(host: str, ports: range) -> Listener:

@@ -82,12 +82,11 @@ def enough_memory(problem: Callable[[], str]) -> Iterator[None]:
         raise InputError(problem()) from error
 
 
-def most_open_files() -> int | None:
-    """Read how many files and connections this process may have open at once; None without a limit."""
+def most_open_files() -> int:
+    """Read how many files and connections this process may have open at once; a large number without a limit."""
     if sys.platform == "win32":
-        return None
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return None if limit == resource.RLIM_INFINITY else limit
+        return 1 << 20
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] % (1 << 62)  # -1: no limit
 
 
 def peak_bytes() -> int | None:

@@ -31,29 +31,13 @@ def test_a_signal_is_not_lost_while_an_object_dies(number, error):
         assert raised.value.code == 143
 
 
-def test_the_second_signal_ends_the_program_at_once():
-    with StopSignals():
-        signal.raise_signal(signal.SIGTERM)
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-
-
-def test_an_action_gets_all_signals_also_those_that_came_before():
-    numbers = []
-    with StopSignals() as stop:
-        signal.raise_signal(signal.SIGHUP)
-        stop.call(numbers.append)
-        signal.raise_signal(signal.SIGINT)
-    assert numbers == [signal.SIGTERM, signal.SIGINT]
-    assert stop.number == signal.SIGTERM
-
-
-def test_an_action_for_the_first_signal_alone():
+def test_the_first_signal_calls_and_the_second_ends_the_program_at_once():
     calls = []
     with StopSignals() as stop:
-        stop.call_once(lambda: calls.append("stopped"))
-        signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
+        stop.action = lambda: calls.append("stopped")
+        signal.raise_signal(signal.SIGHUP)
+        assert stop.number == signal.SIGTERM
+        with pytest.raises(SystemExit):
             signal.raise_signal(signal.SIGINT)
     assert calls == ["stopped"]
 

@@ -118,7 +118,6 @@ def listen(
                 print_note(note)
         calibration = deciding.calibration and Path(deciding.calibration).name
         judge = Judge(scorer, Path(model).name, decider, calibration, **{**vars(windows), "window": window})
-        stop.check()
         # Serve clients, or listen to the source.
         if heard is None:
             _serve(judge, str(serve), clients, allow_name, stop)
@@ -133,7 +132,8 @@ def _listen(judge: Judge, source: Source, as_json: bool, stop: StopSignals) -> N
 
     session = judge.session(source.rate, source.encoding, source.names, source.is_live, source.keep)
     listening = Listening(session, source.blocks)
-    stop.call_once(listening.stop)
+    stop.action = listening.stop
+    stop.check()
     print(json_text(session.ready) if as_json else "\n".join(heading(session.ready)), flush=True)
     try:
         for line in listening.lines():
@@ -152,7 +152,8 @@ def _serve(judge: Judge, address: str, clients: int, names: Sequence[str], stop:
     is_local = is_loopback(host)
     with listening_socket(host, range(port, port + 1)) as listener:
         server = Server(judge, clients, [*names_at(host), *names])
-        stop.call_once(server.stop)
+        stop.action = server.stop
+        stop.check()
         url = address_of(listener, host, "ws")
         if not is_local:
             print_warnings(

@@ -111,6 +111,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         responses={200: {"model": ScoredRecording}, **error_answers(403, 408, 413, 421, 422, 503, 504)},
     )
     def score(
+        request: Request,
         file: UploadFile = File(description="The recording, in any format that libsndfile or FFmpeg reads."),  # noqa: B008
         track: bool = Query(True, description="Whether the answer has the scores of the windows."),
         channel: int | None = Query(
@@ -119,6 +120,8 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
     ) -> JSONResponse:
         """Score a recording."""
         name = printable(display_name(file.filename))
+        if len(request._form.multi_items()) > 1:  # type: ignore[union-attr]  # FastAPI has read the form
+            return JSONResponse({"error": "one recording is scored at a time: send one form field, file"}, 422)
         try:
             with desk.work_folder() as folder:
                 source = folder / f"upload{safe_suffix(name)}"
@@ -204,7 +207,7 @@ def _make_admit(desk: Desk, uploads: Uploads) -> Admit:
             if desk.is_full or not slots.acquire(blocking=False):
                 raise Refused(503, str(desk.busy_error()))
             try:
-                yield Admitted(desk.limits.max_bytes, parameters, is_strict=True, field="file")
+                yield Admitted(desk.limits.max_bytes, parameters, is_strict=True)
             finally:
                 slots.release()
         else:

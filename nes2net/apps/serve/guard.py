@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, suppress
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from nes2net.lib.errors import did_you_mean, readable_size, visible
+from nes2net.lib.errors import readable_size, visible
 from nes2net.lib.http_server import Refused, check_site
 
 #: Seconds within which a whole request must arrive.
@@ -25,9 +24,9 @@ _SLACK = 1 << 20  # largest number of bytes of a request besides the file
 # closed at once, a client that is still sending might not see the answer.
 _MOST_DISCARDED = 64 << 20
 _DISCARD_WITHIN = 60.0  # seconds within which a refused body is received and discarded
-_MOST_PARAMETERS = 20  # largest number of parameters in a query
-_LONGEST_PARAMETER = 100  # largest number of characters of a parameter
-_LONGEST_HEADER = 1000  # largest number of bytes of a header that the application gets
+# Longer parameters and headers are cut off, before the application gets them.
+_LONGEST_PARAMETER = 100
+_LONGEST_HEADER = 1000
 # The headers that the application gets. It would keep others, which may be as long as a stranger likes.
 _HEADERS = {
     *(b"host", b"content-length", b"transfer-encoding", b"accept", b"accept-encoding", b"x-forwarded-proto"),
@@ -51,8 +50,6 @@ class Admitted(NamedTuple):
     """Names of the parameters that the query may have."""
     is_strict: bool = False
     """Whether other parameters are refused; if not, they are ignored."""
-    field: str | None = None
-    """The only field that a form may have; None if a form may have any fields."""
 
 
 #: Function that admits a request or raises Refused. The function is called before the body is received, with the
@@ -104,12 +101,14 @@ class Guard:
         try:
             check_site(headers, self.names)
             with self.admit(scope["method"], scope["path"], length) as admitted:
-                query = _known_parameters(scope["query_string"].decode("latin-1"), admitted)
-                content_type, body.form = _checked_form(headers.get("content-type", ""), admitted.field)
+                query = _known_query(scope["query_string"], admitted)
+                content_type, body.form = _Form.from_content_type(headers.get("content-type", ""))
                 body.allow(admitted.room if body.form else min(admitted.room, _SLACK))
                 if (length or 0) > body.num_allowed:
                     raise body.too_large
-                await self._forward(_known_scope(scope, query, content_type), body, send)
+                known = {"query_string": query, "headers": _known_headers(scope["headers"], content_type)}
+                # The server itself omits the content of an answer to HEAD.
+                await self._forward({**scope, **known, "method": scope["method"].replace("HEAD", "GET")}, body, send)
         except Refused as refusal:
             await _send_refusal(body, send, refusal)
 
@@ -195,74 +194,46 @@ class _Body:
         return message
 
 
-def _known_parameters(query: str, admitted: Admitted) -> str:
-    """Write the query anew from the parameters that were admitted; raise :class:`Refused` as they say."""
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
-    except ValueError:
-        raise Refused(422, f"a query has at most {_MOST_PARAMETERS} parameters") from None
-    counts = Counter(name for name, _ in pairs)
-    known = {}
-    for name, value in pairs:
-        if name in admitted.parameters and counts[name] == 1 and len(value) <= _LONGEST_PARAMETER:
-            known[name] = value
-        elif admitted.is_strict:
-            raise Refused(422, _parameter_fault(name, counts[name], admitted.parameters))
-    return urlencode(known)
+def _known_query(query: bytes, admitted: Admitted) -> bytes:
+    """Write a query anew from the parameters that were admitted; raise :class:`Refused` as they say."""
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    known = {name: value for name, value in pairs if name in admitted.parameters}
+    if admitted.is_strict and len(known) < len(pairs):
+        expected = " and ".join(admitted.parameters) or "no parameters"
+        came = visible(query[:_LONGEST_PARAMETER].decode("latin-1"))
+        raise Refused(422, f"?{came} is not understood: expected {expected} here, each at most once")
+    return urlencode({name: value[:_LONGEST_PARAMETER] for name, value in known.items()}).encode()
 
 
-def _parameter_fault(name: str, count: int, parameters: Collection[str]) -> str:
-    name = visible(name[:_LONGEST_PARAMETER])
-    if name not in parameters:
-        return f"there is no query parameter '{name}' here{did_you_mean(name, parameters)}"
-    if count > 1:
-        return f"the query has {name} {count} times: give it once"
-    return f"the query parameter {name} is longer than {_LONGEST_PARAMETER} characters"
-
-
-def _known_scope(scope: dict[str, Any], query: str, content_type: bytes) -> dict[str, Any]:
-    """Describe a request by what was understood of it. A request for the head of an answer is one for the answer.
-
-    The server itself leaves out the content of the answer.
-    """
-    headers = [(b"content-type", content_type)]
-    for name, value in scope["headers"]:
-        if name.lower() in _HEADERS and len(value) <= _LONGEST_HEADER:
-            headers.append((name, value))
-    method = "GET" if scope["method"] == "HEAD" else scope["method"]
-    return {**scope, "method": method, "query_string": query.encode(), "headers": headers}
-
-
-def _checked_form(content_type: str, only_field: str | None) -> tuple[bytes, _Form | None]:
-    """Return the header ``content_type`` as far as it is understood, and a check if it announces a form.
-
-    Raises:
-        Refused: if the header of a form lacks the boundary between the parts of the form.
-    """
-    kind, options = parse_options_header(content_type)
-    if kind != b"multipart/form-data":
-        return kind[:_LONGEST_PARAMETER], None
-    boundary = options.get(b"boundary", b"")
-    if not _BOUNDARY.fullmatch(boundary):
-        raise Refused(422, "not a form: its header gives no boundary, or too long a one")
-    return kind + b'; boundary="' + boundary + b'"', _Form(boundary, only_field)
+def _known_headers(headers: Iterable[tuple[bytes, bytes]], content_type: bytes) -> list[tuple[bytes, bytes]]:
+    known = [(name, value) for name, value in headers if name in _HEADERS]
+    return [(name, value[:_LONGEST_HEADER]) for name, value in known] + [(b"content-type", content_type)]
 
 
 class _Form:
-    """Checks that a form, which arrives in pieces, holds files only.
+    """Checks that a form, which arrives in pieces, holds files only."""
 
-    Args:
-        only_field: name of the only field; None if there may be any fields.
-    """
-
-    def __init__(self, boundary: bytes, only_field: str | None) -> None:
-        self.only_field = only_field
-        self.num_fields = 0
+    def __init__(self, boundary: bytes) -> None:
         self.name = self.value = b""  # name and value of the header that is arriving
-        self.field: dict[bytes, bytes] = {}  # what the header of the field says
+        self.is_file = False
         watched = ("part_begin", "header_field", "header_value", "header_end", "headers_finished")
         callbacks: Any = {f"on_{event}": getattr(self, event) for event in watched}
         self.parser = MultipartParser(boundary, callbacks)
+
+    @classmethod
+    def from_content_type(cls, content_type: str) -> tuple[bytes, _Form | None]:
+        """Return the part of the header ``content_type`` that is understood, and a check if it announces a form.
+
+        Raises:
+            Refused: if the header lacks the boundary between the parts of the form.
+        """
+        kind, options = parse_options_header(content_type)
+        if kind != b"multipart/form-data":
+            return kind[:_LONGEST_PARAMETER], None
+        boundary = options.get(b"boundary", b"")
+        if not _BOUNDARY.fullmatch(boundary):
+            raise Refused(422, "not a form: its header gives no boundary, or too long a one")
+        return kind + b'; boundary="' + boundary + b'"', cls(boundary)
 
     def refusal_of(self, content: bytes) -> Refused | None:
         """Parse ``content``, the next part of the form; return a refusal if the form is wrong, or else None."""
@@ -279,8 +250,7 @@ class _Form:
     def part_begin(self) -> None:
         """Forget the last field, because a new field of the form begins."""
         self.name = self.value = b""
-        self.field = {}
-        self.num_fields += 1
+        self.is_file = False
 
     def header_field(self, data: bytes, start: int, end: int) -> None:
         """Append the piece ``data[start:end]`` to the name of the header that is arriving."""
@@ -291,23 +261,15 @@ class _Form:
         self.value += data[start:end]
 
     def header_end(self) -> None:
-        """If the header that is now complete describes the field, note what it says."""
+        """If the header that is now complete describes the field, note whether the field is a file."""
         if self.name.lower() == b"content-disposition":
-            self.field = parse_options_header(self.value)[1]
+            self.is_file = b"filename" in parse_options_header(self.value)[1]
         self.name = self.value = b""
 
     def headers_finished(self) -> None:
-        """Refuse the form if the field is not a file, or not the one that is expected."""
-        name = self.field.get(b"name", b"")
-        if b"filename" not in self.field:
+        """Refuse the form if the field is not a file."""
+        if not self.is_file:
             raise Refused(422, "a form field is no file; the recording is expected in the form field file")
-        if self.only_field is not None and name != self.only_field.encode():
-            shown_name = visible(name[:_LONGEST_PARAMETER].decode("utf-8", "backslashreplace"))
-            raise Refused(
-                422, f"unknown form field '{shown_name}': the recording is expected in the form field {self.only_field}"
-            )
-        if self.only_field is not None and self.num_fields > 1:
-            raise Refused(422, f"there are several form fields {self.only_field}: send one recording at a time")
 
 
 async def _send_refusal(body: _Body, send: Any, refusal: Refused) -> None:

@@ -125,10 +125,8 @@ def serve(
         tell("ready", f"{printable_name(model)} is served at {url} (Ctrl-C ends it)", model=name, url=url)
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-        server = _Server(uvicorn_config(app), desk)
-        stop.call(lambda number: server.handle_exit(number, None))
         try:
-            server.run(sockets=[listener])
+            _Server(uvicorn_config(app), desk, stop).run(sockets=[listener])
         finally:
             desk.close()
         if stop.number == signal.SIGINT:
@@ -240,18 +238,19 @@ class _TimedProtocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """A web server that finishes the present recordings at SIGTERM, and stops scoring at other signals."""
+    """A web server that finishes the present recordings at SIGTERM, and stops scoring at other signals.
 
-    def __init__(self, config: uvicorn.Config, desk: Desk) -> None:
+    uvicorn notes signals while it runs, and raises them again at the end. ``stop`` has those that
+    came before.
+    """
+
+    def __init__(self, config: uvicorn.Config, desk: Desk, stop: StopSignals) -> None:
         super().__init__(config)
         self.desk = desk
-
-    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
-        """Leave the handlers of :class:`StopSignals` in place."""
-        return nullcontext()
+        self.stop = stop
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop the server; at the first SIGTERM, wait for the present recordings. called on each signal."""
+        """Stop the server; at the first SIGTERM, wait for the present recordings. uvicorn calls this on a signal."""
         if sig == signal.SIGTERM and not self.desk.is_finishing:
             self.desk.finish()  # `on_tick` stops the server when no recording is left
             return
@@ -266,6 +265,8 @@ class _Server(uvicorn.Server):
         Returns:
             Whether the server stops now.
         """
+        if self.stop.number and not self.should_exit and not self.desk.is_finishing:
+            self.handle_exit(self.stop.number, None)
         if self.desk.is_finishing and not self.desk.num_present and not self.should_exit:
             self.handle_exit(signal.SIGTERM, None)
         return await super().on_tick(counter)

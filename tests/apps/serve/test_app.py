@@ -152,20 +152,13 @@ def test_a_form_holds_files_alone(server, address):
 
 
 @pytest.mark.parametrize(
-    "query, error",
-    [
-        ("chanel=1", "there is no query parameter 'chanel' here; did you mean 'channel'? Known: channel, track"),
-        ("track=0&%1b%5B2J=1", "there is no query parameter '\\x1b[2J' here"),
-        ("channel=1&channel=0", "the query has channel 2 times: give it once"),
-        (f"track={'0' * 101}", "the query parameter track is longer than 100 characters"),
-        ("&".join(["track=0"] * 21), "a query has at most 20 parameters"),
-    ],
+    "query", ["chanel=1", "track=0&%1b%5B2J=1", "channel=1&channel=0", "&".join(["track=0"] * 2000)]
 )
-def test_a_parameter_that_has_no_effect_is_refused(server, query, error):
+def test_a_parameter_that_has_no_effect_is_refused(server, query):
     client, desk = server
     answer = client.post(f"/api/score?{query}", files={"file": ("a.wav", wav())})
     assert answer.status_code == 422
-    assert error in answer.json()["error"]
+    assert answer.json()["error"].startswith(f"?{query[:100]} is not understood: expected track and channel here")
     assert left(desk) == []
 
 
@@ -190,19 +183,12 @@ def test_the_page_is_shown_whatever_its_address_says(server):
     assert server[0].get("/?utm_source=mail&deep_link=x").status_code == 200
 
 
-@pytest.mark.parametrize(
-    "names, error",
-    [
-        (("file", "file"), "there are several form fields file: send one recording at a time"),
-        (("file", "other"), "unknown form field 'other': the recording is expected in the form field file"),
-    ],
-)
-def test_one_recording_is_scored_at_a_time(server, names, error):
+@pytest.mark.parametrize("second", ["file", "other"])
+def test_one_recording_is_scored_at_a_time(server, second):
     client, desk = server
-    files = [(name, (f"{number}.wav", wav())) for number, name in enumerate(names)]
-    answer = client.post("/api/score", files=files)
+    answer = client.post("/api/score", files=[("file", ("a.wav", wav())), (second, ("b.wav", wav()))])
     assert answer.status_code == 422
-    assert answer.json()["error"] == error
+    assert answer.json()["error"] == "one recording is scored at a time: send one form field, file"
     assert left(desk) == []
 
 

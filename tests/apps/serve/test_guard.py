@@ -74,7 +74,9 @@ def test_a_request_that_comes_too_slowly_is_refused():
         await asyncio.sleep(PATIENCE)
 
     async def ask():
-        guard = Guard(Starlette(routes=[Route("/", read, methods=["POST"])]), [], lambda *_: nullcontext(Admitted(1000)), (), 0.1)
+        guard = Guard(
+            Starlette(routes=[Route("/", read, methods=["POST"])]), [], lambda *_: nullcontext(Admitted(1000)), (), 0.1
+        )
         sent, parts = [], slow()
 
         async def receive():
@@ -107,20 +109,18 @@ def asked(admitted, path="/", **headers):
 
 def test_the_application_gets_only_headers_that_are_known():
     """It may keep what it gets: Gradio keeps the last requests of each drop."""
-    foreign = {"cookie": "a=b", "x-gradio-server": "http://evil.example", "user-agent": "x" * 5000, "accept": "y" * 5000}
-    known = {"accept-encoding": "gzip", "content-type": "a/b; charset=undefined", "range": "bytes=0-1"}
+    foreign = {"cookie": "a=b", "x-gradio-server": "http://evil.example", "user-agent": "x" * 5000}
+    known = {"accept-encoding": "gzip", "content-type": "a/b; charset=undefined", "accept": "y" * 5000}
     assert asked(Admitted(), **foreign, **known)["headers"] == {
+        "accept": "y" * 1000,
         "accept-encoding": "gzip",
         "content-length": "0",
         "content-type": "a/b",
-        "range": "bytes=0-1",
     }
 
 
-@pytest.mark.parametrize("query", ["b=2&c=3", "b=2&a=1&a=2", f"b=2&a={'x' * 101}", "b=2&a=1&&c"])
-def test_other_parameters_are_ignored_where_they_do_no_harm(query):
-    expected = "b=2&a=1" if query.endswith("c") else "b=2"
-    assert asked(Admitted(parameters=("a", "b")), f"/?{query}")["query"] == expected
+def test_other_parameters_are_ignored_where_they_do_no_harm():
+    assert asked(Admitted(parameters=("a", "b")), f"/?b={'x' * 200}&c=3&&d")["query"] == f"b={'x' * 100}"
 
 
 @pytest.mark.parametrize("boundary", ["", "x" * 71, "a;b", 'a\\"b', "ä"])
