@@ -210,7 +210,7 @@ class Server:
         start = _receive(connection)
         if not isinstance(start, _Start):
             raise InputError('the first message is text such as {"event": "start", "rate": 16000}')
-        names = channel_names(start.names, start.channels)
+        names = channel_names(start.names, start.channels, "names")
         parked = self._take_parked(start, names)
         if parked is None:
             session = self._judge.session(start.rate, start.encoding, names, True, "latest")

@@ -184,7 +184,7 @@ def test_wrong_input_is_one_line(refused, made, tmp_path, call):
         ([wav, "--window", 0.001], "too short for this detector"),
     ):
         refused(["listen", *words, *model], message, silent=True)
-    refused(["listen", wav, "--rate", 16000, *model], "begins with b'RIFF', the header of an audio file")
+    refused(["listen", wav, "--rate", 16000, *model], "raw audio has the header of an audio file (WAV)")
 
 
 def test_the_microphone(monkeypatch):

@@ -159,6 +159,7 @@ def deep(client):
     client.send("[" * 60000)
 
 
+WAV_HEADER = b"RIFF\xff\xff\xff\xffWAVEfmt "
 GARBAGE = {
     "no start": (lambda client: client.send(b"\0" * 640), "the first message is text such as"),
     "no JSON": (lambda client: client.send("hello"), "is not understood"),
@@ -167,7 +168,13 @@ GARBAGE = {
     "unknown key": (lambda client: say(client, **START, volume=3), "volume: Extra inputs are not permitted"),
     "unknown encoding": (lambda client: say(client, event="start", rate=8000, encoding="mp3"), "encoding"),
     "wrong rate": (lambda client: say(client, event="start", rate=1), "rate"),
-    "channels": (lambda client: say(client, **START, channels=3), "name each"),
+    "channels": (lambda client: say(client, **START, channels=3), "name each, with `names`"),
+    "names": (lambda client: say(client, **START, channels=2, names=["a"]), "`names` names each of 2 channels once"),
+    "a file": (lambda client: (say(client, **START), client.send(WAV_HEADER)), "the header of an audio file (WAV)"),
+    "a file in pieces": (
+        lambda client: (say(client, **START), client.send(bytes(9999)), client.send(WAV_HEADER + bytes(640))),
+        "the header of an audio file (WAV)",
+    ),
     "NaN": (lambda client: (say(client, **START), client.send(np.full(4000, np.nan, "<f4").tobytes())), "NaN"),
     "twice": (lambda client: (say(client, **START), say(client, **START)), "was started already"),
 }
