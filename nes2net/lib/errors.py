@@ -81,7 +81,7 @@ def _cut_middle(text: str) -> str:
     return f"{text[: half - 1]} … {text[-half + 2 :]}"
 
 
-_SETTING = re.compile(r"`([\w.]+)(?:=([^`\s]+))?`")
+_SETTING = re.compile(r"`([\w.]+)(?:=([^`]+))?`")
 _flags: ContextVar[Mapping[str, str]] = ContextVar("flags", default=MappingProxyType({}))
 
 

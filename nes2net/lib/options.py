@@ -16,6 +16,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -28,6 +29,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from nes2net.lib.errors import InputError, check_known, nearest, shown
+from nes2net.lib.terminal import printable_name
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -102,10 +104,19 @@ FeatureDim = Annotated[int, Field(ge=2, le=65_536)]
 """Size D of the hidden states that a back-end reads. Back-ends that read the waveform, D = 1, declare another type."""
 Logits = Annotated[int, Field(ge=1, le=1000)]
 """Number of logits."""
+
+
+def one_line_name(name: str) -> str:
+    """Return ``name`` if it can be printed as it is, otherwise raise ValueError; for ``pydantic.AfterValidator``."""
+    if printable_name(name) != name:
+        raise ValueError("not printable")
+    return name
+
+
 ClassNames = Annotated[
-    Sequence[Annotated[str, Field(min_length=1, max_length=200)]],
+    Sequence[Annotated[str, Field(min_length=1, max_length=200), AfterValidator(one_line_name)]],
     Field(min_length=2, max_length=1000),
-    Takes("a list of 2 to 1000 names"),
+    Takes("a list of 2 to 1000 names without tabs, line breaks and control characters"),
 ]
 """Names of classes."""
 Probability = Annotated[float, Field(ge=0, lt=1)]
