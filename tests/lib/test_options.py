@@ -53,6 +53,10 @@ def test_a_model_of_another_shape(model, message):
         check_model(model)
 
 
+def named(*, classes: ClassNames) -> None:
+    """A part with names of classes."""
+
+
 @pytest.mark.parametrize("name", ["A\tB", "A\nB", "A\rB", "A\x1b[2J", "A\u2028B", "A\x85B"])
 def test_the_name_of_a_class_fits_a_line_of_a_table(name):
     check_options(named, {"classes": ["全角　", "a b", "bonafide"]}, "part")
