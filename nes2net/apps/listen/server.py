@@ -295,9 +295,7 @@ def _blocks(connection: ServerConnection, start: _Start, session: Session, parke
         if parked is not None:
             gap += time.monotonic() - parked.since
             parked = None
-        start_time = None
-        if gap:
-            start_time = session.channels[0].stream.now + gap
+        start_time = session.channels[0].stream.now + gap if gap else None
         gap = 0.0
         yield Block(samples, start_time)
 
