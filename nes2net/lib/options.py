@@ -16,7 +16,6 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -29,7 +28,6 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from nes2net.lib.errors import InputError, check_known, nearest, shown
-from nes2net.lib.terminal import printable_name
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -112,19 +110,10 @@ UpTo1024 = Annotated[int, Field(ge=1, le=1024)]
 """Size of a kernel or of a state, or a number of filters."""
 UpTo4096 = Annotated[int, Field(ge=1, le=4096)]
 """Number of channels, or size of a small hidden layer."""
-
-
-def one_line_name(name: str) -> str:
-    """Return ``name`` if it can be printed as it is, otherwise raise ValueError; for ``pydantic.AfterValidator``."""
-    if printable_name(name) != name:
-        raise ValueError("not printable")
-    return name
-
-
 ClassNames = Annotated[
-    Sequence[Annotated[str, Field(min_length=1, max_length=200), AfterValidator(one_line_name)]],
+    Sequence[Annotated[str, Field(min_length=1, max_length=200)]],
     Field(min_length=2, max_length=1000),
-    Takes("a list of 2 to 1000 names without tabs, line breaks and control characters"),
+    Takes("a list of 2 to 1000 names"),
 ]
 """Names of classes."""
 Probability = Annotated[float, Field(ge=0, lt=1)]

@@ -7,7 +7,7 @@ import pytest
 from pydantic import Field
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import ClassNames, check_model, check_options, declared
+from nes2net.lib.options import check_model, check_options, declared
 
 
 class Declared:
@@ -51,15 +51,3 @@ def test_what_is_not_declared_is_not_checked():
 def test_a_model_of_another_shape(model, message):
     with pytest.raises(InputError, match=message):
         check_model(model)
-
-
-def named(*, classes: ClassNames) -> None:
-    """A part with names of classes."""
-
-
-@pytest.mark.parametrize("name", ["A\tB", "A\nB", "A\rB", "A\x1b[2J", "A\u2028B", "A\x85B"])
-def test_the_name_of_a_class_fits_a_line_of_a_table(name):
-    check_options(named, {"classes": ["全角　", "a b", "bonafide"]}, "part")
-    with pytest.raises(InputError, match="names without tabs, line breaks and control characters") as refusal:
-        check_options(named, {"classes": [name, "C", "bonafide"]}, "part")
-    assert str(refusal.value).isprintable()

@@ -13,7 +13,7 @@ from nes2net.lib.commands import Count, Flag, called, changed_fields
 from nes2net.lib.errors import InputError, MissingLibrary
 from nes2net.lib.installation import how_to_install
 from nes2net.lib.stop_signals import StopSignals
-from nes2net.lib.terminal import print_note, print_warnings, printable_name
+from nes2net.lib.terminal import print_note, print_warnings, say
 
 if TYPE_CHECKING:
     from nes2net.apps.listen.listening import Judge
@@ -134,10 +134,16 @@ def _listen(judge: Judge, source: Source, as_json: bool, stop: StopSignals) -> N
     listening = Listening(session, source.blocks)
     stop.action = listening.stop
     stop.check()
-    print(json_text(session.ready) if as_json else "\n".join(heading(session.ready)), flush=True)
+    if as_json:
+        print(json_text(session.ready), flush=True)
+    else:
+        say(*heading(session.ready))
     try:
         for line in listening.lines():
-            print(json_text(line) if as_json else in_words(line), flush=True)
+            if as_json:
+                print(json_text(line), flush=True)
+            else:
+                say(in_words(line))
     finally:
         listening.stop()
         listening.wait(LONGEST_WAIT)
@@ -159,5 +165,5 @@ def _serve(judge: Judge, address: str, clients: int, names: Sequence[str], stop:
             print_warnings(
                 [f"everyone who can reach {url} can use this server; there is no password and no encryption"]
             )
-        print(f"{printable_name(judge.model)} listens at {url} (Ctrl-C ends it)", flush=True)
+        say(f"{judge.model} listens at {url} (Ctrl-C ends it)")
         server.serve(listener)
