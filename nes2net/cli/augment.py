@@ -132,7 +132,9 @@ def augment(
     }
     if plot:
         title = f"after: {', '.join(words)}"
-        writers[Path(f"{name}.png")] = lambda file: draw(file, before, after, f"before: {printable_name(path.name)}", title)
+        writers[Path(f"{name}.png")] = lambda file: draw(
+            file, before, after, f"before: {printable_name(path.name)}", title
+        )
     # Write the files.
     if not overwrite and (existing := [str(file) for file in writers if file.exists()]):
         raise InputError(f"{', '.join(existing)} is there already: give --overwrite, or another folder with --out")

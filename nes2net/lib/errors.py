@@ -130,7 +130,6 @@ def worded(text: str) -> str:
     flags = _flags.get()
 
     def flag_of(match: re.Match[str]) -> str:
-        """Find the text that replaces the setting in ``match``: its flag; without a flag, the setting itself."""
         setting, value = match.groups()
         if value is not None and (whole_setting := f"{setting}={value}") in flags:
             return flags[whole_setting]

@@ -117,43 +117,41 @@ def address_to_serve(text: str) -> tuple[str, int]:
 
 
 class Listener(socket.socket):
-    """A listening socket that bounds the number of its connections.
+    """A listening socket that bounds the number of its connections, each of which needs a file descriptor.
 
-    A server accepts every connection, also one that never sends a request, and each needs a file
-    descriptor. A connection beyond :attr:`most` therefore cuts off the oldest one that the server
-    has not put into :attr:`served`. If all are in use, the new connection is closed.
-
-    Without a descriptor, :meth:`accept` waits instead of raising an error: an error ends the server
-    of websockets, and asyncio logs it thousands of times.
+    A connection beyond :attr:`most` cuts off the oldest one outside :attr:`served`, or is closed if
+    there is none. Without a descriptor, :meth:`accept` waits: an error would end the server of
+    websockets, and asyncio would log it thousands of times.
     """
 
-    #: Connections of all listeners that must not be cut off, because a request or a call is under way.
+    #: Connections of all listeners with a request or a call under way.
     served: ClassVar[WeakSet[socket.socket]] = WeakSet()
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        #: Largest number of connections.
         self.most = most_connections()
         self._connections: list[socket.socket] = []
         self._must_pause = False
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """Accept a connection; see :class:`Listener` for those beyond the bound.
+        """Accept a connection.
 
         Raises:
             BlockingIOError: if the socket does not block, and no connection can be accepted now.
             OSError: if the socket was closed.
         """
         while True:
-            self._pause()
+            if self._must_pause:  # so that connections that were cut off end
+                self._must_pause = False
+                time.sleep(_PAUSE)
+                if self.gettimeout() == 0:
+                    raise BlockingIOError
             try:
                 connection, address = super().accept()
-            except BlockingIOError:
-                raise
             except OSError as error:
-                if self.fileno() < 0:
+                if self.fileno() < 0 or isinstance(error, BlockingIOError):
                     raise
-                if error.errno is not None:  # not the end of a time-out
+                if not isinstance(error, TimeoutError):
                     _LOGGER.warning("a connection could not be opened (%s)", error.strerror)
                     self._must_pause = True
                 continue
@@ -162,16 +160,7 @@ class Listener(socket.socket):
                 return connection, address
             connection.close()
 
-    def _pause(self) -> None:
-        """After a connection was cut off or not opened, let others end; without blocking, by BlockingIOError."""
-        if self._must_pause:
-            self._must_pause = False
-            time.sleep(_PAUSE)
-            if self.gettimeout() == 0:
-                raise BlockingIOError
-
     def _makes_room(self) -> bool:
-        """Cut off the oldest connection that is not served if there are too many; return whether there is room."""
         self._connections = [connection for connection in self._connections if connection.fileno() >= 0]
         if len(self._connections) < self.most:
             return True
@@ -187,7 +176,7 @@ class Listener(socket.socket):
 
 
 def most_connections(files_each: int = 1) -> int:
-    """Return how many connections a server may have: 500, or as many as need half of the files that it may open."""
+    """Bound the connections of a server: 500, or as many as need half of the files that it may open."""
     return min(500, most_open_files() // 2 // files_each)
 
 

@@ -7,10 +7,9 @@ import time
 
 
 class OncePerMinute(logging.Filter):
-    """Passes a warning or an error at most once a minute.
+    """Passes a warning or an error of one line of the program at most once a minute.
 
-    Two records are the same if one line of the program logs them, because the rest may quote a
-    stranger. Only warnings of nes2net differ by what they say.
+    The rest may quote a stranger. Only warnings of nes2net differ by what they say.
     """
 
     def __init__(self) -> None:
@@ -18,7 +17,6 @@ class OncePerMinute(logging.Filter):
         self._minutes: dict[object, float] = {}  # of each line: the minute in which it was logged last
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether ``record`` passes; handlers and loggers call this."""
         if record.levelno < logging.WARNING:
             return True
         words = str(record.args) if record.name.startswith("nes2net") else ""

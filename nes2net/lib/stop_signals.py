@@ -10,25 +10,19 @@ from typing import Any
 class StopSignals:
     """Within this context, the first Ctrl-C, SIGTERM or SIGHUP is noted, and the second ends the program.
 
-    Python raises KeyboardInterrupt wherever it is, and drops the error in a ``__del__``: the signal
-    is then lost. So a command that stays begins with this context, and calls :meth:`check` between
-    the steps of its start. Under ``nohup``, SIGHUP stays ignored.
+    Without it, a signal is lost if Python raises its error in a ``__del__``. Call :meth:`check`
+    between the steps of a start. Under ``nohup``, SIGHUP stays ignored.
     """
 
     def __init__(self) -> None:
-        #: SIGINT or SIGTERM, the first signal that came; None if none came.
+        #: The first signal that came, SIGINT or SIGTERM.
         self.number: int | None = None
         #: Function that the first signal calls.
         self.action: Callable[[], object] = lambda: None
         self._before: dict[int, Any] = {}
 
     def check(self) -> None:
-        """If a signal came, raise the error that ends the program as this signal does.
-
-        Raises:
-            KeyboardInterrupt: after Ctrl-C.
-            SystemExit: after another signal.
-        """
+        """Raise KeyboardInterrupt after Ctrl-C, or SystemExit after another signal."""
         if self.number == signal.SIGINT:
             raise KeyboardInterrupt
         if self.number is not None:

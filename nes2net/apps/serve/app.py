@@ -67,7 +67,6 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
 
     @asynccontextmanager
     async def tidy_while_serving(_: FastAPI) -> AsyncIterator[None]:
-        """Remove old files in the background; FastAPI holds this context while the server runs."""
         # Allow a thread for each worker, beside the threads of recordings that wait.
         current_default_thread_limiter().total_tokens += desk.limits.workers
         task = asyncio.create_task(_tidy(desk, uploads, blocks))
@@ -149,14 +148,12 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
 
     @app.exception_handler(RequestValidationError)
     def answer_malformed(_: Request, error: RequestValidationError) -> JSONResponse:
-        """Say which field of a request has the wrong form; FastAPI calls this in place of its own answer."""
         problem = error.errors()[0]
         text = f"{problem['loc'][-1]}: {problem['msg']}; the recording is expected in the form field file"
         return JSONResponse({"error": printable(text)}, 422)
 
     @app.exception_handler(HTTPException)
     def answer_error(_: Request, error: HTTPException) -> JSONResponse:
-        """Send an HTTP error as JSON, because all answers of the API are JSON; FastAPI calls this for each error."""
         return JSONResponse({"error": printable(str(error.detail))}, error.status_code)
 
     blocks = mount_page(app, desk, uploads, collect_info(desk, model))
@@ -184,11 +181,6 @@ def _make_admit(desk: Desk, uploads: Uploads) -> Admit:
 
     @contextmanager
     def admit(method: str, path: str, length: int | None) -> Iterator[Admitted]:
-        """Yield what a request may hold, or refuse the request.
-
-        Args:
-            length: stated length of the body in bytes; None if the length is unknown.
-        """
         is_allowed_get = method == "GET" and (path in _GET_PATHS or path.startswith(_GET_PREFIXES))
         is_allowed_get |= method == "HEAD" and path in {"/", *_API_PATHS}
         is_allowed_post = method == "POST" and path in _POST_PATHS

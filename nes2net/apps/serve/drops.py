@@ -140,7 +140,6 @@ def _receive_again(content: bytes, receive: Any) -> Any:
     messages = iter([{"type": "http.request", "body": content}])
 
     async def receive_content_first() -> Any:
-        """Return the message with ``content`` first, then the messages of ``receive``; the application calls this."""
         return next(messages, None) or await receive()
 
     return receive_content_first

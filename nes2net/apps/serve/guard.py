@@ -117,7 +117,6 @@ class Guard:
         started = False  # whether the beginning of the answer was sent
 
         async def send_with_headers(message: dict[str, Any]) -> None:
-            """Send a part of the answer; the application calls this in place of ``send``."""
             nonlocal started
             if body.refusal and not started:
                 return  # the refusal replaces the answer of the application
@@ -195,7 +194,6 @@ class _Body:
 
 
 def _known_query(query: bytes, admitted: Admitted) -> bytes:
-    """Write a query anew from the parameters that were admitted; raise :class:`Refused` as they say."""
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
     known = {name: value for name, value in pairs if name in admitted.parameters}
     if admitted.is_strict and len(known) < len(pairs):

@@ -114,7 +114,6 @@ class ObservedRequests:
         status = 500  # if the application fails, the server itself answers with this status
 
         async def send_and_note(message: dict[str, Any]) -> None:
-            """Send a part of the answer, and note its status for the log."""
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]

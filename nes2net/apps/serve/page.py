@@ -78,7 +78,7 @@ def mount_page(app: FastAPI, desk: Desk, uploads: Uploads, server_facts: Info) -
 
 
 def forget_requests(blocks: gradio.Blocks) -> None:
-    """Shorten what Gradio extends with each upload and drop, and never shortens: tables, and messages nobody fetches."""
+    """Shorten tables of Gradio that grow with each upload and drop, and messages that nobody fetches."""
     queue = blocks._queue
     tables: list[dict[str, Any]] = [queue.pending_event_ids_session, queue.event_ids_to_events]
     tables += [file_upload_statuses._statuses, file_upload_statuses._signals]
@@ -132,7 +132,6 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Bloc
         rows: list[dict[str, Any]] = []
 
         def check() -> None:
-            """Raise :class:`Closed` if the page of this drop was closed."""
             if not any(event.alive for event in _running_events(blocks) if event.session_hash == request.session_hash):
                 raise Closed("the page was closed")
 
@@ -229,7 +228,6 @@ def _score_upload(
     title = name if count == 1 else f"{number + 1} of {count}, {name}"
 
     def show_progress(share: float, step: str) -> None:
-        """Show the progress of the drop; ``share`` is the fraction of the current file that is done."""
         progress((number + share) / count, desc=f"{title}: {step}")
 
     check()
@@ -298,29 +296,20 @@ def _picture_facts(scored: Scored) -> dict[str, Any]:
     lowest, highest = score_axis(track, threshold)
 
     def x(seconds: float) -> float:
-        """Return the horizontal place of a time in the picture, in ‰ of the duration."""
-        return round(1000 * seconds / track.duration, 2)
+        return round(1000 * seconds / track.duration, 2)  # ‰ of the width
 
     def y(score: float) -> float:
-        """Return the vertical place of a score in the picture, in % of the height from the top."""
-        return round(100 * (highest - score) / (highest - lowest), 2)
+        return round(100 * (highest - score) / (highest - lowest), 2)  # % of the height, from the top
 
     def line(values: Sequence[float]) -> list[str]:
-        """Return the points "x,y" of an SVG line through the scores ``values`` at ``times``."""
         return [f"{x(t)},{y(v)}" for t, v in zip(times, values)]
 
-    # Make the outline of the waveform.
+    # Make the outline of the waveform, in a box of 1000 × 100.
     loudest = max(1e-4, float(np.abs([picture.low, picture.high]).max()))
     columns = np.linspace(0, 1000, len(picture.low)) if len(picture.low) > 1 else np.array([500.0])
 
     def outline(samples: np.ndarray) -> list[str]:
-        """Return the points "x,y" of the upper or lower outline of the waveform, in a box of 1000 × 100.
-
-        Args:
-            samples: the largest or smallest sample of each column.
-        """
-        points = [f"{column:.1f},{50 - 48 * sample / loudest:.1f}" for column, sample in zip(columns, samples)]
-        return points
+        return [f"{column:.1f},{50 - 48 * sample / loudest:.1f}" for column, sample in zip(columns, samples)]
 
     band = " ".join([*line(low), *reversed(line(high))]) if len(track) > _MOST_POINTS else ""
     return {

@@ -63,7 +63,7 @@ def serve(
     limits: Limits | None = None,
     log: LogKind = "text",
     open_browser: bool = False,
-    stop: StopSignals | None = None,
+    stop: StopSignals,
 ) -> None:
     """Serve the page of ``model`` until Ctrl-C, SIGTERM or SIGHUP.
 
@@ -80,15 +80,11 @@ def serve(
             defaults.
         log: form of the log.
         open_browser: open the page in a browser.
-        stop: the open context in which signals are noted; None to open one.
+        stop: notes signals while the server starts.
 
     Raises:
         InputError: if the model or the calibration cannot be used, or if no port is free.
     """
-    if stop is None:
-        with StopSignals() as stop:
-            serve(model, decider, address, loading, limits=limits, log=log, open_browser=open_browser, stop=stop)
-        return
     host = address.host
     limits = limits or Limits()
     local = is_loopback(host)
@@ -147,12 +143,10 @@ def _answering_while_loading(listener: socket.socket, model: str, names: Sequenc
     """
 
     async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Answer a request for ``/health``: the detector is being loaded."""
         content = {"status": "loading", "model": printable(model)}
         await JSONResponse(content, 503, {"Retry-After": "10"})(scope, receive, send)
 
     def admit(_: str, path: str, __: int | None) -> AbstractContextManager[Admitted]:
-        """Refuse all requests but those for ``/health``, before their bodies are read."""
         if path != "/health":
             raise Refused(503, "the detector is being loaded: try again later")
         return nullcontext(Admitted())
@@ -193,7 +187,7 @@ def uvicorn_config(app: Any, **settings: Any) -> uvicorn.Config:
 class _TimedProtocol(H11Protocol):
     """Closes a connection if the head of a request takes too long; uvicorn alone would wait without end.
 
-    The listener is told whether the connection has a request, and may be lost if it has none.
+    The listener may cut off a connection without a request.
     """
 
     timer: asyncio.TimerHandle | None = None  # timer that closes the connection; None while no request is expected
@@ -214,7 +208,6 @@ class _TimedProtocol(H11Protocol):
             self.timer = self.loop.call_later(_HEAD_WITHIN, self.transport.close)
 
     def on_response_complete(self) -> None:
-        """Begin to wait for the next request, or for the rest of one that arrived with the last."""
         super().on_response_complete()
         if not self._has_request():
             Listener.served.discard(self.socket)
@@ -240,8 +233,7 @@ class _TimedProtocol(H11Protocol):
 class _Server(uvicorn.Server):
     """A web server that finishes the present recordings at SIGTERM, and stops scoring at other signals.
 
-    uvicorn notes signals while it runs, and raises them again at the end. ``stop`` has those that
-    came before.
+    ``stop`` has a signal that came before uvicorn noted signals.
     """
 
     def __init__(self, config: uvicorn.Config, desk: Desk, stop: StopSignals) -> None:

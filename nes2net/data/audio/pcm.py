@@ -26,6 +26,7 @@ _KINDS = {
     **dict.fromkeys((b"RIFF", b"RF64", b"BW64"), "WAV"),
     **{b"FORM": "AIFF", b"caff": "CAF", b"OggS": "Ogg", b"fLaC": "FLAC", b"\x1aE\xdf\xa3": "Matroska or WebM"},
     **{b"ftyp": "MP4", b".snd": "AU", b"#!AM": "AMR", b"0&\xb2u": "ASF", b"FLV\1": "FLV"},
+    **dict.fromkeys((b"ID3\2", b"ID3\3", b"ID3\4"), "MP3"),
 }
 # Headers that do not occur in audio by chance. The first byte stands by itself, so that `re` passes over audio quickly.
 _HEADER = re.compile(
@@ -83,25 +84,22 @@ class PcmDecoder:
         self._channels = channels
         self._type = np.dtype(_TYPES[encoding])
         self._held = b""  # first bytes of a sample whose last bytes have not arrived
-        self._recent = b""  # the bytes so far, or the latest of them
-        self._num_bytes = 0
+        self._recent = b""  # all bytes so far, or the latest of them
+        self._is_beginning = True
 
     def _check_samples(self, content: bytes) -> None:
-        """Refuse bytes that have the header of an audio file, also in the middle: some programs send files in pieces."""
-        self._num_bytes += len(content)
+        """Refuse the header of an audio file, also in the middle: some programs send files in pieces."""
         recent = self._recent + content
         header = _HEADER.search(recent)
-        start = recent[:4] if header is None else header[0][:4]
-        kind = _KINDS.get(start)
-        if header is None and self._num_bytes > len(recent):  # four bytes may occur in audio by chance
-            kind = None
-        elif begins_with_frames(recent) or start.startswith(b"ID3"):
-            kind = "MP3"
-        if kind is not None:
+        kind = _KINDS[header[0][:4]] if header else ""
+        if self._is_beginning and not header:  # elsewhere, four bytes may occur by chance
+            kind = "MP3" if begins_with_frames(recent) else _KINDS.get(recent[:4], "")
+        if kind:
             raise InputError(
                 f"raw audio has the header of an audio file ({kind}): give the file itself, or its samples without headers"
             )
-        self._recent = recent if len(recent) < _BEGINNING else recent[-_LONGEST_HEADER:]
+        self._is_beginning &= len(recent) < _BEGINNING
+        self._recent = recent if self._is_beginning else recent[-_LONGEST_HEADER:]
 
     def push(self, content: bytes) -> list[np.ndarray]:
         """Take the next bytes; return a list of one block (channels, N) float32, with all samples that are complete."""

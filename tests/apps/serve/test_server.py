@@ -19,6 +19,7 @@ from nes2net.apps.serve import server
 from nes2net.apps.serve.desk import Desk, Limits
 from nes2net.cli.main import build_parser, main
 from nes2net.lib.installation import how_to_install
+from nes2net.lib.stop_signals import StopSignals
 from nes2net.scoring.decisions.calibration import LinearCalibration
 
 POSIX = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX")
@@ -136,15 +137,12 @@ def test_each_worker_computes_an_exported_detector_with_its_part_of_the_threads(
     monkeypatch.setattr(server._Server, "run", lambda self, **_: desks.append(self.desk))  # stops at once
     for name in ("GRADIO_TEMP_DIR", "GRADIO_RUN_HISTORY"):
         monkeypatch.setenv(name, os.environ.get(name, ""))  # restores them at the end
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     threads = torch.get_num_threads()
     torch.set_num_threads(4)
     try:
-        server.serve(exported, limits=Limits(workers=2))
+        server.serve(exported, limits=Limits(workers=2), stop=StopSignals())
     finally:
         torch.set_num_threads(threads)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
     (desk,) = desks
     assert desk.detector.session.get_session_options().intra_op_num_threads == 2
 
