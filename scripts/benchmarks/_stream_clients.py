@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import ClientConnection, connect
 
 from nes2net.data.audio.pcm import RawAudio
@@ -33,7 +33,7 @@ MOST_CLIENTS = 12  # calls and hostile clients, also those whose end the server 
 MOST_FILES = 200  # files and connections that the server may have open
 NUM_SILENT = 300  # connections that ask for nothing, at once
 START = {"event": "start", "rate": RATE, "encoding": "mulaw"}
-LOST = (ConnectionClosed, OSError, TimeoutError)
+LOST = (ConnectionClosed, InvalidHandshake, OSError, TimeoutError)
 
 
 def own_memory(pid: int | str = "self") -> float:
@@ -66,7 +66,8 @@ def call(url: str, content: bytes, lines: list[dict[str, Any]]) -> None:
         server.send(json.dumps(START))
         sender = threading.Thread(target=send, args=[server], daemon=True)
         sender.start()
-        lines += [json.loads(line) for line in server]
+        for line in server:
+            lines.append(json.loads(line))
         sender.join()
 
 
@@ -182,6 +183,9 @@ def measure(seconds: float, config: dict[str, Any]) -> None:
             expected += [tuple(window) for window in stream.push(samples)]
         expected += [tuple(window) for window in stream.finish()]
         last = of_client[-1]
+        if last["event"] != "end":
+            print(f"client {name}: ENDED EARLY, after {len(windows(of_client))} windows: {last}")
+            continue
         verdict = "those of the decoded call" if windows(of_client) == expected else "OTHERS than those of the call"
         print(
             f"client {name}: {len(windows(of_client))} windows, {verdict}; {last['skipped']} skipped; lag in s {last['lag']}"

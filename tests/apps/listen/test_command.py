@@ -119,9 +119,9 @@ def test_a_signal_ends_it_with_the_last_lines(made, small, call, number):
     lines = [json.loads(process.stdout.readline()) for _ in range(5)]
     assert windows(lines) == expected(small, call[0, :20000])[:4]
     process.send_signal(number)
-    rest, err = process.communicate(timeout=PATIENCE)
+    last_lines, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0 and err == b""
-    lines += map(json.loads, rest.splitlines())
+    lines += map(json.loads, last_lines.splitlines())
     assert windows(lines) == expected(small, call[0, :20000]) and lines[-1]["event"] == "end"
 
 

@@ -159,7 +159,13 @@ def deep(client):
     client.send("[" * 60000)
 
 
-WAV_HEADER = b"RIFF\xff\xff\xff\xffWAVEfmt "
+def send_file(client, num_bytes):
+    """The header of a WAV file behind some bytes of audio."""
+    say(client, **START)
+    client.send(bytes(num_bytes))
+    client.send(b"RIFF\xff\xff\xff\xffWAVEfmt " + bytes(640))
+
+
 GARBAGE = {
     "no start": (lambda client: client.send(b"\0" * 640), "the first message is text such as"),
     "no JSON": (lambda client: client.send("hello"), "is not understood"),
@@ -170,11 +176,8 @@ GARBAGE = {
     "wrong rate": (lambda client: say(client, event="start", rate=1), "rate"),
     "channels": (lambda client: say(client, **START, channels=3), "name each, with `names`"),
     "names": (lambda client: say(client, **START, channels=2, names=["a"]), "`names` names each of 2 channels once"),
-    "a file": (lambda client: (say(client, **START), client.send(WAV_HEADER)), "the header of an audio file (WAV)"),
-    "a file in pieces": (
-        lambda client: (say(client, **START), client.send(bytes(9999)), client.send(WAV_HEADER + bytes(640))),
-        "the header of an audio file (WAV)",
-    ),
+    "a file": (lambda client: send_file(client, 0), "the header of an audio file (WAV)"),
+    "a file in pieces": (lambda client: send_file(client, 9999), "the header of an audio file (WAV)"),
     "NaN": (lambda client: (say(client, **START), client.send(np.full(4000, np.nan, "<f4").tobytes())), "NaN"),
     "twice": (lambda client: (say(client, **START), say(client, **START)), "was started already"),
 }

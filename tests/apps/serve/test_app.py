@@ -239,8 +239,8 @@ def test_connections_that_ask_for_nothing_keep_nobody_out(server, caplog):
             if number % 100 == 0:
                 stranger.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         for _ in range(3):
-            with httpx.Client(base_url=client.base_url, timeout=PATIENCE) as other:
-                assert other.get("/health").status_code == 200
+            with httpx.Client(base_url=client.base_url, timeout=PATIENCE) as second_client:
+                assert second_client.get("/health").status_code == 200
     assert len(caplog.messages) == 1
     assert "those that ask for nothing are closed" in caplog.messages[0]
 
