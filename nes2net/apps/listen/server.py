@@ -177,7 +177,6 @@ class Server:
         The WebSocket server calls this method in a thread for each client. A client that is refused
         or has made an error gets a line ``error``.
         """
-        code = _OK
         with suppress(ConnectionClosed, Gone):
             if not self._slots.acquire(blocking=False):
                 _send(connection, {"event": "error", "message": f"busy: {self._most_clients} clients are served"})
@@ -185,19 +184,26 @@ class Server:
                 return
             Listener.served.add(connection.socket)
             try:
-                self._run_session(connection)
-            except InputError as error:
-                _send(connection, {"event": "error", "message": str(error)})
-                code = _REFUSED
-            except (ConnectionClosed, Gone):
-                raise
-            except Exception:  # a bug in this program disconnects only this client
-                _LOGGER.exception("a client was disconnected")
-                code = _FAILED
-            finally:
+                code = self._code_of_session(connection)
+                connection.close(_GOING_AWAY if self._is_stopped else code)
+            finally:  # not before the client has the last lines
                 Listener.served.discard(connection.socket)
-                self._slots.release()
-            connection.close(_GOING_AWAY if self._is_stopped else code)
+
+    def _code_of_session(self, connection: ServerConnection) -> int:
+        """Run a session, release its slot, and return the code with which to close the connection."""
+        try:
+            self._run_session(connection)
+        except InputError as error:
+            _send(connection, {"event": "error", "message": str(error)})
+            return _REFUSED
+        except (ConnectionClosed, Gone):
+            raise
+        except Exception:  # a bug in this program disconnects only this client
+            _LOGGER.exception("a client was disconnected")
+            return _FAILED
+        finally:
+            self._slots.release()
+        return _OK
 
     def _run_session(self, connection: ServerConnection) -> None:
         """Run the session of a client: receive audio, and send the lines about the audio.
