@@ -150,7 +150,7 @@ def _listen(judge: Judge, source: Source, as_json: bool, stop: StopSignals) -> N
 
 
 def _serve(judge: Judge, address: str, clients: int, names: Sequence[str], stop: StopSignals) -> None:
-    """Serve WebSocket clients at ``address``, which is ``PORT`` or ``HOST:PORT``, until a signal comes."""
+    """Serve WebSocket clients at ``address``, ``[HOST:]PORT``, until a signal comes."""
     from nes2net.apps.listen.server import Server
     from nes2net.lib.http_server import address_of, address_to_serve, is_loopback, listening_socket, names_at
 

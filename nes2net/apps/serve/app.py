@@ -208,7 +208,7 @@ def _make_admit(desk: Desk, uploads: Uploads) -> Admit:
 
 
 async def _tidy(desk: Desk, uploads: Uploads, blocks: Any) -> None:
-    """Remove old files, and what Gradio's ``blocks`` keep, every :data:`_TIDY_EVERY` seconds, without end."""
+    """Remove old files, and what ``blocks`` keep, every :data:`_TIDY_EVERY` seconds."""
     while True:
         await asyncio.sleep(_TIDY_EVERY)
         forget_requests(blocks)

@@ -22,11 +22,13 @@ pytest.importorskip("websockets")
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
+from websockets.sync.server import ServerConnection
 
 from nes2net.apps.listen import server as server_module
 from nes2net.apps.listen.listening import Listening
 from nes2net.data.audio.pcm import RawAudio
 from nes2net.lib.errors import InputError
+from nes2net.lib.http_server import Listener
 
 START = {"event": "start", "rate": 16000, "encoding": "f32le"}
 
@@ -415,6 +417,19 @@ def test_strangers_that_say_nothing_keep_no_client_out(serve, small, call):
         client.send(call[0, 20000:].tobytes())
         say(client, event="stop")
         assert windows(rest(client)) == expected(small, call[0])
+
+
+def test_a_client_is_not_cut_off_before_it_has_its_last_lines(serve, call, monkeypatch):
+    close = ServerConnection.close
+    were_served = []
+
+    def closed(connection, *arguments):
+        were_served.append(connection.socket in Listener.served)
+        close(connection, *arguments)
+
+    monkeypatch.setattr(ServerConnection, "close", closed)
+    call_of(serve(), call[0].tobytes())
+    assert were_served[0]
 
 
 @pytest.mark.slow
