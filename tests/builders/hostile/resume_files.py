@@ -131,8 +131,8 @@ def _words(number: int) -> torch.Tensor:
 
 
 _VALUES: dict[str, tuple[Any, ...]] = {
-    **{key: (["x"],) for key in ("recipe", "data", "model", "optimizer", "stream")},
-    "version": (5,),
+    **{key: (["x"],) for key in ("recipe", "data", "model", "objective", "optimizer", "stream")},
+    "version": (6,),
     "progress": (["x"], lambda progress: {**progress, "more": 1}),
     "progress.epoch": (_MISSING, 0, 4, True, 10**5000, f"../../{_VICTIM}"),
     "progress.step": (-1, 5),
