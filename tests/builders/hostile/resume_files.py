@@ -131,7 +131,7 @@ def _words(number: int) -> torch.Tensor:
 
 
 _VALUES: dict[str, tuple[Any, ...]] = {
-    **{key: (["x"],) for key in ("recipe", "data", "model", "objective", "optimizer", "stream")},
+    **{key: (["x"],) for key in ("recipe", "data", "model", "optimizer", "stream")},
     "version": (6,),
     "progress": (["x"], lambda progress: {**progress, "more": 1}),
     "progress.epoch": (_MISSING, 0, 4, True, 10**5000, f"../../{_VICTIM}"),
@@ -175,6 +175,7 @@ _VALUES: dict[str, tuple[Any, ...]] = {
     "stream.has_gauss": (2,),
     "stream.cached_gaussian": (_NAN,),
 }
+_VALUES["objective"] = (["x"], {"level": torch.zeros(2)})
 
 
 def _odd_metadata(content: dict[str, Any]) -> dict[str, Any]:
