@@ -175,7 +175,7 @@ _VALUES: dict[str, tuple[Any, ...]] = {
     "stream.has_gauss": (2,),
     "stream.cached_gaussian": (_NAN,),
 }
-_VALUES["objective"] = (["x"], {"level": torch.zeros(2)})
+_VALUES["objective"] = (["x"],)
 
 
 def _odd_metadata(content: dict[str, Any]) -> dict[str, Any]:
