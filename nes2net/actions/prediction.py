@@ -317,8 +317,7 @@ def _judged_predictions(
         facts = judgement.tell(file.result)
         row = {**_identity_facts(source), "judgement": judgement.name, **facts}
         remark = "; ".join(filter(None, [row.pop("remark", ""), file.remark.text]))
-        if remark:
-            row["remark"] = remark
+        row |= _remark_facts(Remark(remark))
         yield Prediction(source, row | _extent_facts(file, num_samples), words=judgement.in_words(facts))
 
 
@@ -384,7 +383,8 @@ def predict(
 #: The columns of a table of predictions, in order. A table leaves out a column for which no row has a value.
 COLUMNS = (
     *("file", "channel", "score", "duration", "llr", "probability", "decision", "reason", "p_value", "judged"),
-    *("rests_on", "stretch_start", "stretch_end", "shortest_found", "remark", "error"),
+    *("rests_on", "stretch_start", "stretch_end", "shortest_found", "llr_low", "llr_high"),
+    *("score_of", "decided_by", "remark", "error"),
 )
 
 
@@ -425,6 +425,11 @@ def _identity_facts(source: AnyRecording) -> dict[str, Any]:
     if isinstance(source, ChannelOf):
         names["channel"] = source.channel
     return names
+
+
+def _remark_facts(remark: Remark) -> dict[str, str]:
+    """Return the remark for a row, with the flags of the running program; empty without a remark."""
+    return {"remark": worded(remark.text)} if remark.text else {}
 
 
 def _display_name(source: AnyRecording) -> str:
@@ -522,9 +527,7 @@ class _Scoring:
             row |= along
         else:
             row |= self._decide(score, file.traits, remark)
-        row |= extent
-        if remark.text:
-            row["remark"] = remark.text
+        row |= {**extent, **_remark_facts(remark)}
         if not self.question.track:
             return Prediction(source, row, words=words)
         # The question asks for the scores of windows. If the decision already needed windows of the same length and
@@ -532,7 +535,7 @@ class _Scoring:
         shown = self.windows.suited(duration)
         if track is None or windows != shown:
             track = self._score_along(source, duration, *shown)
-        return Prediction(source, row | self._track_facts(track, shown.hop), track, words=words)
+        return Prediction(source, row | self._track_facts(track, shown.hop, row), track, words=words)
 
     def _predict_by_mean(self, source: AnyRecording) -> Prediction:
         """Score a long recording by the mean of the scores of its windows.
@@ -558,10 +561,8 @@ class _Scoring:
             "score": track.score,
             **self._decide(track.score, traits, track.remark),
         }
-        row |= {"duration": track.duration, "judged": track.judged, "method": "track"}
-        if track.remark.text:
-            row["remark"] = track.remark.text
-        return Prediction(source, row | self._track_facts(track, hop), track if self.question.track else None)
+        row |= {"duration": track.duration, "judged": track.judged, "method": "track", **_remark_facts(track.remark)}
+        return Prediction(source, row | self._track_facts(track, hop, row), track if self.question.track else None)
 
     def _score_along(self, source: AnyRecording, duration: float, window: float, hop: float) -> Track:
         """Score windows along the recording ``source``, and show the progress.
@@ -580,11 +581,12 @@ class _Scoring:
                 progress=progress,
             )
 
-    def _track_facts(self, track: Track, hop: float) -> dict[str, Any]:
+    def _track_facts(self, track: Track, hop: float, row: Mapping[str, Any]) -> dict[str, Any]:
         """Collect the facts of a row about ``track``, the scores of windows along a recording.
 
-        The scores of all windows are included only if the question asks for these scores. ``hop``
-        is the distance of the windows in seconds.
+        The scores of all windows are included only if the question asks for these scores, and their
+        ratios only if the ``row`` of the recording has a ratio. ``hop`` is the distance of the
+        windows in seconds.
         """
         start, end, lowest = track.lowest
         facts: dict[str, Any] = {
@@ -596,7 +598,7 @@ class _Scoring:
         if self.question.track:
             facts |= {"times": track.times.round(6).tolist(), "scores": track.scores.tolist()}
             decider = self.asking.decider
-            if decider and not track.remark.unfit:
+            if decider and row.get("llr") is not None:
                 facts["llrs"] = decider.llrs(track.scores).tolist()
                 facts["probabilities"] = decider.probabilities(track.scores).tolist()
         return facts
@@ -617,7 +619,8 @@ class _Scoring:
         decider = self.asking.decider
         if decider is None:
             row = {**self._decide(track.score, None, track.remark), "mean": track.score}
-            return row, f"decided by the mean of {counted(len(track), 'window')}, {track.score:.4f}"
+            of_beginning = f"while the score is that of its first {readable_duration(track.window, exact=True)}"
+            return row, f"decided by the mean of {counted(len(track), 'window')}, {track.score:.4f}, {of_beginning}"
         decision = decide_by_track(self.asking.detector, decider, score, track, stream_audio(source), beginning)
         return decision.row(), "; ".join(decision.words)
 
@@ -637,7 +640,7 @@ class _Scoring:
         if threshold is None:
             return {}
         if remark.unfit:
-            return {"threshold": threshold, "decision": CANNOT_TELL, "reason": remark.unfit}
+            return {"threshold": threshold, "decision": CANNOT_TELL, "reason": worded(remark.unfit)}
         return {"threshold": threshold, "decision": "bonafide" if score >= threshold else "spoof"}
 
 
@@ -662,16 +665,13 @@ def _predict_stretches(asking: Asking, source: AnyRecording, rule: StretchRule, 
     except InputError as error:
         return _failed_prediction(source, error)
     stretches = fake_stretches(frames.scores, frames.resolution_ms, frames.duration, rule)
-    remark_of_row = {}
-    if frames.remark.text:
-        remark_of_row = {"remark": frames.remark.text}
     row = {
         **_identity_facts(source),
         "duration": frames.duration,
         "method": "segments",
         "trained_on_segments": detector.trained_on_segments,
         "resolution_ms": frames.resolution_ms,
-        **remark_of_row,
+        **_remark_facts(frames.remark),
         **rule._asdict(),
         "segments": [],
     }

@@ -226,7 +226,7 @@ def recordings(
     l2: float = 1e-4,
     allow_inverted: bool = False,
 ) -> int:
-    """Learn log-likelihood ratios from two folders of recordings.
+    """Learn log-likelihood ratios from two folders of recordings, from the first seconds of each.
 
     Take recordings like the recordings to judge later: 73 of each class bound an error rate to 5 %,
     and 381 bound it to 1 %. The list and the scores of the recordings are kept beside the
@@ -451,6 +451,11 @@ def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
         if population.has_embeddings:
             traits += ", embedding"
         print(f"recordings: {population.num_recordings} measured by {traits}")
+        if population.durations is not None:
+            shortest, longest = population.durations
+            print(f"scored lengths: {shortest:.1f} to {longest:.1f} s")
+        if scored_by is not None and scored_by.num_samples is None and scored_by.resolution_ms is None:
+            print("note: whole recordings were scored, so predict cannot tell of much longer ones, and listen of no call")
 
 
 def _check_files_differ(files: Sequence[str], *written: str | None) -> None:

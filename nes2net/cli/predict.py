@@ -20,6 +20,7 @@ from nes2net.lib.errors import InputError, counted, readable_size, worded
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable_name, table_line, written_said_last
 from nes2net.lib.text_files import as_cell
+from nes2net.lib.times import readable_duration
 
 # The columns after the name of the file, as heading → width. The three tables are for scores, fake
 # stretches and other judgements.
@@ -315,8 +316,9 @@ def _table_lines(row: dict[str, Any], words: str, widths: list[int], show_window
     elif row["judged"] < _NEARLY_ALL:
         remarks.append(f"{100 * row['judged']:.2g} % of it was judged")
     if row.get("windows", 1) > 1:
-        kind = "mean of " if row["method"] == "track" else "beside it "
-        remarks.append(f"{kind}{counted(row['windows'], 'window')}")
+        windows = f"{counted(row['windows'], 'window')} of {readable_duration(row['window'], exact=True)}"
+        is_mean = row["method"] == "track"
+        remarks.append(f"the score is the mean of {windows}" if is_mean else f"{windows} were scored along it, too")
     meaning = ["–" if row[key] is None else f"{row[key]:.4f}" for key in _MEANT if key in row]
     meaning += [row[key] for key in _DECIDED if key in row]
     lines = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from nes2net.lib.errors import counted
+
 
 def readable_duration(seconds: float, exact: bool = False) -> str:
     """Write a duration, ``seconds`` long, in its two largest units.
@@ -35,6 +37,21 @@ def readable_duration(seconds: float, exact: bool = False) -> str:
     if hours < 24:
         return f"{hours} h {minutes} min"
     return f"{hours // 24} d {hours % 24} h"
+
+
+def plain_duration(seconds: float) -> str:
+    """Write about how long ``seconds`` are, for readers of any kind: full minutes and hours in words.
+
+    >>> plain_duration(8.08), plain_duration(1320), plain_duration(60), plain_duration(9000)
+    ('8.1 s', '22 minutes', '1 minute', '2.5 hours')
+    """
+    if seconds < 59.5:
+        return f"{seconds:.2g} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return counted(minutes, "minute")
+    hours = f"{seconds / 3600:.1f}".removesuffix(".0")
+    return f"{hours} hour" if hours == "1" else f"{hours} hours"
 
 
 def clock(seconds: float, digits: int = 0) -> str:

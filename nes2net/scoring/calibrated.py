@@ -247,7 +247,10 @@ def stretch_rule(
 
 
 #: Columns of the table that :func:`decide_trials` writes.
-COLUMNS = ("id", "score", "llr", "probability", "decision", "reason", "p_value", "judged")
+COLUMNS = (
+    *("id", "score", "llr", "probability", "decision", "reason", "p_value", "judged"),
+    *("llr_low", "llr_high"),
+)
 
 
 @dataclass(frozen=True)

@@ -284,11 +284,12 @@ class Measurer:
         """Measure all traits of ``recording``, with its embedding; ``remark`` is as for :meth:`measured`."""
         return self.with_embeddings([self.measured(recording, remark)], recording.waveform[None])[0]
 
+    def of_window(self, samples: NDArray, embedding: NDArray | None) -> Traits:
+        """Measure all traits of a window (N,) of a stream; ``embedding`` (E,) was computed with its score."""
+        return measure(samples)._replace(embedding=embedding, in_windows=True)
+
     def along(self, blocks: Iterable[NDArray], track: Track, beginning: Traits | None = None) -> Traits:
         """Measure the traits of a recording whose windows were scored; ``track`` has the scores of the windows.
-
-        The detector scores one window at a time, so the trait ``duration`` is the length of a
-        window.
 
         Args:
             blocks: the whole recording in blocks (N,), 16 kHz in [−1, 1].
@@ -298,11 +299,11 @@ class Measurer:
                 window has speech.
         """
         traits = measure_blocks(blocks)._replace(
-            duration=track.window, judged=track.judged, unfit=track.remark.unfit, clipping=track.remark.clipping
+            judged=track.judged, unfit=track.remark.unfit, clipping=track.remark.clipping
         )
         if beginning is None:
             return traits
         embedding = None
         if track.speech is not None and track.speech[0] > 0:
             embedding = beginning.embedding
-        return traits._replace(judged=beginning.judged, embedding=embedding)
+        return traits._replace(judged=beginning.judged, embedding=embedding, in_windows=True)

@@ -90,6 +90,18 @@ def samples_to_score(
     return ScoreLength(samples, why)
 
 
+def samples_to_calibrate(provenance: Provenance, requested: int | Literal["auto"] | None = "auto") -> ScoreLength:
+    """Choose how many samples of each recording are scored for a calibration: a window, unless the user chooses.
+
+    Windows along a recording of any length can then be judged. If nothing else decides
+    (:func:`samples_to_score`), a window is as long as the crops of training.
+    """
+    score_length = samples_to_score(provenance, requested)
+    if requested == "auto" and score_length.num_samples is None:
+        return ScoreLength(length_of_training(provenance), "in training")
+    return score_length
+
+
 def length_of_training(provenance: Provenance) -> int:
     """Find the length in samples of a detector's training crops; 64,600 if the length is not known."""
     return samples_to_score(provenance).num_samples or ASVSPOOF_SAMPLES

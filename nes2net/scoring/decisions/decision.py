@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.lib.errors import InputError
+from nes2net.data.audio.speech import SPEECH_RULE
+from nes2net.lib.errors import InputError, worded
 from nes2net.lib.terminal import printable_name
+from nes2net.lib.times import plain_duration
+from nes2net.metrics import wilson_interval
 from nes2net.metrics.dcf import act_dcf_threshold
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs
 from nes2net.scoring.decisions.population import Traits
@@ -147,16 +150,23 @@ def rounded_up(value: float) -> str:
 #: The decision on a recording that is unfit, too clipped, or unlike the calibration's recordings, or whose score is too
 #: uncertain.
 CANNOT_TELL = "cannot tell"
-#: A note for the user, shown if the weight of the calibration is negative.
-INVERTED = (
-    "the weight of the calibration is negative, so higher scores count as spoofed: were its labels or scores inverted?"
+#: What may explain that higher scores mean spoofed.
+CAUSES_OF_INVERSION = (
+    "labels or scores are inverted, the trials are too few to tell, or the detector does not work on these recordings"
 )
+#: A note for the user, shown if the weight of the calibration is negative.
+INVERTED = f"the weight of the calibration is negative, so higher scores count as spoofed: {CAUSES_OF_INVERSION}"
 #: The log-likelihood ratio of a clipped recording is multiplied by this factor, because a calibration does not state
 #: how many of its recordings were clipped. The number is an assumption.
 OF_CLIPPED = 0.5
 #: The default of ``abstain``: at most this share of recordings like the calibration's gets "cannot tell" for being
 #: unusual.
 ABSTAIN = 0.01
+# A calibration of whole recordings decides on recordings of at most this many times the length of its longest one. If
+# its file does not hold their lengths, the longest one is taken to last two minutes, the longest recording that
+# `predict` scores in one piece. Both numbers are assumptions.
+_TIMES_LONGER = 1.5
+_LONGEST = 120.0
 
 
 def factor_of(traits: Traits | None) -> float:
@@ -171,9 +181,10 @@ class Decision:
     score: float
     """The score of the detector."""
     llr: float | None
-    """Natural-log likelihood ratio of bona fide against spoof; None if the recording is unfit."""
+    """Natural-log likelihood ratio of bona fide against spoof; None if the recording is unfit, or
+    unlike the calibration's recordings."""
     probability: float | None
-    """Probability of bona fide, at the prior; None if the recording is unfit."""
+    """Probability of bona fide, at the prior; None if ``llr`` is None."""
     decision: str
     """``"bonafide"``, ``"spoof"`` or ``"cannot tell"``."""
     reason: str | None = None
@@ -182,6 +193,9 @@ class Decision:
     """Share of the calibration's recordings that are at least as unusual; None if the recording was not compared."""
     judged: float | None = None
     """Share of the recording that was scored; None if the share is not known."""
+    llr_low: float | None = None
+    llr_high: float | None = None
+    """The 95 % interval of ``llr`` by a bootstrap of the calibration's trials; None if it is not known."""
 
     def row(self) -> dict[str, Any]:
         """Return the fields as plain data for JSON and tables; leave out None, except for llr and probability."""
@@ -190,7 +204,57 @@ class Decision:
         for key, value in asdict(self).items():
             if value is not None or key in always:
                 row[key] = value
+        if self.reason is not None:
+            row["reason"] = worded(self.reason)
         return row
+
+
+class ErrorCount(NamedTuple):
+    """The number of wrong decisions on the calibration's recordings of one class."""
+
+    truth: str
+    """The true class of the recordings."""
+    called: str
+    """The class that the wrong decisions chose instead."""
+    number: int
+    """Number of recordings of the class ``truth``."""
+    wrong: int
+    """Number of wrong decisions."""
+
+    @property
+    def share(self) -> float:
+        """Fraction of the decisions that are wrong."""
+        return self.wrong / self.number
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of :attr:`share`."""
+        return wilson_interval(self.share, self.number)
+
+    @property
+    def words(self) -> str:
+        """The count in words.
+
+        >>> ErrorCount("bona fide", "spoof", 100, 35).words
+        '35 of 100 bona fide ones are called spoof (95 % interval: 26 to 45 %)'
+        """
+        low, high = self.interval
+        return (
+            f"{self.wrong:,} of {self.number:,} {self.truth} ones are called {self.called} (95 % interval: "
+            f"{100 * low:.0f} to {100 * high:.0f} %)"
+        )
+
+
+D = TypeVar("D", bound=Decision)
+
+
+class Unlike(NamedTuple):
+    """Why a recording is unlike the calibration's recordings."""
+
+    reason: str = ""
+    """Empty if the recording is not unlike them."""
+    p_value: float | None = None
+    """Share of the calibration's recordings that are at least as unusual; None if the traits were not compared."""
 
 
 @dataclass(frozen=True)
@@ -202,8 +266,9 @@ class Decider:
         operating_point: None for the Bayes threshold at ``prior`` with equal costs.
         abstain: a share of the calibration's recordings, such as 0.01. A recording gets "cannot
             tell" if at most this share of the calibration's recordings is as unusual as the
-            recording, or more unusual. With 0, no recording gets "cannot tell" for being unusual.
-            The decision on an unfit recording, such as silence, is always "cannot tell".
+            recording, or more unusual. With 0, no recording gets "cannot tell" for being unusual or
+            for a ratio that is too uncertain. The decision on an unfit recording, such as silence,
+            is always "cannot tell".
         unbounded: do not bound log-likelihood ratios by the largest ratio that the calibration's
             trials support (:attr:`LinearCalibration.largest_llr`). Probabilities are computed from
             the ratios, so ``unbounded`` removes their bound, too. Decisions do not change, because
@@ -313,38 +378,104 @@ class Decider:
     def __call__(self, score: float, traits: Traits | None = None) -> Decision:
         """Decide on a recording by its score and its traits.
 
-        The decision is "cannot tell" if the recording is unfit, if clipping makes it uncertain on
-        which side of the threshold the recording lies, if its score is unlike the scores of the
-        calibration's trials, or if its traits are too unusual (see ``abstain``).
+        The decision is "cannot tell" if the recording is unfit or unlike the calibration's
+        recordings (:meth:`unlike`), or if clipping or the few trials of the calibration make it
+        uncertain on which side of the threshold the recording lies.
 
         Args:
             score: the score of the recording.
             traits: the traits of the recording; None to decide by the score alone.
         """
         judged = None if traits is None else traits.judged
-        # An unfit recording, such as silence, has no ratio.
+        # An unfit recording, such as silence, has no ratio, and neither has a recording that is unlike the calibration's.
         if traits is not None and traits.unfit:
             return Decision(score, None, None, CANNOT_TELL, traits.unfit, judged=judged)
+        reason, p_value = self.unlike(score, traits)
+        if reason:
+            return Decision(score, None, None, CANNOT_TELL, reason, p_value, judged)
         factor = factor_of(traits)
         llr = factor * float(self.llrs([score])[0])
         probability = float(self.probability(llr))
         is_bonafide = self.accepts([score])[0]
-        decided = Decision(score, llr, probability, "bonafide" if is_bonafide else "spoof", judged=judged)
+        decided = Decision(
+            score, llr, probability, "bonafide" if is_bonafide else "spoof", p_value=p_value, judged=judged
+        )
+        unbounded = float(self.calibration([score])[0])
+        decided = self.with_interval(decided, unbounded, factor)
         # If a recording is clipped, its ratio is multiplied by a factor below 1. Do not decide if this moves the ratio
         # to the other side of the threshold.
-        if is_bonafide != (factor * self.calibration([score])[0] >= self.llr_threshold):
+        if is_bonafide != (factor * unbounded >= self.llr_threshold):
             return replace(decided, decision=CANNOT_TELL, reason=traits.clipping if traits else None)
-        if unlike := self._unlike_scores(score):
-            return replace(decided, decision=CANNOT_TELL, reason=unlike)
+        if self.is_uncertain(unbounded, factor):
+            return replace(decided, decision=CANNOT_TELL, reason=self.uncertain_words(decided))
+        return decided
+
+    def with_interval(self, decision: D, llr: float, factor: float = 1.0) -> D:
+        """Add the 95 % interval of the ratio ``llr``, times ``factor``, to ``decision``, as far as ratios are shown."""
+        interval = self.calibration.interval(llr)
+        if interval is None:
+            return decision
+        bound = math.inf if self.largest_llr is None else self.largest_llr
+        low, high = (factor * min(bound, max(-bound, end)) for end in interval)
+        return replace(decision, llr_low=low, llr_high=high)
+
+    def is_uncertain(self, llr: float, factor: float = 1.0) -> bool:
+        """Whether the 95 % interval of the ratio ``llr``, times ``factor``, holds the threshold; never if ``abstain`` is 0."""
+        interval = self.calibration.interval(llr)
+        if interval is None or not self.abstain:
+            return False
+        low, high = interval
+        return factor * low < self.llr_threshold <= factor * high
+
+    def uncertain_words(self, decision: Decision) -> str:
+        """Say that the interval of the ratio holds the threshold."""
+        return (
+            f"its llr, {decision.llr:.2f}, is uncertain: by the calibration's trials it lies between {decision.llr_low:.2f} "
+            f"and {decision.llr_high:.2f} (95 %), on either side of the threshold of {self.llr_threshold:.2f}"
+        )
+
+    def unlike(self, score: float, traits: Traits | None) -> Unlike:
+        """Find out whether a recording is unlike the calibration's recordings.
+
+        A recording is unlike them if the calibration is of whole recordings and this one is much
+        longer, if its score is unlike the scores of the calibration's trials, or if its traits are
+        too unusual (see ``abstain``). Without ``traits``, only the score is compared.
+        """
+        unlike = Unlike() if traits is None else self.unlike_traits(traits)
+        return unlike if unlike.reason else unlike._replace(reason=self._unlike_scores(score))
+
+    def unlike_traits(self, traits: Traits) -> Unlike:
+        """Find out whether a recording, or a window of a stream, is unlike the calibration's recordings by its traits."""
+        if too_long := self._too_long(traits):
+            return Unlike(too_long)
         population = self.calibration.population
-        # If the calibration's recordings or this recording were not measured, the score alone decides.
-        if population is None or traits is None or not self.abstain:
-            return decided
-        # Compare the traits with the traits of the calibration's recordings.
+        # If the calibration's recordings were not measured, the score alone decides.
+        if population is None or not self.abstain:
+            return Unlike()
         typicality = population.typicality(traits)
-        if typicality.p_value > self.abstain:
-            return replace(decided, p_value=typicality.p_value)
-        return replace(decided, decision=CANNOT_TELL, reason=typicality.reason, p_value=typicality.p_value)
+        reason = "" if typicality.p_value > self.abstain else typicality.reason
+        return Unlike(reason, typicality.p_value)
+
+    def _too_long(self, traits: Traits) -> str:
+        """Say that the calibration is of whole recordings, and decides on no windows and no much longer recording."""
+        scored_by = self.calibration.scored_by
+        is_of_windows = scored_by is not None and scored_by.num_samples is not None
+        # A calibration that does not say what was scored may be of windows.
+        if is_of_windows or (traits.in_windows and scored_by is None):
+            return ""
+        population = self.calibration.population
+        longest = _LONGEST
+        learned_on = "whole recordings of unknown length"
+        if population is not None and population.durations is not None:
+            shortest, longest = population.durations
+            learned_on = f"recordings of {shortest:.1f} to {longest:.1f} s"
+        if traits.in_windows:
+            compared = ", each scored as a whole, and not on windows"
+        elif traits.duration > _TIMES_LONGER * longest:
+            compared = f", and this one lasts {plain_duration(traits.duration)}"
+        else:
+            return ""
+        return f"calibrated on {learned_on}{compared}: calibrate on windows, as `nes2net calibrate recordings` does"
 
     def _unlike_scores(self, score: float) -> str:
         """Say why ``score`` is unlike the scores of the calibration's trials; empty if there is no reason.
@@ -390,6 +521,18 @@ class Decider:
             "recordings"
         )
 
+    def errors(self) -> list[ErrorCount]:
+        """Count the wrong decisions on the calibration's trials, for each class; empty if it does not hold their ratios."""
+        llrs = self.calibration.llrs
+        if llrs is None:
+            return []
+        misses = int((llrs.bonafide < self.llr_threshold).sum())
+        false_alarms = int((llrs.spoof >= self.llr_threshold).sum())
+        return [
+            ErrorCount("bona fide", "spoof", len(llrs.bonafide), misses),
+            ErrorCount("spoof", "bona fide", len(llrs.spoof), false_alarms),
+        ]
+
     def basis(self) -> dict[str, Any]:
         """Collect as plain data what decisions are based on: threshold, prior, and facts about the calibration."""
         facts = {key: value for key, value in self.calibration.trained_on.items() if key != "figures"}
@@ -402,7 +545,10 @@ class Decider:
             "abstain": self.abstain,
             "largest_llr": self.largest_llr,
             "detector": scored_by.fingerprint if scored_by else None,
+            "speech_rule": SPEECH_RULE,
         }
+        for count in self.errors():
+            settings[f"{count.truth.replace(' ', '')}_errors"] = {"wrong": count.wrong, "of": count.number}
         # Put the settings first, and merge them again at the end, so that no fact of the calibration's file replaces a
         # setting.
         return {**settings, **facts, **settings}
@@ -415,6 +561,7 @@ class Decider:
         >>> print(*Decider(calibration, operating_point=OperatingPoint.parse("cost:1,10,0.5")).described(), sep="\\n")
         decision: bona fide from an llr of 2.3025850929940455 on (a score of 1.7930494200697973), the operating point cost:1,10,0.5
         probability: of bona fide, at a prior of 0.5; ratios shown are at most ±1.609, which the trials of the calibration can support
+        errors: of the calibration's own trials, the best case, 3 of 4 bona fide ones are called spoof (95 % interval: 30 to 95 %), and 0 of 4 spoof ones are called bona fide (95 % interval: 0 to 49 %)
         calibration: on trials that it does not name
         """
         trained_on = self.calibration.trained_on
@@ -424,11 +571,9 @@ class Decider:
             facts = [str(trained_on["corpus"])]
             if "phase" in trained_on:
                 facts = [f"{trained_on['corpus']}, phase {trained_on['phase']}"]
+        resolution_ms = self.calibration.resolution_ms
+        unit = "trials" if resolution_ms is None else f"frames of {resolution_ms:g} ms"
         if "num_bonafide" in trained_on and "num_spoof" in trained_on:
-            resolution_ms = self.calibration.resolution_ms
-            unit = "trials"
-            if resolution_ms is not None:
-                unit = f"frames of {resolution_ms:g} ms"
             facts.append(f"{trained_on['num_bonafide']} bona fide and {trained_on['num_spoof']} spoofed {unit}")
         if "date" in trained_on:
             facts.append(str(trained_on["date"])[:10])
@@ -447,6 +592,9 @@ class Decider:
         lines = [
             f"decision: bona fide from an llr of {self.llr_threshold!r} on{at_score}, the operating point {point}",
             f"probability: of bona fide, at a prior of {self.prior:g}{bound}",
-            f"calibration: {', '.join(printable_name(fact)[:200] for fact in facts)}",
         ]
+        if errors := self.errors():
+            counts = ", and ".join(count.words for count in errors)
+            lines.append(f"errors: of the calibration's own {unit}, the best case, {counts}")
+        lines.append(f"calibration: {', '.join(printable_name(fact)[:200] for fact in facts)}")
         return [*lines, INVERTED] if self.calibration.weights[0] < 0 else lines
