@@ -383,8 +383,7 @@ def predict(
 #: The columns of a table of predictions, in order. A table leaves out a column for which no row has a value.
 COLUMNS = (
     *("file", "channel", "score", "duration", "llr", "probability", "decision", "reason", "p_value", "judged"),
-    *("rests_on", "stretch_start", "stretch_end", "shortest_found", "llr_low", "llr_high"),
-    *("score_of", "decided_by", "remark", "error"),
+    *("rests_on", "stretch_start", "stretch_end", "shortest_found", "score_of", "decided_by", "remark", "error"),
 )
 
 

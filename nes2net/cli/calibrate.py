@@ -451,9 +451,6 @@ def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
         if population.has_embeddings:
             traits += ", embedding"
         print(f"recordings: {population.num_recordings} measured by {traits}")
-        if population.durations is not None:
-            shortest, longest = population.durations
-            print(f"scored lengths: {shortest:.1f} to {longest:.1f} s")
         if scored_by is not None and scored_by.num_samples is None and scored_by.resolution_ms is None:
             print("note: whole recordings were scored, so predict cannot tell of much longer ones, and listen of no call")
 

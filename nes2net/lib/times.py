@@ -40,18 +40,14 @@ def readable_duration(seconds: float, exact: bool = False) -> str:
 
 
 def plain_duration(seconds: float) -> str:
-    """Write about how long ``seconds`` are, for readers of any kind: full minutes and hours in words.
+    """Write about how long ``seconds`` are, for readers of any kind.
 
-    >>> plain_duration(8.08), plain_duration(1320), plain_duration(60), plain_duration(9000)
-    ('8.1 s', '22 minutes', '1 minute', '2.5 hours')
+    >>> plain_duration(8.08), plain_duration(1320), plain_duration(9000)
+    ('8.1 s', '22 minutes', '2.5 hours')
     """
-    if seconds < 59.5:
+    if seconds < 60:
         return f"{seconds:.2g} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return counted(minutes, "minute")
-    hours = f"{seconds / 3600:.1f}".removesuffix(".0")
-    return f"{hours} hour" if hours == "1" else f"{hours} hours"
+    return counted(round(seconds / 60), "minute") if seconds < 3600 else f"{seconds / 3600:.2g} hours"
 
 
 def clock(seconds: float, digits: int = 0) -> str:

@@ -370,20 +370,6 @@ class Network(nn.Module):
             return self._scores(waveform, system_scores)
         return self._replayed(waveform)
 
-    def scores_and_embeddings(self, waveform: Tensor) -> Tensor:
-        """Compute rows B×(1 + E): the score as of :meth:`scores`, and the embedding of the back-end, in one pass.
-
-        A back-end whose logits are more than its last layer's is computed twice.
-        """
-        self.check_score()
-        features = self.features(self.hidden_states(waveform))
-        embeddings = self.backend.embed(features)
-        if type(self.backend).forward is Backend.forward:
-            logits = self.backend.last_layer(embeddings)
-        else:
-            logits = self.backend.utterance_logits(features)
-        return torch.cat([self.backend.scores(logits)[:, None].float(), embeddings.float()], dim=1)
-
     def check_score(self) -> None:
         """Raise :class:`InputError` if the detector has no score, because it has no class bona fide.
 

@@ -247,10 +247,7 @@ def stretch_rule(
 
 
 #: Columns of the table that :func:`decide_trials` writes.
-COLUMNS = (
-    *("id", "score", "llr", "probability", "decision", "reason", "p_value", "judged"),
-    *("llr_low", "llr_high"),
-)
+COLUMNS = ("id", "score", "llr", "probability", "decision", "reason", "p_value", "judged")
 
 
 @dataclass(frozen=True)

@@ -284,10 +284,6 @@ class Measurer:
         """Measure all traits of ``recording``, with its embedding; ``remark`` is as for :meth:`measured`."""
         return self.with_embeddings([self.measured(recording, remark)], recording.waveform[None])[0]
 
-    def of_window(self, samples: NDArray, embedding: NDArray | None) -> Traits:
-        """Measure all traits of a window (N,) of a stream; ``embedding`` (E,) was computed with its score."""
-        return measure(samples)._replace(embedding=embedding, in_windows=True)
-
     def along(self, blocks: Iterable[NDArray], track: Track, beginning: Traits | None = None) -> Traits:
         """Measure the traits of a recording whose windows were scored; ``track`` has the scores of the windows.
 

@@ -97,9 +97,9 @@ def samples_to_calibrate(provenance: Provenance, requested: int | Literal["auto"
     (:func:`samples_to_score`), a window is as long as the crops of training.
     """
     score_length = samples_to_score(provenance, requested)
-    if requested == "auto" and score_length.num_samples is None:
-        return ScoreLength(length_of_training(provenance), "in training")
-    return score_length
+    if requested != "auto" or score_length.num_samples:
+        return score_length
+    return ScoreLength(length_of_training(provenance), "in training")
 
 
 def length_of_training(provenance: Provenance) -> int:

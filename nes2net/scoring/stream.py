@@ -19,15 +19,7 @@ from nes2net.data.audio.remarks import Channels, Listener, Remark
 from nes2net.data.audio.sources import checked_rate, samples_of
 from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, pre_emphasised
 from nes2net.lib.errors import InputError
-from nes2net.models.network import Network
-from nes2net.scoring.kernel import (
-    Scorer,
-    check_takes_audio_alone,
-    chosen_batch_size,
-    score_or_raise,
-    scoring_mode,
-    start_rows,
-)
+from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, chosen_batch_size, score_or_raise
 from nes2net.scoring.score_length import length_of_training
 
 #: Length in seconds of the longest hole in a stream that is filled with zeros. A longer hole breaks the stream into
@@ -306,35 +298,10 @@ class Stream:
         Raises:
             InputError: if a score is not finite, or if the batch does not fit into memory.
         """
-        return self._scored_windows(batch, score_or_raise(self._scorer, self._waveforms(batch)))
-
-    def score_and_embed(self, batch: WaitingBatch) -> tuple[list[Scored], list[np.ndarray]]:
-        """Score a batch like :meth:`score`, by a detector that is a network, and compute the embeddings (E,), too."""
-        assert isinstance(self._scorer, Network)
-        scores = []
-        embeddings = []
-        with scoring_mode(self._scorer):
-            computed = start_rows(
-                self._scorer,
-                "score or embedding is {}",
-                self._scorer.scores_and_embeddings,
-                self._waveforms(batch),
-            )
-        for row in computed():
-            if isinstance(row, str):
-                raise InputError(row)
-            scores.append(float(row[0]))
-            embeddings.append(row[1:])
-        return self._scored_windows(batch, scores), embeddings
-
-    def _waveforms(self, batch: WaitingBatch) -> torch.Tensor:
-        """Prepare the windows of a batch for the detector: B×N."""
         waveforms = np.stack([pre_emphasised(window.samples, self._scorer.pre_emphasis) for window in batch.windows])
         if waveforms.shape[1] < self._scorer.min_samples:  # a single short window is repeated, as in Detector.score()
             waveforms = np.resize(waveforms, (1, self._scorer.min_samples))
-        return torch.from_numpy(waveforms)
-
-    def _scored_windows(self, batch: WaitingBatch, scores: list[float]) -> list[Scored]:
+        scores = score_or_raise(self._scorer, torch.from_numpy(waveforms))
         scored = []
         for window, score in zip(batch.windows, scores, strict=True):
             first = batch.piece_start + window.start / SAMPLE_RATE

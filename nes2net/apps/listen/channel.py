@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -10,8 +11,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data.audio.remarks import remark_of
+from nes2net.data.audio.remarks import Remark, remark_of
 from nes2net.data.audio.speech import speech_share
+from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError
 from nes2net.scoring.decisions.along import LEAST_SPEECH
 from nes2net.scoring.decisions.evidence import Evidence
@@ -20,6 +22,7 @@ from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.score_length import length_of_training
 from nes2net.scoring.stream import Scored, Stream, WaitingBatch
+from nes2net.scoring.waveforms import WaveformReader
 
 #: A message about a channel, such as the score of a window, which can be written as a line of JSON.
 Line: TypeAlias = dict[str, Any]
@@ -63,7 +66,8 @@ class Channel:
         self._scorer = scorer
         self._hop = hop
         self._evidence = evidence
-        self._measurer = None if evidence is None else Measurer.of(scorer, evidence.decider)
+        self._embedding: NDArray | None = None  # embedding of the latest embedded window
+        self._embedded_until = 0.0  # end of this window
         self._is_live = is_live
         self._vad = vad
         self._began: float | None = None  # reading of the monotonic clock when the stream began
@@ -75,11 +79,9 @@ class Channel:
         self._is_silent = False  # whether the latest window had too little speech
         self._num_weighed = 0  # number of windows that were added to the evidence
         self._num_speaking = 0
-        self._num_unlike = 0  # number of windows with speech that are unlike the calibration's recordings
-        self._is_unlike = False  # whether most windows with speech so far are unlike them
-        self._judged_until: float | None = None  # end of the latest window that was judged
-        self._is_said = False  # whether a line has said that the channel is not judged
         self._num_alarms = 0
+        # Time from which on a line says that the channel is not judged; None if the latest window was judged.
+        self._warn_from: float | None = None
         self._last: Line = {}  # state of the evidence, as in the line about the latest window
         self._computing: deque[float] = deque(maxlen=_MOST_TIMES)
         self._lags: deque[float] = deque(maxlen=_MOST_TIMES)
@@ -157,7 +159,6 @@ class Channel:
         began = time.perf_counter()
         line: Line = {"event": "score", "channel": self.name, "start": item.start, "end": item.end, "score": None}
         lines = [line]
-        embedding = None
         # Measure how much speech the window has.
         samples = item.windows[0].samples
         weight = 1.0
@@ -174,14 +175,11 @@ class Channel:
         # Score the window.
         if is_silent and self._vad == "skip":
             self._num_skipped += 1
-        else:
-            embedding = self._score(item, line, weight)
-            if "error" in line:
-                return lines
+        elif not self._score(item, line):
+            return lines
         # Add the window to the evidence, and measure the computing time and the lag.
-        if self._evidence is not None and self._measurer is not None:
-            traits = self._measurer.of_window(samples, embedding)
-            lines += self._add_evidence(self._evidence, line, weight, traits)
+        if self._evidence is not None:
+            lines += self._add_evidence(self._evidence, line, weight, samples)
         lines += self._say_unjudged(line)
         self._computing.append(time.perf_counter() - began)
         if self._is_live and self._began is not None:
@@ -189,44 +187,42 @@ class Channel:
             self._lags.append(line["lag"])
         return lines
 
-    def _score(self, item: WaitingBatch, line: Line, weight: float) -> NDArray | None:
-        """Add the score of the window ``item``, or an ``error``, to ``line``; return its embedding, if it is compared.
+    def _score(self, item: WaitingBatch, line: Line) -> bool:
+        """Add the score of the window ``item``, or an ``error``, to ``line``; return whether the window has a score.
 
         Raises:
             InputError: if this is the tenth window in a row that cannot be scored.
         """
-        embedding = None
         try:
-            if weight and self._measurer is not None and self._measurer.embed is not None:
-                (scored,), (embedding,) = self.stream.score_and_embed(item)
-            else:
-                (scored,) = self.stream.score(item)
+            (scored,) = self.stream.score(item)
         except InputError as error:
             self._num_failed += 1
             self._failed_in_row += 1
             if self._failed_in_row == _MOST_FAILED:
                 raise InputError(f"{_MOST_FAILED} windows in a row cannot be scored: {error}") from error
             line["error"] = str(error)
-            return None
+            return False
         self._failed_in_row = 0
         self._num_scored += 1
         if self._lowest is None or scored.score < self._lowest.score:
             self._lowest = scored
         line["score"] = scored.score
-        return embedding
+        return True
 
-    def _add_evidence(self, evidence: Evidence, line: Line, weight: float, traits: Traits) -> list[Line]:
+    def _add_evidence(self, evidence: Evidence, line: Line, weight: float, samples: np.ndarray) -> list[Line]:
         """Add a window to ``evidence``, and write the state of the evidence into ``line``, the line about the window.
 
         Args:
-            weight: the weight of the window, usually its share of speech. A window with the weight
-                0, or with ``traits`` unlike the calibration's recordings, changes neither the mean
-                nor the sum of the evidence, and its line has None for ``llr`` and ``probability``.
+            weight: the weight of the window, usually its share of speech. If the weight is 0, or if
+                the window is unlike the calibration's recordings, it changes neither the mean nor
+                the sum of the evidence, and its line has None for ``llr`` and ``probability``.
+            samples: (N,), the samples of the window.
 
         Returns:
-            A line ``alarm`` or ``clear`` if an alarm begins or ends with the window, and a line
-            ``unlike`` if most windows with speech are unlike the calibration's from now on.
+            A list with a line ``alarm`` or ``clear`` if an alarm begins or ends with the window,
+            otherwise an empty list.
         """
+        traits = self._traits(evidence, line, samples) if weight else None
         # A window without a score has the weight 0.
         running = evidence.add(line["end"], line["score"] or 0.0, weight, traits)
         was_alarm = self._last.get("alarm", False)
@@ -239,41 +235,44 @@ class Channel:
         line |= {"llr": running.llr, **self._last}
         if not running.weight:
             line |= {"llr": None, "probability": None}
-        lines: list[Line] = []
-        if running.unusual:
-            line["unusual"] = running.unusual
-            self._num_unlike += 1
-        was_unlike = self._is_unlike
-        self._is_unlike = self._num_unlike > self._num_speaking
-        if self._is_unlike and not was_unlike:
-            message = f"cannot tell of calls like this: {traits.remedy}"
-            unlike: Line = {"event": "unlike", "channel": self.name, "start": line["start"], "end": line["end"]}
-            lines.append({**unlike, "reason": running.unusual, "message": message})
-        if running.alarm != was_alarm:
-            event: Line = {"event": "clear", "channel": self.name, "time": line["end"]}
-            if running.alarm:
-                event["event"] = "alarm"
-                event["because"] = "probability" if running.probability <= evidence.alarm_probability else "against"
-            lines.append({**event, "probability": running.probability, "against": running.against})
-        return lines
+        if running.unusual and traits is not None:
+            line |= {"unusual": running.unusual, "message": f"cannot tell of calls like this: {traits.remedy}"}
+        if running.alarm == was_alarm:
+            return []
+        event: Line = {"event": "clear", "channel": self.name, "time": line["end"]}
+        if running.alarm:
+            event["event"] = "alarm"
+            event["because"] = "probability" if running.probability <= evidence.alarm_probability else "against"
+        return [{**event, "probability": running.probability, "against": running.against}]
+
+    def _traits(self, evidence: Evidence, line: Line, samples: np.ndarray) -> Traits:
+        """Measure the traits of a window (N,); windows that overlap share an embedding, which takes long to compute."""
+        measurer = Measurer.of(self._scorer, evidence.decider)
+        recording = WaveformReader.of(self._scorer, None).take(samples, SAMPLE_RATE)
+        if line["start"] >= self._embedded_until:
+            self._embedding = measurer.of_recording(recording, Remark()).embedding
+            self._embedded_until = line["end"]
+        return measurer.measured(recording, Remark())._replace(embedding=self._embedding, in_windows=True)
 
     def _say_unjudged(self, line: Line) -> list[Line]:
-        """Return a line that the channel is not judged, if that is so for long and was not said; else an empty list.
+        """Return a line that the channel is not judged, if that is so for long, or from its first window with speech on.
 
         Args:
             line: the line about the latest window.
         """
-        reason = line.get("reason") or line.get("unusual")
+        reason = line.get("unusual") or line.get("reason")
         if not reason:
-            self._judged_until = line["end"]
-            self._is_said = False
-        if self._judged_until is None:
-            self._judged_until = line["start"]
-        if self._is_said or line["end"] - self._judged_until < LONGEST_UNJUDGED:
+            self._warn_from = None
             return []
-        self._is_said = True
-        since: Line = {"start": self._judged_until, "end": line["end"]}
-        return [{"event": "unjudged", "channel": self.name, **since, "reason": reason}]
+        if self._warn_from is None:
+            is_first = "unusual" in line and not self._num_speaking
+            self._warn_from = line["start"] + (0.0 if is_first else LONGEST_UNJUDGED)
+        if line["end"] < self._warn_from:
+            return []
+        self._warn_from = math.inf
+        event: Line = {"event": "unjudged", "channel": self.name, "start": line["start"], "end": line["end"]}
+        not_judged = f"not judged for {LONGEST_UNJUDGED:g} s"
+        return [{**event, "message": line.get("message", not_judged), "reason": reason}]
 
     def end(self) -> None:
         """End the stream, and move its last windows to the queue."""
@@ -289,7 +288,6 @@ class Channel:
         if self._evidence is not None:
             alarm_share = self._num_alarms / max(1, self._num_weighed)
             summary |= {"probability": None, "mean": None, **self._last, "alarm_share": alarm_share}
-            summary["unlike"] = self._num_unlike
         summary["compute"] = _summary_of_times(self._computing)
         summary["lag"] = _summary_of_times(self._lags)
         if self._computing:

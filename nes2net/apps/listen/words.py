@@ -40,19 +40,14 @@ def in_words(line: Line) -> str:
     if line["event"] in ("alarm", "clear"):
         cells += [clock(line["time"], 1), line["event"], "", f"{line['probability']:.4f}", line.get("because", "")]
         return table_line(cells, _WIDTHS, "lrrrrl")
-    if line["event"] in ("unlike", "unjudged"):
-        # These lines are for people who read nothing else.
-        text = line.get("message", f"not judged since {clock(line['start'], 1)}")
-        return table_line([*cells, clock(line["end"], 1), f"{text} ({line['reason']})"], _WIDTHS[:2] + (0,), "lrl")
-    if line["event"] in ("gap", "skipped", "silence"):
-        cells += [clock(line["end"], 1), line["event"], "", "", f"from {clock(line['start'], 1)}"]
+    if line["event"] in ("gap", "skipped", "silence", "unjudged"):
+        notes = [f"from {clock(line['start'], 1)}", line.get("message"), line.get("reason")]
+        cells += [clock(line["end"], 1), line["event"], "", "", "; ".join(filter(None, notes))]
         return table_line(cells, _WIDTHS, "lrrrrl")
     # The line "end"
     facts = [counted(line["windows"], "window")]
     if line["skipped"]:
         facts.append(f"{line['skipped']} skipped")
-    if line.get("unlike"):
-        facts.append(f"{line['unlike']} unlike the calibration")
     if line["lowest"] is not None:
         facts.append(f"lowest {line['lowest']['score']:.4f} at {clock(line['lowest']['start'], 1)}")
     for key, name in (("compute", "computing a window"), ("lag", "lag")):

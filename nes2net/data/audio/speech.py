@@ -5,7 +5,7 @@ audible frames of a window, a frame every 10 ms.
 
 1. The envelope of the spectrum moves, because the mouth does: the median distance between the
    cepstra c1 to c5 of two frames 50 ms apart is large. The cepstra are those of the log energies,
-   in nepers, of 20 mel bands from 150 to 3,800 Hz. Noise hides this movement.
+   in nepers, of 20 bands of equal width. Noise hides this movement.
 2. The pitch moves, which noise hides less. The pitch of a voice rises and falls, and the pitch of
    a musical note stays the same. A frame is voiced if the normalised cross-correlation of its
    samples, low-passed at 1.5 kHz, has a peak above 0.6 at the lag of a pitch of 70 to 400 Hz. The
@@ -46,20 +46,14 @@ _JUMP = 0.08  # from frame to frame, the logarithm of a voice's pitch changes by
 _RUN = 4  # a pitch is used only if it continues for at least this many frames
 _SPAN = 3  # the movement of the pitch is measured over this many frames
 _MOVES = 0.006  # the pitch moves if its logarithm changes by more than this number over _SPAN frames
-# In speech, at least this share of the measured pitches move. The first share suffices if the envelope moves a little.
-_MOVING = (0.5, 0.65)
-_FEWEST_MOVING = 0.015  # the pitch moves only if it does so in at least this share of the frames
-_BANDS_FFT = 512  # samples, 32 ms in the middle of a frame
-# Edges of the mel bands, as indices of spectral lines.
-_BAND_EDGES = np.round(
-    700 * np.expm1(np.linspace(np.log1p(150 / 700), np.log1p(3800 / 700), 22)) * _BANDS_FFT / SAMPLE_RATE
-).astype(int)
+_MOVING = 0.5  # in speech, at least this share of the measured pitches move; in music, a smaller share
+_BAND_LINES = (5, 125)  # of a spectrum of 32 ms: 20 bands of 6 lines each, from 156 to 3,906 Hz
+_BANDS = 20
 _DEEPEST = 11.5  # nepers of energy, 50 dB: a band counts as at most this far below the loudest band
-# Cosine transform from 20 log energies to the cepstra c1 to c5: 20×5.
-_CEPSTRA = np.sqrt(2 / 20) * np.cos(np.pi / 20 * np.outer(np.arange(20) + 0.5, np.arange(1, 6)))
+# Cosine transform from the log energies of the bands to the cepstra c1 to c5: 20×5.
+_CEPSTRA = np.sqrt(2 / _BANDS) * np.cos(np.pi / _BANDS * np.outer(np.arange(_BANDS) + 0.5, np.arange(1, 6)))
 _LATER = 5  # movements of envelope and level are measured over this many frames
-# The envelope moves if the median distance of cepstra is at least the second number; a little, from the first one on.
-_ENVELOPE_MOVES = (2.3, 3.6)
+_ENVELOPE_MOVES = 3.2  # the envelope moves if the median distance of cepstra is at least this number
 _LEVEL_MOVES = 1.0  # the level moves if a tenth of its changes are at least this many dB
 _FEWEST_PAIRS = 10  # with fewer pairs of audible frames, no movement of envelope and level is measured
 _REACH = 25  # this many frames before and after a moving pitch count as speech, 0.25 s
@@ -78,7 +72,7 @@ class SpeechFrames:
         self._first = 0  # index of the first frame that is kept
         self._levels: NDArray = np.zeros(0, np.float32)
         self._pitches: NDArray = np.zeros(0, np.float32)
-        self._bands: NDArray = np.zeros((0, len(_CEPSTRA)), np.float16)
+        self._bands: NDArray = np.zeros((0, _BANDS), np.float16)
         self._num_samples = 0
         # Samples that are not measured yet. Half a frame of zeros comes first, so that the first sample of the
         # recording is in the middle of the first frame.
@@ -143,15 +137,16 @@ class SpeechFrames:
         level_changes = np.abs(levels[_LATER:] - levels[:-_LATER])
         if np.quantile(level_changes[is_pair], 0.9) < _LEVEL_MOVES:
             return 0.0
-        distances = _cepstral_distances(self._bands[first:stop])
-        envelope = float(np.median(distances[is_pair]))
         moves, stays = _moves_and_stays(is_audible, self._pitches[first:stop])
-        least, enough = _ENVELOPE_MOVES
-        moving = _MOVING[0] if envelope >= least else _MOVING[1]
-        pitch_moves = moves.mean() >= _FEWEST_MOVING and moves.sum() >= moving * (moves.sum() + stays.sum())
-        if envelope < enough and not pitch_moves:
+        is_speech = moves.sum() >= _MOVING * (moves.sum() + stays.sum())
+        bands = self._bands[first:stop].astype(np.float64)
+        cepstra = np.maximum(bands, bands.max() - _DEEPEST) @ _CEPSTRA
+        distances = np.linalg.norm(cepstra[_LATER:] - cepstra[:-_LATER], axis=1)
+        if np.median(distances[is_pair]) >= _ENVELOPE_MOVES:
+            is_speech = True
+            moves[_LATER:] |= is_pair & (distances >= _ENVELOPE_MOVES)
+        if not is_speech:
             return 0.0
-        moves[_LATER:] |= is_pair & (distances >= enough)
         return float((np.convolve(moves, np.ones(2 * _REACH + 1), mode="same") > 0).mean())
 
     def _measure(self, samples: NDArray) -> None:
@@ -186,18 +181,10 @@ def _levels(frames: NDArray) -> NDArray:
 
 
 def _log_energies(frames: NDArray) -> NDArray:
-    """Compute the log energies (T, 20) in the mel bands of ``frames`` (T, N), in nepers."""
-    middle = frames[:, (_FRAME - _BANDS_FFT) // 2 : (_FRAME + _BANDS_FFT) // 2]
-    power = np.square(np.abs(np.fft.rfft(middle * np.hanning(_BANDS_FFT + 2)[1:-1])))
-    energies = np.add.reduceat(power, _BAND_EDGES, axis=1)[:, :-1] / np.diff(_BAND_EDGES)
-    return np.log(energies[:, :-1] + energies[:, 1:] + 1e-9).astype(np.float16)
-
-
-def _cepstral_distances(bands: NDArray) -> NDArray:
-    """Compute the distances (T − 5,) between the cepstra of frames that are 50 ms apart, from ``bands`` (T, 20)."""
-    energies = np.maximum(bands.astype(np.float64), float(bands.max()) - _DEEPEST)
-    cepstra = energies @ _CEPSTRA
-    return np.linalg.norm(cepstra[_LATER:] - cepstra[:-_LATER], axis=1)
+    """Compute the log energies (T, 20) in the bands of the middle 32 ms of ``frames`` (T, N), in nepers."""
+    power = np.square(np.abs(np.fft.rfft(frames[:, 98:610] * np.hanning(514)[1:-1])))
+    energies = power[:, slice(*_BAND_LINES)].reshape(len(frames), _BANDS, -1).mean(2)
+    return np.log(energies + 1e-9).astype(np.float16)
 
 
 def _pitches(frames: NDArray) -> NDArray:
@@ -238,8 +225,8 @@ def _pitches(frames: NDArray) -> NDArray:
 def _moves_and_stays(is_audible: NDArray, pitches: NDArray) -> tuple[NDArray, NDArray]:
     """For each of T frames, decide whether the pitch moves, and whether the pitch stays the same: two flags (T,).
 
-    ``pitches`` are in Hz, and 0 for a frame without a pitch. Both flags are false for a frame without a pitch, and for a frame whose pitch lasts for only a
-    few frames.
+    ``pitches`` are in Hz, and 0 for a frame without a pitch. Both flags are false for a frame
+    without a pitch, and for a frame whose pitch lasts for only a few frames.
     """
     is_voiced = is_audible & (pitches > 0)
     logarithms = np.log(np.where(pitches > 0, pitches, 1))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nes2net.data.audio.remarks import NO_VOICE
 from nes2net.lib.errors import counted
-from nes2net.lib.times import clock, plain_duration, readable_duration
+from nes2net.lib.times import clock, plain_duration
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision, factor_of
 from nes2net.scoring.decisions.evidence import Evidence, Running
 from nes2net.scoring.decisions.population import Traits
@@ -120,28 +120,21 @@ class DecisionAlong(Decision):
     simulated."""
 
     @property
-    def score_of(self) -> str:
-        """Of which part of the recording ``score`` is the score, in words."""
-        return f"its first {readable_duration(self.window, exact=True)}"
-
-    @property
     def decided_by(self) -> str:
         """Which number decided, in words; empty if nothing was decided."""
         if self.decision == CANNOT_TELL:
             return ""
         if self.in_part and self.stretch is not None:
-            place = f"{clock(self.stretch.start)}–{clock(self.stretch.end)}"
-            return f"llr {self.stretch.llr:.4f}, the mean of its part {place}"
+            return f"llr {self.stretch.llr:.4f}, the mean of {clock(self.stretch.start)}–{clock(self.stretch.end)}"
         return f"llr {self.llr:.4f}, their mean"
 
     @property
     def words(self) -> list[str]:
         """Phrases about the windows that decided, the part that stands out, and the fake parts that would be missed."""
-        window = readable_duration(self.window, exact=True)
         number = f" by {self.decided_by}" if self.decided_by else ""
         words = [
-            f"decided along {100 * self.rests_on:.0f} % of it ({counted(self.windows, 'window')} of {window}){number}, "
-            f"while the score is that of {self.score_of}"
+            f"decided along {100 * self.rests_on:.0f} % of it ({counted(self.windows, 'window')} of {self.window:.3g} s)"
+            f"{number}, while the score is that of its first {self.window:.3g} s"
         ]
         if self.stretch is None or self.decision == CANNOT_TELL:
             return words
@@ -160,9 +153,7 @@ class DecisionAlong(Decision):
 
     def row(self) -> dict[str, Any]:
         """Return plain data as :meth:`Decision.row` does; the fields of this class are under the key ``along``."""
-        row = {**super().row(), "score_of": self.score_of}
-        if self.decided_by:
-            row["decided_by"] = self.decided_by
+        row = {**super().row(), "score_of": f"the first {self.window:.3g} s", "decided_by": self.decided_by}
         along: dict[str, Any] = {"rests_on": self.rests_on, "windows": self.windows}
         along |= {"window": self.window, "hop": self.hop, "in_part": self.in_part}
         if self.stretch is not None and self.low_windows is not None:
@@ -234,7 +225,6 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
     is_certain = is_bonafide == (factor * mean >= threshold)
     if base.llr is not None:  # a recording that is unlike the calibration's recordings has no ratio
         along = replace(along, llr=factor * mean, probability=float(decider.probability(factor * mean)))
-        along = decider.with_interval(along, mean, factor)
     # Compute how many windows without overlap fit into the part of the recording with speech.
     num_windows = max(1, round(rests_on * track.duration / track.window))
     # Compare the recording with simulated bona fide recordings, to find out whether a part stands out.
@@ -253,14 +243,16 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
     along = replace(along, decision="bonafide", reason=None)
     if not is_certain and traits is not None:
         return replace(along, decision=CANNOT_TELL, reason=traits.clipping)
-    is_uncertain = decider.is_uncertain(mean, factor)
-    stands_out = along.stretch is not None and along.stretch.stands_out
-    if not is_bonafide and not is_uncertain:
+    uncertain = decider.uncertain(factor * mean)
+    if not is_bonafide and not uncertain:
         return replace(along, decision="spoof")
-    if stands_out and along.stretch is not None and not decider.is_uncertain(along.stretch.llr, factor):
-        return replace(along, decision="spoof", in_part=is_bonafide)
-    if is_uncertain or stands_out:
-        return replace(along, decision=CANNOT_TELL, reason=decider.uncertain_words(along))
+    if along.stretch is not None and along.stretch.stands_out:
+        uncertain_part = decider.uncertain(factor * along.stretch.llr)
+        if not uncertain_part:
+            return replace(along, decision="spoof", in_part=is_bonafide)
+        uncertain = uncertain or uncertain_part
+    if uncertain:
+        return replace(along, decision=CANNOT_TELL, reason=uncertain)
     if along.low_windows is not None and num_windows > 1 and along.low_windows.p_value <= _STANDS_OUT:
         return replace(along, decision=CANNOT_TELL, reason=along.low_windows.words(along.windows))
     if simulated is not None and num_windows > 1 and not simulated.finds_half:
@@ -285,7 +277,8 @@ def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> S
     zeros = np.flatnonzero(against[:last] == 0)
     first = int(zeros[-1]) + 1 if len(zeros) else 0
     first = min(first, last)
-    return Stretch(float(starts[first]), running[last].end, running[last].against_llr, chance.p_value(float(against[last])))
+    llr = float(np.mean([step.llr for step in running[first : last + 1]]))
+    return Stretch(float(starts[first]), running[last].end, llr, chance.p_value(float(against[last])))
 
 
 def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int) -> LowWindows:

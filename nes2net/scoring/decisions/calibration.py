@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -52,19 +53,15 @@ _MOST_SYSTEMS = 1000
 # _MOST_READ ratios of a class.
 _MOST_KEPT = 1_000_000
 _MOST_READ = 2_500_000
-# The bootstrap of the trials: number of resamples, seed, and number of groups in which half of a class is resampled.
-# The groups at both ends of a class hold a single trial, so that the errors among many trials count one by one.
-_RESAMPLES = 1000
+_RESAMPLES = 500  # number of bootstrap resamples of the trials
+_MOST_DRAWN = 5000  # trials of a class
 _SEED = 0
-_HALF_GROUPS = 75
-_NEWTON_STEPS = 50
-_SMALL_STEP = 1e-6
 
 
 _Weight = Annotated[FiniteFloat, Field(ge=-_LARGEST_WEIGHT, le=_LARGEST_WEIGHT)]
 _Llr = Annotated[FiniteFloat, Field(ge=-_LARGEST_LLR, le=_LARGEST_LLR)]
 _Resample = tuple[_Weight, _Weight]
-_Resamples = Annotated[list[_Resample], Field(min_length=1, max_length=100_000), AfterValidator(np.array)]
+_Resamples = Annotated[list[_Resample], Field(max_length=100_000), AfterValidator(np.array)]
 _Sorted = Annotated[list[_Llr], Field(min_length=1, max_length=_MOST_READ), AfterValidator(np.sort)]
 
 
@@ -124,10 +121,10 @@ class LinearCalibration:
     population: Population | None = field(default=None, repr=False, compare=False)
     resamples: Annotated[NDArray, as_saved(_Resamples)] | None = field(default=None, repr=False, compare=False)
 
-    def interval(self, llr: float) -> tuple[float, float] | None:
-        """Compute the 95 % interval of a ratio: percentiles over the resamples; None without resamples."""
-        if self.resamples is None:
-            return None
+    def interval(self, llr: float) -> tuple[float, float]:
+        """Compute the 95 % interval of a ratio: percentiles over the resamples; without resamples, the ratio itself."""
+        if self.resamples is None or not len(self.resamples):
+            return llr, llr
         low, high = np.quantile(self.resamples @ (llr, 1.0), (0.025, 0.975))
         return float(low), float(high)
 
@@ -427,54 +424,19 @@ def fit(
 def resampled(calibration: LinearCalibration) -> LinearCalibration:
     """Add :attr:`LinearCalibration.resamples` to the ``calibration`` of one system that :func:`fit` made.
 
-    Trials are drawn with replacement within each class, 1,000 times and the same in every run. The
-    parameters minimise the loss of :func:`fit` by Newton steps of limited length, for all resamples
-    at once.
+    Trials are drawn with replacement within each class, the same in every run. Of 10,000 trials of
+    a class or more, every n-th ratio is drawn from, which makes intervals wider.
     """
-    from scipy.special import expit  # for a fast start-up: scoring needs no SciPy
-
-    llrs = calibration.llrs
-    assert llrs is not None
-    prior = calibration.prior
-    l2 = calibration.l2 / sum(map(len, llrs))  # the penalty of a trial
+    assert calibration.llrs is not None
     rng = np.random.default_rng(_SEED)
-    values = []
-    shares = []
-    for class_llrs, class_prior in zip(llrs, (prior, 1 - prior)):
-        number = len(class_llrs)
-        ends = np.unique(np.geomspace(1, max(1, number // 2), _HALF_GROUPS).round().astype(int)) - 1
-        firsts = np.unique(np.concatenate([ends, number - 1 - ends]))
-        sizes = np.diff(firsts, append=number)
-        values.append(np.add.reduceat(class_llrs, firsts) / sizes)
-        shares.append(class_prior / number * rng.multinomial(number, sizes / number, size=_RESAMPLES))
-    pooled = np.concatenate(values)
-    centre = np.concatenate(llrs).mean()
-    scale = np.concatenate(llrs).std()
-    x = (pooled - centre) / scale
-    sign = np.repeat((-1.0, 1.0), [len(class_values) for class_values in values])
-    share = np.concatenate(shares, axis=1)  # R×G: the weight of each of G groups in each of R resamples
-    log_odds = math.log(prior / (1 - prior))
-    slopes = np.full(_RESAMPLES, scale)
-    shifts = np.full(_RESAMPLES, centre)
-    for _ in range(_NEWTON_STEPS):
-        margin = sign * (np.outer(slopes, x) + shifts[:, None] + log_odds)
-        error = share * sign * expit(margin)
-        curvature = share * expit(margin) * expit(-margin)
-        slope_gradient = error @ x + l2 * slopes
-        shift_gradient = error.sum(1)
-        # The 2×2 matrix of second derivatives, and its determinant.
-        of_slope = curvature @ x**2 + l2
-        of_both = curvature @ x
-        of_shift = curvature.sum(1)
-        determinant = np.maximum(of_slope * of_shift - of_both**2, 1e-30)
-        slope_step = (of_shift * slope_gradient - of_both * shift_gradient) / determinant
-        shift_step = (of_slope * shift_gradient - of_both * slope_gradient) / determinant
-        length = np.maximum(np.abs(slope_step), np.abs(shift_step)) / (1 + np.abs(slopes) / 2)
-        slopes = slopes - slope_step / np.maximum(1, length)
-        shifts = shifts - shift_step / np.maximum(1, length)
-        if length.max() < _SMALL_STEP:
-            break
-    return replace(calibration, resamples=rounded(np.column_stack((slopes / scale, shifts - slopes * centre / scale))))
+    classes = [ordered[:: max(1, len(ordered) // _MOST_DRAWN)] for ordered in calibration.llrs]
+    resamples = []
+    for _ in range(_RESAMPLES):
+        draws = [rng.choice(class_llrs, len(class_llrs)) for class_llrs in classes]
+        with suppress(InputError):  # the drawn trials are all alike, or separated although there is no penalty
+            refitted = fit(*draws, prior=calibration.prior, l2=calibration.l2)
+            resamples.append((refitted.weights[0], refitted.offset))
+    return replace(calibration, resamples=rounded(np.array(resamples).reshape(-1, 2)))
 
 
 def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayLike) -> bool:

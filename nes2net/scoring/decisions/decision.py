@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from nes2net.data.audio.speech import SPEECH_RULE
 from nes2net.lib.errors import InputError, worded
 from nes2net.lib.terminal import printable_name
-from nes2net.lib.times import plain_duration
 from nes2net.metrics import wilson_interval
 from nes2net.metrics.dcf import act_dcf_threshold
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs
@@ -193,9 +192,6 @@ class Decision:
     """Share of the calibration's recordings that are at least as unusual; None if the recording was not compared."""
     judged: float | None = None
     """Share of the recording that was scored; None if the share is not known."""
-    llr_low: float | None = None
-    llr_high: float | None = None
-    """The 95 % interval of ``llr`` by a bootstrap of the calibration's trials; None if it is not known."""
 
     def row(self) -> dict[str, Any]:
         """Return the fields as plain data for JSON and tables; leave out None, except for llr and probability."""
@@ -230,31 +226,6 @@ class ErrorCount(NamedTuple):
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of :attr:`share`."""
         return wilson_interval(self.share, self.number)
-
-    @property
-    def words(self) -> str:
-        """The count in words.
-
-        >>> ErrorCount("bona fide", "spoof", 100, 35).words
-        '35 of 100 bona fide ones are called spoof (95 % interval: 26 to 45 %)'
-        """
-        low, high = self.interval
-        return (
-            f"{self.wrong:,} of {self.number:,} {self.truth} ones are called {self.called} (95 % interval: "
-            f"{100 * low:.0f} to {100 * high:.0f} %)"
-        )
-
-
-D = TypeVar("D", bound=Decision)
-
-
-class Unlike(NamedTuple):
-    """Why a recording is unlike the calibration's recordings."""
-
-    reason: str = ""
-    """Empty if the recording is not unlike them."""
-    p_value: float | None = None
-    """Share of the calibration's recordings that are at least as unusual; None if the traits were not compared."""
 
 
 @dataclass(frozen=True)
@@ -378,9 +349,9 @@ class Decider:
     def __call__(self, score: float, traits: Traits | None = None) -> Decision:
         """Decide on a recording by its score and its traits.
 
-        The decision is "cannot tell" if the recording is unfit or unlike the calibration's
-        recordings (:meth:`unlike`), or if clipping or the few trials of the calibration make it
-        uncertain on which side of the threshold the recording lies.
+        The decision is "cannot tell" if the recording is unfit, if its traits or its score are
+        unlike those of the calibration (:meth:`unlike`), or if clipping or the few trials of the
+        calibration make it uncertain on which side of the threshold the recording lies.
 
         Args:
             score: the score of the recording.
@@ -390,7 +361,8 @@ class Decider:
         # An unfit recording, such as silence, has no ratio, and neither has a recording that is unlike the calibration's.
         if traits is not None and traits.unfit:
             return Decision(score, None, None, CANNOT_TELL, traits.unfit, judged=judged)
-        reason, p_value = self.unlike(score, traits)
+        reason, p_value = ("", None) if traits is None else self.unlike(traits)
+        reason = reason or self._unlike_scores(score)
         if reason:
             return Decision(score, None, None, CANNOT_TELL, reason, p_value, judged)
         factor = factor_of(traits)
@@ -401,81 +373,56 @@ class Decider:
             score, llr, probability, "bonafide" if is_bonafide else "spoof", p_value=p_value, judged=judged
         )
         unbounded = float(self.calibration([score])[0])
-        decided = self.with_interval(decided, unbounded, factor)
         # If a recording is clipped, its ratio is multiplied by a factor below 1. Do not decide if this moves the ratio
         # to the other side of the threshold.
         if is_bonafide != (factor * unbounded >= self.llr_threshold):
             return replace(decided, decision=CANNOT_TELL, reason=traits.clipping if traits else None)
-        if self.is_uncertain(unbounded, factor):
-            return replace(decided, decision=CANNOT_TELL, reason=self.uncertain_words(decided))
+        if uncertain := self.uncertain(factor * unbounded):
+            return replace(decided, decision=CANNOT_TELL, reason=uncertain)
         return decided
 
-    def with_interval(self, decision: D, llr: float, factor: float = 1.0) -> D:
-        """Add the 95 % interval of the ratio ``llr``, times ``factor``, to ``decision``, as far as ratios are shown."""
-        interval = self.calibration.interval(llr)
-        if interval is None:
-            return decision
-        bound = math.inf if self.largest_llr is None else self.largest_llr
-        low, high = (factor * min(bound, max(-bound, end)) for end in interval)
-        return replace(decision, llr_low=low, llr_high=high)
-
-    def is_uncertain(self, llr: float, factor: float = 1.0) -> bool:
-        """Whether the 95 % interval of the ratio ``llr``, times ``factor``, holds the threshold; never if ``abstain`` is 0."""
-        interval = self.calibration.interval(llr)
-        if interval is None or not self.abstain:
-            return False
-        low, high = interval
-        return factor * low < self.llr_threshold <= factor * high
-
-    def uncertain_words(self, decision: Decision) -> str:
-        """Say that the interval of the ratio holds the threshold."""
+    def uncertain(self, llr: float) -> str:
+        """Say that the 95 % interval of a ratio holds the threshold; empty if it does not, or if ``abstain`` is 0."""
+        low, high = self.calibration.interval(llr)
+        if not self.abstain or not low < self.llr_threshold <= high:
+            return ""
         return (
-            f"its llr, {decision.llr:.2f}, is uncertain: by the calibration's trials it lies between {decision.llr_low:.2f} "
-            f"and {decision.llr_high:.2f} (95 %), on either side of the threshold of {self.llr_threshold:.2f}"
+            f"its llr, {llr:.2f}, is too uncertain: by the calibration's trials it is {low:.2f} to {high:.2f} (95 % "
+            f"interval), on either side of the threshold, {self.llr_threshold:.2f}"
         )
 
-    def unlike(self, score: float, traits: Traits | None) -> Unlike:
-        """Find out whether a recording is unlike the calibration's recordings.
+    def unlike(self, traits: Traits) -> tuple[str, float | None]:
+        """Say why a recording, or a window of a stream, is unlike the calibration's recordings by its traits.
 
         A recording is unlike them if the calibration is of whole recordings and this one is much
-        longer, if its score is unlike the scores of the calibration's trials, or if its traits are
-        too unusual (see ``abstain``). Without ``traits``, only the score is compared.
-        """
-        unlike = Unlike() if traits is None else self.unlike_traits(traits)
-        return unlike if unlike.reason else unlike._replace(reason=self._unlike_scores(score))
+        longer or a window, or if its traits are too unusual (see ``abstain``).
 
-    def unlike_traits(self, traits: Traits) -> Unlike:
-        """Find out whether a recording, or a window of a stream, is unlike the calibration's recordings by its traits."""
+        Returns:
+            The reason, empty if there is none; and the share of the calibration's recordings that
+            are at least as unusual, None if the traits were not compared.
+        """
         if too_long := self._too_long(traits):
-            return Unlike(too_long)
+            return too_long, None
         population = self.calibration.population
         # If the calibration's recordings were not measured, the score alone decides.
         if population is None or not self.abstain:
-            return Unlike()
+            return "", None
         typicality = population.typicality(traits)
-        reason = "" if typicality.p_value > self.abstain else typicality.reason
-        return Unlike(reason, typicality.p_value)
+        return ("" if typicality.p_value > self.abstain else typicality.reason), typicality.p_value
 
     def _too_long(self, traits: Traits) -> str:
-        """Say that the calibration is of whole recordings, and decides on no windows and no much longer recording."""
+        """Say that the calibration is of whole recordings, and decides on no window and no much longer recording."""
         scored_by = self.calibration.scored_by
-        is_of_windows = scored_by is not None and scored_by.num_samples is not None
-        # A calibration that does not say what was scored may be of windows.
-        if is_of_windows or (traits.in_windows and scored_by is None):
-            return ""
+        # Without a record of the scores, they may be of windows.
+        is_of_whole = not traits.in_windows if scored_by is None else scored_by.num_samples is None
         population = self.calibration.population
-        longest = _LONGEST
-        learned_on = "whole recordings of unknown length"
-        if population is not None and population.durations is not None:
-            shortest, longest = population.durations
-            learned_on = f"recordings of {shortest:.1f} to {longest:.1f} s"
-        if traits.in_windows:
-            compared = ", each scored as a whole, and not on windows"
-        elif traits.duration > _TIMES_LONGER * longest:
-            compared = f", and this one lasts {plain_duration(traits.duration)}"
-        else:
+        shortest, longest = (population and population.durations) or (0.0, _LONGEST)
+        if not is_of_whole or not (traits.in_windows or traits.duration > _TIMES_LONGER * longest):
             return ""
-        return f"calibrated on {learned_on}{compared}: calibrate on windows, as `nes2net calibrate recordings` does"
+        return (
+            f"calibrated on recordings of {shortest:.1f} to {longest:.1f} s, each as a whole: calibrate on windows, as "
+            "`nes2net calibrate recordings` does"
+        )
 
     def _unlike_scores(self, score: float) -> str:
         """Say why ``score`` is unlike the scores of the calibration's trials; empty if there is no reason.
@@ -526,11 +473,10 @@ class Decider:
         llrs = self.calibration.llrs
         if llrs is None:
             return []
-        misses = int((llrs.bonafide < self.llr_threshold).sum())
-        false_alarms = int((llrs.spoof >= self.llr_threshold).sum())
+        threshold = self.llr_threshold
         return [
-            ErrorCount("bona fide", "spoof", len(llrs.bonafide), misses),
-            ErrorCount("spoof", "bona fide", len(llrs.spoof), false_alarms),
+            ErrorCount("bona fide", "spoof", len(llrs.bonafide), int((llrs.bonafide < threshold).sum())),
+            ErrorCount("spoof", "bona fide", len(llrs.spoof), int((llrs.spoof >= threshold).sum())),
         ]
 
     def basis(self) -> dict[str, Any]:
@@ -546,9 +492,8 @@ class Decider:
             "largest_llr": self.largest_llr,
             "detector": scored_by.fingerprint if scored_by else None,
             "speech_rule": SPEECH_RULE,
+            "errors": [count._asdict() for count in self.errors()],
         }
-        for count in self.errors():
-            settings[f"{count.truth.replace(' ', '')}_errors"] = {"wrong": count.wrong, "of": count.number}
         # Put the settings first, and merge them again at the end, so that no fact of the calibration's file replaces a
         # setting.
         return {**settings, **facts, **settings}
@@ -561,7 +506,8 @@ class Decider:
         >>> print(*Decider(calibration, operating_point=OperatingPoint.parse("cost:1,10,0.5")).described(), sep="\\n")
         decision: bona fide from an llr of 2.3025850929940455 on (a score of 1.7930494200697973), the operating point cost:1,10,0.5
         probability: of bona fide, at a prior of 0.5; ratios shown are at most ±1.609, which the trials of the calibration can support
-        errors: of the calibration's own trials, the best case, 3 of 4 bona fide ones are called spoof (95 % interval: 30 to 95 %), and 0 of 4 spoof ones are called bona fide (95 % interval: 0 to 49 %)
+        errors: 3 of the calibration's own 4 bona fide trials are called spoof, the best case (95 % interval: 30 to 95 %)
+        errors: 0 of the calibration's own 4 spoof trials are called bona fide, the best case (95 % interval: 0 to 49 %)
         calibration: on trials that it does not name
         """
         trained_on = self.calibration.trained_on
@@ -593,8 +539,11 @@ class Decider:
             f"decision: bona fide from an llr of {self.llr_threshold!r} on{at_score}, the operating point {point}",
             f"probability: of bona fide, at a prior of {self.prior:g}{bound}",
         ]
-        if errors := self.errors():
-            counts = ", and ".join(count.words for count in errors)
-            lines.append(f"errors: of the calibration's own {unit}, the best case, {counts}")
+        for truth, called, number, wrong in self.errors():
+            low, high = wilson_interval(wrong / number, number)
+            lines.append(
+                f"errors: {wrong:,} of the calibration's own {number:,} {truth} {unit} are called {called}, the best case (95 % "
+                f"interval: {100 * low:.0f} to {100 * high:.0f} %)"
+            )
         lines.append(f"calibration: {', '.join(printable_name(fact)[:200] for fact in facts)}")
         return [*lines, INVERTED] if self.calibration.weights[0] < 0 else lines

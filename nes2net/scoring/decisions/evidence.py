@@ -32,8 +32,6 @@ class Running(NamedTuple):
     against: float
     """Cumulative sum of the evidence against bona fide; never negative. The sum rises after a
     change to spoofed speech."""
-    against_llr: float
-    """Mean ratio of the windows since the sum was last 0."""
     alarm: bool
     """Whether an alarm is on at the end of the window: the stream is taken for spoofed."""
 
@@ -50,10 +48,6 @@ class _State(BaseModel):
     end: FiniteFloat | None = None
     """End of the last window in seconds."""
     against: Annotated[FiniteFloat, Field(ge=0)] = 0.0
-    against_llrs: FiniteFloat = 0.0
-    """Sum of the windows' ratios since ``against`` was last 0, each with its weight."""
-    against_weight: Annotated[FiniteFloat, Field(ge=0)] = 0.0
-    """Sum of these weights."""
     alarm: bool = False
 
 
@@ -69,8 +63,8 @@ class Evidence:
     falls below 0.
 
     An alarm begins when the probability is at most ``alarm_probability``, or when the sum is at
-    least ``alarm_against``. No alarm begins while the 95 % interval of the mean ratio, or of the
-    windows that made the sum, holds the threshold. The alarm lasts while the probability is below ``clear_probability``,
+    least ``alarm_against``, unless the 95 % interval of the mean ratio holds the threshold. The
+    alarm lasts while the probability is below ``clear_probability``,
     or while the sum is at least half of ``alarm_against``. The default limits are assumptions:
     measure how many false alarms per hour the limits give on your audio.
 
@@ -157,7 +151,7 @@ class Evidence:
             speech: the weight of the window, from 0 to 1, such as its share of speech. A window
                 without speech changes neither mean nor sum.
             traits: the traits of the window. A window that is unlike the calibration's recordings
-                (:meth:`Decider.unlike_traits`) has the weight 0, too. None to compare nothing.
+                (:meth:`Decider.unlike`) has the weight 0, too. None to compare nothing.
 
         Raises:
             InputError: if the window ends before the last added window, or if a number is out of
@@ -170,7 +164,7 @@ class Evidence:
             raise InputError(f"windows are added in their order: one ends at {end} s, the one before at {state.end} s")
         unusual = ""
         if traits is not None and speech:
-            unusual = self.decider.unlike_traits(traits).reason
+            unusual, _ = self.decider.unlike(traits)
         weight = 0.0 if unusual else speech
         llr = float(self.decider.llrs([score])[0])
         passed = self.window  # the whole first window is new, and no older window exists
@@ -181,18 +175,15 @@ class Evidence:
         state.weight = fading * state.weight + weight
         new_share = min(self.window, passed) / self.window
         state.against = max(0.0, state.against + weight * new_share * (self.decider.llr_threshold - llr))
-        state.against_llrs = state.against_llrs + weight * llr if state.against else 0.0
-        state.against_weight = state.against_weight + weight if state.against else 0.0
         state.end = end
         mean = 0.0
         if state.weight > 0:
             mean = state.weighted_llrs / state.weight
         probability = float(self.decider.probability(mean))
-        against_llr = state.against_llrs / state.against_weight if state.against_weight else llr
-        state.alarm = self._is_alarm(probability, mean, against_llr)
-        return Running(end, llr, weight, unusual, mean, probability, state.against, against_llr, state.alarm)
+        state.alarm = self._is_alarm(probability, mean)
+        return Running(end, llr, weight, unusual, mean, probability, state.against, state.alarm)
 
-    def _is_alarm(self, probability: float, mean: float, against_llr: float) -> bool:
+    def _is_alarm(self, probability: float, mean: float) -> bool:
         """Whether there is an alarm after the last added window; the arguments are as in :class:`Running`."""
         state = self._state
         if state.alarm and self.latch:
@@ -200,6 +191,5 @@ class Evidence:
         if state.alarm:
             return probability < self.clear_probability or state.against >= self.alarm_against / 2
         is_whole = state.end is not None and state.end >= self.window * (1 - 1e-9)
-        is_improbable = probability <= self.alarm_probability and not self.decider.is_uncertain(mean)
-        is_against = state.against >= self.alarm_against and not self.decider.is_uncertain(against_llr)
-        return is_whole and (is_improbable or is_against)
+        is_likely = probability <= self.alarm_probability or state.against >= self.alarm_against
+        return is_whole and is_likely and not self.decider.uncertain(mean)
