@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 from csv import DictWriter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from nes2net.actions.flags import Deciding, Length, Loading, ScorerName
@@ -81,6 +81,7 @@ def predict(
     threshold: float | None = None,
     deciding: Deciding,
     judgement: Annotated[str | None, Flag("NAME|OPTIONS")] = None,
+    detector: ScorerName | None = None,
     channel: Annotated[str, Flag("N|mix|each")] = "mix",
     segments: bool = False,
     stretches: WithSegments,
@@ -100,6 +101,7 @@ def predict(
     Args:
         files: audio files, or folders of them
         judgement: another result than a score, e.g. classes
+        detector: with --judgement: a detector of fakes to ask first
         channel: one channel, from 0; each: a row for each channel
         json_: print a JSON object for each recording
         csv: print a table with a row for each recording, also for a failed one
@@ -123,6 +125,8 @@ def predict(
     # Check the flags, and choose what to ask about each recording: a judgement, fake stretches, or scores.
     if model is None:
         raise InputError(_no_detector_message())
+    if detector is not None and judgement is None:
+        raise InputError("`detector` is asked before another judgement than a score: add `judgement`, or name it `model`")
     if csv and (json_ or segments or judgement is not None):
         raise InputError("--csv is a table of scores and decisions: leave out --json, --segments and --judgement")
     excluded = changed_fields(along if segments else stretches)
@@ -131,6 +135,8 @@ def predict(
         if segments or excluded or along.track or along.window is not None or threshold is not None or plot:
             raise InputError("`judgement` says something else than a score: leave out what is for scores and segments")
         question = Judged(as_judgement(read_value(judgement, None, "`judgement`")), along.of_files())
+        if detector is not None:
+            question = replace(question, first=replace(loading, config=None, base=None).scorer(detector))
     elif segments:
         if excluded:
             raise InputError(f"--segments scores the frames of a whole recording: leave out {excluded[0]}")
@@ -158,9 +164,9 @@ def predict(
     # Check the output paths before a large model is loaded.
     beside = FilesBeside(paths, model, threshold, plot, stretches.rttm, stretches.labels, stretches.out)
     decider = deciding.decider()
-    detector = loading.scorer(model)
+    scorer = loading.scorer(model)
     predictions = predicted(
-        detector,
+        scorer,
         paths,
         question,
         channel=chosen_channel,
@@ -190,7 +196,7 @@ def predict(
     # Print the rows and write the files. A terminal gets no progress display, because the rows show the progress there.
     shown = not sys.stdout.isatty()
     failed = 0
-    with written_said_last(), beside.writer(detector, decider) as write:
+    with written_said_last(), beside.writer(scorer, decider) as write:
         for prediction in ProgressDisplay(
             predictions.rows, title="scoring", unit="file", total=predictions.count, shown=shown
         ):

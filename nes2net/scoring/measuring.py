@@ -295,11 +295,11 @@ class Measurer:
                 window has speech.
         """
         traits = measure_blocks(blocks)._replace(
-            judged=track.judged, unfit=track.remark.unfit, clipping=track.remark.clipping
+            judged=track.judged, unfit=track.remark.unfit, clipping=track.remark.clipping, in_windows=True
         )
         if beginning is None:
             return traits
         embedding = None
         if track.speech is not None and track.speech[0] > 0:
             embedding = beginning.embedding
-        return traits._replace(judged=beginning.judged, embedding=embedding, in_windows=True)
+        return traits._replace(judged=beginning.judged, embedding=embedding)

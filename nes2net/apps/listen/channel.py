@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nes2net.data.audio.remarks import Remark, remark_of
 from nes2net.data.audio.speech import speech_share
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, worded
 from nes2net.scoring.decisions.along import LEAST_SPEECH
 from nes2net.scoring.decisions.evidence import Evidence
 from nes2net.scoring.decisions.population import Traits
@@ -246,13 +246,17 @@ class Channel:
         return [{**event, "probability": running.probability, "against": running.against}]
 
     def _traits(self, evidence: Evidence, line: Line, samples: np.ndarray) -> Traits:
-        """Measure the traits of a window (N,); windows that overlap share an embedding, which takes long to compute."""
+        """Measure the traits of a window (N,) of a stream without end.
+
+        Windows that overlap share an embedding, because computing it takes as long as a score.
+        """
         measurer = Measurer.of(self._scorer, evidence.decider)
         recording = WaveformReader.of(self._scorer, None).take(samples, SAMPLE_RATE)
         if line["start"] >= self._embedded_until:
             self._embedding = measurer.of_recording(recording, Remark()).embedding
             self._embedded_until = line["end"]
-        return measurer.measured(recording, Remark())._replace(embedding=self._embedding, in_windows=True)
+        traits = measurer.measured(recording, Remark())
+        return traits._replace(embedding=self._embedding, duration=math.inf, in_windows=True)
 
     def _say_unjudged(self, line: Line) -> list[Line]:
         """Return a line that the channel is not judged, if that is so for long, or from its first window with speech on.
@@ -284,7 +288,7 @@ class Channel:
         summary: Line = {"event": "end", "channel": self.name, "seconds": self.stream.now}
         summary |= {"windows": self._num_scored, "skipped": self._num_skipped, "failed": self._num_failed}
         summary["lowest"] = self._lowest and self._lowest._asdict()
-        summary |= {"filled": self.stream.filled, "remark": self.stream.remark.text}
+        summary |= {"filled": self.stream.filled, "remark": worded(self.stream.remark.text)}
         if self._evidence is not None:
             alarm_share = self._num_alarms / max(1, self._num_weighed)
             summary |= {"probability": None, "mean": None, **self._last, "alarm_share": alarm_share}

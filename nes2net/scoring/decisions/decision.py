@@ -395,7 +395,7 @@ class Decider:
         """Say why a recording, or a window of a stream, is unlike the calibration's recordings by its traits.
 
         A recording is unlike them if the calibration is of whole recordings and this one is much
-        longer or a window, or if its traits are too unusual (see ``abstain``).
+        longer, or if its traits are too unusual (see ``abstain``).
 
         Returns:
             The reason, empty if there is none; and the share of the calibration's recordings that
@@ -411,13 +411,13 @@ class Decider:
         return ("" if typicality.p_value > self.abstain else typicality.reason), typicality.p_value
 
     def _too_long(self, traits: Traits) -> str:
-        """Say that the calibration is of whole recordings, and decides on no window and no much longer recording."""
+        """Say that the calibration is of whole recordings, and decides on no stream and no much longer recording."""
         scored_by = self.calibration.scored_by
-        # Without a record of the scores, they may be of windows.
-        is_of_whole = not traits.in_windows if scored_by is None else scored_by.num_samples is None
         population = self.calibration.population
         shortest, longest = (population and population.durations) or (0.0, _LONGEST)
-        if not is_of_whole or not (traits.in_windows or traits.duration > _TIMES_LONGER * longest):
+        # Without a record of the scores, they may be of windows.
+        is_of_whole = scored_by is not None and scored_by.num_samples is None
+        if not is_of_whole or traits.duration <= _TIMES_LONGER * longest:
             return ""
         return (
             f"calibrated on recordings of {shortest:.1f} to {longest:.1f} s, each as a whole: calibrate on windows, as "

@@ -71,7 +71,8 @@ class Traits(NamedTuple):
     """The measured traits of a recording."""
 
     duration: float
-    """Length in seconds of the part that the detector scored."""
+    """Length in seconds of the part that the detector scored, or of the recording whose windows it
+    scored; infinite for a stream."""
     level: float
     """Level of the loud parts of the recording in dB of full scale."""
     bandwidth: float
@@ -85,7 +86,7 @@ class Traits(NamedTuple):
     clipping: str = ""
     """A remark that states the share of clipped samples; empty if no clipping is found."""
     in_windows: bool = False
-    """Whether windows of the recording are judged; its duration is then not compared, because it is not that of a window."""
+    """Whether the detector scored windows, so that the duration is not compared with those of scored parts."""
 
     @property
     def remedy(self) -> str:
