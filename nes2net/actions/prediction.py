@@ -120,8 +120,6 @@ class Answer(NamedTuple):
     along a recording are scored."""
     resolution_ms: float | None = None
     """Length in ms of the frames that are scored; None if recordings are scored."""
-    decided_on: Scorer | None = None
-    """The detector whose scores are decided on; None for the detector that was asked."""
 
 
 class Question(ABC):
@@ -279,16 +277,12 @@ class Judged(Question):
     judgement: Judgement[Any]
     num_samples: int | Literal["auto"] | None = "auto"
     """Number of leading samples to judge, as in :class:`Once`, but a long recording is judged in one piece."""
-    first: Scorer | None = None
-    """A detector of fakes that scores each recording first, and decides if there is a calibration."""
+    first: Predictions | None = None
+    """What a detector of fakes says of the same recordings, which is told first."""
 
     def answer(self, asking: Asking, recordings: list[AnyRecording]) -> Answer:
-        """Judge each recording; see :meth:`Question.answer`.
-
-        Raises:
-            InputError: if a calibration is given, but no detector :attr:`first`.
-        """
-        if asking.decider is not None and self.first is None:
+        """Judge each recording; see :meth:`Question.answer`. If a calibration is given, raise :class:`InputError`."""
+        if asking.decider is not None:
             raise InputError(f"`calibration` decides on scores, not on {self.judgement.name}: leave it out")
         asked_samples = self.num_samples
         if self.judgement.of_whole:
@@ -309,9 +303,7 @@ class Judged(Question):
         rows = _judged_predictions(judgement, judged, score_length.num_samples)
         if self.first is None:
             return Answer(rows, notes, judgement.meaning())
-        first = Once().answer(replace(asking, detector=self.first), recordings)
-        rows = map(_with_first, first.rows, rows)
-        return Answer(rows, notes, [*judgement.meaning(), *first.meaning], first.num_samples, decided_on=self.first)
+        return Answer(map(_with_first, self.first.rows, rows), notes, [*judgement.meaning(), *self.first.meaning])
 
 
 def _judged_predictions(
@@ -395,7 +387,7 @@ def predict(
         meaning += [
             "llr: natural-log likelihood ratio of bona fide against spoof; above 0, the recording makes bona fide likelier",
             *decider.described(),
-            *notes_on(answer.decided_on or detector, decider, answer.num_samples, answer.resolution_ms),
+            *notes_on(detector, decider, answer.num_samples, answer.resolution_ms),
         ]
         facts |= {"calibration": str(calibration), "basis": decider.basis()}
     rows = (replace(prediction, row=prediction.row | facts) for prediction in answer.rows)

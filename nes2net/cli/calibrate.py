@@ -452,7 +452,9 @@ def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
             traits += ", embedding"
         print(f"recordings: {population.num_recordings} measured by {traits}")
         if scored_by is not None and scored_by.num_samples is None and scored_by.resolution_ms is None:
-            print("note: whole recordings were scored, so predict cannot tell of much longer ones, and listen of no call")
+            print(
+                "note: whole recordings were scored, so predict cannot tell of much longer ones, and listen of no call"
+            )
 
 
 def _check_files_differ(files: Sequence[str], *written: str | None) -> None:

@@ -20,7 +20,6 @@ from nes2net.lib.errors import InputError, counted, readable_size, worded
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable_name, table_line, written_said_last
 from nes2net.lib.text_files import as_cell
-from nes2net.lib.times import readable_duration
 
 # The columns after the name of the file, as heading → width. The three tables are for scores, fake
 # stretches and other judgements.
@@ -126,7 +125,9 @@ def predict(
     if model is None:
         raise InputError(_no_detector_message())
     if detector is not None and judgement is None:
-        raise InputError("`detector` is asked before another judgement than a score: add `judgement`, or name it `model`")
+        raise InputError(
+            "`detector` is asked before another judgement than a score: add `judgement`, or name it `model`"
+        )
     if csv and (json_ or segments or judgement is not None):
         raise InputError("--csv is a table of scores and decisions: leave out --json, --segments and --judgement")
     excluded = changed_fields(along if segments else stretches)
@@ -135,8 +136,6 @@ def predict(
         if segments or excluded or along.track or along.window is not None or threshold is not None or plot:
             raise InputError("`judgement` says something else than a score: leave out what is for scores and segments")
         question = Judged(as_judgement(read_value(judgement, None, "`judgement`")), along.of_files())
-        if detector is not None:
-            question = replace(question, first=replace(loading, config=None, base=None).scorer(detector))
     elif segments:
         if excluded:
             raise InputError(f"--segments scores the frames of a whole recording: leave out {excluded[0]}")
@@ -164,17 +163,19 @@ def predict(
     # Check the output paths before a large model is loaded.
     beside = FilesBeside(paths, model, threshold, plot, stretches.rttm, stretches.labels, stretches.out)
     decider = deciding.decider()
+    settings: dict[str, Any] = {
+        "channel": chosen_channel,
+        "decider": decider,
+        "calibration": deciding.calibration or "",
+        "batch_size": batch_size,
+        "workers": workers,
+    }
+    if detector is not None and isinstance(question, Judged):
+        first = replace(loading, config=None, base=None).scorer(detector)
+        question = replace(question, first=predicted(first, paths, **settings))
+        settings["decider"] = None
     scorer = loading.scorer(model)
-    predictions = predicted(
-        scorer,
-        paths,
-        question,
-        channel=chosen_channel,
-        decider=decider,
-        calibration=deciding.calibration or "",
-        batch_size=batch_size,
-        workers=workers,
-    )
+    predictions = predicted(scorer, paths, question, **settings)
     # Choose the columns of the table, and print its head.
     columns = _SEGMENTS if segments else _SCORES
     if decider:
@@ -322,9 +323,8 @@ def _table_lines(row: dict[str, Any], words: str, widths: list[int], show_window
     elif row["judged"] < _NEARLY_ALL:
         remarks.append(f"{100 * row['judged']:.2g} % of it was judged")
     if row.get("windows", 1) > 1:
-        windows = f"{counted(row['windows'], 'window')} of {readable_duration(row['window'], exact=True)}"
-        is_mean = row["method"] == "track"
-        remarks.append(f"the score is the mean of {windows}" if is_mean else f"{windows} were scored along it, too")
+        pattern = "the score is the mean of {}" if row["method"] == "track" else "{} were scored along it, too"
+        remarks.append(pattern.format(f"{counted(row['windows'], 'window')} of {row['window']:.3g} s"))
     meaning = ["–" if row[key] is None else f"{row[key]:.4f}" for key in _MEANT if key in row]
     meaning += [row[key] for key in _DECIDED if key in row]
     lines = [

@@ -79,11 +79,10 @@ class Classes(Rows):
         threshold = KnownThreshold.read(scorer.provenance.class_labels.get("known"))
         if self.known is not None:
             threshold = read_known(self.known, classes)
+        errors = [figure.get("value") for figure in scorer.provenance.figures if figure.get("measure") == ERROR_TITLE]
         worth = "how often it is wrong is not known: its file has no development error"
-        for figure in scorer.provenance.figures:
-            if figure.get("measure") == ERROR_TITLE and isinstance(error := figure.get("value"), float):
-                worth = f"it was wrong on {100 * error:.0f} % of its development trials"
-                break
+        if errors and isinstance(errors[0], float):
+            worth = f"it was wrong on {100 * errors[0]:.0f} % of its development trials"
         return replace(self, classes=classes, threshold=threshold, worth=worth)
 
     def compute(self, scorer: Any, waveforms: Tensor) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from nes2net.lib.errors import counted
-
 
 def readable_duration(seconds: float, exact: bool = False) -> str:
     """Write a duration, ``seconds`` long, in its two largest units.
@@ -42,12 +40,10 @@ def readable_duration(seconds: float, exact: bool = False) -> str:
 def plain_duration(seconds: float) -> str:
     """Write about how long ``seconds`` are, for readers of any kind.
 
-    >>> plain_duration(8.08), plain_duration(1320), plain_duration(9000)
-    ('8.1 s', '22 minutes', '2.5 hours')
+    >>> plain_duration(8.08), plain_duration(1320)
+    ('8.1 s', '22 minutes')
     """
-    if seconds < 60:
-        return f"{seconds:.2g} s"
-    return counted(round(seconds / 60), "minute") if seconds < 3600 else f"{seconds / 3600:.2g} hours"
+    return f"{seconds:.2g} s" if seconds < 90 else f"{seconds / 60:.0f} minutes"
 
 
 def clock(seconds: float, digits: int = 0) -> str:

@@ -333,8 +333,7 @@ def _calibration_sheet(path: Path) -> Sheet:
         facts["recordings"] = "not measured, so no recording is called 'cannot tell'"
     else:
         facts["recordings"] = f"{population.num_recordings:,} measured"
-        if population.durations is not None:
-            facts["scored lengths"] = "{:.1f} to {:.1f} s".format(*population.durations)
+        facts |= {"scored lengths, in s": population.durations or "not kept"}
         facts |= {f"usual {name}": text for name, text in population.usual_ranges().items()}
         facts["embeddings"] = "count as well" if population.has_embeddings else "not computed"
     # Make the tables.

@@ -236,7 +236,10 @@ class Channel:
         if not running.weight:
             line |= {"llr": None, "probability": None}
         if running.unusual and traits is not None:
-            line |= {"unusual": running.unusual, "message": f"cannot tell of calls like this: {traits.remedy}"}
+            line |= {
+                "unusual": running.unusual,
+                "message": f"cannot tell of calls like this: calibrate on {traits.kind}",
+            }
         if running.alarm == was_alarm:
             return []
         event: Line = {"event": "clear", "channel": self.name, "time": line["end"]}

@@ -43,8 +43,7 @@ _FIRST_PEAK = 0.9  # the pitch comes from the first peak that reaches this share
 _BELOW_LOUDEST = 30.0
 _LEAST_LEVEL = -60.0
 _JUMP = 0.08  # from frame to frame, the logarithm of a voice's pitch changes by less than this number
-_RUN = 4  # a pitch is used only if it continues for at least this many frames
-_SPAN = 3  # the movement of the pitch is measured over this many frames
+_SPAN = 3  # the movement of the pitch is measured over this many frames, over which the pitch has to continue
 _MOVES = 0.006  # the pitch moves if its logarithm changes by more than this number over _SPAN frames
 _MOVING = 0.5  # in speech, at least this share of the measured pitches move; in music, a smaller share
 _BAND_LINES = (5, 125)  # of a spectrum of 32 ms: 20 bands of 6 lines each, from 156 to 3,906 Hz
@@ -232,7 +231,6 @@ def _moves_and_stays(is_audible: NDArray, pitches: NDArray) -> tuple[NDArray, ND
     logarithms = np.log(np.where(pitches > 0, pitches, 1))
     joins = np.zeros(len(pitches), bool)  # whether frame t continues the pitch of frame t − 1
     joins[1:] = is_voiced[1:] & is_voiced[:-1] & (np.abs(np.diff(logarithms)) < _JUMP)
-    joins = _long_runs(joins, _RUN)
     moves = np.zeros(len(pitches), bool)
     stays = np.zeros(len(pitches), bool)
     if len(pitches) <= _SPAN:
@@ -245,13 +243,3 @@ def _moves_and_stays(is_audible: NDArray, pitches: NDArray) -> tuple[NDArray, ND
     moves[_SPAN:] = is_continued & (change > _MOVES)
     stays[_SPAN:] = is_continued & (change <= _MOVES)
     return moves, stays
-
-
-def _long_runs(flags: NDArray, shortest: int) -> NDArray:
-    """Copy ``flags`` (T,), but turn runs of fewer than ``shortest`` true flags into false flags."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
-    long_runs = np.zeros_like(flags)
-    for start, stop in edges.reshape(-1, 2):
-        if stop - start >= shortest:
-            long_runs[start:stop] = True
-    return long_runs

@@ -60,8 +60,7 @@ _SEED = 0
 
 _Weight = Annotated[FiniteFloat, Field(ge=-_LARGEST_WEIGHT, le=_LARGEST_WEIGHT)]
 _Llr = Annotated[FiniteFloat, Field(ge=-_LARGEST_LLR, le=_LARGEST_LLR)]
-_Resample = tuple[_Weight, _Weight]
-_Resamples = Annotated[list[_Resample], Field(max_length=100_000), AfterValidator(np.array)]
+_Resamples = Annotated[list[tuple[_Weight, _Weight]], Field(min_length=1), AfterValidator(np.array)]
 _Sorted = Annotated[list[_Llr], Field(min_length=1, max_length=_MOST_READ), AfterValidator(np.sort)]
 
 
@@ -123,10 +122,9 @@ class LinearCalibration:
 
     def interval(self, llr: float) -> tuple[float, float]:
         """Compute the 95 % interval of a ratio: percentiles over the resamples; without resamples, the ratio itself."""
-        if self.resamples is None or not len(self.resamples):
-            return llr, llr
-        low, high = np.quantile(self.resamples @ (llr, 1.0), (0.025, 0.975))
-        return float(low), float(high)
+        ratios = [llr] if self.resamples is None else self.resamples @ (llr, 1.0)
+        low, high = np.quantile(ratios, (0.025, 0.975)).tolist()
+        return low, high
 
     @property
     def largest_llr(self) -> float:
@@ -430,13 +428,13 @@ def resampled(calibration: LinearCalibration) -> LinearCalibration:
     assert calibration.llrs is not None
     rng = np.random.default_rng(_SEED)
     classes = [ordered[:: max(1, len(ordered) // _MOST_DRAWN)] for ordered in calibration.llrs]
-    resamples = []
+    resamples = [(1.0, 0.0)]  # the trials themselves
     for _ in range(_RESAMPLES):
         draws = [rng.choice(class_llrs, len(class_llrs)) for class_llrs in classes]
         with suppress(InputError):  # the drawn trials are all alike, or separated although there is no penalty
             refitted = fit(*draws, prior=calibration.prior, l2=calibration.l2)
             resamples.append((refitted.weights[0], refitted.offset))
-    return replace(calibration, resamples=rounded(np.array(resamples).reshape(-1, 2)))
+    return replace(calibration, resamples=rounded(np.array(resamples)))
 
 
 def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayLike) -> bool:

@@ -413,16 +413,15 @@ class Decider:
     def _too_long(self, traits: Traits) -> str:
         """Say that the calibration is of whole recordings, and decides on no stream and no much longer recording."""
         scored_by = self.calibration.scored_by
-        population = self.calibration.population
-        shortest, longest = (population and population.durations) or (0.0, _LONGEST)
-        # Without a record of the scores, they may be of windows.
-        is_of_whole = scored_by is not None and scored_by.num_samples is None
-        if not is_of_whole or traits.duration <= _TIMES_LONGER * longest:
+        if scored_by is None or scored_by.num_samples is not None:  # of windows, or not known to be of whole recordings
             return ""
-        return (
-            f"calibrated on recordings of {shortest:.1f} to {longest:.1f} s, each as a whole: calibrate on windows, as "
-            "`nes2net calibrate recordings` does"
-        )
+        population = self.calibration.population
+        durations = population.durations if population else None
+        shortest, longest = durations or (0.0, _LONGEST)
+        if traits.duration <= _TIMES_LONGER * longest:
+            return ""
+        lengths = f"recordings of {shortest:.1f} to {longest:.1f} s" if durations else "recordings of unknown length"
+        return f"calibrated on {lengths}, each as a whole: calibrate on windows, as `nes2net calibrate recordings` does"
 
     def _unlike_scores(self, score: float) -> str:
         """Say why ``score`` is unlike the scores of the calibration's trials; empty if there is no reason.
@@ -539,11 +538,11 @@ class Decider:
             f"decision: bona fide from an llr of {self.llr_threshold!r} on{at_score}, the operating point {point}",
             f"probability: of bona fide, at a prior of {self.prior:g}{bound}",
         ]
-        for truth, called, number, wrong in self.errors():
-            low, high = wilson_interval(wrong / number, number)
+        for count in self.errors():
+            low, high = count.interval
             lines.append(
-                f"errors: {wrong:,} of the calibration's own {number:,} {truth} {unit} are called {called}, the best case (95 % "
-                f"interval: {100 * low:.0f} to {100 * high:.0f} %)"
+                f"errors: {count.wrong:,} of the calibration's own {count.number:,} {count.truth} {unit} are called "
+                f"{count.called}, the best case (95 % interval: {100 * low:.0f} to {100 * high:.0f} %)"
             )
         lines.append(f"calibration: {', '.join(printable_name(fact)[:200] for fact in facts)}")
         return [*lines, INVERTED] if self.calibration.weights[0] < 0 else lines

@@ -89,10 +89,9 @@ class Traits(NamedTuple):
     """Whether the detector scored windows, so that the duration is not compared with those of scored parts."""
 
     @property
-    def remedy(self) -> str:
+    def kind(self) -> str:
         """What to calibrate on, if the recording is unlike the recordings of the calibration."""
-        kind = "telephone calls" if self.bandwidth <= _TELEPHONE else "recordings like these"
-        return f"calibrate on {kind}"
+        return "telephone calls" if self.bandwidth <= _TELEPHONE else "recordings like these"
 
 
 def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
