@@ -37,9 +37,7 @@ def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str
     for results in table.systems:
         row = max(results.values(), key=lambda result: len(result.ways))
         notes = sorted({numbers[note] for result in results.values() for note in result.notes})
-        num_parameters = "–"
-        if row.parameters is not None:
-            num_parameters = f"{round(row.parameters / 1000):,}k"
+        num_parameters = f"{round(row.parameters / 1000):,}k" if row.parameters is not None else "–"
         cells = dict.fromkeys(table.columns.values(), "–")
         cells |= {table.columns[test]: result.cell for test, result in results.items()}
         rows.append(

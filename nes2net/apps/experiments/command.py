@@ -73,7 +73,7 @@ def run(
     from nes2net.apps.experiments.jobs import Machine, unfinished
     from nes2net.apps.experiments.plan import plan_experiment
     from nes2net.apps.experiments.running import do_here, do_in_processes
-    from nes2net.lib.files import exclusive_lock
+    from nes2net.lib.files import exclusive_lock, path_below
 
     if process_count() > 1:
         raise InputError("an experiment starts its own processes: leave torchrun out, and give `jobs`")
@@ -104,7 +104,7 @@ def run(
     with exclusive_lock(
         folder / ".lock", f"another command works in {folder}: wait for it, or name another folder with `out`"
     ):
-        logs = plan.out / "logs"
+        logs = path_below(plan.out, "logs")
         tasks = [task for task in plan.tasks if any(job in unfinished_jobs for job in task.jobs)]
         if on == "slurm":
             from nes2net.apps.experiments.slurm import submit
@@ -112,7 +112,11 @@ def run(
             settings = described.slurm
             if tasks:
                 names = submit(
-                    tasks, lambda name: _task_command(words, name), plan.out / "slurm", settings, described.name
+                    tasks,
+                    lambda name: _task_command(words, name),
+                    path_below(plan.out, "slurm"),
+                    settings,
+                    described.name,
                 )
                 print("\n".join(text_table([["task", "job"], *map(list, names.items())], "l")))
             if not tasks or settings.cluster == "local":

@@ -20,6 +20,7 @@ from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import write_result
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, listed
+from nes2net.lib.files import path_below
 from nes2net.lib.findings import Finding
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
@@ -375,8 +376,9 @@ def reproduce(
         if path is None:
             raise InputError(f"there is no recipe to train {row.id}: give `checkpoint` or `recipe`")
         recipe = _recipe_with_folders(path, row, paths)
-        recipe.output = str(paths.out.parent / "training")
-        recipe.logs = f"{recipe.output}/logs"
+        training = path_below(paths.out.parent, "training")
+        recipe.output = str(training)
+        recipe.logs = str(path_below(training, "logs"))
         checkpoint = train(recipe, device)
     if saved_epochs(checkpoint):
         epochs = best_epochs(checkpoint, row.average, row.select)

@@ -140,7 +140,6 @@ def in_hundred(share: float) -> str:
 
 
 def _without_calibration(row: dict[str, Any], model: str) -> Answer:
-    """Make the answer without a calibration: say that a score alone is no answer, and how to make a calibration."""
     score = f"{row['score']:.4f}".replace("-", "−")
     part = "this recording"
     if row["judged"] < 1:
@@ -163,7 +162,6 @@ def _without_calibration(row: dict[str, Any], model: str) -> Answer:
 
 
 def _basis_words(row: dict[str, Any]) -> str:
-    """Say which part of the recording led to the answer, or to the score."""
     if along := row.get("along"):
         windows = counted(along["windows"], "window")
         window = readable_duration(along["window"], exact=True)
@@ -178,7 +176,6 @@ def _basis_words(row: dict[str, Any]) -> str:
 
 
 def _probability_words(row: dict[str, Any], decider: Decider) -> str:
-    """Say how probable bona fide speech is, at which prior, and from how many recordings the calibration was made."""
     probability = row["probability"]
     subject = "the recording"
     if "along" in row and row["along"]["windows"] > 1:
@@ -198,7 +195,6 @@ def _probability_words(row: dict[str, Any], decider: Decider) -> str:
 
 
 def _stretch_words(stretch: Stretch) -> str:
-    """Say whether a part of the recording stands out, and which part."""
     if not stretch.stands_out:
         return "None: by chance, bona fide recordings of this length have a part like its lowest."
     return (
@@ -208,7 +204,6 @@ def _stretch_words(stretch: Stretch) -> str:
 
 
 def _low_window_words(low: dict[str, Any], num_windows: int, decision: str) -> str:
-    """Say how many windows have low scores, and how many would have low scores by chance in bona fide speech."""
     expected = round(low["expected"])
     by_chance = f"about {expected:,}" if expected else "hardly any"
     words = (

@@ -451,6 +451,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
             print(f"note: {flags} accepted for compatibility; the published code ignores it too", file=sys.stderr)
         torch.backends.cudnn.deterministic = args.cudnn_deterministic_toggle
         torch.backends.cudnn.benchmark = args.cudnn_benchmark_toggle
+        if not args.cudnn_deterministic_toggle:
+            say("cudnn_deterministic set to False")
+        if args.cudnn_benchmark_toggle:
+            say("cudnn_benchmark set to True")
         print_device(args.device)
         if args.eval:
             return _score(args)

@@ -196,10 +196,7 @@ class Decision:
     def row(self) -> dict[str, Any]:
         """Return the fields as plain data for JSON and tables; leave out None, except for llr and probability."""
         always = ("llr", "probability")
-        row = {}
-        for key, value in asdict(self).items():
-            if value is not None or key in always:
-                row[key] = value
+        row = {key: value for key, value in asdict(self).items() if value is not None or key in always}
         if self.reason is not None:
             row["reason"] = worded(self.reason)
         return row
