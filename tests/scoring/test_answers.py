@@ -1,12 +1,20 @@
 """The same recording gets the same kind of answer from Python, the command line, the page and a live channel."""
 
+import csv
+import io
+
 import numpy as np
 import pytest
 import soundfile
+from builders import hears_a_tone
 from builders.answers import ENTRANCES, LONGEST, SHORTEST, by_telephone, listened, predicted, speech, write_clips
 
+from nes2net.actions.calibration import calibrate_recordings
+from nes2net.apps.serve.desk import Desk
 from nes2net.cli.main import main
-from nes2net.scoring.decisions import load
+from nes2net.data.audio.speech import SPEECH_RULE
+from nes2net.lib.errors import InputError
+from nes2net.scoring.decisions import Decider, load
 
 ABSTAIN = 0.05
 LONG = 240.0
@@ -102,3 +110,56 @@ def test_a_row_says_which_part_each_number_is_of_and_which_number_decided(made, 
     assert f"by llr {row['llr']:.4f}, their mean, while the score is that of its first 4.04 s" in printed
     assert "# errors: 0 of the calibration's own 24 bona fide trials are called spoof, the best case" in printed
     assert "# errors: 0 of the calibration's own 24 spoof trials are called bona fide, the best case" in printed
+
+
+def words_of(made, *words):
+    """The words of a command that decides by the calibration of windows."""
+    model = ["--model", made / "tone.pth", "--device", "cpu", "--calibration", made / "windows.json"]
+    return [*map(str, [*words, *model]), "--abstain", str(ABSTAIN)]
+
+
+def test_a_table_of_what_is_unlike_the_calibration_has_no_ratio(made, capsys):
+    assert main([*words_of(made, "predict", made / "call.wav"), "--csv"]) == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert row["decision"] == "cannot tell"
+    assert row["probability"] == ""
+    assert row["llr"] == ""
+
+
+def test_a_score_below_all_of_the_calibration_counts_in_no_entrance(made, tmp_path):
+    """Neither as the score of a recording nor as that of a window of a call."""
+    samples = speech(8.0, (0.0, 8.0), 12) + 0.5 * speech(8.0, (0.0, 8.0), 12)
+    time = np.arange(len(samples)) / 16000
+    samples += 0.5 * np.sin(2 * np.pi * hears_a_tone.FREQUENCY * time)
+    soundfile.write(tmp_path / "low.wav", samples / np.abs(samples).max() / 2, 16000)
+    for answer in ENTRANCES.values():
+        found = answer(tmp_path / "low.wav", made / "windows.json", ABSTAIN)
+        assert (found.decision, found.probability) == ("cannot tell", None)
+
+
+def test_the_report_compares_no_length_with_those_of_clips_if_windows_decide(made, tmp_path):
+    """And says of which part the score is, and how often the calibration errs."""
+    assert main([*words_of(made, "report", made / "bonafide.wav"), "--html", str(tmp_path / "r.html")]) == 0
+    page = (tmp_path / "r.html").read_text()
+    assert "as unusual as this one in level or bandwidth, or" in page
+    assert "of the first 4.04 s; llr" in page
+    assert "Of 24 recordings that are bona fide, it calls 0 spoof" in page
+
+
+def test_error_rates_and_the_rule_of_speech_stand_beside_the_answer_of_the_service(made, tmp_path):
+    desk = Desk(hears_a_tone.detector(), tmp_path, decider=Decider(load(made / "windows.json"), abstain=ABSTAIN))
+    basis = desk.score(made / "short.wav", "short.wav").row()["basis"]
+    assert basis["errors"][0] == {"truth": "bona fide", "called": "spoof", "number": 24, "wrong": 0}
+    assert basis["errors"][1]["truth"] == "spoof"
+    assert basis["speech_rule"] == SPEECH_RULE
+
+
+def test_a_refused_calibration_names_its_three_causes(made, tmp_path, capsys):
+    causes = "labels or scores are inverted, the trials are too few to tell, or the detector does not work on these"
+    words = ["calibrate", "recordings", made / "fake", made / "real", "--model", made / "tone.pth", "--device", "cpu"]
+    assert main([*map(str, words), "--workers", "0", "--save", str(tmp_path / "a.json")]) == 2
+    assert causes in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(InputError, match=causes):
+        calibrate_recordings(
+            hears_a_tone.detector(), made / "fake", made / "real", tmp_path / "b.json", num_workers=0
+        )

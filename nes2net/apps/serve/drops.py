@@ -93,33 +93,31 @@ class DropsCheck:
         """Check and return the value of ``key`` in ``request``; raise ValueError if the value is wrong."""
         value = request.get(key)
         if key == "data":
-            return self._checked_files(value, self.events[request["fn_index"]])
+            return self._checked_data(value, self.events[request["fn_index"]])
         if key != "fn_index":
             return _checked_name(key, value)
         if type(value) is not int or value not in self.events:
             raise ValueError("there is no such event (fn_index)")
         return value
 
-    def _checked_files(self, data: Any, takes_list: bool) -> list[Any]:
-        """Check and return the values of a drop as Gradio takes them: its files, and the box for channels.
+    def _checked_data(self, data: Any, takes_list: bool) -> list[Any]:
+        """Check and return the data of a drop as Gradio takes them: its files, and the box for channels.
 
-        The files are a list, a single file, or None for no file. The box may be missing.
+        The files are a list, a single file, or None for no file.
 
         Raises:
             ValueError: if ``data`` are other values, or a file is not an upload.
         """
-        if not isinstance(data, list) or len(data) not in (1, 2):
-            raise ValueError("data is no list of one value, or of files and a box")
-        value, each_channel = (*data, False)[:2]
-        if type(each_channel) is not bool:
-            raise ValueError("data holds no box")
-        if value is None:
-            return [None, each_channel]
+        if not isinstance(data, list) or len(data) != 2 or type(data[1]) is not bool:
+            raise ValueError("data is no list of files and a box")
+        files, each_channel = data
+        if files is None:
+            return data
         if not takes_list:
-            return [self._checked_file(value), each_channel]
-        if not isinstance(value, list):
+            return [self._checked_file(files), each_channel]
+        if not isinstance(files, list):
             raise ValueError("data holds no list of files")
-        return [[self._checked_file(item) for item in value], each_channel]
+        return [[self._checked_file(item) for item in files], each_channel]
 
     def _checked_file(self, item: Any) -> dict[str, Any]:
         """Check and return a file of a request as Gradio takes it; raise ValueError if the file is not an upload."""

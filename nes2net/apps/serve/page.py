@@ -33,9 +33,8 @@ from nes2net.scoring.track import LEAST_SPAN, Track
 
 #: The box on the page for recordings whose channels are to be scored one by one.
 EACH_CHANNEL = "score each channel by itself"
-#: Largest number of files that are scored after one drop.
+#: Largest number of files that are scored after one drop, and of channels of a file.
 MOST_FILES = 100
-_MOST_CHANNELS = 8  # largest number of channels of a file that are scored one by one
 _MOST_POINTS = 400  # largest number of points of the score line over the picture
 _BOX_STEPS = 1200  # fake stretches with gaps below 1/1200 of the duration are drawn as one box
 _MOST_LISTED = 200  # largest number of fake stretches in the list below the picture
@@ -125,7 +124,7 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Bloc
             with uploads.move_to_drop(paths) as uploaded:
                 for number, path in enumerate(paths):
                     source = uploaded.get(path)
-                    for channel in range(_MOST_CHANNELS) if each_channel else [None]:
+                    for channel in range(MOST_FILES) if each_channel else [None]:
                         result = _score_upload(desk, path, source, channel, number, len(paths), progress, check)
                         if result is None:
                             break

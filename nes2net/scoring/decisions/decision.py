@@ -358,8 +358,7 @@ class Decider:
         # An unfit recording, such as silence, has no ratio, and neither has a recording that is unlike the calibration's.
         if traits is not None and traits.unfit:
             return Decision(score, None, None, CANNOT_TELL, traits.unfit, judged=judged)
-        reason, p_value = ("", None) if traits is None else self.unlike(traits)
-        reason = reason or self._unlike_scores(score)
+        reason, p_value = self.unlike(score, traits)
         if reason:
             return Decision(score, None, None, CANNOT_TELL, reason, p_value, judged)
         factor = factor_of(traits)
@@ -388,24 +387,26 @@ class Decider:
             f"interval), on either side of the threshold, {self.llr_threshold:.2f}"
         )
 
-    def unlike(self, traits: Traits) -> tuple[str, float | None]:
-        """Say why a recording, or a window of a stream, is unlike the calibration's recordings by its traits.
+    def unlike(self, score: float, traits: Traits | None) -> tuple[str, float | None]:
+        """Say why a recording, or a window of a stream, is unlike the calibration's recordings.
 
         A recording is unlike them if the calibration is of whole recordings and this one is much
-        longer, or if its traits are too unusual (see ``abstain``).
+        longer, if its traits are too unusual (see ``abstain``), or if its score is outside of
+        theirs.
 
         Returns:
             The reason, empty if there is none; and the share of the calibration's recordings that
             are at least as unusual, None if the traits were not compared.
         """
-        if too_long := self._too_long(traits):
-            return too_long, None
+        reason = self._too_long(traits) if traits else ""
+        p_value = None
         population = self.calibration.population
-        # If the calibration's recordings were not measured, the score alone decides.
-        if population is None or not self.abstain:
-            return "", None
-        typicality = population.typicality(traits)
-        return ("" if typicality.p_value > self.abstain else typicality.reason), typicality.p_value
+        # If the recordings were not measured, the score alone decides.
+        if traits and population and self.abstain and not reason:
+            typicality = population.typicality(traits)
+            p_value = typicality.p_value
+            reason = typicality.reason if p_value <= self.abstain else ""
+        return reason or self._unlike_scores(score), p_value
 
     def _too_long(self, traits: Traits) -> str:
         """Say that the calibration is of whole recordings, and decides on no stream and no much longer recording."""

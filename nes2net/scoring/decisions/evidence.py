@@ -164,7 +164,7 @@ class Evidence:
             raise InputError(f"windows are added in their order: one ends at {end} s, the one before at {state.end} s")
         unusual = ""
         if traits is not None and speech:
-            unusual, _ = self.decider.unlike(traits)
+            unusual, _ = self.decider.unlike(score, traits)
         weight = 0.0 if unusual else speech
         llr = float(self.decider.llrs([score])[0])
         passed = self.window  # the whole first window is new, and no older window exists
