@@ -56,23 +56,30 @@ def kinds(speech: list[NDArray]) -> Iterator[tuple[str, list[NDArray]]]:
     for pitch in PITCHES:
         yield f"monotone, {pitch} Hz", [resynthesised(window, pitch) for window in speech]
     yield "whispered", [resynthesised(window, None) for window in speech]
-    made = sounds()
+    made_sounds = sounds()
     noises = {
         "white noise": RNG.standard_normal(WINDOW),
-        "pink noise": made["pink noise"][:WINDOW],
-        "music": made["music: a band"][:WINDOW],
+        "pink noise": made_sounds["pink noise"][:WINDOW],
+        "music": made_sounds["music: a band"][:WINDOW],
     }
     for name, noise in noises.items():
         for ratio in (5, 0, -5):
             yield f"speech in {name}, {ratio} dB", [in_noise(window, noise, ratio) for window in speech]
-    music = [samples for name, samples in made.items() if name.startswith("music")]
-    other = [samples for name, samples in made.items() if not name.startswith("music")]
-    yield "other: made music", [half for samples in music for half in np.split(samples, 2)]
-    yield "other: made tones and noises", [half for samples in other for half in np.split(samples, 2)]
+    music = []
+    tones = []
+    for name, samples in made_sounds.items():
+        halves = np.split(samples, 2)
+        if name.startswith("music"):
+            music += halves
+        else:
+            tones += halves
+    yield "other: made music", music
+    yield "other: made tones and noises", tones
     sirens = []
     for middle, swing, rate in ((900, 400, 0.5), (700, 200, 3.0), (300, 100, 0.5)):
         frequencies = middle + swing * np.sin(2 * np.pi * rate * TIME[:WINDOW])
-        sirens.append(0.3 * np.sin(2 * np.pi * np.cumsum(frequencies) / 16000))
+        phases = 2 * np.pi * np.cumsum(frequencies) / 16000
+        sirens.append(0.3 * np.sin(phases))
     yield "other: sirens", sirens
     for folder in sys.argv[2:]:
         yield f"other: {Path(folder).name}", windows_of(folder)
@@ -82,8 +89,8 @@ def main() -> None:
     """Print how many windows of each kind are judged."""
     print(SPEECH_RULE)
     for name, windows in kinds(windows_of(sys.argv[1])):
-        shares = np.array([speech_share(window) for window in windows])
-        print(f"{name:32} {len(windows):4} windows, judged {100 * np.mean(shares >= LEAST_SPEECH):5.1f} %", flush=True)
+        is_judged = [speech_share(window) >= LEAST_SPEECH for window in windows]
+        print(f"{name:32} {len(windows):4} windows, judged {100 * np.mean(is_judged):5.1f} %", flush=True)
 
 
 main()

@@ -33,9 +33,10 @@ def speech(seconds: float, fake: tuple[float, float] | None = None, seed: int = 
     samples = 0.3 * voice(seed, seconds, pauses=False)
     samples += 0.02 * np.random.default_rng(seed).standard_normal(len(samples))
     if fake is not None:
-        part = slice(round(RATE * fake[0]), round(RATE * fake[1]))
-        time = np.arange(len(samples))[part] / RATE
-        samples[part] += 0.1 * np.sin(2 * np.pi * hears_a_tone.FREQUENCY * time)
+        start, end = fake
+        time = np.arange(len(samples)) / RATE
+        tone = 0.1 * np.sin(2 * np.pi * hears_a_tone.FREQUENCY * time)
+        samples += tone * ((time >= start) & (time < end))
     return samples.astype(np.float32)
 
 

@@ -65,7 +65,7 @@ def resynthesised(samples, pitch, seed=0):
         periods = np.floor(np.arange(len(samples)) * pitch / _RATE)
         excitation = (np.diff(periods, prepend=-1) > 0) * np.sqrt(_RATE / pitch)
     window = np.hanning(length)
-    made = np.zeros(len(samples))
+    sentence = np.zeros(len(samples))
     for start in range(0, len(samples) - length, _STEP):
         piece = slice(start, start + length)
         frame = samples[piece] * window
@@ -75,5 +75,5 @@ def resynthesised(samples, pitch, seed=0):
         correlations[0] *= 1.0001
         predictor = solve_toeplitz(correlations[:-1], -correlations[1:])
         gain = np.sqrt(max(1e-12, correlations[0] + predictor @ correlations[1:]) / length)
-        made[piece] += lfilter([gain], [1, *predictor], excitation[piece]) * window
-    return made / max(1e-9, np.abs(made).max()) / 2
+        sentence[piece] += lfilter([gain], [1, *predictor], excitation[piece]) * window
+    return sentence / max(1e-9, np.abs(sentence).max()) / 2

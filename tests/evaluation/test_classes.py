@@ -607,10 +607,10 @@ def test_the_line_says_what_the_detector_is_worth_and_that_real_speech_gets_a_na
     detector = Detector.from_pretrained(checkpoint, device="cpu")
     (error,) = [figure["value"] for figure in detector.provenance.figures if figure["measure"] == "error"]
     recording = tones.parent / "eval_900_0.wav"
-    found = predict(detector, [recording], Judged(as_judgement("classes")))
-    (prediction,) = found.rows
+    predictions = predict(detector, [recording], Judged(as_judgement("classes")))
+    (prediction,) = predictions.rows
     assert prediction.words.endswith(f"it was wrong on {100 * error:.0f} % of its development trials")
-    assert any(sentence.startswith("real speech gets the name of a class, too") for sentence in found.meaning)
+    assert any(sentence.startswith("real speech gets the name of a class, too") for sentence in predictions.meaning)
     unknown = replace(detector.provenance, figures=())
     detector.provenance = unknown
     (prediction,) = predict(detector, [recording], Judged(as_judgement("classes"))).rows

@@ -202,11 +202,12 @@ def test_the_box_of_the_page_scores_each_channel_by_itself(server, small, tmp_pa
     assert "score each by itself, with `score each channel by itself`" in mixed
     assert "score each by itself, with `channel`" in send(client, path).json()["remark"]
     uploaded = given(upload(client, ("call.wav", path.read_bytes()))[0])
-    found = ask_page(client, [uploaded, given(upload(client, ("a.wav", wav()))[0])], each_channel=True)
-    assert shown(found) == ([], ["call.wav, channel 0", "call.wav, channel 1", "a.wav, channel 0"])
+    (mono,) = upload(client, ("a.wav", wav()))
+    message = ask_page(client, [uploaded, given(mono)], each_channel=True)
+    assert shown(message) == ([], ["call.wav, channel 0", "call.wav, channel 1", "a.wav, channel 0"])
     for number in range(2):
         score = small.score(ChannelOf(path, number))
-        assert f"{score:.4f}".replace("-", "−") in found["output"]["data"][0]
+        assert f"{score:.4f}".replace("-", "−") in message["output"]["data"][0]
         answer = send(client, path, params={"channel": number}).json()
         assert answer["score"] == pytest.approx(score, abs=1e-4)
         assert "remark" not in answer
