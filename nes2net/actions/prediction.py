@@ -162,9 +162,7 @@ class Along:
         :attr:`window` must be set.
         """
         assert self.window is not None
-        hop = self.hop
-        if hop is None:
-            hop = suitable_hop(duration, self.window)
+        hop = suitable_hop(duration, self.window) if self.hop is None else self.hop
         return TrackWindows(self.window, hop)
 
 
@@ -195,10 +193,8 @@ class Once(Question):
         """
         detector = asking.detector
         windows = self.along or Along()
-        window = windows.window
-        if window is None:
-            window = usual_window(detector, asking.decider)
-        windows = replace(windows, window=window)
+        if windows.window is None:
+            windows = replace(windows, window=usual_window(detector, asking.decider))
         # Choose the windows along recordings.
         if self.along or self.track:
             window_samples(detector, *windows.suited(0))  # wrong numbers raise an error before any file is read
@@ -293,9 +289,7 @@ class Judged(Question):
             batch_size=asking.batch_size,
             workers=asking.workers,
         )
-        notes = []
-        if score_length.words:
-            notes.append(score_length.words)
+        notes = [score_length.words] if score_length.words else []
         rows = _judged_predictions(judgement, judged, score_length.num_samples)
         if self.first is None:
             return Answer(rows, notes, judgement.meaning())
@@ -305,11 +299,6 @@ class Judged(Question):
 def _judged_predictions(
     judgement: Judgement[Any], judged: Iterator[JudgedFile[Any]], num_samples: int | None
 ) -> Iterator[Prediction]:
-    """Turn the files of :class:`Judged` into results; if a file could not be judged, its result states the reason.
-
-    Args:
-        num_samples: leading samples that were judged; None for all.
-    """
     for file in judged:
         source = file.path
         if isinstance(file.result, InputError):
@@ -444,11 +433,6 @@ def _display_name(source: AnyRecording) -> str:
 
 
 def _extent_facts(file: JudgedFile[Any], num_samples: int | None) -> dict[str, Any]:
-    """Collect facts for a row: how long the recording is, and which part of it was judged.
-
-    Args:
-        num_samples: leading samples that were judged; None for all.
-    """
     extent = {"duration": file.num_samples / SAMPLE_RATE, "judged": file.judged}
     if num_samples is None:
         return {**extent, "method": "whole"}
@@ -469,7 +453,6 @@ class _Scoring:
     """Whether a recording of more than two minutes gets the mean score of its windows."""
 
     def rows(self, recordings: list[AnyRecording]) -> Iterator[Prediction]:
-        """Yield a result for each of ``recordings``, in order; a recording that fails gets a row with the reason."""
         asking = self.asking
         longest_whole = round(LONG_RECORDING * SAMPLE_RATE) if self.means_along else None
         judged = judge_files(
@@ -569,12 +552,6 @@ class _Scoring:
         return Prediction(source, row | self._track_facts(track, hop, row), track if self.question.track else None)
 
     def _score_along(self, source: AnyRecording, duration: float, window: float, hop: float) -> Track:
-        """Score windows along the recording ``source``, and show the progress.
-
-        Args:
-            duration: duration of the recording in seconds.
-            window, hop: length and distance of the windows in seconds.
-        """
         with _progress_in_seconds(source, duration, f"a `hop` above {hop:.3g} s takes less") as progress:
             return score_track(
                 self.asking.detector,
@@ -649,16 +626,7 @@ class _Scoring:
 
 
 def _predict_stretches(asking: Asking, source: AnyRecording, rule: StretchRule, resolution_ms: float) -> Prediction:
-    """Find the fake stretches of a recording, for :class:`Stretches`.
-
-    With a calibration, each stretch also has a log-likelihood ratio and a probability, unless the
-    recording is unfit for a decision.
-
-    Args:
-        source: the recording.
-        rule: how scores of frames become fake stretches.
-        resolution_ms: length of the frames in ms.
-    """
+    """Find the fake stretches of a recording; with a calibration, with ratio and probability unless it is unfit."""
     detector = asking.detector
     decider = asking.decider
     try:
@@ -691,7 +659,6 @@ def _predict_stretches(asking: Asking, source: AnyRecording, rule: StretchRule, 
 
 
 def _is_long(source: AnyRecording) -> bool:
-    """Whether a recording is longer than :data:`LONG_RECORDING`; False if the recording cannot be read."""
     try:
         return count_samples(source) > LONG_RECORDING * SAMPLE_RATE
     except InputError:

@@ -425,10 +425,7 @@ def calibrate() -> None:
 
 
 def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
-    """Print notes on a new calibration; if it was saved, also print which detector and recordings its file describes.
-
-    The calibration of several systems describes neither a detector nor recordings. Recordings that
-    could not be measured are named on standard error.
+    """Print notes on a new calibration, and what its file describes.
 
     Args:
         saved: the score files from which a saved calibration was learned; empty if the calibration
@@ -497,11 +494,10 @@ def _weights_text(calibration: LinearCalibration) -> str:
 
 
 def _print_figures(rows: list[tuple[str, dict]], warnings: Sequence[str], *written: str | None) -> None:
-    """Print a table of figures, the warnings that are not empty, and the names of the files that were written.
+    """Print a table of figures, warnings, and the names of files.
 
     Args:
-        rows: for each row, the name of the scores, and the figures as name → value; without rows,
-            no table is printed.
+        rows: for each row, the name of the scores, and the figures as name → value.
         written: files that were written; None for a flag that was not given.
     """
     lines = [["", *(heading for heading, _ in _COLUMNS.values())]]

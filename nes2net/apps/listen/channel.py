@@ -11,13 +11,13 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data.audio.remarks import Remark, remark_of
+from nes2net.data.audio.remarks import remark_of
 from nes2net.data.audio.speech import speech_share
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError, worded
 from nes2net.scoring.decisions.along import LEAST_SPEECH
 from nes2net.scoring.decisions.evidence import Evidence
-from nes2net.scoring.decisions.population import Traits
+from nes2net.scoring.decisions.population import Traits, measure
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.score_length import length_of_training
@@ -221,8 +221,8 @@ class Channel:
             A list with a line ``alarm`` or ``clear`` if an alarm begins or ends with the window,
             otherwise an empty list.
         """
-        traits = self._traits(evidence, line, samples) if weight else None
         # A window without a score has the weight 0.
+        traits = self._traits(evidence, line, samples) if weight else None
         running = evidence.add(line["end"], line["score"] or 0.0, weight, traits)
         was_alarm = self._last.get("alarm", False)
         self._num_weighed += 1
@@ -234,11 +234,9 @@ class Channel:
         line |= {"llr": running.llr, **self._last}
         if not running.weight:
             line |= {"llr": None, "probability": None}
-        if running.unusual and traits is not None:
-            line |= {
-                "unusual": running.unusual,
-                "message": f"cannot tell of calls like this: calibrate on {traits.kind}",
-            }
+        if running.unusual and traits:
+            message = f"cannot tell of calls like this: calibrate on {traits.kind}"
+            line |= {"unusual": running.unusual, "message": message}
         if running.alarm == was_alarm:
             return []
         event: Line = {"event": "clear", "channel": self.name, "time": line["end"]}
@@ -252,13 +250,13 @@ class Channel:
 
         Windows that overlap share an embedding, because computing it takes as long as a score.
         """
-        measurer = Measurer.of(self._scorer, evidence.decider)
-        recording = WaveformReader.of(self._scorer, None).take(samples, SAMPLE_RATE)
+        traits = measure(samples)._replace(embedding=self._embedding, duration=math.inf, in_windows=True)
         if line["start"] >= self._embedded_until:
-            self._embedding = measurer.of_recording(recording, Remark()).embedding
+            waveform = WaveformReader.of(self._scorer, None).take(samples, SAMPLE_RATE).waveform
+            (traits,) = Measurer.of(self._scorer, evidence.decider).with_embeddings([traits], waveform[None])
+            self._embedding = traits.embedding
             self._embedded_until = line["end"]
-        traits = measurer.measured(recording, Remark())
-        return traits._replace(embedding=self._embedding, duration=math.inf, in_windows=True)
+        return traits
 
     def _say_unjudged(self, line: Line) -> list[Line]:
         """Return a line that the channel is not judged, if that is so for long, or from its first window with speech on.
@@ -272,13 +270,13 @@ class Channel:
             return []
         if self._warn_from is None:
             is_first = "unusual" in line and not self._num_speaking
-            self._warn_from = line["start"] + (0.0 if is_first else LONGEST_UNJUDGED)
+            self._warn_from = line["start"] if is_first else line["start"] + LONGEST_UNJUDGED
         if line["end"] < self._warn_from:
             return []
         self._warn_from = math.inf
-        event: Line = {"event": "unjudged", "channel": self.name, "start": line["start"], "end": line["end"]}
-        not_judged = f"not judged for {LONGEST_UNJUDGED:g} s"
-        return [{**event, "message": line.get("message", not_judged), "reason": reason}]
+        message = line.get("message", f"not judged for {LONGEST_UNJUDGED:g} s")
+        unjudged: Line = {"event": "unjudged", "channel": self.name, "start": line["start"], "end": line["end"]}
+        return [{**unjudged, "message": message, "reason": reason}]
 
     def end(self) -> None:
         """End the stream, and move its last windows to the queue."""

@@ -69,7 +69,11 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
     if "p_value" in row:
         # If windows decided, the length of the recording was not compared.
         compared = "level or bandwidth" if along else "length, level or bandwidth"
-        facts.append(("How usual it is", _usualness_words(row["p_value"], compared)))
+        usualness = (
+            f"Of the recordings that the calibration was learned from, {in_hundred(row['p_value'])} are as unusual as "
+            f"this one in {compared}, or in how the detector hears them."
+        )
+        facts.append(("How usual it is", usualness))
     # Put the decision into words: bona fide, spoof in part, or spoof.
     if row["decision"] == "bonafide":
         meaning = "This detector takes the recording for real speech: for what a microphone took down of a human voice."
@@ -216,20 +220,6 @@ def _low_window_words(low: dict[str, Any], num_windows: int, decision: str) -> s
 
 
 def _missed_words(shortest_found: float | None) -> str:
-    """Say below which length a fake part would mostly be missed.
-
-    Args:
-        shortest_found: length in seconds of the shortest part that would mostly be found; None if
-            parts of any length would mostly be missed.
-    """
     if shortest_found is None:
         return "A fake part of any length would mostly be missed."
     return f"A fake part shorter than about {plain_duration(shortest_found)} would mostly be missed."
-
-
-def _usualness_words(p_value: float, compared: str) -> str:
-    """Say how many recordings of the calibration are as unusual as this recording in the ``compared`` traits."""
-    return (
-        f"Of the recordings that the calibration was learned from, {in_hundred(p_value)} are as unusual as this one in "
-        f"{compared}, or in how the detector hears them."
-    )

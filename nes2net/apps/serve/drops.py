@@ -52,7 +52,6 @@ class DropsCheck:
         self.folder = folder
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Check and pass on a request, or answer with an error; the server calls this as the ASGI interface asks."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         path = scope["path"]
@@ -83,14 +82,12 @@ class DropsCheck:
             await send({"type": "http.response.body", "body": b""})
 
     def _rewrite(self, content: bytes, keys: tuple[str, ...]) -> bytes:
-        """Check the JSON of a request, and rewrite it with only these ``keys``; raise ValueError for wrong JSON."""
         request = parsed_json(content, "it")
         if not isinstance(request, dict):
             raise ValueError("it is no JSON object")
         return json.dumps({key: self._checked_value(key, request) for key in keys}).encode()
 
     def _checked_value(self, key: str, request: Mapping[str, Any]) -> Any:
-        """Check and return the value of ``key`` in ``request``; raise ValueError if the value is wrong."""
         value = request.get(key)
         if key == "data":
             return self._checked_data(value, self.events[request["fn_index"]])
@@ -120,7 +117,6 @@ class DropsCheck:
         return [[self._checked_file(item) for item in files], each_channel]
 
     def _checked_file(self, item: Any) -> dict[str, Any]:
-        """Check and return a file of a request as Gradio takes it; raise ValueError if the file is not an upload."""
         path = item.get("path") if isinstance(item, dict) else None
         if not isinstance(path, str) or has_control(path):
             raise ValueError("data holds what is no file")
@@ -142,7 +138,6 @@ def _receive_again(content: bytes, receive: Any) -> Any:
     messages = iter([{"type": "http.request", "body": content}])
 
     async def receive_content_first() -> Any:
-        """Return the message with ``content`` first, then the messages of ``receive``; the application calls this."""
         return next(messages, None) or await receive()
 
     return receive_content_first

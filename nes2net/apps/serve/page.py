@@ -84,7 +84,6 @@ def _accept_uploads_only(component: gradio.components.Component, folder: Path) -
     """
 
     async def take_upload(url_or_file_path: str | Path | None) -> str | None:
-        """Return the path of an upload, and refuse any other file; Gradio calls this for each file of a request."""
         if url_or_file_path is not None:
             url_or_file_path = str(Path(url_or_file_path).resolve())
             # Gradio stores an upload as FOLDER/HASH/NAME.
@@ -116,7 +115,6 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Bloc
         rows: list[dict[str, Any]] = []
 
         def check() -> None:
-            """Raise :class:`Closed` if the page of this drop was closed."""
             if not any(event.alive for event in _running_events(blocks) if event.session_hash == request.session_hash):
                 raise Closed("the page was closed")
 
@@ -178,9 +176,7 @@ def _queued_paths(blocks: gradio.Blocks) -> Iterator[str]:
     lines = list(blocks._queue.event_queue_per_concurrency_id.values())
     waiting = [event for line in lines for event in list(line.queue)]
     for event in (*waiting, *_running_events(blocks)):
-        value = None
-        if event.data and event.data.data:
-            value = event.data.data[0]
+        value = event.data.data[0] if event.data and event.data.data else None
         items = value if isinstance(value, list) else [value]
         paths = [item.get("path") for item in items if isinstance(item, dict)]
         yield from {path for path in paths if isinstance(path, str)}
@@ -204,25 +200,23 @@ def _score_upload(
     progress: gradio.Progress,
     check: Callable[[], object],
 ) -> Scored | dict[str, str] | None:
-    """Score one file of a drop. Return the result; if scoring failed, return the name of the file and the error.
+    """Score one file of a drop, or one of its channels.
 
     Args:
         path: path under which the file was uploaded; its last part is shown.
         source: present path of the file; None if the file was removed.
-        channel: number of the channel to score, counted from 0; None for the mean of all channels.
-            The result is None if there is no such channel.
+        channel: counted from 0; None for the mean of all channels.
         number: index of the file in the drop, from 0.
         count: number of files in the drop.
-        progress: progress bar of the page.
-        check: called often; raises :class:`Closed` if the page was closed.
+
+    Returns:
+        The result, or the name of the file and the error; None if there is no such channel.
     """
-    name = printable_name(display_name(Path(path).name))
-    if channel is not None:
-        name = f"{name}, channel {channel}"
+    suffix = "" if channel is None else f", channel {channel}"
+    name = printable_name(display_name(Path(path).name)) + suffix
     title = name if count == 1 else f"{number + 1} of {count}, {name}"
 
     def show_progress(share: float, step: str) -> None:
-        """Show the progress of the drop; ``share`` is the fraction of the current file that is done."""
         progress((number + share) / count, desc=f"{title}: {step}")
 
     check()
@@ -293,15 +287,12 @@ def _picture_facts(scored: Scored) -> dict[str, Any]:
     lowest, highest = score_axis(track, threshold)
 
     def x(seconds: float) -> float:
-        """Return the horizontal place of a time in the picture, in ‰ of the duration."""
         return round(1000 * seconds / track.duration, 2)
 
     def y(score: float) -> float:
-        """Return the vertical place of a score in the picture, in % of the height from the top."""
         return round(100 * (highest - score) / (highest - lowest), 2)
 
     def line(values: Sequence[float]) -> list[str]:
-        """Return the points "x,y" of an SVG line through the scores ``values`` at ``times``."""
         return [f"{x(t)},{y(v)}" for t, v in zip(times, values)]
 
     # Make the outline of the waveform.
@@ -309,11 +300,6 @@ def _picture_facts(scored: Scored) -> dict[str, Any]:
     columns = np.linspace(0, 1000, len(picture.low)) if len(picture.low) > 1 else np.array([500.0])
 
     def outline(samples: np.ndarray) -> list[str]:
-        """Return the points "x,y" of the upper or lower outline of the waveform, in a box of 1000 × 100.
-
-        Args:
-            samples: the largest or smallest sample of each column.
-        """
         points = [f"{column:.1f},{50 - 48 * sample / loudest:.1f}" for column, sample in zip(columns, samples)]
         return points
 
@@ -377,7 +363,6 @@ def score_axis(track: Track, threshold: float | None) -> tuple[float, float]:
 
 
 def _score_labels(lowest: float, highest: float) -> list[float]:
-    """Return round scores to label on the axis: multiples of 1, 2 or 5 times a power of ten, away from the ends."""
     rough = (highest - lowest) / 5
     power = 10.0 ** np.floor(np.log10(rough))
     step = float(next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999))
@@ -388,14 +373,12 @@ def _score_labels(lowest: float, highest: float) -> list[float]:
 
 
 def _time_labels(duration: float) -> list[float]:
-    """Return the times in seconds to label on the time axis, at most six."""
     steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
     step = next((step for step in steps if duration / step <= 6), 14400)
     return [float(t) for t in np.arange(0, duration * 0.85, step)]  # no label near the end: a narrow screen lacks room
 
 
 def _download_urls(results: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
-    """Return two links that download the results: ``csv`` has a line per recording, ``json`` also has the tracks."""
     rows: list[dict[str, Any]] = [item if isinstance(item, dict) else item.row() for item in results]
     columns = [*COLUMNS, *_BASIS]
     lines = []
@@ -413,7 +396,6 @@ def _download_urls(results: Sequence[Scored | dict[str, str]]) -> dict[str, str]
 
 
 def _data_url(kind: str, text: str) -> str:
-    """Return a URL that contains ``text``, so that a link can download the text; ``kind`` is its MIME type."""
     return f"data:{kind};charset=utf-8;base64,{base64.b64encode(printable(text).encode()).decode()}"
 
 

@@ -231,11 +231,9 @@ class Listener:
 
     @property
     def _finds_speech(self) -> bool:
-        """Whether speech was found so far."""
         return self._has_speech or self._speech.finished().share(self._piece_start) > 0
 
     def _measure_frames(self, block: NDArray) -> None:
-        """Count frames of 20 ms by level, and add up the energies in the bands of speech and of high frequencies."""
         samples = np.concatenate([self._rest, block])
         num_frames = len(samples) // _FRAME
         self._rest = samples[num_frames * _FRAME :].copy()  # a view would keep the whole block in memory

@@ -398,15 +398,14 @@ class Decider:
             The reason, empty if there is none; and the share of the calibration's recordings that
             are at least as unusual, None if the traits were not compared.
         """
-        reason = self._too_long(traits) if traits else ""
-        p_value = None
+        if traits and (too_long := self._too_long(traits)):
+            return too_long, None
         population = self.calibration.population
         # If the recordings were not measured, the score alone decides.
-        if traits and population and self.abstain and not reason:
-            typicality = population.typicality(traits)
-            p_value = typicality.p_value
-            reason = typicality.reason if p_value <= self.abstain else ""
-        return reason or self._unlike_scores(score), p_value
+        if traits is None or population is None or not self.abstain:
+            return self._unlike_scores(score), None
+        p_value, _, reason = population.typicality(traits)
+        return reason if p_value <= self.abstain else self._unlike_scores(score), p_value
 
     def _too_long(self, traits: Traits) -> str:
         """Say that the calibration is of whole recordings, and decides on no stream and no much longer recording."""

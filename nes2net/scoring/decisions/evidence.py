@@ -162,14 +162,11 @@ class Evidence:
             raise InputError(f"`speech` is a share from 0 to 1, not {speech}")
         if not math.isfinite(end) or (state.end is not None and end < state.end):
             raise InputError(f"windows are added in their order: one ends at {end} s, the one before at {state.end} s")
-        unusual = ""
-        if traits is not None and speech:
-            unusual, _ = self.decider.unlike(score, traits)
+        unusual = self.decider.unlike(score, traits)[0] if traits and speech else ""
         weight = 0.0 if unusual else speech
         llr = float(self.decider.llrs([score])[0])
-        passed = self.window  # the whole first window is new, and no older window exists
-        if state.end is not None:
-            passed = end - state.end
+        # The whole first window is new, and no older window exists.
+        passed = self.window if state.end is None else end - state.end
         fading = 2 ** (-passed / self.half_life)
         state.weighted_llrs = fading * state.weighted_llrs + weight * llr
         state.weight = fading * state.weight + weight
