@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nes2net.scoring.decisions import CANNOT_TELL, Decider, Evidence, decide_along, fit, load
+from nes2net.scoring.decisions import CANNOT_TELL, Decider, Evidence, decide_along, fit, load, resampled
 from nes2net.scoring.decisions.along import DecisionAlong
-from nes2net.scoring.decisions.calibration import resampled
 from nes2net.scoring.track import Track
 
 NUM_TRIALS = 60
