@@ -132,17 +132,6 @@ def test_a_table_of_what_is_unlike_the_calibration_has_no_ratio(clips_folder, ca
     assert row["llr"] == ""
 
 
-def test_a_score_below_all_of_the_calibration_counts_in_no_entrance(clips_folder, tmp_path):
-    """Neither as the score of a recording nor as that of a window of a call."""
-    time = np.arange(16000 * 8) / 16000
-    tone = np.sin(2 * np.pi * hears_a_tone.FREQUENCY * time)
-    samples = speech(8.0, None, 12) + 0.5 * tone
-    soundfile.write(tmp_path / "low.wav", 0.5 * samples, 16000)
-    for answer in ENTRANCES.values():
-        told = answer(tmp_path / "low.wav", clips_folder / "windows.json", ABSTAIN)
-        assert (told.decision, told.probability) == ("cannot tell", None)
-
-
 def test_the_report_compares_no_length_with_those_of_clips_if_windows_decide(clips_folder, tmp_path):
     """And says of which part the score is, and how often the calibration errs."""
     decide(clips_folder, "report", clips_folder / "bonafide.wav", "--html", tmp_path / "r.html")
