@@ -127,7 +127,7 @@ def test_a_recording_that_is_not_decided(small, speech, calibration, tmp_path):
 def test_the_errors_of_the_calibration_stand_beside_the_answer(small, speech, calibration, tmp_path):
     llrs = Llrs(np.array([-1.0, 2.0]), np.array([-2.0, 1.0, 3.0]))
     desk = Desk(small, tmp_path, decider=Decider(replace(calibration, llrs=llrs)))
-    html = render([desk.score(speech / "talk.wav", "talk.wav", look=True)], calibrated=True)
+    html = render([desk.score(speech / "talk.wav", "talk.wav", look=True)], calibrated=True, notes=desk.notes)
     assert "Of 2 bona fide recordings of the calibration, it calls 1 spoof." in html
     assert "Of 3 spoof recordings of the calibration, it calls 2 bona fide." in html
 
