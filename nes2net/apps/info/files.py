@@ -103,11 +103,6 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
 
 
 def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
-    """Describe an identified file or folder with weights.
-
-    Args:
-        results: published results; the description shows the results of the same architecture.
-    """
     # Find the published models with exactly this architecture.
     path = identity.path
     config = identity.architecture
@@ -273,12 +268,6 @@ def _run_sheet(folder: Path) -> Sheet:
 
 
 def _epoch_rows(rows: Sequence[Row], checkpoints: set[str]) -> list[dict[str, Any]]:
-    """Make the table of a history: the figures of each epoch, and its checkpoint if the file exists.
-
-    Args:
-        rows: the rows of the history.
-        checkpoints: names of the existing checkpoint files.
-    """
     measures = [name for name in _HEADINGS if any(name in row for row in rows)]
     cells = []
     for row in rows:
@@ -290,7 +279,6 @@ def _epoch_rows(rows: Sequence[Row], checkpoints: set[str]) -> list[dict[str, An
 
 
 def _calibration_sheet(path: Path) -> Sheet:
-    """Describe a calibration or fusion; raise InputError if the file is neither."""
     calibration = load_calibration(path)
     kind = "calibration" if len(calibration.weights) == 1 else "fusion"
     facts: dict[str, Any] = {
@@ -320,6 +308,7 @@ def _calibration_sheet(path: Path) -> Sheet:
         facts["recordings"] = "not measured, so no recording is called 'cannot tell'"
     else:
         facts["recordings"] = f"{population.num_recordings:,} measured"
+        facts |= {"scored lengths, in s": population.durations or "not kept"}
         facts |= {f"usual {name}": text for name, text in population.usual_ranges().items()}
         facts["embeddings"] = "count as well" if population.has_embeddings else "not computed"
     # Make the tables.

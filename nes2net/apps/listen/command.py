@@ -60,7 +60,7 @@ class Windows:
     vad: Literal["weigh", "skip", "none"] = "weigh"
 
 
-@called(resumes=False, names={"host": "--serve", "port": "--serve"})
+@called(resumes=False, names={"host": "--serve", "port": "--serve", "channel": "--split"})
 def listen(
     source: str | None = None,
     *,
