@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from nes2net.apps.info.costs import cost_rows, costs_of_config
 from nes2net.apps.info.identify import Identity, identify
-from nes2net.apps.info.info import cost_rows, costs_of_config
-from nes2net.apps.info.names import Result, describe_recipe, model_rows, published_facts
+from nes2net.apps.info.names import describe_recipe, model_rows, published_facts
+from nes2net.apps.info.results import lines_about
 from nes2net.apps.info.sheet import Sheet, shown
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted
@@ -47,11 +48,8 @@ _HEADINGS = {
 _SHOWN_ELSEWHERE = ("epoch", "val_eer_wo_aug_low", "val_eer_wo_aug_high", *_HEADINGS)
 
 
-def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
+def file_sheet(path: str | Path) -> Sheet:
     """Describe a file or folder by its content; no code in the file or folder is executed.
-
-    Args:
-        results: published results; the description shows the results of the detector's architecture.
 
     Raises:
         InputError: if ``path`` is missing, damaged, or of an unknown kind.
@@ -66,7 +64,7 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
         )
         if is_run and not is_detector:
             return _run_sheet(path)
-        sheet = _detector_sheet(identify(path), results)
+        sheet = _detector_sheet(identify(path))
         files.check()
         return sheet
     # Describe a recipe.
@@ -97,17 +95,13 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
     if start and not any(byte < 9 or 13 < byte < 32 for byte in start):
         sheet = _scores_sheet(path)
     else:
-        sheet = _detector_sheet(identify(path), results)
+        sheet = _detector_sheet(identify(path))
     files.check()
     return sheet
 
 
-def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
-    """Describe an identified file or folder with weights.
-
-    Args:
-        results: published results; the description shows the results of the same architecture.
-    """
+def _detector_sheet(identity: Identity) -> Sheet:
+    """Describe an identified file or folder with weights."""
     # Find the published models with exactly this architecture.
     path = identity.path
     config = identity.architecture
@@ -160,7 +154,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
         **_training_facts(identity.provenance),
         "not rebuilt": ", ".join(identity.records),
         "notes": [*identity.notes, *notes],
-        "published": [result.line for result in results if result.about.intersection(published)],
+        "published": lines_about(*published),
     }
     # Make the tables, and list commands that use the detector.
     tables: dict[str, list[dict[str, Any]]] = {}

@@ -7,14 +7,14 @@ import os
 import re
 import sys
 from argparse import SUPPRESS
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from nes2net.apps.info.info import cost_rows, costs_of, estimate_memory_and_time
+from nes2net.apps.info.costs import cost_rows, costs_of_config, costs_of_part
 from nes2net.apps.info.overview import COMMANDS
 from nes2net.apps.info.part_options import PLURALS, about, bound_arguments, general_rows, option_rows, source, title
+from nes2net.apps.info.results import figure_of, lines_about, result_sheet, rows_about
 from nes2net.apps.info.sheet import Sheet, plain, shown
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import ListedCorpus
@@ -26,6 +26,7 @@ from nes2net.metrics.eer import compute_eer
 from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
+from nes2net.models.published_results import published_rows
 from nes2net.models.registry import (
     Registry,
     aggregations,
@@ -47,28 +48,9 @@ from nes2net.training.recipes.recipe import SECTIONS, Recipe
 REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, backends)))
 
 
-@dataclass(frozen=True)
-class Result:
-    """A published result, written as texts."""
-
-    id: str
-    figure: str
-    """System and figure, abbreviated."""
-    line: str
-    """Training and test corpus, figures and source, on one line."""
-    about: frozenset[str]
-    """Names of the model, the recipe and the corpora of the result."""
-    facts: dict[str, Any] = field(default_factory=dict)
-    """Further facts: heading → text."""
-
-
-def overview(results: Sequence[Result]) -> Sheet:
-    """Make the overview: tables of all names by kind, with one line about each name.
-
-    Args:
-        results: the published results.
-    """
-    tables = {kind.plural: kind.table() for kind in _all_kinds(results)}
+def overview() -> Sheet:
+    """Make the overview: tables of all names by kind, with one line about each name."""
+    tables = {kind.plural: kind.table() for kind in _all_kinds()}
     tables["keys of a recipe"] = []
     for name, section in SECTIONS.items():
         meaning = plain(section.__doc__ or "").partition(". ")[0].rstrip(".")
@@ -104,12 +86,12 @@ class _Kind(NamedTuple):
         return rows
 
 
-def _all_kinds(results: Sequence[Result]) -> list[_Kind]:
-    figures = {result.id: result.figure for result in results}
+def _all_kinds() -> list[_Kind]:
+    figures = {row.id: figure_of(row) for row in published_rows()}
     parts = []
     for part_registry in REGISTRIES.values():
         line = partial(_part_line, part_registry)
-        sheet = partial(part_sheet, part_registry, results=results)
+        sheet = partial(part_sheet, part_registry)
         parts.append(_Kind(part_registry.kind, part_registry.names(), line, sheet))
     for registry, key in ((heads, "model.backend.head"), (losses, "train.loss"), (tasks, "train.task")):
         sheet = partial(_trained_part_sheet, registry, key)
@@ -119,34 +101,32 @@ def _all_kinds(results: Sequence[Result]) -> list[_Kind]:
             "recipe",
             packaged_recipes(),
             lambda name: plain(header_paragraphs(name)[0]).partition(". ")[0].rstrip("."),
-            partial(recipe_sheet, results=results),
+            recipe_sheet,
         ),
-        _Kind("model", list(PUBLISHED_MODELS), _model_line, partial(model_sheet, results=results)),
+        _Kind("model", list(PUBLISHED_MODELS), _model_line, model_sheet),
         *parts,
         _Kind("judgement", judgements.names(), partial(_part_line, judgements), judgement_sheet),
-        _Kind("corpus", corpora.names(), _corpus_line, partial(corpus_sheet, results=results)),
+        _Kind("corpus", corpora.names(), _corpus_line, corpus_sheet),
         _Kind("condition", effects.names(), _condition_line, condition_sheet),
         _Kind("command", commands.names(), lambda name: page_of(commands.get(name).__doc__).title, command_sheet),
-        _Kind(
-            "published result", list(figures), figures.__getitem__, partial(_published_result_sheet, results=results)
-        ),
+        _Kind("published result", list(figures), figures.__getitem__, result_sheet),
     ]
 
 
-def names(results: Sequence[Result] = ()) -> dict[str, list[str]]:
+def names() -> dict[str, list[str]]:
     """Return the names of each kind, such as ``"corpora"`` → names of the corpora."""
-    return {kind.plural: kind.names for kind in _all_kinds(results)}
+    return {kind.plural: kind.names for kind in _all_kinds()}
 
 
-def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
+def sheets(name: str) -> list[Sheet]:
     """Describe every thing with this name, usually one; if ``name`` is a kind, list the names of the kind.
 
     Raises:
         InputError: if nothing has this name; the message suggests the nearest name.
     """
     if name.startswith("hub:"):
-        return [corpus_sheet(name, results)]
-    kinds = _all_kinds(results)
+        return [corpus_sheet(name)]
+    kinds = _all_kinds()
     if listed := [kind for kind in kinds if kind.plural == name]:
         return [Sheet(name, tables={"names": listed[0].table()}, brief=True)]
     all_names: list[str] = []
@@ -240,21 +220,16 @@ def model_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) -> Sheet:
+def part_sheet(registry: Registry, name: str) -> Sheet:
     """Describe a front-end, an aggregation or a back-end, with its costs and options.
 
     Args:
         registry: registry of the part.
         name: name of the part.
-        results: published results; the description shows the results of the model with this name.
     """
-    (cost,) = costs_of(name, registry)
+    cost = costs_of_part(registry, name)
     is_frontend = registry is frontends
-    estimate = {}
-    size = published_size_facts("")  # no facts, because no front-end has an empty name
-    if is_frontend:
-        estimate = estimate_memory_and_time(name)
-        size = published_size_facts(name)
+    size = published_size_facts(name) if is_frontend else {}
     facts = {
         "what": title(registry, name),
         "made of": bound_arguments(registry, name),
@@ -263,9 +238,8 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
         "parameters": cost.parameters,
         "multiply-adds": f"{cost.multiply_adds / 1e9:.3f} G per second of audio",
         "size": cost.notes,
-        **estimate,
         **size,
-        "published": [result.line for result in results if name in result.about],
+        "published": lines_about(name),
     }
     role = PARTS[list(REGISTRIES.values()).index(registry)]
     options = option_rows(registry, name) + general_rows(registry, name)
@@ -378,20 +352,16 @@ def published_size_facts(name: str) -> dict[str, Any]:
     }
 
 
-def model_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """Describe a published model: its parts, their costs, and its published results.
-
-    Args:
-        results: published results; the description shows the results of this model.
-    """
+def model_sheet(name: str) -> Sheet:
+    """Describe a published model: its parts, their costs, and its published results."""
     config = PUBLISHED_MODELS[name]
     facts = {
         "parts": architecture(config),
         **published_facts(name),
-        "published": [result.line for result in results if name in result.about],
+        "published": lines_about(name),
     }
     tables = {
-        "costs": cost_rows(costs_of(name)),
+        "costs": cost_rows(costs_of_config(config)),
         "options that differ from the defaults of the parts": model_rows(config),
     }
     build = f"Build it, with random weights: Detector.from_config('{name}')"
@@ -454,18 +424,14 @@ def header_paragraphs(recipe: str) -> list[str]:
     return re.split(r"(?<=\.)\n", "\n".join(lines)) or [""]
 
 
-def recipe_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """Describe a packaged recipe: its model, its data, and the keys that differ from the defaults.
-
-    Args:
-        results: published results; the description shows the results of this recipe.
-    """
+def recipe_sheet(name: str) -> Sheet:
+    """Describe a packaged recipe: its model, its data, and the keys that differ from the defaults."""
     sheet = describe_recipe(load_recipe(name), _value_comments(name))
     sheet.title = f"{name}: recipe"
     sheet.facts = {
         "what": [plain(text) for text in header_paragraphs(name)],
         **sheet.facts,
-        "published": [result.line for result in results if name in result.about],
+        "published": lines_about(name),
         "file": str(PACKAGED / f"{name}.yaml"),
     }
     sheet.commands = [f"nes2net train {name} data.root=FOLDER", *sheet.commands]
@@ -549,12 +515,8 @@ def _value_comments(recipe: str) -> dict[str, str]:
     return comments
 
 
-def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """Describe a corpus: its parts, its expected files, its official numbers, and how to check a copy.
-
-    Args:
-        results: published results; the description shows the results on this corpus.
-    """
+def corpus_sheet(name: str) -> Sheet:
+    """Describe a corpus: its parts, its expected files, its official numbers, and how to check a copy."""
     # Collect the facts.
     corpus = corpora.get(name)
     rule = re.search(
@@ -579,7 +541,7 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         "to be had": [f"{files}: {address}" for files, address in corpus.obtain.items()],
         "numbers from": corpus.counts_from,
         "recipes": ", ".join(recipes),
-        "published": [f"{result.id}: {result.figure}" for result in results if name in result.about],
+        "published": [f"{row.id}: {figure_of(row)}" for row in rows_about([name])],
     }
     # Make the tables of the expected files and of the official numbers.
     layout = []
@@ -614,9 +576,3 @@ def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
         numbers = {"trials": trials.trials, "bona fide": trials.bonafide, "spoofed": trials.spoof}
         rows.append({"part": split, **numbers, "by": fields})
     return rows
-
-
-def _published_result_sheet(name: str, results: Sequence[Result]) -> Sheet:
-    result = next(result for result in results if result.id == name)
-    commands = [f"nes2net experiment reproduce {name} --data FOLDER"]
-    return Sheet(f"{name}: published result", {"what": result.line, **result.facts}, commands=commands)

@@ -8,9 +8,7 @@ from functools import cache
 import pytest
 from builders import slow, some
 
-from nes2net.apps.info import info as parts
-from nes2net.apps.info import names
-from nes2net.apps.info.command import published_results
+from nes2net.apps.info import costs, names
 from nes2net.apps.info.overview import STORED, stored_overview
 from nes2net.apps.info.part_options import option_rows
 from nes2net.cli.main import main
@@ -20,8 +18,7 @@ from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.registry import backends, corpora, create_frontend, effects, frontends
 from nes2net.training.recipes.reading import load_recipe, packaged_recipes
 
-RESULTS = published_results()
-KINDS = names.names(RESULTS)
+KINDS = names.names()
 #: Models and sizes of front-ends that are described as others are; a large one takes seconds.
 ALIKE = re.compile("antideepfake_(?!w2v_s)|deepfense_hubert|spoof_superb_(?!wav2vec2)|WavLM_Nes2Net_X_|df_arena_1b")
 SIZES_ALIKE = {name for name, size in SIZES.items() if name != size.frontend} - {"wav2vec2_base", "unispeech_sat_large"}
@@ -47,8 +44,8 @@ def quick():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(names, "load_recipe", cache(load_recipe))
-        patch.setattr(parts, "create_frontend", few_layers)
-        patch.setattr(parts, "PAPER_FRAMES", 32)
+        patch.setattr(costs, "create_frontend", few_layers)
+        patch.setattr(costs, "PAPER_FRAMES", 32)
         yield
 
 
@@ -62,7 +59,7 @@ def test_the_map_has_a_line_for_every_name(info, monkeypatch):
         assert all(len(line.split()) > 1 for line in section), "a name without a meaning"
         assert info(kind).splitlines()[3:] == section  # the kind alone
     assert lines[-1].strip().startswith("nes2net info NAME")
-    live = names.overview(RESULTS)
+    live = names.overview()
     assert json.loads(STORED.read_text(encoding="utf-8")) == live.tables, "run python scripts/site/overview.py"
     assert stored_overview().text() == live.text() and stored_overview("nothing") is None
     found = info("--json")
@@ -77,7 +74,7 @@ def test_the_map_has_a_line_for_every_name(info, monkeypatch):
 @pytest.mark.parametrize("name", [*some(SHOWN + [n for n in QUICK if n not in SIZES_ALIKE]), *slow(*BUILT)])
 def test_every_name_is_described(name):
     kind = next(kind for kind, known in KINDS.items() if name in known)
-    for sheet in names.sheets(name, RESULTS):  # of parts and models it counts parameters and operations
+    for sheet in names.sheets(name):  # of parts and models it counts parameters and operations
         described_in_full(name, kind, sheet)
 
 
@@ -137,7 +134,7 @@ def test_a_recipe_says_what_differs_and_from_where(info):
 def test_a_misspelt_name_gets_the_nearest(capsys):
     for wrong, meant in (("asvspoof5_nes2net", "asvspoof5_nes2net_x"), ("asvspof5", "asvspoof5"), ("SLS", "sls")):
         with pytest.raises(InputError, match=rf"did you mean '{meant}'\?"):
-            names.sheets(wrong, RESULTS)
+            names.sheets(wrong)
     with pytest.raises(InputError, match="nes2net info` lists them"):
         names.sheets("qqqqqqqqqq")
     assert main(["info", "nes2netx"]) == 2
