@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nes2net.lib.docstrings import docstring_of
 from nes2net.training.recipes.documentation import Key, find_keys, keys_of
 from nes2net.training.recipes.recipe import SECTIONS, Recipe
 
@@ -27,7 +28,7 @@ def page() -> str:
     """Write the page in Markdown: the keys outside of sections, then those of each section."""
     blocks = [PAGE, "## Outside of the sections", *map(paragraph, keys_of(Recipe))]
     for name, kind in SECTIONS.items():
-        blocks += [f"## `{name}`", " ".join((kind.__doc__ or "").split()), *map(paragraph, find_keys(name))]
+        blocks += [f"## `{name}`", f"{docstring_of(kind).title}.", *map(paragraph, find_keys(name))]
     return "\n\n".join(block.strip() for block in blocks) + "\n"
 
 

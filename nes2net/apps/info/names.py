@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 from nes2net.apps.info.costs import cost_rows, costs_of_config, costs_of_part
 from nes2net.apps.info.overview import COMMANDS
-from nes2net.apps.info.part_options import PLURALS, about, bound_arguments, general_rows, option_rows, source, title
+from nes2net.apps.info.part_options import PLURALS, general_rows, option_rows
 from nes2net.apps.info.results import figure_of, lines_about, result_sheet, rows_about
 from nes2net.apps.info.sheet import Sheet, plain, shown
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import ListedCorpus
 from nes2net.lib.command_line import OneLineParser
-from nes2net.lib.commands import add_command, page_of
+from nes2net.lib.commands import add_command
+from nes2net.lib.docstrings import docstring_of
 from nes2net.lib.errors import InputError, MissingLibrary, counted, did_you_mean
 from nes2net.lib.options import PARTS, name_and_options
 from nes2net.metrics.eer import compute_eer
@@ -53,8 +54,7 @@ def overview() -> Sheet:
     tables = {kind.plural: kind.table() for kind in _all_kinds()}
     tables["keys of a recipe"] = []
     for name, section in SECTIONS.items():
-        meaning = plain(section.__doc__ or "").partition(". ")[0].rstrip(".")
-        tables["keys of a recipe"].append({"name": f"recipe {name}", "meaning": meaning})
+        tables["keys of a recipe"].append({"name": f"recipe {name}", "meaning": docstring_of(section).title})
     return Sheet("What nes2net knows by name", tables=tables, commands=COMMANDS, brief=True)
 
 
@@ -108,7 +108,7 @@ def _all_kinds() -> list[_Kind]:
         _Kind("judgement", judgements.names(), partial(_part_line, judgements), judgement_sheet),
         _Kind("corpus", corpora.names(), _corpus_line, corpus_sheet),
         _Kind("condition", effects.names(), _condition_line, condition_sheet),
-        _Kind("command", commands.names(), lambda name: page_of(commands.get(name).__doc__).title, command_sheet),
+        _Kind("command", commands.names(), partial(_title, commands), command_sheet),
         _Kind("published result", list(figures), figures.__getitem__, result_sheet),
     ]
 
@@ -151,17 +151,13 @@ def _model_line(name: str) -> str:
 
 
 def _part_line(registry: Registry, name: str) -> str:
-    """Return the line of a part in the overview: its title, without shapes such as ``B×T×D → B×2``.
-
-    If the registry builds the part from blocks, the names of the blocks come first.
-    """
     if registry is frontends and name in SIZES and name != SIZES[name].frontend:
         return f"{SIZES[name].title}, read by {SIZES[name].frontend}"
-    line = re.sub(r":? B×\S* → \S+$", "", title(registry, name).rstrip("."))
-    blocks = [word for word in bound_arguments(registry, name).split(", ") if word.isidentifier()]
-    if not blocks:
-        return line
-    return f"{', '.join(blocks)}: {line.partition(': ')[2] or line}"
+    return _title(registry, name)
+
+
+def _title(registry: Registry, name: str) -> str:
+    return docstring_of(registry.get(name)).title
 
 
 def _corpus_line(name: str) -> str:
@@ -174,7 +170,7 @@ def _corpus_line(name: str) -> str:
 def _condition_line(name: str) -> str:
     condition = effects.get(name)
     strengths = ", ".join(f"{strength:g}" for strength in condition.strengths)
-    line = plain((inspect.getdoc(condition) or name).partition("\n\n")[0]).rstrip(".")
+    line = docstring_of(condition).title
     if strengths:
         strengths = f"{strengths} {condition.unit}".rstrip()
         line += f" ({strengths})"
@@ -231,10 +227,8 @@ def part_sheet(registry: Registry, name: str) -> Sheet:
     is_frontend = registry is frontends
     size = published_size_facts(name) if is_frontend else {}
     facts = {
-        "what": title(registry, name),
-        "made of": bound_arguments(registry, name),
-        "about": about(registry, name),
-        "source": source(registry, name),
+        "what": _title(registry, name),
+        "source": cost.part.source,
         "parameters": cost.parameters,
         "multiply-adds": f"{cost.multiply_adds / 1e9:.3f} G per second of audio",
         "size": cost.notes,
@@ -259,7 +253,7 @@ def _trained_part_sheet(registry: Registry, key: str, name: str) -> Sheet:
     """
     kind = registry.get(name)
     options = option_rows(registry, name)
-    facts = {"what": title(registry, name), "about": about(registry, name)[1:]}
+    facts: dict[str, Any] = {"what": _title(registry, name)}
     if registry is heads:
         facts["score rule"] = kind.score_rule
         facts["trained by"] = [loss for loss in losses.names() if losses.get(loss).needs_head == name]
@@ -279,14 +273,14 @@ def _trained_part_sheet(registry: Registry, key: str, name: str) -> Sheet:
 
 def judgement_sheet(name: str) -> Sheet:
     """Describe a judgement and its options."""
-    facts = {"what": title(judgements, name), "about": about(judgements, name)[1:]}
+    facts = {"what": _title(judgements, name)}
     commands = [f"nes2net score CORPUS FOLDER --model CKPT --judgement {name} --out FILE"]
     return Sheet(f"{name}: judgement", facts, tables={"options": option_rows(judgements, name)}, commands=commands)
 
 
 def command_sheet(name: str) -> Sheet:
     """Describe a command by its arguments and flags, or by its subcommands."""
-    page = page_of(commands.get(name).__doc__)
+    page = docstring_of(commands.get(name))
     parser = add_command(OneLineParser().add_subparsers(), commands.get(name), name)
     rows = []
     for action in parser._actions:
@@ -314,7 +308,7 @@ def condition_sheet(name: str) -> Sheet:
         except MissingLibrary as error:
             lacks = str(error)
     facts = {
-        "what": about(effects, name),
+        "what": _title(effects, name),
         "strength": condition.strengths_in_words() or "none",
         "in nes2net robustness": ", ".join(strengths),
         "needs": " and ".join(condition.needs),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from nes2net.lib.docstrings import docstring_of
 from nes2net.lib.errors import InputError, did_you_mean
 from nes2net.lib.options import what_it_takes
 from nes2net.training.recipes.reading import PACKAGED
@@ -139,9 +140,8 @@ def json_schema() -> dict[str, Any]:
     name_or_options = {"type": ["string", "object"], "description": "A name, or a mapping of `name` and options."}
     properties["model"]["properties"] = {name: name_or_options for name in ("frontend", "aggregation", "backend")}
     for name, kind in SECTIONS.items():
-        description = " ".join((kind.__doc__ or "").split())
         properties[name] = {
-            "description": description,
+            "description": f"{docstring_of(kind).title}.",
             **_mapping_schema(_schemas_of_keys(kind)),
             "type": ["object", "null"],
         }
