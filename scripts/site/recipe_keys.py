@@ -11,7 +11,8 @@ PAGE = """\
 
 A recipe is a YAML file. On the command line a key is written `train.lr=1e-6`. A key that is not
 given has its default. `base: other.yaml` takes over what the recipe does not say from a file beside
-it. `nes2net info recipe` prints what follows; `nes2net info recipe train.lr` prints one key.
+it. `about`, a list of texts, and `sources`, a mapping of keys to texts, are for `nes2net info`.
+`nes2net info recipe` prints what follows; `nes2net info recipe train.lr` prints one key.
 
 An editor with a YAML language server completes and checks a recipe whose first line is
 `# yaml-language-server: $schema=PATH`, where PATH leads to

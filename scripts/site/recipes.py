@@ -40,9 +40,9 @@ name is enough:
 nes2net train {example} data.root=DB ssl_checkpoint=xlsr2_300m.pt
 ```
 
-Each value in a recipe's file has its source beside it. `nes2net info recipe` explains the
-keys, and [Train](train.md) what a run writes. To see a recipe with all its values, look into
-`recipe.yaml` in the run folder.
+A recipe's file ends with the `sources` of its values; `nes2net info NAME` shows them.
+`nes2net info recipe` explains the keys, and [Train](train.md) what a run writes. To see a recipe
+with all its values, look into `recipe.yaml` in the run folder.
 
 ## What they train, and the result they aim at
 

@@ -30,7 +30,7 @@ from nes2net.models.registry import corpora
 from nes2net.scoring.decisions.calibration import load as load_calibration
 from nes2net.scoring.judgement import scores_of
 from nes2net.scoring.record import read_whole_record, record_path
-from nes2net.training.recipes.reading import load_recipe
+from nes2net.training.recipes.reading import load_recipe, recipe_notes
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.resume_file import RESUME_FILE
 from nes2net.training.selection import HISTORY_FILE, RECIPE_FILE, Row, read_history, saved_epochs
@@ -69,7 +69,7 @@ def file_sheet(path: str | Path) -> Sheet:
         return sheet
     # Describe a recipe.
     if path.suffix in (".yaml", ".yml"):
-        sheet = describe_recipe(load_recipe(path))
+        sheet = describe_recipe(load_recipe(path), recipe_notes(path))
         sheet.title = f"{path}: recipe"
         sheet.commands = [f"nes2net train {quote(str(path))} data.root=FOLDER", *sheet.commands]
         return sheet

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
-import sys
 from argparse import SUPPRESS
 from collections.abc import Callable, Mapping
 from functools import partial
+from inspect import cleandoc
 from typing import Any, NamedTuple
 
 from nes2net.apps.info.costs import cost_rows, costs_of_config, costs_of_part
 from nes2net.apps.info.overview import COMMANDS
 from nes2net.apps.info.part_options import PLURALS, general_rows, option_rows
 from nes2net.apps.info.results import figure_of, lines_about, result_sheet, rows_about
-from nes2net.apps.info.sheet import Sheet, plain, shown
+from nes2net.apps.info.sheet import Sheet, shown
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import ListedCorpus
 from nes2net.lib.command_line import OneLineParser
@@ -23,7 +22,7 @@ from nes2net.lib.commands import add_command
 from nes2net.lib.docstrings import docstring_of
 from nes2net.lib.errors import InputError, MissingLibrary, counted, did_you_mean
 from nes2net.lib.options import PARTS, name_and_options
-from nes2net.metrics.eer import compute_eer
+from nes2net.metrics.eer import METHODS
 from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
@@ -42,7 +41,7 @@ from nes2net.models.registry import (
     losses,
     tasks,
 )
-from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_recipes
+from nes2net.training.recipes.reading import PACKAGED, RecipeNotes, load_recipe, packaged_recipes, recipe_notes
 from nes2net.training.recipes.recipe import SECTIONS, Recipe
 
 #: Role of a part in a configuration → registry of the parts with this role.
@@ -100,7 +99,7 @@ def _all_kinds() -> list[_Kind]:
         _Kind(
             "recipe",
             packaged_recipes(),
-            lambda name: plain(header_paragraphs(name)[0]).partition(". ")[0].rstrip("."),
+            lambda name: recipe_notes(name).about[0],
             recipe_sheet,
         ),
         _Kind("model", list(PUBLISHED_MODELS), _model_line, model_sheet),
@@ -406,24 +405,11 @@ def weights_facts(shelf: Shelf) -> dict[str, Any]:
     }
 
 
-def header_paragraphs(recipe: str) -> list[str]:
-    """Return the paragraphs of the comment at the head of a packaged recipe.
-
-    A paragraph ends with a line that ends with a full stop.
-    """
-    text = (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8")
-    head = re.match(r"(?:#.*\n)*", text)
-    header = head[0] if head else ""
-    lines = [line.lstrip("# ") for line in header.splitlines() if "$schema" not in line]
-    return re.split(r"(?<=\.)\n", "\n".join(lines)) or [""]
-
-
 def recipe_sheet(name: str) -> Sheet:
     """Describe a packaged recipe: its model, its data, and the keys that differ from the defaults."""
-    sheet = describe_recipe(load_recipe(name), _value_comments(name))
+    sheet = describe_recipe(load_recipe(name), recipe_notes(name))
     sheet.title = f"{name}: recipe"
     sheet.facts = {
-        "what": [plain(text) for text in header_paragraphs(name)],
         **sheet.facts,
         "published": lines_about(name),
         "file": str(PACKAGED / f"{name}.yaml"),
@@ -432,12 +418,13 @@ def recipe_sheet(name: str) -> Sheet:
     return sheet
 
 
-def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) -> Sheet:
+def describe_recipe(recipe: Recipe, notes: RecipeNotes | None = None) -> Sheet:
     """Describe a recipe: its model, its data, and the keys that differ from the defaults.
 
     Args:
-        sources: comments on the sources of values, as key → comment; None to show no sources.
+        notes: what the file of the recipe says about itself; None for a recipe without a file.
     """
+    notes = notes or RecipeNotes()
     names = corpora.names()
     checked = "CORPUS"
     trains_on = []
@@ -457,6 +444,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
     start = create_task(recipe).start
     begins = start.path or f"a {start.what} ({start.key})" if start is not None else "random weights"
     facts = {
+        "what": list(notes.about),
         "trains on": "; ".join(trains_on),
         "model": architecture(recipe.model),
         "starts from": recipe.train.init_from or recipe.ssl_checkpoint or begins,
@@ -467,10 +455,8 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
     changed = []
     for key, value in _values_by_key(recipe.written()).items():
         if value != defaults.get(key):
-            row = {"key": key, "value": value, "default": defaults.get(key)}
-            if sources is not None:
-                row["source"] = sources.get(key, "")
-            changed.append(row)
+            source = notes.sources.get(key, "")
+            changed.append({"key": key, "value": value, "default": defaults.get(key), "source": source})
     tables = {"options of the parts that differ from their defaults": model_rows(recipe.model)}
     tables["keys that differ from the defaults"] = changed
     commands = [
@@ -491,41 +477,19 @@ def _values_by_key(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _value_comments(recipe: str) -> dict[str, str]:
-    comments: dict[str, str] = {}
-    section = ""
-    for line in (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines():
-        entry = re.match(r"( *)(\w+):(.*?)(?: +# (.*))?$", line)
-        if entry and len(entry[1]) <= 2:
-            key = entry[2]
-            if entry[1]:
-                key = f"{section}.{key}"
-            else:
-                section = key
-            if entry[2] == "base":
-                comments = {**_value_comments(entry[3].strip().removesuffix(".yaml")), **comments}
-            elif entry[4]:
-                comments[key] = entry[4]
-    return comments
-
-
 def corpus_sheet(name: str) -> Sheet:
     """Describe a corpus: its parts, its expected files, its official numbers, and how to check a copy."""
     # Collect the facts.
     corpus = corpora.get(name)
-    rule = re.search(
-        rf'- ``"{corpus.eer_method}"`` is (.*?)(?=\n\n|\n- )', inspect.getdoc(compute_eer) or "", re.DOTALL
-    )
     recipes = []
     for recipe in packaged_recipes():
         if name in [corpus.name for corpus in load_recipe(recipe).data.parts("train")]:
             recipes.append(recipe)
-    eer_rule = f"{corpus.eer_method}: {plain(rule[1])}" if rule else corpus.eer_method
     tdcf_form = f"form of {corpus.tdcf_version}" if corpus.asv_scores else ""
     facts = {
         "parts": ", ".join(corpus.splits),
         "phases": ", ".join(corpus.phases),
-        "EER rule": eer_rule,
+        "EER rule": f"{corpus.eer_method}: {METHODS[corpus.eer_method]}",
         "min t-DCF": tdcf_form,
         "minDCF costs": f"those of {corpus.min_dcf_costs}",
         "left out": [f"{key} {', '.join(values)}" for key, values in corpus.excluded.items()],
@@ -552,15 +516,10 @@ def corpus_sheet(name: str) -> Sheet:
         tables[f"numbers of {edition}"] = _count_rows(counts)
     tables["official numbers of the labels"] = _count_rows(corpus.key_counts)
     tables["expected layout, the first that is there"] = layout
-    # Remove the markup from the docstring of the module, but keep its line breaks and columns.
-    notes = (sys.modules[corpora.module(name)].__doc__ or "").partition("\n\n")[2].strip()
-    for pattern, text in ((r"^=+ =+\n", ""), (r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1"), (r"^``(.*?)``( +)", r"\1    \2")):
-        notes = re.sub(pattern, text, notes, flags=re.MULTILINE)
-    notes = notes.replace("``", "").replace("=" * 18, "").rstrip("= \n")
     command = f"nes2net data check {name}"
     if not corpus.home:
         command = f"{command} {corpus.takes}"
-    return Sheet(f"{name}: corpus, {corpus.title}", facts, notes, tables, [command])
+    return Sheet(f"{name}: corpus, {corpus.title}", facts, cleandoc(corpus.notes), tables, [command])
 
 
 def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:

@@ -147,7 +147,10 @@ def json_schema() -> dict[str, Any]:
         }
     base = {"type": "string", "description": "File beside this one that gives the keys that this one leaves out."}
     head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Recipe of nes2net"}
-    return {**head, **_mapping_schema({"base": base, **properties})}
+    text = {"type": "string"}
+    about = {"type": "array", "items": text, "description": "What the recipe trains, in a line; then paragraphs."}
+    sources = {"type": "object", "additionalProperties": text, "description": "Where the value of a key comes from."}
+    return {**head, **_mapping_schema({"about": about, "base": base, "sources": sources, **properties})}
 
 
 def _mapping_schema(properties: dict[str, Any]) -> dict[str, Any]:
