@@ -44,6 +44,7 @@ _FLAGS = {"bin_seconds": "bin", "config": "architecture", "resolution_ms": "reso
 
 def called(
     *,
+    about: str = "",
     resumes: bool = True,
     names: Mapping[str, str] | None = None,
     subcommands: Sequence[Callable[..., int | None]] = (),
@@ -53,6 +54,7 @@ def called(
     The arguments state facts about the command that its signature and its docstring do not state.
 
     Args:
+        about: text at the end of the help.
         resumes: whether an interrupted run is resumed if the user gives the command again.
         names: setting of the library → its flag, for settings that are not parameters of the
             command.
@@ -62,6 +64,7 @@ def called(
 
     def mark(function: Any) -> Any:
         """Store the arguments of :func:`called` as attributes of ``function``, and return ``function``."""
+        function.about = about
         function.resumes = resumes
         function.names = names or {}
         function.subcommands = subcommands
@@ -93,7 +96,7 @@ def add_command(
     page = docstring_of(function)
     name = (name or function.__name__.strip("_")).replace("_", "-")
     parser: OneLineParser = commands.add_parser(
-        name, help=page.title, description=f"{page.title}.", epilog=page.prose, example=page.example
+        name, help=page.title, description=f"{page.title}.", epilog=getattr(function, "about", ""), example=page.example
     )
     if subcommands := getattr(function, "subcommands", ()):
         below = parser.add_subparsers(title="subcommands", dest="subcommand", required=True, metavar="SUBCOMMAND")

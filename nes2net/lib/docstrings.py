@@ -1,6 +1,6 @@
 """Read what a docstring declares: its first line, and its sections that explain arguments.
 
-This is the only reader of docstrings. All other sentences of a docstring may be edited freely.
+This is the only reader of docstrings. No program shows any other sentence of a docstring.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ class Docstring(NamedTuple):
     """The first line, without the full stop."""
     example: str
     """The block below `Example:`."""
-    prose: str
-    """The paragraphs that are not in a section."""
     arguments: dict[str, tuple[str, str]]
     """Name of an argument → title of its section, such as ``args``, and what the argument means."""
 
@@ -43,18 +41,17 @@ def read_docstring(docstring: str | None) -> Docstring:
     """
     title, _, text = inspect.cleandoc(docstring or "").partition("\n")
     example = ""
-    prose = []
     arguments: dict[str, tuple[str, str]] = {}
     for block in text.strip().split("\n\n"):
         head, _, body = block.partition("\n")
         if not (head.endswith(":") and body.startswith("    ")):
-            prose.append(_plain(block))
-        elif head == "Example:":
+            continue
+        if head == "Example:":
             example = textwrap.dedent(body)
         else:
             for names, text in _ARGUMENTS.findall(textwrap.dedent(body)):
                 arguments |= dict.fromkeys(names.split(", "), (head[0].lower() + head[1:-1], _plain(text)))
-    return Docstring(_plain(title).rstrip("."), example, " ".join(prose), arguments)
+    return Docstring(_plain(title).rstrip("."), example, arguments)
 
 
 def docstring_of(thing: Any) -> Docstring:

@@ -15,7 +15,11 @@ from nes2net.lib.errors import InputError, counted
 _DEFAULT = "wav2vec2_Nes2Net_X"
 
 
-@called(resumes=False)
+@called(
+    about="The output is a Markdown table of medians, below the versions and the hardware. For a detector of "
+    "full size, a round takes a minute or more on a CPU.",
+    resumes=False,
+)
 def bench(
     files: Annotated[Sequence[str], Flag("FILE")] = (),
     *,
@@ -31,9 +35,6 @@ def bench(
     num_workers: FromZero | None = None,
 ) -> None:
     """Measure how fast this machine runs a detector.
-
-    The output is a Markdown table of medians, below the versions and the hardware. For a detector of full size, a round
-    takes a minute or more on a CPU.
 
     Example:
         nes2net bench --model detector.pth

@@ -7,14 +7,16 @@ import re
 from dataclasses import asdict
 from typing import Any
 
+from nes2net.lib.commands import called
 from nes2net.lib.errors import check_known
 from nes2net.lib.terminal import printable
 
 
+@called(
+    about="A file is fetched once from its publisher, checked, and kept in the folder of huggingface_hub (HF_HOME)."
+)
 def models(name: str | None = None, *, json_: bool = False) -> None:
     """List the detectors that --model fetches by name, or describe one of them.
-
-    A file is fetched once from its publisher, checked, and kept in the folder of huggingface_hub (HF_HOME).
 
     Example:
         nes2net models

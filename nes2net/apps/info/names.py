@@ -279,7 +279,6 @@ def judgement_sheet(name: str) -> Sheet:
 
 def command_sheet(name: str) -> Sheet:
     """Describe a command by its arguments and flags, or by its subcommands."""
-    page = docstring_of(commands.get(name))
     parser = add_command(OneLineParser().add_subparsers(), commands.get(name), name)
     rows = []
     for action in parser._actions:
@@ -288,7 +287,7 @@ def command_sheet(name: str) -> Sheet:
             values = ", ".join(map(str, action.choices or ()))
             rows.append({"option": option, "takes": values, "meaning": (action.help or "") % vars(action)})
     tables = {"arguments and flags": rows}
-    return Sheet(f"{name}: command", {"what": page.title, "about": page.prose}, "", tables, [f"nes2net {name} --help"])
+    return Sheet(f"{name}: command", {"what": _title(commands, name)}, "", tables, [f"nes2net {name} --help"])
 
 
 def condition_sheet(name: str) -> Sheet:

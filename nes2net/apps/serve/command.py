@@ -12,7 +12,10 @@ from nes2net.lib.errors import MissingLibrary
 from nes2net.lib.installation import how_to_install
 
 
-@called(resumes=False)
+@called(
+    about="Programs use the server over HTTP: curl -F file=@talk.wav http://127.0.0.1:7860/api/score",
+    resumes=False,
+)
 def serve(
     *,
     model: ScorerName,
@@ -30,8 +33,6 @@ def serve(
     workers: Count = 1,
 ) -> None:
     """Open a page that plays recordings and shows their scores over time.
-
-    Programs use the server over HTTP: curl -F file=@talk.wav http://127.0.0.1:7860/api/score
 
     Example:
         nes2net serve --model detector.pth --open

@@ -15,7 +15,7 @@ from nes2net.training.distributed import PRECISIONS
 from nes2net.training.recipes.augment import AugmentConfig
 from nes2net.training.recipes.data import DataConfig
 from nes2net.training.recipes.documentation import all_keys
-from nes2net.training.recipes.reading import PACKAGED, load_recipe, recipe_notes, packaged_recipes
+from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_recipes, recipe_notes
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.recipes.train import TrainConfig
 
