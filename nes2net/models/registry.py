@@ -339,7 +339,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "inspect and share": {
         "info": "nes2net.apps.info.command:info",
-        "bench": "nes2net.apps.info.bench_command:bench",
+        "bench": "nes2net.apps.bench.command:bench",
         "export": "nes2net.apps.export.command:export",
     },
     "more": {"published": "nes2net.cli.published.command:published"},

@@ -55,7 +55,7 @@ def bench(
     import soundfile
 
     from nes2net.actions.flags import architecture_in
-    from nes2net.apps.info.benchmark import environment, measure, speed_table
+    from nes2net.apps.bench.benchmark import environment, measure, speed_table
     from nes2net.data.audio.files import with_folders_listed
     from nes2net.data.audio.waveform import SAMPLE_RATE
     from nes2net.detector import Detector

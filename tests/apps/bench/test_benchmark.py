@@ -5,7 +5,7 @@ import soundfile
 import torch
 
 from nes2net import Detector
-from nes2net.apps.info.benchmark import Measured, measure
+from nes2net.apps.bench.benchmark import Measured, measure
 from nes2net.lib.flops import count_flops
 
 
