@@ -87,24 +87,21 @@ class _Kind(NamedTuple):
 
 def _all_kinds() -> list[_Kind]:
     figures = {row.id: figure_of(row) for row in published_rows()}
-    parts = []
-    for part_registry in REGISTRIES.values():
-        line = partial(_part_line, part_registry)
-        sheet = partial(part_sheet, part_registry)
-        parts.append(_Kind(part_registry.kind, part_registry.names(), line, sheet))
-    for registry, key in ((heads, "model.backend.head"), (losses, "train.loss"), (tasks, "train.task")):
-        sheet = partial(_trained_part_sheet, registry, key)
-        parts.append(_Kind(registry.kind, registry.names(), partial(_part_line, registry), sheet))
+    parts = [(registry, f"model.{role}", _network_facts) for role, registry in REGISTRIES.items()]
+    parts += [
+        (heads, "model.backend.head", _head_facts),
+        (losses, "train.loss", _loss_facts),
+        (tasks, "train.task", _task_facts),
+    ]
+    kinds_of_parts = []
+    for registry, key, facts in parts:
+        sheet = partial(part_sheet, registry, key, facts)
+        kinds_of_parts.append(_Kind(registry.kind, registry.names(), partial(_title, registry), sheet))
     return [
-        _Kind(
-            "recipe",
-            packaged_recipes(),
-            lambda name: recipe_notes(name).about[0],
-            recipe_sheet,
-        ),
+        _Kind("recipe", packaged_recipes(), lambda name: recipe_notes(name).about[0], recipe_sheet),
         _Kind("model", list(PUBLISHED_MODELS), _model_line, model_sheet),
-        *parts,
-        _Kind("judgement", judgements.names(), partial(_part_line, judgements), judgement_sheet),
+        *kinds_of_parts,
+        _Kind("judgement", judgements.names(), partial(_title, judgements), judgement_sheet),
         _Kind("corpus", corpora.names(), _corpus_line, corpus_sheet),
         _Kind("condition", effects.names(), _condition_line, condition_sheet),
         _Kind("command", commands.names(), partial(_title, commands), command_sheet),
@@ -147,12 +144,6 @@ def sheets(name: str) -> list[Sheet]:
 def _model_line(name: str) -> str:
     parts = architecture(PUBLISHED_MODELS[name])
     return f"not for commercial use: {parts}" if PUBLISHED[name].non_commercial else parts
-
-
-def _part_line(registry: Registry, name: str) -> str:
-    if registry is frontends and name in SIZES and name != SIZES[name].frontend:
-        return f"{SIZES[name].title}, read by {SIZES[name].frontend}"
-    return _title(registry, name)
 
 
 def _title(registry: Registry, name: str) -> str:
@@ -215,59 +206,51 @@ def model_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def part_sheet(registry: Registry, name: str) -> Sheet:
-    """Describe a front-end, an aggregation or a back-end, with its costs and options.
-
-    Args:
-        registry: registry of the part.
-        name: name of the part.
-    """
-    cost = costs_of_part(registry, name)
-    is_frontend = registry is frontends
-    size = published_size_facts(name) if is_frontend else {}
-    facts = {
-        "what": _title(registry, name),
-        "source": cost.part.source,
-        "parameters": cost.parameters,
-        "multiply-adds": f"{cost.multiply_adds / 1e9:.3f} G per second of audio",
-        "size": cost.notes,
-        **size,
-        "published": lines_about(name),
-    }
-    role = PARTS[list(REGISTRIES.values()).index(registry)]
-    options = option_rows(registry, name) + general_rows(registry, name)
-    commands = [f"In a recipe: model.{role}.name={name}"]
-    if is_frontend and name in SIZES:
-        commands.append(f"Its weights, fetched once: ssl_checkpoint={name}")
-    if options:
-        commands.append(f"An option of it: model.{role}.{options[0]['option']}=…")
-    return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
-
-
-def _trained_part_sheet(registry: Registry, key: str, name: str) -> Sheet:
-    """Describe a head, a loss or a task, with its requirements and options.
+def part_sheet(
+    registry: Registry, key: str, further_facts: Callable[[Registry, str], dict[str, Any]], name: str
+) -> Sheet:
+    """Describe a front-end, an aggregation, a back-end, a head, a loss or a task, with its options.
 
     Args:
         key: key of a recipe that chooses the part by its name.
+        further_facts: function that collects the facts of parts of this kind.
     """
-    kind = registry.get(name)
-    options = option_rows(registry, name)
-    facts: dict[str, Any] = {"what": _title(registry, name)}
-    if registry is heads:
-        facts["score rule"] = kind.score_rule
-        facts["trained by"] = [loss for loss in losses.names() if losses.get(loss).needs_head == name]
-    elif registry is tasks:
-        measures = ", ".join(measure.name for measure in kind.measures)
-        facts["measures"] = f"{measures}, for validation.select_on, beside loss and train_loss"
-    else:
-        head = "any head" if kind.needs_head is None else f"the head {kind.needs_head}"
-        logits = "a logit for each class" if kind.num_logits is None else counted(kind.num_logits, "logit")
-        facts["needs"] = f"{head}, {logits}"
-        facts["takes"] = "embeddings" if kind.takes_embeddings else "logits"
+    facts = {"what": _title(registry, name), **further_facts(registry, name)}
+    options = option_rows(registry, name) + general_rows(registry, name)
     commands = [f"In a recipe: {key}={name}"]
     if options:
         commands.append(f"An option of it: {key}.{options[0]['option']}=…")
     return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
+
+
+def _network_facts(registry: Registry, name: str) -> dict[str, Any]:
+    costs = costs_of_part(registry, name)
+    size = published_size_facts(name) if registry is frontends else {}
+    return {
+        "source": costs.part.source,
+        "parameters": costs.parameters,
+        "multiply-adds": f"{costs.multiply_adds / 1e9:.3f} G per second of audio",
+        "size": costs.notes,
+        **size,
+        "published": lines_about(name),
+    }
+
+
+def _head_facts(registry: Registry, name: str) -> dict[str, Any]:
+    trained_by = [loss for loss in losses.names() if losses.get(loss).needs_head == name]
+    return {"score rule": registry.get(name).score_rule, "trained by": trained_by}
+
+
+def _loss_facts(registry: Registry, name: str) -> dict[str, Any]:
+    loss = registry.get(name)
+    head = "any head" if loss.needs_head is None else f"the head {loss.needs_head}"
+    logits = "a logit for each class" if loss.num_logits is None else counted(loss.num_logits, "logit")
+    return {"needs": f"{head}, {logits}", "takes": "embeddings" if loss.takes_embeddings else "logits"}
+
+
+def _task_facts(registry: Registry, name: str) -> dict[str, Any]:
+    measures = ", ".join(measure.name for measure in registry.get(name).measures)
+    return {"measures": f"{measures}, for validation.select_on, beside loss and train_loss"}
 
 
 def judgement_sheet(name: str) -> Sheet:
@@ -335,6 +318,7 @@ def published_size_facts(name: str) -> dict[str, Any]:
         configuration = f"{waveforms}; here the option normalize decides, or if it is null the folder's do_normalize"
     return {
         "pre-trained model": size.title,
+        "its weights": f"ssl_checkpoint={name}, fetched once",
         "its file": files,
         "its numbers": size.parameters,
         "its licence": size.licence,

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -527,5 +526,9 @@ SMALL: dict[str, Any] = {
     "conv_pos_groups": 4,
     "pretraining_heads": False,
 }
-#: The front-end with the options :data:`SMALL`, for tests and the demonstration: 0.6 M parameters, no pre-training.
-wav2vec2_small = partial(wav2vec2, checkpoint=None, **SMALL)
+wav2vec2_small = Preset(
+    wav2vec2,
+    summary="A small wav2vec 2.0 without pre-training, for tests and the demonstration: 0.6 M parameters.",
+    checkpoint=None,
+    **SMALL,
+)
