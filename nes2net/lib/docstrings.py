@@ -54,11 +54,11 @@ def read_docstring(docstring: str | None) -> Docstring:
     return Docstring(_plain(title).rstrip("."), example, arguments)
 
 
-def docstring_of(thing: Any) -> Docstring:
+def docstring_of(declaration: Any) -> Docstring:
     """Read the docstring of a class or function, or of the one inside a ``partial`` without its own docstring."""
-    while isinstance(thing, partial) and "__doc__" not in vars(thing):
-        thing = thing.func
-    return read_docstring(thing.__doc__)
+    while isinstance(declaration, partial) and "__doc__" not in vars(declaration):
+        declaration = declaration.func
+    return read_docstring(declaration.__doc__)
 
 
 def _plain(text: str) -> str:

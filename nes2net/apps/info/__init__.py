@@ -2,6 +2,6 @@
 
 In reading order: ``names`` describes the thing that a name stands for, with options from
 ``part_options``, ``costs`` and published ``results``. ``identify`` finds out what a file is, and
-``files`` describes it. ``sheet`` has the class of descriptions, and ``overview`` reads a stored
-description of all names.
+``files`` describes it. ``overview`` reads a stored description of all names. The class of
+descriptions is in ``nes2net.lib.sheet``.
 """

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from os.path import exists
-from typing import Annotated, Any
+from typing import Annotated
 
 from nes2net.lib.commands import Flag
 from nes2net.lib.errors import InputError
-from nes2net.lib.terminal import printable
 
 
 def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = None, *, json_: bool = False) -> None:
@@ -24,18 +22,18 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         key: after the name recipe: a key or section of a recipe, e.g. train.lr
         json_: print the description as JSON
     """
+    from nes2net.lib.sheet import as_json, table
+
     # Read a stored list of names, because computing the list would import every part.
     if key is None and (model is None or not exists(model)):
         from nes2net.apps.info.overview import stored_overview
 
         if (stored := stored_overview(model)) is not None:
-            text = _as_json([stored.to_dict()]) if json_ else stored.text()
-            print(text)
+            print(as_json(stored.to_dict()) if json_ else stored.text())
             return
     from nes2net.apps.info.files import file_sheet
     from nes2net.apps.info.names import names, overview, sheets
     from nes2net.apps.info.part_options import mapping_rows
-    from nes2net.apps.info.sheet import table
     from nes2net.training.recipes.documentation import describe, facts_of
     from nes2net.training.recipes.reading import packaged_recipes
 
@@ -50,14 +48,13 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         if options:
             facts[0]["options"] = options
             lines += ["", "options", *table(options)]
-        text = json.dumps(facts, indent=1, ensure_ascii=False) if json_ else "\n".join(lines)
-        print(text)
+        print(as_json(facts) if json_ else "\n".join(lines))
     elif model == "published" and key is None:
         if json_:
             from nes2net.models.published_results import published_tables
             from nes2net.models.published_tables import plain_tables
 
-            print(printable(json.dumps(plain_tables(published_tables()), indent=1, ensure_ascii=False)))
+            print(as_json(plain_tables(published_tables())))
         else:
             from nes2net.apps.info.results import published_sheet
 
@@ -74,12 +71,7 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
             if exists(model):
                 described[0].facts["also"] = f"a file or folder of this name is here: nes2net info ./{model}"
         if json_:
-            print(_as_json([sheet.to_dict() for sheet in described]))
+            data = [sheet.to_dict() for sheet in described]
+            print(as_json(data[0] if len(data) == 1 else data))
         else:
             print("\n\n".join(sheet.text() for sheet in described))
-
-
-def _as_json(data: list[dict[str, Any]]) -> str:
-    """Write descriptions as a JSON list; a single description is written without a list around it."""
-    answer: Any = data[0] if len(data) == 1 else data
-    return printable(json.dumps(answer, indent=1, ensure_ascii=False, default=str))

@@ -42,7 +42,7 @@ class Costs:
     """The costs of a part of a detector."""
 
     role: str
-    part: Frontend | Aggregation | Backend
+    module: Frontend | Aggregation | Backend
     multiply_adds: float
     """Number of multiply-adds for a second of audio."""
     notes: list[str]
@@ -51,7 +51,7 @@ class Costs:
     @property
     def parameters(self) -> int:
         """Number of trained parameters."""
-        return _num_trained(self.part)
+        return _num_trained(self.module)
 
 
 def costs_of_part(registry: Registry, name: str) -> Costs:
@@ -108,23 +108,23 @@ def _frontend_costs(frontend: Frontend) -> Costs:
     return Costs("front-end", frontend, flops / 2 / _SECONDS, notes + _frozen_note(frontend))
 
 
-def _costs(role: str, part: Aggregation | Backend, inputs: Any, frames: int, seconds: float) -> Costs:
+def _costs(role: str, module: Aggregation | Backend, inputs: Any, frames: int, seconds: float) -> Costs:
     """Count the costs of an aggregation or a back-end on ``inputs``, ``frames`` frames of ``seconds`` seconds."""
     arguments = [inputs]
-    if isinstance(part, Backend) and part.num_scores:
-        arguments.append(torch.zeros(1, part.num_scores))
-    flops = count_flops(part, *arguments)
+    if isinstance(module, Backend) and module.num_scores:
+        arguments.append(torch.zeros(1, module.num_scores))
+    flops = count_flops(module, *arguments)
     notes = []
-    if isinstance(part, Backend):
+    if isinstance(module, Backend):
         notes.append(f"{flops / 1e9:.3f} GFLOP on {frames} frames, a multiply-add counted as two")
         sees = "it sees the whole utterance"
-        if width := part.receptive_field:
+        if width := module.receptive_field:
             sees = f"its convolutions see {width} frames, {width * seconds / frames:.2f} s"
-        notes.append(f"{sees}; it needs at least {counted(part.min_frames, 'frame')}")
-        if part.resolutions:
-            notes.append(f"it scores segments too; their lengths in frames: {', '.join(map(str, part.resolutions))}")
-        notes += [*_frozen_note(part), f"layers: {', '.join(_layers(part))}"]
-    return Costs(role, part, flops / 2 / seconds, notes)
+        notes.append(f"{sees}; it needs at least {counted(module.min_frames, 'frame')}")
+        if module.resolutions:
+            notes.append(f"it scores segments too; their lengths in frames: {', '.join(map(str, module.resolutions))}")
+        notes += [*_frozen_note(module), f"layers: {', '.join(_layers(module))}"]
+    return Costs(role, module, flops / 2 / seconds, notes)
 
 
 def _layers(backend: Backend) -> list[str]:
@@ -151,11 +151,12 @@ def _num_trained(module: nn.Module) -> int:
 def cost_rows(costs: Sequence[Costs]) -> list[dict[str, Any]]:
     """Make the rows of a table of costs: a row for each part, with its first two notes, and a row of sums."""
     rows = []
-    for part in costs:
-        rows.append(_row(part.role, part.part.config["name"], part.parameters, part.multiply_adds, part.notes[:2]))
+    for cost in costs:
+        name = cost.module.config["name"]
+        rows.append(_row(cost.role, name, cost.parameters, cost.multiply_adds, cost.notes[:2]))
     if len(costs) > 1:
-        parameters = sum(part.parameters for part in costs)
-        rows.append(_row("total", "", parameters, sum(part.multiply_adds for part in costs), []))
+        parameters = sum(cost.parameters for cost in costs)
+        rows.append(_row("total", "", parameters, sum(cost.multiply_adds for cost in costs), []))
     return rows
 
 

@@ -16,11 +16,11 @@ from nes2net.apps.info.costs import cost_rows, costs_of_config
 from nes2net.apps.info.identify import Identity, identify
 from nes2net.apps.info.names import describe_recipe, model_rows, published_facts
 from nes2net.apps.info.results import lines_about
-from nes2net.apps.info.sheet import Sheet, shown
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import Unchanged, is_absent, sha256_of
 from nes2net.lib.options import name_and_options
+from nes2net.lib.sheet import Sheet, shown
 from nes2net.models.checkpoints.folder import CONFIG, WEIGHTS
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE
 from nes2net.models.loading import build_errors_as_input_errors

@@ -14,7 +14,6 @@ from nes2net.apps.info.costs import cost_rows, costs_of_config, costs_of_part
 from nes2net.apps.info.overview import COMMANDS
 from nes2net.apps.info.part_options import PLURALS, general_rows, option_rows
 from nes2net.apps.info.results import figure_of, lines_about, result_sheet, rows_about
-from nes2net.apps.info.sheet import Sheet, shown
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import ListedCorpus
 from nes2net.lib.command_line import OneLineParser
@@ -22,6 +21,7 @@ from nes2net.lib.commands import add_command
 from nes2net.lib.docstrings import docstring_of
 from nes2net.lib.errors import InputError, MissingLibrary, counted, did_you_mean
 from nes2net.lib.options import PARTS, name_and_options
+from nes2net.lib.sheet import Sheet, shown
 from nes2net.metrics.eer import METHODS
 from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.frontends.sizes import SIZES
@@ -87,14 +87,14 @@ class _Kind(NamedTuple):
 
 def _all_kinds() -> list[_Kind]:
     figures = {row.id: figure_of(row) for row in published_rows()}
-    parts = [(registry, f"model.{role}", _network_facts) for role, registry in REGISTRIES.items()]
-    parts += [
+    chosen_by_recipes = [(registry, f"model.{role}", _network_facts) for role, registry in REGISTRIES.items()]
+    chosen_by_recipes += [
         (heads, "model.backend.head", _head_facts),
         (losses, "train.loss", _loss_facts),
         (tasks, "train.task", _task_facts),
     ]
     kinds_of_parts = []
-    for registry, key, facts in parts:
+    for registry, key, facts in chosen_by_recipes:
         sheet = partial(part_sheet, registry, key, facts)
         kinds_of_parts.append(_Kind(registry.kind, registry.names(), partial(_title, registry), sheet))
     return [
@@ -227,7 +227,7 @@ def _network_facts(registry: Registry, name: str) -> dict[str, Any]:
     costs = costs_of_part(registry, name)
     size = published_size_facts(name) if registry is frontends else {}
     return {
-        "source": costs.part.source,
+        "source": costs.module.source,
         "parameters": costs.parameters,
         "multiply-adds": f"{costs.multiply_adds / 1e9:.3f} G per second of audio",
         "size": costs.notes,

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from nes2net.apps.info.sheet import Sheet
+from nes2net.lib.sheet import Sheet
 from nes2net.models.published_results import PublishedRow, find_row, published_rows, published_tables
 from nes2net.models.published_tables import LEGEND, numbered_notes, reproduction_rows, system_rows
 

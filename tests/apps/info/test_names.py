@@ -61,7 +61,8 @@ def test_the_map_has_a_line_for_every_name(info, monkeypatch):
     assert lines[-1].strip().startswith("nes2net info NAME")
     live = names.overview()
     assert json.loads(STORED.read_text(encoding="utf-8")) == live.tables, "run python scripts/site/overview.py"
-    assert stored_overview().text() == live.text() and stored_overview("nothing") is None
+    assert stored_overview().text() == live.text()
+    assert stored_overview("nothing") is None
     found = info("--json")
     assert {row["name"] for row in found["back-ends"]} == set(backends.names())
     assert all("…" not in row["meaning"] for kind in ("recipes", "back-ends") for row in found[kind])
@@ -94,7 +95,8 @@ def described_in_full(name, kind, sheet):
         assert found["next"] == [f"nes2net data check {name} {'LIST.csv|FOLDER' if name == 'generic' else 'FOLDER'}"]
     elif kind == "conditions":
         condition = effects.get(name)
-        assert found["title"] == f"{name}: condition" and found["what"]
+        assert found["title"] == f"{name}: condition"
+        assert found["what"]
         assert found["strength"] == (condition.strengths_in_words() or "none")
         assert found.get("needs", "") == " and ".join(condition.needs)
         assert found["length"].startswith("changes" if condition.time_moves else "stays")
@@ -112,7 +114,8 @@ def test_a_part_has_its_options_and_source(info):
     (option,) = [row for row in found["options"] if row["option"] == "nes_ratio"]
     assert option["default"] == [8, 8] and option["takes"].startswith("a list of two")
     assert "outer groups" in option["meaning"]
-    assert "arXiv 2504.05657" in found["source"] and found["parameters"] == 512_039
+    assert "arXiv 2504.05657" in found["source"]
+    assert found["parameters"] == 512_039
 
 
 def test_a_recipe_says_what_differs_and_from_where(info):
@@ -151,7 +154,9 @@ def test_what_is_called_the_same_is_told(monkeypatch, tmp_path, info):
     assert "wavlm_nes2net" in info("WavLM_Nes2Net").split("not to be confused with")[1]
     monkeypatch.setattr(frontends, "_table", {**frontends._table, "sls": frontends._table["lps"]})
     text = info("sls")
-    assert text.count("2 things are called sls") == 2 and "sls: front-end" in text and "sls: back-end" in text
+    assert text.count("2 things are called sls") == 2
+    assert "sls: front-end" in text
+    assert "sls: back-end" in text
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lps").write_text("a 1.0\n")
     assert "nes2net info ./lps" in info("lps") and "lps: score file" in info("./lps")
