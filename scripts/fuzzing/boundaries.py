@@ -34,6 +34,7 @@ from transformers import (
 )
 
 from fuzzing import FIXED, Boundary
+from fuzzing.arrays import ARRAYS
 from fuzzing.mutations import TITLE
 from nes2net import Detector, InputError, create_frontend
 from nes2net.apps.scale.reading import pieces_of
@@ -495,7 +496,7 @@ BOUNDARIES = {
     "resume file": Boundary(
         _make_resume_files,
         {
-            "info": lambda folder: nes2net("info", next(folder.glob("models/*/resume.pt"))),
+            "info": lambda folder: nes2net("info", next(folder.glob("models/*")) / "resume.pt"),
             "train": lambda folder: train(_recipe(folder)),
             "average": lambda folder: nes2net("average", *folder.glob("models/*"), "--last", 1),
         },
@@ -569,5 +570,6 @@ BOUNDARIES = {
         },
     ),
 }
+BOUNDARIES |= ARRAYS
 if not onnx_files.CASES:  # the extra onnx is not installed
     del BOUNDARIES["ONNX file"]
