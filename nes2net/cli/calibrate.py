@@ -213,7 +213,12 @@ def apply(
     _print_figures(applied.rows, [applied.warning], out)
 
 
-@called(names={"num_samples=None": "--samples full"})
+@called(
+    about="Take recordings like the recordings to judge later: 73 of each class bound an error rate to 5 %, and "
+    "381 bound it to 1 %. The list and the scores of the recordings are kept beside the calibration. The "
+    "same command resumes an interrupted run. Exit status 1 means that a file could not be scored.",
+    names={"num_samples=None": "--samples full"},
+)
 def recordings(
     bonafide: Folder,
     spoof: Folder,
@@ -228,11 +233,6 @@ def recordings(
     allow_inverted: bool = False,
 ) -> int:
     """Learn log-likelihood ratios from two folders of recordings, from the first seconds of each.
-
-    Take recordings like the recordings to judge later: 73 of each class bound an error rate to 5 %,
-    and 381 bound it to 1 %. The list and the scores of the recordings are kept beside the
-    calibration. The same command resumes an interrupted run. Exit status 1 means that a file could
-    not be scored.
 
     Example:
         nes2net calibrate recordings REAL FAKE --model AASIST --save c.json
@@ -333,7 +333,12 @@ def classes(
     print_next([["predict", "FILE", "--model", "MODEL", "--judgement", f"{{name: classes, known: {save}}}"]])
 
 
-@called(resumes=False)
+@called(
+    about="The recordings need no labels. Exit status 3 means that drift was found. Otherwise, exit status 1 "
+    "means that a file could not be compared, or that the recordings are too few to show drift. Exit "
+    "status 0 means that no drift was found.",
+    resumes=False,
+)
 def drift(
     calibration: Annotated[str, Flag("CALIBRATION")],
     files: Annotated[Sequence[str], Flag("RECORDING")],
@@ -349,9 +354,6 @@ def drift(
     workers: Count | None = None,
 ) -> int:
     """Compare new recordings with those of a calibration, to see whether the calibration still holds.
-
-    The recordings need no labels. Exit status 3 means that drift was found. Otherwise, exit status 1 means that a file
-    could not be compared, or that the recordings are too few to show drift. Exit status 0 means that no drift was found.
 
     Example:
         nes2net calibrate drift c.json NEW --model AASIST

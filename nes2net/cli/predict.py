@@ -69,7 +69,12 @@ class WithSegments:
     out: Folder | None = None
 
 
-@called(resumes=False, names={"score_track": "--track", "num_samples=None": "--samples full"})
+@called(
+    about="A higher score means more bona fide. With a calibration, a decision is made on the whole recording. "
+    "Exit status 1 means that a file could not be scored.",
+    resumes=False,
+    names={"score_track": "--track", "num_samples=None": "--samples full"},
+)
 def predict(
     files: Annotated[Sequence[str], Flag("FILE")],
     *,
@@ -90,9 +95,6 @@ def predict(
     workers: Count | None = None,
 ) -> int:
     """Score audio files of any format.
-
-    A higher score means more bona fide. With a calibration, a decision is made on the whole recording.
-    Exit status 1 means that a file could not be scored.
 
     Example:
         nes2net predict recording.mp3 folder/ --model AASIST

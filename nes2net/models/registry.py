@@ -69,10 +69,6 @@ class Registry(Generic[T]):
         """List all registered names, sorted; only this package's names if ``installed`` is false."""
         return sorted(self._table if installed else self._built_in)
 
-    def module(self, name: str) -> str:
-        """Return the name of the module that holds the object registered under ``name``."""
-        return self._table[name].partition(":")[0]
-
     def add(self, name: str, target: str) -> None:
         """Register ``target`` (``"module:attribute"``) under ``name``.
 
@@ -146,12 +142,6 @@ class CorpusRegistry(Registry["Corpus"]):
         from nes2net.data.corpora.hub import hub_corpus  # imported late, so that listing names needs no NumPy
 
         return hub_corpus(name)
-
-    def module(self, name: str) -> str:
-        """Return a module's name as :meth:`Registry.module` does; all names ``hub:OWNER/NAME`` have the same module."""
-        if name.startswith("hub:"):
-            return "nes2net.data.corpora.hub"
-        return super().module(name)
 
 
 frontends: Registry[Frontend] = Registry(
@@ -349,7 +339,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "inspect and share": {
         "info": "nes2net.apps.info.command:info",
-        "bench": "nes2net.apps.info.bench_command:bench",
+        "bench": "nes2net.apps.bench.command:bench",
         "export": "nes2net.apps.export.command:export",
     },
     "more": {"published": "nes2net.cli.published.command:published"},

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from nes2net.apps.info.info import count_flops
 from nes2net.detector import Detector
 from nes2net.lib.cuda_graph import Replayed
+from nes2net.lib.flops import count_flops
 from nes2net.scoring.kernel import scoring_mode
 
 SECTION = "throughput"

@@ -43,12 +43,12 @@ from _published import PublishedNes2NetX
 from frontends import PEAK_SIZE, fairseq_model, matrix_products
 from torch import Tensor, nn
 
-from nes2net.apps.info.info import count_flops
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError
+from nes2net.lib.flops import count_flops
 from nes2net.lib.this_process import peak_bytes
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.kernel import score_batch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +38,8 @@ class Backend(nn.Module):
 
     config: dict[str, Any]
     """The name and options that build this back-end again; :func:`nes2net.create_backend` sets them."""
+    source: ClassVar[str] = ""
+    """Publication of the network, for ``nes2net info``; empty if none is known."""
     feature_dim: int = 0
     """D, the size of a feature vector; 0 if the back-end accepts any size."""
     checkpoint_prefix: str = ""

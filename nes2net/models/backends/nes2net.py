@@ -3,11 +3,9 @@
 In reading order: ``Res2NetBlock`` and ``Res2NetXBlock`` are the inner levels. ``Nes2Net`` is the
 outer level and the back-end. ``Nes2NetLA`` adds attention between the groups.
 
-T. Liu, D.-T. Truong, R. K. Das, K. A. Lee, H. Li, "Nes2Net: a lightweight nested architecture for
-foundation model driven speech anti-spoofing", IEEE T-IFS 20, 2025 (arXiv 2504.05657). The variants
-of this paper differ only in the inner block and the activation. Channels are split into groups. In
-the paper the first group is not changed; in the published code, and here, the last group is not
-changed.
+The variants of this paper differ only in the inner block and the activation. Channels are split
+into groups. In the paper the first group is not changed; in the published code, and here, the last
+group is not changed.
 
 Within the back-end, a feature map is an image of height 1, B×C×1×T, because PyTorch's 2-D
 convolutions support the channels-last memory layout, and its 1-D convolutions do not. Transposing
@@ -18,7 +16,6 @@ then read and write contiguous channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from math import prod
 from typing import Annotated, Literal
 
@@ -27,7 +24,7 @@ import torch.nn.functional as F
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, Size, Takes, UpTo1000, multiple_of, odd_or_zero
+from nes2net.lib.options import FeatureDim, Logits, Preset, Size, Takes, UpTo1000, multiple_of, odd_or_zero
 from nes2net.models.backends.base import LogitLayer, check_divides
 from nes2net.models.backends.frame_backend import FrameBackend, Utterance
 
@@ -193,6 +190,10 @@ class Nes2Net(FrameBackend):
     512039
     """
 
+    source = (
+        'T. Liu, D.-T. Truong, R. K. Das, K. A. Lee, H. Li, "Nes2Net: a lightweight nested architecture for '
+        'foundation model driven speech anti-spoofing", IEEE T-IFS 20, 2025 (arXiv 2504.05657).'
+    )
     checkpoint_prefix = "Nested_Res2Net_TDNN."
     last_layer_name = "fc"
 
@@ -304,11 +305,10 @@ class LocalBlockAttention(nn.Module):
 
 
 class Nes2NetLA(Nes2Net):
-    """Nes2Net-X with attention between the outer groups, and dropout in the inner blocks.
+    """Nes2Net-LA: Nes2Net-X with attention between the outer groups, and dropout in the inner blocks.
 
-    X. Zhang et al., 2025 (arXiv 2512.07352). Features B×T×``feature_dim`` → logits
-    B×``num_logits``. In training, 20 % of an inner block's output and 10 % of the attention weights
-    are dropped.
+    Features B×T×``feature_dim`` → logits B×``num_logits``. In training, 20 % of an inner block's
+    output and 10 % of the attention weights are dropped.
 
     The published files contain an attention over all channels, ``global_attn``, which the published
     code never calls. The weights of this attention are kept so that files load and save completely,
@@ -334,6 +334,8 @@ class Nes2NetLA(Nes2Net):
     >>> Nes2NetLA(feature_dim=64, nes_ratio=(4, 4))(torch.randn(2, 50, 64)).shape
     torch.Size([2, 2])
     """
+
+    source = "X. Zhang et al., 2025 (arXiv 2512.07352)."
 
     def __init__(
         self,
@@ -372,9 +374,22 @@ class Nes2NetLA(Nes2Net):
         return self.join(self.local_block_attn(self.group_outputs(features)))
 
 
-nes2net = partial(Nes2Net, Res2NetBlock, nn.ReLU)
-"""Plain Nes2Net."""
-nes2net_x = partial(Nes2Net, Res2NetXBlock, nn.ReLU)
-"""Nes2Net-X, with learned weighted sums in the inner block."""
-nes2net_x_selu = partial(Nes2Net, Res2NetXBlock, nn.SELU, se_floor=2)
-"""Nes2Net-X with SELU in place of ReLU, except in the squeeze-excitation."""
+nes2net = Preset(
+    Nes2Net,
+    Res2NetBlock,
+    nn.ReLU,
+    summary="Nes2Net: a nested Res2Net without dimensionality reduction.",
+)
+nes2net_x = Preset(
+    Nes2Net,
+    Res2NetXBlock,
+    nn.ReLU,
+    summary="Nes2Net-X: Nes2Net with learned weighted sums in the inner block.",
+)
+nes2net_x_selu = Preset(
+    Nes2Net,
+    Res2NetXBlock,
+    nn.SELU,
+    se_floor=2,
+    summary="Nes2Net-X SeLU: Nes2Net-X with SELU in place of ReLU, except in the squeeze-excitation.",
+)

@@ -68,6 +68,8 @@ class Frontend(nn.Module):
 
     config: dict[str, Any]
     """The name and options that build this front-end again."""
+    source: str = ""
+    """Publication of the front-end, for ``nes2net info``; empty if none is known."""
     out_dim: int
     """D, the size of a hidden state."""
     num_layers: int = 1

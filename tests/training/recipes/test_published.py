@@ -196,9 +196,22 @@ def test_models_are_the_published(name):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_value_names_its_source(name):
-    lines = (CONFIGS / f"{name}.yaml").read_text().splitlines()
-    values = [line for line in lines if line.strip() and not line.startswith("#") and not line.rstrip().endswith(":")]
-    assert values and not [line for line in values if " # " not in line and "name: mpif_res2net" not in line]
+    values = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8"))
+    del values["about"]
+    sources = values.pop("sources")
+    keys = list(keys_in(values))
+    unsourced = [key for key in keys if not any(f"{key}.".startswith(f"{source}.") for source in sources)]
+    assert keys != []
+    assert unsourced == []
+
+
+def keys_in(values, prefix=""):
+    """The full names of all keys of a recipe, such as ``train.loss.margin``."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from keys_in(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
 
 
 def test_the_recipe_of_mpif_res2net_states_defaults():
