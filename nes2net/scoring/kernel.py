@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from nes2net.data.audio.read import SAMPLE_RATE
-from nes2net.lib.devices import float32_products
+from nes2net.lib.devices import QueuedCopy, float32_products
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.models.backends.base import Backend, ScoreRule
@@ -297,8 +297,8 @@ def _start_or_split(
                 torch.manual_seed(zlib.crc32(stream.encode()))
             # Do not keep the moved inputs in a variable: if the batch must be split, they would take memory in addition
             # to the parts.
-            pending = _Pending(compute(*map(moved, inputs))[:count])
-            return lambda: [*results_of(pending.wait())]
+            queued = QueuedCopy(compute(*map(moved, inputs))[:count].float())
+            return lambda: [*results_of(queued.wait())]
     except InputError as error:
         reason = str(error)
         return lambda: [reason] * count
@@ -322,30 +322,6 @@ def _start_or_split(
 # For each scorer that ran out of memory before: its device, its precision, and the largest number of samples to compute
 # at once, in all rows of a batch together.
 _fitting: WeakKeyDictionary[Scorer, tuple[torch.device, str, int]] = WeakKeyDictionary()
-
-
-class _Pending:
-    """Rows of numbers, one for each waveform of a batch, which a GPU may still be computing.
-
-    The copy to the CPU is queued directly after the computation. A copy that is queued only when
-    the numbers are needed would also wait for the next batch.
-    """
-
-    def __init__(self, rows: Tensor) -> None:
-        """Keep ``rows``; if they are on a GPU, queue their copy to the CPU."""
-        self.computed: torch.cuda.Event | None = None
-        if not rows.is_cuda:
-            self.rows = rows.float()
-            return
-        self.rows = torch.empty(rows.shape, dtype=torch.float32, pin_memory=True)
-        self.rows.copy_(rows.float(), non_blocking=True)
-        self.computed = torch.cuda.current_stream(rows.device).record_event()
-
-    def wait(self) -> Tensor:
-        """Wait until the rows are computed; return them in float32 on the CPU."""
-        if self.computed is not None:
-            self.computed.synchronize()
-        return self.rows
 
 
 def _not_finite_reason(message: str, number: float) -> str:

@@ -138,6 +138,7 @@ def make_trainer(
     precision: str,
     batch: int,
     adam: dict[str, Any] | None = None,
+    model: dict[str, Any] | None = None,
     **train: Any,
 ) -> Trainer:
     """Make the trainer of a run that starts from ``checkpoint``, without a corpus.
@@ -145,12 +146,13 @@ def make_trainer(
     Args:
         folder: the run folder.
         adam: options of a plain Adam that replaces the project's optimizer.
+        model: architecture of the checkpoint; None for XLS-R 300M and Nes2Net-X.
         train: further keys of a recipe's section `train`.
     """
     settings = {"batch_size": batch, "precision": precision, "epochs": 1, "lr": 1e-6, **train}
     folders = {"output": str(folder), "logs": str(folder / "logs")}
     recipe = recipe_from_dict(
-        {"model": configuration(small=stage.small), "augment": {"algo": 0}, "train": settings, **folders}
+        {"model": model or configuration(small=stage.small), "augment": {"algo": 0}, "train": settings, **folders}
     )
     accelerator = create_accelerator(str(stage.device), precision)
     detector = stage.load(checkpoint, "float32")

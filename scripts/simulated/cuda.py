@@ -57,7 +57,7 @@ def install() -> None:
     import torch  # after the library: functions of the library then replace those of PyTorch
 
     from simulated import tensors
-    from simulated.kernels import as_cudnn
+    from simulated.kernels import as_cudnn, as_one_kernel
     from simulated.rules import no_gradients_in_eval_mode, within_a_grid
     from simulated.streams import patches
 
@@ -87,7 +87,8 @@ def install() -> None:
         layer.forward = no_gradients_in_eval_mode(layer.forward, on_device)
     torch._VF.lstm = as_cudnn(torch._VF.lstm, on_device)
     functional = torch.nn.functional
-    functional.scaled_dot_product_attention = within_a_grid(functional.scaled_dot_product_attention, on_device)
+    attention = as_one_kernel(functional.scaled_dot_product_attention, on_device)
+    functional.scaled_dot_product_attention = within_a_grid(attention, on_device)
     torch.profiler.profile = _without_kernels(torch.profiler.profile)
     torch.nn.Module._apply = _swap_parameters(torch.nn.Module._apply)
     _enter_in_threads(tensors.Mode)
