@@ -24,7 +24,7 @@ class HalfWeights:
     """
 
     def __init__(self, network: Network) -> None:
-        """List the weights to convert; a weight that several modules share is converted once."""
+        """List the weights to convert, with their places in the network."""
         float32_modules: set[nn.Module] = set()
         if network.backend.last_layer_name:
             float32_modules.update(network.backend.last_layer.modules())
@@ -32,17 +32,14 @@ class HalfWeights:
         for module in network.modules():
             if module not in float32_modules and not isinstance(module, (_BatchNorm, nn.RNNBase)):
                 self.places += [(module, name, weight) for name, weight in module.named_parameters(recurse=False)]
-        self.weights = list(dict.fromkeys(weight for _, _, weight in self.places))
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Within this context, the network has the copies; a gradient of a copy becomes one of its float32 weight."""
-        copies: dict[Tensor, Tensor] = {}
-        if self.weights:
-            copies = dict(zip(self.weights, _Converted.apply(*self.weights)))
+        weights = [weight for _, _, weight in self.places]
         try:
-            for module, name, weight in self.places:
-                module._parameters[name] = copies[weight]  # type: ignore[assignment]  # no leaf, so not nn.Parameter
+            for (module, name, _), copy in zip(self.places, _Converted.apply(*weights) if weights else ()):
+                module._parameters[name] = copy
             yield
         finally:
             for module, name, weight in self.places:

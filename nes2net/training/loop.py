@@ -26,6 +26,7 @@ from nes2net.training.monitor import Monitor, check_finite
 from nes2net.training.objective import Objective, Part
 from nes2net.training.optimisation import count_plateaus, learning_rate_schedule, set_learning_rate
 from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.recorded_step import RecordedStep, obstacle
 from nes2net.training.sampling import by_step
 from nes2net.training.seeding import seed_step
 from nes2net.training.state import Progress, RunState
@@ -66,6 +67,10 @@ class Trainer:
         if self.recipe.train.precision == "bf16" and self.accelerator.device.type == "cuda":
             self.half_weights = HalfWeights(self.objective.detector)
         self.unread: StepResult | None = None  # the result of the last step, until it is read
+        self.recorded_step: RecordedStep | None = None
+        self.why_not_recorded = obstacle(self.recipe, self.objective, self.accelerator)
+        if self.accelerator.device.type == "cuda" and not self.why_not_recorded:
+            self.recorded_step = RecordedStep(self.change_weights, self.monitor.say)
 
     def fit(self) -> None:
         """Train, validate and save the remaining epochs; SIGTERM and Ctrl-C take effect after a step or a save."""
@@ -111,6 +116,8 @@ class Trainer:
                 saved_at = time.monotonic()
             if signal:
                 self.stop.stop(signal)
+        if self.recorded_step is not None:
+            self.recorded_step.forget()  # validation needs the memory, and the next epoch may train other layers
         self.monitor.after_training(meter, self.loader)
 
     def train_step(self, batches: list[Batch], epoch: int, step: int, save_is_due: bool) -> tuple[int, bool]:
@@ -195,29 +202,50 @@ class Trainer:
         self.state.progress.utterances += utterances
 
     def update(self, parts: Sequence[Part], denominators: Sequence[float]) -> Tensor:
-        """Change the weights by one optimisation step; no operation waits for a GPU.
+        """Do :meth:`change_weights`, by replaying a CUDA graph if there is one.
 
         Args:
             denominators: the denominator of each term of the loss, over the whole step.
+        """
+        used = [denominator if denominator > 0 else math.inf for denominator in denominators]
+        on_device = torch.tensor(used, dtype=torch.float64).to(self.accelerator.device, non_blocking=True)
+        if self.recorded_step is None:
+            return self.change_weights(parts, on_device)
+        return self.recorded_step(parts, on_device)
+
+    def change_weights(self, parts: Sequence[Part], denominators: Tensor) -> Tensor:
+        """Change the weights by one optimisation step; no operation waits for a GPU.
+
+        Nothing is changed if the loss or the gradient is not finite. On a GPU, the kernel of the
+        optimiser reads whether they are.
+
+        Args:
+            denominators: the denominator of each term of the loss, in float64 on the device; infinite
+                for a term without samples.
 
         Returns:
             The loss of the step and the norm of its gradient, (2,) in float64 on the device.
         """
-        weights = torch.tensor([weight if weight > 0 else math.inf for weight in denominators], dtype=torch.float64)
-        loss = self.backward(parts, weights.to(self.accelerator.device, non_blocking=True))
+        loss = self.backward(parts, denominators)
         values = torch.stack([loss, self.gradient_norm().to(loss)])
-        self.change_weights(values)
+        if self.accelerator.scaler is None:
+            is_finite = values.isfinite().all()
+            if self.state.optimizer.defaults["fused"]:
+                self.state.optimizer.found_inf = (~is_finite).float()  # type: ignore[attr-defined]
+            elif not is_finite:
+                return values
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
         return values
 
-    def backward(self, parts: Sequence[Part], weights: Tensor) -> Tensor:
+    def backward(self, parts: Sequence[Part], denominators: Tensor) -> Tensor:
         """Sum the gradients of a step over its parts and all processes; return the loss of the step.
 
-        Args:
-            weights: the denominator of each term of the loss; infinite for a term that is not used.
+        The arguments are as for :meth:`change_weights`.
         """
         accelerator = self.accelerator
-        factors = accelerator.num_processes / weights  # DDP averages gradients, but we want their sum
-        sums = torch.zeros_like(weights)
+        factors = accelerator.num_processes / denominators  # DDP averages gradients, but we want their sum
+        sums = torch.zeros_like(denominators)
         with nullcontext() if self.half_weights is None else self.half_weights.in_place():
             for number, part in enumerate(parts, 1):
                 with nullcontext() if number == len(parts) else accelerator.no_sync(self.model):
@@ -225,7 +253,7 @@ class Trainer:
                     accelerator.backward((numerators * factors.to(numerators)).sum())
                 sums += numerators.detach()
         sums = accelerator.reduce(sums, "sum")
-        return sum(sums / weights)
+        return sum(sums / denominators)
 
     def gradient_norm(self) -> Tensor:
         """Compute the norm of the gradient, and clip the gradient if the recipe says so."""
@@ -239,20 +267,6 @@ class Trainer:
         if accelerator.scaler:  # gradients may be infinite, because the GradScaler skips such steps
             return torch.zeros_like(norm)
         return norm
-
-    def change_weights(self, values: Tensor) -> None:
-        """Do the optimiser's step unless one of ``values``, the loss and the norm of the gradient, is not finite.
-
-        On a GPU, the kernel itself reads whether they are finite, so that the CPU does not wait.
-        """
-        if self.accelerator.scaler is None:
-            is_finite = values.isfinite().all()
-            if self.state.optimizer.defaults["fused"]:
-                self.state.optimizer.found_inf = (~is_finite).float()  # type: ignore[attr-defined]
-            elif not is_finite:
-                return
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
 
     def plateau_factor(self) -> float:
         """Compute the factor by which plateaus of the development loss lower the learning rate: ½ per plateau."""

@@ -47,9 +47,7 @@ def test_gradients_are_those_of_rounded_weights(detector):
     waveforms = 0.1 * torch.randn(2, 2, 8000, generator=torch.Generator().manual_seed(1))
     rounded = copy.deepcopy(detector)
     half_weights = HalfWeights(detector)
-    for _, name, _ in half_weights.places:
-        assert name
-    converted = {id(weight) for weight in half_weights.weights}
+    converted = {id(weight) for _, _, weight in half_weights.places}
     for weight, of_rounded in zip(detector.parameters(), rounded.parameters(), strict=True):
         if id(weight) in converted:
             of_rounded.data = of_rounded.data.bfloat16()

@@ -44,6 +44,8 @@ class Criterion(nn.Module):
     needs_head: ClassVar[str | None] = None
     #: number of logits that the back-end must give; None for the number of classes
     num_logits: ClassVar[int | None] = None
+    #: whether the loss depends on the number of the optimisation step (the argument ``step`` of :meth:`parts`)
+    changes_with_steps: bool = False
 
     def __init__(self, num_classes: int = 2) -> None:
         super().__init__()

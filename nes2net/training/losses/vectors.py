@@ -68,6 +68,7 @@ class AngularSoftmax(ClassWeighted):
 
     takes_embeddings = True
     needs_head = "angular"
+    changes_with_steps = True
 
     def __init__(
         self,
@@ -359,6 +360,7 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
         super().__init__(feature_dim, scale, head, num_classes)
         self.margin = margin
         self.margin_warmup = margin_warmup
+        self.changes_with_steps = margin_warmup > 0
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,116 @@
+"""Optimisation steps as one CUDA graph: what keeps a run from it, when a graph is recorded, and its replay."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from nes2net.lib.cuda_graph import Graph, key_of, obstacles
+from nes2net.lib.errors import InputError, first_line
+from nes2net.training.objective import Objective, Part
+from nes2net.training.recipes.recipe import Recipe
+
+
+def obstacle(recipe: Recipe, objective: Objective, accelerator: Accelerator) -> str:
+    """Say why the steps of a run on a GPU cannot be replayed as a CUDA graph; empty if nothing is known against it."""
+    train = recipe.train
+    frontend = objective.detector.frontend
+    is_frozen = train.freeze_frontend and train.frontend_mode == "eval"
+    obstacles = {
+        "`train.graph` is never": train.graph == "never",
+        "several processes share each step": accelerator.num_processes > 1,
+        "the GradScaler of `train.precision=fp16` skips steps": accelerator.scaler is not None,
+        "`train.compile` records kernels of its own": train.compile,
+        "`train.activation_checkpointing` sets random generators back": train.activation_checkpointing,
+        "batches have different lengths": recipe.data.num_samples is None or recipe.data.crop in ("dynamic", "pieces"),
+        "`augment.latent` draws random numbers on the CPU": objective.latent is not None,
+        "the loss changes from step to step": objective.criterion.changes_with_steps,
+        "layers are dropped at random": frontend.encoder_layerdrop > 0 and not is_frozen,
+    }
+    return next((reason for reason, holds in obstacles.items() if holds), "")
+
+
+def line_about(reason: str) -> str:
+    """Say whether steps are captured as a CUDA graph: they are, unless there is a ``reason``."""
+    if not reason:
+        return "steps are captured as a CUDA graph"
+    return f"steps are not captured as a CUDA graph, because {reason}"
+
+
+class RecordedStep:
+    """Does ``step(parts, denominators)`` by replaying a CUDA graph, once a graph of these shapes is recorded.
+
+    The first two steps of a shape are computed without a graph, and the third one is recorded. The
+    second one is watched (:func:`nes2net.lib.cuda_graph.obstacles`): if it cannot be recorded,
+    nothing is, and ``tell`` is called with :func:`line_about` the reason. Only one shape is recorded; other steps are
+    computed without a graph. All results are the same as without graphs.
+
+    Args:
+        step: computes from the parts of a step and the denominators of the loss, and changes the
+            weights.
+
+    Raises:
+        InputError: if recording fails all the same. The state of PyTorch's random numbers is then
+            unknown.
+    """
+
+    def __init__(self, step: Callable[[Sequence[Part], Tensor], Tensor], tell: Callable[[str], None]) -> None:
+        self.step = step
+        self.tell = tell
+        self.may_record = True
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the graph, which frees its memory."""
+        self.graph: Graph | None = None
+        self.num_steps: Counter[tuple] = Counter()
+
+    def __call__(self, parts: Sequence[Part], denominators: Tensor) -> Tensor:
+        tensors = [denominators]
+        for part in parts:
+            tensors += [part.inputs, part.targets, *part.carried.values()]
+        key = key_of(tensors)
+        if self.graph is None and self.may_record:
+            self.num_steps[key] += 1
+            if self.num_steps[key] == 2:
+                with obstacles() as reasons:
+                    values = self.step(parts, denominators)
+                if reasons:
+                    self.may_record = False
+                    self.tell(line_about(reasons[0]))
+                return values
+            if self.num_steps[key] > 2:
+                self.graph = self._recorded(parts, tensors)
+        if self.graph is None or self.graph.key != key:
+            return self.step(parts, denominators)
+        return self.graph(tensors)
+
+    def _recorded(self, parts: Sequence[Part], tensors: Sequence[Tensor]) -> Graph:
+        """Record the graph of steps whose ``parts`` have the shapes of ``tensors``."""
+
+        def step_of(denominators: Tensor, *tensors: Tensor) -> Tensor:
+            """Do the step with ``tensors`` in place of the tensors of ``parts``."""
+            remaining = iter(tensors)
+            replaced = []
+            for part in parts:
+                inputs, targets = islice(remaining, 2)
+                # A graph would repeat the number of the step. A loss that uses it must say so; here it gets none.
+                no_number: Any = object()
+                replaced.append(Part(inputs, targets, dict(zip(part.carried, remaining)), no_number))
+            return self.step(replaced, denominators)
+
+        try:
+            return Graph(step_of, tensors)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            reason = first_line(error.__context__ or error)
+            raise InputError(
+                f"a step cannot be recorded as a CUDA graph ({reason}): take `train.graph=never`"
+            ) from error
