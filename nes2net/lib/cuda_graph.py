@@ -8,10 +8,12 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from nes2net.lib.errors import first_line
 
@@ -32,17 +34,17 @@ class Replayed:
     tensor([9.])
     """
 
-    def __init__(self, compute: Callable[..., Tensor], max_shapes: int = 4) -> None:
+    def __init__(self, compute: Callable[..., Any], max_shapes: int = 4) -> None:
         self.compute = compute
         self.max_shapes = max_shapes
         self._lock = threading.Lock()
         self._recorded: dict[tuple, Graph] = {}  # by key_of(inputs)
 
-    def __call__(self, *inputs: Tensor) -> Tensor:
+    def __call__(self, *inputs: Any) -> Any:
         """Return ``compute(*inputs)`` by replaying a graph; the first call with shapes and types records the graph."""
-        if not (inputs[0].is_cuda and torch.is_inference_mode_enabled()):
-            return self.compute(*inputs)
         key = key_of(inputs)
+        if key[0][0].type != "cuda" or not torch.is_inference_mode_enabled():
+            return self.compute(*inputs)
         with self._lock:
             if key not in self._recorded and len(self._recorded) < self.max_shapes:
                 try:
@@ -55,7 +57,7 @@ class Replayed:
                     self.max_shapes = len(self._recorded)
             if key not in self._recorded:
                 return self.compute(*inputs)
-            return self._recorded[key](inputs)
+            return self._recorded[key](*inputs)
 
     def __reduce__(self) -> tuple:
         """Copy or pickle this object without its recorded CUDA graphs."""
@@ -76,9 +78,9 @@ def obstacles() -> Iterator[list[str]]:
     finally:
         torch.cuda.set_sync_debug_mode(mode)
     if any("synchronizing CUDA operation" in str(warning.message) for warning in caught_warnings):
-        reasons.append("a step waits for the GPU")
+        reasons.append("the computation waits for the GPU")
     if _random_states() != before:
-        reasons.append("a step draws random numbers on the CPU")
+        reasons.append("the computation draws random numbers on the CPU")
 
 
 def _random_states() -> list[object]:
@@ -90,21 +92,23 @@ _recording = threading.Lock()  # a process can record only one graph at a time
 
 
 class Graph:
-    """A CUDA graph of ``compute`` for inputs with the shapes and types of ``inputs``.
+    """A CUDA graph of ``compute`` for inputs whose tensors have the shapes and types of those in ``inputs``.
 
     Args:
+        inputs: arguments of ``compute``: tensors, and lists, tuples and dictionaries of tensors. All
+            else in them stays as it is here.
         num_trials: how often to compute before recording, so that libraries choose kernels and
             allocate memory.
     """
 
-    def __init__(self, compute: Callable[..., Tensor], inputs: Sequence[Tensor], num_trials: int = 0) -> None:
+    def __init__(self, compute: Callable[..., Any], inputs: Sequence[Any], num_trials: int = 0) -> None:
         self.key = key_of(inputs)
-        device = inputs[0].device
+        device = self.key[0][0]
         current = torch.cuda.current_stream(device)
         # If recording fails, PyTorch does not switch back to the caller's CUDA stream. The context
         # stream(current) switches back in every case.
         with _recording, torch.cuda.device(device), torch.cuda.stream(current):
-            self.inputs = [x.clone() for x in inputs]
+            self.inputs = tree_map_only(Tensor, torch.clone, inputs)
             self.graph = torch.cuda.CUDAGraph()
             stream = torch.cuda.Stream()
             stream.wait_stream(current)
@@ -116,14 +120,19 @@ class Graph:
             with torch.cuda.graph(self.graph, stream=stream, capture_error_mode="thread_local"):
                 self.result = compute(*self.inputs)
 
-    def __call__(self, inputs: Sequence[Tensor]) -> Tensor:
+    def __call__(self, *inputs: Any) -> Any:
         """Replay the graph with ``inputs``; return a copy of the result, which the next replay overwrites."""
-        for graph_input, x in zip(self.inputs, inputs):
+        for graph_input, x in zip(_tensors(self.inputs), _tensors(inputs)):
             graph_input.copy_(x)
         self.graph.replay()
-        return self.result.clone()
+        return tree_map_only(Tensor, torch.clone, self.result)
 
 
-def key_of(inputs: Sequence[Tensor]) -> tuple:
-    """Identify the devices, types and shapes of ``inputs``."""
-    return tuple((x.device, x.dtype, *x.shape) for x in inputs)
+def key_of(inputs: Any) -> tuple:
+    """Identify the devices, types and shapes of the tensors in ``inputs``."""
+    return tuple((x.device, x.dtype, *x.shape) for x in _tensors(inputs))
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    """List the tensors in lists, tuples and dictionaries."""
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]

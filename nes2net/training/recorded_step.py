@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import Any
 
 import torch
@@ -72,10 +71,7 @@ class RecordedStep:
         self.num_steps: Counter[tuple] = Counter()
 
     def __call__(self, parts: Sequence[Part], denominators: Tensor) -> Tensor:
-        tensors = [denominators]
-        for part in parts:
-            tensors += [part.inputs, part.targets, *part.carried.values()]
-        key = key_of(tensors)
+        key = key_of((parts, denominators))
         if self.graph is None and self.may_record:
             self.num_steps[key] += 1
             if self.num_steps[key] == 2:
@@ -86,27 +82,18 @@ class RecordedStep:
                     self.tell(line_about(reasons[0]))
                 return values
             if self.num_steps[key] > 2:
-                self.graph = self._recorded(parts, tensors)
+                self.graph = self._recorded(parts, denominators)
         if self.graph is None or self.graph.key != key:
             return self.step(parts, denominators)
-        return self.graph(tensors)
+        return self.graph(parts, denominators)
 
-    def _recorded(self, parts: Sequence[Part], tensors: Sequence[Tensor]) -> Graph:
-        """Record the graph of steps whose ``parts`` have the shapes of ``tensors``."""
-
-        def step_of(denominators: Tensor, *tensors: Tensor) -> Tensor:
-            """Do the step with ``tensors`` in place of the tensors of ``parts``."""
-            remaining = iter(tensors)
-            replaced = []
-            for part in parts:
-                inputs, targets = islice(remaining, 2)
-                # A graph would repeat the number of the step. A loss that uses it must say so; here it gets none.
-                no_number: Any = object()
-                replaced.append(Part(inputs, targets, dict(zip(part.carried, remaining)), no_number))
-            return self.step(replaced, denominators)
-
+    def _recorded(self, parts: Sequence[Part], denominators: Tensor) -> Graph:
+        """Record the graph of steps like the one of ``parts``."""
+        # The graph would repeat the number of the step. A loss that uses it must say so; here it gets none.
+        no_number: Any = object()
+        parts = [part._replace(iteration=no_number) for part in parts]
         try:
-            return Graph(step_of, tensors)
+            return Graph(self.step, (parts, denominators))
         except torch.OutOfMemoryError:
             raise
         except Exception as error:

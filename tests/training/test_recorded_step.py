@@ -16,7 +16,7 @@ TRIED = (
 )  # fmt: skip
 #: Why a step is not recorded, by the beginning of the name.
 REASONS = {
-    "aggregation moe": "a step waits for the GPU",
+    "aggregation moe": "the computation waits for the GPU",
     "latent augmentation": "`augment.latent` draws random numbers on the CPU",
     "layer drop": "layers are dropped at random",
     "loss angular_softmax": "the loss changes from step to step",
@@ -83,7 +83,9 @@ def test_a_step_that_is_not_finite_changes_no_weight_and_the_next_one_says_so(fo
 def test_parts_from_elsewhere_are_told_apart(found):
     """What draws on the CPU runs without a graph; a loss that does not say that it changes ends the run."""
     row = found["undeclared"]
-    assert row["draws"] == ["steps are not captured as a CUDA graph, because a step draws random numbers on the CPU"]
+    assert row["draws"] == [
+        "steps are not captured as a CUDA graph, because the computation draws random numbers on the CPU"
+    ]
     assert "cannot be recorded as a CUDA graph" in row["changes"]
     assert "`train.graph=never`" in row["changes"]
 
