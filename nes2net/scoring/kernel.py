@@ -356,7 +356,7 @@ _lock = threading.Lock()
 
 
 @contextmanager
-def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
+def scoring_mode(scorer: Scorer, train: bool = False, precision: str | None = None) -> Iterator[None]:
     """Put ``scorer`` into eval mode, and set the precision of float32 products; restore both at the end.
 
     Any number of threads may be in this context: the first thread makes the changes, and the last
@@ -366,6 +366,7 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
     Args:
         train: put ``scorer`` into train mode instead. In train mode, batch normalisation changes
             its running statistics, which affect no score in this mode and are restored at the end.
+        precision: precision of float32 products; None for the precision of ``scorer``.
     """
     with _lock:
         modes_in_force = _in_force.setdefault(scorer, {})
@@ -374,7 +375,7 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
         mode = modes_in_force[train]
         mode.num_threads += 1
     try:
-        with float32_products(scorer.precision):
+        with float32_products(precision or scorer.precision):
             yield
     finally:
         with _lock, torch.no_grad():

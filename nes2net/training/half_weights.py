@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -11,6 +11,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nes2net.models.network import Network
+
+
+def half_weights(network: Network, precision: str) -> AbstractContextManager[None]:
+    """Give ``network`` copies of its weights within a context, if a GPU computes in the ``precision`` bf16."""
+    if precision == "bf16" and network.device.type == "cuda":
+        return HalfWeights(network).in_place()
+    return nullcontext()
 
 
 class HalfWeights:

@@ -80,6 +80,7 @@ class Trainer:
                 self.train_epoch(epoch)
             values = {"loss": self.state.progress.loss, "lr": self.state.progress.lr}
             if is_due(epoch, self.recipe.train, self.recipe.validation):
+                self.validator.replays = self.recorded_step is not None and self.recorded_step.is_proven
                 values |= self.validator.run(epoch)
             with self.stop.deferred():
                 self.end_epoch(epoch, values)

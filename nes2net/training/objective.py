@@ -273,9 +273,13 @@ class Objective(nn.Module):
 
         A loss whose margin grows in training uses the final margin.
         """
+        return self.validate_features(self.features(part.inputs), part)
+
+    def validate_features(self, features: Tensor | list[Tensor], part: Part) -> Outcome:
+        """Do :meth:`validate_batch` from the back-end's input, which :meth:`features` has computed."""
         remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _explain_single_utterance("a batch of the development set", remedy):
-            computed = self.compute_outputs(self.features(part.inputs), part)
+            computed = self.compute_outputs(features, part)
         self.detector.aggregation.penalty = None  # validation does not use the penalty
         return self.outcome(computed, part)
 

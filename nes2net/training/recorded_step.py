@@ -63,6 +63,7 @@ class RecordedStep:
         self.step = step
         self.tell = tell
         self.may_record = True
+        self.is_proven = False  # whether a graph was recorded
         self.forget()
 
     def forget(self) -> None:
@@ -93,7 +94,7 @@ class RecordedStep:
         no_number: Any = object()
         parts = [part._replace(iteration=no_number) for part in parts]
         try:
-            return Graph(self.step, (parts, denominators))
+            graph = Graph(self.step, (parts, denominators))
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
@@ -101,3 +102,5 @@ class RecordedStep:
             raise InputError(
                 f"a step cannot be recorded as a CUDA graph ({reason}): take `train.graph=never`"
             ) from error
+        self.is_proven = True
+        return graph

@@ -25,8 +25,9 @@ from simulated.checks import Workspace
 from simulated.checks import recipe as tiny_recipe
 from torch import Tensor
 
-from builders.runs import same
+from builders.runs import history_of, same
 from builders.training_steps import STEPS, batch_of, recipe_of, trainer_of, with_logits_of
+from nes2net.lib import cuda_graph
 from nes2net.lib.errors import InputError
 from nes2net.training.loop import Trainer
 from nes2net.training.losses import AngularSoftmax
@@ -180,14 +181,34 @@ def undeclared() -> dict[str, Any]:
     return {"draws": lines, "changes": "nothing"}
 
 
-def first_lines(**train: Any) -> list[str]:
-    """What a run of one epoch says of graphs."""
+def whole_runs(precision: str) -> dict[str, Any]:
+    """What two epochs of three steps each say of graphs; and whether they equal those without graphs, with validation.
+
+    ``recorded`` counts the graphs of steps and validations.
+    """
+    histories = {}
+    graphs = []
+    init = cuda_graph.Graph.__init__
+
+    def counted(graph: cuda_graph.Graph, *args: Any, **options: Any) -> None:
+        """Count a graph, and record it."""
+        graphs.append(graph)
+        init(graph, *args, **options)
+
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace.create(Path(folder))
-        printed = io.StringIO()
-        with redirect_stdout(printed), redirect_stderr(io.StringIO()):
-            train_run(tiny_recipe(workspace, "run", {"train": {"epochs": 1, **train}}), "cuda")
-    return [line for line in printed.getvalue().splitlines() if "CUDA graph" in line]
+        for graph in ("never", "auto"):
+            changes = {"train": {"precision": precision, "graph": graph}, "validation": {"batch_size": 4}}
+            printed = io.StringIO()
+            with (
+                redirect_stdout(printed),
+                redirect_stderr(io.StringIO()),
+                mock.patch.object(cuda_graph.Graph, "__init__", counted),
+            ):
+                run_folder = train_run(tiny_recipe(workspace, graph, changes), "cuda")
+            histories[graph] = history_of(run_folder)
+    lines = [line for line in printed.getvalue().splitlines() if "CUDA graph" in line]
+    return {"lines": lines, "same": same(histories["never"], histories["auto"]), "recorded": len(graphs)}
 
 
 def main() -> None:
@@ -205,7 +226,7 @@ def main() -> None:
     found["resumed"] = {precision: resumed(precision) for precision in PRECISIONS}
     found["not finite"] = {graph: not_finite(graph) for graph in ("auto", "never")}
     found["undeclared"] = undeclared()
-    found["first lines"] = {precision: first_lines(precision=precision) for precision in ("bf16", "fp16")}
+    found["runs"] = {precision: whole_runs(precision) for precision in (*PRECISIONS, "fp16")}
     Path(file).write_text(json.dumps(found), encoding="utf-8")
     os._exit(0)  # autograd's thread for the device does not end
 

@@ -91,7 +91,18 @@ def test_parts_from_elsewhere_are_told_apart(found):
 
 
 @pytest.mark.slow
-def test_the_first_lines_say_whether_steps_are_captured(found):
-    assert found["first lines"]["bf16"] == ["steps are captured as a CUDA graph"]
-    scaled = "steps are not captured as a CUDA graph, because the GradScaler of `train.precision=fp16` skips steps"
-    assert found["first lines"]["fp16"] == [scaled]
+def test_runs_with_their_validations_equal_runs_without_graphs(found):
+    """Two epochs, each with a graph of its steps and, for each of two passes, the one of the front-end."""
+    for precision in PRECISIONS:
+        row = found["runs"][precision]
+        assert row["same"], precision
+        assert row["recorded"] == 4, precision
+        assert row["lines"] == ["steps are captured as a CUDA graph"]
+
+
+@pytest.mark.slow
+def test_the_first_lines_say_why_steps_are_not_captured(found):
+    row = found["runs"]["fp16"]
+    reason = "the GradScaler of `train.precision=fp16` skips steps"
+    assert row["lines"] == [f"steps are not captured as a CUDA graph, because {reason}"]
+    assert row["recorded"] == 0

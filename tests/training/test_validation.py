@@ -218,3 +218,56 @@ def test_dropout_in_validation_draws_by_seed_epoch_and_batch(trials, model_with_
         torch.manual_seed(seed)
         found.append(validator.run(epoch)["val_loss_wo_aug"])
     assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_precision_of_validation_is_the_runs_unless_it_has_one(detector, trials, precision):
+    """The checkpoint has float32 weights in any case."""
+    values = {}
+    for name, sections in {
+        "run": {"train": {"batch_size": BATCH, "precision": precision}},
+        "own": {"validation": {"precision": precision}},
+        "other": {"train": {"batch_size": BATCH, "precision": "bf16"}, "validation": {"precision": "fp32"}},
+    }.items():
+        values[name] = make(detector, trials, recipe_of(**sections)).run(1)
+    plain = make(detector, trials, recipe_of()).run(1)
+    assert same(values["run"], values["own"])
+    assert same(values["other"], plain)
+    assert same(values["own"], plain) == (precision == "fp32")
+    assert values["own"]["val_loss_wo_aug"] == pytest.approx(plain["val_loss_wo_aug"], rel=0.02)
+    assert {weight.dtype for weight in detector.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("size", [2 * BATCH, 3 * BATCH])
+@pytest.mark.parametrize("frontend", [{"name": "lps", "num_bins": 64}, "wav2vec2_small"], ids=["lps", "wav2vec2"])
+def test_a_larger_batch_has_the_loss_of_the_published_groups(trials, tmp_path, frontend, size):
+    """To the bit, also if files of a group, or all of them, cannot be read: 12 trials, in groups of five."""
+    torch.manual_seed(0)
+    detector = Detector.from_config({"frontend": frontend, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}})
+    for broken in ((), (1,), (5, 6, 7, 8, 9)):
+        of_trials = damaged(trials, tmp_path, broken)
+        results = []
+        for validation in ({}, {"batch_size": size}):
+            results.append(make(detector, of_trials, recipe_of(augment={"algo": 4}, validation=validation)).run(1))
+        assert same(*results)
+
+
+@pytest.mark.parametrize(
+    "sections, message",
+    [
+        ({"validation": {"batch_size": BATCH + 1}}, r"a multiple of `train.batch_size` \(5\), not 6"),
+        ({"validation": {"batch_size": 10, "mode": "train"}}, "leave it out with"),
+        ({"validation": {"batch_size": 10, "whole_utterances": True}}, "leave it out with"),
+    ],
+)
+def test_sizes_that_validation_does_not_take(sections, message):
+    with pytest.raises(InputError, match=message):
+        recipe_of(**sections)
+
+
+def test_devices_and_front_ends_that_a_validation_does_not_fit(detector, trials):
+    with pytest.raises(InputError, match="`validation.precision=tf32` needs CUDA, not cpu"):
+        make(detector, trials, recipe_of(validation={"precision": "tf32"}))
+    model = {"frontend": {"name": "wav2vec2_small", "normalize": "batch"}, "backend": "asp_mlp"}
+    with pytest.raises(InputError, match="normalises over the utterances computed at once"):
+        make(Detector.from_config(model), trials, recipe_of(validation={"batch_size": 10}))

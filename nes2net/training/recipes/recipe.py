@@ -90,6 +90,17 @@ class Recipe(Section):
                 "take `validation.epochs=all`",
             ),
             (
+                (validation.batch_size or train.batch_size) % train.batch_size,
+                f"`validation.batch_size` is a multiple of `train.batch_size` ({train.batch_size}), not "
+                f"{validation.batch_size}",
+            ),
+            (
+                validation.batch_size is not None
+                and (validation.mode == "train" or validation.whole_utterances or data.crop == "pieces"),
+                "`validation.batch_size` computes utterances of one length in eval mode: leave it out with "
+                "`validation.mode=train`, `validation.whole_utterances` and `data.crop=pieces`",
+            ),
+            (
                 augment.speed and data.crop == "pieces",
                 "`augment.speed` changes the length of pieces, but `data.crop=pieces` makes batches by length: leave "
                 "it out, or take `data.crop=random`",
