@@ -161,6 +161,13 @@ class Objective(nn.Module):
             return classes.index(BONAFIDE)
         return len(classes)
 
+    @property
+    def uses_all_weights(self) -> bool:
+        """Whether each step gives a gradient to all trained weights, so that DDP need not look for those without."""
+        detector = self.detector
+        parts = (detector.frontend, detector.aggregation, detector.backend)
+        return self.freeze_epochs in (0, math.inf) and all(part.uses_all_weights for part in parts)
+
     def make_criterion(self, recipe: Recipe) -> Criterion:
         """Make the loss of an utterance; raise :class:`InputError` if the loss does not fit the detector."""
         return create_loss(recipe.train.loss, self.detector.backend)

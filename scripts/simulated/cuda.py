@@ -90,6 +90,7 @@ def install() -> None:
     attention = as_one_kernel(functional.scaled_dot_product_attention, on_device)
     functional.scaled_dot_product_attention = within_a_grid(attention, on_device)
     torch.profiler.profile = _without_kernels(torch.profiler.profile)
+    torch.distributed.init_process_group = _without_nccl(torch.distributed.init_process_group)
     torch.nn.Module._apply = _swap_parameters(torch.nn.Module._apply)
     _enter_in_threads(tensors.Mode)
 
@@ -122,6 +123,16 @@ def _without_kernels(profile: Any) -> Any:
             super().__init__(activities=[ProfilerActivity.CPU], **options)
 
     return Profile
+
+
+def _without_nccl(init_process_group: Any) -> Any:
+    """Wrap ``init_process_group`` so that processes talk by gloo, on the CPU, where a GPU has NCCL."""
+
+    def by_gloo(*_: Any, **options: Any) -> None:
+        """Start the process group; ``backend`` and ``device_id`` are those of a GPU."""
+        init_process_group("gloo", **{name: options[name] for name in options.keys() - {"backend", "device_id"}})
+
+    return by_gloo
 
 
 def _enter_in_threads(mode: type) -> None:

@@ -13,6 +13,7 @@ import torch.distributed as dist
 import yaml
 from builders import PATIENCE
 from builders.runs import folder_of, same, state_of
+from builders.scripts import run as run_script
 from torch import nn
 
 from nes2net import InputError
@@ -165,6 +166,7 @@ def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
     assert reports[0]["patience"] >= 3600  # the others wait while the main process saves gigabytes
     assert printed.count("epoch 1 - loss") == len(pairs) and ", 2 processes" in printed
     assert remarks.count("LA_T_1000002.flac was read by neither") == 1
+    assert "find_unused_parameters=True" not in remarks  # DDP warns if it looks in vain for weights without a gradient
     written = [[name for name in report["written"] if str(tmp_path) in name] for report in reports]
     assert any("resume.pt" in name for name in written[0]) and not written[1]  # the second process writes nothing
 
@@ -250,3 +252,33 @@ def test_two_processes_end_together_and_go_on(recipe, model_with_dropout, tmp_pa
         assert same(state["detector"], whole["detector"]), name
         losses = [[row["loss"] for row in s["selection"]] for s in (state, whole)]
         assert losses[0] == losses[1] and len(losses[0]) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ for the simulated CUDA device")
+def test_two_simulated_gpus_are_as_one(recipe, small_model, tmp_path):
+    """In float32 and with weights converted to bfloat16, up to rounding; the lines say that no graph is captured."""
+    model = {**small_model, "backend": "mean_linear"}
+    program = PROGRAM.with_name("two_devices.py")
+    starts = {"one": [], "two": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]}
+    states, printed = {}, {}
+    for place, start in starts.items():
+        paths = []
+        for precision in ("fp32", "bf16"):
+            options = {"adam_eps": 1.0, "lr": 2e-3, "batch_size": 8, "accumulate": 2, "precision": precision}
+            places = {"output": str(tmp_path / place), "logs": str(tmp_path / place)}
+            values = recipe(model=model, train=options, comment=precision, **places)
+            paths.append(tmp_path / f"{place}_{precision}.yaml")
+            paths[-1].write_text(yaml.safe_dump(values.to_dict()))
+            states[place, precision] = folder_of(values)
+        done = run_script("simulated_cuda", "--run", sys.executable, *start, program, *paths)
+        assert done.returncode == 0, done.stderr[-3000:]
+        printed[place] = done.stdout
+    states = {key: state_of(folder) for key, folder in states.items()}
+    for precision, most in (("fp32", 1e-6), ("bf16", 1e-4)):
+        one, two = states["one", precision], states["two", precision]
+        assert largest_difference(one["detector"], two["detector"]) < most
+        for row, other in zip(one["selection"], two["selection"], strict=True):
+            assert other["val_loss_wo_aug"] == pytest.approx(row["val_loss_wo_aug"], rel=100 * most)
+    assert printed["one"].count("steps are captured as a CUDA graph") == 2
+    assert printed["two"].count("because several processes share each step") == 2

@@ -24,6 +24,8 @@ class AttentiveMerging(Aggregation):
     torch.Size([2, 5, 16])
     """
 
+    uses_all_weights = True
+
     min_layers = 2  # the gates' hidden layer has L // 2 units
 
     def __init__(self, num_layers: int, feature_dim: int) -> None:

@@ -29,6 +29,8 @@ class Aggregation(nn.Module):
     """The name and options that build this aggregation again; :func:`nes2net.create_aggregation` sets them."""
     wants_layers: Literal["last", "all"] = "all"
     """``"last"`` if the aggregation reads only the last hidden state, otherwise ``"all"``."""
+    uses_all_weights: bool = False
+    """Whether each training step gives a gradient to all weights that are trained; False if that is not known."""
     min_layers: int = 1
     """Smallest allowed L."""
     penalty: Tensor | None = None

@@ -21,6 +21,7 @@ class Last(Aggregation):
     True
     """
 
+    uses_all_weights = True
     wants_layers = "last"
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:

@@ -21,6 +21,8 @@ class SqueezeExcitationAggregation(Aggregation):
     torch.Size([2, 5, 16])
     """
 
+    uses_all_weights = True
+
     min_layers = 3  # the gates' hidden layer has L // 3 units
 
     def __init__(self, num_layers: int, feature_dim: int) -> None:

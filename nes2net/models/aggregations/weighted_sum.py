@@ -19,6 +19,8 @@ class WeightedSum(Aggregation):
     torch.Size([2, 5, 16])
     """
 
+    uses_all_weights = True
+
     def __init__(self, num_layers: int, feature_dim: int) -> None:
         super().__init__(num_layers, feature_dim)
         self.weight_hidd = nn.Parameter(torch.ones(num_layers))

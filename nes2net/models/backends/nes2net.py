@@ -218,6 +218,7 @@ class Nes2Net(FrameBackend):
 
     checkpoint_prefix = "Nested_Res2Net_TDNN."
     last_layer_name = "fc"
+    uses_all_weights = True
 
     def __init__(
         self,

@@ -234,6 +234,7 @@ class SSLFrontend(Frontend):
         self.pre_emphasis = pre_emphasis
         # Set the attributes that follow from the options.
         self.encoder_layerdrop = options["encoder_layerdrop"]
+        self.uses_all_weights = not self.encoder_layerdrop
         self.layer_norm_first = options["layer_norm_first"]
         self.extractor_mode = options["extractor_mode"]
         self.out_dim = options["encoder_embed_dim"]
