@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -13,11 +13,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from nes2net.models.network import Network
 
 
-def half_weights(network: Network, precision: str) -> AbstractContextManager[None]:
-    """Give ``network`` copies of its weights within a context, if a GPU computes in the ``precision`` bf16."""
+def half_weights(network: Network, precision: str) -> Callable[[], AbstractContextManager[None]]:
+    """Make the context in which ``network`` computes in ``precision``: :class:`HalfWeights` for bf16 on a GPU."""
     if precision == "bf16" and network.device.type == "cuda":
-        return HalfWeights(network).in_place()
-    return nullcontext()
+        return HalfWeights(network).in_place
+    return nullcontext
 
 
 class HalfWeights:
@@ -32,12 +32,10 @@ class HalfWeights:
 
     def __init__(self, network: Network) -> None:
         """List the weights to convert, with their places in the network."""
-        float32_modules: set[nn.Module] = set()
-        if network.backend.last_layer_name:
-            float32_modules.update(network.backend.last_layer.modules())
+        last_layer = network.backend.last_layer if network.backend.last_layer_name else None
         self.places: list[tuple[nn.Module, str, nn.Parameter]] = []
         for module in network.modules():
-            if module not in float32_modules and not isinstance(module, (_BatchNorm, nn.RNNBase)):
+            if module is not last_layer and not isinstance(module, (_BatchNorm, nn.RNNBase)):
                 self.places += [(module, name, weight) for name, weight in module.named_parameters(recurse=False)]
 
     @contextmanager

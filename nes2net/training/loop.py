@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -20,7 +19,7 @@ from nes2net.lib.errors import InputError
 from nes2net.training.card import with_last_epoch, write_card
 from nes2net.training.dataset import Batch, BatchLoader
 from nes2net.training.distributed import IN_SCORING, plan_step, write_once
-from nes2net.training.half_weights import HalfWeights
+from nes2net.training.half_weights import half_weights
 from nes2net.training.interruption import StopRequests, stop_without_data
 from nes2net.training.monitor import Monitor, check_finite
 from nes2net.training.objective import Objective, Part
@@ -31,16 +30,6 @@ from nes2net.training.sampling import by_step
 from nes2net.training.seeding import seed_step
 from nes2net.training.state import Progress, RunState
 from nes2net.training.validation import Validator, is_due
-
-
-class StepResult(NamedTuple):
-    """Loss and gradient norm of a step, which a GPU may still be computing."""
-
-    values: QueuedCopy
-    epoch: int
-    step: int
-    #: number of utterances in the step
-    utterances: int
 
 
 @dataclass
@@ -60,13 +49,14 @@ class Trainer:
         """Prepare model and optimiser for device, precision and processes, and make the learning-rate schedule."""
         self.steps_per_epoch = len(self.loader.batch_sampler)
         self.learning_rate = learning_rate_schedule(self.recipe.train, self.steps_per_epoch)
+        if self.accelerator.num_processes > 1:
+            self.accelerator.ddp_handler.find_unused_parameters = not self.objective.uses_all_weights
         # Accelerate adds autocast and DDP to the model, and the GradScaler of fp16 to the optimiser.
         self.model = self.accelerator.prepare_model(self.objective)
         self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)
-        self.half_weights: HalfWeights | None = None
-        if self.recipe.train.precision == "bf16" and self.accelerator.device.type == "cuda":
-            self.half_weights = HalfWeights(self.objective.detector)
-        self.unread: StepResult | None = None  # the result of the last step, until it is read
+        self.half_weights = half_weights(self.objective.detector, self.recipe.train.precision)
+        # Until it is read: loss and gradient norm of the last step, its epoch, its number, and how many utterances it had.
+        self.unread: tuple[QueuedCopy, int, int, int] | None = None
         self.recorded_step: RecordedStep | None = None
         self.why_not_recorded = obstacle(self.recipe, self.objective, self.accelerator)
         if self.accelerator.device.type == "cuda" and not self.why_not_recorded:
@@ -80,7 +70,7 @@ class Trainer:
                 self.train_epoch(epoch)
             values = {"loss": self.state.progress.loss, "lr": self.state.progress.lr}
             if is_due(epoch, self.recipe.train, self.recipe.validation):
-                self.validator.replays = self.recorded_step is not None and self.recorded_step.is_proven
+                self.validator.replays = self.recorded_step is not None and self.recorded_step.is_recordable is True
                 values |= self.validator.run(epoch)
             with self.stop.deferred():
                 self.end_epoch(epoch, values)
@@ -157,7 +147,7 @@ class Trainer:
             values = self.update([step_parts[number] for number in plan.used], plan.denominators)
             queued = QueuedCopy(values)
             self.read_result()  # of the step before: the GPU computes this step meanwhile
-            self.unread = StepResult(queued, epoch, step, plan.utterances)
+            self.unread = queued, epoch, step, plan.utterances
         progress.step = step + 1
         return plan.signal, plan.save
 
@@ -208,8 +198,7 @@ class Trainer:
         Args:
             denominators: the denominator of each term of the loss, over the whole step.
         """
-        used = [denominator if denominator > 0 else math.inf for denominator in denominators]
-        on_device = torch.tensor(used, dtype=torch.float64).to(self.accelerator.device, non_blocking=True)
+        on_device = torch.tensor(denominators, dtype=torch.float64).to(self.accelerator.device, non_blocking=True)
         if self.recorded_step is None:
             return self.change_weights(parts, on_device)
         return self.recorded_step(parts, on_device)
@@ -221,8 +210,8 @@ class Trainer:
         optimiser reads whether they are.
 
         Args:
-            denominators: the denominator of each term of the loss, in float64 on the device; infinite
-                for a term without samples.
+            denominators: the denominator of each term of the loss, in float64 on the device; 0 for a
+                term without samples.
 
         Returns:
             The loss of the step and the norm of its gradient, (2,) in float64 on the device.
@@ -245,9 +234,10 @@ class Trainer:
         The arguments are as for :meth:`change_weights`.
         """
         accelerator = self.accelerator
+        denominators = denominators.where(denominators > 0, math.inf)
         factors = accelerator.num_processes / denominators  # DDP averages gradients, but we want their sum
         sums = torch.zeros_like(denominators)
-        with nullcontext() if self.half_weights is None else self.half_weights.in_place():
+        with self.half_weights():
             for number, part in enumerate(parts, 1):
                 with nullcontext() if number == len(parts) else accelerator.no_sync(self.model):
                     numerators: Tensor = self.model(*part)

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 from torch import Tensor
 
 from nes2net.lib.cuda_graph import Graph, key_of, obstacles
 from nes2net.lib.errors import InputError, first_line
+from nes2net.lib.this_process import is_out_of_memory
 from nes2net.training.objective import Objective, Part
 from nes2net.training.recipes.recipe import Recipe
 
@@ -19,27 +19,25 @@ from nes2net.training.recipes.recipe import Recipe
 def obstacle(recipe: Recipe, objective: Objective, accelerator: Accelerator) -> str:
     """Say why the steps of a run on a GPU cannot be replayed as a CUDA graph; empty if nothing is known against it."""
     train = recipe.train
-    frontend = objective.detector.frontend
-    is_frozen = train.freeze_frontend and train.frontend_mode == "eval"
     obstacles = {
         "`train.graph` is never": train.graph == "never",
         "several processes share each step": accelerator.num_processes > 1,
         "the GradScaler of `train.precision=fp16` skips steps": accelerator.scaler is not None,
         "`train.compile` records kernels of its own": train.compile,
         "`train.activation_checkpointing` sets random generators back": train.activation_checkpointing,
-        "batches have different lengths": recipe.data.num_samples is None or recipe.data.crop in ("dynamic", "pieces"),
+        "batches have different lengths": recipe.data.crop in ("dynamic", "pieces"),
         "`augment.latent` draws random numbers on the CPU": objective.latent is not None,
         "the loss changes from step to step": objective.criterion.changes_with_steps,
-        "layers are dropped at random": frontend.encoder_layerdrop > 0 and not is_frozen,
+        "layers are dropped at random": objective.detector.frontend.encoder_layerdrop > 0,
     }
     return next((reason for reason, holds in obstacles.items() if holds), "")
 
 
 def line_about(reason: str) -> str:
     """Say whether steps are captured as a CUDA graph: they are, unless there is a ``reason``."""
-    if not reason:
-        return "steps are captured as a CUDA graph"
-    return f"steps are not captured as a CUDA graph, because {reason}"
+    if reason:
+        return f"steps are not captured as a CUDA graph, because {reason}"
+    return "steps are captured as a CUDA graph"
 
 
 class RecordedStep:
@@ -47,8 +45,8 @@ class RecordedStep:
 
     The first two steps of a shape are computed without a graph, and the third one is recorded. The
     second one is watched (:func:`nes2net.lib.cuda_graph.obstacles`): if it cannot be recorded,
-    nothing is, and ``tell`` is called with :func:`line_about` the reason. Only one shape is recorded; other steps are
-    computed without a graph. All results are the same as without graphs.
+    nothing is, and ``tell`` is called with :func:`line_about` the reason. Only one shape is
+    recorded; other steps are computed without a graph. All results are the same as without graphs.
 
     Args:
         step: computes from the parts of a step and the denominators of the loss, and changes the
@@ -62,8 +60,7 @@ class RecordedStep:
     def __init__(self, step: Callable[[Sequence[Part], Tensor], Tensor], tell: Callable[[str], None]) -> None:
         self.step = step
         self.tell = tell
-        self.may_record = True
-        self.is_proven = False  # whether a graph was recorded
+        self.is_recordable: bool | None = None  # None before the second step
         self.forget()
 
     def forget(self) -> None:
@@ -73,17 +70,16 @@ class RecordedStep:
 
     def __call__(self, parts: Sequence[Part], denominators: Tensor) -> Tensor:
         key = key_of((parts, denominators))
-        if self.graph is None and self.may_record:
-            self.num_steps[key] += 1
-            if self.num_steps[key] == 2:
-                with obstacles() as reasons:
-                    values = self.step(parts, denominators)
-                if reasons:
-                    self.may_record = False
-                    self.tell(line_about(reasons[0]))
-                return values
-            if self.num_steps[key] > 2:
-                self.graph = self._recorded(parts, denominators)
+        self.num_steps[key] += 1
+        if self.num_steps[key] == 2:
+            with obstacles() as reasons:
+                values = self.step(parts, denominators)
+            self.is_recordable = not reasons
+            if reasons:
+                self.tell(line_about(reasons[0]))
+            return values
+        if self.num_steps[key] > 2 and self.is_recordable and self.graph is None:
+            self.graph = self._recorded(parts, denominators)
         if self.graph is None or self.graph.key != key:
             return self.step(parts, denominators)
         return self.graph(parts, denominators)
@@ -94,13 +90,11 @@ class RecordedStep:
         no_number: Any = object()
         parts = [part._replace(iteration=no_number) for part in parts]
         try:
-            graph = Graph(self.step, (parts, denominators))
-        except torch.OutOfMemoryError:
-            raise
+            return Graph(self.step, (parts, denominators))
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             reason = first_line(error.__context__ or error)
             raise InputError(
                 f"a step cannot be recorded as a CUDA graph ({reason}): take `train.graph=never`"
             ) from error
-        self.is_proven = True
-        return graph

@@ -68,10 +68,8 @@ class OptimizerState:
     optimizer: Optimizer
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the optimiser, as PyTorch defines it, with learning rates as numbers."""
-        state = self.optimizer.state_dict()
-        groups = [{**group, "lr": float(group["lr"])} for group in state["param_groups"]]
-        return {**state, "param_groups": groups}
+        """Return the state of the optimiser, as PyTorch defines it, without groups."""
+        return {**self.optimizer.state_dict(), "param_groups": []}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Check the moments in ``state``, and restore them.

@@ -80,8 +80,8 @@ def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool
 class _BatchResult(NamedTuple):
     """The result of a group of ``train.batch_size`` utterances, for which the loss is computed, on the CPU.
 
-    :class:`nes2net.training.dataset.Batch` explains ``errors`` and ``lost``, which belong to all
-    groups that were computed at once; only one of these has them.
+    A result without utterances has the ``errors`` and ``lost`` files of a batch, which
+    :class:`nes2net.training.dataset.Batch` explains.
     """
 
     #: index of the group in the development set, over all processes
@@ -203,7 +203,7 @@ class Validator:
                 stack.enter_context(scoring_mode(detector, precision=precision))
             if self.precision in ("bf16", "fp16"):
                 stack.enter_context(torch.autocast(detector.device.type, PRECISIONS[precision]))
-            stack.enter_context(half_weights(detector, self.precision))
+            stack.enter_context(half_weights(detector, self.precision)())
             yield
 
     @torch.inference_mode()
@@ -215,7 +215,7 @@ class Validator:
         accelerator = self.accelerator
         batch_size = loader.batch_sampler.batch_size
         group_size = min(self.group_size, batch_size)  # whole utterances are computed, and counted, one at a time
-        results: list[tuple] = []
+        results: list[tuple[Outcome, _BatchResult]] = []
         meter = Meter(
             loader,
             title=f"epoch {epoch} of {self.monitor.selection.epochs}, development set{_DESCRIBED[name]}",
@@ -223,41 +223,31 @@ class Validator:
             shown=accelerator.is_main_process,
         )
         for number, batch in enumerate(meter):
-            # Store copies of targets: a tensor from a worker is shared memory and keeps a file open.
-            targets = batch.targets.clone()
+            # A tensor from a worker is shared memory and keeps a file open, so store a copy.
+            targets = batch.targets.clone().numpy()
             first_group = (accelerator.process_index + number * accelerator.num_processes) * batch_size // group_size
-            errors_and_lost = (batch.errors, batch.lost)
-            if not len(targets):
-                results.append((first_group, Outcome(torch.zeros(()), {}), targets, *errors_and_lost, []))
-                continue
-            carried = self.objective.ready(batch.carried, batch.waveforms.shape[1])
-            inputs = Part.of_batch(batch, carried, accelerator.device)
-            if self.mode == "train":
-                seed_validation(self.seed, epoch, number, list(self.loaders).index(name))
-            features = compute_features(inputs.inputs)
-            start = 0
-            for group, indices in groupby(batch.trial_indices, lambda index: index // group_size):
-                trial_indices = list(indices)
-                rows = slice(start, start + len(trial_indices))
-                start = rows.stop
-                group_features, group_part = tree_map_only(Tensor, itemgetter(rows), (features, inputs))
-                outcome = self.objective.validate_features(group_features, group_part)
-                results.append((group, outcome, targets[rows], *errors_and_lost, trial_indices))
-                errors_and_lost = ([], [])
+            failures = _BatchResult(first_group, 0.0, {}, targets[:0], batch.errors, batch.lost, [])
+            results.append((Outcome(torch.zeros(()), {}), failures))
+            if len(targets):
+                carried = self.objective.ready(batch.carried, batch.waveforms.shape[1])
+                inputs = Part.of_batch(batch, carried, accelerator.device)
+                if self.mode == "train":
+                    seed_validation(self.seed, epoch, number, list(self.loaders).index(name))
+                features = compute_features(inputs.inputs)
+                end = 0
+                for group, indices in groupby(batch.trial_indices, lambda index: index // group_size):
+                    trial_indices = list(indices)
+                    rows = slice(end, end + len(trial_indices))
+                    end = rows.stop
+                    group_features, group_part = tree_map_only(Tensor, itemgetter(rows), (features, inputs))
+                    outcome = self.objective.validate_features(group_features, group_part)
+                    results.append((outcome, _BatchResult(group, 0.0, {}, targets[rows], [], [], trial_indices)))
             meter.update(len(targets) * accelerator.num_processes)
         batch_results = []
-        for group, outcome, targets, errors, lost, trial_indices in results:
-            batch_results.append(
-                _BatchResult(
-                    group,
-                    outcome.loss.item(),  # item() waits for the device, so call it after the last batch
-                    {output: rows.double().cpu().numpy() for output, rows in outcome.outputs.items()},
-                    targets.numpy(),
-                    errors,
-                    lost,
-                    trial_indices,
-                )
-            )
+        for outcome, result in results:
+            outputs = {output: rows.double().cpu().numpy() for output, rows in outcome.outputs.items()}
+            loss = outcome.loss.item()  # item() waits for the device, so call it after the last batch
+            batch_results.append(result._replace(loss=loss, outputs=outputs))
         return batch_results
 
     def _loss_and_figures(

@@ -90,15 +90,11 @@ class Recipe(Section):
                 "take `validation.epochs=all`",
             ),
             (
-                (validation.batch_size or train.batch_size) % train.batch_size,
-                f"`validation.batch_size` is a multiple of `train.batch_size` ({train.batch_size}), not "
-                f"{validation.batch_size}",
-            ),
-            (
                 validation.batch_size is not None
-                and (validation.mode == "train" or validation.whole_utterances or data.crop == "pieces"),
-                "`validation.batch_size` computes utterances of one length in eval mode: leave it out with "
-                "`validation.mode=train`, `validation.whole_utterances` and `data.crop=pieces`",
+                and (validation.batch_size % train.batch_size or validation.mode == "train" or data.crop == "pieces"),
+                f"`validation.batch_size={validation.batch_size}` computes several groups of `train.batch_size` "
+                f"({train.batch_size}) at once, without `validation.mode=train` and `data.crop=pieces`: take a multiple "
+                "of it, or leave it out",
             ),
             (
                 augment.speed and data.crop == "pieces",
