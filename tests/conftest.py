@@ -17,7 +17,7 @@ from _pytest.doctest import DoctestModule
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / folder) for folder in ("tests", "scripts", "scripts/benchmarks")]
 
-from builders import SHARED  # noqa: E402
+from builders import shared_path  # noqa: E402
 
 # Half of hypothesis's examples, where a test does not say otherwise, the same in each run, and as long as they take. A
 # machine for the tests of a GPU may lack it.
@@ -52,6 +52,9 @@ def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--allowed-skips", type=Path, metavar="FILE", help="fail if more tests skip than FILE allows")
+    parser.addoption(
+        "--passed", type=Path, metavar="FILE", help="omit the tests that FILE lists, or list those that pass"
+    )
 
 
 def skipped(config: pytest.Config) -> Counter[str]:
@@ -62,8 +65,14 @@ def skipped(config: pytest.Config) -> Counter[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Let a run fail in which tests were skipped without being on the list of those that may."""
-    if session.config.option.allowed_skips is None or hasattr(session.config, "workerinput"):
+    """List the tests that passed, and let a run fail if tests were skipped that may not be."""
+    if hasattr(session.config, "workerinput"):
+        return
+    passed_file = session.config.option.passed
+    if passed_file is not None and not passed_file.exists():
+        reports = session.config.pluginmanager.get_plugin("terminalreporter").stats.get("passed", [])
+        passed_file.write_text("".join(f"{report.nodeid}\n" for report in reports), encoding="utf-8")
+    if session.config.option.allowed_skips is None:
         return
     import yaml
 
@@ -84,8 +93,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 LONGEST = ("scripts/test_demo.py::test_demonstration", "scripts/test_demo_partial.py::test_trivial_cues")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def omit_passed(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Remove the tests that `--passed` lists; slow tests, and those that skipped, are not on the list."""
+    passed_file = config.option.passed
+    if passed_file is None or not passed_file.exists():
+        return
+    passed = set(passed_file.read_text(encoding="utf-8").splitlines())
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in passed])
+    items[:] = [item for item in items if item.nodeid not in passed]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with the longest tests: behind the others, one process would compute and the rest wait for it."""
+    omit_passed(config, items)
 
     def place(item: pytest.Item) -> int:
         return next((place for place, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST))
@@ -102,9 +122,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real recordings, scores and weights; its tests skip if it is absent."""
-    if not (SHARED / "real").is_dir():
-        pytest.skip(f"no folder of real files at {SHARED} (set NES2NET_SHARED)")
-    return SHARED
+    return shared_path("real").parent
 
 
 @pytest.fixture(scope="session")
@@ -117,10 +135,10 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus of a few seconds in the published layouts, of real recordings if there are any."""
+    """A corpus of a few seconds in the published layouts, the same on every machine."""
     from builders import tiny_corpus
 
-    return tiny_corpus.make(tmp_path_factory.mktemp("corpus"), tiny_corpus.real_recordings())
+    return tiny_corpus.make(tmp_path_factory.mktemp("corpus"))
 
 
 @pytest.fixture(scope="session")
@@ -128,7 +146,7 @@ def every_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Corpora of four clips in each part, in the published layouts."""
     from builders import tiny_corpus
 
-    return tiny_corpus.make_all(tmp_path_factory.mktemp("corpora"), tiny_corpus.real_recordings())
+    return tiny_corpus.make_all(tmp_path_factory.mktemp("corpora"))
 
 
 @pytest.fixture

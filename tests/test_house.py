@@ -2,7 +2,6 @@
 
 import ast
 import re
-from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -26,11 +25,45 @@ VERSION = "version"
 #: Why an import may stand inside a function; the comment says so.
 REASON = re.compile(r"#.*\b(start-up|optional)\b|import(ed)? (only here|late)")
 
+#: Calls that write, and names of functions that do so whatever they belong to.
+WRITING = frozenset(
+    "write_bytes savefig touch mkdir makedirs symlink_to hardlink_to rename copyfile copyfileobj copytree tofile "
+    "save_file savez savez_compressed to_csv write_table ParquetWriter SummaryWriter np.save torch.save soundfile.write "
+    "os.open os.replace os.rename os.link os.symlink shutil.copy shutil.copy2 shutil.move".split()
+)
+#: Module → how many calls in it write without `temporary`, and why they write through no link.
+DIRECT_WRITES = {
+    "apps.explanation.picture": 1,  # its caller gives the temporary file
+    "apps.info.bench_command": 1,  # in a temporary folder
+    "apps.scale.cluster": 1,  # the null device
+    "apps.serve.app": 2,  # in the page's temporary folder
+    "apps.serve.desk": 1,  # as above
+    "cli.augment": 1,  # its caller gives the temporary file
+    "data.augment.codecs": 2,  # in memory
+    "data.corpora.pack": 3,  # their caller gives the temporary file
+    "evaluation.judgements": 3,  # the engine gives temporary files
+    "evaluation.plots": 1,  # in memory
+    "models.checkpoints.folder": 1,  # in a temporary folder
+    "models.checkpoints.state_dict": 1,  # into an open temporary file
+    "scoring.embeddings": 4,  # the engine gives temporary files
+    "scoring.engine": 1,  # a temporary file
+    "scoring.measuring": 1,  # the engine gives temporary files
+    "training.curves": 1,  # its caller gives the temporary file
+    "training.monitor": 1,  # TensorBoard's file, whose name nobody knows beforehand
+    "training.preview": 1,  # its caller gives the temporary file
+    "training.recipes.documentation": 1,  # for developers
+}
+#: Modules that write files that a user has named, which may be links or pipes.
+OF_USERS = {"actions.evaluation", "apps.report.command", "cli.calibrate", "scoring.decisions.calibration"}
+OF_USERS |= {"scoring.score_file"}
+
 
 def dotted(path: Path) -> str:
     """Name of a module below the package, such as ``scoring.kernel``."""
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+    names = path.relative_to(PACKAGE).with_suffix("").parts
+    if names[-1] == FACE and len(names) > 1:
+        names = names[:-1]
+    return ".".join(names)
 
 
 def district(module: str) -> str:
@@ -40,7 +73,9 @@ def district(module: str) -> str:
 def app_of(module: str) -> str | None:
     """The app that a module stands in, such as ``serve`` of ``apps.serve.page``."""
     names = module.split(".")
-    return names[1] if names[0] == "apps" and len(names) > 1 else None
+    if names[0] != "apps" or len(names) == 1:
+        return None
+    return names[1]
 
 
 @cache
@@ -48,22 +83,31 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imports(path: Path) -> Iterator[tuple[ast.Import | ast.ImportFrom, str]]:
+@cache
+def imports(path: Path) -> list[tuple[ast.Import | ast.ImportFrom, str]]:
     """Every import of a module, wherever it stands, with the dotted name it takes."""
+    imported: list[tuple[ast.Import | ast.ImportFrom, str]] = []
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
-            yield from ((node, alias.name) for alias in node.names)
+            imported += [(node, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}, line {node.lineno}: imports are absolute"
-            yield from ((node, f"{node.module}.{alias.name}") for alias in node.names)
+            imported += [(node, f"{node.module}.{alias.name}") for alias in node.names]
+    return imported
 
 
-def own_imports(path: Path) -> Iterator[tuple[int, str]]:
+@cache
+def own_imports(path: Path) -> list[tuple[int, str]]:
     """Line and name below the package of what a module imports of this package."""
+    imported = []
     for node, name in imports(path):
-        if name == "nes2net" or name.startswith("nes2net."):
-            inner = name.removeprefix("nes2net").removeprefix(".")
-            yield node.lineno, inner if district(inner) in {*NUMBERS, DOOR, VERSION} else FACE
+        if name != "nes2net" and not name.startswith("nes2net."):
+            continue
+        below = name.removeprefix("nes2net").removeprefix(".")
+        if district(below) not in {*NUMBERS, DOOR, VERSION}:
+            below = FACE
+        imported.append((node.lineno, below))
+    return imported
 
 
 def of_command(path: Path) -> bool:
@@ -73,84 +117,158 @@ def of_command(path: Path) -> bool:
 
 def module_of(name: str) -> str:
     """The module that ``name``, a module or something in one, stands in."""
-    place = PACKAGE.joinpath(*name.split("."))
-    return name if place.is_dir() or place.with_suffix(".py").is_file() else name.rpartition(".")[0]
+    path = PACKAGE.joinpath(*name.split("."))
+    if path.is_dir() or path.with_suffix(".py").is_file():
+        return name
+    return name.rpartition(".")[0]
 
 
 def arrows() -> set[tuple[str, str]]:
     """Which district imports which; the face and the door count, the version does not."""
-    pairs = {(district(dotted(path)), district(name)) for path in MODULES for _, name in own_imports(path)}
-    return {(above, below) for above, below in pairs if above != below and VERSION not in (above, below)}
+    pairs = set()
+    for path in MODULES:
+        above = district(dotted(path))
+        for _, name in own_imports(path):
+            below = district(name)
+            if above != below and VERSION not in (above, below):
+                pairs.add((above, below))
+    return pairs
 
 
 def test_every_module_stands_in_a_district():
-    assert {district(dotted(path)) for path in MODULES} - {FACE, DOOR, VERSION} == set(NUMBERS)
+    districts = {district(dotted(path)) for path in MODULES}
+    assert districts - {FACE, DOOR, VERSION} == set(NUMBERS)
     assert sorted(NUMBERS.values()) == list(range(11))
-    assert len([path for path in PACKAGE.iterdir() if path.name != "__pycache__"]) <= 16
+    entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= 16
+
+
+def runs_up(above: str, below: str) -> bool:
+    """Whether an import by the district ``above`` of something in ``below`` is one that runs up."""
+    if above not in NUMBERS or below in (FACE, VERSION, above):
+        return False
+    return below == DOOR or NUMBERS[below] > NUMBERS[above]
 
 
 def test_no_arrow_runs_up():
-    wrong = [
-        f"{dotted(path)}, line {line}: {name}"
-        for path in MODULES
-        if (own := district(dotted(path))) in NUMBERS
-        for line, name in own_imports(path)
-        if (other := district(name)) not in (FACE, VERSION, own)
-        if other == DOOR or NUMBERS[other] > NUMBERS[own]
-    ]
+    wrong = []
+    for path in MODULES:
+        module = dotted(path)
+        for line, name in own_imports(path):
+            if runs_up(district(module), district(name)):
+                wrong.append(f"{module}, line {line}: {name}")
     assert wrong == []
     assert len(arrows()) <= 80
 
 
 def test_nothing_imports_an_app():
     """The command line finds the commands of apps by name, so that each folder of `apps/` can be deleted."""
-    wrong = [
-        f"{dotted(path)}, line {line}: {name}"
-        for path in MODULES
-        for line, name in own_imports(path)
-        if district(name) == "apps" and app_of(name) != app_of(dotted(path))
-    ]
+    wrong = []
+    for path in MODULES:
+        module = dotted(path)
+        for line, name in own_imports(path):
+            if district(name) == "apps" and app_of(name) != app_of(module):
+                wrong.append(f"{module}, line {line}: {name}")
     assert wrong == []
 
 
 def test_a_district_says_what_it_is_for():
     for name in NUMBERS:
-        if (path := PACKAGE / name / "__init__.py").is_file():
-            head = ast.get_docstring(tree(path)) or ""
-            assert "mport" in head and len(head.splitlines()) <= 10, f"{path}: what for, reading order, imports"
+        path = PACKAGE / name / "__init__.py"
+        if not path.is_file():
+            continue
+        head = ast.get_docstring(tree(path)) or ""
+        assert "mport" in head, f"{path}: what it may import"
+        assert len(head.splitlines()) <= 10, f"{path}: what for, reading order, imports"
 
 
 def test_there_is_no_circle():
-    arrows = {
-        dotted(path): {module_of(name) for _, name in own_imports(path)} - {FACE, dotted(path)} for path in MODULES
-    }
-    assert [*TopologicalSorter(arrows).static_order()]  # or it raises CycleError, which names the circle
+    imported_modules = {}
+    for path in MODULES:
+        module = dotted(path)
+        imported = {module_of(name) for _, name in own_imports(path)}
+        imported_modules[module] = imported - {FACE, module}
+    assert [*TopologicalSorter(imported_modules).static_order()]  # or it raises CycleError, which names the circle
+
+
+def imports_inside(path: Path) -> set[ast.Import | ast.ImportFrom]:
+    """The imports of a module that stand inside its functions."""
+    inside = set()
+    for function in ast.walk(tree(path)):
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            inside |= {node for node in ast.walk(function) if isinstance(node, (ast.Import, ast.ImportFrom))}
+    return inside
 
 
 def test_an_import_inside_a_function_says_why():
     """Commands import what they run when they run, so that `nes2net --help` is quick."""
     silent = []
     for path in MODULES:
+        if of_command(path):
+            continue
         lines = path.read_text(encoding="utf-8").splitlines()
-        inside = {
-            node
-            for function in ast.walk(tree(path))
-            if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)) and not of_command(path)
-            for node in ast.walk(function)
-            if isinstance(node, (ast.Import, ast.ImportFrom))
-        }
-        silent += [
-            f"{dotted(path)}, line {node.lineno}: {lines[node.lineno - 1].strip()}"
-            for node in inside
-            if not any(REASON.search(line) for line in lines[node.lineno - 2 : node.end_lineno])
-        ]
-    assert sorted(silent) == []
+        for node in imports_inside(path):
+            text = "\n".join(lines[node.lineno - 2 : node.end_lineno])
+            if not REASON.search(text):
+                silent.append(f"{dotted(path)}, line {node.lineno}: {lines[node.lineno - 1].strip()}")
+    assert silent == []
 
 
 def test_the_test_of_a_module_has_its_name():
     """`nes2net/a/b.py` is tested in `tests/a/test_b.py`; further tests of a district may stand beside it."""
     tests = Path(__file__).parent
-    folders = {path.parent.relative_to(tests).parts[:1] for path in tests.rglob("test_*.py")}
-    assert {names[0] for names in folders if names} <= {*NUMBERS, "scripts", "builders"}
-    apps = {path.name for path in (tests / "apps").iterdir() if any(path.glob("test_*.py"))}
-    assert apps <= {path.name for path in (PACKAGE / "apps").iterdir()}
+    folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")} - {Path()}
+    assert {folder.parts[0] for folder in folders} <= {*NUMBERS, "scripts", "builders"}
+    tested_apps = {folder.parts[1] for folder in folders if folder.parts[0] == "apps"}
+    assert tested_apps <= {path.name for path in (PACKAGE / "apps").iterdir()}
+
+
+def opens_for_writing(call: ast.Call) -> bool:
+    """Whether a call of ``open`` has a mode that writes, and no opener that refuses links."""
+    if any(keyword.arg == "opener" for keyword in call.keywords):
+        return False
+    values = [*call.args, *(keyword.value for keyword in call.keywords)]
+    texts = [value.value for value in values if isinstance(value, ast.Constant)]
+    return any(re.fullmatch("[rwaxbt+]*[wax+][rwaxbt+]*", str(text)) for text in texts)
+
+
+def is_write(call: ast.Call) -> bool:
+    """Whether a call writes, makes or renames a file or folder."""
+    called = ast.unparse(call.func)
+    name = called.rpartition(".")[2]
+    if name in ("open", "ZipFile") and opens_for_writing(call):
+        return True
+    if name == "write_text":
+        return isinstance(call.func, ast.Attribute)
+    return not WRITING.isdisjoint((called, name))
+
+
+def direct_writes(path: Path) -> list[ast.Call]:
+    """The calls in a module that write a file other than ``temporary``, which `replacing` gives."""
+    calls = []
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call) and is_write(node):
+            names = {below.id for below in ast.walk(node) if isinstance(below, ast.Name)}
+            if "temporary" not in names:
+                calls.append(node)
+    return calls
+
+
+def test_files_are_written_by_one_writer():
+    """`lib/` writes no file through a link in an output folder; a new direct write belongs into `replacing`."""
+    counts = {}
+    for path in MODULES:
+        count = len(direct_writes(path))
+        if count and district(dotted(path)) != "lib":
+            counts[dotted(path)] = count
+    assert counts == DIRECT_WRITES
+
+
+def test_links_are_followed_where_a_user_named_the_file():
+    """`write_output` is for these files; what nes2net names itself is written by `write_text`."""
+    callers = set()
+    for path in MODULES:
+        names = {name for _, name in imports(path)}
+        if "nes2net.lib.files.write_output" in names:
+            callers.add(dotted(path))
+    assert callers == OF_USERS

@@ -27,7 +27,7 @@ from nes2net.evaluation.matching import labelled_trials, system_names, unlabelle
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.lib.devices import own_device
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.lib.files import sha256_of, write_output
+from nes2net.lib.files import Unchanged, write_text
 from nes2net.lib.terminal import print_note
 from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import ScoringSettings
@@ -135,10 +135,12 @@ def calibrate(
     """
     corpus = corpora.get(labels.corpus)
     paths = list(map(Path, scores))
+    files = Unchanged(*paths)
     labelled = judgement_of(paths[0]).labelled(labels, paths, allow_partial=allow_partial, resolution_ms=resolution_ms)
     bonafide = labelled.bonafide
     spoof = labelled.spoof
-    digests = [sha256_of(path) for path in paths]
+    digest_of = files.digests()
+    digests = [digest_of[path] for path in paths]
     # The record of a score file says which detector made the scores. A fusion combines the scores of several detectors,
     # so it belongs to no single detector.
     scored_by = read_scored_by(paths[0], digests[0]) if len(paths) == 1 else None
@@ -152,9 +154,7 @@ def calibrate(
             f"bona fide and {len(spoof)} spoofed {labelled.unit}, higher scores mean spoofed. Labels or scores are "
             "inverted, or the trials are too few to tell: mend them, or pass `allow_inverted=True`"
         )
-    checksums: str | list[str] = digests
-    if len(digests) == 1:
-        checksums = digests[0]
+    checksums: str | list[str] = digests[0] if len(digests) == 1 else digests
     # Collect facts about the trials and scores from which the calibration was learned, for the file of the calibration.
     facts: dict[str, Any] = {
         "corpus": labels.corpus,
@@ -246,12 +246,9 @@ def calibrate_recordings(
     # A spreadsheet would take a cell that begins with "=" for a formula. No cell here begins with
     # "=": paths are absolute, and ids begin with the label.
     for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof)):
-        if Path(folder).is_dir():
-            top = Path(folder)
-        else:
-            top = Path(folder).parent
+        top = Path(folder) if Path(folder).is_dir() else Path(folder).parent
         rows.writerows((path.absolute(), label, f"{label}/{path.relative_to(top)}") for path in classes[label])
-    write_output(recordings, text.getvalue())
+    write_text(recordings, text.getvalue())
     # Score the listed recordings.
     score_length = samples_to_score(detector.provenance, num_samples)
     print_note(score_length.words and f"{score_length.words}; `num_samples` chooses another part")
@@ -334,9 +331,7 @@ def _measured_population(
                 f"{scored_by.fingerprint[:12]}): name the detector that made these scores"
             )
     # Measure only the scored part of each recording.
-    num_samples = None
-    if scored_by:
-        num_samples = scored_by.num_samples
+    num_samples = scored_by.num_samples if scored_by else None
     traits, failures = measure_trials(
         drawn([with_audio[id] for id in is_bonafide]),
         recordings.kept,
@@ -417,11 +412,12 @@ def apply_calibration(
     # If there is a single score file with a record, check that the calibration's detector made the scores.
     path = Path(scores[0])
     names = list(map(str, scores))
+    files = Unchanged(*scores)
     if len(scores) > 1:
         notes.append(
             "a fusion does not say whose scores it was learned from: check that these are of the same detectors"
         )
-    elif scored_by := read_scored_by(path, sha256_of(path)):
+    elif scored_by := read_scored_by(path, files.digests()[scores[0]]):
         try:
             notes += calibration.check_fits(scored_by, "give the scores of the calibration's detector")
         except InputError as error:
@@ -444,6 +440,7 @@ def apply_calibration(
             rows = _figures_before_and_after(labels.phase, calibration, *classes, corpus.eer_method)
         else:
             notes.append(f"the keys have no labels for phase {labels.phase}, so it is not evaluated")
+    files.check()
     write_scores(out, ids, calibrated)
     return Applied(rows, notes)
 

@@ -214,11 +214,9 @@ class Drift:
         )
 
     def _rows_of_recordings(self) -> dict[str, Any]:
-        """Return all recordings as plain data, for the JSON of :attr:`result`."""
         return {"recordings": [recording.row() for recording in self.recordings]}
 
     def _remarks_table(self) -> Table:
-        """Make the table that counts the recordings with each kind of remark, the most frequent kind first."""
         counts: Counter[str] = Counter()
         for recording in self.recordings:
             counts.update(kinds_of(recording.remark))
@@ -229,7 +227,6 @@ class Drift:
         return Table("remarks", "Remarks on recordings:" if rows else "No remarks on recordings.", _SHARES, rows)
 
     def _periods_table(self) -> Table:
-        """Make the table of periods: number of recordings, mean llr, and shares of unusual and undecided recordings."""
         usual = {comparison.name: comparison.usual for comparison in self.comparisons}
         rows = []
         for period, recordings in self.periods().items():
@@ -281,9 +278,7 @@ def measure_drift(
     num_samples = calibrated_samples(decider, detector.provenance).num_samples
     notes = notes_on(detector, decider, num_samples)
     all_usual = usual_of(calibration)
-    longest = None
-    if num_samples is None:
-        longest = round(LONG_RECORDING * SAMPLE_RATE)
+    longest = round(LONG_RECORDING * SAMPLE_RATE) if num_samples is None else None
     # Score and measure the recordings.
     paths = list(dict.fromkeys(with_folders_listed(map(str, files))))
     judged = judge_files(
@@ -342,7 +337,6 @@ def values_of(recordings: Sequence[NewRecording], name: str) -> NDArray:
 
 
 def _table_row(comparison: Comparison) -> Row:
-    """Make the row of one trait in the table ``compared``."""
     number = len(comparison.values)
     # Drift is found if at least this share of the recordings lies outside of the usual range. None if the recordings
     # are too few to show drift, even if all of them lie outside.

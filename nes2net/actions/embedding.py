@@ -97,7 +97,5 @@ def frontend_alone(
     with torch.no_grad():  # with random weights, each call would give another fingerprint
         for parameter in detector.backend.parameters():
             parameter.zero_()
-    precision = dtype
-    if dtype == "auto":
-        precision = "float32"
+    precision = "float32" if dtype == "auto" else dtype
     return detector.to(choose_device(own_device(device))).set_precision(precision).eval()

@@ -12,7 +12,7 @@ from nes2net.evaluation.key import Labels
 from nes2net.evaluation.page import write_result
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import check_writable
+from nes2net.lib.files import check_writable, write_output
 from nes2net.scoring.judgement import judgement_of
 
 
@@ -88,4 +88,4 @@ class Pages:
         Raises:
             InputError: if a file cannot be written.
         """
-        return write_result(result, self.html, self.json, self.latex, self.markdown)
+        return write_result(result, self.html, self.json, self.latex, self.markdown, write_output)

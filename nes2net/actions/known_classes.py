@@ -23,6 +23,7 @@ def known_classes(
     *,
     equal_errors: bool = False,
     allow_partial: bool = False,
+    class_field: str | None = None,
 ) -> tuple[KnownThreshold, ClassTrials]:
     """Learn, from the logits of labelled trials, the score below which a recording has none of the known classes.
 
@@ -37,6 +38,8 @@ def known_classes(
             known classes that are rejected, and the share of trials of unknown classes that are
             accepted. By default, 95 % of the trials of known classes are accepted.
         allow_partial: leave out trials without usable logits.
+        class_field: field of a trial that names its class; None for the field in the record beside
+            the file, or else ``attack``.
 
     Returns:
         The learned threshold, as the content of the file that `nes2net predict` reads, and the
@@ -49,7 +52,9 @@ def known_classes(
     path = Path(logits)
     table = read_class_table(path)
     key = Key.read(labels.corpus, labels.keys, labels.phase)
-    trials = class_trials(key, path, table, path.stem, EvaluationSettings(allow_partial=allow_partial))
+    trials = class_trials(
+        key, path, table, path.stem, EvaluationSettings(allow_partial=allow_partial, class_field=class_field)
+    )
     learned = KnownThreshold.of_logits(trials.known.logits, kind, table.names)
     if equal_errors:
         if not trials.unknown.names:

@@ -256,9 +256,7 @@ class Stretches(Question):
             notes.append(
                 "this detector was trained on whole recordings, not on segments: what it finds in them may mean nothing"
             )
-        goes_on = ""
-        if rule.hysteresis:
-            goes_on = f" and goes on up to {rule.threshold + rule.hysteresis:g}"
+        goes_on = f" and goes on up to {rule.threshold + rule.hysteresis:g}" if rule.hysteresis else ""
         notes.append(
             f"a fake stretch begins at a score of at most {rule.threshold:g}{goes_on}, and lasts {rule.min_duration:g} s at "
             f"least; frames of {resolution_ms:g} ms"
@@ -282,9 +280,7 @@ class Judged(Question):
         """Judge each recording; see :meth:`Question.answer`. If a calibration is given, raise :class:`InputError`."""
         if asking.decider is not None:
             raise InputError(f"`calibration` decides on scores, not on {self.judgement.name}: leave it out")
-        asked_samples = self.num_samples
-        if self.judgement.of_whole:
-            asked_samples = None
+        asked_samples = None if self.judgement.of_whole else self.num_samples
         score_length = samples_to_score(asking.detector.provenance, asked_samples)
         judgement = self.judgement.fitted(asking.detector)
         judged = judge_files(
@@ -405,7 +401,6 @@ def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _recordings_of(path: Path, channel: int | Literal["mix", "each"]) -> list[AnyRecording]:
-    """List what to judge in a file: the mean of the channels, one channel, or each channel; see :func:`predict`."""
     if channel == "mix":
         return [path]
     if channel == "each":
@@ -420,7 +415,6 @@ def _recordings_of(path: Path, channel: int | Literal["mix", "each"]) -> list[An
 
 
 def _identity_facts(source: AnyRecording) -> dict[str, Any]:
-    """Collect the facts of a row that identify the recording: the file, and the channel if only one is judged."""
     names: dict[str, Any] = {"file": str(all_channels(source))}
     if isinstance(source, ChannelOf):
         names["channel"] = source.channel
@@ -428,7 +422,6 @@ def _identity_facts(source: AnyRecording) -> dict[str, Any]:
 
 
 def _display_name(source: AnyRecording) -> str:
-    """Make the name under which a recording is printed: the file name without folders."""
     return printable_name(Path(str(source)).name)
 
 
@@ -460,9 +453,7 @@ class _Scoring:
     def rows(self, recordings: list[AnyRecording]) -> Iterator[Prediction]:
         """Yield a result for each of ``recordings``, in order; a recording that fails gets a row with the reason."""
         asking = self.asking
-        longest_whole = None
-        if self.means_along:
-            longest_whole = round(LONG_RECORDING * SAMPLE_RATE)
+        longest_whole = round(LONG_RECORDING * SAMPLE_RATE) if self.means_along else None
         judged = judge_files(
             asking.detector,
             Scores(),
@@ -662,9 +653,7 @@ def _predict_stretches(asking: Asking, source: AnyRecording, rule: StretchRule, 
     except InputError as error:
         return _failed_prediction(source, error)
     stretches = fake_stretches(frames.scores, frames.resolution_ms, frames.duration, rule)
-    remark_of_row = {}
-    if frames.remark.text:
-        remark_of_row = {"remark": frames.remark.text}
+    remark_of_row = {"remark": frames.remark.text} if frames.remark.text else {}
     row = {
         **_identity_facts(source),
         "duration": frames.duration,
@@ -695,7 +684,6 @@ def _is_long(source: AnyRecording) -> bool:
 
 
 def _failed_prediction(source: AnyRecording, error: InputError) -> Prediction:
-    """Make the result for a recording that could not be judged; its row states the reason."""
     return Prediction(source, {**_identity_facts(source), "error": worded(error.problem)})
 
 

@@ -16,7 +16,7 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Part, Trial
 from nes2net.evaluation.origin import uses_in_words
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import sha256_of
+from nes2net.lib.files import Unchanged
 from nes2net.lib.terminal import print_note, print_warnings
 from nes2net.lib.this_process import is_first
 from nes2net.models.registry import corpora
@@ -112,9 +112,11 @@ def score_corpus(
     record: dict[str, Any] = {}
     if system_scores:
         check_fusion(scorer.num_scores, system_scores)
+        files = Unchanged(*system_scores)
         ranges = _score_ranges(score_range, scorer)
         trials = with_system_scores(trials, system_scores, ranges)
         record["system_scores"] = described(system_scores, ranges)
+        files.check()
     elif score_range:
         raise InputError("`score_range` normalises scores of other systems: name their files with `system_scores`")
     # Choose how much of each utterance is scored.
@@ -142,9 +144,7 @@ def score_corpus(
         for note in notes:
             print_note(note)
         print_warnings(warnings)
-    protocol = "4sec"
-    if num_samples is None:
-        protocol = "full"
+    protocol = "full" if num_samples is None else "4sec"
     # Score the trials. With a calibration, the first process then decides on the scores.
     scores = judge_trials(
         scorer,
@@ -161,7 +161,7 @@ def score_corpus(
     )
     if decider is None or not is_first():
         return CorpusScores(scores, None)
-    basis = {"calibration": str(calibration), "calibration_sha256": sha256_of(calibration)}
+    basis = {"calibration": str(calibration), "calibration_sha256": decider.calibration.sha256}
     decisions = decide_trials(
         scorer,
         decider,

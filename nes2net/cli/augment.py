@@ -94,15 +94,10 @@ def augment(
     for text in set_:
         key, _, value = text.partition("=")
         try:
-            if value.lstrip("+-").isdecimal():
-                parameters[key] = int(value)
-            else:
-                parameters[key] = float(value)
+            parameters[key] = int(value) if value.lstrip("+-").isdecimal() else float(value)
         except ValueError:
             raise InputError(f"RawBoost parameter '{text}' is not of the form KEY=NUMBER") from None
-    fir_band = None
-    if effects.fir:
-        fir_band = {"band": effects.fir, "probability": effects.fir_probability}
+    fir_band = {"band": effects.fir, "probability": effects.fir_probability} if effects.fir else None
     settings = AugmentConfig(
         algo=effects.algo,
         parameters=parameters,

@@ -23,7 +23,7 @@ from nes2net.cli.next_commands import print_next
 from nes2net.lib.command_line import FOUND, INCOMPLETE
 from nes2net.lib.commands import Count, File, Flag, Folder, FromZero, called
 from nes2net.lib.errors import InputError, counted, listed, worded
-from nes2net.lib.terminal import print_warnings, printable, printable_name, say_written, table_line
+from nes2net.lib.terminal import print_note, print_warnings, printable, printable_name, say_written, table_line
 
 if TYPE_CHECKING:
     from nes2net.actions.calibration import Calibrated
@@ -288,6 +288,7 @@ def classes(
     phase: str = "dev",
     score: Literal["log_odds", "max_logit", "energy", "sme"] = "log_odds",
     equal_errors: bool = False,
+    class_field: Annotated[str | None, Flag("FIELD")] = None,
     allow_partial: bool = False,
 ) -> None:
     """Learn when none of a detector's classes is right, from labelled logits.
@@ -302,6 +303,7 @@ def classes(
         phase: phase or split of the keys
         score: score of being known
         equal_errors: threshold where both errors are equal, not where 5 % of known trials are rejected
+        class_field: the field of the classes, if not as recorded
         allow_partial: leave out trials without usable logits
     """
     from nes2net.actions.known_classes import known_classes
@@ -310,8 +312,15 @@ def classes(
 
     check_writable(save, stream=True)
     known, trials = known_classes(
-        Labels(corpus, keys, phase), dev_logits, score, equal_errors=equal_errors, allow_partial=allow_partial
+        Labels(corpus, keys, phase),
+        dev_logits,
+        score,
+        equal_errors=equal_errors,
+        allow_partial=allow_partial,
+        class_field=class_field,
     )
+    print_note(trials.labels.in_words(trials.system))
+    print_warnings(trials.doubts)
     write_output(save, known.model_dump_json(exclude_none=True) + "\n")
     num_known = counted(len(trials.known.numbers), "trial")
     reached = f"at or above which lie 95 % of {num_known}"
@@ -473,7 +482,6 @@ def _check_files_differ(files: Sequence[str], *written: str | None) -> None:
 
 
 def _weights_text(calibration: LinearCalibration) -> str:
-    """Write a line with the weight of each system, a line with the offset, and a note if a weight is negative."""
     weights = [*zip(calibration.systems, calibration.weights), ("offset", calibration.offset)]
     width = max(len(name) for name, _ in weights)
     lines = []

@@ -58,9 +58,7 @@ def download(
     from nes2net.lib.http_files import MOST_TRIES, HttpFiles
 
     definition: Corpus = corpora.get(corpus)
-    most_tries = MOST_TRIES
-    if dry_run:
-        most_tries = 1
+    most_tries = 1 if dry_run else MOST_TRIES
     with HttpFiles(most_tries=most_tries) as client:
         # Print what can be fetched, with the licence, and what must be done by hand.
         plan = plan_downloads(definition, client, list(only))
@@ -75,9 +73,7 @@ def download(
         if to_fetch:
             cells = []
             for file in plan.files:
-                size = "not stated"
-                if file.remote.size is not None:
-                    size = readable_size(file.remote.size)
+                size = readable_size(file.remote.size) if file.remote.size is not None else "not stated"
                 digests = ", ".join(name.upper() for name in file.remote.digests) or "none published"
                 cells.append([file.name, size, digests, file.what])
             for hub_set in plan.hub_sets:
@@ -190,9 +186,7 @@ def pack(
         unlabelled = sum(trial.label is None for trial in trials)
         without = f", {unlabelled:,} without a label" if unlabelled else ""
         print(f"{name}: {counted(len(trials), 'recording')}{without}")
-    before = ""
-    if result.there_before:
-        before = f", {result.there_before} of which were there"
+    before = f", {result.there_before} of which were there" if result.there_before else ""
     shards = counted(len(result.shards), "shard")
     print(printable(f"{readable_size(result.size)} of audio in {shards}{before}, in {out}"))
 
@@ -207,7 +201,6 @@ def data() -> None:
 
 
 def _check_text(check: CorpusCheck) -> str:
-    """Write the result of a check as text: the splits, the key, what the corpus allows, and what is missing."""
     corpus = check.corpus
     lines = [f"{corpus.title} in {check.root}"]
     for name, text in (("licence", corpus.licence), ("source", corpus.source)):
@@ -216,9 +209,7 @@ def _check_text(check: CorpusCheck) -> str:
     for split in check.splits:
         lines += ["", split.split, *_fact_lines("protocol", str(split.protocol or "not found"))]
         lines += _fact_lines("audio", str(split.audio or "not found"))
-        official_counts = split.official
-        if split.notes:
-            official_counts = None
+        official_counts = None if split.notes else split.official
         lines += _counts_lines(split.counts, official_counts)
         for note in split.notes:
             lines += _fact_lines("note", note)
@@ -239,9 +230,7 @@ def _check_text(check: CorpusCheck) -> str:
                 longest, longest_name = decoding.longest
                 text = f"{decoding.seconds / 3600:,.2f} h in all, {shortest:.2f} s ({shortest_name})"
                 lines += _fact_lines("duration", f"{text} to {longest:.2f} s ({longest_name})")
-                rates = []
-                for rate, number in sorted(decoding.rates.items()):
-                    rates.append(f"{number:,} at {rate:,} Hz")
+                rates = [f"{number:,} at {rate:,} Hz" for rate, number in sorted(decoding.rates.items())]
                 if decoding.other_rate:
                     rates.append(f"resampled to 16,000 Hz when read: {listed(decoding.other_rate)}")
                 lines += _fact_lines("sample rate", "; ".join(rates))
@@ -266,6 +255,8 @@ def _check_text(check: CorpusCheck) -> str:
     lines += [f"  {line}" for line in text_table(check.tasks(), "l")]
     if check.is_whole:
         lines += ["  It names no parts (train, dev, eval): the same trials would serve for all of this."]
+    if check.unread:
+        lines += ["", "What is there and was not read", *wrapped(listed(sorted(check.unread)), "  ", "  ")]
     if check.complete:
         return "\n".join([*lines, "", "Nothing is missing."])
     return "\n".join([*lines, "", "What is missing or wrong", *listing(check.findings)])
@@ -298,21 +289,14 @@ def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
 
 
 def _numbers_text(counts: Counts) -> str:
-    """Write how many trials there are, and how many of them are bona fide, spoofed and without a label.
-
-    If the labels are not known, only the number of all trials is written.
-    """
     if counts.bonafide is None or counts.spoof is None:
         return f"{counts.trials:,}"
     unlabelled = counts.trials - counts.bonafide - counts.spoof
     text = f"{counts.trials:,}: {counts.bonafide:,} bona fide, {counts.spoof:,} spoofed"
-    if unlabelled:
-        return f"{text}, {unlabelled:,} without a label"
-    return text
+    return f"{text}, {unlabelled:,} without a label" if unlabelled else text
 
 
 def _fact_lines(name: str, text: str) -> list[str]:
-    """Write the name of a fact and ``text`` in two columns, as lines of at most 120 characters."""
     return wrapped(text, f"  {name.ljust(12)} ", " " * 15)
 
 

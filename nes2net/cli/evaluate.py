@@ -100,6 +100,7 @@ def evaluate(
     threshold: float | None = None,
     resolution_ms: Annotated[float | None, Flag("MS")] = None,
     unknown: Literal["log_odds", "max_logit", "energy", "sme", "knn", "mahalanobis", "nsd"] | None = None,
+    class_field: Annotated[str | None, Flag("FIELD")] = None,
     bonafide_unknown: bool = False,
     reference: Annotated[Sequence[File], Flag("EMBEDDINGS")] = (),
     transfer: TransferFlags,
@@ -134,6 +135,7 @@ def evaluate(
 
     Logits of classes, from nes2net score --judgement classes:
         unknown: score of being known that tells unknown classes from known ones
+        class_field: the field of the classes, if not as recorded
         bonafide_unknown: count bona fide as an unknown class
         reference: embeddings of training or enrolled trials
     """
@@ -166,6 +168,7 @@ def evaluate(
         allow_partial=allow_partial,
         exclude=None if exclude is None else values_by_field,
         unknown=unknown,
+        class_field=class_field,
         bonafide_unknown=bonafide_unknown,
         reference=tuple(map(Path, reference)),
         metrics=metric,

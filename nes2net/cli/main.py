@@ -60,10 +60,7 @@ def build_parser() -> OneLineParser:
         if added := subparsers._choices_actions[num_before:]:
             # This makes the help show a group of commands for each task, instead of one list of all commands.
             parser.add_argument_group(task)._group_actions += added
-    groups = []
-    for group in parser._action_groups:
-        if group not in (parser._subparsers, parser._optionals):
-            groups.append(group)
+    groups = [group for group in parser._action_groups if group not in (parser._subparsers, parser._optionals)]
     parser._action_groups = [*groups, parser._optionals]
     return parser
 
@@ -96,9 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Without arguments, print the help and return the exit status for wrong input.
     """
     parser = build_parser()
-    words = argv
-    if argv is None:
-        words = sys.argv[1:]
+    words = sys.argv[1:] if argv is None else argv
     if not words:
         parser.print_help(sys.stderr)
         return WRONG_INPUT

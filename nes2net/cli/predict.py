@@ -135,9 +135,7 @@ def predict(
             raise InputError(f"--segments scores the frames of a whole recording: leave out {excluded[0]}")
         if stretches.out and not stretches.labels:
             raise InputError("--out is for the files of --labels: add --labels audacity, or leave it out")
-        shortest = MIN_DURATION
-        if stretches.min_duration is not None:
-            shortest = stretches.min_duration
+        shortest = stretches.min_duration if stretches.min_duration is not None else MIN_DURATION
         question = Stretches(stretches.resolution_ms, threshold, stretches.hysteresis, shortest)
     elif excluded:
         raise InputError(f"{excluded[0]} is for fake stretches: add --segments, or leave it out")
@@ -207,9 +205,7 @@ def predict(
                 line = _table_lines(prediction.row, prediction.words, widths, along.track)
             print(line, flush=True)
         if not json_ and not csv:
-            advice = []
-            if not (decider or segments or judgement):
-                advice = _how_to_get_a_probability(model)
+            advice = [] if decider or segments or judgement else _how_to_get_a_probability(model)
             print("\n".join([*(f"# {worded(sentence)}" for sentence in predictions.meaning), *advice]))
     if failed:
         print(f"{failed:,} of {counted(predictions.count, 'file')} could not be scored", file=sys.stderr)
@@ -232,18 +228,15 @@ def _parse_channel(channel: str) -> int | Literal["mix", "each"]:
 
 
 def _channel_suffix(channel: int) -> str:
-    """Write the channel that was judged, to follow the name of the file in the table."""
     return f" [{channel}]"
 
 
 def _name_in_table(row: dict[str, Any]) -> str:
-    """Name the recording of a row in the table: its file, and its channel if only one channel was judged."""
     name = printable_name(row["file"])
     return name + _channel_suffix(row["channel"]) if "channel" in row else name
 
 
 def _how_to_get_a_probability(model: str) -> list[str]:
-    """Advise how to make a calibration, which turns the scores of the detector ``model`` into probabilities."""
     command = command_line(["calibrate", "recordings", "REAL", "FAKE", "--model", model, "--save", "c.json"])
     return [
         "# a probability needs recordings of your own of both classes; then add --calibration c.json:",
@@ -252,7 +245,6 @@ def _how_to_get_a_probability(model: str) -> list[str]:
 
 
 def _no_detector_message() -> str:
-    """Write the message that asks for a detector; it lists published detectors, and what they are good for."""
     from nes2net.models.catalogue import list_models
 
     uses: dict[str, list[str]] = {}
@@ -327,10 +319,7 @@ def _table_lines(row: dict[str, Any], words: str, widths: list[int], show_window
     # Write a line for each window of the recording.
     if row.get("windows", 1) > 1 and show_windows:
         for number, (time, score) in enumerate(zip(row["times"], row["scores"])):
-            meaning = []
-            for key in ("llrs", "probabilities"):
-                if key in row:
-                    meaning.append(f"{row[key][number]:.4f}")
+            meaning = [f"{row[key][number]:.4f}" for key in ("llrs", "probabilities") if key in row]
             no_duration = [""] if meaning else []
             lines.append(table_line([f"at {time:.2f} s", f"{score:.4f}", *no_duration, *meaning], widths, "r"))
     return "\n".join(lines)

@@ -73,9 +73,7 @@ class FilesBeside:
         # ``names`` maps the path of a recording to the name of the recording in RTTM files. There is one RTTM file for
         # all recordings, or one for each recording.
         self.names = {path: Path(name).stem for path, name in output_names(files, ".rttm").items()}
-        self.one_rttm = None
-        if rttm and is_one_file(Path(rttm), (".rttm",)):
-            self.one_rttm = Path(rttm)
+        self.one_rttm = Path(rttm) if rttm and is_one_file(Path(rttm), (".rttm",)) else None
         self.rttms: dict[Path, Path] = {}
         if rttm and not self.one_rttm:
             self.rttms = {path: Path(rttm) / f"{name}.rttm" for path, name in self.names.items()}

@@ -132,9 +132,7 @@ def score(
     if decider and decisions:
         print("\n".join(decider.described()))
         counts = ", ".join(f"{count} {name}" for name, count in decisions.counts.items())
-        state = "written"
-        if decisions.already_complete:
-            state = "complete already"
+        state = "complete already" if decisions.already_complete else "written"
         print(f"decisions: {counts}, {state} in {decisions.path}")
     assert located_part.root is not None
     commands = after_scoring(corpus, located_part.root, split, out, protocols)

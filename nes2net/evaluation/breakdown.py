@@ -23,8 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net import metrics
-from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.evaluation.key import extra_fields
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, extra_fields
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.tables import (
     EER,
@@ -64,6 +63,7 @@ _MOST_INTERVALS = 500
 # Gelbach and Miller, 2008). Corpora seldom have more than a few attacks. Therefore five attacks are enough, and the
 # interval is widened if there are few attacks (:func:`nes2net.metrics.intervals.spread_factor`).
 _FEWEST_SPEAKERS = 10
+_ENOUGH_SPEAKERS = 15
 _FEWEST_ATTACKS = 5
 #: The units that the bootstrap draws. With ``both``, the bootstrap draws speakers and attacks; for ``auto``,
 #: :func:`resolved_unit` chooses the unit.
@@ -361,6 +361,16 @@ def drawn_groups(trials: Sequence[Trial], unit: Unit = "auto") -> dict[str, Any]
     }
 
 
+def few_speakers_notes(facts: Mapping[str, Any]) -> list[str]:
+    """Write a note if few speakers are drawn; ``facts`` are of :func:`drawn_groups`."""
+    if facts["num_groups"] >= _ENOUGH_SPEAKERS or not facts["interval_over"].startswith("speakers"):
+        return []
+    return [
+        f"only {facts['num_groups']} speakers are drawn, so the intervals may be too narrow: in a simulation, 95 % "
+        "intervals held the true EER in 84 % of the cases with 10 speakers, and in 95 % with 20"
+    ]
+
+
 def resolved_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit:
     """Choose what the bootstrap draws in an evaluation, and check that ``trials`` have the needed speakers or attacks.
 
@@ -505,7 +515,6 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
 
 
 def _eer_of(matched_trials: Matched, method: str) -> float:
-    """Compute the EER of matched trials as a fraction."""
     return metrics.compute_eer(matched_trials.bonafide, matched_trials.spoof, method, order=matched_trials.positions)[0]
 
 

@@ -8,7 +8,7 @@ likely of a known class.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -68,6 +68,14 @@ def examples_of(
             f"({listed(list(rows))}): give embeddings of labelled trials, and keys that hold their labels"
         )
     return examples
+
+
+def label_lines(files: Iterable[Path]) -> Iterator[str]:
+    """Say for each of the ``files`` of :func:`examples_of` which corpus labels trials that the key lacks."""
+    for file in files:
+        part = recorded_part(file)
+        if part is not None:
+            yield f"{file}: trials that the key lacks have the labels of {part.corpus} in {part.root}, says its record"
 
 
 def embeddings_of(rows: Mapping[str, NDArray], trials: Sequence[Trial]) -> NDArray:

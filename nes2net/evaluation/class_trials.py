@@ -7,26 +7,29 @@ spoofed trials are *unknown*.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nes2net.data.corpora.id_tables import column_name
 from nes2net.data.corpora.protocol import canonical_phase
-from nes2net.data.corpora.trial import BONAFIDE, Trial, class_names
+from nes2net.data.corpora.trial import BONAFIDE, Trial, class_name, class_names
 from nes2net.evaluation.class_reference import reference_scores
 from nes2net.evaluation.key import Key
 from nes2net.evaluation.matching import match
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, listed
+from nes2net.lib.files import is_absent
 from nes2net.metrics.classes import pair_counts
 from nes2net.scoring.class_file import ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, LogitScore, known_scores
-from nes2net.scoring.record import WholeRecord, record_of
+from nes2net.scoring.record import WholeRecord, record_of, record_path
 
 if TYPE_CHECKING:
     from nes2net.evaluation.judgements import EvaluationSettings
@@ -75,11 +78,56 @@ class ClassGroup:
         return {**{kind: known_scores(self.logits, kind) for kind in LOGIT_SCORES}, **self.compared}
 
 
+class ClassLabels(NamedTuple):
+    """How trials get their classes.
+
+    - ``field`` is the field of a trial that names its class.
+    - ``aliases`` maps a value of the field to the class under which it counts.
+    - ``source`` says in words who states both.
+    """
+
+    field: str = _DEFAULT_FIELD
+    aliases: Mapping[str, str] = MappingProxyType({})
+    source: str = "by default"
+
+    @classmethod
+    def read(cls, path: Path, record: WholeRecord | None, chosen_field: str | None) -> ClassLabels:
+        """Read the field and the aliases from the ``record`` beside ``path``, unless the user chose another field."""
+        stated = record.provenance.class_labels if record is not None else {}
+        field = str(stated.get("field", _DEFAULT_FIELD))
+        if chosen_field not in (None, field):
+            return cls(chosen_field, source="as asked for")
+        if not stated:
+            return cls()
+        aliases = {str(value): str(name) for value, name in dict(stated.get("aliases") or {}).items()}
+        return cls(field, aliases, f"as {record_path(path)} says")
+
+    def in_words(self, system: str) -> str:
+        """Say how the trials of ``system`` get their classes."""
+        aliases = listed([f"{value} counts as {name}" for value, name in self.aliases.items()])
+        return f"{system}: the class of a trial is its {self.field}, {self.source}; {aliases or 'no aliases'}"
+
+    def doubt(self, trials: Sequence[Trial]) -> str:
+        """Warn if the aliases join classes of ``trials``; empty if they do not."""
+        num_values = len({class_name(trial, self.field, {}) for trial in trials})
+        num_classes = len({class_name(trial, self.field, self.aliases) for trial in trials})
+        if num_classes == num_values:
+            return ""
+        return f"aliases join {num_values} classes of the key to {num_classes}, {self.source}"
+
+
+def differ_in_words(class_labels: Iterable[ClassLabels]) -> str:
+    """Warn if the systems do not get the classes of trials in the same way; empty if they do."""
+    if len({(labels.field, *sorted(labels.aliases.items())) for labels in class_labels}) == 1:
+        return ""
+    return "the systems differ in how trials get their classes, so their figures cannot be compared"
+
+
 @dataclass(frozen=True)
 class ClassTrials:
     """The logits of one system for the trials of a phase.
 
-    - ``field`` is the field of a trial that names its class.
+    - ``labels`` says how the trials got their classes.
     - ``num_left_out`` counts the bona fide trials if they are of neither a known nor an unknown
       class; otherwise it is 0.
     - ``sha256`` is the digest of the file of logits.
@@ -89,10 +137,11 @@ class ClassTrials:
     - ``origin`` holds the facts of the record beside the file of logits; None without a record.
     - ``threshold`` comes from the record beside the file; None if the record has no threshold. A
       trial whose score of being known lies below the threshold is called unknown.
+    - ``doubts`` are reasons to doubt the figures, in words.
     """
 
     system: str
-    field: str
+    labels: ClassLabels
     known: ClassGroup
     unknown: ClassGroup
     num_left_out: int
@@ -101,6 +150,7 @@ class ClassTrials:
     mismatch: str
     origin: Origin | None
     threshold: KnownThreshold | None
+    doubts: Sequence[str]
 
 
 def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings: EvaluationSettings) -> ClassTrials:
@@ -119,22 +169,29 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
     """
     # Find the name of the class of each trial.
     record = record_of(path, table.sha256)
-    field_name, aliases, threshold = class_labels_of(record)
+    labels = ClassLabels.read(path, record, settings.class_field)
     rows, trials, mismatch = _match_rows(key, path, table, settings.allow_partial)
-    names = classes_of(trials, field_name, aliases, path)
+    names = classes_of(trials, labels)
     ignored = set() if settings.bonafide_unknown else {BONAFIDE}
     unknown_names = sorted(set(names) - set(table.names) - ignored)
+    known_columns = set(map(column_name, table.names))
+    misspelt = listed([name for name in unknown_names if column_name(name) in known_columns])
+    doubts = [labels.doubt(trials)]
+    if misspelt:
+        doubts.append(
+            f"{misspelt} of the key differ from classes of the detector only in case or spaces, and are unknown"
+        )
     kinds: Sequence[str] = _OF_POSTERIORS if table.holds_posteriors else LOGIT_SCORES
     # Compute the scores of being known that result from comparing embeddings.
     compared: dict[str, NDArray] = {}
     if settings.reference:
         files = list(settings.reference)
-        if path.with_suffix(".npy").is_file():
+        if not is_absent(path.with_suffix(".npy")):
             files.insert(0, path.with_suffix(".npy"))  # at the front, because later files take precedence
         for file in files:
             _check_one_detector(path, file)
         unscaled_logits = None if table.holds_posteriors else table.logits[rows]
-        compared = reference_scores(files, key, trials, unscaled_logits, table.names, field_name, aliases)
+        compared = reference_scores(files, key, trials, unscaled_logits, table.names, labels.field, labels.aliases)
     # Divide the trials into trials of known and trials of unknown classes; bona fide trials may be in neither group.
     # Each logit is copied only once from the table, because there may be a million trials.
     groups = []
@@ -151,12 +208,13 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
     known, unknown = groups
     if not len(known.numbers):
         raise InputError(
-            f"{path}: no trial of the key has one of the classes {listed(table.names)} as {field_name}; the key has "
-            f"{listed(unknown_names)}: give the corpus and phase that the detector was trained for, or scores of it"
+            f"{path}: no trial of the key has one of the classes {listed(table.names)} as {labels.field}; the key has "
+            f"{listed(unknown_names)}: give the corpus and phase that the detector was trained for, or another "
+            f"`class_field`{'; '.join(['', *filter(None, doubts)])}"
         )
     return ClassTrials(
         system,
-        field_name,
+        labels,
         known,
         unknown,
         len(names) - len(known.numbers) - len(unknown.numbers),
@@ -164,7 +222,8 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
         [*kinds, *compared],
         mismatch,
         read_origin(path, table.sha256, key.corpus, canonical_phase(key.phase)),
-        threshold,
+        KnownThreshold.read(record.provenance.class_labels.get("known") if record is not None else None),
+        list(filter(None, doubts)),
     )
 
 
@@ -179,27 +238,14 @@ def _check_one_detector(path: Path, file: Path) -> None:
         raise InputError(f"{file}: its detector is not that of {path}: give embeddings and logits of one detector")
 
 
-def class_labels_of(record: WholeRecord | None) -> tuple[str, Mapping[str, str], KnownThreshold | None]:
-    """Read from the record of a file how its detector names classes, and its threshold for unknown classes.
-
-    Returns:
-        - The field that names the class of a trial; ``attack`` if no record states the field.
-        - The aliases: value of the field → name of the class that this value stands for.
-        - The threshold for unknown classes; None if no record states a threshold.
-    """
-    labels = record.provenance.class_labels if record is not None else {}
-    threshold = KnownThreshold.read(labels.get("known"))
-    return str(labels.get("field", _DEFAULT_FIELD)), labels.get("aliases") or {}, threshold
-
-
-def classes_of(trials: Sequence[Trial], field: str, aliases: Mapping[str, str], path: Path) -> list[str]:
-    """Find the class of each of ``trials``; messages name ``path``, the file of their logits or embeddings.
+def classes_of(trials: Sequence[Trial], labels: ClassLabels) -> list[str]:
+    """Find the class of each of ``trials``.
 
     Raises:
         InputError: if a spoofed trial has no class; the message names up to ten such trials.
     """
-    remedy = f"the record beside {path} says which field names the classes: give a key that has it"
-    return class_names(trials, field, aliases, "the key", remedy)
+    remedy = "name the field of the classes with `class_field`, or give a key that has it"
+    return class_names(trials, labels.field, labels.aliases, "the key", remedy)
 
 
 def _match_rows(key: Key, path: Path, table: ClassTable, allow_partial: bool) -> tuple[NDArray, TrialTable, str]:

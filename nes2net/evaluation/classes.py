@@ -91,6 +91,11 @@ class Classes(Rows):
             raise InputError("none of the classes is bona fide, so there is no score of bona fide")
         return rows[:, -1] - logsumexp(rows[:, :-1].astype(np.float64))
 
+    def scores(self, path: Path) -> tuple[list[str], NDArray]:
+        """Read logits as scores, as the base class does; the file names the classes if no record does."""
+        table = self.table(path)
+        return table.ids, replace(self, classes=table.names).score_of(table.logits).astype(np.float64)
+
     def options(self) -> dict[str, Any]:
         """Return the classes as plain data, without the threshold, because no logit depends on the threshold."""
         return {"classes": list(self.classes)}

@@ -11,7 +11,7 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from nes2net.evaluation.breakdown import Unit, breakdown_tables, groups_of, reso
 from nes2net.evaluation.key import Key, describe_excluded, score_input, unofficial_note
 from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.origin import read_origin
-from nes2net.evaluation.result import Plot, Result, versions
+from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.system import ROW_RESAMPLES, SystemFigures, evaluate_scores
 from nes2net.evaluation.tables import (
     EER,
@@ -171,18 +171,14 @@ def evaluate_systems(
         inputs += further_set.inputs
     asv_system = _asv_system(key, systems, files.asv_files)
     header = {
-        "corpus": corpus,
-        "phase": canonical_phase(phase),
+        **key.header(inputs, num_resamples),
         "differences_from_official_trials": key.unofficial,
         "excluded": files.excluded,
         "min_dcf_costs": key.definition.min_dcf_costs,
-        "num_resamples": num_resamples,
         "num_row_resamples": min(ROW_RESAMPLES, num_resamples),
         "systems": [{"system": system.name, **system.facts} for system in systems],
         "transfers": [transfer.facts() for transfer in transfers],
         "sources": files.sources,
-        "inputs": inputs,
-        "versions": versions(),
     }
     return Result(
         key.title,
@@ -200,6 +196,7 @@ def evaluate_systems(
     )
 
 
+@dataclass
 class _Files:
     """Reads the score files of an evaluation, and collects their figures, sources and warnings.
 
@@ -217,16 +214,15 @@ class _Files:
         excluded: field → values of the trials that were left out.
     """
 
-    def __init__(self, key: Key, allow_partial: bool, draws: dict[str, Any]) -> None:
-        self.key = key
-        self.allow_partial = allow_partial
-        self.draws = draws
-        self.systems: list[SystemFigures] = []
-        self.scored: list[ScoredSet] = []
-        self.sources: dict[str, dict[str, str]] = {}
-        self.warnings: list[str] = []
-        self.asv_files: dict[Path, str] = {}
-        self.excluded: Mapping[str, Collection[str]] = {}
+    key: Key
+    allow_partial: bool
+    draws: dict[str, Any]
+    systems: list[SystemFigures] = field(default_factory=list)
+    scored: list[ScoredSet] = field(default_factory=list)
+    sources: dict[str, dict[str, str]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    asv_files: dict[Path, str] = field(default_factory=dict)
+    excluded: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def read(self, path: Path, name: str, *, judge: bool) -> None:
         """Read the score file of system ``name`` and the record beside the file, and fill in the attributes.
@@ -256,13 +252,13 @@ class _Files:
             self.asv_files |= digests
 
     def inputs(self) -> list[dict[str, str]]:
-        """List all files that were read, with their SHA-256, for the header of the result."""
+        """List the files of scores that were read, with their SHA-256, for the header of the result."""
         entries = []
         for scored in self.scored:
             entries.append(score_input(scored.scores, scored.sha256))
         for path, sha256 in self.asv_files.items():
             entries.append(score_input(path, sha256, ASV_SCORES))
-        return [*entries, self.key.input()]
+        return entries
 
 
 # Texts
@@ -287,7 +283,6 @@ def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[
 def _first_lines(
     header: Mapping[str, Any], systems: Sequence[SystemFigures], transfers: Sequence[Transfer]
 ) -> Iterator[str]:
-    """Write the first lines of a result: trials, draws, exclusions, transferred thresholds, and sets of one class."""
     start = f"{header['corpus']}, phase {header['phase']}"
     draws = f"{header['num_resamples']:,} draws, {header['num_row_resamples']:,} in the breakdowns"
     headlines = [system.headline() for system in systems]
@@ -325,7 +320,6 @@ def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[P
 
 
 def _drawn_words(systems: Sequence[SystemFigures]) -> str:
-    """Say in words what the bootstrap draws for the systems; ``trials`` if it is not the same for all systems."""
     units = {system.facts["interval_over"] for system in systems}
     return units.pop() if len(units) == 1 else "trials"
 
@@ -374,7 +368,6 @@ def _differences(
 
 
 def _same_trials(systems: Sequence[SystemFigures]) -> bool:
-    """Whether all systems were evaluated on the same trials, so that their figures can be compared."""
     return all(
         np.array_equal(system.matched.table.mask_in_key, systems[0].matched.table.mask_in_key) for system in systems
     )
@@ -430,7 +423,6 @@ def _tables(
 
 
 def _breakdown_tables(key: Key, systems: Sequence[SystemFigures]) -> Iterator[Table]:
-    """Make the official table, if the corpus has one, and the tables of the breakdowns."""
     hidden = () if len(systems) > 1 else ("system",)
     official: list[Row] = []
     for system in systems:

@@ -62,6 +62,9 @@ class EvaluationSettings:
     bonafide_unknown: bool = False
     """Whether bona fide trials count as trials of an unknown class if bona fide is not a class of
     the detector; otherwise bona fide trials are left out. Applies only to classes."""
+    class_field: str | None = None
+    """Field of a trial that names its class; None for the field in the record beside a file, or else
+    ``attack``. Applies only to classes and embeddings."""
     reference: Sequence[Path] = ()
     """For classes: files of embeddings or logits of training trials and of the evaluated trials,
     from which further scores of being known are computed. For embeddings: a file of embeddings of
@@ -95,10 +98,10 @@ class EvaluationSettings:
         Raises:
             InputError: if a setting for classes is given.
         """
-        if self.unknown is not None or self.reference or self.bonafide_unknown:
+        if self.unknown is not None or self.class_field is not None or self.reference or self.bonafide_unknown:
             raise InputError(
-                f"`unknown`, `bonafide_unknown` and `reference` are for classes (`reference` for embeddings, too), which {path} "
-                "does not hold by the record beside it: leave them out"
+                "`unknown`, `class_field`, `bonafide_unknown` and `reference` are for classes (`class_field` and `reference` for "
+                f"embeddings, too), which {path} does not hold by its record or header: leave them out"
             )
 
     def check_no_scores(self) -> None:
@@ -246,12 +249,9 @@ class Scores(OfRecordings[float]):
         """Read the ids and the scores (N,) of a score file."""
         return score_file.read_scores(path)
 
-    def own_labels(self, path: Path) -> dict[str, str]:
-        """Read id → label from a score file with labels, which some other toolkits write.
-
-        The result is empty if the file has no labels.
-        """
-        return score_file.read_own_labels(path)
+    def score_table(self, path: Path) -> score_file.ScoreTable:
+        """Read the ids and the scores (N,) of a score file, and labels beside the scores."""
+        return score_file.read_score_table(path)
 
     def to_json(self, value: float) -> float:
         """Convert a score to plain data for the journal of a run."""

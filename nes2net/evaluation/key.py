@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ import numpy as np
 
 from nes2net.data.corpora.corpus import Corpus, key_digest
 from nes2net.data.corpora.protocol import canonical_phase, select_phase
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial, extra_fields
 from nes2net.evaluation.matching import Matched, match_file
 from nes2net.evaluation.result import versions
 from nes2net.evaluation.trial_table import TrialTable
@@ -190,18 +190,6 @@ class Key:
     def _keeps(self, trial: Trial) -> bool:
         """Whether ``trial`` has none of the excluded values."""
         return not any(trial.get(name) in values for name, values in self.excluded.items())
-
-
-def extra_fields(trials: Iterable[Trial]) -> dict[str, None]:
-    """List the names of all fields in ``extra`` of ``trials``, in the order in which they occur first.
-
-    The result is a dictionary whose keys are the names; it serves as an ordered set.
-    """
-    names: dict[str, None] = {}
-    for trial in trials:
-        for name, _ in trial.extra:
-            names[name] = None
-    return names
 
 
 def unofficial_note(key: Key) -> str:

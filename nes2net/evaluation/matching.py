@@ -20,21 +20,21 @@ nes2net.lib.errors.InputError: scores and key do not fit: 1 of 4 trials without 
 from __future__ import annotations
 
 import functools
-import itertools
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data.corpora.id_tables import possible_ids
+from nes2net.data.corpora.id_tables import LABELS, possible_ids
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.terminal import print_note
 from nes2net.scoring.judgement import judgement_of, scores_of
+from nes2net.scoring.score_file import ScoreTable
 
 #: Largest absolute value of a score; sums of millions of such scores are still finite.
 LARGEST = 1e300
@@ -85,13 +85,14 @@ class Matched:
     """The evaluated trials in the order of the score file, with their scores, shape (N,).
 
     ``num_expected`` counts the trials of the phase in the key, including the trials without a
-    score.
+    score. ``doubts`` are reasons to doubt the score file, in words.
     """
 
     trials: Sequence[Trial]
     scores: NDArray
     num_expected: int
     mismatch: Mismatch
+    doubts: Sequence[str] = ()
 
     @functools.cached_property
     def is_bonafide(self) -> NDArray:
@@ -140,7 +141,7 @@ class Matched:
         for kind, ids in vars(self.mismatch).items():
             mismatch[kind] = [id for id in ids if id not in excluded]
         trials = self.table.take(np.flatnonzero(is_kept))
-        return Matched(trials, self.scores[is_kept], num_expected, Mismatch(**mismatch))
+        return Matched(trials, self.scores[is_kept], num_expected, Mismatch(**mismatch), self.doubts)
 
 
 def match(
@@ -273,20 +274,30 @@ def match_file(
     Raises:
         InputError: if the file is malformed, or :func:`match` raises it.
     """
-    ids, scores = scores_of(path)
+    judgement = judgement_of(path)
+    table = judgement.score_table(Path(path))
     try:
-        return match(trials, ids, scores, phase, allow_partial=allow_partial)
+        matched_trials = match(trials, table.ids, table.scores, phase, allow_partial=allow_partial)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    doubts = [table.doubt(), _contradiction(matched_trials.trials, table)]
+    if judgement.name != "scores":
+        doubts.append(f"the scores are computed from {judgement.what}, which the file holds by its record or header")
+    return replace(matched_trials, doubts=tuple(filter(None, doubts)))
 
 
-def contradicted_labels(path: str | Path, trials: Sequence[Trial]) -> list[str]:
-    """List the ids of ``trials`` whose label in the score file differs from their label in the key.
-
-    The list is empty if the score file has no labels.
-    """
-    labels = judgement_of(path).own_labels(Path(path))
-    return [trial.id for trial in trials if labels.get(trial.id, trial.label) != trial.label]
+def _contradiction(trials: Sequence[Trial], table: ScoreTable) -> str:
+    """Name the ``trials`` whose label in the score file differs from their label in the key; empty if all agree."""
+    contradicted_ids = []
+    for position, word in zip(_positions_in_key(TrialTable.of(trials), table.ids).tolist(), table.labels):
+        if position >= 0 and LABELS.get(word, trials[position].label) != trials[position].label:
+            contradicted_ids.append(trials[position].id)
+    if not contradicted_ids:
+        return ""
+    return (
+        f"the score file's own labels contradict the key for {len(contradicted_ids):,} of "
+        f"{counted(len(trials), 'trial')}, and the key decides: {listed(contradicted_ids)}"
+    )
 
 
 def system_names(paths: Sequence[str | Path]) -> list[str]:
@@ -309,14 +320,19 @@ def labelled_trials(
     """Read the labelled trials of ``phase`` and their scores in all files, shape (N, files).
 
     A trial is read if every file has a score for the trial. The trials are in the order of the key.
-    ``allow_partial`` is the same as for :func:`~nes2net.evaluation.matching.match`.
+    ``allow_partial`` is the same as for :func:`~nes2net.evaluation.matching.match`. A note is printed
+    if a file looks wrong.
 
     Raises:
         InputError: if a file is malformed or does not fit the key, or a class has no trials.
     """
-    by_file = [match_file(key, path, phase, allow_partial=allow_partial).by_id for path in paths]
-    common_ids = set(by_file[0]).intersection(*by_file[1:])
-    common = [trial for trial in key if trial.id in common_ids]
+    by_file = []
+    for path in paths:
+        matched_trials = match_file(key, path, phase, allow_partial=allow_partial)
+        for doubt in matched_trials.doubts:
+            print_note(f"{path}: {doubt}")
+        by_file.append(matched_trials.by_id)
+    common = [trial for trial in key if all(trial.id in scores for scores in by_file)]
     num_bonafide = sum(trial.label == BONAFIDE for trial in common)
     classes = None
     if num_bonafide == 0:
@@ -339,44 +355,29 @@ def _stack_scores(by_file: Sequence[Mapping[str, float]], ids: Sequence[str]) ->
 def unlabelled_scores(paths: Sequence[str], *, allow_partial: bool = False) -> tuple[list[str], NDArray]:
     """Read the ids that occur in all files, in the order of the first file, and their scores, shape (N, files).
 
-    Args:
-        allow_partial: Leave out an utterance that lacks a usable score in one of the files, instead
-            of raising.
-
     Raises:
-        InputError: if a file is malformed, or no utterance has a usable score in all files. Without
-            ``allow_partial``, an error is also raised if an utterance has no score, several scores,
-            or a score that is not finite in one of the files.
+        InputError: if a file is malformed, or no id has a usable score in every file. Without
+            ``allow_partial``, an error is also raised if the scores of a file and the ids of the
+            first file do not fit, as for :func:`match`.
     """
-    # Read each file, and find the ids that have several scores in the file, or a score that is not finite.
+    tables = [scores_of(path) for path in paths]
+    trials = [Trial(id, label=BONAFIDE) for id in dict.fromkeys(tables[0][0])]  # in place of a key
     by_file = []
-    for path in paths:
-        scores: dict[str, float] = {}
-        unusable: dict[str, None] = {}
-        ids, values = scores_of(path)
-        for id, score in zip(ids, values):
-            if not math.isfinite(score) or scores.setdefault(id, float(score)) != score:
-                unusable[id] = None
-        if unusable and not allow_partial:
-            raise InputError(
-                f"{path}: {len(unusable)} scored twice with different values, or not finite: {listed(list(unusable))}"
+    for path, (ids, scores) in zip(paths, tables):
+        try:
+            matched_trials = match(trials, ids, scores, allow_partial=True)
+        except InputError as error:
+            raise InputError(f"{path}, with the ids of {paths[0]} as the key: {error}") from error
+        mismatch = matched_trials.mismatch
+        problem = mismatch.describe(len(trials))
+        if mismatch.missing:
+            problem = (
+                f"no score for {counted(len(mismatch.missing), 'trial')} of {paths[0]}: {listed(mismatch.missing)}"
             )
-        if len(ids) > len(scores) and not allow_partial:
-            repeated = [id for id, count in Counter(ids).items() if count > 1]
-            raise InputError(
-                f"{path}: {len(repeated)} scored more than once (was a run appended to another?): {listed(repeated)}"
-            )
-        by_file.append({id: score for id, score in scores.items() if id not in unusable})
-    # Find the ids that a file lacks, and keep the ids that all files have.
-    all_ids = dict.fromkeys(itertools.chain.from_iterable(by_file))
-    for path, scores in zip(paths, by_file):
-        missing = [id for id in all_ids if id not in scores]
-        if missing and not allow_partial:
-            raise InputError(
-                f"{path}: no score for {counted(len(missing), 'trial')} that another file has: {listed(missing)}"
-            )
-    common_ids = set(by_file[0]).intersection(*by_file[1:])
-    ids = [id for id in by_file[0] if id in common_ids]
-    if not ids:
+        if mismatch and not allow_partial:
+            raise InputError(f"{path}: {problem}")
+        by_file.append(matched_trials.by_id)
+    common_ids = [trial.id for trial in trials if all(trial.id in scores for scores in by_file)]
+    if not common_ids:
         raise InputError(f"{', '.join(paths)}: no trial has a score in all of them")
-    return ids, _stack_scores(by_file, ids)
+    return common_ids, _stack_scores(by_file, common_ids)

@@ -18,7 +18,7 @@ from nes2net.evaluation.glossary import terms_in
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.tables import Table
 from nes2net.evaluation.writers import Grid, grid
-from nes2net.lib.files import is_stream, json_text, write_output
+from nes2net.lib.files import is_stream, json_text, write_text
 from nes2net.lib.templates import page_templates
 from nes2net.lib.terminal import printable
 
@@ -32,15 +32,18 @@ def write_result(
     data: str | Path | None = None,
     latex: str | Path | None = None,
     markdown: str | Path | None = None,
+    write: Callable[[str | Path, str], None] = write_text,
 ) -> list[str]:
     """Write the page, the JSON and the tables of ``result`` to those files that are given.
 
-    Each file is replaced atomically; a path may also be a pipe. Tables that are too large for the
-    page are written to files beside the page, unless the page is a pipe.
+    Each file is replaced atomically. Tables that are too large for the page are written to files
+    beside the page, unless the page is a pipe.
 
     Args:
         page, data, latex, markdown: the files for the HTML page, for the JSON, and for the tables
             in LaTeX and in Markdown; a file that is None is not written.
+        write: writes a text to one of these files; :func:`~nes2net.lib.files.write_output` if a
+            user has named them, so that they may be links or pipes.
 
     Returns:
         The paths of the tables that were written beside the page.
@@ -54,14 +57,14 @@ def write_result(
         latex: result.latex,
         markdown: result.markdown,
     }
-    for path, write in forms.items():
+    for path, form in forms.items():
         if path is not None:
-            write_output(path, printable(write()))
+            write(path, printable(form()))
     files_beside = {}
     if page is not None and not is_stream(page):
         files_beside = {f"{page}{ending}": text for ending, text in result.beside_page().items()}
     for file, text in files_beside.items():
-        write_output(file, printable(text))
+        write_text(file, printable(text))
     return list(files_beside)
 
 

@@ -356,9 +356,7 @@ def reliability_svg(judged: JudgedSet, name: str) -> Markup:
     figure, axes = figure_of(5.2, 3.6)
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.2)
     calibrated = reliability(judged.llrs)
-    curves = {0: calibrated}
-    if judged.raw:
-        curves = {1: reliability(judged.raw), 0: calibrated}
+    curves = {1: reliability(judged.raw), 0: calibrated} if judged.raw else {0: calibrated}
     for number, bins in curves.items():
         series, line = line_of(number)
         colour = SERIES_PLACEHOLDERS[series]

@@ -19,15 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data.corpora.corpus import key_digest
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.evaluation.key import score_input, unofficial_note
 from nes2net.evaluation.labelled_frames import RTTM, Example, LabelledFrames, labelled_frames
 from nes2net.evaluation.origin import read_origin
-from nes2net.evaluation.result import Plot, Result, versions
+from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.tables import EER, NUM_BONAFIDE, NUM_SPOOF, THRESHOLD, Figure, Measure, Row, Table
 from nes2net.lib.errors import InputError, counted
-from nes2net.lib.files import sha256_of
+from nes2net.lib.files import Unchanged
 from nes2net.metrics.localisation.detection import detection, match_boundaries, overlap_of_segments
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 from nes2net.metrics.localisation.intervals import interval_of_sums, point_interval_of, range_interval_of
@@ -106,12 +105,13 @@ def evaluate_segments(
     """
     if threshold is not None and not math.isfinite(threshold):
         raise InputError(f"`threshold` is a number, not {threshold}")
+    path = Path(scores_path)
+    file = Unchanged(path)
     labelled = labelled_frames(
         corpus, scores_path, keys_path, phase, resolution_ms=resolution_ms, allow_partial=allow_partial
     )
-    path = Path(scores_path)
     phase = canonical_phase(phase)
-    sha256 = sha256_of(path)
+    sha256 = file.digests()[path]
     origin = read_origin(path, sha256, corpus, phase)
     draws = {"num_resamples": num_resamples, "seed": seed}
     rates, detections, seconds, wrong = _figures(labelled, threshold, draws)
@@ -124,27 +124,21 @@ def evaluate_segments(
     if any(row["eer"].value is None for row in rates):
         notes.append("a row without an EER has frames, or utterances, of one class only")
     title = corpora.get(corpus).title
+    own_rate = next(row for row in rates if row.labels["scores"] == OWN)  # at the resolution of the score file
     return Result(
         f"{title}, {phase}: where is it fake",
         {
             "system": path.stem,
-            "corpus": corpus,
-            "phase": phase,
+            **labelled.key.header([score_input(path, sha256)], num_resamples),
             "resolution_ms": labelled.resolution_ms,
             "num_utterances": num_utterances,
             "num_expected": labelled.num_expected,
             "seconds": seconds,
             "truth": labelled.truth,
             "tolerance": TOLERANCE,
-            "num_resamples": num_resamples,
             "left_out": labelled.left_out,
             "differences_from_official_trials": labelled.key.unofficial,
             "sources": {path.stem: origin.facts() if origin else {}},
-            "inputs": [
-                score_input(path, sha256),
-                {"kind": "key", "path": str(keys_path), "trials_sha256": key_digest(labelled.key.trials)},
-            ],
-            "versions": versions(),
         },
         [
             f"{corpus}, phase {phase}: {counted(num_utterances, 'utterance')} in frames of {labelled.resolution_ms:g} ms; "
@@ -154,7 +148,7 @@ def evaluate_segments(
         list(_tables(f"{title}, {phase}", rates, detections, examples)),
         notes,
         (origin and origin.seen) or (),
-        functools.partial(_plots, examples, labelled.resolution_ms, _own_rate(rates)["threshold"].value),
+        functools.partial(_plots, examples, labelled.resolution_ms, own_rate["threshold"].value),
     )
 
 
@@ -172,11 +166,6 @@ def _tables(
         rows.append(Row({"example": example.kind, "utterance": example.utterance.name}, figures))
     caption = "The largest and the smallest shares of time called wrongly at the threshold of the EER."
     yield Table("examples", caption, _EXAMPLES, rows, EXAMPLES_SECTION, readers="paper")
-
-
-def _own_rate(rates: Sequence[Row]) -> Row:
-    """Find the row of the point-based EER at the resolution of the score file."""
-    return next(row for row in rates if row.labels["scores"] == OWN)
 
 
 def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> list[Example]:
@@ -275,22 +264,22 @@ def _figures(
     for utterance in utterances:
         truth.append(utterance.segments)
         durations.append(utterance.duration)
-    for name, threshold in thresholds.items():
+    for name, applied_threshold in thresholds.items():
         called = []
         for utterance in utterances:
-            is_bonafide = np.asarray(utterance.scores) > threshold
+            is_bonafide = np.asarray(utterance.scores) > applied_threshold
             called.append(segments_of_frames(is_bonafide, resolution, utterance.duration))
         overlap = overlap_of_segments(truth, called, durations)  # (U, 3) hits, false alarms and misses in seconds
         boundaries = match_boundaries(truth, called, durations, TOLERANCE)
         figures = {
-            "threshold": Figure(threshold),
+            "threshold": Figure(applied_threshold),
             "f1": _detection_figure(overlap, "f1", draws),
             "iou": _detection_figure(overlap, "iou", draws),
             "boundary_f1": _detection_figure(boundaries.counts, "f1", draws),
             "boundary_error": Figure(_or_none(boundaries.mean_distance)),
         }
         detections.append(Row({"at": name}, figures))
-        if threshold == eer_threshold:
+        if applied_threshold == eer_threshold:
             wrong = overlap[:, 1:].sum(1) / durations
     return rates, detections, (range_based.bonafide_seconds, range_based.spoof_seconds), wrong
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.protocol import NotFound
-from nes2net.evaluation.breakdown import Unit, breakdowns, drawn_groups, groups_of
+from nes2net.evaluation.breakdown import Unit, breakdowns, drawn_groups, few_speakers_notes, groups_of
 from nes2net.evaluation.key import Judged, Key
-from nes2net.evaluation.matching import Matched, contradicted_labels
+from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.tables import Figure, Measured, Row
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, counted
 from nes2net.metrics.intervals import Draws
 
 #: Largest number of bootstrap draws for a row of a breakdown; the number is small, because there are many rows. From
@@ -134,12 +134,16 @@ def evaluate_scores(
         facts,
         breakdowns(matched_trials, definition.eer_method, num_resamples=row_resamples, seed=seed, unit=unit),
         list(_official_rows(key, judged, name)),
-        list(filter(None, (partial, *notes, *_doubt_notes(scores_path, matched_trials, measured.values["eer"])))),
+        [
+            *filter(None, [partial]),
+            *notes,
+            *_doubt_notes(matched_trials, measured.values["eer"]),
+            *few_speakers_notes(facts),
+        ],
     )
 
 
 def _partial_note(matched_trials: Matched) -> str:
-    """Write the note that an evaluation is partial; empty if every trial has a score and every score has a trial."""
     left_out = matched_trials.mismatch.describe(matched_trials.num_expected)
     num_trials = len(matched_trials.trials)
     if num_trials == matched_trials.num_expected and not left_out:
@@ -148,18 +152,12 @@ def _partial_note(matched_trials: Matched) -> str:
     return f"PARTIAL: rests on {basis} {counted(matched_trials.num_expected, 'trial')}; {left_out}"
 
 
-def _doubt_notes(scores_path: Path, matched_trials: Matched, eer: float) -> Iterator[str]:
-    """Write notes about scores that look wrong: all scores are equal, higher scores seem to mean spoof,
-    or labels in the score file contradict the key."""
+def _doubt_notes(matched_trials: Matched, eer: float) -> Iterator[str]:
     if matched_trials.scores.min() == matched_trials.scores.max():
         yield f"all trials have the same score, {matched_trials.scores[0]:.6g}, so no rate here tells the classes apart"
     elif eer > 0.5:
         yield REVERSED
-    if contradicted := contradicted_labels(scores_path, matched_trials.trials):
-        yield (
-            f"the score file's own labels contradict the key for {len(contradicted):,} of "
-            f"{counted(len(matched_trials.trials), 'trial')}, and the key decides: {listed(contradicted)}"
-        )
+    yield from matched_trials.doubts
 
 
 def _official_rows(key: Key, judged: Judged, name: str) -> Iterator[Row]:

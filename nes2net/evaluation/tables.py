@@ -85,9 +85,7 @@ class Measure:
             return "–"
         if self.unit == "count" and in_text:
             return str(int(value))
-        digits = self.digits
-        if in_text and self.text_digits is not None:
-            digits = self.text_digits
+        digits = self.text_digits if in_text and self.text_digits is not None else self.digits
         return UNITS[self.unit](value, digits)
 
     def write_interval(self, interval: tuple[float, float]) -> str:

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.evaluation.breakdown import FEWEST, grouping_fields, label_of
-from nes2net.evaluation.class_trials import ClassGroup, ClassTrials, class_trials
+from nes2net.evaluation.class_reference import label_lines
+from nes2net.evaluation.class_trials import ClassGroup, ClassTrials, class_trials, differ_in_words
 from nes2net.evaluation.key import Key, Labels, score_input, unofficial_note
 from nes2net.evaluation.resampled_classes import RATES_OF_SCORES, Resamples, Rule
 from nes2net.evaluation.result import Plot, Result
@@ -144,8 +145,11 @@ def evaluate_classes(
                 "development trials, which only the checkpoint of an epoch has"
             )
         warnings += (trials.origin and trials.origin.seen) or ()
+        warnings += [f"{trials.system}: {doubt}" for doubt in trials.doubts]
+    warnings += filter(None, [differ_in_words(trials.labels for trials in systems)])
     header = {
         **key.header(inputs, settings.num_resamples),
+        "class_labels": {trials.system: trials.labels._asdict() for trials in systems},
         "classes": {trials.system: list(trials.known.names) for trials in systems},
         "known_score": kind,
         "num_known": len(first.known.numbers),
@@ -153,10 +157,12 @@ def evaluate_classes(
         "num_left_out": first.num_left_out,
         "sources": {trials.system: trials.origin.facts() if trials.origin else {} for trials in systems},
     }
+    lines = [_first_line(key, first, settings.num_resamples), *label_lines(settings.reference)]
+    lines += [trials.labels.in_words(trials.system) for trials in systems]
     return Result(
         f"{key.title}: which class",
         header,
-        [_first_line(key, first, settings.num_resamples)],
+        lines,
         [table for table in _tables(key.title, systems, kind, resamples, settings.metrics) if table.rows],
         notes,
         warnings,
@@ -167,7 +173,6 @@ def evaluate_classes(
 
 
 def _first_line(key: Key, trials: ClassTrials, num_resamples: int) -> str:
-    """Write the first line of the result: how many trials and classes were evaluated."""
     line = (
         f"{key.corpus}, phase {canonical_phase(key.phase)}: {counted(len(trials.known.numbers), 'trial')} of "
         f"{counted(len(np.unique(trials.known.numbers)), 'known class', 'known classes')} of {len(trials.known.names)}"
@@ -295,7 +300,6 @@ def closed_figures(known: ClassGroup, resamples: Resamples, named: Collection[st
 
 
 def _scores_by_generator(trials: ClassTrials, kind: str) -> list[NDArray]:
-    """Collect the scores of the trials of each unknown class; ``kind`` is the name of a score of being known."""
     scores = trials.unknown.known_scores[kind]
     return [scores[trials.unknown.numbers == number] for number in range(len(trials.unknown.names))]
 
@@ -374,7 +378,7 @@ def _fields_of_breakdowns(trials: ClassTrials) -> list[str]:
     A field with more than 50 values is also left out.
     """
     fields = grouping_fields(trials.known.trials)
-    return [name for name, size in fields.items() if name != trials.field and size <= _MOST_VALUES]
+    return [name for name, size in fields.items() if name != trials.labels.field and size <= _MOST_VALUES]
 
 
 def _breakdown_rows(trials: ClassTrials, name: str, resamples: Resamples) -> Iterator[Row]:
@@ -389,7 +393,6 @@ def _breakdown_rows(trials: ClassTrials, name: str, resamples: Resamples) -> Ite
 
 
 def _confusion_rows(known: ClassGroup) -> Iterator[Row]:
-    """Yield rows for the ten most frequent confusions of two known classes, each with its count and share of trials."""
     wrong = known.confusion * (1 - np.eye(len(known.names), dtype=np.int64))
     largest = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_CONFUSIONS]
     for true, predicted in zip(*np.unravel_index(largest, wrong.shape)):

@@ -24,14 +24,13 @@ from typing import Any, NamedTuple, TypeVar
 from nes2net import metrics
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
-from nes2net.evaluation.breakdown import drawn_groups, speaker_groups
+from nes2net.evaluation.breakdown import drawn_groups, few_speakers_notes, speaker_groups
 from nes2net.evaluation.key import Key, score_input
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.one_class import OneClass, judge_one_class
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.evaluation.tables import Figure, Measured, Row, points
 from nes2net.lib.errors import InputError, counted
-from nes2net.lib.files import sha256_of
 from nes2net.lib.text_files import recorded_digests
 from nes2net.models.registry import corpora
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, few_trials, fit, load
@@ -248,7 +247,8 @@ def choose_thresholds(
                 f"{path}: a calibration of scores of frames of {resolution_ms:g} ms, not of recordings: "
                 "make one from a score file of recordings"
             )
-        thresholds.append(Threshold(decider, None, [score_input(Path(path), sha256_of(path), "calibration")]))
+        file = score_input(Path(path), decider.calibration.sha256, "calibration")
+        thresholds.append(Threshold(decider, None, [file]))
     return thresholds
 
 
@@ -346,6 +346,7 @@ def judge_sets(
         else:
             judged = judge(scored)
             sets.append(judged)
+            warnings += [f"{scored.name}: {note}" for note in few_speakers_notes(judged.facts)]
         warnings += _warnings(decider.calibration, development, scored, judged)
     return Transfer(system, decider, _with_unique_names(sets), _with_unique_names(one_class), warnings)
 
@@ -442,6 +443,7 @@ def _warnings_of_threshold(calibration: LinearCalibration, development: ScoredSe
             lines.append(f"the threshold rests on few trials of {development.name}: {few}")
         if left_out := trials.mismatch.describe(trials.num_expected):
             lines.append(f"the threshold rests on a part of {development.name}: {left_out}")
+        lines += [f"{development.name}: {doubt}" for doubt in trials.doubts]
     return lines
 
 
@@ -503,6 +505,8 @@ def _warnings(
     # Were trials left out?
     if left_out := scored.matched.mismatch.describe(scored.matched.num_expected):
         yield f"the figures of {scored.name} rest on a part of its trials: {left_out}"
+    for doubt in scored.matched.doubts:
+        yield f"{scored.name}: {doubt}"
 
 
 def _length_in_words(num_samples: float) -> str:

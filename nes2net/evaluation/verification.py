@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, ENROLMENT_MODELS
-from nes2net.evaluation.class_reference import embeddings_of, examples_of
-from nes2net.evaluation.class_trials import class_labels_of, classes_of
+from nes2net.evaluation.class_reference import embeddings_of, examples_of, label_lines
+from nes2net.evaluation.class_trials import ClassLabels, classes_of, differ_in_words
 from nes2net.evaluation.judgements import EvaluationSettings
 from nes2net.evaluation.key import Key, Labels, score_input, unofficial_note
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.lib.files import sha256_of
+from nes2net.lib.files import Unchanged
 from nes2net.scoring.decisions.known import verification_scores
 from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.record import record_of
@@ -68,10 +68,13 @@ class ComparedEmbeddings(Embeddings):
         key = Key.read(labels.corpus, labels.keys, labels.phase)
         rows: list[Row] = []
         rows_of_models: list[Row] = []
-        inputs = []
+        files = Unchanged(*paths, *settings.reference)
+        inputs: list[dict[str, str]] = []
+        class_labels: dict[str, ClassLabels] = {}
         warnings = [unofficial_note(key)]
         for path, enrolled, system in zip(paths, settings.reference, settings.names_of(paths)):
-            pairs = self._pairs(path, enrolled, key, settings.allow_partial)
+            class_labels[system] = ClassLabels.read(path, record_of(path), settings.class_field)
+            pairs = self._pairs(path, enrolled, key, class_labels[system], settings.allow_partial)
             is_enrolled = pairs.is_target.any(1, keepdims=True)  # N×1: whether the class of the trial has a model
             groups: dict[str, Any] = {"all": True, "of enrolled classes": is_enrolled, "of other classes": ~is_enrolled}
             for name, is_counted in groups.items():
@@ -82,8 +85,12 @@ class ComparedEmbeddings(Embeddings):
                 rows_of_models.append(Row({"system": system, "enrolled model": model}, figures))
             if pairs.num_left_out:
                 warnings.append(f"PARTIAL: {system}: {counted(pairs.num_left_out, 'trial')} without an embedding")
-            inputs.append(score_input(path, sha256_of(path), "embeddings"))
-            inputs.append(score_input(enrolled, sha256_of(enrolled), "enrolled embeddings"))
+            warnings.append(class_labels[system].doubt(key.evaluated_trials))
+        warnings.append(differ_in_words(class_labels.values()))
+        digests = files.digests()
+        for path, enrolled in zip(paths, settings.reference):
+            inputs.append(score_input(path, digests[path], "embeddings"))
+            inputs.append(score_input(enrolled, digests[enrolled], "enrolled embeddings"))
         hidden = () if len(paths) > 1 else ("system",)
         title = f"{key.title}: same class or not"
         extent = (
@@ -99,10 +106,15 @@ class ComparedEmbeddings(Embeddings):
             Table("verification", f"{title}.", _MEASURES, rows, notes=notes, hidden=hidden),
             Table("by_model", "Enrolled models one by one.", _MEASURES, rows_of_models, "Models", hidden=hidden),
         ]
-        header = key.header(inputs, settings.num_resamples)
-        return Result(title, header, [extent], tables, list(filter(None, warnings)))
+        header = {
+            **key.header(inputs, settings.num_resamples),
+            "class_labels": {system: facts._asdict() for system, facts in class_labels.items()},
+        }
+        lines = [extent, *label_lines(settings.reference)]
+        lines += [facts.in_words(system) for system, facts in class_labels.items()]
+        return Result(title, header, lines, tables, list(filter(None, warnings)))
 
-    def _pairs(self, path: Path, enrolled: Path, key: Key, allow_partial: bool) -> _Pairs:
+    def _pairs(self, path: Path, enrolled: Path, key: Key, labels: ClassLabels, allow_partial: bool) -> _Pairs:
         """Compare the spoofed trials of the evaluated phase with the enrolled models.
 
         The field ``enrolment_models`` of an enrolled trial names the models to which the trial
@@ -111,6 +123,7 @@ class ComparedEmbeddings(Embeddings):
         Args:
             path: the embeddings of the evaluated trials.
             enrolled: the embeddings of the enrolled trials; bona fide trials among them are ignored.
+            labels: how the trials get their classes.
             allow_partial: leave out trials without an embedding, instead of raising.
 
         Raises:
@@ -118,7 +131,6 @@ class ComparedEmbeddings(Embeddings):
                 or no models are left to compare.
         """
         # Select the spoofed trials to evaluate.
-        field, aliases, _ = class_labels_of(record_of(path))
         rows = dict(self.read(path))
         spoofed_trials = [trial for trial in key.evaluated_trials if trial.label != BONAFIDE]
         trials = spoofed_trials
@@ -129,14 +141,14 @@ class ComparedEmbeddings(Embeddings):
         # Collect the class of each enrolled model, and the embeddings of its enrolled trials.
         examples: dict[str, list[NDArray]] = {}
         class_of_model: dict[str, str] = {}
-        for example in examples_of(dict(self.read(enrolled)), enrolled, key, field, aliases):
+        for example in examples_of(dict(self.read(enrolled)), enrolled, key, labels.field, labels.aliases):
             if example.name != BONAFIDE:
                 for model in (example.trial.get(ENROLMENT_MODELS) or "").split() or [example.name]:
                     examples.setdefault(model, []).append(example.embedding)
                     if class_of_model.setdefault(model, example.name) != example.name:
                         raise InputError(
                             f"{enrolled}: examples of the enrolled model {model} are of {class_of_model[model]} and of "
-                            f"{example.name}: a model has examples of one {field}"
+                            f"{example.name}: a model has examples of one {labels.field}"
                         )
         models = sorted(examples)
         if not models:
@@ -144,7 +156,7 @@ class ComparedEmbeddings(Embeddings):
                 f"{enrolled}: all its trials are bona fide: give embeddings of trials of the classes to find"
             )
         scores = verification_scores(embeddings_of(rows, trials), [np.stack(examples[model]) for model in models])
-        classes = np.array(classes_of(trials, field, aliases, path))
+        classes = np.array(classes_of(trials, labels))
         is_target = classes[:, None] == np.array([class_of_model[model] for model in models])
         return _Pairs(scores, is_target, models, len(spoofed_trials) - len(trials))
 

@@ -77,9 +77,7 @@ def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = Fal
     heat = None
     if measure.has_heat and figure.value is not None:
         highest = max(row[measure.name].value or 0.0 for row in table.shown)
-        heat = 0
-        if figure.value > 0:
-            heat = round(100 * figure.value / highest)
+        heat = round(100 * figure.value / highest) if figure.value > 0 else 0
     text = measure.write(figure.value, in_text=in_text)
     if figure.is_bound:
         text = f"≤ {text}"

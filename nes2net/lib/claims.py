@@ -24,9 +24,5 @@ def differences_in_words(earlier: Any, run: Mapping[str, Any]) -> str:
     >>> differences_in_words({"model": "a", "resolution_ms": 20.0}, {"model": "b"}), differences_in_words(None, {"model": "b"})
     (' (another model, resolution_ms)', '')
     """
-    names = []
-    if isinstance(earlier, dict):
-        names = differing_names(earlier, run)
-    if not names:
-        return ""
-    return f" (another {', '.join(names)})"
+    names = differing_names(earlier, run) if isinstance(earlier, dict) else []
+    return f" (another {', '.join(names)})" if names else ""

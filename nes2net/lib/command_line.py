@@ -66,7 +66,6 @@ class HelpFormatter(argparse.HelpFormatter):
         return short or super()._get_default_metavar_for_optional(action)
 
     def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
-        """Write what the help shows for the values of an argument: ``FILE ...`` instead of ``FILE [FILE ...]``."""
         if action.nargs == argparse.ONE_OR_MORE:
             return "{} ...".format(*self._metavar_formatter(action, default_metavar)(1))
         return super()._format_args(action, default_metavar)
@@ -94,10 +93,7 @@ class HelpFormatter(argparse.HelpFormatter):
             text = f"{text}; one of {', '.join(map(str, action.choices or ()))}"
         if not action.option_strings or action.nargs == 0 or default in (None, argparse.SUPPRESS, []):
             return text
-        if isinstance(default, list):
-            default_text = " ".join(map(str, default))
-        else:
-            default_text = "%(default)s"
+        default_text = " ".join(map(str, default)) if isinstance(default, list) else "%(default)s"
         return f"{text} (default: {default_text})"
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
@@ -169,9 +165,7 @@ class OneLineParser(argparse.ArgumentParser):
             # Without subcommands, all flags belong to this parser. Check the flags here, because
             # argparse would first report missing arguments.
             actions_by_flag = self._option_string_actions
-            own_words = words
-            if "--" in words:
-                own_words = words[: words.index("--")]
+            own_words = words[: words.index("--")] if "--" in words else words
             for word in own_words:
                 flag = word.partition("=")[0]
                 if (
@@ -269,7 +263,6 @@ def _print_error(text: str) -> None:
 
 
 def _path_problem(error: OSError) -> str:
-    """Write the message for an error of the operating system: the path that failed, and the reason."""
     if error.filename is None:
         return f"a file or the standard output cannot be read or written: {error.strerror} (--debug shows where)"
     return f"{shown(os.fsdecode(error.filename))} cannot be read or written: {error.strerror}; name another path"

@@ -146,10 +146,7 @@ def add_command(
         """Check the minimums of the numbers, call the command with the parsed arguments, and return its exit status."""
         for key, smallest in minimums.items():
             argument_value = getattr(args, key)
-            if isinstance(argument_value, list):
-                values = argument_value
-            else:
-                values = [argument_value]
+            values = argument_value if isinstance(argument_value, list) else [argument_value]
             for value in values:
                 if value is not None and value < smallest:
                     raise InputError(f"`{key}` is at least {smallest}, not {value}")
@@ -247,10 +244,7 @@ def _argparse_options(hint: Any) -> dict[str, Any]:
         return {"choices": list(arguments)}
     if origin is not None:  # a sequence; for a sequence of sequences, the flag may be repeated
         options = _argparse_options(arguments[0])
-        if "nargs" in options:
-            repetition = {"action": "append"}
-        else:
-            repetition = {"nargs": "+"}
+        repetition = {"action": "append"} if "nargs" in options else {"nargs": "+"}
         return options | repetition
     if hint is bool:
         return {"action": "store_true"}

@@ -222,10 +222,7 @@ _NEW = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv"
 
 def _set_precision(exact: bool) -> None:
     """Set PyTorch to compute float32 products with all 23 bits if ``exact``, otherwise in TF32 on a GPU."""
-    if exact:
-        new_settings = dict.fromkeys(_NEW, "ieee")
-    else:
-        new_settings = dict.fromkeys(_NEW[:3], "tf32")
+    new_settings = dict.fromkeys(_NEW, "ieee") if exact else dict.fromkeys(_NEW[:3], "tf32")
     _apply_settings({"matmul": "highest" if exact else "high", "cudnn": not exact, **new_settings})
 
 

@@ -34,9 +34,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, problem: str, *, subject: str = "") -> None:
-        message = problem
-        if subject:
-            message = f"{subject} {problem}"
+        message = f"{subject} {problem}" if subject else problem
         super().__init__(one_line(message))
         #: The message without the subject: the problem and the remedy.
         self.problem = one_line(problem)
@@ -181,9 +179,7 @@ def did_you_mean(
     if len(known_names) > _MOST_NAMED:
         near = difflib.get_close_matches(name[:_LONGEST_NAME], known_names, n=_MOST_NAMED, cutoff=0)
         names = sorted(near) if meant else known_names[:_MOST_NAMED]
-        command_advice = ""
-        if command:
-            command_advice = f"; `{command}` lists them"
+        command_advice = f"; `{command}` lists them" if command else ""
         ending = f", … ({len(known_names)} in all{command_advice})"
     if meant:
         return f"{meant} Known: {', '.join(names)}{ending}"
@@ -281,10 +277,7 @@ class _Shortened(reprlib.Repr):
 
     def _in_braces(self, items: Iterator[str], level: int) -> str:
         """Write the first 4 items in braces, and ``...`` if there are more. If ``level`` is 0, write only ``...``."""
-        if level > 0:
-            first = [*islice(items, 4), *("..." for _ in islice(items, 1))]
-        else:
-            first = ["..."]
+        first = [*islice(items, 4), *("..." for _ in islice(items, 1))] if level > 0 else ["..."]
         return f"{{{', '.join(first)}}}"
 
 
@@ -330,6 +323,4 @@ def readable_size(size: float) -> str:
     while size >= 1000 and unit < len(_UNITS) - 1:
         size = size / 1000
         unit = unit + 1
-    if unit:
-        return f"{size:.1f} {_UNITS[unit]}"
-    return f"{size:.0f} {_UNITS[unit]}"
+    return f"{size:.1f} {_UNITS[unit]}" if unit else f"{size:.0f} {_UNITS[unit]}"

@@ -75,7 +75,6 @@ class Budget:
             raise self._exceeded(f"{self.steps:,} {content}", f"{self.most_steps:,}")
 
     def _exceeded(self, amount: str, limit: str) -> InputError:
-        """Make the error for content whose ``amount`` exceeds the ``limit``; both are given in words."""
         of_size = "" if self.size is None else f" of a file of {readable_size(self.size)}"
         remedy = f"; {self.remedy}" if self.remedy else ""
         return InputError(
@@ -216,10 +215,7 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 continue
             # On some file systems, a file can be locked only if it is open for writing.
-            if stat.S_ISDIR(mode):
-                access = os.O_RDONLY
-            else:
-                access = os.O_RDWR
+            access = os.O_RDONLY if stat.S_ISDIR(mode) else os.O_RDWR
             opened = os.open(leftover, access | os.O_NOFOLLOW)
             try:
                 fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -232,21 +228,48 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
 
 
 def never_linked(path: str | Path, flags: int) -> int:
-    """Open ``path`` with the ``flags`` of :func:`os.open`, and return the descriptor; refuse a symbolic link.
+    """Open ``path`` with the ``flags`` of :func:`os.open`, and return the descriptor; refuse a symbolic link or a pipe.
 
     The function is an ``opener`` for :func:`open`.
 
-    In a stranger's folder, a link may lead to any file, and writing would change that file.
+    In a stranger's folder, a link may lead to any file, and writing would change that file. Opening
+    a pipe would wait for its other end.
 
     Raises:
-        InputError: if ``path`` is a link.
+        InputError: if ``path`` is a link or a pipe.
     """
     try:
-        return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        opened = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
     except OSError:
-        if os.path.islink(path):
-            raise InputError(f"{path}: is a link, and a file in another place would be changed: remove it") from None
+        check_not_linked(path)
+        check_no_device(path)
         raise
+    if stat.S_ISFIFO(os.fstat(opened).st_mode):
+        os.close(opened)
+        check_no_device(path)
+    return opened
+
+
+def check_not_linked(path: str | Path) -> None:
+    """Raise :class:`InputError` if ``path`` is a symbolic link."""
+    if os.path.islink(path):
+        raise InputError(f"{path}: is a link, and a file in another place would be changed: remove it")
+
+
+def path_below(folder: str | Path, *names: str) -> Path:
+    """Return the path of ``names``, one below the other, in the output ``folder`` that the user named.
+
+    The user's folder may be a link, but the names are made here, and a stranger may have put a link
+    under them.
+
+    Raises:
+        InputError: if one of the names is a link.
+    """
+    path = Path(folder)
+    for name in names:
+        path /= name
+        check_not_linked(path)
+    return path
 
 
 #: Absolute paths of the folders that :func:`make_folder` has made.
@@ -331,10 +354,7 @@ def check_writable(
 
 def _sync_to_disk(path: Path) -> None:
     """Wait until the content of a file, or the names in a folder, are on the disk."""
-    if path.is_dir():
-        access = os.O_RDONLY
-    else:
-        access = os.O_RDWR
+    access = os.O_RDONLY if path.is_dir() else os.O_RDWR
     opened = os.open(path, access)
     try:
         os.fsync(opened)
@@ -350,6 +370,46 @@ def sha256_of(*paths: str | Path) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def changed_error(path: str | Path) -> InputError:
+    """Make the error for a file that changed while it was read."""
+    return InputError(f"{path}: was replaced or changed while it was read; leave it as it is, and repeat the command")
+
+
+class Unchanged:
+    """Some files as they are when this object is made, before they are read; devices and pipes are not compared."""
+
+    def __init__(self, *paths: str | Path) -> None:
+        self._stamps = {path: _stamp(path) for path in paths}
+
+    def check(self) -> None:
+        """Raise :class:`InputError` if one of the files was replaced or changed since this object was made."""
+        for path, stamp in self._stamps.items():
+            if _stamp(path) != stamp:
+                raise changed_error(path)
+
+    def digests(self) -> dict[str | Path, str]:
+        """Compute the SHA-256 of each file, by its path; empty for a device, a pipe or a missing file.
+
+        Raises:
+            InputError: as :meth:`check`.
+        """
+        self.check()
+        digests = {path: sha256_of(path) if stamp else "" for path, stamp in self._stamps.items()}
+        self.check()
+        return digests
+
+
+def _stamp(path: str | Path) -> tuple[int, ...]:
+    """Return numbers that change if a file is replaced or written; empty for a device, a pipe or a missing file."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    if not stat.S_ISREG(status.st_mode):
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -373,19 +433,14 @@ def write_output(path: str | Path, text: str) -> None:
         InputError: if the output cannot be written.
     """
     if not is_stream(path):
-        target = path
-        if os.path.islink(path):
-            target = os.path.realpath(path)
+        target = os.path.realpath(path) if os.path.islink(path) else path
         write_text(target, text)
         return
     with writing(path):
         own_stream = _standard_stream_of(os.stat(path))
         # If standard output is a file, opening /dev/stdout would overwrite the file from the start.
         # Therefore use the descriptor that is already open.
-        if own_stream is None:
-            file_number = os.open(path, os.O_WRONLY)
-        else:
-            file_number = os.dup(own_stream)
+        file_number = os.open(path, os.O_WRONLY) if own_stream is None else os.dup(own_stream)
         with open(file_number, "w", encoding="utf-8") as stream:
             stream.write(text)
 
@@ -430,6 +485,11 @@ def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = T
     except ValueError:
         plain = json.loads(json.dumps(content), parse_constant=lambda _: None)
         return json.dumps(plain, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
+
+
+def is_absent(path: str | Path) -> bool:
+    """Whether nothing has the name ``path``; a dangling link or an unreadable file makes its reader fail instead."""
+    return not os.path.lexists(path)
 
 
 _START = 512  # number of bytes at the start of a file that are examined for a Git LFS pointer or a web page

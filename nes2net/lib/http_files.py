@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from nes2net.lib.errors import InputError, Unfinished, readable_size, shown
-from nes2net.lib.files import never_linked, read_bounded, write_text
+from nes2net.lib.files import make_folder, never_linked, read_bounded, write_text
 from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.progress import ProgressDisplay
 
@@ -152,7 +152,7 @@ class HttpFiles:
             is published, the result holds the SHA-256.
         """
         partial_path = path.with_name(f"{path.name}.part")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         total = None if file.size is None else max(1, file.size // _MB)
         with ProgressDisplay[Any](title=title, unit="MB", total=total, start=_size(partial_path) // _MB) as display:
             self._repeat_until_done(
@@ -269,10 +269,7 @@ class HttpFiles:
         bytes_at_interval = start
         display.update(start // _MB - display.done)
         try:
-            if start:
-                mode = "r+b"
-            else:
-                mode = "wb"
+            mode = "r+b" if start else "wb"
             with open(partial_path, mode, opener=never_linked) as out:
                 out.seek(start)
                 out.truncate()
@@ -377,9 +374,7 @@ class HttpFiles:
             except (httpx.TransportError, _Busy) as error:
                 tries = tries + 1 if bytes_so_far() < before + _LEAST_BETWEEN else 1
                 if tries >= self.most_tries:
-                    repeated = ""
-                    if tries > 1:
-                        repeated = f", {tries} times"
+                    repeated = f", {tries} times" if tries > 1 else ""
                     problem = f"{str(error) or type(error).__name__}{repeated}"
                     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
                         problem += "; check the network connection"
@@ -444,7 +439,6 @@ def _check_found(answer: httpx.Response, url: str) -> None:
 
 
 def _size_of_whole_file(answer: httpx.Response) -> int | None:
-    """Read the size in bytes of the whole file from the headers of ``answer``; None if the size is not stated."""
     if answer.status_code in (206, 416):
         return _whole_number(answer.headers.get("content-range", "").rpartition("/")[2])
     return _whole_number(answer.headers.get("content-length"))
@@ -460,13 +454,11 @@ def _state_of(partial_path: Path) -> Path:
 
 
 def _remove(partial_path: Path) -> None:
-    """Remove a partial download, and the file that stores its address and validators."""
     for path in (partial_path, _state_of(partial_path)):
         path.unlink(missing_ok=True)
 
 
 def _size(path: Path) -> int:
-    """Find the size of a file in bytes; 0 if there is no file."""
     try:
         return path.stat().st_size
     except OSError:

@@ -84,9 +84,7 @@ def names_at(host: str) -> list[str]:
         return []
     name = socket.gethostname()
     names = [name, f"{name}.local", socket.getfqdn()]
-    if is_address(host):
-        return names
-    return [host, *names]
+    return names if is_address(host) else [host, *names]
 
 
 def address_to_serve(text: str) -> tuple[str, int]:

@@ -102,6 +102,14 @@ FeatureDim = Annotated[int, Field(ge=2, le=65_536)]
 """Size D of the hidden states that a back-end reads. Back-ends that read the waveform, D = 1, declare another type."""
 Logits = Annotated[int, Field(ge=1, le=1000)]
 """Number of logits."""
+UpTo64 = Annotated[int, Field(ge=1, le=64)]
+"""A number of layers, blocks or heads, a factor or a ratio."""
+UpTo1000 = Annotated[int, Field(ge=1, le=1000)]
+"""Size of a kernel, or a number of small vectors."""
+UpTo1024 = Annotated[int, Field(ge=1, le=1024)]
+"""Size of a kernel or of a state, or a number of filters."""
+UpTo4096 = Annotated[int, Field(ge=1, le=4096)]
+"""Number of channels, or size of a small hidden layer."""
 ClassNames = Annotated[
     Sequence[Annotated[str, Field(min_length=1, max_length=200)]],
     Field(min_length=2, max_length=1000),
@@ -145,7 +153,6 @@ class Option:
 
 
 def _tuples_for_lists(value: Any) -> Any:
-    """Replace lists in ``value`` by tuples."""
     return tuple(map(_tuples_for_lists, value)) if isinstance(value, list) else value
 
 
@@ -411,9 +418,7 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
     maximum = schema.get("maximum")
     below = schema.get("exclusiveMaximum")
     if above is not None:
-        upper_bound = ""
-        if maximum is not None:
-            upper_bound = f" and at most {maximum:.12g}"
+        upper_bound = f" and at most {maximum:.12g}" if maximum is not None else ""
         return f"{words} above {above:.12g}" + upper_bound
     if minimum is None:
         return words

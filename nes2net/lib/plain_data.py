@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from nes2net.lib.errors import InputError, first_line, shown
 from nes2net.lib.files import Budget, read_bounded
+from nes2net.lib.text_files import decoded
 
 MOST_BYTES = 1_000_000  # largest size of a configuration file
 MOST_VALUES = 100_000  # largest number of values in a configuration file
@@ -31,17 +32,10 @@ def read_small_text(path: Path, max_bytes: int = MOST_BYTES) -> str:
     """Read a UTF-8 text file of at most ``max_bytes`` bytes.
 
     Raises:
-        InputError: as :func:`nes2net.lib.files.read_bounded`, or if the file is not UTF-8.
+        InputError: as :func:`nes2net.lib.files.read_bounded`, or if the file is not text in UTF-8.
     """
     content = read_bounded(path, max_bytes, "give the path of a text file")
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise InputError(f"{path}: is encoded as UTF-16; save it as UTF-8")
-    try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is not a text file: byte {error.start} is not UTF-8; save text of another encoding as UTF-8"
-        ) from error
+    return decoded(path, content, "{} is not a text file: {}").replace("\r\n", "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -75,10 +69,7 @@ def parsed_json(text: str | bytes, name: str, *, unique_keys: bool = False) -> A
         ValueError: if ``text`` is not valid JSON; with ``unique_keys``, also if a mapping has a key
             twice.
     """
-    if isinstance(text, str):
-        content = text.encode("utf-8", "surrogatepass")
-    else:
-        content = text
+    content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     check_json(content, name)
     return json.loads(text, object_pairs_hook=_without_repeated_keys if unique_keys else None)
 
@@ -165,9 +156,7 @@ def first_problem(error: ValidationError) -> str:
         text = str(problem["ctx"]["error"])
     else:
         text = f"{problem['msg']}, not {shown(problem['input'])}"
-    if key_path:
-        return f"{key_path}: {text}"
-    return text
+    return f"{key_path}: {text}" if key_path else text
 
 
 def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

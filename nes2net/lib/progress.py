@@ -84,9 +84,7 @@ class ProgressDisplay(Generic[T]):
         self.unit = unit
         self.shown = shown
         self.clock = clock
-        self.total = total
-        if total is None and isinstance(steps, Sized):
-            self.total = len(steps)
+        self.total = len(steps) if total is None and isinstance(steps, Sized) else total
         self.later_steps = 0
         self.later_seconds = 0.0
         self.done = start
@@ -138,7 +136,6 @@ class ProgressDisplay(Generic[T]):
                 self._write(line)
 
     def _write(self, line: str) -> None:
-        """Print ``line`` with the time of day on standard error, above a bar."""
         with suppress(OSError):  # a closed pipe or a full disk must not stop the work
             tqdm.write(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr)
 
@@ -189,17 +186,13 @@ class _Bar(tqdm):
         columns = _terminal_width()
         seconds_left = display.seconds_left()
         head = f"{display.title}: {display.done}" + (f"/{display.total}" if display.total else "")
-        time_left = []
-        if seconds_left is not None:
-            time_left = [f"{readable_duration(seconds_left)} left"]
+        time_left = [f"{readable_duration(seconds_left)} left"] if seconds_left is not None else []
         facts = [*time_left, *display.facts]
         text = ""
         room = columns - 1 - len(f"{head} || ")
         for number, fact in enumerate(facts):
             longer = f"{text}, {fact}" if text else fact
-            reserved = 0
-            if number:
-                reserved = _NARROWEST
+            reserved = _NARROWEST if number else 0
             if len(longer) > room - reserved:
                 break
             text = longer
@@ -209,9 +202,7 @@ class _Bar(tqdm):
             text = ""
         # tqdm reads braces as fields, so double the braces.
         head, text = (text_part.replace("{", "{{").replace("}", "}}") for text_part in (head, text))
-        bar_format = head
-        if with_bar:
-            bar_format = f"{head} |{{bar}}| {text}"
+        bar_format = f"{head} |{{bar}}| {text}" if with_bar else head
         return {**values, "ncols": columns - 1, "bar_format": bar_format}
 
 

@@ -28,14 +28,10 @@ def leave_out_current_folder() -> None:
     if folder == _HOME:
         return
     os.environ["PYTHONSAFEPATH"] = "1"
-    as_module = getattr(sys.modules["__main__"], "__spec__", None) is not None and not _is_safe()
+    is_safe = getattr(sys.flags, "safe_path", False) or sys.flags.isolated
+    as_module = getattr(sys.modules["__main__"], "__spec__", None) is not None and not is_safe
     if sys.path[0] == "" or (as_module and folder == os.getcwd()):
         del sys.path[0]
-
-
-def _is_safe() -> bool:
-    """Whether Python was started without the current folder on its search path."""
-    return bool(getattr(sys.flags, "safe_path", False) or sys.flags.isolated)
 
 
 def secure_multiprocessing() -> None:

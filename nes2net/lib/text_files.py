@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nes2net.lib.errors import InputError, counted, shown
-from nes2net.lib.files import read_bounded
+from nes2net.lib.files import changed_error, check_arrived, read_bounded
 
 #: Limits of a list or a score file. The largest published files have 681,000 lines (ASVspoof 5) and 54 MB (ASVspoof
 #: 2021 DF).
@@ -20,6 +20,23 @@ MOST_LINES = 5_000_000
 #: Limit of a table of numbers, such as 10⁶ rows of 100 numbers.
 MOST_TABLE_BYTES = 4 << 30
 _LONGEST_LINE = 1 << 20  # largest number of characters of a wrong line that are examined for the message
+
+# First bytes of a file that is not text → kind of the file.
+_KINDS = {
+    b"PK\x03\x04": "a ZIP archive, or a spreadsheet",
+    b"\x1f\x8b": "compressed by gzip",
+    b"BZh": "compressed by bzip2",
+    b"\xfd7zXZ": "compressed by xz",
+    b"\x28\xb5\x2f\xfd": "compressed by Zstandard",
+    b"7z\xbc\xaf": "a 7-Zip archive",
+    b"Rar!": "a RAR archive",
+    b"\x93NUMPY": "a NumPy file",
+    b"\x80": "a pickle of Python",
+    b"PAR1": "a Parquet file",
+    b"ARROW1": "an Arrow file",
+    b"\x89HDF": "an HDF5 file",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook",
+}
 
 # Matches the start of a text that a spreadsheet would take for a formula. Apostrophes may come first.
 _COMPUTED = re.compile(r"'*[=+\-@\t\r\n]")
@@ -33,6 +50,9 @@ def recorded_digests() -> Iterator[dict[Path, str]]:
 
     Yields:
         Path of a file → its SHA-256 in hexadecimal. The mapping is complete when the context ends.
+
+    Raises:
+        InputError: if a file is read twice, and its content has changed.
     """
     digests: dict[Path, str] = {}
     token = _digests.set(digests)
@@ -42,6 +62,13 @@ def recorded_digests() -> Iterator[dict[Path, str]]:
         _digests.reset(token)
         if (outer_digests := _digests.get()) is not None:
             outer_digests.update(digests)
+
+
+def _record_digest(path: Path, digest: str) -> None:
+    """Store the ``digest`` of a file for :func:`recorded_digests`; refuse another content of the same file."""
+    digests = _digests.get()
+    if digests is not None and digests.setdefault(path, digest) != digest and path.is_file():
+        raise changed_error(path)
 
 
 def read_text(path: Path) -> str:
@@ -57,22 +84,35 @@ def read_text(path: Path) -> str:
 def decoded_text(path: Path) -> str:
     """Read a text file as :func:`read_text` does, with the same errors, but leave line ends unchanged."""
     content = read_bounded(path, MOST_BYTES, "give the path of a text file")
-    if (digests := _digests.get()) is not None:
-        digests[path] = hashlib.sha256(content).hexdigest()
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise InputError(f"{path}: is encoded as UTF-16; save it as UTF-8")
+    _record_digest(path, hashlib.sha256(content).hexdigest())
     if content.count(b"\n") > MOST_LINES:
         raise InputError(f"{path}: has more than {MOST_LINES:,} lines; split it")
+    return decoded(path, content)
+
+
+def decoded(path: Path, content: bytes, message: str = "{}: not a text file ({})") -> str:
+    """Decode the ``content`` of the text file ``path``: UTF-8, with or without a byte-order mark.
+
+    Args:
+        message: beginning of the error message, with gaps for the path and the problem.
+
+    Raises:
+        InputError: if the content is not text; the message names the kind of file if possible.
+    """
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(f"{path}: is encoded as UTF-16; save it as UTF-8")
+    problem = "it holds null bytes"
     try:
         text = content.decode("utf-8-sig")
+        if "\0" not in text:
+            return text
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: not a text file (byte {error.start} is not UTF-8); save text of another encoding as UTF-8, or give the "
-            "unpacked text file"
-        ) from error
-    if "\0" in text:
-        raise InputError(f"{path}: not a text file (it holds null bytes); give a text file in UTF-8")
-    return text
+        problem = f"byte {error.start} is not UTF-8"
+    remedy = "save text of another encoding as UTF-8, or give the unpacked text file"
+    for start, kind in _KINDS.items():
+        if content.startswith(start):
+            remedy = f"it is {kind}: unpack it, or save its table as CSV"
+    raise InputError(f"{message.format(path, problem)}; {remedy}")
 
 
 def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[str]]]:
@@ -84,6 +124,9 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
         InputError: if the file cannot be read, is not UTF-8 text, is larger than the limit, or has
             a line of more than ``size`` bytes.
     """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is not a regular file; give the path of a table in text")
+    check_arrived(path)
     digest = hashlib.sha256()
     number = 1
     num_bytes = 0
@@ -94,32 +137,25 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
                 digest.update(block)
                 num_bytes += len(block)
                 ended, newline, begun = (begun + block).rpartition(b"\n")
-                if num_bytes > MOST_TABLE_BYTES or len(begun) > size or b"\0" in block:
+                if num_bytes > MOST_TABLE_BYTES or len(begun) > size:
+                    decoded(path, begun)  # a file that is not text gets the error that says so
                     raise InputError(
-                        f"{path}: is no table in text, or has more than {MOST_TABLE_BYTES >> 30} GB; give another file, or split it"
+                        f"{path}: has a line of more than {size:,} bytes, or more than {MOST_TABLE_BYTES >> 30} GB; split it"
                     )
                 if newline:
-                    lines = _lines_of(ended, is_first=number == 1)
+                    lines = _lines_of(path, ended)
                     yield number, lines
                     number += len(lines)
             if begun:
-                yield number, _lines_of(begun, is_first=number == 1)
+                yield number, _lines_of(path, begun)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}): give the path of a table in text") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a text file in UTF-8; save text of another encoding as UTF-8") from error
-    if (digests := _digests.get()) is not None:
-        digests[path] = digest.hexdigest()
+    _record_digest(path, digest.hexdigest())
 
 
-def _lines_of(content: bytes, *, is_first: bool) -> list[str]:
-    """Decode ``content`` into lines without their ends.
-
-    Args:
-        is_first: whether the lines are the first of a file, which may begin with a byte-order mark.
-    """
-    text = content.decode("utf-8-sig" if is_first else "utf-8")
-    return text.replace("\r\n", "\n").removesuffix("\r").split("\n")
+def _lines_of(path: Path, content: bytes) -> list[str]:
+    """Decode ``content`` of the file ``path`` into lines without their ends."""
+    return decoded(path, content).replace("\r\n", "\n").removesuffix("\r").split("\n")
 
 
 def as_cell(value: Any) -> Any:
@@ -183,12 +219,14 @@ def checked_float(number: str, path: Path, line: int, quantity: str = "score") -
     Raises:
         InputError: if the text is not a number in this form; the message states file and line.
     """
-    try:
-        if number.isascii() and "_" not in number:
-            return float(number)
-    except ValueError:
-        pass
-    raise InputError(f"{path}, line {line}: expected a number as {quantity}, found {shown(number)}")
+    if are_floats([number]):
+        return float(number)
+    hint = ""
+    if are_floats([number.replace(",", ".")]):
+        hint = ", with a decimal comma: write a point"
+    elif are_floats([number.strip("\"'")]):
+        hint = ": remove the quotation marks"
+    raise InputError(f"{path}, line {line}: expected a number as {quantity}, found {shown(number)}{hint}")
 
 
 def are_floats(numbers: Sequence[str]) -> bool:

@@ -18,7 +18,7 @@ from stat import S_IFMT, S_ISLNK
 from typing import IO, Any, NamedTuple, cast
 
 from nes2net.lib.errors import InputError, Unfinished, counted, first_line, shown
-from nes2net.lib.files import Budget, check_arrived, replacing
+from nes2net.lib.files import Budget, check_arrived, make_folder, path_below, replacing
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.this_process import is_out_of_memory
 
@@ -85,15 +85,12 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
     try:
         with open(archive, "rb") as file:
             with ProgressDisplay[Any](title=title, unit="MB", total=max(1, size // _MB)) as display:
-                if zipfile.is_zipfile(archive):
-                    members_of = _zip_members
-                else:
-                    members_of = _tar_members
+                members_of = _zip_members if zipfile.is_zipfile(archive) else _tar_members
                 for member in members_of(file, archive, budget):
                     target = _target_path(member.name, folder, archive)
                     if member.open is None:
                         with _explain_disk_errors(target, archive):
-                            target.mkdir(parents=True, exist_ok=True)
+                            make_folder(target)
                         continue
                     count += 1
                     if not (target.is_file() and target.stat().st_size == member.size):
@@ -126,9 +123,7 @@ def _zip_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Me
             if info.flag_bits & 1:  # encrypted
                 raise InputError(f"{archive}: is encrypted; unpack it by hand with its password")
         for info in members:
-            open_member = None
-            if not info.is_dir():
-                open_member = partial(opened.open, info)
+            open_member = None if info.is_dir() else partial(opened.open, info)
             yield _Member(info.filename, info.file_size, open_member)
 
 
@@ -206,9 +201,7 @@ class _TarSource:
             self.left -= _LONGEST_HEADER
         else:
             self.left -= size
-        content = b""
-        if self.left >= 0:
-            content = self._file.read(size)
+        content = self._file.read(size) if self.left >= 0 else b""
         # In some versions of Python, tarfile reads long numbers slowly: the time grows with the
         # square of a number's length.
         if self.left < 0 or re.search(rb"\d{100}", content):
@@ -228,7 +221,8 @@ def _target_path(name: str, folder: Path, archive: Path) -> Path:
     folders = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\")) or ".." in folders or ":" in folders[0] or "\0" in name or not any(folders):
         raise _refused_member(archive, name, "a path that leads out of the folder")
-    return folder.joinpath(*(folder_name for folder_name in folders if folder_name not in ("", ".")))
+    *above, last = (name for name in folders if name not in ("", "."))
+    return path_below(folder, *above) / last
 
 
 def _refused_member(archive: Path, name: str, problem: str) -> InputError:
@@ -237,7 +231,6 @@ def _refused_member(archive: Path, name: str, problem: str) -> InputError:
 
 
 def _write(member: _Member, target: Path, archive: Path) -> None:
-    """Write the content of the file ``member`` to ``target``, and check its size."""
     assert member.open is not None  # the caller makes the folders itself
     with (
         _explain_disk_errors(target, archive),

@@ -27,9 +27,7 @@ class _WithoutDraws(TorchFunctionMode):
         """Call PyTorch's ``func``; if it draws random numbers, return a tensor without drawing."""
         if func in _DRAWN_IN_PLACE:
             return args[0]
-        create = func
-        if func in _DRAWN:
-            create = torch.empty
+        create = torch.empty if func in _DRAWN else func
         return create(*args, **(kwargs or {}))
 
 

@@ -239,11 +239,9 @@ class Loader(DataLoader[Any]):
         raise Unfinished(f"a worker that reads audio {why}; the same command resumes from the work done")
 
     def _too_many_workers(self, problem: str, reason: str) -> InputError:
-        """Make the error for a machine with too many workers; the message begins with ``problem (reason):``."""
         return InputError(f"{problem} ({reason}): {self._remedy()}; the same command resumes from the work done")
 
     def _remedy(self) -> str:
-        """Say what to do if workers need too much memory: lower the number of workers, or enlarge shared memory."""
         fewer = f"lower `{self.setting}` (now {self.num_workers})"
         try:
             size = readable_size(shutil.disk_usage(_SHARED_MEMORY).total)

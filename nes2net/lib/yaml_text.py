@@ -168,15 +168,11 @@ def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any,
     section = values
     for parent in keys[:-1]:
         default = getattr(getattr(hint, "model_fields", {}).get(parent), "default", None)
-        named_default = None
-        if isinstance(default, str):
-            named_default = default
+        named_default = default if isinstance(default, str) else None
         child = section.get(parent, named_default)
         if isinstance(child, str) and section is not values:  # a part without options: make it a mapping
             child = {"name": child}
-        section[parent] = {}
-        if isinstance(child, dict):
-            section[parent] = dict(child)
+        section[parent] = dict(child) if isinstance(child, dict) else {}
         section = section[parent]
         hint = hint_of(hint, parent)
     section[keys[-1]] = read_value(text, hint_of(hint, keys[-1]), name)

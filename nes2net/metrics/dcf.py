@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError
-from nes2net.metrics.eer import checked_classes, det_curve, last_of_ties, roc_points, sorted_trials
+from nes2net.metrics.eer import checked_classes, det_curve, last_of_ties, roc_hull, roc_points, sorted_trials
 
 # Evaluation plan of ASVspoof 5, track 1: prior of spoofing and costs of the two errors.
 ASVSPOOF5_COSTS = "ASVspoof 5, track 1"
@@ -135,13 +135,7 @@ def min_cllr_of_counts(bonafide: NDArray, spoof: NDArray) -> float:
         bonafide, spoof: numbers of trials of each class at N distinct, ascending scores, shape
             (N,); each score has at least one trial.
     """
-    # SciPy is imported only here, because loading it takes longer than computing all other metrics.
-    from scipy.optimize import isotonic_regression
-
-    trials = bonafide + spoof
-    # ``pools`` holds the index of the first score of each pool. The best monotone calibration gives one value to all
-    # scores of a pool.
-    pools = isotonic_regression(bonafide / trials, weights=trials).blocks[:-1]
+    pools = roc_hull(bonafide, spoof)[:-1]  # the best monotone calibration gives one value to all scores of a pool
     # Compute, for each class, the fraction of its trials in each pool. The likelihood ratio LR of a
     # pool is the fraction of the bona fide trials divided by the fraction of the spoofed trials.
     shares = [np.add.reduceat(counts, pools) / counts.sum() for counts in (bonafide, spoof)]

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError
 
-METHODS = ("asvspoof", "interpolated", "arena", "roc", "sklearn")
+METHODS = ("asvspoof", "interpolated", "arena", "roc", "sklearn", "rocch")
 
 
 def compute_eer(
@@ -26,7 +26,7 @@ def compute_eer(
 
     With finitely many trials, FRR and FAR are rarely equal at any threshold, so the EER is defined
     by a rule. In the rules, a *step* is what a rising threshold rejects at once: one trial, or all
-    trials with the same score. There are five rules:
+    trials with the same score. There are six rules:
 
     - ``"asvspoof"`` is the rule of the evaluation packages of ASVspoof 2019, 2021 and 5. Every
       trial is a step; among equal scores, bona fide comes first. The EER is (FRR + FAR) / 2 at the
@@ -43,9 +43,11 @@ def compute_eer(
       if all scores are equal, and the EERs of scores and of negated scores add up to 1.
     - ``"sklearn"`` is the rule of the published figures on CtrSVDD. The EER is (FRR + FAR) / 2 at
       the first corner of the ROC curve (see :func:`roc_points`) where ``|FRR − FAR|`` is smallest.
+    - ``"rocch"`` is the rule of BOSARIS. This rule is like ``"roc"``, but takes the convex hull of
+      the ROC curve, so the EER is the same or lower, and at most 0.5.
 
-    If all scores are equal, the EER is 0.5 with ``"arena"``, ``"roc"`` and ``"sklearn"``, and 1
-    with ``"asvspoof"``, as in the published programs. With ``"interpolated"``, the EER of equal
+    If all scores are equal, the EER is 1 with ``"asvspoof"``, as in the published programs, and 0.5
+    with all other rules but ``"interpolated"``. With ``"interpolated"``, the EER of equal
     scores depends only on the order of the trials, ``order``. (The published program sorts equal
     scores in an unstable order.)
 
@@ -58,9 +60,9 @@ def compute_eer(
 
     Returns:
         ``(eer, threshold)``: The EER, a fraction in [0, 1], and its threshold. With ``"asvspoof"``,
-        the threshold is the highest rejected score, as in the evaluation packages. With ``"arena"``
-        and ``"roc"``, the threshold is a score, or a number between two scores. With the other
-        rules, the threshold is the lowest accepted score.
+        the threshold is the highest rejected score, as in the evaluation packages. With
+        ``"interpolated"`` and ``"sklearn"``, the threshold is the lowest accepted score. With the
+        other rules, it is a score, or a number between two scores.
 
     Raises:
         InputError: if a class has no scores, if a score is NaN, or if the method is unknown.
@@ -91,19 +93,36 @@ def compute_eer(
         return eer, float(scores[after])
     # From here on, each run of equal scores is one step. ``starts`` holds the index of the first trial of each step.
     starts = np.append(0, last_of_ties(scores)[:-1] + 1)
-    rejected = rejected_bonafide[starts], rejected_spoof[starts]
-    if method == "roc":  # the rule ``roc`` has one more step, at which all trials are rejected
-        rejected = np.append(rejected[0], bonafide.size), np.append(rejected[1], spoof.size)
-    eer, after, share = interpolated_crossing(*rejected, bonafide.size, spoof.size)
+    sizes = (bonafide.size, spoof.size)
+    points, steps = roc_of_steps(method, (rejected_bonafide[starts], rejected_spoof[starts]), sizes)
+    eer, after, share = interpolated_crossing(points[0], points[1], *sizes)
     # Find the threshold. The threshold is the highest score, the score of a step, or a number
     # between the scores of two steps.
-    if after == starts.size:
+    if steps[after] == starts.size:
         return eer, float(scores[-1])
-    higher = scores[starts[after]]
+    higher = scores[starts[steps[after]]]
     if share == 1:
         return eer, float(higher)
-    lower = scores[starts[after - 1]]
+    lower = scores[starts[steps[after - 1]]]
     return eer, float(lower + share * (higher - lower))
+
+
+def roc_of_steps(method: str, rejected: tuple[NDArray, NDArray], sizes: tuple[int, int]) -> tuple[NDArray, NDArray]:
+    """Choose the points of the ROC curve for the rules in which equal scores are one step.
+
+    Args:
+        rejected: numbers of rejected (bona fide, spoofed) trials at each of N steps.
+        sizes: numbers of all (bona fide, spoofed) trials.
+
+    Returns:
+        The numbers of rejected trials at K points, 2×K, and the step of each point, (K,). Step N
+        rejects all trials.
+    """
+    points = np.array(rejected)
+    if method != "arena":
+        points = np.column_stack((points, sizes))
+    steps = roc_hull(*np.diff(points)) if method == "rocch" else np.arange(points.shape[1])
+    return points[:, steps], steps
 
 
 def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[float, float]:
@@ -218,6 +237,23 @@ def roc_corners(accepted_bonafide: NDArray, accepted_spoof: NDArray) -> NDArray:
         return np.ones(accepted_bonafide.size, dtype=bool)
     bends = (np.diff(accepted_bonafide, 2) != 0) | (np.diff(accepted_spoof, 2) != 0)
     return np.concatenate(([True], bends, [True]))
+
+
+def roc_hull(bonafide: NDArray, spoof: NDArray) -> NDArray:
+    """Find the vertices of the convex hull of the ROC curve by "pool adjacent violators".
+
+    Args:
+        bonafide, spoof: numbers of trials of each class at N distinct, ascending scores, shape
+            (N,); each score has at least one trial.
+
+    Returns:
+        The indices of the first scores of the K pools, and N: shape (K + 1,).
+    """
+    # SciPy is imported only here, because loading it takes longer than computing all other metrics.
+    from scipy.optimize import isotonic_regression
+
+    trials = bonafide + spoof
+    return isotonic_regression(bonafide / trials, weights=trials).blocks
 
 
 def checked_scores(scores: ArrayLike, name: str) -> NDArray:

@@ -137,9 +137,7 @@ def bootstrap_interval(
     (0.12, 0.16)
     """
     (result,), values = measure_and_resample([metric], bonafide, spoof, **draws)
-    function = metric
-    if isinstance(metric, functools.partial):
-        function = metric.func
+    function = metric.func if isinstance(metric, functools.partial) else metric
     if function is not compute_eer:
         return percentiles(values[:, 0], confidence)
     num_trials = num_trials_by_rate(np.size(bonafide), np.size(spoof))["eer"]
@@ -517,8 +515,6 @@ def _drawings(
 
 
 def _single_draws(seed: int, num_bonafide: int, num_spoof: int) -> Draw:
-    """Make the function that draws single trials of each class."""
-
     def draw(index: int) -> NDArray:
         """Draw resample ``index``; the result has the counts of bona fide trials first, then the
         counts of spoofed trials."""

@@ -31,7 +31,14 @@ from nes2net.metrics.dcf import (
     dcf,
     min_cllr_of_counts,
 )
-from nes2net.metrics.eer import compute_eer, interpolated_crossing, last_of_ties, roc_corners, sorting_index
+from nes2net.metrics.eer import (
+    compute_eer,
+    interpolated_crossing,
+    last_of_ties,
+    roc_corners,
+    roc_of_steps,
+    sorting_index,
+)
 from nes2net.metrics.rates import Rates, compute_rates, rates_of_counts
 from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weights, tdcf
 
@@ -129,7 +136,6 @@ class _Blocks:
     """
 
     def __init__(self, bonafide: NDArray, spoof: NDArray, cells: Cells, order: Any = None) -> None:
-        """Sort the trials, and count the trials of each cell in each block."""
         index = sorting_index(bonafide, spoof, order)
         self.is_bonafide = index < bonafide.size
         self._cells = cells.numbers[index]
@@ -189,7 +195,7 @@ class _Blocks:
 def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells: Cells) -> Resampled:
     """Make the function that computes :func:`compute_eer` from counts of cells; ``method`` and
     ``order`` are its arguments."""
-    if method in ("arena", "roc", "sklearn"):
+    if method not in ("asvspoof", "interpolated"):
         return _quick_eer_of_ties(bonafide, spoof, method, cells)
     if method == "asvspoof":
         order = None
@@ -242,7 +248,8 @@ def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Ce
 
     def evaluate(counts: NDArray) -> float:
         """Compute the EER of a resample; ``counts`` says how often each trial of [bonafide, spoof] is drawn."""
-        num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
+        num_bonafide = int(counts[: bonafide.size].sum())
+        num_spoof = int(counts[bonafide.size :].sum())
         counts = counts[index]
         accepted = np.cumsum(counts)[ends]
         drawn = np.diff(accepted, prepend=0) > 0  # whether the resample contains each score
@@ -250,9 +257,8 @@ def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Ce
         accepted_spoof = accepted[drawn] - accepted_bonafide
         if method != "sklearn":
             rejected = num_bonafide - accepted_bonafide[::-1], num_spoof - accepted_spoof[::-1]
-            if method == "roc":
-                rejected = np.append(rejected[0], num_bonafide), np.append(rejected[1], num_spoof)
-            return interpolated_crossing(*rejected, num_bonafide, num_spoof)[0]
+            points, _ = roc_of_steps(method, rejected, (num_bonafide, num_spoof))
+            return interpolated_crossing(points[0], points[1], num_bonafide, num_spoof)[0]
         corner = roc_corners(accepted_bonafide, accepted_spoof)
         frr = 1 - np.append(0, accepted_bonafide[corner]) / num_bonafide
         far = np.append(0, accepted_spoof[corner]) / num_spoof
@@ -263,7 +269,6 @@ def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Ce
 
 
 def _quick_min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, version, cells) -> Resampled:
-    """Make the function that computes :func:`compute_min_tdcf` from counts of cells; ASV scores are not resampled."""
     weights = tandem_weights(asv_error_rates(asv_target, asv_nontarget, asv_spoof), version)
     return _quick_minimum(bonafide, spoof, cells, lambda frr, far: tdcf(frr, far, weights), ties_are_one_step=False)
 
@@ -388,7 +393,6 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resample
 
 
 def _quick_rates(bonafide: NDArray, spoof: NDArray, threshold: float, cells: Cells) -> Resampled:
-    """Make the function that computes :func:`compute_rates` at ``threshold`` from counts of cells."""
     sums = _sums_in_cells(bonafide < threshold, spoof >= threshold, cells)
 
     def evaluate(weights: NDArray) -> NDArray:
@@ -399,11 +403,6 @@ def _quick_rates(bonafide: NDArray, spoof: NDArray, threshold: float, cells: Cel
         return np.array(rates)
 
     return evaluate
-
-
-def _class_sizes(counts: NDArray, num_bonafide: int) -> tuple[int, int]:
-    """Compute the numbers of bona fide and of spoofed trials in a resample from the ``counts`` (B + S,) of trials."""
-    return int(counts[:num_bonafide].sum()), int(counts[num_bonafide:].sum())
 
 
 #: Metric → the function that makes the result of :func:`quick_metric`. This function takes the arguments of the metric,

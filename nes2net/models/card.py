@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from nes2net.lib.errors import InputError, listed
-from nes2net.lib.files import json_text, write_text
+from nes2net.lib.files import is_absent, json_text, write_text
 from nes2net.lib.plain_data import read_json_as, read_small_text
 from nes2net.lib.templates import markdown_templates
 from nes2net.lib.yaml_text import write_yaml
@@ -127,7 +127,6 @@ class SetFigure(BaseModel):
         return {"task": dict(_TASK), "dataset": dataset, "metrics": [metric]}
 
     def _shown(self, value: float) -> float:
-        """Convert ``value`` to percent if the figure is shown in percent."""
         return 100 * value if self.percent else value
 
 
@@ -147,7 +146,7 @@ class CardFile(BaseModel):
             InputError: if the file is not a card file.
         """
         path = folder / CARD_FILE
-        if not path.is_file():
+        if is_absent(path):
             return cls()
         return read_json_as(cls, path, _LARGEST, "the facts of a model card", "move it away")
 
@@ -329,12 +328,10 @@ def _corpus_licences(provenance: Provenance) -> Iterator[str]:
 
 
 def _title(corpus: str) -> str:
-    """Return the title of ``corpus``, or the name ``corpus`` itself if the toolkit does not know the corpus."""
     return corpora.get(corpus).title if corpus in corpora.names() else corpus
 
 
 def _stated_values(provenance: Provenance, part: str, key: str) -> list[str]:
-    """Collect the values of ``key`` in descriptions of trials of ``part`` (``train`` or ``dev``), each value once."""
     stated_values: dict[str, None] = {}
     for described in provenance.trials:
         values = described.get(key)

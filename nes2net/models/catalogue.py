@@ -50,7 +50,7 @@ def list_models() -> list[ListedModel]:
         # Models without an address are left out, because users must fetch their files by hand.
         if (file := model.file) is None or (parameters := model.parameters) is None:
             continue
-        rows = [row for row in published_rows() if row.model == name]
+        rows = [row for row in published_rows() if name in row.models]
         listed.append(
             ListedModel(
                 name,

@@ -94,7 +94,6 @@ def changed_options(before: Mapping[str, Any], after: Mapping[str, Any]) -> list
 
 
 def _without_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Select the tensors of aggregation and back-end in a whole-model state dict."""
     left_out = select_frontend(state_dict)
     return {name: tensor for name, tensor in state_dict.items() if name not in left_out}
 

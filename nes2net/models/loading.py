@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache, reduce
-from os.path import exists
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -24,13 +23,13 @@ from torch import Tensor
 
 from nes2net.lib.devices import PRECISIONS, check_precision, choose_device, named_precision
 from nes2net.lib.errors import InputError, MissingLibrary, check_known, did_you_mean, first_line, nearest, shown
-from nes2net.lib.files import write_text
+from nes2net.lib.files import is_absent, write_text
 from nes2net.lib.options import check_model, name_and_options
 from nes2net.lib.terminal import print_note
 from nes2net.lib.without_memory import without_memory
 from nes2net.lib.yaml_text import set_value
 from nes2net.models.card import CARD, model_card, provenance_with_figures
-from nes2net.models.checkpoints.classification import POLARITY, holds_classifier, read_classifier
+from nes2net.models.checkpoints.classification import POLARITY, WAVEFORMS_KEY, holds_classifier, read_classifier
 from nes2net.models.checkpoints.folder import (
     CONFIG,
     NAME_IT,
@@ -217,7 +216,6 @@ class SavedNetwork(Network):
         self.base = dict(record)
 
     def _base_tensors(self) -> dict[str, Tensor]:
-        """Select the frozen tensors of an adapted front-end: state-dict name → tensor."""
         names = self.base_names()
         return {name: tensor for name, tensor in self.state_dict().items() if name in names}
 
@@ -357,9 +355,7 @@ class SavedNetwork(Network):
                 base is not found or does not have the recorded digest.
         """
         # Check precision and device before anything is downloaded.
-        precision = None
-        if dtype not in ("auto", "fastest"):
-            precision = named_precision(dtype)
+        precision = named_precision(dtype) if dtype not in ("auto", "fastest") else None
         target_device = choose_device(device)
         if precision is not None:
             check_precision(precision, target_device)
@@ -367,11 +363,11 @@ class SavedNetwork(Network):
         # is downloaded.
         path = Path(path_or_name)
         fetched_name = ""
-        if not exists(path) and (name := str(path_or_name)) in PUBLISHED_MODELS:
+        if is_absent(path) and (name := str(path_or_name)) in PUBLISHED_MODELS:
             path = fetch_published(name)
             config = config or name
             fetched_name = name
-        elif not exists(path):
+        elif is_absent(path):
             if "/" not in name and (suggestion := nearest(name, PUBLISHED_MODELS)):
                 raise InputError(f"checkpoint {name} not found{suggestion}")
             path = download(name)
@@ -383,22 +379,19 @@ class SavedNetwork(Network):
         # Read the tensors and the record: from a Hugging Face folder, from a detector folder, or from a file.
         state_dict: Mapping[str, Tensor]
         record: dict[str, Any]
-        if path.is_dir():
-            if not (path / CONFIG).is_file() and holds_classifier(path):
-                bonafide = None
-                if isinstance(config, str) and config.startswith(POLARITY):
-                    bonafide = config.removeprefix(POLARITY)
-                    config = None
-                state_dict, record = read_classifier(path, bonafide)
-            elif not (path / CONFIG).is_file() and holds_other_model(path):
-                state_dict = read_weights(path)
-                record = {}
-            else:
-                state_dict, record = read_folder(path)
+        is_foreign_folder = path.is_dir() and is_absent(path / CONFIG)
+        if is_foreign_folder and holds_classifier(path):
+            bonafide = None
+            if isinstance(config, str) and config.startswith(POLARITY):
+                bonafide = config.removeprefix(POLARITY)
+                config = None
+            state_dict, record = read_classifier(path, bonafide)
+            print_note(record[WAVEFORMS_KEY])
+        elif is_foreign_folder and holds_other_model(path):
+            state_dict = read_weights(path)
+            record = {}
         else:
-            state_dict = load_state_dict(path)
-            record = read_record(state_dict)
-        record = checked_record(record, state_dict)
+            state_dict, record = read_checkpoint(path)
         architecture = record.pop("model", None)
         base_record = record.pop("base", None)
         provenance = Provenance.read(record)
@@ -434,9 +427,8 @@ class SavedNetwork(Network):
         # Check the tensors before a detector is built in memory: a small file could describe a model that fills the
         # memory.
         check_fit(state_dict, empty.expected_tensors(state_dict), str(path_or_name))
-        detector = empty
-        if not empty._saves_all:  # build on the CPU, because tensors that no file contains need values
-            detector = cls.from_config(architecture)
+        # Tensors that no file contains need values, and so a detector that is built on the CPU.
+        detector = empty if empty._saves_all else cls.from_config(architecture)
         if partial:
             detector.load_base(base_record, path, base)
         detector.load_state_dict(state_dict, strict=not partial, assign=detector is empty)
@@ -449,6 +441,20 @@ class SavedNetwork(Network):
         if precision is None:
             precision = named_precision(reduce(torch.promote_types, types))
         return detector.to(target_device, PRECISIONS[precision]).set_precision(precision).eval()
+
+
+def read_checkpoint(path: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
+    """Read a detector's file or folder: its state dict, and its record, whose key ``"model"`` has the architecture.
+
+    Raises:
+        InputError: if the file or folder is missing or damaged.
+    """
+    if path.is_dir():
+        state_dict, record = read_folder(path)
+    else:
+        state_dict = load_state_dict(path)
+        record = read_record(state_dict)
+    return state_dict, checked_record(record, state_dict)
 
 
 # Frozen tensors of adapted detectors
@@ -464,7 +470,7 @@ def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
         frontend: name and options of the front-end.
     """
     state_dict: Mapping[str, Tensor] = {}
-    is_detector = (path / CONFIG).is_file()
+    is_detector = not is_absent(path / CONFIG)
     if is_detector:
         state_dict = read_folder(path)[0]
     elif path.is_file():

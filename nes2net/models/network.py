@@ -152,9 +152,7 @@ class Network(nn.Module):
                 texts.append(f"{key}={value}")
         # Write a line for each part, and lines for the whole network.
         states = f"{self.frontend.num_layers} hidden state{'s' * (self.frontend.num_layers > 1)}"
-        unused = ""
-        if self.backend.wants_layers == "all":
-            unused = "not used: the back-end reads all layers"
+        unused = "not used: the back-end reads all layers" if self.backend.wants_layers == "all" else ""
         mode = "train" if self.training else "eval"
         lines = [
             type(self).__name__,
@@ -494,7 +492,6 @@ class Network(nn.Module):
 
 
 def _part_line(role: str, module: Frontend | Aggregation | Backend, description: str) -> str:
-    """Write a line for ``__repr__``: ``role``, name, number of parameters and ``description`` of ``module``."""
     facts = [description] if description else []
     if num_parameters := _num_parameters(module):
         facts.insert(0, f"{num_parameters:,} parameters")
@@ -505,7 +502,6 @@ def _part_line(role: str, module: Frontend | Aggregation | Backend, description:
 
 
 def _num_parameters(module: nn.Module) -> int:
-    """Count the parameters of ``module``."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 

@@ -49,6 +49,9 @@ class OnnxDetector(OnnxFile):
         """Compute logits B×n of ``waveform`` B×N, on the CPU."""
         return self._run("logits", waveform)
 
+    def check_score(self) -> None:
+        """Do nothing: only detectors that have a score are exported."""
+
     def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
         """Compute scores (B,) of ``waveform`` B×N, on the CPU; ``system_scores`` are ignored."""
         return self._run("scores", waveform)

@@ -44,8 +44,9 @@ class PublishedRow:
     parameters: Annotated[int, Field(ge=1)] | None = None
     averaged: Annotated[int, Field(ge=1)] | None = None
     fusion: bool = False
+    by_authors: bool = False
     notes: list[str] = field(default_factory=list)
-    model: str | None = None
+    model: str | list[str] | None = None
     frontend: str | dict[str, Any] | None = None
     here: str | None = None
     split: str = "eval"
@@ -54,6 +55,7 @@ class PublishedRow:
     protocol: Literal["4sec", "full", "unknown"] = "4sec"
     samples: int | None = None
     checkpoint: str | None = None
+    released: dict[Literal["checkpoint", "scores"], str] | None = None
     recipe: str | None = None
     overrides: list[str] = field(default_factory=list)
     select: Literal["val_loss_wo_aug", "val_loss_w_aug", "val_eer_wo_aug"] = "val_loss_wo_aug"
@@ -72,9 +74,28 @@ class PublishedRow:
         ways = []
         if self.recipe:
             ways.append("recipe")
-        if self.checkpoint and self.model:
+        if self.checkpoint and self.model and self.released != {}:
             ways.append("checkpoint")
         return ways
+
+    @property
+    def models(self) -> list[str]:
+        """The published architectures with which the figure was measured; the recipe trains the first."""
+        return [self.model] if isinstance(self.model, str) else self.model or []
+
+    @property
+    def obtain(self) -> str:
+        """Where to get the checkpoint of this result, in words."""
+        if self.checkpoint is None:
+            return "no published checkpoint is known"
+        if self.released is None:
+            return f"get {self.checkpoint}"
+        if not self.released:
+            return f"{self.checkpoint} has no checkpoint of this result"
+        return (
+            f"get {self.released['checkpoint']} by hand, which {self.checkpoint} links; the score file there, "
+            f"{self.released['scores']}, needs no audio: nes2net evaluate {self.corpus} SCORES --keys KEYS"
+        )
 
     @property
     def cell(self) -> str:
@@ -106,7 +127,6 @@ class PublishedRow:
 
     @property
     def _tdcf_suffix(self) -> str:
-        """The text ``, min t-DCF …`` to append to other figures; empty if the source has no min t-DCF."""
         return "" if self.min_tdcf is None else f", min t-DCF {self.min_tdcf:.4f}"
 
 

@@ -35,11 +35,9 @@ def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str
     """
     rows = []
     for results in table.systems:
-        row = next(iter(results.values()))
+        row = max(results.values(), key=lambda result: len(result.ways))
         notes = sorted({numbers[note] for result in results.values() for note in result.notes})
-        num_parameters = "–"
-        if row.parameters is not None:
-            num_parameters = f"{round(row.parameters / 1000):,}k"
+        num_parameters = f"{round(row.parameters / 1000):,}k" if row.parameters is not None else "–"
         cells = dict.fromkeys(table.columns.values(), "–")
         cells |= {table.columns[test]: result.cell for test, result in results.items()}
         rows.append(
@@ -64,7 +62,7 @@ def reproduction_rows(tables: Sequence[PublishedTable]) -> list[dict[str, str]]:
     rows = []
     for table in tables:
         for results in table.systems:
-            row = next(iter(results.values()))
+            row = max(results.values(), key=lambda result: len(result.ways))
             recipe = checkpoint = ""
             remark = row.here or ""
             if row.recipe:
@@ -78,7 +76,6 @@ def reproduction_rows(tables: Sequence[PublishedTable]) -> list[dict[str, str]]:
 
 
 def _label(row: PublishedRow) -> str:
-    """Return the name of the system in tables; ‡ marks a system that fuses several systems."""
     label = row.label or row.system
     return f"{label}‡" if row.fusion else label
 

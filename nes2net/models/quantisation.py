@@ -343,7 +343,6 @@ def fastest_precision(model: nn.Module, device: torch.device) -> str:
 
 
 def _transformer_layers(model: nn.Module) -> list[nn.Module]:
-    """List the transformer layers of all front-ends in ``model``."""
     return [layer for module in model.modules() for layer in getattr(module, "transformer_layers", ())]
 
 

@@ -172,9 +172,7 @@ def _grouped_by_length(
             lengths_of_window = []
             for lengths_of_chunk in ahead:
                 lengths_of_window += lengths_of_chunk.result()
-            ahead = []
-            if number + 1 < len(windows):
-                ahead = start(windows[number + 1])
+            ahead = start(windows[number + 1]) if number + 1 < len(windows) else []
             in_order = sorted(zip(lengths_of_window, window))
             yield window, [(length, [i for _, i in alike]) for length, alike in groupby(in_order, key=itemgetter(0))]
     finally:
@@ -210,9 +208,7 @@ class Plan:
         If whole recordings are scored, ``length_of`` gives their lengths; otherwise all lengths are
         equal.
         """
-        batch_lengths = None
-        if self.whole:
-            batch_lengths = length_of
+        batch_lengths = length_of if self.whole else None
         return plan_batches(
             trials,
             self.batch_size,
@@ -417,10 +413,7 @@ class Compute(Generic[T]):
 
     def __call__(self, batches: Iterable[ReadBatch]) -> Generator[BatchResult[T], None, None]:
         """Judge ``batches``, and yield the result of each batch, in order."""
-        if self.ahead is None:
-            ahead = int(self.scorer.device.type == "cuda")
-        else:
-            ahead = self.ahead
+        ahead = int(self.scorer.device.type == "cuda") if self.ahead is None else self.ahead
         under_way: deque[Callable[[], BatchResult[T]]] = deque()
         for batch in batches:
             under_way.append(self._start_batch(batch))
@@ -455,9 +448,7 @@ class Compute(Generic[T]):
         inputs = [group.waveforms]
         if self.system_scores is not None:
             inputs.append(torch.tensor([self.system_scores[id] for id in group.ids]))
-        group_id = None
-        if self.random_streams:
-            group_id = group.ids[0]
+        group_id = group.ids[0] if self.random_streams else None
         return self.judgement.start(
             self.scorer,
             inputs,

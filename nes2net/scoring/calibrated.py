@@ -27,7 +27,7 @@ from nes2net.data.audio.sources import Audio, recording_of
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import json_text, read_bounded, sha256_of, write_text
+from nes2net.lib.files import Unchanged, json_text, read_bounded, sha256_of, write_text
 from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.text_files import as_cell
 from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule
@@ -59,9 +59,7 @@ def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms:
         resolution_ms: length in ms of the frames that are scored; None for scores of recordings.
     """
     scored_by = calibration.scored_by
-    precision = scorer.precision
-    if scored_by:
-        precision = scored_by.precision
+    precision = scored_by.precision if scored_by else scorer.precision
     return calibration.check_fits(
         ScoredBy(scorer.fingerprint(), scorer.precision, None, resolution_ms),
         f"name the detector of the calibration, set `dtype={precision}`",
@@ -297,7 +295,8 @@ def decide_trials(
     """
     out = Path(out)
     path, record_path = (out.with_name(f"{out.name}.decisions.{kind}") for kind in ("csv", "json"))
-    basis = {**(facts or {}), "basis": decider.basis(), "scores_sha256": sha256_of(out)}
+    file = Unchanged(out)
+    basis = {**(facts or {}), "basis": decider.basis(), "scores_sha256": file.digests()[out]}
     basis = json.loads(json_text(basis))
     # The table of an earlier run is kept if it was made from the same scores by the same calibration.
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -309,6 +308,7 @@ def decide_trials(
                 return CorpusDecisions(path, record_path, numbers, already_complete=True)
     # Measure the recordings whose scores are in the file.
     ids, scores = read_scores(out)
+    file.check()
     scored = set(ids)
     measurer = Measurer.of(scorer, decider)
     traits, unmeasured = measure_trials(

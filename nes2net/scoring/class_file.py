@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data.corpora.id_tables import first_line
+from nes2net.data.corpora.id_tables import LABEL_COLUMNS, LABELS, column_name, first_line
 from nes2net.lib.errors import InputError, listed, shown
 from nes2net.lib.text_files import checked_float, recorded_digests, text_blocks
+from nes2net.scoring.score_file import SCORE_COLUMNS
 
 #: A caution for the user that is shown beside the names of classes.
 MEANING_OF_NAMES = 'a name means "most like these", which is no proof of the origin'
@@ -45,9 +46,16 @@ class ClassTable(NamedTuple):
 
 
 def holds_classes(path: Path) -> bool:
-    """Whether a file holds class logits: its first line is the header with the names of at least two classes."""
-    cells = first_line(path).rstrip("\r\n").split("\t")
-    return cells[0] == _ID and len(cells) > 2
+    """Whether a file holds class logits: its first line is the header with the names of at least two classes.
+
+    A header with a column such as ``score``, or whose columns are all about bona fide or spoof, is
+    one of scores.
+    """
+    first, *names = map(str.strip, first_line(path).split("\t"))
+    columns = {f"_{column_name(name)}_" for name in names}
+    of_scores = {f"_{name}_" for name in (*SCORE_COLUMNS, *LABEL_COLUMNS)}
+    of_one_detector = {column for column in columns if any(f"_{word}_" in column for word in LABELS)}
+    return first == _ID and len(names) > 1 and columns.isdisjoint(of_scores) and columns != of_one_detector
 
 
 def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
@@ -70,7 +78,7 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
                 number += 1
             if not lines:
                 continue
-            ids += [line.split("\t", 1)[0] for line in lines]
+            ids += ["%20".join(line.split("\t", 1)[0].split()) for line in lines]
             # One array grows in place, because joining a list of blocks would take twice the memory.
             logits.resize((len(ids), len(names)), refcheck=False)
             logits[-len(lines) :] = _parsed_logits(path, number, lines, len(names))
@@ -86,13 +94,13 @@ def _class_names(path: Path, header: str, expected: Sequence[str]) -> tuple[str,
         InputError: if the line is not a header, or if ``expected`` is not empty and the names
             differ from ``expected``.
     """
-    first, *names = header.split("\t")
+    first, *names = map(str.strip, header.split("\t"))
     if not expected and (first != _ID or len(set(names)) != len(names) or len(names) < 2):
         raise InputError(
             f"{path}, line 1: expected '{_ID}' and the names of at least two classes, each once, with tabs between "
             f"them, found {shown(header)}"
         )
-    if expected and [first, *names] != [_ID, *expected]:
+    if expected and [first, *names] != [_ID, *map(str.strip, expected)]:
         raise InputError(
             f"{path}: has the columns {listed(names)}, and its record {listed(expected)}: give the file that was scored, "
             "unchanged"

@@ -137,9 +137,7 @@ def judge_trials(
     normalises_batch = depends_on_batch(scorer)
     batch_matters = normalises_batch and judgement.of_batch
     one_by_one = legacy or (normalises_batch and not judgement.of_batch)
-    utterances_at_once = batch_size
-    if one_by_one:
-        utterances_at_once = 1
+    utterances_at_once = 1 if one_by_one else batch_size
     plan = Plan(
         utterances_at_once,
         whole=num_samples is None and not legacy,

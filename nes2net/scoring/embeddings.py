@@ -158,7 +158,6 @@ class Embeddings(Judgement[NDArray]):
 
 
 def _list_beside(out: Path) -> Path:
-    """Return the path of the list of ids and labels, which stands beside the array ``out``."""
     return out.with_name(f"{out.name}.csv")
 
 
@@ -174,9 +173,7 @@ def _write_parquet(path: Path, size: int, chunks: Iterable[list[tuple[Trial, NDA
     with parquet.ParquetWriter(path, schema) as file:
         for chunk in chunks:
             trials = [trial for trial, _ in chunk]
-            ids = []
-            for trial in trials:
-                ids.append(trial.id.encode(errors="surrogateescape").decode(errors="replace"))
+            ids = [trial.id.encode(errors="surrogateescape").decode(errors="replace") for trial in trials]
             numbers = arrow.FixedSizeListArray.from_arrays(arrow.array(np.concatenate([row for _, row in chunk])), size)
             labels = arrow.array([trial.label for trial in trials], arrow.string())
             file.write_table(arrow.Table.from_arrays([arrow.array(ids), labels, numbers], schema=schema))

@@ -28,7 +28,7 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.claims import differences_in_words
 from nes2net.lib.errors import InputError, counted, worded
-from nes2net.lib.files import check_no_device, exclusive_lock, json_text, replacing, sha256_of
+from nes2net.lib.files import check_no_device, exclusive_lock, json_text, replacing, sha256_of, writing
 from nes2net.lib.processes import ALONE, Processes, joined
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable
@@ -450,20 +450,15 @@ def _write_finished(
                 f"not one of {counted(len(trials), 'trial')} could be {output.done}: {some}", result.failures
             )
         audio = audio_digest(used, {id: row.audio for id, row in journalled.places.items()})
-        try:
-            with ExitStack() as stack:
-                files = [stack.enter_context(replacing(path, durable=True)) for path in output.files(out)]
-                record_file = stack.enter_context(replacing(result.record_path, durable=True))
-                content = output.write(files, len(used), ((trial, journalled.value(trial.id)) for trial in used))
-                now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-                record = facts | content | {output.done: result.done, f"{output.done}_at": now, "audio_sha256": audio}
-                record["failures"] = result.failures
-                record["sha256"] = sha256_of(files[0])
-                record_file.write_text(json_text(record, indent=1), encoding="utf-8")
-                out.unlink(missing_ok=True)  # the new record must never stand beside an old file
-        except OSError as error:
-            raise InputError(
-                f"{out}: cannot be written ({error.strerror}); all {output.what} are kept in {journal_path(out)}: make room, and "
-                "the same command resumes"
-            ) from error
+        remedy = f"all {output.what} are kept in {journal_path(out)}: make room, and the same command resumes"
+        with writing(out, remedy), ExitStack() as stack:
+            files = [stack.enter_context(replacing(path, durable=True)) for path in output.files(out)]
+            record_file = stack.enter_context(replacing(result.record_path, durable=True))
+            content = output.write(files, len(used), ((trial, journalled.value(trial.id)) for trial in used))
+            now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            record = facts | content | {output.done: result.done, f"{output.done}_at": now, "audio_sha256": audio}
+            record["failures"] = result.failures
+            record["sha256"] = sha256_of(files[0])
+            record_file.write_text(json_text(record, indent=1), encoding="utf-8")
+            out.unlink(missing_ok=True)  # the new record must never stand beside an old file
     remove_journals(out)

@@ -101,7 +101,6 @@ def judge_files(
 
 
 def _judged_in_order(batches: _Batches[T], paths: Iterator[AnyRecording], workers: int) -> Iterator[JudgedFile[T]]:
-    """Read ``paths`` ahead in ``workers`` threads, and yield the judged files in order."""
     most_waiting = _AHEAD * batches.batch_size
     with ThreadPoolExecutor(workers, thread_name_prefix="nes2net-read") as pool:
         waiting: deque[_File[T]] = deque()

@@ -20,7 +20,7 @@ from typing_extensions import NamedTuple  # in Python 3.10, NamedTuple of typing
 
 from nes2net.data.audio.packed import status_of
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import make_folder, never_linked
+from nes2net.lib.files import make_folder, never_linked, writing
 from nes2net.lib.plain_data import parsed_json
 
 # Largest number of bytes of a line in a journal; a longer line counts as damaged. The line for an hour of audio with
@@ -68,7 +68,7 @@ class Journal(Generic[T]):
         """Open the file, cut off an incomplete last line, and write the first line of a new journal."""
         self.path = path
         self.to_json = to_json
-        try:
+        with writing(path):
             make_folder(path.parent)
             # The file has no buffer. With a buffer, a line that does not fit on the disk would be written again when
             # the file is closed.
@@ -76,8 +76,6 @@ class Journal(Generic[T]):
             with open(path, "rb") as file:  # cut off an incomplete last line
                 start = file.seek(max(0, os.path.getsize(path) - _LONGEST_LINE))
                 self._file.truncate(start + file.read().rfind(b"\n") + 1)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written ({error.strerror})") from error
         if os.path.getsize(path) == 0:
             self._write(_header_line(run))
 
@@ -90,14 +88,9 @@ class Journal(Generic[T]):
     def _write(self, lines: bytes) -> None:
         """Write all of ``lines`` to the file; raise InputError if this fails, for example because the disk is full."""
         unwritten = memoryview(lines)
-        try:
+        with writing(self.path, "the work so far is kept: make room, and the same command resumes"):
             while unwritten:
                 unwritten = unwritten[self._file.write(unwritten) :]
-        except OSError as error:
-            raise InputError(
-                f"{self.path}: cannot be written ({error.strerror}); the work so far is kept: "
-                "make room, and the same command resumes"
-            ) from error
 
     def __enter__(self) -> Journal[T]:
         """Return the journal itself, which is open already."""
@@ -117,9 +110,7 @@ def journal_path(out: Path, rank: int = 0) -> Path:
     >>> [journal_path(Path("s.txt"), rank).name for rank in (0, 1)]
     ['s.txt.partial', 's.txt.partial.1']
     """
-    rank_suffix = ""
-    if rank:
-        rank_suffix = f".{rank}"
+    rank_suffix = f".{rank}" if rank else ""
     return out.with_name(f"{out.name}.partial{rank_suffix}")
 
 
@@ -225,9 +216,7 @@ def open_journals(
         files = [stack.enter_context(open(path, "rb")) for path in journals(out)]
         # If a run was killed while writing the header, the journal has only the beginning of the header.
         is_same_run = all(header.startswith(file.readline(len(header))) for file in files)
-        journalled = None
-        if is_same_run:
-            journalled = Journalled(files, value, without)
+        journalled = Journalled(files, value, without) if is_same_run else None
         yield journalled
 
 
@@ -241,5 +230,4 @@ def run_of(path: Path) -> Any:
 
 
 def _header_line(run: Mapping[str, Any]) -> bytes:
-    """Make the header of a journal: a first line that identifies the run."""
     return json.dumps(run).encode() + b"\n"

@@ -20,9 +20,11 @@ from typing_extensions import Self
 
 from nes2net.data.corpora.id_tables import first_line
 from nes2net.lib.errors import InputError
+from nes2net.lib.terminal import print_note
 from nes2net.models.registry import judgements
 from nes2net.scoring.output import Output
 from nes2net.scoring.record import record_of
+from nes2net.scoring.score_file import ScoreTable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -181,9 +183,9 @@ class Judgement(Output[T]):
         """
         return False
 
-    def own_labels(self, path: Path) -> dict[str, str]:
-        """Read id → label from a file of another toolkit that has labels beside the values; empty for other files."""
-        return {}
+    def score_table(self, path: Path) -> ScoreTable:
+        """Read a file as :meth:`scores` does, and labels that a file of another toolkit has beside the scores."""
+        return ScoreTable(*self.scores(path), ())
 
 
 def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgement[Any]:
@@ -224,7 +226,12 @@ def judgement_of(path: str | Path) -> Judgement[Any]:
 def scores_of(path: str | Path) -> tuple[list[str], NDArray]:
     """Read a file of any judgement as scores; return the ids and the scores (N,) float64 of recordings.
 
+    If the scores look wrong, a note is printed.
+
     Raises:
         InputError: as :func:`judgement_of`, or :meth:`Judgement.scores`.
     """
-    return judgement_of(path).scores(Path(path))
+    table = judgement_of(path).score_table(Path(path))
+    if doubt := table.doubt():
+        print_note(f"{path}: {doubt}")
+    return table.ids, table.scores

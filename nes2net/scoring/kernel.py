@@ -83,6 +83,9 @@ class Scorer(Protocol):
     def trained_on_segments(self) -> bool:
         """Whether the detector was trained to score segments."""
 
+    def check_score(self) -> None:
+        """Raise :class:`InputError` if the detector has no score, because it has no class bona fide."""
+
     def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
         """Compute the scores (B,) of ``waveform`` B×N, 16 kHz, in [−1, 1]; higher means more bona fide.
 
@@ -283,16 +286,12 @@ def _start_or_split(
             x = x.pin_memory()  # from pinned memory, the copy to the GPU runs in the background
         x = x.to(scorer.device, non_blocking=True)
         missing = 0 if rows is None else rows - len(x)
-        if missing <= 0:
-            return x
-        return torch.cat([x, x[-1:].expand(missing, -1)])
+        return x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, -1)])
 
     try:
         with torch.inference_mode(), ExitStack() as stack:
             if stream is not None:  # seed the random numbers by the name alone; restore the random state afterwards
-                generator_devices = []
-                if on_gpu:
-                    generator_devices = [scorer.device]
+                generator_devices = [scorer.device] if on_gpu else []
                 stack.enter_context(torch.random.fork_rng(generator_devices))
                 torch.manual_seed(zlib.crc32(stream.encode()))
             # Do not keep the moved inputs in a variable: if the batch must be split, they would take memory in addition
@@ -325,7 +324,6 @@ _fitting: WeakKeyDictionary[Scorer, tuple[torch.device, str, int]] = WeakKeyDict
 
 
 def _not_finite_reason(message: str, number: float) -> str:
-    """Write the reason that replaces a result if a ``number`` in the result is not finite."""
     return f"the detector's {message.format(number)}: its weights are damaged, or its precision is too low"
 
 

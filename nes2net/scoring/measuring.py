@@ -156,10 +156,7 @@ def measure_trials(
         InputError, Unfinished: as :func:`nes2net.scoring.engine.run_over`, except that no error is
             raised if all recordings failed.
     """
-    if num_workers is None:
-        workers = min(_MOST_WORKERS, usable_processors())
-    else:
-        workers = num_workers
+    workers = min(_MOST_WORKERS, usable_processors()) if num_workers is None else num_workers
     most_samples = scorer.used_samples.most if scorer else None
     output = TraitsOutput()
     out, embeddings = _files_beside(beside)
@@ -220,7 +217,6 @@ def forget_traits(beside: str | Path) -> None:
 
 
 def _files_beside(beside: str | Path) -> tuple[Path, Path]:
-    """Return the paths of the two files of :func:`measure_trials`: the file of traits and the file of embeddings."""
     return Path(f"{beside}.traits"), Path(f"{beside}.embeddings.npy")
 
 
@@ -302,7 +298,5 @@ class Measurer:
         )
         if beginning is None:
             return traits
-        embedding = None
-        if track.speech is not None and track.speech[0] > 0:
-            embedding = beginning.embedding
+        embedding = beginning.embedding if track.speech is not None and track.speech[0] > 0 else None
         return traits._replace(judged=beginning.judged, embedding=embedding)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nes2net.data.corpora.trial import Trial, trials_digest
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import sha256_of
+from nes2net.lib.files import is_absent, read_bounded, sha256_of
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.this_process import processor_name
 from nes2net.models.provenance import Provenance
@@ -110,7 +110,7 @@ def read_record(path: Path, num_trials: int, kind: str, remedy: str) -> Record |
     Raises:
         InputError: if the file is not a record.
     """
-    if not path.exists():
+    if is_absent(path):
         return None
     # The record may take 16,000 bytes for each trial: 12,000 for a reason of 1,000 characters (JSON may write a
     # character in 12 bytes), and 4,000 for the id.
@@ -149,16 +149,20 @@ def record_path(path: Path) -> Path:
 
 
 def record_of(path: Path, sha256: str | None = None) -> WholeRecord | None:
-    """Read the record beside ``path``; None if the record is missing, is unreadable or belongs to another file.
+    """Read the record beside ``path``; None if the record is missing, is no record or belongs to another file.
 
     A record belongs to the file if the record states the SHA-256 of the file. A record without a
     SHA-256 is returned unchecked.
 
     Args:
         sha256: SHA-256 of the file ``path``; None to compute the SHA-256 here.
+
+    Raises:
+        InputError: if the record cannot be read.
     """
-    if not record_path(path).is_file():
+    if is_absent(record_path(path)):
         return None
+    read_bounded(record_path(path), _LARGEST_WHOLE)  # only a file that can be read may be no record
     try:
         record = read_whole_record(record_path(path))
         if record.sha256 is None or record.sha256 == (sha256 or sha256_of(path)):

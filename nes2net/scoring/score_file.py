@@ -7,14 +7,15 @@ White space separates the score from the utterance id, so an id must be one word
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data.corpora.id_tables import read_id_table
-from nes2net.data.corpora.trial import BONAFIDE, SPOOF
+from nes2net.data.corpora.id_tables import LABELS, read_id_table
+from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.files import write_output
 from nes2net.lib.text_files import are_floats, checked_float, has_control
@@ -22,6 +23,10 @@ from nes2net.lib.text_files import are_floats, checked_float, has_control
 #: Names that the column of scores may have in a file with a header; in a column with such a name, higher scores mean
 #: bona fide. DeepFense writes ``score_class1`` for its class 1, which is bona fide.
 SCORE_COLUMNS = ("score", "scores", "cm_score", "score_class1")
+# Words for a missing number, in lower case.
+_MISSING = ("", "-", "na", "n/a", "<na>", "none", "null")
+# Words in a column of labels beside the scores, in lower case.
+_LABEL_WORDS = {*LABELS, "0", "1", "label_0", "label_1"}
 #: The reason, for messages, why an id with control characters is refused.
 CONTROL = "it holds control characters, which a terminal may obey; rename the trial"
 
@@ -47,13 +52,39 @@ def line(id: str, score: float) -> str:
     return f"{id} {float(score)!r}\n"
 
 
-def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
-    """Read a score file: return the ids and the scores (N,) float64, in the order of the file.
+class ScoreTable(NamedTuple):
+    """The content of a score file, in the order of the file."""
 
-    Blank lines are skipped. The texts ``nan`` and ``inf`` count as numbers, but ``1_0`` does not.
-    Fields may also be separated by tabs, commas, semicolons or vertical bars, and a header may name
-    the columns (:mod:`nes2net.data.corpora.id_tables`). The baselines of ASVspoof 2019 write lines
-    ``utterance attack label score``; the attack and the label in these lines are not read.
+    ids: list[str]
+    scores: NDArray
+    """(N,) float64."""
+    labels: Sequence[str]
+    """The words of a column of labels beside the scores, in lower case; empty without such a column."""
+
+    def doubt(self) -> str:
+        """Say that the scores seem to be of the labels beside them, instead of bona fide; empty if they do not."""
+        words = sorted(set(self.labels))
+        if len(words) != 2 or (self.scores < 0.5).any() or (self.scores > 1).any():
+            return ""
+        return (
+            f"the file calls recordings {' and '.join(words)}, and all its scores lie between 0.5 and 1: if a score is the "
+            "probability of the label beside it, the figures mean nothing; write the probability of bona fide"
+        )
+
+
+def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
+    """Read a score file as :func:`read_score_table` does; return the ids and the scores (N,) float64."""
+    return read_score_table(path)[:2]
+
+
+def read_score_table(path: str | Path) -> ScoreTable:
+    """Read a score file.
+
+    Blank lines are skipped. The texts ``nan`` and ``inf`` count as numbers, but ``1_0`` does not;
+    an empty field, ``N/A`` and the like count as ``nan``. Fields may also be separated by tabs,
+    commas, semicolons or vertical bars, a header may name the columns, and each line may be a JSON
+    object (:mod:`nes2net.data.corpora.id_tables`). The baselines of ASVspoof 2019 write lines
+    ``utterance attack label score``.
 
     Raises:
         InputError: if the file is missing, or if a line has a wrong number of fields, an id with
@@ -61,42 +92,52 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
             line.
     """
     path = Path(path)
-    rows, id_column, score_column = read_id_table(path, "score", SCORE_COLUMNS, _is_number, (BONAFIDE, SPOOF))
+    rows, id_column, score_column = read_id_table(path, "score", SCORE_COLUMNS, _is_number, LABELS, _advice)
     ids: list[str] = []
     numbers: list[str] = []
-    lines = []
+    lines: list[int] = []
+    labels: list[str] = []
+    label_columns: list[int] = []
     for line, row in rows:
+        if not lines:
+            words = {
+                column: field.lower() for column, field in enumerate(row) if column not in (id_column, score_column)
+            }
+            label_columns = [column for column, word in words.items() if word in _LABEL_WORDS]
         lines.append(line)
         ids.append(row[id_column])
         numbers.append(row[score_column])
+        if label_columns:
+            labels.append(row[label_columns[-1]].lower())
     # Check all ids and all numbers at once. If a check fails, find the first wrong line.
-    if not has_control("".join(ids)) and are_floats(numbers):
-        return ids, np.array(list(map(float, numbers)))
-    scores = []
-    for line, id, number in zip(lines, ids, numbers):
-        if has_control(id):
-            raise InputError(f"{path}, line {line}: the id {shown(id)} cannot be used: {CONTROL}")
-        scores.append(checked_float(number, path, line))
-    return ids, np.array(scores)
+    if has_control("".join(ids)) or not are_floats(numbers):
+        numbers = ["nan" if number.lower() in _MISSING else number for number in numbers]
+        for line, id, number in zip(lines, ids, numbers):
+            if has_control(id):
+                raise InputError(f"{path}, line {line}: the id {shown(id)} cannot be used: {CONTROL}")
+            checked_float(number, path, line)
+    if not _LABEL_WORDS.issuperset(labels):
+        labels = []
+    return ScoreTable(ids, np.array(list(map(float, numbers))), labels)
 
 
-def read_own_labels(path: str | Path) -> dict[str, str]:
-    """Read utterance → label from a score file that also has a label in each line; empty for other files."""
-    labels = {}
-    for _, row in read_id_table(Path(path), "score", SCORE_COLUMNS, _is_number, (BONAFIDE, SPOOF)).rows:
-        labels_of_row = [field for field in row[1:-1] if field in (BONAFIDE, SPOOF)]
-        if len(labels_of_row) != 1:
-            return {}
-        labels[row[0]] = labels_of_row[0]
-    return labels
+def _advice(header: Sequence[str]) -> str:
+    """Say which columns of ``header`` may hold the scores, or that all are of spoof."""
+    label_of: dict[str, str] = {}
+    for word, label in LABELS.items():
+        label_of.update(dict.fromkeys([name for name in header if word in name], label))
+    of_bonafide = [name for name, label in label_of.items() if label == BONAFIDE]
+    if label_of and not of_bonafide:
+        return f"{next(iter(label_of))} is of spoof, so negate its numbers"
+    return f"{' or '.join(of_bonafide or header)}, higher for bona fide"
 
 
 def _is_number(field: str) -> bool:
-    """Whether the text ``field`` is a number: Python can convert it to a float."""
+    """Whether the text ``field`` stands for a number, even with a decimal comma, or for a missing number."""
     try:
-        float(field)
+        float(field.replace(",", "."))
     except ValueError:
-        return False
+        return field.lower() in _MISSING
     return True
 
 

@@ -91,5 +91,5 @@ def samples_to_score(
 
 
 def length_of_training(provenance: Provenance) -> int:
-    """Find the length in samples of a detector's training crops; 64,600 if the length is not known."""
+    """Return the number of :func:`samples_to_score`; 64,600 if that is the usual number or whole recordings."""
     return samples_to_score(provenance).num_samples or ASVSPOOF_SAMPLES

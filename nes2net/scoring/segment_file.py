@@ -10,29 +10,27 @@ difference of the logits, and the label is not read.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import ConfigDict
 
 from nes2net.data.corpora.id_tables import first_line
 from nes2net.lib.errors import InputError, shown
-from nes2net.lib.plain_data import read_json_as
-from nes2net.lib.text_files import checked_float, has_control
-from nes2net.scoring.record import Record, record_path
+from nes2net.lib.files import is_absent
+from nes2net.lib.text_files import are_floats, checked_float, has_control, text_blocks
+from nes2net.scoring.record import read_whole_record, record_path
 from nes2net.scoring.score_file import CONTROL
 
-#: The largest size of a file of frame scores, and the largest numbers of frames and utterances in a file. The
-#: evaluation part of PartialSpoof has 11 million frames of 20 ms, in a file of some 400 MB.
-MOST_BYTES = 8 << 30
+#: The largest numbers of frames and utterances in a file of frame scores. The evaluation part of PartialSpoof has 11
+#: million frames of 20 ms, in a file of some 400 MB.
 MOST_FRAMES = 200_000_000
 MOST_UTTERANCES = 1_000_000
 _LONGEST_LINE = 4096
-_BLOCK = 1 << 22  # characters
+_BLOCK = 1 << 22  # bytes
 _FIELDS = "utterance frame score, or utterance frame logit_bonafide logit_spoof [label]"
 
 
@@ -43,14 +41,6 @@ class SegmentScores(NamedTuple):
     """Utterance → scores (T,) float64, in the order of the file."""
     resolution_ms: float | None
     """Length of a frame in ms; None if no record states the length."""
-
-
-class _SegmentRecord(Record):
-    """The fields that are read from the record of a file of frame scores."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    resolution_ms: float | None = None
 
 
 def lines(id: str, scores: ArrayLike) -> str:
@@ -82,22 +72,27 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
         InputError: if the file or its record cannot be read; if a line has a wrong number of
             fields, an id has control characters, or a field is not a number; if the frames of an
             utterance are not 0, 1, … in adjacent lines, or there are no frames; or if the file
-            exceeds :data:`MOST_BYTES`, :data:`MOST_FRAMES` or :data:`MOST_UTTERANCES`.
+            exceeds :data:`MOST_FRAMES` or :data:`MOST_UTTERANCES`, or the limits of
+            :func:`~nes2net.lib.text_files.text_blocks`.
     """
     path = Path(path)
     reader = _Reader(path)
-    for number, text in _text_blocks(path):
-        # Read all lines of a block together if each has the usual form.
-        if columns := _parsed_columns(text):
-            names, frames, scores = columns
+    for number, block in text_blocks(path, _BLOCK):
+        # Read all lines of a block together, which is fast, if each has three fields with one space between them.
+        text = "\n".join(block)
+        words = text.split()
+        num_separators = len(text) - sum(map(len, words))
+        is_usual = len(words) == 3 * len(block) == num_separators + 1 and all(line.count(" ") == 2 for line in block)
+        if is_usual and are_floats(words[2::3]):
+            scores = list(map(float, words[2::3]))
             start = 0
-            for name, run in groupby(names):
+            for name, run in groupby(words[::3]):
                 end = start + len(list(run))
-                reader.add(number + start, name, frames[start:end], scores[start:end])
+                reader.add(number + start, name, words[3 * start + 1 : 3 * end : 3], scores[start:end])
                 start = end
             continue
         # Read the lines of any other block one by one.
-        for line_number, line in enumerate(text.split("\n")[:-1], number):
+        for line_number, line in enumerate(block, number):
             if row := _parsed_row(path, line_number, line):
                 name, frame, score = row
                 reader.add(line_number, name, [frame], [score])
@@ -105,14 +100,11 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
     if not reader.scores:
         raise InputError(f"{path}: holds no scores of frames; expected lines of {_FIELDS}")
     record = record_path(path)
-    resolution = None
-    if record.is_file():  # the record may be large: it states a reason for each missing utterance
-        kind = "a record of frame scores"
-        remedy = "score anew, or remove it"
-        resolution = read_json_as(_SegmentRecord, record, 1 << 30, kind, remedy).resolution_ms
-        if resolution is not None and not 0 < resolution < 1e6:
-            raise InputError(f"{record}: `resolution_ms` is a number of ms above 0, not {resolution}")
-    return SegmentScores(reader.scores, resolution)
+    facts = None if is_absent(record) else read_whole_record(record).model_extra
+    resolution_ms = (facts or {}).get("resolution_ms")
+    if resolution_ms is not None and not (isinstance(resolution_ms, (int, float)) and 0 < resolution_ms < 1e6):
+        raise InputError(f"{record}: resolution_ms is a number of ms above 0, not {shown(resolution_ms)}")
+    return SegmentScores(reader.scores, resolution_ms)
 
 
 class _Reader:
@@ -171,34 +163,6 @@ class _Reader:
             self.scores[self.id] = np.array(self.frame_scores)
 
 
-def _parsed_columns(text: str) -> tuple[list[str], list[str], list[float]] | None:
-    """Parse all lines of ``text`` at once, which is fast: return ids of utterances, numbers of frames, and scores.
-
-    The result is None if a line does not have the form that :func:`lines` makes. The caller then
-    parses the lines one by one, by :func:`_parsed_row`.
-    """
-    if not text.isascii():
-        return None
-    codes = np.frombuffer(text.encode(), np.uint8)
-    # Positions of white space and control characters. Each line must have two spaces and a line end, and no other such
-    # character.
-    between = np.flatnonzero((codes <= ord(" ")) | (codes == 127))
-    if len(between) % 3 or (codes[between].reshape(-1, 3) != [ord(" "), ord(" "), ord("\n")]).any():
-        return None
-    lengths = np.diff(between, prepend=-1)  # length of each field plus 1 for the separator
-    if lengths.min() == 1 or lengths.max() > _LONGEST_LINE // 3:
-        return None
-    words = text.split()
-    texts = words[2::3]
-    if "_" in "".join(texts):  # Python would read 1_0 as 10
-        return None
-    try:
-        scores = list(map(float, texts))
-    except ValueError:
-        return None
-    return words[::3], words[1::3], scores
-
-
 def _parsed_row(path: Path, number: int, line: str) -> tuple[str, str, float] | None:
     """Parse a line of any accepted form: return utterance, frame and score, or None for a blank line.
 
@@ -207,7 +171,7 @@ def _parsed_row(path: Path, number: int, line: str) -> tuple[str, str, float] | 
     :class:`InputError`.
     """
     if len(line) > _LONGEST_LINE:
-        raise _too_long_error(path, number)
+        raise InputError(f"{path}, line {number}: has more than {_LONGEST_LINE:,} characters; expected {_FIELDS}")
     row = line.split()
     if not row:
         return None
@@ -217,40 +181,3 @@ def _parsed_row(path: Path, number: int, line: str) -> tuple[str, str, float] | 
         bonafide, spoof = (checked_float(text, path, number) for text in row[2:4])
         return row[0], row[1], bonafide - spoof
     raise InputError(f"{path}, line {number}: expected 3 fields ({_FIELDS}), found {len(row)}: {shown(line.strip())}")
-
-
-def _too_long_error(path: Path, number: int) -> InputError:
-    """Make the error for a line that is too long; ``number`` is the number of the line."""
-    return InputError(f"{path}, line {number}: has more than {_LONGEST_LINE:,} characters; expected {_FIELDS}")
-
-
-def _text_blocks(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield blocks of whole lines of a text file, some megabytes each: (number of the block's first line, text).
-
-    Raises:
-        InputError: if the file cannot be read or is not text in UTF-8, or if a line or the file is
-            too long.
-    """
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path}: is not a regular file; give the path of a file of frame scores")
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise InputError(f"{path}: is longer than {MOST_BYTES >> 30} GiB; split it")
-        number = 1
-        unfinished = ""
-        with open(path, encoding="utf-8-sig") as file:
-            while block := file.read(_BLOCK):
-                lines, end, unfinished = (unfinished + block).rpartition("\n")
-                if end:
-                    yield number, lines + end
-                    number += lines.count("\n") + 1
-                if len(unfinished) > _LONGEST_LINE:
-                    raise _too_long_error(path, number)
-            if unfinished:
-                yield number, f"{unfinished}\n"
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a text file (a byte is not UTF-8); give the unpacked text file") from error
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); give the path of a file of frame scores"
-        ) from error

@@ -217,6 +217,7 @@ class Stream:
     ) -> None:
         """Check the arguments, and begin the stream at 0 s."""
         check_takes_audio_alone(scorer)
+        scorer.check_score()
         self._scorer = scorer
         self._rate = checked_rate(sample_rate)
         check_rate(self._rate, "the stream")
@@ -366,7 +367,6 @@ class Stream:
         self._take_windows(self._windows.push(block))
 
     def _take_windows(self, windows: Iterable[Window]) -> None:
-        """Collect ``windows`` in batches, and queue the complete batches in :attr:`waiting`."""
         for window in windows:
             self.waiting.extend(WaitingBatch(self.piece_start, batch) for batch in self._batching.push(window))
 

@@ -321,9 +321,7 @@ class Grid(NamedTuple):
         # front-end, which have ``hop`` samples.
         hop = round(scorer.resolutions[0] / min(scorer.backend.resolutions) * SAMPLE_RATE / 1000)
         most_frames = scorer.backend.max_frames
-        longest_frames = None
-        if most_frames is not None:
-            longest_frames = (most_frames - 1) * hop
+        longest_frames = (most_frames - 1) * hop if most_frames is not None else None
         limits = [scorer.used_samples.most, longest_frames]
         most_samples = min((limit for limit in limits if limit is not None), default=None)
         # With the factor 2, half a step is a whole number of frames.

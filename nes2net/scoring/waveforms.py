@@ -164,12 +164,11 @@ class WaveformReader:
             if id is None:
                 id = Path(str(path)).stem
             waveform = self.transform(waveform, id)
-            shape = waveform.shape
-            dtype = waveform.dtype
-            if len(shape) != 1 or not shape[0] or dtype != np.float32 or not np.isfinite(waveform).all():
+            is_waveform = waveform.ndim == 1 and len(waveform) > 0 and waveform.dtype == np.float32
+            if not is_waveform or not np.isfinite(waveform).all():
+                result = "NaN or infinity" if is_waveform else f"{waveform.dtype} of shape {waveform.shape}"
                 raise InputError(
-                    f"{self.transform.identity}: it made {dtype} of shape {shape} of it, or numbers that are not finite, "
-                    "instead of float32 samples (N,)"
+                    f"{self.transform.identity} returned {result} for {path}; expected float32 of shape (N,)"
                 )
         return self._cut(waveform, len(waveform), str(path), channels)
 

@@ -17,7 +17,7 @@ from torch.optim.swa_utils import update_bn
 from nes2net.detector import Detector
 from nes2net.lib.devices import choose_device
 from nes2net.lib.errors import InputError, counted
-from nes2net.lib.files import check_writable, make_folder, sha256_of, writing
+from nes2net.lib.files import Unchanged, check_writable, make_folder, sha256_of, writing
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.models.checkpoints.averaging import average_checkpoints
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
@@ -27,9 +27,8 @@ from nes2net.training.data import list_examples, training_batches
 from nes2net.training.measures import ERROR_RATES, Measure
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
-from nes2net.training.run_folder import RECIPE_FILE
 from nes2net.training.seeding import seed_everything
-from nes2net.training.selection import saved_epochs
+from nes2net.training.selection import RECIPE_FILE, saved_epochs
 from nes2net.training.tasks.task import create_task
 
 #: Keys that are copied from the record of the first checkpoint to the record of the average.
@@ -112,12 +111,14 @@ def average_run(
         )
     check_target(target)
     # Use the existing average if it was made of these checkpoints; otherwise compute the average.
+    files = Unchanged(*sources)
     provenance: dict[str, Any] = {"ids": list(ids), "mode": mode, "sha256": [sha256_of(source) for source in sources]}
     is_reusable = not weights and batch_norm_batches is None and out is None
     with suppress(InputError):  # if the existing average is damaged, compute it again
         if is_reusable and target.is_file() and read_record(load_state_dict(target)).get("average") == provenance:
             return RunAverage(target, sources, "used")
     average: Mapping[str, Tensor] = average_checkpoints(sources, mode, weights)
+    files.check()
     if weights:
         provenance["weights"] = list(weights)
     record = record_of_average(average, provenance)
@@ -236,9 +237,7 @@ def _with_new_batch_statistics(
     for norm, statistics in zip(norms, teacher_statistics):
         norm.load_state_dict(statistics)
     detector = detector.cpu()
-    if partial:
-        return detector.trained_state_dict()
-    return detector.state_dict()
+    return detector.trained_state_dict() if partial else detector.state_dict()
 
 
 def measures_of(folder: str | Path) -> Sequence[Measure]:
@@ -263,6 +262,7 @@ def average_files(
         InputError: as :func:`nes2net.average_checkpoints`, or if ``out`` cannot be written.
     """
     check_target(out)
+    files = Unchanged(*checkpoints)
     average = average_checkpoints(checkpoints, mode, weights)
     provenance = {
         "of": [Path(p).name for p in checkpoints],
@@ -270,6 +270,7 @@ def average_files(
         "mode": mode,
         "weights": weights,
     }
+    files.check()
     save_state_dict(average, out, **record_of_average(average, provenance))
     return Path(out)
 

@@ -59,7 +59,6 @@ class Balance:
         most_of_speaker: int | None = None,
         draws: int | None = None,
     ) -> None:
-        """Give each group of a level an index, and set the shares and the number of draws."""
         self.length = length
         self._levels = [_number_groups(level.groups) for level in levels]
         self._shares = []
@@ -73,16 +72,18 @@ class Balance:
         #: number of draws in an epoch
         self.draws = draws or length
 
-    def order(self, rng: np.random.Generator, batch_size: int) -> NDArray:
+    def order(self, rng: np.random.Generator, batch_size: int, drop_last: bool = True) -> NDArray:
         """Draw the items of an epoch, and return their indices batch after batch, in random order within a batch.
 
-        The draws of an incomplete last batch are left out.
+        With ``drop_last``, there are no draws for an incomplete last batch.
         """
-        steps = np.repeat(np.arange(self.draws // batch_size), batch_size)
-        items = np.arange(self.length)
-        if self._speaker_cap is not None:
-            items = self._speaker_cap.draw(rng)
-        return rng.permuted(self._draw_items(items, steps, 0, rng).reshape(-1, batch_size), axis=1).ravel()
+        num_whole = self.draws // batch_size * batch_size
+        num_draws = num_whole if drop_last else self.draws
+        steps = np.arange(num_draws) // batch_size
+        items = self._speaker_cap.draw(rng) if self._speaker_cap is not None else np.arange(self.length)
+        drawn = self._draw_items(items, steps, 0, rng)
+        whole_batches = rng.permuted(drawn[:num_whole].reshape(-1, batch_size), axis=1)
+        return np.concatenate([whole_batches.ravel(), rng.permutation(drawn[num_whole:])])
 
     def digest(self) -> str:
         """Compute the SHA-256, in hexadecimal, of the groups of all items and, with a speaker limit, of the speakers.

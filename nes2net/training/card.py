@@ -21,11 +21,11 @@ from nes2net.data.audio.read import stated_length
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.detector import Detector
-from nes2net.evaluation.breakdown import drawn_groups
+from nes2net.evaluation.breakdown import drawn_groups, few_speakers_notes
 from nes2net.evaluation.origin import read_origin
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import sha256_of, write_text
+from nes2net.lib.files import write_text
 from nes2net.models.card import CARD, CardFile, SetFigure, model_card
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.models.provenance import Provenance
@@ -175,9 +175,11 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
         corpus = result.header["corpus"]
         phase = result.header["phase"]
         checkpoint, fingerprint = _scored_by(folder, path)
-        origin = read_origin(path, sha256_of(path), corpus, phase)
+        sha256 = next(file["sha256"] for file in result.header["inputs"] if file["path"] == str(path))
+        origin = read_origin(path, sha256, corpus, phase)
         notes = list(origin.seen or ()) if origin else []
         notes += [facts["partial"]] if facts["partial"] else []
+        notes += few_speakers_notes(facts)
         figure = SetFigure(
             corpus=corpus,
             split=phase,
@@ -246,7 +248,6 @@ def _development_figures(provenance: Provenance, selection: Selection, row: Row)
 
 
 def _facts_of_set(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Combine the descriptions of several corpora into the facts of one :class:`~nes2net.models.card.SetFigure`."""
     return {
         "corpus": " + ".join(dict.fromkeys(described["corpus"] for described in sets)),
         "split": " + ".join(dict.fromkeys(described["split"] for described in sets)),

@@ -101,7 +101,6 @@ def _draw(
 
 
 def _plot_losses(axis: Axes, history: list[dict[str, Any]]) -> None:
-    """Plot training and development losses, on a logarithmic axis if all of them are above 0."""
     for name, (label, colour) in _LOSSES.items():
         _plot_values(axis, history, name, label, colour)
     axis.set_ylabel("loss")
@@ -120,7 +119,6 @@ def _plot_losses(axis: Axes, history: list[dict[str, Any]]) -> None:
 
 
 def _plot_measures(axis: Axes, history: list[dict[str, Any]], measures: Sequence[Measure]) -> None:
-    """Plot ``measures`` of the development set, and their 95 % intervals if there are any; rates are in percent."""
     factor = 1
     axis.set_ylabel(measures[0].title)
     if measures[0].percent:
@@ -145,7 +143,6 @@ def _plot_measures(axis: Axes, history: list[dict[str, Any]], measures: Sequence
 
 
 def _plot_learning_rates(axis: Axes, history: list[dict[str, Any]]) -> None:
-    """Plot the learning rate at the end of each epoch."""
     _plot_values(axis, history, "lr", None, "#000000")
     axis.set_ylabel("learning rate")
     axis.set_ylim(bottom=0)

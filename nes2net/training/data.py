@@ -44,7 +44,7 @@ from nes2net.training.recipes.data import DataConfig
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.segments import LABEL_SAMPLES
 from nes2net.training.recipes.train import TrainConfig
-from nes2net.training.sampling import WHOLE, EpochBatches, StepShare
+from nes2net.training.sampling import WHOLE, EpochBatches, StepShare, count_steps
 from nes2net.training.validation import passes
 
 
@@ -170,9 +170,7 @@ def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Se
     training_paths = {trial.path for trial in train_trials}
     corpus_configs = data.parts("dev")
     for corpus in corpus_configs:
-        of_corpus = ""
-        if len(corpus_configs) > 1:
-            of_corpus = f" of {corpus.called}"
+        of_corpus = f" of {corpus.called}" if len(corpus_configs) > 1 else ""
         paths = []
         for trial in dev_trials:
             is_of_corpus = not of_corpus or trial.get("corpus") == corpus.called
@@ -247,11 +245,12 @@ def list_examples(
 
 
 def check_fills_a_batch(number: int, train: TrainConfig) -> None:
-    """Raise :class:`InputError` if ``number``, the number of trials in a training epoch, is below the batch size."""
-    if number < train.batch_size:
-        raise InputError(
-            f"{number} training trials do not fill one batch of {train.batch_size}: lower `train.batch_size`"
-        )
+    """Raise :class:`InputError` if ``number``, the number of trials in a training epoch, gives no step."""
+    if not count_steps(number, train.batch_size, train.drop_last):
+        remedy = "lower `train.batch_size`"
+        if train.optimizer != "logistic" and number:
+            remedy += ", or set `train.drop_last=false`"
+        raise InputError(f"{number} training trials do not fill one batch of {train.batch_size}: {remedy}")
 
 
 def training_batches(
@@ -300,6 +299,7 @@ def training_batches(
         chunk_samples=data.chunk_samples if data.crop == "dynamic" else None,
         lengths=_piece_lengths(data, training.excerpts),
         balance=balance,
+        drop_last=recipe.train.drop_last,
     )
     return training_loader(dataset, batches, data.num_workers, pin_memory)
 

@@ -96,9 +96,7 @@ def sum_over_processes(accelerator: Accelerator, values: Sequence[float]) -> lis
 
 def gather_values(accelerator: Accelerator, value: Any) -> list[Any]:
     """Collect the ``value`` of each process in a list, in the order of the processes; values are plain data."""
-    if accelerator.num_processes == 1:
-        return [value]
-    return gather_object([value])
+    return [value] if accelerator.num_processes == 1 else gather_object([value])
 
 
 def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:

@@ -114,9 +114,7 @@ def stop_without_data(lost: Sequence[str], stage: str) -> NoReturn:
     Raises:
         Unfinished: always.
     """
-    why = "its files cannot be used, here or in another process, which has said why"
-    if lost:
-        why = lost[0]
+    why = lost[0] if lost else "its files cannot be used, here or in another process, which has said why"
     raise Unfinished(
         f"stopped in {stage}: {why}. Bring the files back, and the same command resumes from the last save"
     )

@@ -189,9 +189,7 @@ def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> di
         costs[alias] = metrics.compute_min_dcf(scored[alias].bonafide, scored[alias].spoof)
     if not costs:
         raise InputError("no development corpus has usable trials of both classes: give one of them both")
-    values = {}
-    for group, eer in breakdown.groups.items():
-        values[EER.column(variant=f"/{group}")] = eer
+    values = {EER.column(variant=f"/{group}"): eer for group, eer in breakdown.groups.items()}
     for measure, rates in ((EER, breakdown.eers), (MIN_DCF, costs)):
         for alias, value in rates.items():
             values[measure.column(variant=f"/{alias}")] = value

@@ -157,9 +157,7 @@ class Objective(nn.Module):
         If bona fide is not a class, the value is K, which no target equals.
         """
         classes = self.detector.classes
-        if BONAFIDE in classes:
-            return classes.index(BONAFIDE)
-        return len(classes)
+        return classes.index(BONAFIDE) if BONAFIDE in classes else len(classes)
 
     @property
     def uses_all_weights(self) -> bool:
@@ -264,7 +262,8 @@ class Objective(nn.Module):
             One numerator for each term of the loss.
         """
         part = Part(inputs, targets, carried, iteration, latent_seed)
-        with _explain_single_utterance("a part of a step", "lower `train.accumulate` or raise `train.batch_size`"):
+        remedy = "lower `train.accumulate`, raise `train.batch_size`, or set `train.drop_last=true`"
+        with _explain_single_utterance("a part of a step", remedy):
             features = inputs if inputs.ndim == 3 else self.features(inputs)
             utterance_numerator, *further_numerators = self.numerators(self.compute_outputs(features, part), part)
         aggregation = self.detector.aggregation

@@ -97,16 +97,12 @@ class Meter(Generic[T]):
     @property
     def wait_share(self) -> float:
         """Fraction of the time that was spent waiting for batches, 0 to 1, up to the last :meth:`update`."""
-        if self._elapsed:
-            return self.waited / self._elapsed
-        return 0.0
+        return self.waited / self._elapsed if self._elapsed else 0.0
 
     @property
     def utterances_per_second(self) -> float:
         """Utterances per second, without the first batch, up to the last :meth:`update`; 0 before the second batch."""
-        if self._elapsed:
-            return self._utterances / self._elapsed
-        return 0.0
+        return self._utterances / self._elapsed if self._elapsed else 0.0
 
 
 def advice(

@@ -21,6 +21,7 @@ from pydantic import (
 from torch import Tensor
 
 from nes2net.lib.errors import InputError
+from nes2net.lib.files import is_absent
 from nes2net.lib.options import ModelDescription
 from nes2net.lib.plain_data import check_plain, first_problem
 from nes2net.models.checkpoints.torch_file import read_torch_file
@@ -73,9 +74,7 @@ class Progress(_Part):
     @property
     def loss(self) -> float:
         """Mean loss of the epoch so far, as published: Σ(batch loss × batch size) / utterances."""
-        if self.utterances:
-            return self.loss_sum / self.utterances
-        return 0.0
+        return self.loss_sum / self.utterances if self.utterances else 0.0
 
     def count_time(self) -> None:
         """Add the time since the last call of this method to ``seconds``."""
@@ -230,7 +229,7 @@ def read_resume_file(folder: Path) -> dict[str, Any] | None:
             another version of this package.
     """
     path = folder / RESUME_FILE
-    if not path.is_file():
+    if is_absent(path):
         return None
     content = read_torch_file(path)[0]
     version = content.get("version") if isinstance(content, dict) else None

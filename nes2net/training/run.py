@@ -18,6 +18,7 @@ from accelerate import Accelerator
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, worded
+from nes2net.lib.files import path_below
 from nes2net.lib.this_process import enough_memory
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.card import describe_training
@@ -99,7 +100,7 @@ def train(
             check_fills_a_batch(len(train_trials), recipe.train)
         check_unseen(recipe.data, train_trials, dev_trials)
         accelerator = create_accelerator(device, recipe.train.precision)
-        folder = Path(recipe.output) / recipe.tag
+        folder = path_below(recipe.output, recipe.tag)
         with run_folder(folder, recipe, accelerator.is_main_process):
             Run(recipe, task, accelerator, folder, stop, reporter).resume(train_trials, dev_trials)
     return folder
@@ -170,7 +171,7 @@ class Run:
             "development": fingerprint(development.trials, development.labels, target=target),
         }
         state = RunState(recipe.to_dict(), fingerprints, detector, optimizer, selection, accelerator.scaler, stream)
-        log_folder = Path(recipe.logs) / recipe.tag
+        log_folder = path_below(recipe.logs, recipe.tag)
         disk = failing_disk_is_temporary(self.folder, state.num_bytes)
         with disk, Monitor(selection, log_folder, is_main, self.reporter) as monitor:
             validator = Validator(objective, dev_loaders, accelerator, monitor, recipe)
@@ -262,7 +263,7 @@ class Run:
         # Add notes about properties of the detector that the user may not expect.
         lines = [line]
         if detector.frontend.note:
-            lines.append(f"note: {worded(detector.frontend.note)}")
+            lines.append(f"note: {worded(f'{detector.frontend.note}; `model.frontend.normalize` comes first')}")
         if detector.num_zeros:
             feature_dim = detector.backend.feature_dim
             frontend_dim = detector.frontend.out_dim
@@ -317,7 +318,6 @@ class Run:
 
 
 def _counts_by_class(trials: Sequence[Trial]) -> str:
-    """Write the number of ``trials``, in total and of each class, for a line of :meth:`Run.summary`."""
     bonafide = sum(trial.label == BONAFIDE for trial in trials)
     return f"{len(trials)} ({bonafide} bona fide, {len(trials) - bonafide} spoof)"
 
@@ -368,5 +368,4 @@ def out_of_memory_message(trainer: Trainer) -> str:
 
 
 def _joined_by_or(settings: list[str]) -> str:
-    """Join ``settings`` as in "a, b or c"."""
     return " or ".join([*filter(None, [", ".join(settings[:-1])]), settings[-1]])

@@ -15,16 +15,15 @@ import yaml
 
 from nes2net.lib.claims import differing_names
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import exclusive_lock, make_folder, no_empty_folders, remove_leftovers, write_text
+from nes2net.lib.files import exclusive_lock, is_absent, make_folder, no_empty_folders, remove_leftovers, write_text
 from nes2net.lib.yaml_text import read_yaml_file
 from nes2net.models.card import CARD, CARD_FILE
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.resume_file import BASE_FILE, RESUME_FILE
 from nes2net.training.run_log import LOG_FILE
-from nes2net.training.selection import HISTORY_FILE
+from nes2net.training.selection import HISTORY_FILE, RECIPE_FILE
 from nes2net.training.tracker import TRACKER_FILE
 
-RECIPE_FILE = "recipe.yaml"
 _LOCK_FILE = ".lock"
 # Files that training writes to the folder, besides the lock and the checkpoints.
 _FILE_NAMES = (RESUME_FILE, BASE_FILE, HISTORY_FILE, RECIPE_FILE, LOG_FILE, TRACKER_FILE, CARD, CARD_FILE)
@@ -107,7 +106,7 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
             check_same_run(folder / RECIPE_FILE, recipe, saved_recipe)
         else:
             _with_defaults(folder / RECIPE_FILE, saved_recipe)  # only to raise the error if the file is no recipe
-    elif any(folder.glob("*.pth")) and not (folder / RESUME_FILE).is_file():
+    elif any(folder.glob("*.pth")) and is_absent(folder / RESUME_FILE):
         raise InputError(
             f"{folder} holds checkpoints but no {RECIPE_FILE}: give this run a `comment` of its own or move the folder away"
         )
@@ -115,15 +114,15 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
 
 def _is_begun(folder: Path) -> bool:
     """Whether a run in ``folder`` has saved more than its recipe and the base of an adapted front-end."""
-    if any((folder / name).exists() for name in (RESUME_FILE, HISTORY_FILE)):
-        return True
-    return any(path.name != BASE_FILE for path in folder.glob("*.pth"))
+    if is_absent(folder / RESUME_FILE) and is_absent(folder / HISTORY_FILE):
+        return any(path.name != BASE_FILE for path in folder.glob("*.pth"))
+    return True
 
 
 def _saved_recipe(folder: Path) -> Any:
     """Read the folder's ``recipe.yaml`` without checking its keys; None if the file is missing or empty."""
     path = folder / RECIPE_FILE
-    if not path.is_file():
+    if is_absent(path):
         return None
     try:
         return read_yaml_file(path, Recipe, "it")

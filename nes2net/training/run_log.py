@@ -56,7 +56,6 @@ class RunLog(logging.FileHandler):
             LOGGER.info("%s", printable_name(line))
 
     def _open(self) -> TextIOWrapper:
-        """Open the file as :class:`logging.FileHandler` does, but refuse a link."""
         return open(self.baseFilename, "a", encoding="utf-8", opener=never_linked)
 
     def emit(self, record: logging.LogRecord) -> None:

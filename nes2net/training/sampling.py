@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple, TypeVar
@@ -9,7 +10,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from torch.utils.data import Sampler
 
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, counted
 from nes2net.training.balance import Balance
 
 T = TypeVar("T")
@@ -33,6 +34,15 @@ def seed_of_stream(seed: int, epoch: int, *position: int) -> list[int]:
     return [seed, epoch - 1, *position]
 
 
+def count_steps(draws: int, batch_size: int, drop_last: bool) -> int:
+    """Count the steps of an epoch with ``draws`` utterances.
+
+    >>> count_steps(84404, 34, drop_last=False), count_steps(84404, 34, drop_last=True)
+    (2483, 2482)
+    """
+    return draws // batch_size if drop_last else -(-draws // batch_size)
+
+
 class StepShare(NamedTuple):
     """The rule by which a process takes parts of a step.
 
@@ -53,10 +63,9 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     """Batches of (epoch, index) pairs, for the ``batch_sampler`` of a ``DataLoader``.
 
     In training (``shuffle``), step s takes items s·B to (s + 1)·B − 1 of a permutation drawn from
-    (seed, epoch); the last incomplete batch is dropped, as published. The batch is cut, in order,
-    into ``accumulate`` × ``world_size`` parts of nearly equal size. An iteration yields the parts
-    of this process's ``share``. Each step gives this process the parts with the indices rank, rank
-    + world_size, rank + 2·world_size and so on.
+    (seed, epoch). The batch is cut, in order, into ``accumulate`` × ``world_size`` parts of nearly
+    equal size; an incomplete last batch is cut into fewer parts of about this size, equally many
+    for each process. An iteration yields the parts of this process's :class:`StepShare`.
 
     Without ``shuffle``, the items stay in order, and process r takes the batches with the indices
     r, r + world_size and so on.
@@ -83,6 +92,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         lengths: length of each item; all items of a batch get the length of the longest item.
         balance: draws the items of an epoch, by the same stream of (seed, epoch); not together with
             ``lengths``.
+        drop_last: whether training drops the last incomplete batch of an epoch.
 
     Attributes:
         epoch: epoch of the next iteration, counted from 1; set it before each iteration. The epoch
@@ -90,7 +100,8 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         start: first step of the next iteration.
 
     Raises:
-        InputError: if a batch has fewer utterances than parts.
+        InputError: if a batch has fewer utterances than parts, or an incomplete last batch fewer
+            than processes.
     """
 
     def __init__(
@@ -104,8 +115,8 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         chunk_samples: Sequence[int] | None = None,
         lengths: Sequence[int] | None = None,
         balance: Balance | None = None,
+        drop_last: bool = True,
     ) -> None:
-        """Check that a batch can be cut into parts, and store the settings; each iteration draws new items."""
         rank, world_size, accumulate = share
         if shuffle and batch_size < accumulate * world_size:
             raise InputError(
@@ -121,8 +132,15 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         self.chunk_samples = chunk_samples
         self.lengths = None if lengths is None else np.array(lengths)
         self.balance = balance
+        self.drop_last = drop_last
         #: number of items that an epoch draws
         self.draws = length if balance is None else balance.draws
+        size_of_last = self.draws % batch_size
+        if shuffle and not drop_last and 0 < size_of_last < world_size:
+            raise InputError(
+                f"the last batch of an epoch has {counted(size_of_last, 'utterance')}, too few for {world_size} "
+                "processes: set `train.drop_last=true`, or change `train.batch_size` or the number of processes"
+            )
         self.epoch = 1
         self.start = 0
         #: for each batch of this process, the index of its first item; used without ``shuffle``
@@ -131,11 +149,10 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     def __len__(self) -> int:
         """Count the steps of an epoch; without ``shuffle``, count this process's batches."""
         if self.shuffle:
-            return self.draws // self.batch_size
+            return count_steps(self.draws, self.batch_size, self.drop_last)
         return len(self._firsts)
 
     def __iter__(self) -> Iterator[list[tuple[int, ...]]]:
-        """Yield this process's batches from step ``start`` on, lists of (epoch, index) or (epoch, index, length)."""
         if not self.shuffle:
             for first in self._firsts[self.start :]:
                 batch = np.arange(first, min(first + self.batch_size, self.length))
@@ -143,7 +160,10 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
                 yield [(self.epoch, int(index), *length) for index in batch]
             return
         rng = np.random.default_rng(seed_of_stream(self.seed, self.epoch))
-        order = rng.permutation(self.length) if self.balance is None else self.balance.order(rng, self.batch_size)
+        if self.balance is None:
+            order = rng.permutation(self.length)
+        else:
+            order = self.balance.order(rng, self.batch_size, self.drop_last)
         if self.balance is None and self.lengths is not None:
             # Make blocks of items of similar length, and shuffle them; an incomplete last block stays at the end.
             order = order[np.argsort(self.lengths[order], kind="stable")]
@@ -155,8 +175,13 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         for step in range(self.start, len(self)):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
             length = self._common_length(batch, step)
-            step_parts = np.array_split(batch, self.share.accumulate * self.share.world_size)
-            for indices in step_parts[self.share.rank :: self.share.world_size]:
+            rank, world_size, num_parts = self.share
+            if len(batch) < self.batch_size:
+                # Keep the parts about as large as in other steps. Each process needs an item in each of its parts.
+                part_size = math.ceil(self.batch_size / (num_parts * world_size))
+                num_parts = min(math.ceil(len(batch) / (part_size * world_size)), len(batch) // world_size)
+            step_parts = np.array_split(batch, num_parts * world_size)
+            for indices in step_parts[rank::world_size]:
                 yield [(self.epoch, int(index), *length) for index in indices]
 
     def _common_length(self, batch: np.ndarray, step: int) -> tuple[int, ...]:
@@ -179,7 +204,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
 
 
 def by_step(batches: Iterable[T], accumulate: int) -> Iterator[list[T]]:
-    """Group ``batches``, which are parts of steps, by step: each step has ``accumulate`` parts.
+    """Group ``batches``, which are parts of steps, by step: ``accumulate`` parts, the last step perhaps fewer.
 
     >>> list(by_step("abcd", 2))
     [['a', 'b'], ['c', 'd']]

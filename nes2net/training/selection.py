@@ -8,6 +8,7 @@ the tables.
 from __future__ import annotations
 
 import math
+import operator
 import re
 import shlex
 from collections.abc import Sequence
@@ -20,13 +21,16 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, RootModel, model_va
 
 from nes2net.evaluation.breakdown import OverCorpora
 from nes2net.lib.errors import InputError, check_known, counted
-from nes2net.lib.files import json_text, write_text
+from nes2net.lib.files import is_absent, json_text, write_text
 from nes2net.lib.plain_data import read_json_as
-from nes2net.lib.terminal import text_table
+from nes2net.lib.terminal import print_note, text_table
 from nes2net.training.measures import ERROR_RATES, Measure
+from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.train import TrainConfig
-from nes2net.training.recipes.validation import ValidationConfig
+from nes2net.training.recipes.validation import Ties, ValidationConfig
 
+#: File of the run folder with its recipe.
+RECIPE_FILE = "recipe.yaml"
 #: File of the run folder with a list of rows, one for each epoch.
 HISTORY_FILE = "history.json"
 _LARGEST = 16 << 20  # largest size of a history in bytes; the row of an epoch takes about 400 bytes
@@ -50,7 +54,6 @@ class _History(RootModel):
 
     @model_validator(mode="after")
     def _check_epochs_differ(self) -> _History:
-        """Raise ValueError if an epoch has two rows."""
         if len({row.epoch for row in self.root}) < len(self.root):
             raise ValueError("an epoch has two rows")
         return self
@@ -69,9 +72,9 @@ def read_history(path: Path) -> list[Row]:
 class Selection:
     """Chooses the best epochs of a run, and the epochs to keep, from the rows of its ``history``.
 
-    As published, an epoch counts as improved if the value of one of the ``measures`` is at most the
-    lowest value of this measure so far. An epoch without these measures, for example an epoch
-    without validation, never counts as improved.
+    An epoch counts as improved if the value of one of the ``measures`` is below the lowest value of
+    this measure so far, or equal to it with ``validation.ties: last``. An epoch without these
+    measures, for example an epoch without validation, never counts as improved.
 
     Args:
         folder: the run folder, which holds ``history.json`` and ``epoch_{n}.pth``.
@@ -94,10 +97,10 @@ class Selection:
         passes: Sequence[str],
         offered: Sequence[Measure] = ERROR_RATES,
     ) -> None:
-        """Choose the measures by the settings of the recipe, and begin with an empty history."""
         self.folder = Path(folder)
         self.epochs = train.epochs
         self.patience = validation.patience
+        self.ties = validation.ties
         self.offered = offered
         losses = [f"val_loss_{name}" for name in passes]
         variant = "" if validation.over == "pooled" else f"_{validation.over}"
@@ -125,9 +128,10 @@ class Selection:
                 was validated.
         """
         improved = False
+        improves = operator.le if self.ties == "last" else operator.lt
         for name in self.measures:
             best = min((row[name] for row in self._measured_rows()), default=math.inf)
-            if name in values and values[name] <= best:
+            if name in values and improves(values[name], best):
                 improved = True
         self.history.append({"epoch": epoch, **values, "improved": improved})
         return improved
@@ -167,7 +171,9 @@ class Selection:
                 epochs.update(row["epoch"] for row in rows[word])
                 continue
             for name in self.measures:
-                epochs.update(_epochs_with_lowest(self._measured_rows(), 1 if word == "best" else int(word), name))
+                epochs.update(
+                    _epochs_with_lowest(self._measured_rows(), 1 if word == "best" else int(word), name, self.ties)
+                )
         return epochs
 
     def described_checkpoint(self) -> str | None:
@@ -178,7 +184,7 @@ class Selection:
         """
         kept_epochs = self.kept_epochs()
         rows = [row for row in self._measured_rows() if row["epoch"] in kept_epochs]
-        epochs = _epochs_with_lowest(rows, 1, self.measures[-1]) or sorted(kept_epochs)
+        epochs = _epochs_with_lowest(rows, 1, self.measures[-1], self.ties) or sorted(kept_epochs)
         return f"epoch_{epochs[-1]}.pth" if epochs else None
 
     def files_to_remove(self) -> list[Path]:
@@ -201,7 +207,7 @@ class Selection:
         In the table, ``*`` marks the lowest value of each measure that selects the best epoch.
         """
         columns = columns_of(self.history, self.offered)
-        best = {name: _epochs_with_lowest(self._measured_rows(), 1, name) for name in self.measures}
+        best = {name: _epochs_with_lowest(self._measured_rows(), 1, name, self.ties) for name in self.measures}
         rows = [[column.heading for column in columns]]
         for row in self.history:
             cells = []
@@ -218,7 +224,9 @@ class Selection:
         """
         if not (measured := self._measured_rows()):
             return None
-        (best,) = _epochs_with_lowest(measured, 1, self.measures[-1])  # by default, the loss without augmentation
+        (best,) = _epochs_with_lowest(
+            measured, 1, self.measures[-1], self.ties
+        )  # by default, the loss without augmentation
         row = next(row for row in measured if row["epoch"] == best)
         eers = _values_by_key(row, _OF_CORPUS)
         groups = _values_by_key(row, _OF_GROUP)
@@ -228,14 +236,13 @@ class Selection:
         return f"development corpora after epoch {best}:\n{table}" if table else None
 
     def _average_commands(self) -> list[str]:
-        """Write, for each loss and measure, the best epochs and the command that averages these epochs."""
         kept_epochs = self.kept_epochs()
         lines = []
         for name in self.averaged_by:
             rows = [row for row in self._measured_rows() if row["epoch"] in kept_epochs and name in row]
             for count in AVERAGES:
                 if len(rows) >= count:
-                    ids = " ".join(map(str, _epochs_with_lowest(rows, count, name)))
+                    ids = " ".join(map(str, _epochs_with_lowest(rows, count, name, self.ties)))
                     command = f"nes2net average {shlex.quote(str(self.folder))} --best {count} --by {name}"
                     lines.append(f"to average {count} by {name}: epochs {ids}: {command}")
         return lines
@@ -273,7 +280,7 @@ def choices(
         InputError: if the folder holds no ``epoch_N.pth``, or its history is damaged.
     """
     path = Path(folder) / HISTORY_FILE
-    history = {row["epoch"]: row for row in read_history(path)} if path.is_file() else {}
+    history = {} if is_absent(path) else {row["epoch"]: row for row in read_history(path)}
     rows = [history.get(epoch, {"epoch": epoch}) for epoch in saved_epochs(Path(folder))]
     if not rows:
         raise InputError(f"{folder} holds no epoch_N.pth: name checkpoint files, or the folder of a run")
@@ -281,7 +288,7 @@ def choices(
     averages = []
     for count in sorted({min(count, len(rows)) for count in AVERAGES}, reverse=True):
         if len(valued) >= count:
-            averages.append(Choice("best", count, _epochs_with_lowest(valued, count, by)))
+            averages.append(Choice("best", count, _best_of_run(Path(folder), valued, count, by)))
         averages.append(Choice("last", count, [row["epoch"] for row in rows[-count:]]))
     columns = [column for column in columns_of(rows, offered) if column.key != "improved"]
     headings = [column.heading for column in columns]
@@ -305,8 +312,8 @@ def saved_epochs(folder: Path) -> list[int]:
 def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     """Find the best ``count`` epochs that have a checkpoint in ``folder``.
 
-    The best epochs have the lowest values of the key ``by``. Of two epochs with equal values, the
-    earlier one is taken. The result is in ascending order.
+    The best epochs have the lowest values of the key ``by``; ``validation.ties`` of the run's recipe
+    ranks equal values. The result is in ascending order.
 
     Args:
         by: a key of the folder's ``history.json``: ``loss``, the training loss, or the key of a
@@ -338,20 +345,28 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
         raise InputError(
             f"{folder} has checkpoints of {counted(len(saved), 'epoch')} with {by} ({ids}), not of {count}"
         )
-    return _epochs_with_lowest(saved, count, by)
+    return _best_of_run(Path(folder), saved, count, by)
 
 
 def _is_finite_number(value: Any) -> bool:
-    """Whether ``value`` is a finite number; true and false do not count as numbers."""
     return type(value) in (int, float) and abs(value) < math.inf
 
 
-def _epochs_with_lowest(rows: Sequence[Row], count: int, by: str) -> list[int]:
-    """Find the ``count`` epochs with the lowest values of the key ``by``.
+def _best_of_run(folder: Path, rows: Sequence[Row], count: int, by: str) -> list[int]:
+    """Rank as the recipe in ``folder`` says; without a recipe, print a note if the choice depends on it."""
+    path = folder / RECIPE_FILE
+    if not is_absent(path):
+        return _epochs_with_lowest(rows, count, by, load_recipe(path).validation.ties)
+    best = _epochs_with_lowest(rows, count, by, "last")
+    if best != _epochs_with_lowest(rows, count, by, "first"):
+        print_note(f"{folder} has no {RECIPE_FILE}, so later epochs are preferred to earlier ones with equal {by}")
+    return best
 
-    Of two epochs with equal values, the earlier one is taken. The result is in ascending order.
-    """
-    lowest = sorted(rows, key=lambda row: (row[by], row["epoch"]))[:count]
+
+def _epochs_with_lowest(rows: Sequence[Row], count: int, by: str, ties: Ties) -> list[int]:
+    """Find the ``count`` epochs with the lowest values of the key ``by``, in ascending order."""
+    order = -1 if ties == "last" else 1
+    lowest = sorted(rows, key=lambda row: (row[by], order * row["epoch"]))[:count]
     return sorted(row["epoch"] for row in lowest)
 
 

@@ -11,20 +11,21 @@ import torch
 from torch import Tensor
 
 from nes2net.detector import Detector
+from nes2net.lib.claims import differences_in_words
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.options import with_options
 from nes2net.lib.terminal import print_note
+from nes2net.lib.without_memory import without_memory
 from nes2net.models.checkpoints.folder import base_digest
 from nes2net.models.checkpoints.published_names import unwrap_frontend
-from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.models.frontends.adaptation import adapt as adapt_frontend
 from nes2net.models.frontends.adaptation import check_adaptation
 from nes2net.models.frontends.sizes import check_pretrained
-from nes2net.models.loading import recognise, without_wrapper
+from nes2net.models.loading import read_checkpoint, recognise, without_wrapper
 from nes2net.models.provenance import START_KEY, Provenance
 from nes2net.models.published_models import PUBLISHED
 from nes2net.models.registry import create_frontend, frontends, takes_checkpoint
-from nes2net.models.weights_known import checked_record, holds_weights_of
+from nes2net.models.weights_known import holds_weights_of
 from nes2net.training.losses.by_name import checked_loss, with_head
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.resume_file import REMEDY, RESUME_FILE
@@ -104,6 +105,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
             detector = Detector.from_config(model)
         except InputError as error:
             raise InputError(f"{path} does not fit this version ({error}): {REMEDY}") from error
+        _check_saved_model(path, detector.config, recipe, task)
         detector.provenance = Provenance.read({START_KEY: resume.get(START_KEY)})
         if detector.frontend.adapted:
             if "base" not in resume:
@@ -124,7 +126,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
     # A new run starts from random weights or the pre-training of its front-end, or from a checkpoint of a detector.
     if not recipe.ssl_checkpoint and not recipe.train.init_from:
         check_pretrained(frontend.get("name", ""))
-    model = with_head(with_classes(recipe.model, task.classes), recipe.train.loss, len(task.classes))
+    model = _stated_model(recipe, task)
     if not recipe.train.init_from:
         detector = Detector.from_config(with_adaptation(model, recipe.train.adapt), recipe.ssl_checkpoint)
         task.begin(detector)
@@ -135,13 +137,11 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         )
     # A checkpoint of a whole detector also holds the pre-trained weights. If this package wrote the checkpoint, the
     # checkpoint also holds the options of the detector.
-    state_dict: Mapping[str, Tensor] = load_state_dict(recipe.train.init_from)
-    record = checked_record(read_record(state_dict), state_dict)
+    state_dict, record = read_checkpoint(Path(recipe.train.init_from))
     if "model" not in record:
         state_dict = without_wrapper(state_dict, recipe.train.init_from, model)
     if recipe.ssl_checkpoint:
-        checkpoint_options = {key: value for key, value in _frontend_of(record).items() if key != "adapt"}
-        model = {**model, "frontend": {**checkpoint_options, **frontend}}
+        model = {**model, "frontend": {**_unadapted(_frontend_of(record)), **frontend}}
     detector = _build_from_checkpoint(recipe.train.init_from, state_dict, record, model, recipe.train.adapt)
     if "model" in record:
         start = Provenance.read(record).start()
@@ -158,6 +158,41 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
             starts = [Provenance(architecture_of=name) for name in with_same_frontend or fitting]
     detector.provenance = replace(detector.provenance, started_from=tuple(starts))
     return detector
+
+
+def _stated_model(recipe: Recipe, task: Task) -> dict[str, Any]:
+    """Return the detector that ``recipe`` states, without the options in a checkpoint."""
+    return with_head(with_classes(recipe.model, task.classes), recipe.train.loss, len(task.classes))
+
+
+def _check_saved_model(path: Path, saved: dict[str, Any], recipe: Recipe, task: Task) -> None:
+    """Raise :class:`InputError` if ``saved``, the detector's configuration in ``path``, is not the recipe's.
+
+    Options of the front-end that a checkpoint states are not compared if the checkpoint is missing.
+    """
+    try:
+        frontend = _frontend_without_weights(recipe)
+    except InputError as error:
+        print_note(f"the options of the front-end are those in {path}, because its checkpoint is not there: {error}")
+        frontend = _unadapted(saved["frontend"])
+    model = {**_stated_model(recipe, task), "frontend": frontend}
+    with without_memory():
+        expected = Detector.from_config(with_adaptation(model, recipe.train.adapt)).config
+    if saved != expected:
+        difference = differences_in_words(saved, expected)
+        raise InputError(f"{path} does not hold the detector of the recipe{difference}: {REMEDY}")
+
+
+def _frontend_without_weights(recipe: Recipe) -> dict[str, Any]:
+    """Return the front-end of a new run; raise :class:`InputError` if a checkpoint that states options is missing."""
+    stated = dict(recipe.model.get("frontend", {}))
+    stated.pop("engine", None)
+    if not recipe.ssl_checkpoint:
+        return stated
+    if recipe.train.init_from:
+        return {**_unadapted(_frontend_of(read_checkpoint(Path(recipe.train.init_from))[1])), **stated}
+    with without_memory():
+        return create_frontend(stated.pop("name", ""), recipe.ssl_checkpoint, **stated).config
 
 
 def with_classes(model: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
@@ -222,9 +257,11 @@ def _frontend_of(record: dict[str, Any]) -> dict[str, Any]:
     """
     model = record.get("model")
     frontend = model.get("frontend") if isinstance(model, dict) else None
-    if isinstance(frontend, dict):
-        return frontend
-    return {}
+    return frontend if isinstance(frontend, dict) else {}
+
+
+def _unadapted(frontend: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in frontend.items() if key != "adapt"}
 
 
 def with_adaptation(model: dict[str, Any], adapt: dict[str, Any] | None) -> dict[str, Any]:
@@ -239,6 +276,4 @@ def with_adaptation(model: dict[str, Any], adapt: dict[str, Any] | None) -> dict
     """
     if model.get("frontend", {}).get("adapt") is not None:
         raise InputError(_ADAPTED_TWICE)
-    if adapt is None:
-        return model
-    return with_options(model, "frontend", adapt=adapt)
+    return model if adapt is None else with_options(model, "frontend", adapt=adapt)

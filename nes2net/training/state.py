@@ -23,6 +23,7 @@ from nes2net.training.dataset import Target, binary_target
 from nes2net.training.frame_labels import FrameLabels
 from nes2net.training.optimisation import set_learning_rate
 from nes2net.training.resume_file import REMEDY, RESUME_FILE, VERSION, Progress
+from nes2net.training.sampling import count_steps
 from nes2net.training.selection import Selection
 
 
@@ -191,7 +192,6 @@ class RunState:
         set_learning_rate(self.optimizer, self.progress.lr)  # the recipe determines all other values
 
     def _check_data(self, saved: dict[str, dict[str, int | str]]) -> None:
-        """Raise :class:`InputError` if the fingerprints of the sets differ from the ``saved`` fingerprints."""
         for name, data_set in self.data.items():
             if data_set != saved[name]:
                 counts = f"{saved[name]['trials']} then and {data_set['trials']} now"
@@ -205,7 +205,8 @@ class RunState:
         progress = Progress(**content["progress"])
         training = self.data["training"]
         batch_size = self.recipe["train"]["batch_size"]
-        steps = int(training.get("draws", training["trials"])) // batch_size
+        draws = int(training.get("draws", training["trials"]))
+        steps = count_steps(draws, batch_size, self.recipe["train"]["drop_last"])
         epochs = self.selection.epochs
         most_utterances = progress.step * batch_size
         too_far = progress.epoch > epochs + 1 or progress.step > steps or progress.utterances > most_utterances

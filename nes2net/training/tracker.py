@@ -13,7 +13,7 @@ from accelerate.tracking import GeneralTracker, MLflowTracker, WandBTracker
 from pydantic import BaseModel, ConfigDict, Field
 
 from nes2net.lib.errors import InputError, MissingLibrary, first_line
-from nes2net.lib.files import json_text, write_text
+from nes2net.lib.files import is_absent, json_text, write_text
 from nes2net.lib.plain_data import read_json_as
 from nes2net.training.recipes.recipe import Recipe
 
@@ -92,7 +92,7 @@ def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
     name = recipe.tracker
     assert name is not None  # Monitor.open_logs calls this only if the recipe has a tracker
     path = folder / TRACKER_FILE
-    ids = read_json_as(_Ids, path, 1 << 16, "a file of tracker ids", "remove it") if path.is_file() else _Ids()
+    ids = _Ids() if is_absent(path) else read_json_as(_Ids, path, 1 << 16, "a file of tracker ids", "remove it")
     earlier = getattr(ids, name)
     try:
         tracker: GeneralTracker
@@ -139,7 +139,6 @@ def _end_run(tracker: GeneralTracker, finished: bool) -> None:
 
 
 def _failure_text(name: str, error: Exception) -> str:
-    """Say which tracker failed, and why."""
     return f"{_TITLES[name]} failed ({type(error).__name__}: {first_line(error)})"
 
 

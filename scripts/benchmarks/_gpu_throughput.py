@@ -75,7 +75,7 @@ def finish(stage: Stage, published: nn.Module, runs: dict[str, Run], batch: int,
         size = PUBLISHED_BATCH if name == REFERENCE else batch
         speed = size / each
         columns = {"utterances/s": speed, "ms": 1e3 * each, "× published": speed / reference}
-        columns |= {"TFLOP/s": speed * flops / 1e12, "GiB": stage.memory(partial(runs[name], 1))}
+        columns |= {"TFLOP/s": speed * flops / 1e12, "GiB added": stage.memory(partial(runs[name], 1))}
         stage.add(SECTION, name, batch=size, **columns)
 
 

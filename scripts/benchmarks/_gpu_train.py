@@ -112,7 +112,8 @@ def mode(
         reference = batch_size(stage) / seconds[REFERENCE]
         speed = batch / seconds[name]
         columns = {"utterances/s": speed, "ms": 1e3 * seconds[name], "× published": speed / reference}
-        stage.add(SECTION, name, batch=batch, **columns, GiB=stage.memory(lambda: run(1)), loss=last_loss(trainer))
+        columns["GiB added"] = stage.memory(lambda: run(1))  # to weights and Adam's averages
+        stage.add(SECTION, name, batch=batch, **columns, loss=last_loss(trainer))
 
 
 @contextmanager

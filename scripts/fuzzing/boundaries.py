@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 import torch
 import yaml
-from builders import experiments, genuine_checkpoint, recordings, shards, tiny_corpus
+from builders import experiments, genuine_checkpoint, ogg, recordings, shards, tiny_corpus
 from builders.hostile import nes2net, onnx_files
 from tqdm import tqdm
 from transformers import (
@@ -34,6 +34,7 @@ from transformers import (
 )
 
 from fuzzing import FIXED, Boundary
+from fuzzing.mutations import TITLE
 from nes2net import Detector, InputError, create_frontend
 from nes2net.apps.scale.reading import pieces_of
 from nes2net.apps.scale.sources import shards_of
@@ -129,8 +130,10 @@ def _make_huggingface(folder: Path) -> None:
     Wav2Vec2Model(config).save_pretrained(folder / "wav2vec2")
     config.id2label = {0: "fake", 1: "real"}
     Wav2Vec2ForSequenceClassification(config).save_pretrained(folder / "classifier")
-    for name in ("wav2vec2", "classifier"):
-        (folder / name / "preprocessor_config.json").write_text('{"do_normalize": true, "sampling_rate": 16000}')
+    settings = '{"do_normalize": true, "sampling_rate": 16000}'
+    (folder / "wav2vec2" / "preprocessor_config.json").write_text(settings)
+    (folder / "classifier" / "preprocessor_config.json").write_text('{"do_normalize": false}')
+    (folder / "classifier" / "processor_config.json").write_text(f'{{"feature_extractor": {settings}}}')
 
 
 def _make_mel_encoders(folder: Path) -> None:
@@ -201,7 +204,7 @@ def _make_resume_files(folder: Path) -> None:
 
 def _make_own_corpus(folder: Path) -> None:
     """Write a user's own corpus: a few recordings, and a list for each split."""
-    tiny_corpus.make_generic(folder, tiny_corpus.labelled_clips(None, 3))
+    tiny_corpus.make_generic(folder, tiny_corpus.labelled_clips(3))
     rows = (folder / "list.csv").read_text().splitlines(keepends=True)
     (folder / "list.csv").unlink()
     for split, split_rows in (("train", rows[:-2]), ("dev", rows), ("eval", rows)):
@@ -326,10 +329,27 @@ def _make_audio(folder: Path) -> None:
         _new_path(folder, os.fsdecode(f"{name}_name/caf".encode() + b"\xe9" + link.suffix.encode())).write_bytes(
             link.read_bytes()
         )
-    recordings.encode(_new_path(folder, "xing/a.mp3"), tone, "libmp3lame", quality=4)
-    for suffix, codec in (("webm", "libopus"), ("mkv", "flac"), ("m4a", "aac"), ("avi", "pcm_s16le"), ("flv", "aac")):
-        sample_format = {"flac": "s16", "pcm_s16le": "s16", "libopus": "flt"}.get(codec, "fltp")
-        recordings.encode(_new_path(folder, f"{suffix}/a.{suffix}"), tone, codec, sample_format)
+    for subtype in ("VORBIS", "OPUS"):  # of several pages
+        soundfile.write(_new_path(folder, f"pages_{subtype}/a.ogg"), recordings.noise(64000), 16000, subtype=subtype)
+    opus = _only_file(folder / "ogg_OPUS").read_bytes()
+    _new_path(folder, "opus_later/a.opus").write_bytes(ogg.begun_later(opus, 480_000))
+    recordings.encode(_new_path(folder, "xing/a.mp3"), tone, "libmp3lame", quality=4, title=TITLE)
+    for suffix, codec in (
+        *(("webm", "libopus"), ("mkv", "flac"), ("m4a", "aac"), ("mov", "aac"), ("avi", "pcm_s16le"), ("flv", "aac")),
+        *(("wv", "wavpack"), ("tta", "tta")),
+    ):
+        sample_format = {"aac": "fltp", "libopus": "flt", "wavpack": "s16p"}.get(codec, "s16")
+        path = _new_path(folder, f"{suffix}/a.{suffix}")
+        recordings.encode(path, tone, codec, sample_format, title=TITLE)
+
+
+def _read_alike(folder: Path) -> int:
+    """Check that blocks and the beginning equal the whole; blocks behind damage come from the other decoder."""
+    path = _only_file(folder)
+    whole = read.load_audio(path)
+    np.testing.assert_allclose(np.concatenate([*read.stream_audio(path)]), whole, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(read.load_head(path, 4000), whole[:4000], rtol=0, atol=1e-5)
+    return len(whole)
 
 
 def _make_shards(folder: Path) -> None:
@@ -536,6 +556,7 @@ BOUNDARIES = {
             "excerpt": lambda folder: len(read.load_excerpt(_only_file(folder), 1000, 2000)),
             "count": lambda folder: read.count_samples(_only_file(folder)),
             "decode": lambda folder: read.measure_audio(_only_file(folder)).sample_rate,
+            "alike": _read_alike,
         },
     ),
     "shard": Boundary(

@@ -17,6 +17,10 @@ from typing import Any
 
 import torch
 import yaml
+from builders import ogg
+
+#: Title of the examples of audio, which :func:`_mutate_title` replaces.
+TITLE = "a title of some words"
 
 #: Whole numbers at the limits of integer types.
 _EDGES = (0, 1, -1, 127, 255, 32767, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1, -(2**31), -(2**63))
@@ -327,6 +331,57 @@ def _mutate_text(content: bytes, rng: Random) -> bytes:
     return rng.choice(("\n", "\n", "\r\n", "\r", "\n\n")).join(lines).encode("utf-8", "surrogatepass")
 
 
+def _mutate_ogg(content: bytes, rng: Random) -> bytes:
+    """Move, drop, double or change pages of an Ogg file; their checksums fit."""
+    pages = ogg.pages(content)
+    draw = rng.random()
+    position = rng.randrange(len(pages))
+    if draw < 0.3:
+        return ogg.begun_later(content, rng.choice((*_EDGES, -312, -100, 24, 100, 312, 960, 480_000)) % 2**63)
+    if draw < 0.4:
+        del pages[position]
+    elif draw < 0.5:
+        pages.insert(rng.randrange(len(pages)), pages[position])
+    elif draw < 0.7:
+        pages[position] = ogg.sealed(_mutate_header_of_page(pages[position], rng))
+    elif draw < 0.8:
+        pages[0] = ogg.sealed(_mutate_after(pages[0], pages[0].find(b"Opus"), rng))
+    else:
+        page = pages[position]
+        pages[position] = ogg.sealed(_mutate_after(page, 27 + page[26], rng))
+    return b"".join(pages)
+
+
+def _mutate_header_of_page(page: bytes, rng: Random) -> bytes:
+    """Change the flags, the granule position, the serial number or the number of an Ogg page (RFC 3533, Sec. 6)."""
+    start, end = rng.choice(((5, 6), (6, 14), (14, 18), (18, 22)))
+    number = rng.choice((*_EDGES, rng.randrange(2**20))) % (1 << 8 * (end - start))
+    return page[:start] + number.to_bytes(end - start, "little") + page[end:]
+
+
+def _mutate_after(content: bytes, start: int, rng: Random) -> bytes:
+    """Change one to four bytes at ``start`` or later; the length stays."""
+    changed = bytearray(content)
+    for _ in range(rng.randrange(1, 5)):
+        if 0 <= start < len(changed):
+            end = len(changed) if rng.random() < 0.5 else min(len(changed), start + 40)
+            changed[rng.randrange(start, end)] = rng.randrange(256)
+    return bytes(changed)
+
+
+def _mutate_title(content: bytes, rng: Random) -> bytes:
+    """Replace titles of a recording, its stream or its chapter by bytes of the same number, mostly not UTF-8."""
+    title = TITLE.encode()
+    position = content.find(title)
+    while position >= 0:
+        end = position + len(title)
+        if rng.random() < 0.7:
+            new_title = rng.choice((rng.randbytes(len(title)), b"\xff" * len(title), b"\0" * len(title)))
+            content = content[:position] + new_title + content[end:]
+        position = content.find(title, end)
+    return content
+
+
 def mutate_bytes(content: bytes, rng: Random) -> bytes:
     """Change bytes one to four times: flips, cuts, insertions, copies, repeated blocks, numbers at limits."""
     changed = bytearray(content)
@@ -365,6 +420,8 @@ _BY_SUFFIX: dict[str, Callable[[bytes, Random], bytes]] = {
     **dict.fromkeys((".yaml", ".yml"), _mutate_yaml),
     **dict.fromkeys((".pth", ".pt"), _mutate_torch),
     **dict.fromkeys((".txt", ".csv", ".tsv", ".rttm"), _mutate_text),
+    **dict.fromkeys((".ogg", ".opus"), _mutate_ogg),
+    **dict.fromkeys((".webm", ".mkv", ".m4a", ".mov", ".avi", ".flv", ".wv", ".tta", ".mp3"), _mutate_title),
     ".zip": _mutate_zip,
     ".parquet": _mutate_parquet,
     ".arrow": _mutate_arrow,

@@ -19,6 +19,14 @@ PATIENCE = 900.0
 needs_gradio = pytest.mark.skipif(find_spec("gradio") is None, reason="gradio is not installed")
 
 
+def shared_path(*names: str) -> Path:
+    """A file or folder below SHARED; the test skips if it is absent."""
+    path = SHARED.joinpath(*names)
+    if not path.exists():
+        pytest.skip(f"nothing at {path} (set NES2NET_SHARED)")
+    return path
+
+
 def wait(for_what, largest=lambda: 0):
     """Wait until ``for_what()``; return the largest ``largest()`` seen."""
     end, seen = time.monotonic() + PATIENCE, 0

@@ -68,25 +68,68 @@ def bw64(samples, num_samples, channels=1):
 _FORMATS = {"u8": (np.uint8, 128), "s16": (np.int16, 32768), "s32": (np.int32, 2**31), "dbl": (np.float64, 1)}
 
 
-def encode(path, samples, codec, sample_format="fltp", spread=0, quality=None, layout="mono", rate=16000, **container):
+def encode(
+    path,
+    samples,
+    codec,
+    sample_format="fltp",
+    spread=0,
+    quality=None,
+    layout="mono",
+    rate=16000,
+    bit_rate=None,
+    title=None,
+    delay=0,
+    first_packet=0,
+    **container,
+):
     """Encode ``samples`` ((N,) or (channels, N)) by FFmpeg.
 
-    The packets of the second half get time stamps that are later by ``spread``.
+    The packets of the second half get time stamps that are later by ``spread``, and all packets such
+    that are later by ``delay``. The file begins with the packet number ``first_packet``. A ``title``
+    names file, stream and chapter.
     """
     dtype, scale = _FORMATS.get(sample_format.removesuffix("p"), (np.float32, 1))
     middle = 128 if dtype == np.uint8 else 0
     samples = (np.atleast_2d(samples).astype(np.float64) * scale + middle).astype(dtype)
     with av.open(str(path), "w", **container) as output:
         stream = output.add_stream(codec, rate=rate, layout=layout)
+        if bit_rate is not None:
+            stream.bit_rate = bit_rate
+        if title is not None:
+            _name_everything(output, stream, title)
         if quality is not None:
             stream.codec_context.flags |= 2
             stream.codec_context.global_quality = 118 * quality
         frame = av.AudioFrame(format=sample_format, layout=layout, samples=samples.shape[1])
         for index, plane in enumerate(samples):  # not from_ndarray, which fails at 8 planes
             AudioPlane(frame, index).update(np.ascontiguousarray(plane).tobytes())
-        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        frame.sample_rate = rate
+        frame.pts = 0
+        frame.time_base = Fraction(1, rate)
         packets = [*stream.encode(frame), *stream.encode(None)]
-        for packet in packets[len(packets) // 2 :] if spread else ():
-            packet.pts += spread
-            packet.dts += spread
-        output.mux(packets)
+        for number, packet in enumerate(packets):
+            later = delay
+            if number >= len(packets) // 2:
+                later += spread
+            if later:
+                packet.pts += later
+                packet.dts += later
+        output.mux(packets[first_packet:])
+
+
+def _name_everything(output, stream, title):
+    """Give the file, the stream and a chapter this title; older releases of PyAV cannot write chapters."""
+    for metadata in (output.metadata, stream.metadata):
+        metadata["title"] = title
+        metadata["artist"] = title
+    if hasattr(output, "set_chapters"):
+        chapter = {"id": 1, "start": 0, "end": 500, "time_base": Fraction(1, 1000), "metadata": {"title": title}}
+        output.set_chapters([chapter])
+
+
+def packets_of(path):
+    """The packets of audio in a file, as FFmpeg finds them."""
+    with av.open(str(path)) as file:
+        packets = [bytes(packet) for packet in file.demux(audio=0)]
+    return [packet for packet in packets if packet]

@@ -8,16 +8,14 @@ import pytest
 import torch
 from golden import make
 
-from builders import SHARED, golden
+from builders import golden, shared_path
 
 MEGABYTE = 1_000_000
 
 
 @pytest.fixture(scope="module")
 def reference() -> Path:
-    if not (SHARED / "golden").is_dir():
-        pytest.skip(f"no whole reference folder at {SHARED / 'golden'} (set NES2NET_SHARED)")
-    return SHARED / "golden"
+    return shared_path("golden")
 
 
 def check_same(found: Any, expected: Any, where: str) -> None:

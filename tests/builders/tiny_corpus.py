@@ -1,51 +1,33 @@
-"""Corpora of a few seconds in the layouts of the real ones, of real or generated speech."""
+"""Corpora of a few seconds in the layouts of the real ones, of generated speech."""
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from builders import SHARED, miniature_corpora
+from builders import miniature_corpora
+from builders.voices import voice
 
 SAMPLE_RATE = 16000
 
 
-def real_recordings() -> Path | None:
-    """The folder of real recordings, or None if it is absent."""
-    folder = SHARED / "real" / "audio"
-    return folder if folder.is_dir() else None
-
-
 def generated_clips(label: str, count: int) -> list[np.ndarray]:
-    """Clips of 0.9 to 2.4 s that a detector can tell apart: only bona fide ones have breath noise."""
+    """Voices of 0.9 to 2.4 s that a detector can tell apart: only bona fide ones have breath."""
+    breath = 0.1 if label == "bonafide" else 0.003
     rng = np.random.default_rng(7 if label == "bonafide" else 8)
     clips = []
     for _ in range(count):
-        time = np.arange(int(rng.uniform(0.9, 2.4) * SAMPLE_RATE)) / SAMPLE_RATE
-        pitch = rng.uniform(90, 220) * (1 + 0.05 * np.sin(2 * np.pi * 3 * time))
-        phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE
-        voice = sum(np.sin(k * phase) / k for k in range(1, 20))
-        noise = rng.standard_normal(len(time))
-        clips.append(0.1 * voice + (0.03 if label == "bonafide" else 0.001) * noise)
+        seed = int(rng.integers(1000))
+        clips.append(voice(seed, rng.uniform(0.9, 2.4), pauses=False, breath=breath))
     return clips
 
 
-def real_clips(folder: Path, label: str, count: int) -> list[np.ndarray]:
-    """``count`` FLAC recordings of ``folder/metadata.csv`` with this label, cut to 4 s."""
-    from nes2net.data.audio.read import load_audio
-
-    with open(folder / "metadata.csv") as file:
-        rows = [row for row in csv.DictReader(file) if row["label"] == label and row["file"].endswith(".flac")]
-    return [load_audio(folder / row["file"])[: 4 * SAMPLE_RATE] for row in rows[:: max(1, len(rows) // count)][:count]]
-
-
-def make_all(root: Path, audio: Path | None = None, per_class: int = 2) -> Path:
+def make_all(root: Path, per_class: int = 2) -> Path:
     """Make every corpus under ``root``, with 2·``per_class`` clips in each part; ASVspoof 5 and CtrSVDD in miniature."""
-    make(root, audio, per_class)
-    rows = labelled_clips(audio, per_class)
+    make(root, per_class)
+    rows = labelled_clips(per_class)
     for make_one in (make_2019_eval, make_partialspoof, make_generic):
         make_one(root, rows)
     for name in ("asvspoof5", "ctrsvdd"):
@@ -94,17 +76,14 @@ def make_generic(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
     _text(root / "list.csv", lines)
 
 
-def labelled_clips(audio: Path | None, per_class: int) -> list[tuple[str, np.ndarray]]:
-    clips = {
-        label: generated_clips(label, per_class) if audio is None else real_clips(audio, label, per_class)
-        for label in ("bonafide", "spoof")
-    }
-    return [(label, clip) for label in clips for clip in clips[label]]
+def labelled_clips(per_class: int) -> list[tuple[str, np.ndarray]]:
+    rows = [("bonafide", clip) for clip in generated_clips("bonafide", per_class)]
+    return rows + [("spoof", clip) for clip in generated_clips("spoof", per_class)]
 
 
-def make(root: Path, audio: Path | None = None, per_class: int = 6) -> Path:
+def make(root: Path, per_class: int = 6) -> Path:
     """Make train, dev, 2021 LA, 2021 DF and In-the-Wild, each of 2·``per_class`` clips, and keys."""
-    rows = labelled_clips(audio, per_class)
+    rows = labelled_clips(per_class)
     protocols = root / "ASVspoof_LA_cm_protocols"
     for split, letter, suffix in (("train", "T", "trn"), ("dev", "D", "trl")):
         lines = []

@@ -5,11 +5,10 @@ import json
 from functools import cache
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor, nn
 
-from builders import SHARED
+from builders import SHARED, shared_path
 from builders import golden_backends as gb
 from nes2net.lib.options import declared
 from nes2net.models.registry import frontends
@@ -25,8 +24,7 @@ def _load(name: str) -> dict[str, Any]:
 
 def read(name: str) -> dict[str, Any]:
     """The file ``name``; the test skips if there is no such folder."""
-    if not (SHARED / "golden" / "zoo").is_dir():
-        pytest.skip(f"no reference numbers of further systems at {SHARED / 'golden' / 'zoo'} (set NES2NET_SHARED)")
+    shared_path("golden", "zoo")
     return _load(name)
 
 
@@ -64,10 +62,7 @@ def manifest(name: str, kind: str) -> tuple[dict[str, Any], dict[str, list[int]]
 
 def read_manifest(name: str) -> dict[str, Any]:
     """The manifest ``name``."""
-    path = SHARED / "golden" / "zoo" / f"manifest_{name}.json"
-    if not path.is_file():
-        pytest.skip(f"no {path} (set NES2NET_SHARED)")
-    return json.loads(path.read_text())
+    return json.loads(shared_path("golden", "zoo", f"manifest_{name}.json").read_text())
 
 
 def shapes_of(described: dict[str, Any]) -> dict[str, list[int]]:

@@ -1,7 +1,14 @@
 """Files that did not arrive, and text in other encodings, are called what they are."""
 
+import bz2
+import gzip
+import io
+import lzma
+import pickle
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nes2net.data.audio.read import load_audio
@@ -13,8 +20,13 @@ from nes2net.lib.plain_data import read_json
 from nes2net.lib.text_files import as_cell, of_cell, read_text
 from nes2net.lib.unpacking import unpack
 from nes2net.lib.yaml_text import read_yaml_file
+from nes2net.metrics.localisation.label_files import read_rttm
 from nes2net.models.checkpoints.torch_file import read_torch_file
+from nes2net.models.registry import corpora
+from nes2net.scoring.class_file import read_class_table
+from nes2net.scoring.judgement import scores_of
 from nes2net.scoring.score_file import read_scores
+from nes2net.scoring.segment_file import read_segment_scores
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 PAGE = b"\xef\xbb\xbf\n<!DOCTYPE html>\n<html><body>Sign in</body></html>\n"
@@ -22,6 +34,8 @@ PAGE = b"\xef\xbb\xbf\n<!DOCTYPE html>\n<html><body>Sign in</body></html>\n"
 READERS = {
     "scores.txt": read_scores,
     "list.csv": generic.CORPUS.trials,
+    "classes.tsv": read_class_table,
+    "frames.txt": read_segment_scores,
     "model.pth": read_torch_file,
     "a.wav": load_audio,
     "a.flac": load_audio,
@@ -39,6 +53,65 @@ def test_what_did_not_arrive_is_called_so(tmp_path: Path, name, content, message
     path.write_bytes(content)
     with pytest.raises(InputError, match=f"{name}: {message}"):
         READERS[name](path)
+
+
+TEXT_READERS = {
+    "scores.txt": read_scores,
+    "scores.csv": scores_of,
+    "classes.tsv": read_class_table,
+    "frames.txt": read_segment_scores,
+    "labels.txt": generic.CORPUS.keys,
+    "list.csv": generic.CORPUS.trials,
+    "protocol.txt": corpora.get("asvspoof2019_la").keys,
+    "meta.csv": corpora.get("in_the_wild").keys,
+    "a.rttm": read_rttm,
+    "record.json": read_json,
+    "recipe.yaml": lambda path: read_yaml_file(path, "", "recipe"),
+}
+
+
+def zipped(name: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(name, "a 0.5\n")
+    return buffer.getvalue()
+
+
+def saved_array() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(4))
+    return buffer.getvalue()
+
+
+KINDS = {
+    "a ZIP archive": zipped("score.txt"),
+    "a ZIP archive, or a spreadsheet": zipped("xl/workbook.xml"),
+    "compressed by gzip": gzip.compress(b"a 0.5\n"),
+    "compressed by bzip2": bz2.compress(b"a 0.5\n"),
+    "compressed by xz": lzma.compress(b"a 0.5\n"),
+    "a NumPy file": saved_array(),
+    "a pickle of Python": pickle.dumps({"a": 0.5}),
+    "a Parquet file": b"PAR1\x15\x04\x15\x10\x00\x00PAR1",
+    "an Excel workbook": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", TEXT_READERS)
+def test_a_file_that_is_not_text_is_called_what_it_is(tmp_path: Path, name, kind):
+    path = tmp_path / name
+    path.write_bytes(KINDS[kind])
+    with pytest.raises(
+        InputError, match=f"{name}.* not a text file.*; it is {kind}.*: unpack it, or save its table as CSV"
+    ):
+        TEXT_READERS[name](path)
+
+
+@pytest.mark.parametrize("name", ["PAR1", "Rar!", "BZh9", "PK"])
+def test_an_id_may_begin_like_another_kind_of_file(tmp_path: Path, name):
+    path = tmp_path / "scores.txt"
+    path.write_text(f"{name} 0.5\n")
+    assert read_scores(path)[0] == [name]
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "latin-1"])

@@ -1,6 +1,8 @@
 """The rows of ``published_results.yaml``: complete, of models and recipes that exist, and refused if malformed."""
 
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -10,7 +12,7 @@ from builders.files import write
 
 from nes2net.lib.errors import InputError
 from nes2net.models.published_models import PUBLISHED_MODELS
-from nes2net.models.published_results import published_rows, published_tables
+from nes2net.models.published_results import find_row, published_rows, published_tables
 from nes2net.models.published_tables import numbered_notes, system_rows
 from nes2net.models.registry import backends
 from nes2net.training.recipes.reading import packaged_recipes
@@ -25,31 +27,61 @@ def test_the_first_table_is_that_of_the_paper():
     tables = published_tables()
     rows = [list(row.values())[:7] for row in system_rows(tables[0], numbered_notes(tables))]
     assert rows == [re.split(r" +\| ", line.rstrip()) for line in PAPER.splitlines()]
-    assert [table.title for table in tables[1:4]] == ["CtrSVDD", "ASVspoof 5", "PartialSpoof"]
-    assert [row.cell for table in tables[1:4] for row in table.rows] == [
-        *("2.53 (2.55)", "2.22 (2.27)", "2.48 (2.51)", "2.20 (2.24)", "2.28 (2.69)", "2.02 (2.37)"),
-        *("0.33", "0.64"),
-    ]
+    ctrsvdd, asvspoof5, partialspoof = tables[1:4]
+    cells = ["2.53 (2.55)", "2.22 (2.27)", "2.48 (2.51)", "2.20 (2.24)", "2.28 (2.69)", "2.02 (2.37)"]
+    assert [row.cell for row in ctrsvdd.rows] == cells
+    assert asvspoof5.title == "ASVspoof 5"
+    assert [row.cell for row in partialspoof.rows] == ["0.33", "0.64"]
 
 
 def test_every_row_is_complete():
-    assert {row.id.rpartition("-")[0] for row in ROWS if row.fusion} == {"ensembling", "ssl_eow_s", "cal_ensemble"}
+    models = {*PUBLISHED_MODELS, *backends.names()}
+    recipes = {f"configs/{name}.yaml" for name in packaged_recipes()}
     for row in ROWS:
         figures = [figure for figure in (row.best, row.mean) if figure is not None]
-        assert figures and all(0 < figure < 100 for figure in figures) and row.source
+        assert figures
         assert figures == sorted(figures)  # the best is not above the mean
+        assert all(0 < figure < 100 for figure in figures)
+        assert row.source
         assert row.ways or row.here, "why is it only reported?"
         assert row.protocol != "unknown" or not row.recipe
-        assert row.model in (None, *PUBLISHED_MODELS, *backends.names())
-        assert not row.recipe or row.recipe in [f"configs/{name}.yaml" for name in packaged_recipes()]
+        assert models.issuperset(row.models)
+        assert row.recipe is None or row.recipe in recipes
+        assert not row.released or row.released.keys() == {"checkpoint", "scores"}
+    assert {row.id.rpartition("-")[0] for row in ROWS if row.fusion} == {"ensembling", "ssl_eow_s", "cal_ensemble"}
     only_reported = {row.id.rpartition("-")[0] for row in ROWS if not row.ways}
     assert {"slim", "ftdkd", "wavespec", "cal_ensemble", "ssl_eow_s"} < only_reported
-    row = next(row for row in ROWS if row.id == "pascu-in_the_wild")  # a mean has as many digits as its source
-    assert (row.best, row.cell) == (None, "– (7.2)")
-    assert " in_the_wild mean 7.2 % [" in row.describe()
+    pascu = find_row("pascu-in_the_wild", ROWS)  # a mean has as many digits as its source
+    assert pascu.best is None
+    assert pascu.cell == "– (7.2)"
+    assert " in_the_wild mean 7.2 % [" in pascu.describe()
 
 
-def tables_file(path, **changes):
+ITS_PAGE = "https://github.com/Liu-Tianchi/Nes2Net_ASVspoof_ITW"
+
+
+def test_each_of_the_four_linked_checkpoints_belongs_to_one_row():
+    """And a score file is beside each. None is of the figures of 2021 LA."""
+    rows = {row.id: row for row in ROWS if row.checkpoint == ITS_PAGE and row.released}
+    assert {id: row.best for id, row in rows.items()} == {
+        "nes2net_x-2021_df": 1.65,
+        "nes2net_x_mean5-2021_df": 1.49,
+        "nes2net_x_val-in_the_wild": 5.52,
+        "nes2net_x_val_aug-in_the_wild": 5.15,
+    }
+    addresses = set()
+    for row in rows.values():
+        addresses.update(row.released.values())
+        assert row.models == ["wav2vec2_Nes2Net_X", "Nes2Net-X"]
+    assert len(addresses) == 8
+    for id in ("nes2net_x-2021_la", "nes2net_x_mean3-2021_df", "nes2net_x_mean5-2021_la"):
+        row = find_row(id, ROWS)
+        assert row.released == {}
+        assert row.ways == ["recipe"]
+        assert row.obtain == f"{ITS_PAGE} has no checkpoint of this result"
+
+
+def tables_file(path: Path, **changes: Any) -> Path:
     """A file with one table of one system, written with ``changes`` of its result's system."""
     facts = {key: value for key, value in ROW.items() if key not in ("id", "test", "corpus")}
     system = {**facts, "notes": ["odd"], "results": {"2021_la": {}}, **changes}
@@ -58,14 +90,16 @@ def tables_file(path, **changes):
     return write(path, yaml.safe_dump({"notes": {"odd": "It is odd."}, "tests": tests, "tables": [table]}))
 
 
-def test_a_result_has_the_fields_of_its_test_table_and_system(tmp_path):
-    own = {"year": 2030, "results": {"2021_la": {"id": "own", "best": 1, "phase": "eval"}}}
-    for name, changes, expected in (
-        ("a", {}, ("tiny-2021_la", "progress", 2031, 12.34)),
-        ("b", own, ("own", "eval", 2030, 1)),
-    ):
-        (row,) = published_rows(tables_file(tmp_path / f"{name}.yaml", **changes))
-        assert (row.id, row.phase, row.year, row.best) == expected and row.notes == ["It is odd."]
+def test_a_result_has_the_fields_of_its_test_and_table(tmp_path):
+    (row,) = published_rows(tables_file(tmp_path / "a.yaml"))
+    assert (row.id, row.phase, row.year, row.best) == ("tiny-2021_la", "progress", 2031, 12.34)
+    assert row.notes == ["It is odd."]
+
+
+def test_fields_of_system_and_result_come_first(tmp_path):
+    changes = {"year": 2030, "results": {"2021_la": {"id": "named", "best": 1, "phase": "eval"}}}
+    (row,) = published_rows(tables_file(tmp_path / "b.yaml", **changes))
+    assert (row.id, row.phase, row.year, row.best) == ("named", "eval", 2030, 1)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +110,8 @@ def test_a_result_has_the_fields_of_its_test_table_and_system(tmp_path):
         ({"source": None}, "tiny-2021_la: lacks source"),
         ({"best": None}, "tiny-2021_la: has no figure; give best, mean, or both"),
         ({"samples": None}, "protocol 4sec needs the number of samples"),
+        ({"model": 5}, "tiny-2021_la: model"),
+        ({"released": {"page": "https://a"}}, "tiny-2021_la: released"),
     ],
 )
 def test_a_malformed_table_is_named(change, message, tmp_path):

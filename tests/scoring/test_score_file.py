@@ -12,6 +12,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
+from nes2net.scoring.judgement import scores_of
 from nes2net.scoring.score_file import check_ids, line, read_scores, write_scores
 
 # White space and line separators of every kind, characters that look like them, and those with a
@@ -47,11 +48,11 @@ def test_accepted_pairs_are_read_back(path, pairs):
 def test_each_unusual_character_at_each_place(path):
     for character in UNUSUAL:
         for id in (f"{character}a", f"a{character}b", f"a{character}", character):
-            found = []
+            ids_of_file = []
             with suppress(UnicodeEncodeError, InputError):
                 path.write_text(line(id, 0.5), encoding="utf-8", newline="")
-                found = read_scores(path)[0]
-            assert is_accepted(id) == (found == [id]), id
+                ids_of_file = read_scores(path)[0]
+            assert is_accepted(id) == (ids_of_file == [id]), id
 
 
 def test_a_refused_id_is_named_before_anything_is_scored(spectral_detector, tmp_path):
@@ -107,6 +108,56 @@ def test_a_score_file_may_have_a_header_and_other_delimiters(path, text):
     assert ids == ["a.wav", "b.wav"] and scores.tolist() == [0.5, -1e-3]
 
 
+@pytest.mark.parametrize("missing", ["", "nan", "NaN", "N/A", "NA", "None", "null", "-"])
+def test_words_for_a_missing_number_are_not_a_number(path, missing):
+    path.write_text(f"file,score\na.wav,0.5\nb.wav,{missing}\n")
+    _, scores = read_scores(path)
+    np.testing.assert_array_equal(scores, [0.5, np.nan])
+
+
+def test_a_recording_that_failed_has_no_number(path):
+    """As `nes2net predict --json` writes it: the line has no score, and may be the first."""
+    path.write_text(
+        '{"file": "a.wav", "error": "is empty"}\n{"file": "b.wav", "score": null}\n{"file": "c", "score": 1}\n'
+    )
+    ids, scores = read_scores(path)
+    assert ids == ["a.wav", "b.wav", "c"]
+    np.testing.assert_array_equal(scores, [np.nan, np.nan, 1.0])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file,label,score\na,fake,0.9\nb,Real,0.51\nc,fake,1\n",
+        ",file,label,score\n0,a,fake,0.9\n1,b,real,0.6\n2,c,fake,0.7\n",
+        "file\tscore\tprediction\na\t0.9\t1\nb\t0.51\t0\nc\t1\t0\n",
+        "a;spoof;0.9\nb;bonafide;0.51\n",
+        '{"file": "a", "label": "LABEL_0", "score": 0.9}\n{"file": "b", "label": "LABEL_1", "score": 0.5}\n',
+    ],
+)
+def test_scores_of_the_predicted_class_are_doubted(path, text, capsys):
+    path.write_text(text)
+    scores_of(path)
+    printed = capsys.readouterr().err
+    assert f"note: {path}: the file calls recordings " in printed
+    assert "if a score is the probability of the label beside it, the figures mean nothing" in printed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file,label,score\na,fake,0.1\nb,real,0.9\n",  # some below 0.5
+        "file,label,score\na,fake,0.9\nb,fake,0.8\n",  # one word
+        "file,speaker,score\na,Ann,0.9\nb,Bob,0.8\n",  # other words
+        "a 0.9\nb 0.8\n",
+    ],
+)
+def test_other_scores_are_not_doubted(path, text, capsys):
+    path.write_text(text)
+    scores_of(path)
+    assert capsys.readouterr().err == ""
+
+
 def test_malformed_score_file(path):
     for text, message in (
         ("a 1\nb\n", r"scores.txt, line 2: expected 2 fields \(utterance score\), found 1: 'b'"),
@@ -116,6 +167,7 @@ def test_malformed_score_file(path):
         ("file,score\na,1\nb\n", "line 3: expected 2 fields"),
         ("file,score\na,x\n", "line 2: expected a number as score, found 'x'"),
         ("a one\n", "line 1: expected a number as score, found 'one'"),
+        ("a '1'\n", "line 1: expected a number as score, found \"'1'\": remove the quotation marks"),
         ("a 1_0\n", "line 1: expected a number as score, found '1_0'"),
         ("a ١\n", "line 1: expected a number as score"),
     ):

@@ -7,6 +7,7 @@ import pytest
 from builders.files import write
 
 from nes2net import InputError
+from nes2net.lib import text_files
 from nes2net.scoring import segment_file
 from nes2net.scoring.judgement import scores_of
 from nes2net.scoring.segment_file import holds_frames, lines, read_segment_scores
@@ -17,20 +18,20 @@ def test_every_bit_comes_back(tmp_path, monkeypatch):
     scores = {f"u{n}": rng.normal(size=n + 1) * 10.0 ** rng.integers(-300, 300) for n in range(20)}
     path = write(tmp_path / "f.txt", "".join(lines(id, row) for id, row in scores.items()))
     write(tmp_path / "f.txt.json", json.dumps({"run": {}, "failures": {}, "resolution_ms": 20.0}))
-    for block in (1 << 22, 7):  # the second one cuts lines
+    for block in (1 << 22, 64):  # the second one cuts lines
         monkeypatch.setattr(segment_file, "_BLOCK", block)
-        found = read_segment_scores(path)
-        assert found.resolution_ms == 20 and list(found.scores) == list(scores)
-        assert all(np.array_equal(found.scores[id], row) for id, row in scores.items())
+        content = read_segment_scores(path)
+        assert content.resolution_ms == 20 and list(content.scores) == list(scores)
+        assert all(np.array_equal(content.scores[id], row) for id, row in scores.items())
     assert holds_frames(path)
     with pytest.raises(InputError, match="holds scores of frames, not one score of each recording"):
         scores_of(path)
 
 
 def test_the_two_columns_of_wedefense_become_one_score(tmp_path):
-    found = read_segment_scores(write(tmp_path / "f.txt", "a\t0\t1.5\t-0.5\ta\na\t1\t0\t3\n\nb\t0\t1\t1"))
-    assert found.resolution_ms is None
-    assert {id: row.tolist() for id, row in found.scores.items()} == {"a": [2.0, -3.0], "b": [0.0]}
+    content = read_segment_scores(write(tmp_path / "f.txt", "a\t0\t1.5\t-0.5\ta\na\t1\t0\t3\n\nb\t0\t1\t1"))
+    assert content.resolution_ms is None
+    assert {id: row.tolist() for id, row in content.scores.items()} == {"a": [2.0, -3.0], "b": [0.0]}
 
 
 def test_what_is_no_file_of_frames(tmp_path):
@@ -39,12 +40,14 @@ def test_what_is_no_file_of_frames(tmp_path):
         assert not holds_frames(tmp_path / "f.txt") and not holds_frames(tmp_path), content
 
 
-@pytest.mark.parametrize("limit", ["MOST_FRAMES", "MOST_UTTERANCES", "MOST_BYTES"])
-def test_a_file_above_a_limit_is_refused(tmp_path, monkeypatch, limit):
+@pytest.mark.parametrize(
+    "module, limit, largest",
+    [(segment_file, "MOST_FRAMES", 3), (segment_file, "MOST_UTTERANCES", 3), (text_files, "MOST_TABLE_BYTES", 18)],
+)
+def test_a_file_above_a_limit_is_refused(tmp_path, monkeypatch, module, limit, largest):
     path = write(tmp_path / "f.txt", "a 0 1\nb 0 1\nc 0 1\n")
-    monkeypatch.setattr(segment_file, limit, 3)
-    if limit != "MOST_BYTES":
-        assert len(read_segment_scores(path).scores) == 3
-        write(path, path.read_text() + "d 0 1\n")
+    monkeypatch.setattr(module, limit, largest)
+    assert len(read_segment_scores(path).scores) == 3
+    write(path, path.read_text() + "d 0 1\n")
     with pytest.raises(InputError, match="split it"):
         read_segment_scores(path)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from builders import SHARED, small_parts, tiny_corpus
+from builders import shared_path, small_parts, tiny_corpus
 
 from nes2net import Detector, InputError
 from nes2net.cli.main import main
@@ -22,9 +22,7 @@ SHORT = {"num_samples": 8000, "num_workers": 0}
 
 
 def test_normalisation_is_the_published():
-    path = SHARED / "golden" / "zoo" / "ensemble_score_normalisation.pt"
-    if not path.is_file():
-        pytest.skip(f"no {path} (set NES2NET_SHARED)")
+    path = shared_path("golden", "zoo", "ensemble_score_normalisation.pt")
     for name, system in torch.load(path, weights_only=True).items():
         low, high = system["minimum_of_the_file"], system["maximum_of_the_file"]
         found = normalised(np.asarray(system["raw"], np.float64), low, high)

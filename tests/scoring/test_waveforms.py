@@ -26,7 +26,14 @@ class Reversed:
     def __call__(self, waveform, id):
         if id == self.broken:
             raise InputError("cannot be turned round")
-        return waveform[::-1][int(id[-1]) :] if self.result is None else self.result
+        if self.result is not None:
+            return self.result
+        return reversed_waveform(waveform, id)
+
+
+def reversed_waveform(waveform, id):
+    num_omitted = int(id[-1])
+    return waveform[::-1][num_omitted:]
 
 
 @pytest.fixture
@@ -36,73 +43,103 @@ def trials(corpus):
 
 @pytest.mark.parametrize("num_samples, workers", [(8000, 0), (64600, 2), (None, 0)])
 def test_the_whole_recording_is_changed_and_then_cut(spectral_detector, trials, tmp_path, num_samples, workers):
-    out, options = tmp_path / "s", {"num_samples": num_samples, "num_workers": workers}
-    judge_trials(spectral_detector, trials, out, Scores(), settings=ScoringSettings(**options, transform=Reversed()))
-    found = {name: float(score) for name, score in map(str.split, out.read_text().splitlines())}
+    settings = ScoringSettings(num_samples=num_samples, num_workers=workers, transform=Reversed())
+    judge_trials(spectral_detector, trials, tmp_path / "s", Scores(), settings=settings)
+    scores = scores_in(tmp_path / "s")
     for trial in trials:
-        waveform = load_audio(trial.path)[::-1][int(trial.id[-1]) :].copy()
+        waveform = load_audio(trial.path)
+        waveform = reversed_waveform(waveform, trial.id).copy()
         expected = spectral_detector.score(waveform, 16000, num_samples=num_samples)
-        assert found[trial.id] == pytest.approx(expected, abs=1e-5)
+        assert scores[trial.id] == pytest.approx(expected, abs=1e-5)
 
 
 def test_it_belongs_to_the_run(spectral_detector, trials, tmp_path):
     def score(name, transform):
-        options = {"num_samples": 8000, "num_workers": 0, "transform": transform}
-        return judge_trials(spectral_detector, trials, tmp_path / name, Scores(), settings=ScoringSettings(**options))
+        settings = ScoringSettings(num_samples=8000, num_workers=0, transform=transform)
+        return judge_trials(spectral_detector, trials, tmp_path / name, Scores(), settings=settings)
 
-    record = json.loads(score("s.txt", Reversed()).record_path.read_text())
-    assert record["run"]["transform"] == "reversed" and score("s.txt", Reversed()).already_complete
-    for other in (Reversed("another"), None):
+    finished = score("s.txt", Reversed())
+    record = json.loads(finished.record_path.read_text())
+    assert record["run"]["transform"] == "reversed"
+    again = score("s.txt", Reversed())
+    assert again.already_complete
+    for transform in (Reversed("another"), None):
         with pytest.raises(InputError, match="another transform"):
-            score("s.txt", other)
-    failures = score("t", Reversed(broken=trials[2].id)).failures
-    assert failures == {trials[2].id: "cannot be turned round"}
+            score("s.txt", transform)
+    broken = trials[2].id
+    partial = score("t", Reversed(broken=broken))
+    assert partial.failures == {broken: "cannot be turned round"}
 
 
-def test_what_is_no_waveform_is_refused(trials):
-    empty, wide, nan = np.zeros(0, np.float32), np.zeros((9, 1), np.float32), np.full(9, np.nan, np.float32)
-    for result in (empty, np.zeros(9), wide, nan):
-        with pytest.raises(InputError, match=r"^odd: .* instead of float32 samples"):
-            WaveformReader(8000, transform=Reversed("odd", result=result)).read(trials[0].path, trials[0].id)
+@pytest.mark.parametrize(
+    "result, problem",
+    [
+        (np.zeros(0, np.float32), r"float32 of shape \(0,\)"),
+        (np.zeros(9), r"float64 of shape \(9,\)"),
+        (np.zeros((9, 1), np.float32), r"float32 of shape \(9, 1\)"),
+        (np.full(9, np.nan, np.float32), "NaN or infinity"),
+    ],
+)
+def test_what_is_no_waveform_is_refused(trials, result, problem):
+    reader = WaveformReader(8000, transform=Reversed("odd", result=result))
+    message = rf"^odd returned {problem} for .*\.flac; expected float32 of shape \(N,\)$"
+    with pytest.raises(InputError, match=message):
+        reader.read(trials[0].path, trials[0].id)
 
 
 def test_without_an_id_the_file_names_the_utterance(trials):
-    named = WaveformReader(None, transform=Reversed()).read(trials[3].path, trials[3].id)
-    by_file = WaveformReader(None, transform=Reversed()).read(trials[3].path)
-    np.testing.assert_array_equal(named.waveform, by_file.waveform)
-    assert named.num_samples == len(load_audio(trials[3].path)) - int(trials[3].id[-1])
+    trial = trials[3]
+    reader = WaveformReader(None, transform=Reversed())
+    recording = reader.read(trial.path, trial.id)
+    by_file = reader.read(trial.path)
+    np.testing.assert_array_equal(recording.waveform, by_file.waveform)
+    waveform = load_audio(trial.path)
+    assert recording.num_samples == len(reversed_waveform(waveform, trial.id))
+
+
+def scores_in(path):
+    scores = {}
+    for line in path.read_text().splitlines():
+        name, score = line.split()
+        scores[name] = float(score)
+    return scores
 
 
 def scored(detector, trials, out, **options):
-    done = judge_trials(detector, trials, out, Scores(), settings=ScoringSettings(num_workers=0, **options))
-    lines = map(str.split, out.read_text().splitlines())
-    return {name: float(score) for name, score in lines}, json.loads(done.record_path.read_text())["run"]
+    """The scores of ``trials``, and what identifies the run in their record."""
+    finished = judge_trials(detector, trials, out, Scores(), settings=ScoringSettings(num_workers=0, **options))
+    record = json.loads(finished.record_path.read_text())
+    return scores_in(out), record["run"]
 
 
-def test_zeros_and_peaks_are_scored_as_asked_and_belong_to_the_run(spectral_detector, trials, tmp_path):
+ZEROS = {"padding": "zeros"}
+PEAK = {"peak_normalize": "recording"}
+
+
+@pytest.mark.parametrize("options", [ZEROS, PEAK, {**ZEROS, **PEAK}], ids="-".join)
+def test_zeros_and_peaks_are_scored_as_asked_and_belong_to_the_run(spectral_detector, trials, tmp_path, options):
     """In a corpus as by `Detector.score`, and as the changed waveform itself is scored."""
-    longest = max(len(load_audio(trial.path)) for trial in trials)
-    plain, identity = scored(spectral_detector, trials, tmp_path / "s", num_samples=longest)
+    lengths = [len(load_audio(trial.path)) for trial in trials]
+    longest = max(lengths)
+    plain_scores, identity = scored(spectral_detector, trials, tmp_path / "s", num_samples=longest)
     assert not {"padding", "peak_normalize"} & identity.keys()
-    ways = ({"padding": "zeros"}, {"peak_normalize": "recording"}, {"padding": "zeros", "peak_normalize": "recording"})
-    for way in ways:
-        with pytest.raises(InputError, match=f"another {next(iter(way))}"):
-            scored(spectral_detector, trials, tmp_path / "s", num_samples=longest, **way)
-        found, identity = scored(spectral_detector, trials, tmp_path / "_".join(way), num_samples=longest, **way)
-        assert way.items() <= identity.items()
-        for trial in trials:
-            waveform = load_audio(trial.path)
-            if "peak_normalize" in way:
-                waveform = waveform / np.abs(waveform).max()
-            if "padding" in way:
-                waveform = np.concatenate([waveform, np.zeros(longest - len(waveform), np.float32)])
-            assert found[trial.id] == pytest.approx(
-                spectral_detector.score(waveform, 16000, num_samples=longest), rel=1e-5, abs=1e-5
-            )
-            assert found[trial.id] == pytest.approx(
-                spectral_detector.score(trial.path, num_samples=longest, **way), rel=1e-5, abs=1e-5
-            )
-        assert sum(abs(found[id] - plain[id]) > 1e-4 for id in plain) > len(plain) / 2
+    first_option = next(iter(options))
+    with pytest.raises(InputError, match=f"another {first_option}"):
+        scored(spectral_detector, trials, tmp_path / "s", num_samples=longest, **options)
+    scores, identity = scored(spectral_detector, trials, tmp_path / "changed", num_samples=longest, **options)
+    assert options.items() <= identity.items()
+    for trial in trials:
+        waveform = load_audio(trial.path)
+        if "peak_normalize" in options:
+            waveform = waveform / np.abs(waveform).max()
+        if "padding" in options:
+            waveform = np.pad(waveform, (0, longest - len(waveform)))
+        of_waveform = spectral_detector.score(waveform, 16000, num_samples=longest)
+        of_file = spectral_detector.score(trial.path, num_samples=longest, **options)
+        assert scores[trial.id] == pytest.approx(of_waveform, rel=1e-5, abs=1e-5)
+        assert scores[trial.id] == pytest.approx(of_file, rel=1e-5, abs=1e-5)
+    changed_ids = [id for id in plain_scores if abs(scores[id] - plain_scores[id]) > 1e-4]
+    assert len(changed_ids) > len(plain_scores) / 2
 
 
 def test_the_peak_is_that_of_the_recording_or_of_the_cut(tmp_path):
@@ -110,8 +147,9 @@ def test_the_peak_is_that_of_the_recording_or_of_the_cut(tmp_path):
     soundfile.write(tmp_path / "a.wav", waveform, 16000, subtype="FLOAT")
     soundfile.write(tmp_path / "silence.wav", np.zeros(2), 16000)
 
-    def read(name, num_samples, **way):
-        return WaveformReader(num_samples, min_samples=8, **way).read(tmp_path / name).waveform.tolist()
+    def read(name, num_samples, **options):
+        reader = WaveformReader(num_samples, min_samples=8, **options)
+        return reader.read(tmp_path / name).waveform.tolist()
 
     assert read("a.wav", 3, peak_normalize="recording") == [0, 0.5, -0.25]
     assert read("a.wav", 3, peak_normalize="cut") == [0, 1, -0.5]
@@ -121,22 +159,20 @@ def test_the_peak_is_that_of_the_recording_or_of_the_cut(tmp_path):
     assert read("silence.wav", 3, padding="zeros", peak_normalize="recording") == [0, 0, 0]
 
 
-def test_unknown_words_and_endless_zeros_are_refused(spectral_detector):
-    for way, message in (
+@pytest.mark.parametrize(
+    "options, message",
+    [
         ({"padding": "mirror"}, "`padding` is 'repeat' or 'zeros', not 'mirror'"),
         ({"peak_normalize": True}, "`peak_normalize` is 'no' or 'recording' or 'cut', not True"),
         ({"padding": "zeros", "num_samples": 10**12}, "would be filled up to 1,000,000,000,000 samples"),
-    ):
-        with pytest.raises(InputError, match=message):
-            spectral_detector.score(np.zeros(9, np.float32), 16000, **way)
+    ],
+)
+def test_unknown_words_and_endless_zeros_are_refused(spectral_detector, options, message):
+    with pytest.raises(InputError, match=message):
+        spectral_detector.score(np.zeros(9, np.float32), 16000, **options)
 
 
 def test_no_zeros_stand_behind_frames(spectral_detector, trials, tmp_path):
+    settings = ScoringSettings(num_samples=None, padding="zeros")
     with pytest.raises(InputError, match="leave out `num_samples`, `padding` and the transform"):
-        judge_trials(
-            spectral_detector,
-            trials,
-            tmp_path / "s",
-            Frames(20),
-            settings=ScoringSettings(num_samples=None, padding="zeros"),
-        )
+        judge_trials(spectral_detector, trials, tmp_path / "s", Frames(20), settings=settings)

@@ -13,10 +13,10 @@ from multiprocessing import get_context
 import pytest
 import torch
 import yaml
-from builders import PATIENCE, slow
-from builders.runs import assert_same_run, folder_of, history_of, place_of, refused, stop, weights_of
+from builders import PATIENCE, genuine_checkpoint, slow
+from builders.runs import assert_same_run, folder_of, history_of, place_of, refused, state_of, stop, weights_of
 
-from nes2net import Detector, InputError
+from nes2net import Detector, InputError, create_frontend
 from nes2net.cli.main import main
 from nes2net.lib.errors import Unfinished
 from nes2net.lib.files import exclusive_lock
@@ -204,6 +204,45 @@ def test_a_run_on_other_trials_is_refused_and_one_without_a_usable_file_ends(rec
     with pytest.raises(Unfinished, match="stopped in epoch 1, step 0: its files cannot be used"):
         train(damaged)
     assert not (folder_of(damaged) / "resume.pt").exists()
+
+
+OTHER_DETECTORS = [
+    ("lps", "frontend", {"n_fft": 256}),
+    ("lps", "frontend", {"hop_length": 200}),
+    ("lps", "backend", {"score_rule": "difference"}),
+    ("wav2vec2", "frontend", {"normalize": True}),
+    ("wav2vec2", "frontend", {"encoder_attention_heads": 1}),
+    ("wav2vec2", "aggregation", {"name": "weighted_sum"}),
+    ("file", "frontend", {"encoder_attention_heads": 1}),
+    ("file", "frontend", {"repeat_last": True}),
+    ("start", "frontend", {"encoder_attention_heads": 1}),
+    ("start", "backend", {"score_rule": "difference"}),
+]
+
+
+@pytest.mark.parametrize("kind, part, changes", OTHER_DETECTORS)
+def test_only_the_detector_of_the_recipe_goes_on(recipe, small_model, tmp_path, kind, part, changes):
+    """Whoever wrote the file: its tensors may have the same shapes. A pre-training file states options, too."""
+    values = recipe()
+    if kind == "wav2vec2":
+        values = recipe(model=small_model)
+    if kind == "file":
+        frontend = create_frontend(**small_model["frontend"], pretraining_heads=True)
+        genuine_checkpoint.write(frontend, tmp_path / "ssl.pt")
+        model = {**small_model, "frontend": {"name": "wav2vec2"}}
+        values = recipe(model=model, ssl_checkpoint=str(tmp_path / "ssl.pt"))
+    if kind == "start":
+        Detector.from_config(small_model).save(tmp_path / "start.pth")
+        start = {"init_from": str(tmp_path / "start.pth")}
+        values = recipe(model=small_model, train=start, ssl_checkpoint="none.pt")
+    folder = stop(values, 1, 1)
+    intact = (folder / "resume.pt").read_bytes()
+    state = state_of(folder)
+    state["model"][part].update(changes)
+    torch.save(state, folder / "resume.pt")
+    refused(values, rf"resume\.pt does not hold the detector of the recipe \(another {part}\): copy it again")
+    (folder / "resume.pt").write_bytes(intact)
+    assert train(values) == folder
 
 
 class Cut(BaseException):

@@ -90,7 +90,7 @@ def test_algorithms_that_repeat_themselves(recipe, monkeypatch, deterministic):
     assert set(found) == {(deterministic, deterministic)} and settings() == before
 
 
-def test_a_run_goes_on_without_the_file_it_started_from(recipe, small_model, tmp_path):
+def test_a_run_goes_on_without_the_file_it_started_from(recipe, small_model, tmp_path, capsys):
     """The run keeps the options from that file, whatever the recipe says."""
     options = {k: v for k, v in small_model["frontend"].items() if k != "name"}
     options |= {"dropout": 0.125, "feature_grad_mult": 0.5, "pretraining_heads": True}
@@ -101,6 +101,7 @@ def test_a_run_goes_on_without_the_file_it_started_from(recipe, small_model, tmp
     (tmp_path / "ssl.pt").unlink()
     kept = read_record(load_state_dict(train(values) / "epoch_1.pth"))["model"]["frontend"]
     assert (kept["dropout"], kept["feature_grad_mult"]) == (0.125, 0.5)
+    assert "note: the options of the front-end are those in" in capsys.readouterr().err
 
 
 def test_a_front_end_without_pre_training_ignores_the_file_of_the_recipe(recipe, small_model, capsys):

@@ -27,7 +27,7 @@ EQUAL = {"name": "cross_entropy", "class_weights": [0.5, 0.5]}
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("corpora")
-    tiny_corpus.make_partialspoof(root, tiny_corpus.labelled_clips(None, 4))
+    tiny_corpus.make_partialspoof(root, tiny_corpus.labelled_clips(4))
     return root / "partialspoof"
 
 

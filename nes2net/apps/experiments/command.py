@@ -73,7 +73,7 @@ def run(
     from nes2net.apps.experiments.jobs import Machine, unfinished
     from nes2net.apps.experiments.plan import plan_experiment
     from nes2net.apps.experiments.running import do_here, do_in_processes
-    from nes2net.lib.files import exclusive_lock
+    from nes2net.lib.files import exclusive_lock, path_below
 
     if process_count() > 1:
         raise InputError("an experiment starts its own processes: leave torchrun out, and give `jobs`")
@@ -104,7 +104,7 @@ def run(
     with exclusive_lock(
         folder / ".lock", f"another command works in {folder}: wait for it, or name another folder with `out`"
     ):
-        logs = plan.out / "logs"
+        logs = path_below(plan.out, "logs")
         tasks = [task for task in plan.tasks if any(job in unfinished_jobs for job in task.jobs)]
         if on == "slurm":
             from nes2net.apps.experiments.slurm import submit
@@ -112,7 +112,11 @@ def run(
             settings = described.slurm
             if tasks:
                 names = submit(
-                    tasks, lambda name: _task_command(words, name), plan.out / "slurm", settings, described.name
+                    tasks,
+                    lambda name: _task_command(words, name),
+                    path_below(plan.out, "slurm"),
+                    settings,
+                    described.name,
                 )
                 print("\n".join(text_table([["task", "job"], *map(list, names.items())], "l")))
             if not tasks or settings.cluster == "local":
@@ -130,7 +134,7 @@ def run(
         return _write_and_print_tables(plan, failures)
 
 
-@called(names={"root": "--data", "data.root": "--data", "data.protocols": "--protocols"})
+@called(names={"root": "--data", "data.root": "--data", "data.protocols": "--protocols", "ids": "--checkpoint"})
 def reproduce(
     row: str | None = None,
     *,
@@ -151,8 +155,9 @@ def reproduce(
 ) -> int:
     """Measure a published result again, and compare the figures.
 
-    Exit status 1 means that there is no verdict, because the trials, the architecture or the speaker-verification
-    system differ from the published ones.
+    Exit status 1 means that there is no verdict, because the trials, the architecture, the checkpoint or the
+    speaker-verification system differ from the published ones. Without a checkpoint, one training serves all results
+    of a recipe; it is in the folder training beside the folders of the results.
 
     Example:
         nes2net experiment reproduce nes2net_x-2021_df --data DB \\
@@ -165,7 +170,7 @@ def reproduce(
         data: folder that holds the corpora
         keys: folder of the keys; searched for in ROOT if not given
         protocols: folder of the protocols; searched for in ROOT if not given
-        checkpoint: detector to measure; trained if not given
+        checkpoint: detector to measure, or its run folder; trained if not given
         recipe: recipe to train by, instead of the published one
         ssl_checkpoint: pre-trained front-end, for training
         out: folder to work in; reproduce/ROW if not given
@@ -183,7 +188,8 @@ def reproduce(
 
     all_rows = published_rows(rows)
     if row is None:
-        print("\n".join(text_table([(published.id, published.describe()) for published in all_rows], "l")))
+        marked = [(each.id, "the paper's own" if each.by_authors else "", each.describe()) for each in all_rows]
+        print("\n".join(text_table(marked, "l")))
         return 0
     from nes2net.apps.experiments.reproduce import Paths, find_missing
     from nes2net.apps.experiments.reproduce import reproduce as reproduced
@@ -191,6 +197,8 @@ def reproduce(
     published = find_row(row, all_rows)
     if data is None:
         raise InputError("where are the corpora? name the folder that holds them with --data")
+    if checkpoint and (recipe or ssl_checkpoint):
+        raise InputError("`checkpoint` is not trained: leave out `recipe` and `ssl_checkpoint`, or `checkpoint`")
     out = out or Path("reproduce") / published.id
     paths = Paths(data, out, keys, protocols, checkpoint, ssl_checkpoint, recipe)
     print(published.describe())
@@ -229,7 +237,6 @@ def experiment() -> None:
 
 
 def _machine_flags(machine: Machine) -> list[str]:
-    """Return the command-line flags that give the settings ``machine`` to the process of a task."""
     flags = ["--device", machine.device]
     if machine.batch_size is not None:
         flags += ["--batch-size", str(machine.batch_size)]
@@ -292,12 +299,10 @@ def _do_task(name: str, plan: Plan, machine: Machine) -> int:
 
 
 def _print_heading(line: str) -> None:
-    """Print a line that announces a job."""
     print(printable(f"== {line}"))
 
 
 def _print_failures(failures: list[Failure]) -> int:
-    """Print ``failures``, and return the largest of their exit statuses; 0 if there are no failures."""
     for failure in failures:
         print(printable(worded(str(failure))), file=sys.stderr)
     return max((failure.status or INCOMPLETE for failure in failures), default=0)

@@ -8,6 +8,7 @@ These functions check the contents of files, and resume earlier work.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +28,7 @@ from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import write_result
 from nes2net.lib.claims import differing_names
 from nes2net.lib.errors import InputError, counted
-from nes2net.lib.files import make_folder, sha256_of
+from nes2net.lib.files import is_absent, make_folder, path_below, sha256_of
 from nes2net.lib.findings import Finding
 from nes2net.lib.plain_data import read_json_as
 from nes2net.models.provenance import Provenance
@@ -78,12 +79,12 @@ class Run:
     @property
     def folder(self) -> Path:
         """The run folder."""
-        return Path(self.recipe.output) / self.recipe.tag
+        return path_below(self.recipe.output, self.recipe.tag)
 
     def history(self) -> list[Row]:
         """Read the history of the run, one row for each finished epoch; [] before the first epoch has ended."""
         path = self.folder / HISTORY_FILE
-        if not path.is_file():
+        if is_absent(path):
             return []
         return read_history(path)
 
@@ -160,8 +161,7 @@ class ScoreJob(Job):
     def part(self) -> Part:
         """The part of a corpus that is scored."""
         tested = self.tested
-        protocols = None if tested.protocols is None else Path(tested.protocols)
-        return Part(tested.corpus, Path(tested.root), tested.split, protocols)
+        return Part(tested.corpus, tested.root, tested.split, tested.protocols)
 
     def checkpoints(self) -> list[Path]:
         """Return the paths of the checkpoints of the best epochs; if there are several, their average comes last.
@@ -182,7 +182,7 @@ class ScoreJob(Job):
     def record(self) -> WholeRecord | None:
         """Read the record of the score file; None if the score file or the record is missing."""
         path = record_path(self.scores)
-        if not self.scores.is_file() or not path.is_file():
+        if not self.scores.is_file() or is_absent(path):
             return None
         return read_whole_record(path)
 
@@ -224,7 +224,8 @@ class ScoreJob(Job):
                 f"{len(result.failures):,} of {counted(result.total, 'recording')} of {tested.title} failed, see "
                 f"{result.record_path}; bring or repair them and run the same command to resume, or set `allow_partial: true` for it"
             )
-        self.scores.touch()  # the scores must be newer than the checkpoints, even if nothing had to be scored
+        # The scores must be newer than the checkpoints, even if nothing had to be scored.
+        os.utime(self.scores, follow_symlinks=False)
 
     def _num_samples(self) -> int | None:
         """Return the number of leading samples to score; None for whole utterances."""
@@ -330,7 +331,7 @@ class EvaluateJob(Job):
             InputError: if the file is damaged.
         """
         path = self.page.with_suffix(".json")
-        if not path.is_file():
+        if is_absent(path):
             return None
         return read_json_as(ReportFile, path, 64 << 20, "a report of an experiment", "remove it")
 

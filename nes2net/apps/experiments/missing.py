@@ -26,9 +26,7 @@ def training_parts(recipe: Recipe) -> list[Part]:
     corpus_parts = []
     for purpose in purposes:
         for corpus in recipe.data.parts(purpose):
-            root = None if corpus.root is None else Path(corpus.root)
-            protocols = None if corpus.protocols is None else Path(corpus.protocols)
-            corpus_parts.append(Part(corpus.name, root, corpus.split(purpose), protocols))
+            corpus_parts.append(Part(corpus.name, corpus.root, corpus.split(purpose), corpus.protocols))
     return list(dict.fromkeys(corpus_parts))
 
 
@@ -81,16 +79,13 @@ def missing_part(corpus_part: Part) -> list[Finding]:
     if corpus_part.root is None:
         problem = "no folder is named; name it with `data.root`"
         return [Finding(f"corpus {corpus_part.corpus}", problem, corpus.how_to_get("audio"))]
-    check = CorpusCheck(corpus, Path(corpus_part.root))
+    root = Path(corpus_part.root)
+    check = CorpusCheck(corpus, root)
     name = f"{corpus.title} {corpus_part.split}"
     split, _ = find_split(check, corpus_part.split, corpus_part.protocols, name)
     # Without a protocol, audio files are the only sign that the folder holds the corpus.
-    if (
-        split.protocol is None
-        and split.audio == corpus_part.root
-        and not any(map(is_recording, os.listdir(corpus_part.root)))
-    ):
-        check.report("audio", f"no audio files in {corpus_part.root}", name)
+    if split.protocol is None and split.audio == root and not any(map(is_recording, os.listdir(root))):
+        check.report("audio", f"no audio files in {root}", name)
     return check.findings
 
 

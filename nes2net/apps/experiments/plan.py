@@ -15,7 +15,7 @@ from typing import Any
 from nes2net.apps.experiments.description import Average, EvaluationSet, Experiment
 from nes2net.apps.experiments.jobs import EvaluateJob, Job, Run, ScoreJob, TrainJob
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import Budget, json_text
+from nes2net.lib.files import Budget, json_text, path_below
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 
@@ -73,17 +73,18 @@ class Plan:
 
     def _scoring_jobs(self, run: Run, average: Average, training: TrainJob) -> list[Job]:
         """Make the jobs that score and evaluate an average of a run's checkpoints on all sets of the run."""
-        subfolder = Path(run.name, average.name)
+        score_folder = path_below(self.out, "scores", run.name, average.name)
+        report_folder = path_below(self.out, "reports", run.name, average.name)
         jobs: list[Job] = []
         scorings: dict[str, ScoreJob] = {}
         for tested in self.sets_of(run):
             subject = f"{run.name} {average.name} {tested.title}"
             same_scores = tested.model_dump_json(exclude={"name", "keys", "phase", "exclude"})
             if same_scores not in scorings:  # score once for sets that differ only in labels
-                scores = self.out / "scores" / subfolder / f"{tested.title}.txt"
+                scores = path_below(score_folder, f"{tested.title}.txt")
                 scorings[same_scores] = ScoreJob(f"score {subject}", run, training, average, tested, scores)
                 jobs.append(scorings[same_scores])
-            page = self.out / "reports" / subfolder / f"{tested.title}.html"
+            page = report_folder / f"{tested.title}.html"
             num_resamples = self.experiment.num_resamples
             jobs.append(EvaluateJob(f"evaluate {subject}", run, scorings[same_scores], tested, num_resamples, page))
         return jobs
@@ -148,7 +149,8 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
             label = _folder_label(settings, left_out)
             for seed in experiment.seeds:
                 values = recipe.to_dict()
-                values |= {"seed": seed, "output": str(out / "models"), "logs": str(out / "tensorboard")}
+                folders = {"output": path_below(out, "models"), "logs": path_below(out, "tensorboard")}
+                values |= {"seed": seed, **{key: str(folder) for key, folder in folders.items()}}
                 values["comment"] = "_".join(filter(None, [recipe.comment, label])) or None
                 if left_out is not None:
                     remaining = [corpus for corpus in values["data"]["corpora"] if corpus["alias"] != left_out]

@@ -20,7 +20,9 @@ from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import write_result
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, listed
+from nes2net.lib.files import path_below
 from nes2net.lib.findings import Finding
+from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.published_results import PublishedRow
 from nes2net.models.registry import Registry, aggregations, backends, corpora, frontends
@@ -30,7 +32,7 @@ from nes2net.training.averaging import average_run
 from nes2net.training.recipes.reading import PACKAGED, load_recipe
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.run import train
-from nes2net.training.selection import best_epochs
+from nes2net.training.selection import best_epochs, saved_epochs
 
 _ROLES: dict[str, tuple[str, Registry[Any]]] = {
     "frontend": ("front-end", frontends),
@@ -50,11 +52,11 @@ class Paths:
     """The files and folders of a reproduction.
 
     ``data`` is the folder of all corpora; each corpus may be in a subfolder with its registered
-    name. Everything is written to ``out``. If ``keys`` is None, the keys are in the folder of the
-    corpus. If ``protocols`` is None, the protocols are in the folder of the corpus, too. If
-    ``recipe`` is None, the recipe of the published result is used. If ``ssl_checkpoint`` is None,
-    the pre-trained front-end of the recipe is used. If ``checkpoint`` is None, the detector is
-    trained.
+    name. Scores and reports are written to ``out``, trainings to the folder ``training`` beside
+    ``out``, where all rows of a recipe share one. If ``keys`` or ``protocols`` is None, they are in
+    the folder of the corpus. If ``recipe`` or ``ssl_checkpoint`` is None, the row's recipe and its
+    pre-trained front-end are used. ``checkpoint`` is a detector or a run folder; if it is None, the
+    detector is trained.
     """
 
     data: Path
@@ -76,10 +78,8 @@ class Paths:
 
     def recipe_of(self, row: PublishedRow) -> Path | None:
         """Return the path of the recipe that trains ``row``; None if there is no recipe."""
-        if self.recipe is not None:
+        if self.recipe is not None or row.recipe is None:
             return self.recipe
-        if row.recipe is None:
-            return None
         return recipe_path(row.recipe)
 
 
@@ -89,7 +89,7 @@ def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
     If no checkpoint is given, the list includes the missing inputs of the training. If an input of
     the training is missing, the list also says where to get a checkpoint.
     """
-    released = f"get {row.checkpoint}" if row.checkpoint else "no published checkpoint is known"
+    released = row.obtain
     if not row.ways and row.here:
         released += f". The figure is only reported: {row.here}"
     # Look for the checkpoint, or for the inputs of its training.
@@ -124,7 +124,6 @@ def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
 
 
 def _recipe_with_folders(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
-    """Load the recipe at ``path``, which trains the detector of ``row``; take its data folders from ``paths``."""
     recipe = load_recipe(path, row.overrides)
     training_corpora = [corpus.name for corpus in recipe.data.parts("train")]
     for corpus in recipe.data.corpora:
@@ -173,13 +172,16 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Re
         text = f"the trials are not the official ones of {corpus.title}, phase {phase}: {listed(differences)}"
         conditions.differences.append(text)
     # Compare the architectures.
-    if row.model is None:
-        conditions.unchecked.append("the architecture: the row names no model")
-    else:
+    differences_by_model = {}
+    for name, architecture in published_architectures(row).items():
         with torch.device("meta"):
-            published_config = Detector.from_config(published_architecture(row)).config
-        if differences := _architecture_differences(config, published_config):
-            conditions.differences.append(f"the architecture differs from {row.model}: {listed(differences)}")
+            published_config = Detector.from_config(architecture).config
+        differences_by_model[name] = _architecture_differences(config, published_config)
+    if not differences_by_model:
+        conditions.unchecked.append("the architecture: the row names no model")
+    elif all(differences_by_model.values()):
+        name, differences = min(differences_by_model.items(), key=lambda item: len(item[1]))
+        conditions.differences.append(f"the architecture differs from {name}: {listed(differences)}")
     # Compare the speaker-verification scores, on which a min t-DCF also depends.
     if row.min_tdcf is None or evaluation.rows("systems")[0]["min_tdcf"].value is None:
         return conditions
@@ -195,14 +197,48 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Re
     return conditions
 
 
+def compare_weights(row: PublishedRow, provenance: Provenance, conditions: Conditions) -> None:
+    """Compare the origin of the measured weights with the origin of the weights of ``row``.
+
+    Args:
+        provenance: provenance of the measured detector.
+        conditions: comparison of the other conditions; differences are added to it.
+    """
+    if provenance.recipe is None and row.released is not None:
+        if row.released:
+            conditions.unchecked.append("whether the checkpoint is the file that was released for this row")
+        else:
+            text = "no checkpoint of this row was released, and this file records no training"
+            conditions.differences.append(f"{text}: its figure need not be the row's")
+    # Compare how many checkpoints were averaged, and in which way.
+    average = provenance.facts.get("average")
+    if isinstance(average, dict):
+        digests = average.get("sha256")
+        count = len(digests) if isinstance(digests, list) else 0
+        measured = _average_words(count, average.get("mode"))
+    elif "epoch" in provenance.training:
+        measured = _average_words(1)
+    else:
+        return
+    published = _average_words(row.averaged or row.average, row.average_mode)
+    if measured != published:
+        conditions.differences.append(f"the checkpoint is {measured} instead of {published}")
+
+
+def _average_words(count: int, mode: Any = "mean") -> str:
+    if count == 1:
+        return "a single epoch"
+    if mode == "legacy":
+        return f"{count} checkpoints averaged as the published code does, the first left out and the second twice (deviation 1)"
+    return f"the true mean of {count} checkpoints"
+
+
 def _asv_numbers(counts: tuple[int, ...]) -> str:
-    """Write in words how many speaker-verification scores of each kind there are: target, nontarget and spoof."""
     target, nontarget, spoof = counts
     return f"{target:,} target, {nontarget:,} nontarget, {spoof:,} spoof"
 
 
 def _architecture_differences(config: dict[str, Any], published_config: dict[str, Any]) -> list[str]:
-    """List in words the parts and options in which ``config`` differs from the published configuration."""
     measured = _relevant_options(config)
     published = _relevant_options(published_config)
     differences = []
@@ -219,21 +255,24 @@ def _architecture_differences(config: dict[str, Any], published_config: dict[str
     return differences
 
 
-def published_architecture(row: PublishedRow) -> dict[str, Any]:
-    """Return the architecture of ``row.model``, as ``Detector.from_config`` takes it.
+def published_architectures(row: PublishedRow) -> dict[str, dict[str, Any]]:
+    """Return the architectures of ``row.models`` as ``Detector.from_config`` takes them: name → architecture.
 
-    If ``row.model`` is only a back-end, the front-end comes from the row. If the row has no
-    front-end, the architecture of its recipe is returned; without a recipe, the front-end is XLS-R
-    300M.
+    If a model is only a back-end, the front-end comes from the row. If the row has no front-end,
+    the architecture of its recipe is returned; without a recipe, the front-end is XLS-R 300M.
 
     Raises:
         InputError: if the recipe cannot be read.
     """
-    if row.model in PUBLISHED_MODELS:
-        return PUBLISHED_MODELS[row.model]
-    if row.recipe is not None and row.frontend is None:
-        return load_recipe(recipe_path(row.recipe), row.overrides).model
-    return {"frontend": row.frontend or "xlsr_300m", "aggregation": "last", "backend": row.model}
+    architectures = {}
+    for name in row.models:
+        if name in PUBLISHED_MODELS:
+            architectures[name] = PUBLISHED_MODELS[name]
+        elif row.recipe is not None and row.frontend is None:
+            architectures[name] = load_recipe(recipe_path(row.recipe), row.overrides).model
+        else:
+            architectures[name] = {"frontend": row.frontend or "xlsr_300m", "aggregation": "last", "backend": name}
+    return architectures
 
 
 def recipe_path(recipe: str) -> Path:
@@ -259,16 +298,11 @@ def _relevant_options(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """The result of measuring a published row again.
-
-    ``trained`` is true if the detector was trained by the recipe, and false if it was given as a
-    checkpoint.
-    """
+    """The result of measuring a published row again."""
 
     row: PublishedRow
     result: Result
     conditions: Conditions
-    trained: bool
 
     def text(self) -> str:
         """Describe the published and the measured figures, and give a verdict if no condition differs."""
@@ -291,10 +325,8 @@ class Reproduction:
             lines.append(f"min t-DCF  published {row.min_tdcf:.4f}   measured {measured}")
         if row.legacy_train_mode:
             lines.append("scored in train mode, as the published figure was (deviation 2)")
-        if self.trained and row.average > 1 and row.average_mode == "legacy":
-            lines.append(
-                "checkpoints averaged as the published code does, the first left out and the second twice (deviation 1)"
-            )
+        if row.average > 1:
+            lines.append(f"the published figure is of {_average_words(row.average, row.average_mode)}")
         lines += [f"not checked: {text}" for text in self.conditions.unchecked]
         if self.conditions.differences:
             lines.append("no verdict, for measured and published figures cannot be compared:")
@@ -337,24 +369,26 @@ def reproduce(
         InputError: if an input is missing (:func:`find_missing` lists all missing inputs) or
             malformed, or if ``paths.out`` holds another run.
     """
-    # Train if there is no checkpoint.
+    # Train if there is no checkpoint. Of a run, take the epoch or the average that the row names.
     checkpoint = paths.checkpoint
     if checkpoint is None:
         path = paths.recipe_of(row)
         if path is None:
             raise InputError(f"there is no recipe to train {row.id}: give `checkpoint` or `recipe`")
         recipe = _recipe_with_folders(path, row, paths)
-        recipe.output = str(paths.out / "models")
-        recipe.logs = str(paths.out / "logs")
-        folder = train(recipe, device)
-        epochs = best_epochs(folder, row.average, row.select)
+        training = path_below(paths.out.parent, "training")
+        recipe.output = str(training)
+        recipe.logs = str(path_below(training, "logs"))
+        checkpoint = train(recipe, device)
+    if saved_epochs(checkpoint):
+        epochs = best_epochs(checkpoint, row.average, row.select)
         if len(epochs) > 1:
-            checkpoint = average_run(folder, epochs, row.average_mode).path
+            checkpoint = average_run(checkpoint, epochs, row.average_mode).path
         else:
-            checkpoint = folder / f"epoch_{epochs[0]}.pth"
+            checkpoint = checkpoint / f"epoch_{epochs[0]}.pth"
     # Score and evaluate.
     scores = paths.out / "scores.txt"
-    config = None if row.model is None else published_architecture(row)  # used if the checkpoint has no configuration
+    config = next(iter(published_architectures(row).values()), None)  # used if the checkpoint has no configuration
     detector = Detector.from_pretrained(checkpoint, device, config=config)
     check_takes_audio_alone(detector)
     score_corpus(
@@ -379,7 +413,8 @@ def reproduce(
     )
     write_result(result, paths.out / "report.html", paths.out / "report.json")
     conditions = compare_conditions(row, detector.config, result, paths.key(row))
-    return Reproduction(row, result, conditions, trained=paths.checkpoint is None)
+    compare_weights(row, detector.provenance, conditions)
+    return Reproduction(row, result, conditions)
 
 
 def judge(published: float, low: float, high: float, digits: int = 2) -> str:

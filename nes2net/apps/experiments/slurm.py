@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from nes2net.apps.experiments.description import SlurmSettings
 from nes2net.apps.experiments.plan import Task
 from nes2net.lib.errors import InputError, MissingLibrary, first_line
-from nes2net.lib.files import json_text, write_text
+from nes2net.lib.files import is_absent, json_text, write_text
 from nes2net.lib.installation import how_to_install
 from nes2net.lib.plain_data import read_json_as
 
@@ -95,7 +95,7 @@ def submit(
     # Find the jobs of an earlier call that are still queued or running.
     active: dict[str, Any] = {}
     path = folder / "jobs.json"
-    if path.is_file():
+    if not is_absent(path):
         earlier = read_json_as(
             _SubmittedJobs, path, 1 << 24, "a list of submitted jobs", "remove it if no job is queued"
         )
@@ -148,9 +148,7 @@ def submit(
             else:
                 submit_array(names, None, [])
         before = list(submitted.values())
-        after_all = None
-        if before:
-            after_all = f"afterany:{':'.join(job.job_id for job in before)}"
+        after_all = f"afterany:{':'.join(job.job_id for job in before)}" if before else None
         # Submit the job that makes the table; it runs even if other jobs failed, because the table also shows which
         # figures are missing.
         submit_array([TABLE], after_all, before)

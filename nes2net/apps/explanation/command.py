@@ -13,7 +13,7 @@ from nes2net.actions.flags import Length, Loading, ModelName
 from nes2net.lib.command_line import INCOMPLETE
 from nes2net.lib.commands import Count, Flag, Folder, FromZero, called
 from nes2net.lib.errors import InputError, counted, worded
-from nes2net.lib.files import json_text, replacing, write_output, writing
+from nes2net.lib.files import json_text, replacing, write_text, writing
 from nes2net.lib.outputs import check_output_paths, output_names
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import print_note, printable_name, say_written
@@ -146,7 +146,7 @@ def explain(
             data = drawing.with_suffix(".json")
             with writing(drawing, "name another folder with --out"), replacing(drawing, durable=True) as temporary:
                 draw(temporary, explanation, name=path.name, model=Path(model).name, file_format=drawing.suffix[1:])
-            write_output(data, json_text(row, indent=1) + "\n")
+            write_text(data, json_text(row, indent=1) + "\n")
             for written in (drawing, data):
                 say_written(written, beside_data=True)
     if num_failed:
@@ -155,7 +155,6 @@ def explain(
 
 
 def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
-    """Describe the explanation of the recording ``path`` for the terminal."""
     from nes2net.apps.explanation.picture import TITLES
 
     relevance = explanation.relevance
@@ -200,7 +199,6 @@ def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
 
 
 def _strongest_parts(relevance: Relevance) -> list[tuple[str, float]]:
-    """Return the stretches and bands that move the score most, as pairs of a text and a relevance."""
     stretches = [(f"{start:.2f}–{end:.2f} s", value) for start, end, value in relevance.stretches()]
     return stretches + [(f"{low:.0f}–{high:.0f} Hz", value) for low, high, value in relevance.strongest_bands()]
 

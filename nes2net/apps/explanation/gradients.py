@@ -100,7 +100,6 @@ def num_gradients(method: str, steps: int) -> int:
 
 
 def _import_captum() -> Any:
-    """Import captum.attr, which is optional."""
     try:
         import captum.attr  # optional dependency
     except ImportError as error:

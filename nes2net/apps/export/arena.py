@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted
-from nes2net.lib.files import make_folder, write_text
+from nes2net.lib.files import make_folder, path_below, write_text
 from nes2net.lib.plain_data import first_problem
 from nes2net.lib.yaml_text import read_yaml_file, write_yaml
 from nes2net.models.card import arxiv_number
@@ -219,6 +219,7 @@ def write_arena(
             or a file cannot be written.
     """
     check_takes_audio_alone(detector)
+    detector.check_score()
     WaveformReader.of(detector, num_samples)  # checks the number
     if batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
@@ -235,10 +236,7 @@ def write_arena(
     # Describe the system.
     on_hub = None if hub_name is None else f"https://huggingface.co/{hub_name}"
     scored_part = "whole recordings" if num_samples is None else f"the first {num_samples:,} samples of a recording"
-    if metadata.checkpoint_url is None:
-        checkpoint_url = on_hub
-    else:
-        checkpoint_url = metadata.checkpoint_url
+    checkpoint_url = on_hub if metadata.checkpoint_url is None else metadata.checkpoint_url
     system: dict[str, Any] = {
         "name": name,
         "slug": slug,
@@ -258,11 +256,8 @@ def write_arena(
     _validate_meta({"system": system | dict.fromkeys(missing_keys, "https://to.fill/in")}, "the arguments")
     # Write the detector, the adapter and the description.
     if hub_name is None:
-        detector.whole().save(folder / DETECTOR)
-    if hub_name is None:
-        checkpoint_code = f'HERE / "{DETECTOR}"'
-    else:
-        checkpoint_code = repr(hub_name)
+        detector.whole().save(path_below(folder, DETECTOR))
+    checkpoint_code = f'HERE / "{DETECTOR}"' if hub_name is None else repr(hub_name)
     adapter = _ADAPTER_TEXT.format(
         name=name,
         batch_size=batch_size,
@@ -272,9 +267,7 @@ def write_arena(
     )
     make_folder(folder)
     write_text(folder / ADAPTER, adapter)
-    header = ""
-    if missing_keys:
-        header = _META_COMMENT
+    header = _META_COMMENT if missing_keys else ""
     write_text(folder / META, header + write_yaml({"system": system}))
     return system
 

@@ -87,6 +87,7 @@ def export(
     check_export(to, out, quantize=quantize, calibration=calibration)
     if to == "space":
         check_takes_audio_alone(detector)
+        detector.check_score()
     adapt = detector.frontend.config.get("adapt", {"kind": ""})
     if to == "merged" and detector.base is None and adapt["kind"] in ("", "adapter", "prompt"):
         raise InputError(
@@ -128,8 +129,6 @@ def export(
         record = {NAMES_KEY: head_options["label2id"]} if head_options else None
         detector.write_description(out, provenance_with_figures(detector), record)
     else:
-        facts = {}
-        if to == "merged":
-            facts = detector.provenance.to_dict()
+        facts = detector.provenance.to_dict() if to == "merged" else {}
         detector.save(out, **facts)
     return out

@@ -122,6 +122,7 @@ def export_onnx(
             "call detector.cpu().float() first"
         )
     check_takes_audio_alone(detector)
+    detector.check_score()
     if quantize not in (None, "int8"):
         raise InputError(f"unknown `quantize` {quantize!r}: 'int8' is known")
     detector = detector.whole()
@@ -180,7 +181,6 @@ def _can_quantise(frontend: nn.Module) -> bool:
 
 
 def _nothing_to_quantise_error(detector: Detector) -> InputError:
-    """Make the error for a detector without linear layers that can be quantised."""
     name = detector.frontend.config["name"]
     return InputError(f"the front-end '{name}' has no linear layers to quantise: leave out `quantize`")
 
@@ -243,10 +243,7 @@ def _write_float32(detector: Detector, description: dict[str, Any], path: Path) 
         detector(waveform)  # if the detector fails, raise its own error here, not wrapped by torch.onnx
     try:
         with _silenced(), torch.no_grad():  # with gradients, attention would be traced as a different kernel
-            if _has_fixed_length(description):
-                dynamic = {0: "batch"}
-            else:
-                dynamic = {0: "batch", 1: "samples"}
+            dynamic = {0: "batch"} if _has_fixed_length(description) else {0: "batch", 1: "samples"}
             program = torch.onnx.export(
                 _WithScores(detector),
                 (waveform,),
@@ -327,7 +324,6 @@ def _quantise_weights(path: Path, node_names: list[str], description: dict[str, 
 
 
 def _has_fixed_length(description: dict[str, Any]) -> bool:
-    """Whether the graph with this ``description`` accepts only waveforms of a single length."""
     return description["min_samples"] == description["max_samples"]
 
 
@@ -345,7 +341,6 @@ def _traced_samples(detector: Detector, description: dict[str, Any]) -> int:
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
-    """Silence progress messages and warnings of the exporter within this context."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from nes2net.detector import Detector
-from nes2net.lib.files import write_text
+from nes2net.lib.files import path_below, write_text
 from nes2net.lib.installation import requirement
 from nes2net.models.backends.base import NATURE
 from nes2net.scoring.calibrated import check_belongs
@@ -32,7 +32,7 @@ CALIBRATION = HERE / "calibration.json"
 if __name__ == "__main__":
     on_hub = "SPACE_ID" in os.environ
     # A further argument of Decider chooses where to decide: operating_point=OperatingPoint.parse("fa:1%").
-    decider = Decider(load(CALIBRATION), prior=0.5) if CALIBRATION.is_file() else None
+    decider = Decider(load(CALIBRATION), prior=0.5) if os.path.lexists(CALIBRATION) else None
     address = Address(
         host="0.0.0.0" if on_hub else "127.0.0.1",
         port=int(os.environ.get("GRADIO_SERVER_PORT", 7860)) if on_hub else None,
@@ -91,12 +91,12 @@ def write_space(detector: Detector, folder: Path, calibration: str | Path | None
     loaded = None if calibration is None else calibrations.load(calibration)
     if loaded is not None:
         check_belongs(detector, Decider(loaded).calibration)
-    detector.save(folder / "detector")
+    detector.save(path_below(folder, "detector"))
     if loaded is None:
         (folder / "calibration.json").unlink(missing_ok=True)
         meaning = f"Its score is higher for bona fide speech and is {NATURE[detector.backend.score_rule]}."
     else:
-        loaded.save(folder / "calibration.json")
+        write_text(folder / "calibration.json", loaded.text())
         meaning = "Its score is calibrated: the page shows a probability at a prior of 0.5 and a decision, which `app.py` can change."
     names = " → ".join(detector.config[role]["name"] for role in ("frontend", "aggregation", "backend"))
     title = f"Speech anti-spoofing: {detector.config['backend']['name']}"

@@ -167,10 +167,7 @@ def speed_table(measured: Sequence[Measured], product: float, detector: Detector
             speed = f"{flops_per_second / 1e9:,.1f}"
             share = f"{flops_per_second / product:.0%}"
         rows.append([stage.stage, f"{stage.per_second:,.2f}", f"{stage.times_real_time:,.1f}", speed, share])
-    if detector.precision == "tf32":
-        product_in = "tf32"
-    else:
-        product_in = str(detector.dtype).removeprefix("torch.")
+    product_in = "tf32" if detector.precision == "tf32" else str(detector.dtype).removeprefix("torch.")
     rows.append([f"matrix product, {product_in}", "–", "–", f"{product / 1e9:,.1f}", "100%"])
     return markdown_table(
         ["stage", "utterances / s", "× real time", "GFLOP/s", "of the matrix product"], rows

@@ -32,10 +32,7 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         from nes2net.apps.info.overview import stored_overview
 
         if (stored := stored_overview(model)) is not None:
-            if json_:
-                text = _as_json([stored.to_dict()])
-            else:
-                text = stored.text()
+            text = _as_json([stored.to_dict()]) if json_ else stored.text()
             print(text)
             return
     from nes2net.apps.info.files import file_sheet
@@ -56,10 +53,7 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         if options:
             facts[0]["options"] = options
             lines += ["", "options", *table(options)]
-        if json_:
-            text = json.dumps(facts, indent=1, ensure_ascii=False)
-        else:
-            text = "\n".join(lines)
+        text = json.dumps(facts, indent=1, ensure_ascii=False) if json_ else "\n".join(lines)
         print(text)
     elif model == "published" and key is None:
         from nes2net.models.published_results import published_tables
@@ -106,9 +100,7 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
 
 def _as_json(data: list[dict[str, Any]]) -> str:
     """Write descriptions as a JSON list; a single description is written without a list around it."""
-    answer: Any = data
-    if len(data) == 1:
-        answer = data[0]
+    answer: Any = data[0] if len(data) == 1 else data
     return printable(json.dumps(answer, indent=1, ensure_ascii=False, default=str))
 
 
@@ -123,12 +115,10 @@ def published_results() -> list[Result]:
     results = []
     for row in published_rows():
         recipe = Path(row.recipe).stem if row.recipe else None
-        subjects = frozenset(filter(None, (row.model, recipe, row.corpus)))
-        average = ""
-        if row.average > 1:
-            average = f"{row.average} checkpoints, best by {row.select}"
+        subjects = frozenset(filter(None, (*row.models, recipe, row.corpus)))
+        average = f"{row.average} checkpoints, best by {row.select}" if row.average > 1 else ""
         facts = {
-            "model": row.model,
+            "model": ", ".join(row.models),
             "recipe": recipe,
             "measured again": ", ".join(row.ways) or "only reported",
             "here": row.here,
@@ -141,12 +131,12 @@ def published_results() -> list[Result]:
             "protocol": lengths.get(row.protocol) or f"the first {row.samples:,} samples",
             "left out": ", ".join(f"{key} {', '.join(values)}" for key, values in row.exclude.items()),
             "average of": average,
-            "checkpoint": row.checkpoint,
+            "checkpoint": row.obtain,
         }
-        if row.best is None:
-            figure = f"mean {row.percent(row.mean)}"
-        else:
-            figure = row.percent(row.best)
+        figure = f"mean {row.percent(row.mean)}" if row.best is None else row.percent(row.best)
         figure = f"{row.metric} {figure} % on {row.test}: {row.system}"
-        results.append(Result(row.id, figure, f"{row.id}: {row.describe()}", subjects, facts))
+        line = f"{row.id}: {row.describe()}"
+        if row.released is not None:
+            line += f"; {row.obtain}"
+        results.append(Result(row.id, figure, line, subjects, facts))
     return results

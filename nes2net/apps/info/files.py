@@ -18,7 +18,7 @@ from nes2net.apps.info.names import Result, describe_recipe, model_rows, publish
 from nes2net.apps.info.sheet import Sheet, shown
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted
-from nes2net.lib.files import sha256_of
+from nes2net.lib.files import Unchanged, is_absent, sha256_of
 from nes2net.lib.options import name_and_options
 from nes2net.models.checkpoints.folder import CONFIG, WEIGHTS
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE
@@ -32,8 +32,7 @@ from nes2net.scoring.record import read_whole_record, record_path
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.resume_file import RESUME_FILE
-from nes2net.training.run_folder import RECIPE_FILE
-from nes2net.training.selection import HISTORY_FILE, Row, read_history, saved_epochs
+from nes2net.training.selection import HISTORY_FILE, RECIPE_FILE, Row, read_history, saved_epochs
 
 _OTHER_FILE = "info reads checkpoints, folders, scores, records, calibrations, recipes and histories"
 # Name of a value in a history → its heading in tables.
@@ -59,14 +58,17 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
     """
     # Describe a folder of a detector or of a training run.
     path = Path(path)
+    files = Unchanged(path, path / WEIGHTS)
     if path.is_dir():
-        is_detector = (path / CONFIG).is_file() or (path / CONFIG_FILE).is_file()
-        is_run = any(path.glob("epoch_*.pth")) or any(
-            (path / name).is_file() for name in (RECIPE_FILE, HISTORY_FILE, RESUME_FILE)
+        is_detector = not (is_absent(path / CONFIG) and is_absent(path / CONFIG_FILE))
+        is_run = any(path.glob("epoch_*.pth")) or not all(
+            is_absent(path / name) for name in (RECIPE_FILE, HISTORY_FILE, RESUME_FILE)
         )
         if is_run and not is_detector:
             return _run_sheet(path)
-        return _detector_sheet(identify(path), results)
+        sheet = _detector_sheet(identify(path), results)
+        files.check()
+        return sheet
     # Describe a recipe.
     if path.suffix in (".yaml", ".yml"):
         sheet = describe_recipe(load_recipe(path))
@@ -93,8 +95,11 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
             start = file.read(4096)
     # A file without control characters is text.
     if start and not any(byte < 9 or 13 < byte < 32 for byte in start):
-        return _scores_sheet(path)
-    return _detector_sheet(identify(path), results)
+        sheet = _scores_sheet(path)
+    else:
+        sheet = _detector_sheet(identify(path), results)
+    files.check()
+    return sheet
 
 
 def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
@@ -127,9 +132,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
             tensors = str(identity.misfit) or "all there, none left over"
     # Describe the published model to which the weights or the architecture belong.
     loaded_as = identity.provenance.published
-    facts_of_model = {}
-    if loaded_as:
-        facts_of_model = published_facts(loaded_as[0])
+    facts_of_model = published_facts(loaded_as[0]) if loaded_as else {}
     notes = facts_of_model.pop("notes", [])
     models = identity.models
     if not models and identity.provenance.architecture:
@@ -141,17 +144,12 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     adaptation: dict[str, str] = {}
     _, frontend_options = name_and_options(identity.config, "frontend", "")
     if isinstance(adapt := frontend_options.get("adapt"), dict):
-        options = []
-        for key, value in adapt.items():
-            if key != "kind":
-                options.append(f"{key} {shown(value)}")
+        options = [f"{key} {shown(value)}" for key, value in adapt.items() if key != "kind"]
         adaptation["adapted"] = ", ".join([shown(adapt.get("kind")), *options])
     if isinstance(base := identity.provenance.facts.get("base"), dict):
         digest = f"SHA-256 of its tensors {shown(base.get('digest'))}"
         adaptation["base"] = f"{shown(base.get('file'))}, {digest}; not in this file"
-    checksum = ""
-    if weights.is_file():
-        checksum = sha256_of(weights)
+    checksum = sha256_of(weights) if weights.is_file() else ""
     facts: dict[str, Any] = {
         "model": model,
         **facts_of_model,
@@ -186,7 +184,6 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
 
 
 def _recipe_if_readable(provenance: Provenance) -> Recipe | None:
-    """Return the recipe in ``provenance``; None if there is no recipe, or if this version cannot read it."""
     if provenance.recipe is None:
         return None
     try:
@@ -196,7 +193,6 @@ def _recipe_if_readable(provenance: Provenance) -> Recipe | None:
 
 
 def _training_facts(provenance: Provenance) -> dict[str, Any]:
-    """Describe how a checkpoint was trained: recipe, data, epoch and measured values."""
     # Describe the recipe, and the detectors from which the training started.
     recipe = _recipe_if_readable(provenance)
     record = provenance.facts
@@ -208,10 +204,7 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
             facts["recipe"] += f", seed {recipe.seed}, run {recipe.tag}"
         corpora_in_words = []
         for corpus in recipe.data.parts("train"):
-            if corpus.root:
-                corpus_words = f"{corpus.name} in {corpus.root}"
-            else:
-                corpus_words = corpus.name
+            corpus_words = f"{corpus.name} in {corpus.root}" if corpus.root else corpus.name
             corpora_in_words.append(corpus_words)
         facts["trained on"] = "; ".join(corpora_in_words)
     if provenance.started_from:
@@ -239,7 +232,6 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
 
 
 def _start_in_words(start: Provenance) -> str:
-    """Name the detector from which a training started, or else the architecture of this detector."""
     if start.published:
         name, model = start.published
         return f"{name}; licence of its weights: {model.licence}"
@@ -249,7 +241,6 @@ def _start_in_words(start: Provenance) -> str:
 
 
 def _history_value(name: str, value: Any) -> Any:
-    """Write a value of a history as text; an EER is written in percent."""
     if not isinstance(value, float):
         return value
     if "eer" in name and math.isfinite(value):
@@ -258,16 +249,13 @@ def _history_value(name: str, value: Any) -> Any:
 
 
 def _run_sheet(folder: Path) -> Sheet:
-    """Describe a run folder: its recipe, its epochs, and their checkpoints."""
     facts: dict[str, Any] = {}
     tables: dict[str, list[dict[str, Any]]] = {}
-    rows = []
-    if (folder / HISTORY_FILE).is_file():
-        rows = read_history(folder / HISTORY_FILE)
+    rows = [] if is_absent(folder / HISTORY_FILE) else read_history(folder / HISTORY_FILE)
     checkpoints = sorted(folder.glob("*.pth"), key=lambda path: (len(path.name), path.name))
     checkpoint_names = [path.name for path in checkpoints]
     tables["epochs"] = _epoch_rows(rows, set(checkpoint_names))
-    if (folder / RECIPE_FILE).is_file():
+    if not is_absent(folder / RECIPE_FILE):
         recipe = load_recipe(folder / RECIPE_FILE)
         sheet = describe_recipe(recipe)
         facts = _training_facts(Provenance(recipe=recipe.to_dict()))
@@ -318,9 +306,8 @@ def _calibration_sheet(path: Path) -> Sheet:
     population = calibration.population
     if scored_by is not None:
         facts["detector"] = f"{scored_by.fingerprint} (SHA-256 of architecture and weights) in {scored_by.precision}"
-        facts["scored"] = "whole recordings"
-        if scored_by.num_samples is not None:
-            facts["scored"] = f"the first {scored_by.num_samples} samples"
+        first = scored_by.num_samples
+        facts["scored"] = "whole recordings" if first is None else f"the first {first} samples"
         if scored_by.resolution_ms is not None:
             facts["scored"] += f", in frames of {scored_by.resolution_ms:g} ms"
     elif kind == "calibration":
@@ -348,7 +335,6 @@ def _calibration_sheet(path: Path) -> Sheet:
 
 
 def _record_facts(path: Path) -> dict[str, Any]:
-    """Read the record of a score file, and describe its facts in words."""
     record = read_whole_record(path)
     extra: dict[str, Any] = record.model_extra or {}
     mappings = {key: value for key, value in extra.items() if isinstance(value, dict)}
@@ -369,15 +355,12 @@ def _record_facts(path: Path) -> dict[str, Any]:
     facts["precision"] = record.run.get("dtype")
     facts["device"] = extra.get("device_name") or extra.get("device")
     facts["versions"] = ", ".join(f"{name} {version}" for name, version in mappings.get("versions", {}).items())
-    facts["without a score"] = ""
-    if record.failures:
-        facts["without a score"] = counted(len(record.failures), "file")
+    facts["without a score"] = counted(len(record.failures), "file") if record.failures else ""
     facts["detector"] = f"{record.run.get('model')} (SHA-256 of architecture and weights)"
     return facts
 
 
 def _scores_sheet(path: Path) -> Sheet:
-    """Describe a score file, with the facts of its record if there is one."""
     try:
         ids, scores = scores_of(path)
     except InputError as error:
@@ -396,7 +379,7 @@ def _scores_sheet(path: Path) -> Sheet:
     facts["SHA-256"] = sha256_of(path)
     record = record_path(path)
     corpus = "CORPUS"
-    if record.is_file():
+    if not is_absent(record):
         facts |= _record_facts(record)
         recorded_corpus = str(facts.get("corpus")).partition(",")[0]
         if recorded_corpus in corpora.names() or recorded_corpus.startswith("hub:"):

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, listed, shown
+from nes2net.lib.files import is_absent
 from nes2net.lib.plain_data import check_plain
-from nes2net.models.checkpoints.classification import NAMES_KEY, holds_classifier, read_classifier
+from nes2net.models.checkpoints.classification import NAMES_KEY, WAVEFORMS_KEY, holds_classifier, read_classifier
 from nes2net.models.checkpoints.fairseq import encoder_tensors, is_pretraining_head, model_type_of
-from nes2net.models.checkpoints.folder import CONFIG, read_folder
+from nes2net.models.checkpoints.folder import CONFIG
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, holds_other_model, read_configuration, read_weights
 from nes2net.models.checkpoints.model_types import MODEL_TYPES, check_type, is_openai
 from nes2net.models.checkpoints.onnx_file import OnnxFile, accepted_lengths
@@ -37,6 +38,7 @@ from nes2net.models.loading import (
     build_errors_as_input_errors,
     fitting_models,
     leaves_out_frontend,
+    read_checkpoint,
     recognise,
     without_wrapper,
 )
@@ -125,10 +127,7 @@ def identify(path: str | Path) -> Identity:
         config = facts.pop("model", {})
         epoch, step = (shown(facts["progress"].get(key)) for key in ("epoch", "step"))
         kind = f"resume file of a training run, in epoch {epoch}, step {step}"
-        if config:
-            misfit = _compare_with_config(state_dict, config, path)[0]
-        else:
-            misfit = Misfit()
+        misfit = _compare_with_config(state_dict, config, path)[0] if config else Misfit()
         identity = Identity(
             path, kind, [], config, _numbers_by_type(state_dict), misfit, provenance=Provenance.read(facts)
         )
@@ -175,9 +174,8 @@ def _identify_folder(folder: Path) -> Identity:
         InputError: if the folder is of another kind, or damaged.
     """
     # Identify a folder in which this package saved a detector.
-    if (folder / CONFIG).is_file():
-        state_dict, description = read_folder(folder)
-        description = checked_record(description, state_dict)
+    if not is_absent(folder / CONFIG):
+        state_dict, description = read_checkpoint(folder)
         config = description["model"]
         facts = {key: value for key, value in description.items() if key != "model"}
         misfit, adapted = _compare_with_config(state_dict, config, folder)
@@ -186,7 +184,7 @@ def _identify_folder(folder: Path) -> Identity:
             folder, kind, [], config, _numbers_by_type(state_dict), misfit, provenance=Provenance.read(facts)
         )
     # Identify any other weights in the layout of Hugging Face.
-    has_configuration = (folder / CONFIG_FILE).is_file()
+    has_configuration = not is_absent(folder / CONFIG_FILE)
     is_classifier = holds_classifier(folder)
     if holds_other_model(folder):
         identity = _identify_state_dict(folder, read_weights(folder))
@@ -207,6 +205,7 @@ def _identify_folder(folder: Path) -> Identity:
                 notes.append(
                     f"classes: bona fide is {bonafide}, spoof {listed(spoof)}; a higher score is more bona fide"
                 )
+                notes.append(description[WAVEFORMS_KEY])
                 kind = f"detector, a Hugging Face folder of {title} with a classification head"
                 misfit = _compare_with_config(state_dict, config, folder)[0]
                 return Identity(folder, kind, [], config, _numbers_by_type(state_dict), misfit, notes=notes)
@@ -220,7 +219,6 @@ def _identify_folder(folder: Path) -> Identity:
 
 
 def _add_frontend(identity: Identity, frontend: Frontend) -> Identity:
-    """Add the facts about ``frontend`` to ``identity`` (configuration, note, published sizes); return ``identity``."""
     identity.config = {"frontend": frontend.config}
     if frontend.note:
         identity.notes.append(frontend.note)
@@ -271,9 +269,7 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
         if leaves_out_frontend(unwrapped, fitting[0]):
             notes.append("its front-end, which was frozen, is not in it: name its pre-training file as `base`")
         loaded = [name for name in fitting if holds_weights_of(name, state_dict, path)]
-        provenance = Provenance("")
-        if loaded:
-            provenance = Provenance(loaded[0])
+        provenance = Provenance(loaded[0] if loaded else "")
         misfit = Misfit(values=not_finite(state_dict))
         kind = "detector checkpoint of the published code"
         return Identity(path, kind, loaded or fitting, config, dtypes, misfit, provenance=provenance, notes=notes)
@@ -305,7 +301,6 @@ def _compare_with_config(state_dict: Mapping[str, Tensor], config: dict[str, Any
 
 
 def _numbers_by_type(state_dict: Mapping[str, Tensor]) -> dict[str, int]:
-    """Count the elements of each type; return type → count, with the most frequent type first."""
     numbers: Counter[str] = Counter()
     for tensor in state_dict.values():
         numbers[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()

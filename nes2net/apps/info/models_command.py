@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict
+from typing import Any
 
 from nes2net.lib.errors import check_known
 from nes2net.lib.terminal import printable
@@ -28,6 +29,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
     from nes2net.models.catalogue import list_models
     from nes2net.models.frontends.sizes import SIZES
     from nes2net.models.published_models import BEGIN_WITH, PUBLISHED
+    from nes2net.models.published_results import published_rows
 
     if name is not None:
         from nes2net.apps.info.command import info
@@ -36,23 +38,34 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         info(name, json_=json_)
         return
     # Print all models as JSON.
-    by_hand = {name: model.by_hand for name, model in PUBLISHED.items() if model.by_hand}
+    by_hand: list[dict[str, Any]] = []
+    for row in published_rows():
+        if row.released is not None:
+            by_hand.append(
+                {
+                    "result": row.id,
+                    "detector": row.system,
+                    "EER in %": row.percent(row.best),
+                    "files": row.released,
+                }
+            )
     if json_:
         frontends = []
         for frontend, size in SIZES.items():
-            frontend_facts = {
-                "name": frontend,
-                "title": size.title,
-                "parameters": size.parameters,
-                "licence": size.licence,
-                "address": size.published.address,
-                "known_by": size.published.pinned or "not pinned",
-            }
-            frontends.append(frontend_facts)
+            frontends.append(
+                {
+                    "name": frontend,
+                    "title": size.title,
+                    "parameters": size.parameters,
+                    "licence": size.licence,
+                    "address": size.published.address,
+                    "known_by": size.published.pinned or "not pinned",
+                }
+            )
         data = {
             "detectors": [asdict(model) for model in list_models()],
             "front-ends": frontends,
-            "by hand": [{"name": name, "its file": address} for name, address in by_hand.items()],
+            "by hand": by_hand,
         }
         print(printable(json.dumps(data, indent=1, ensure_ascii=False)))
         return
@@ -73,17 +86,24 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         )
     frontends = []
     for frontend, size in SIZES.items():
-        millions = round(size.parameters / 1e6)
-        frontends.append({"name": frontend, "million parameters": millions, "licence": size.licence})
-    files = [{"name": name, "its file, for --model FILE": address} for name, address in by_hand.items()]
+        frontends.append(
+            {"name": frontend, "million parameters": round(size.parameters / 1e6), "licence": size.licence}
+        )
     sheet = Sheet(
         "What is fetched by name",
         tables={
             "detectors, for --model": detectors,
-            "detectors, to fetch by hand": files,
+            "detectors, to fetch by hand; for a result without files, any file gives a figure and no verdict": [
+                {**detector, "files": ", ".join(detector["files"]) or "–"} for detector in by_hand
+            ],
             "pre-trained front-ends, for ssl_checkpoint=": frontends,
             "to begin with": [{"for": purpose, "name": name} for purpose, name in BEGIN_WITH.items()],
         },
-        commands=["nes2net models NAME, its card", "nes2net predict FILE --model NAME"],
+        commands=[
+            "nes2net models NAME, its card",
+            "nes2net predict FILE --model NAME",
+            "nes2net info RESULT, the addresses of its files",
+            "nes2net evaluate CORPUS SCORES --keys KEYS, the figure of a score file, without audio",
+        ],
     )
     print(sheet.text())

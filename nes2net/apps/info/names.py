@@ -85,8 +85,8 @@ class _Kind(NamedTuple):
     """Names of the things of this kind."""
     line: Callable[[str], str]
     """Function that returns the line of a name in the overview."""
-    sheet: Callable[[str, Sequence[Result]], Sheet]
-    """Function that describes a thing; it takes the name of the thing and the published results."""
+    sheet: Callable[[str], Sheet]
+    """Function that describes the thing of a name."""
 
     @property
     def plural(self) -> str:
@@ -105,12 +105,11 @@ class _Kind(NamedTuple):
 
 
 def _all_kinds(results: Sequence[Result]) -> list[_Kind]:
-    """Return all kinds of named things, in the order of the overview."""
     figures = {result.id: result.figure for result in results}
     parts = []
     for part_registry in REGISTRIES.values():
         line = partial(_part_line, part_registry)
-        sheet = partial(part_sheet, part_registry)
+        sheet = partial(part_sheet, part_registry, results=results)
         parts.append(_Kind(part_registry.kind, part_registry.names(), line, sheet))
     for registry, key in ((heads, "model.backend.head"), (losses, "train.loss"), (tasks, "train.task")):
         sheet = partial(_trained_part_sheet, registry, key)
@@ -120,15 +119,17 @@ def _all_kinds(results: Sequence[Result]) -> list[_Kind]:
             "recipe",
             packaged_recipes(),
             lambda name: plain(header_paragraphs(name)[0]).partition(". ")[0].rstrip("."),
-            recipe_sheet,
+            partial(recipe_sheet, results=results),
         ),
-        _Kind("model", list(PUBLISHED_MODELS), _model_line, model_sheet),
+        _Kind("model", list(PUBLISHED_MODELS), _model_line, partial(model_sheet, results=results)),
         *parts,
         _Kind("judgement", judgements.names(), partial(_part_line, judgements), judgement_sheet),
-        _Kind("corpus", corpora.names(), _corpus_line, corpus_sheet),
+        _Kind("corpus", corpora.names(), _corpus_line, partial(corpus_sheet, results=results)),
         _Kind("condition", effects.names(), _condition_line, condition_sheet),
         _Kind("command", commands.names(), lambda name: page_of(commands.get(name).__doc__).title, command_sheet),
-        _Kind("published result", list(figures), figures.__getitem__, _published_result_sheet),
+        _Kind(
+            "published result", list(figures), figures.__getitem__, partial(_published_result_sheet, results=results)
+        ),
     ]
 
 
@@ -151,14 +152,11 @@ def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
     all_names: list[str] = []
     for kind in kinds:
         all_names += [kind.plural, *kind.names]
-    sheets = [kind.sheet(name, results) for kind in kinds if name in kind.names]
+    sheets = [kind.sheet(name) for kind in kinds if name in kind.names]
     if not sheets:
         hint = did_you_mean(name, all_names, "nes2net info")
         raise InputError(f"'{name}' is neither a name nor a file or folder{hint}")
-    similar_names = []
-    for word in all_names:
-        if word.lower() == name.lower() and word != name:
-            similar_names.append(word)
+    similar_names = [word for word in all_names if word.lower() == name.lower() and word != name]
     for sheet in sheets:
         if similar_names:
             sheet.facts["not to be confused with"] = f"{similar_names[0]}, which differs in its capital letters"
@@ -168,7 +166,6 @@ def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
 
 
 def _model_line(name: str) -> str:
-    """Return the line of a published model in the overview: the parts of the model."""
     parts = architecture(PUBLISHED_MODELS[name])
     return f"not for commercial use: {parts}" if PUBLISHED[name].non_commercial else parts
 
@@ -188,7 +185,6 @@ def _part_line(registry: Registry, name: str) -> str:
 
 
 def _corpus_line(name: str) -> str:
-    """Return the line of a corpus in the overview: its title and its numbers of trials."""
     corpus = corpora.get(name)
     counts = ", ".join(f"{split} {counts.trials:,}" for split, counts in corpus.counts.items())
     text = f"{counts} trials" if counts else corpus.about
@@ -196,7 +192,6 @@ def _corpus_line(name: str) -> str:
 
 
 def _condition_line(name: str) -> str:
-    """Return the line of a condition in the overview: its first sentence and its strengths."""
     condition = effects.get(name)
     strengths = ", ".join(f"{strength:g}" for strength in condition.strengths)
     line = plain((inspect.getdoc(condition) or name).partition("\n\n")[0]).rstrip(".")
@@ -282,12 +277,11 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
     return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
 
 
-def _trained_part_sheet(registry: Registry, key: str, name: str, results: Sequence[Result] = ()) -> Sheet:
+def _trained_part_sheet(registry: Registry, key: str, name: str) -> Sheet:
     """Describe a head, a loss or a task, with its requirements and options.
 
     Args:
         key: key of a recipe that chooses the part by its name.
-        results: not used; every function of a :class:`_Kind` takes this argument.
     """
     kind = registry.get(name)
     options = option_rows(registry, name)
@@ -309,19 +303,15 @@ def _trained_part_sheet(registry: Registry, key: str, name: str, results: Sequen
     return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
 
 
-def judgement_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """Describe a judgement and its options; ``results`` are not used, but :class:`_Kind` requires this argument."""
+def judgement_sheet(name: str) -> Sheet:
+    """Describe a judgement and its options."""
     facts = {"what": title(judgements, name), "about": about(judgements, name)[1:]}
     commands = [f"nes2net score CORPUS FOLDER --model CKPT --judgement {name} --out FILE"]
     return Sheet(f"{name}: judgement", facts, tables={"options": option_rows(judgements, name)}, commands=commands)
 
 
-def command_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """Describe a command by its arguments and flags, or by its subcommands.
-
-    Args:
-        results: not used; every function of a :class:`_Kind` takes this argument.
-    """
+def command_sheet(name: str) -> Sheet:
+    """Describe a command by its arguments and flags, or by its subcommands."""
     page = page_of(commands.get(name).__doc__)
     parser = add_command(OneLineParser().add_subparsers(), commands.get(name), name)
     rows = []
@@ -334,12 +324,8 @@ def command_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     return Sheet(f"{name}: command", {"what": page.title, "about": page.prose}, "", tables, [f"nes2net {name} --help"])
 
 
-def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """Describe a condition by its strengths and requirements.
-
-    Args:
-        results: not used; every function of a :class:`_Kind` takes this argument.
-    """
+def condition_sheet(name: str) -> Sheet:
+    """Describe a condition by its strengths and requirements."""
     condition = effects.get(name)
     strengths = [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
     flags = "".join(f" --{source} DIR" for source in condition.needs)
@@ -380,9 +366,7 @@ def published_size_facts(name: str) -> dict[str, Any]:
         configuration = "log-mel features with a scaling of their own, for which there is no option"
     else:
         waveforms = "waveforms are layer-normalised" if size.normalize else "waveforms as they are"
-        configuration = (
-            f"{waveforms}; here the option normalize decides, or if it is null the folder's preprocessor_config.json"
-        )
+        configuration = f"{waveforms}; here the option normalize decides, or if it is null the folder's do_normalize"
     return {
         "pre-trained model": size.title,
         "its file": files,
@@ -428,10 +412,9 @@ def published_facts(name: str) -> dict[str, Any]:
     model = PUBLISHED.get(name)
     if model is None:
         return {}
+    facts_of_file = {"its file": model.by_hand or "no program can fetch it"}
     if model.file:
         facts_of_file = weights_facts(Shelf(name, model.file))
-    else:
-        facts_of_file = {"its file": "; ".join(filter(None, [model.by_hand, "no program can fetch it"]))}
     return {
         "source": model.source,
         "licence of the weights": model.licence,
@@ -450,10 +433,7 @@ def weights_facts(shelf: Shelf) -> dict[str, Any]:
     first = ""
     if (record := shelf.first_seen()) is not None:
         first = ", ".join(filter(None, (record.first_seen, record.sha256 or record.revision)))
-    if shelf.find() is None:
-        on_machine = "no"
-    else:
-        on_machine = "yes"
+    on_machine = "no" if shelf.find() is None else "yes"
     return {
         "fetched from": re.sub(r"([0-9a-f]{7})[0-9a-f]{33,}", r"\1…", shelf.file.address),
         "known by": shelf.file.known_by,
@@ -469,9 +449,7 @@ def header_paragraphs(recipe: str) -> list[str]:
     """
     text = (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8")
     head = re.match(r"(?:#.*\n)*", text)
-    header = ""
-    if head:
-        header = head[0]
+    header = head[0] if head else ""
     lines = [line.lstrip("# ") for line in header.splitlines() if "$schema" not in line]
     return re.split(r"(?<=\.)\n", "\n".join(lines)) or [""]
 
@@ -517,9 +495,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
 
     # Collect the facts about the model and the start of training.
     start = create_task(recipe).start
-    begins = "random weights"
-    if start is not None:
-        begins = start.path or f"a {start.what} ({start.key})"
+    begins = start.path or f"a {start.what} ({start.key})" if start is not None else "random weights"
     facts = {
         "trains on": "; ".join(trains_on),
         "model": architecture(recipe.model),
@@ -556,7 +532,6 @@ def _values_by_key(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value_comments(recipe: str) -> dict[str, str]:
-    """Read the comments beside the values of a packaged recipe and of its base recipe; return key → comment."""
     comments: dict[str, str] = {}
     section = ""
     for line in (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines():
@@ -589,12 +564,8 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     for recipe in packaged_recipes():
         if name in [corpus.name for corpus in load_recipe(recipe).data.parts("train")]:
             recipes.append(recipe)
-    eer_rule = corpus.eer_method
-    if rule:
-        eer_rule = f"{corpus.eer_method}: {plain(rule[1])}"
-    tdcf_form = ""
-    if corpus.asv_scores:
-        tdcf_form = f"form of {corpus.tdcf_version}"
+    eer_rule = f"{corpus.eer_method}: {plain(rule[1])}" if rule else corpus.eer_method
+    tdcf_form = f"form of {corpus.tdcf_version}" if corpus.asv_scores else ""
     facts = {
         "parts": ", ".join(corpus.splits),
         "phases": ", ".join(corpus.phases),
@@ -637,7 +608,6 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
 
 
 def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
-    """Return a row for each part of a corpus, with the numbers of trials of the part."""
     rows = []
     for split, trials in counts.items():
         fields = "; ".join(f"{counted(len(values), 'value')} of {name}" for name, values in trials.by.items())
@@ -647,7 +617,6 @@ def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
 
 
 def _published_result_sheet(name: str, results: Sequence[Result]) -> Sheet:
-    """Describe the published result with the id ``name``."""
     result = next(result for result in results if result.id == name)
     commands = [f"nes2net experiment reproduce {name} --data FOLDER"]
     return Sheet(f"{name}: published result", {"what": result.line, **result.facts}, commands=commands)

@@ -81,9 +81,7 @@ def mapping_rows(key: str | None) -> list[dict[str, Any]]:
     The rows have the columns of :func:`option_rows`. The result is empty if the value of ``key`` is
     not a mapping.
     """
-    if key not in _DECLARED_BY:
-        return []
-    return rows_of(resolve_name(_DECLARED_BY[key]))
+    return [] if key not in _DECLARED_BY else rows_of(resolve_name(_DECLARED_BY[key]))
 
 
 def title(registry: Registry, name: str) -> str:

@@ -52,10 +52,7 @@ class Sheet:
         width = max(map(len, facts), default=0)
         lines = wrapped(printable_name(self.title), "", "  ", WIDTH)
         for heading, value in facts.items():
-            if isinstance(value, list):
-                items = value
-            else:
-                items = [value]
+            items = value if isinstance(value, list) else [value]
             for number, item in enumerate(items):
                 start = "" if number else printable_name(heading)
                 lines += wrapped(printable_name(shown(item)), f"  {start:<{width}}  ", " " * (width + 4), WIDTH)
@@ -71,10 +68,7 @@ class Sheet:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON, without empty entries."""
         content = {"title": self.title, **self.facts, "notes": self.notes, **self.tables, "next": self.commands}
-        filled = {}
-        for key, value in content.items():
-            if value not in ("", None, []):
-                filled[key] = value
+        filled = {key: value for key, value in content.items() if value not in ("", None, [])}
         return filled
 
 
@@ -138,7 +132,6 @@ def _column_widths(cells: Sequence[Sequence[str]]) -> list[int]:
 
 
 def _cell_text(column: str, value: Any) -> str:
-    """Write ``value`` for a table; values of a recipe are written as JSON."""
     if column in _AS_WRITTEN and not isinstance(value, str):
         return printable_name(json.dumps(value, ensure_ascii=False, default=str))
     return printable_name(shown(value))

@@ -108,7 +108,6 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
 
 
 def _total_bytes(tensors: Sequence[Tensor]) -> int:
-    """Return the number of bytes of all ``tensors`` together."""
     return sum(tensor.nbytes for tensor in tensors)
 
 

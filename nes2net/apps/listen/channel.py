@@ -51,7 +51,6 @@ class Channel:
     def __init__(
         self, name: str, scorer: Scorer, stream: Stream, hop: float, evidence: Evidence | None, is_live: bool, vad: Vad
     ) -> None:
-        """Begin with an empty queue of windows."""
         self.name = name
         self.stream = stream
         self.queue: deque[WaitingBatch | Line] = deque()
@@ -253,7 +252,6 @@ class Channel:
 
 
 def _summary_of_times(seconds: Sequence[float] | deque[float]) -> Line | None:
-    """Compute median, 95th percentile and maximum of the times ``seconds``; None if there are no times."""
     if not seconds:
         return None
     median, p95, maximum = np.quantile(seconds, [0.5, 0.95, 1.0]).tolist()

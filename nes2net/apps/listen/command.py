@@ -110,12 +110,12 @@ def listen(
     # Load the detector and the calibration.
     decider = deciding.decider()
     scorer = loading.scorer(model)
-    window = windows.window or usual_window(scorer, decider)
+    window = usual_window(scorer, decider) if windows.window is None else windows.window
+    calibration = deciding.calibration and Path(deciding.calibration).name
+    judge = Judge(scorer, Path(model).name, decider, calibration, **{**vars(windows), "window": window})
     if decider is not None:
         for note in notes_on(scorer, decider, round(window * SAMPLE_RATE)):
             print_note(note)
-    calibration = deciding.calibration and Path(deciding.calibration).name
-    judge = Judge(scorer, Path(model).name, decider, calibration, **{**vars(windows), "window": window})
     # Serve clients, or listen to the source.
     if heard is None:
         _serve(judge, str(serve), clients, allow_name)

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from numpy.typing import NDArray
 
 from nes2net.apps.listen.channel import Channel, Line, Vad
+from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.evidence import Evidence
@@ -74,6 +75,12 @@ class Judge:
     max_behind: float = 5.0
     vad: Vad = "weigh"
 
+    def __post_init__(self) -> None:
+        """Raise :class:`InputError` if the detector has no score, or if a number is out of its range."""
+        if not 0 < self.max_behind < math.inf:
+            raise InputError(f"`max_behind` is a number above 0, not {self.max_behind}")
+        Stream(self.scorer, SAMPLE_RATE, window=self.window, hop=self.hop)
+
     def session(self, rate: float, encoding: str, names: Sequence[str], is_live: bool, keep: Keep) -> Session:
         """Begin a session on a source: make a channel for each name, and the first line.
 
@@ -86,11 +93,8 @@ class Judge:
             keep: which windows are scored if :attr:`keep` of the judge is None, see :data:`Keep`.
 
         Raises:
-            InputError: for the reasons in :meth:`nes2net.Detector.stream`, or if a number is out of
-                its range.
+            InputError: for the reasons in :meth:`nes2net.Detector.stream`.
         """
-        if not 0 < self.max_behind < math.inf:
-            raise InputError(f"`max_behind` is a number above 0, not {self.max_behind}")
         channels = []
         for name in names:
             stream = Stream(self.scorer, rate, window=self.window, hop=self.hop)
@@ -157,7 +161,6 @@ class Listening:
     """
 
     def __init__(self, session: Session, blocks: Iterable[Block]) -> None:
-        """Make the thread that will read the source; :meth:`lines` starts the thread."""
         self._channels = session.channels
         self._latest = session.ready["keep"] == "latest"
         self._most_waiting = session.most_waiting

@@ -91,7 +91,6 @@ class Server:
     """
 
     def __init__(self, judge: Judge, most_clients: int, names: Iterable[str]) -> None:
-        """Begin without clients and without kept sessions."""
         self._judge = judge
         self._most_clients = most_clients
         self._slots = threading.BoundedSemaphore(most_clients)
@@ -272,9 +271,7 @@ def _blocks(connection: ServerConnection, start: _Start, session: Session, parke
         if parked is not None:
             gap += time.monotonic() - parked.since
             parked = None
-        start_time = None
-        if gap:
-            start_time = session.channels[0].stream.now + gap
+        start_time = session.channels[0].stream.now + gap if gap else None
         gap = 0.0
         yield Block(samples, start_time)
 

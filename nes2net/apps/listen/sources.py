@@ -116,7 +116,6 @@ def opened(
 
 
 def _is_pipe(source: str) -> bool:
-    """Whether ``source`` is a named pipe; false if there is no such file."""
     try:
         return stat.S_ISFIFO(os.stat(source).st_mode)
     except (OSError, ValueError):
@@ -191,9 +190,7 @@ def _microphone(device: str, rate: float, num_channels: int) -> Iterator[Block]:
         raise MissingLibrary(
             f"the microphone is read with sounddevice ({error}): {how_to_install('listen')}"
         ) from error
-    name_or_number: Any = device or None
-    if device.isdecimal():
-        name_or_number = int(device)
+    name_or_number: Any = int(device) if device.isdecimal() else device or None
     try:
         stream = sounddevice.InputStream(rate, device=name_or_number, channels=num_channels, dtype="float32")
     except (sounddevice.PortAudioError, ValueError) as error:
@@ -202,7 +199,6 @@ def _microphone(device: str, rate: float, num_channels: int) -> Iterator[Block]:
 
 
 def _microphone_blocks(stream: Any, step: int) -> Iterator[Block]:
-    """Yield blocks of ``step`` samples from the microphone ``stream``, and close the stream at the end."""
     with closing(stream):
         stream.start()
         began = time.monotonic()

@@ -67,7 +67,11 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
     if row["decision"] == "bonafide" and "shortest_found" in along:
         facts.append(("What would be missed", _missed_words(along["shortest_found"])))
     if "p_value" in row:
-        facts.append(("How usual it is", _usualness_words(row["p_value"])))
+        usualness = (
+            f"Of the recordings that the calibration was learned from, {in_hundred(row['p_value'])} are as unusual as "
+            "this one in length, level or bandwidth, or in how the detector hears them."
+        )
+        facts.append(("How usual it is", usualness))
     # Put the decision into words: bona fide, spoof in part, or spoof.
     if row["decision"] == "bonafide":
         meaning = "This detector takes the recording for real speech: for what a microphone took down of a human voice."
@@ -138,7 +142,6 @@ def in_hundred(share: float) -> str:
 
 
 def _without_calibration(row: dict[str, Any], model: str) -> Answer:
-    """Make the answer without a calibration: say that a score alone is no answer, and how to make a calibration."""
     score = f"{row['score']:.4f}".replace("-", "−")
     meaning = (
         f"The detector gives this recording a score of {score}, and a score alone is no answer. It is higher for real "
@@ -158,7 +161,6 @@ def _without_calibration(row: dict[str, Any], model: str) -> Answer:
 
 
 def _basis_words(row: dict[str, Any]) -> str:
-    """Say which part of the recording led to the answer, or to the score."""
     if along := row.get("along"):
         windows = counted(along["windows"], "window")
         window = readable_duration(along["window"], exact=True)
@@ -172,7 +174,6 @@ def _basis_words(row: dict[str, Any]) -> str:
 
 
 def _probability_words(row: dict[str, Any], decider: Decider) -> str:
-    """Say how probable bona fide speech is, at which prior, and from how many recordings the calibration was made."""
     probability = row["probability"]
     subject = "the recording"
     if "along" in row and row["along"]["windows"] > 1:
@@ -192,7 +193,6 @@ def _probability_words(row: dict[str, Any], decider: Decider) -> str:
 
 
 def _stretch_words(stretch: Stretch) -> str:
-    """Say whether a part of the recording stands out, and which part."""
     if not stretch.stands_out:
         return "None: by chance, bona fide recordings of this length have a part like its lowest."
     return (
@@ -202,7 +202,6 @@ def _stretch_words(stretch: Stretch) -> str:
 
 
 def _low_window_words(low: dict[str, Any], num_windows: int, decision: str) -> str:
-    """Say how many windows have low scores, and how many would have low scores by chance in bona fide speech."""
     expected = round(low["expected"])
     by_chance = f"about {expected:,}" if expected else "hardly any"
     words = (
@@ -224,11 +223,3 @@ def _missed_words(shortest_found: float | None) -> str:
     if shortest_found is None:
         return "A fake part of any length would mostly be missed."
     return f"A fake part shorter than about {shortest_found:.2g} s would mostly be missed."
-
-
-def _usualness_words(p_value: float) -> str:
-    """Say how many recordings of the calibration are as unusual as this recording."""
-    return (
-        f"Of the recordings that the calibration was learned from, {in_hundred(p_value)} are as unusual as this one in "
-        "length, level or bandwidth, or in how the detector hears them."
-    )

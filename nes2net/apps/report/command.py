@@ -46,7 +46,7 @@ def report(
     from nes2net.apps.report.examination import AudioFile, examine
     from nes2net.apps.report.page import Making, html_page
     from nes2net.apps.report.pdf import weasyprint, write_pdf
-    from nes2net.lib.files import check_writable, sha256_of, write_output
+    from nes2net.lib.files import Unchanged, check_writable, write_output
 
     if html is None and pdf is None:
         raise InputError("name a file to write with `html` or `pdf`")
@@ -59,6 +59,7 @@ def report(
     if html is not None and pdf is not None and Path(html).resolve() == Path(pdf).resolve():
         raise InputError("`html` and `pdf` are the same file: name two")
     decider = deciding.decider()
+    recording = Unchanged(file)
     audio = AudioFile.of(Path(file), channel)
     detector = loading.load(model)
     examination = examine(audio, detector, decider, batch_size)
@@ -79,20 +80,22 @@ def report(
     making = Making(
         _without_folders(model),
         printable_name(shlex.join(["nes2net", *words])),
-        sha256_of(deciding.calibration) if deciding.calibration else "",
+        decider.calibration.sha256 if decider else "",
         datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     )
+    page = html_page(examination, making) if html is not None else ""
+    paper = html_page(examination, making, for_paper=True) if pdf is not None else ""
+    recording.check()
     if html is not None:
-        write_output(html, html_page(examination, making))
+        write_output(html, page)
         say_written(html)
     if pdf is not None:
-        write_pdf(html_page(examination, making, for_paper=True), pdf)
+        write_pdf(paper, pdf)
         say_written(pdf)
     return 0
 
 
 def _changed_flags(settings: Any) -> Iterator[str]:
-    """Yield command-line flags, with their values, for those ``settings`` that differ from their defaults."""
     for field in fields(settings):
         value = getattr(settings, field.name)
         if value == field.default:

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import av
-
 from nes2net.actions.prediction import Once, Prediction, Stretches, predict
-from nes2net.data.audio.decoders import open_with_libsndfile
+from nes2net.data.audio.decoders import open_with_ffmpeg, open_with_libsndfile
 from nes2net.data.audio.packed import AnyRecording, ChannelOf
 from nes2net.data.audio.read import measure_audio, stream_audio
 from nes2net.detector import Detector
@@ -64,8 +62,7 @@ class AudioFile(NamedTuple):
                 subject=f"audio file {path}",
             )
         if measured.second_decoder:
-            # For safety, FFmpeg gets an open file instead of a path, and may not use network protocols.
-            with open(path, "rb") as file, av.open(file, options={"protocol_whitelist": ""}) as container:
+            with open_with_ffmpeg(path) as container:
                 coding = f"{container.format.long_name}, {container.streams.audio[0].codec_context.codec.long_name}"
         else:
             with open_with_libsndfile(path) as info:
@@ -182,7 +179,7 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
     published = detector.provenance.published
     figures = []
     if published is not None:
-        figures = [f"{row.figures} [{row.source}]" for row in published_rows() if row.model == published[0]]
+        figures = [f"{row.figures} [{row.source}]" for row in published_rows() if published[0] in row.models]
     return Examination(
         file,
         measure_blocks(stream_audio(file.recording)),
@@ -197,14 +194,12 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
 
 
 def _raise_if_failed(prediction: Prediction, path: Path) -> Prediction:
-    """Return ``prediction``; raise :class:`InputError` if the recording could not be scored."""
     if error := prediction.row.get("error"):
         raise InputError(error, subject=f"audio file {path}")
     return prediction
 
 
 def _detector_facts(detector: Detector) -> Facts:
-    """Write the facts about a detector as texts."""
     provenance = detector.provenance
     facts = [("What it learned from", training_in_words(provenance) or "its file does not say")]
     if provenance.published is None:

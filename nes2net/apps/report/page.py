@@ -64,9 +64,7 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
     if not for_paper and examination.file.duration <= LONGEST_HEARD:
         sound = _sound_url(examination.file.recording)
     # Collect the fake stretches; the page lists only the first stretches.
-    stretches = []
-    if examination.fakes is not None:
-        stretches = examination.fakes.stretches
+    stretches = examination.fakes.stretches if examination.fakes is not None else []
     page = environment.get_template(
         "page.html.jinja"
     ).render(

@@ -34,9 +34,7 @@ def condition_plots(clean: Row, rows: Sequence[Row]) -> list[Plot]:
         effect = effects.get(name)
         meaning = " ".join((effect.__doc__ or "").strip().partition("\n\n")[0].split())
         has_strength = ":" in family[0].labels["condition"]
-        unit = ""
-        if has_strength and effect.unit:
-            unit = f", {effect.unit}"
+        unit = f", {effect.unit}" if has_strength and effect.unit else ""
         caption += Markup("<br><b>{}</b>{}: {}").format(name, unit, meaning)
     return [Plot(conditions_svg(clean, list(families.values())), caption)]
 

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.trial import BONAFIDE, Trial
-from nes2net.evaluation.breakdown import drawn_groups, speaker_groups
+from nes2net.evaluation.breakdown import drawn_groups, few_speakers_notes, speaker_groups
 from nes2net.evaluation.key import score_input
 from nes2net.evaluation.matching import match_file
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.result import Plot, Result, versions
 from nes2net.evaluation.tables import Figure, Measure, Measured, Row, Table, percent, points
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.lib.files import sha256_of
+from nes2net.lib.files import Unchanged
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics.intervals import two_sided_p
 from nes2net.models.registry import corpora
@@ -90,6 +90,7 @@ def evaluate_robustness(
             ``rule`` gives no threshold.
     """
     # Read the scores of the trials that have a score under all conditions.
+    files = Unchanged(*paths.values())
     scores, without_scores = _read_scores(trials, paths)
     failed = {**(failed or {}), **without_scores}
     left_out = _incomplete_trials(trials, scores)
@@ -112,14 +113,14 @@ def evaluate_robustness(
     draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed, **speaker_groups(common)}
     clean_row, *rows = _condition_rows(values, is_bonafide, threshold, rules, draws)
     # Make the header, which says where the figures come from.
-    digests = {name: sha256_of(path) for name, path in paths.items()}
-    origin = read_origin(Path(paths[CLEAN]), digests[CLEAN], corpus, phase)
+    digests = files.digests()
+    origin = read_origin(Path(paths[CLEAN]), digests[paths[CLEAN]], corpus, phase)
     num_bonafide = int(is_bonafide.sum())
     num_spoof = len(common) - num_bonafide
     calibration = rule.basis() if isinstance(rule, Decider) else None
     inputs = []
     for name, path in paths.items():
-        inputs.append(score_input(Path(Path(path).name), digests[name], f"scores, {name}"))
+        inputs.append(score_input(Path(Path(path).name), digests[path], f"scores, {name}"))
     header = {
         "corpus": corpus,
         "phase": phase,
@@ -148,7 +149,7 @@ def evaluate_robustness(
         header,
         [*_header_lines(header, len(rows)), *summary_sentences(clean_row, rows)],
         [Table("conditions", caption, MEASURES, [clean_row, *rows], "By damage")],
-        _notes_on_missing(left_out, failed),
+        [*few_speakers_notes(header), *_notes_on_missing(left_out, failed)],
         (origin and origin.seen) or (),
         functools.partial(_draw_plots, clean_row, rows),
     )
@@ -182,7 +183,6 @@ def _condition_rows(
 
 
 def _source_facts(origin: Origin | None, seed: int, calibration: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
-    """Collect facts on the origin of the clean scores and of the threshold, but no facts that differ in every run."""
     facts = origin.facts() if origin else {}
     clean_facts = {name: text for name, text in facts.items() if name not in ("record", "scored_at")}
     sources = {CLEAN: clean_facts | {"seed": str(seed)}}
@@ -195,7 +195,6 @@ def _source_facts(origin: Origin | None, seed: int, calibration: Mapping[str, An
 
 
 def _header_lines(header: Mapping[str, Any], num_conditions: int) -> list[str]:
-    """Say what was evaluated, and at which threshold."""
     numbers = f"{header['num_bonafide'] + header['num_spoof']:,}"
     if header["num_scored"] < header["num_available"]:
         numbers += f" of {header['num_available']:,}"
@@ -208,7 +207,6 @@ def _header_lines(header: Mapping[str, Any], num_conditions: int) -> list[str]:
 
 
 def _error_rates(measured: Measured) -> dict[str, Figure]:
-    """Return the error rates of one row of the table; misses and false alarms have no intervals."""
     return {
         "eer": measured.figure("eer"),
         "hter": measured.figure("hter"),
@@ -287,7 +285,6 @@ def _notes_on_missing(left_out: Mapping[str, Sequence[str]], failed: Mapping[str
 
 
 def _draw_plots(clean: Row, rows: Sequence[Row]) -> Mapping[str, Sequence[Plot]]:
-    """Draw the plots of the report, and return heading → plots; only called if a page is written."""
     from nes2net.apps.robustness.plots import condition_plots  # import only here, because only a page needs Matplotlib
 
     return {"By family": condition_plots(clean, rows)}
@@ -324,7 +321,6 @@ def _read_scores(
 
 
 def _incomplete_trials(trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
-    """Find the trials that lack scores; return id of a trial → conditions under which the trial has no score."""
     incomplete = {}
     for trial in trials:
         conditions = [name for name, by_id in scores.items() if trial.id not in by_id]

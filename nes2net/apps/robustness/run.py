@@ -22,7 +22,7 @@ from nes2net.data.corpora.trial import BONAFIDE, Part, Trial, stratified_subset,
 from nes2net.evaluation.result import Result
 from nes2net.lib.claims import differences_in_words
 from nes2net.lib.errors import InputError, counted, one_line
-from nes2net.lib.files import exclusive_lock, json_text, write_text
+from nes2net.lib.files import exclusive_lock, is_absent, json_text, path_below, write_text
 from nes2net.lib.plain_data import read_json
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.this_process import process_count, usable_processors
@@ -252,7 +252,8 @@ def run(
     find_threshold((np.zeros(num_bonafide), np.zeros(len(plan.trials) - num_bonafide)), rule)
     with exclusive_lock(out / ".lock", f"another run is writing to {out}: wait for it, or name another folder"):
         _claim_folder(out, scorer, plan, num_samples)
-        paths = {name: out / "scores" / f"{name.replace(':', '_')}.txt" for name in (CLEAN, *plan.names)}
+        folder = path_below(out, "scores")
+        paths = {name: folder / f"{name.replace(':', '_')}.txt" for name in (CLEAN, *plan.names)}
         failed = dict(plan.left_out)
         count = len(plan.trials)
         finished = sum(path.exists() for path in paths.values())
@@ -300,7 +301,6 @@ def run(
 def _evaluate(
     plan: Plan, paths: dict[str, Path], failed: dict[str, str], rule: Decider | OperatingPoint, num_resamples: int
 ) -> Result:
-    """Evaluate the score files ``paths`` of a run with the settings of ``plan``."""
     return evaluate_robustness(
         plan.part.corpus,
         plan.phase,
@@ -340,7 +340,7 @@ def _claim_folder(out: Path, scorer: Scorer, plan: Plan, num_samples: int | None
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder for the report")
     path = out / _RUN_FILE
-    if path.exists():
+    if not is_absent(path):
         if difference := differences_in_words(read_json(path), run):
             raise InputError(f"{out} belongs to another run{difference}: name another folder, or remove this one")
         return

@@ -151,10 +151,7 @@ def score_collection(
         files = _stamps_of_model(Path(chosen_model.name))
         request = {**asdict(chosen_model), "files": files, "num_samples": num_samples, "batch_size": batch_size}
         request |= chosen_judgement.identity()
-        if unfinished or overwrite or not files:
-            before = None
-        else:
-            before = read_record(out)
+        before = None if unfinished or overwrite or not files else read_record(out)
         if before is not None and (before.model_extra or {}).get("asked") == request:
             return outcome  # starting Ray and loading the detector would take half a minute
         stack.enter_context(connected(resources))
@@ -171,9 +168,7 @@ def score_collection(
         described = str(source)
         if not isinstance(source, (str, Path)):
             described = counted(len(source), "trial, path or URL", "trials, paths or URLs")
-        protocol = "4sec"
-        if facts.reader.num_samples is None:
-            protocol = "full"
+        protocol = "full" if facts.reader.num_samples is None else "4sec"
         record = {
             "run": facts.run,
             "asked": request,

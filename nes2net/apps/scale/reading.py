@@ -136,10 +136,7 @@ def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
     else:
         arrow = library("pyarrow")
         is_remote = is_url(shard.address)
-        if is_remote:
-            arrow_source = arrow.PythonFile(file, "r")
-        else:
-            arrow_source = arrow.memory_map(shard.address)
+        arrow_source = arrow.PythonFile(file, "r") if is_remote else arrow.memory_map(shard.address)
         table = ArrowMessages(arrow_source, budget)
     # Find the columns to read.
     audio = audio_column(table.schema, Path(shard.address))

@@ -21,7 +21,7 @@ from nes2net.apps.scale.sources import Shard
 from nes2net.data.audio.tables import ParquetTable
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, first_line
-from nes2net.lib.files import Budget, check_no_device, json_text, replacing, sha256_of, write_text, writing
+from nes2net.lib.files import Budget, check_no_device, is_absent, json_text, replacing, sha256_of, write_text, writing
 from nes2net.lib.plain_data import read_json_as, validated_json
 from nes2net.scoring.engine import Finished
 from nes2net.scoring.judgement import as_judgement
@@ -61,7 +61,7 @@ def read_record(out: Path) -> WholeRecord | None:
         InputError: if the record is damaged.
     """
     path = out / RECORD
-    if not path.exists():
+    if is_absent(path):
         return None
     remedy = "pass `overwrite=True`, or name another folder"
     return read_json_as(WholeRecord, path, _LARGEST_RECORD, "a record of `nes2net scale`", remedy)

@@ -92,9 +92,7 @@ def shards_of(source: Source) -> list[Shard]:
                 recordings.append((_as_id(str(item)), str(item)))
         shards += _shards_of_list("list", recordings)
     if not shards:
-        source_name = "the source"
-        if isinstance(source, (str, Path)):
-            source_name = shown(str(source))
+        source_name = shown(str(source)) if isinstance(source, (str, Path)) else "the source"
         raise InputError(
             f"{source_name} has no recordings: "
             f"{', '.join(SHARD_SUFFIXES)} files, a list or a folder of recordings are expected"
@@ -121,18 +119,13 @@ def _shards_of_text(name: str) -> list[Shard]:
     # Read a pattern, or a folder with shards or recordings.
     try:
         store, path = library("fsspec.core").url_to_fs(address)
-        if "*" in path:
-            files = store.glob(path)
-        else:
-            files = store.find(path)
+        files = store.glob(path) if "*" in path else store.find(path)
     except Exception as error:  # fsspec's file systems raise errors of many types
         raise read_error(name, error) from error
     folder = f"{path.rstrip('/')}/"
     shards = []
     for file in filter(_has_shard_suffix, files):
-        name_in_folder = ""
-        if file.startswith(folder):
-            name_in_folder = file.removeprefix(folder)
+        name_in_folder = file.removeprefix(folder) if file.startswith(folder) else ""
         if is_url(name):
             file = str(store.unstrip_protocol(file))
         shards.append(_file_shard(file, name_in_folder))

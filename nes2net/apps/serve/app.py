@@ -172,7 +172,6 @@ def _route_of(path: str) -> str:
 
 
 def _make_admit(desk: Desk, uploads: Uploads) -> Admit:
-    """Return the function by which the guard admits or refuses a request, see :data:`Admit`."""
     slots = threading.BoundedSemaphore(desk.most_present)  # one slot for each request to the API that may run at once
 
     @contextmanager

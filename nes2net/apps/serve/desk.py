@@ -186,9 +186,7 @@ class Scored:
         if self.num_samples is not None:
             row |= {"method": "beginning", "samples": self.num_samples}
         else:
-            row["method"] = "whole"
-            if self.is_mean:
-                row["method"] = "track"
+            row["method"] = "track" if self.is_mean else "whole"
         row |= {
             "window": track.window,
             "hop": self.hop,
@@ -357,9 +355,7 @@ class Desk:
             meaning = None
             if self.decider is not None:
                 measurer = Measurer.of(self.detector, self.decider)
-                traits = None
-                if recording:
-                    traits = measurer.of_recording(recording, remark)
+                traits = measurer.of_recording(recording, remark) if recording else None
                 blocks = stream_audio(full_wav)
                 decision: Decision
                 if decision_windows(self.detector, self.decider, duration) is not None:
@@ -379,8 +375,6 @@ class Desk:
             )
 
     def _find_fakes(self, path: Path, duration: float, end_check: _EndCheck, progress: Progress) -> Fakes:
-        """Find the fake stretches of a recording, as `nes2net predict --segments` does."""
-
         def show_progress(seconds: float) -> None:
             """Show that the recording is searched for fakes from its beginning to ``seconds``."""
             end_check.check()
@@ -393,7 +387,6 @@ class Desk:
         return Fakes(stretches, frames.resolution_ms, rule)
 
     def _player_path(self, token: str) -> Path:
-        """Return the path of the file for the player with this ``token``."""
         return self.folder / f"{token}.wav"
 
     def offer(self, tokens: Iterable[str]) -> None:

@@ -231,7 +231,6 @@ class _Form:
 
 
 async def _send_refusal(body: _Body, send: Any, refusal: Refused) -> None:
-    """Receive and discard the rest of the body, up to a limit, and answer with the refusal."""
     num_to_discard = _MOST_DISCARDED
     body.deadline = min(body.deadline, time.monotonic() + _DISCARD_WITHIN)
     with suppress(asyncio.TimeoutError):

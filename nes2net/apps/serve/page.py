@@ -92,7 +92,6 @@ def _accept_uploads_only(component: gradio.components.Component, folder: Path) -
 
 
 def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Blocks:
-    """Build the components of the page, and connect them with the desk."""
     template = _TEMPLATES.get_template("results.html.jinja")
 
     def score_drop(
@@ -165,7 +164,6 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Bloc
 
 
 def _queued_paths(blocks: gradio.Blocks) -> Iterator[str]:
-    """Yield the paths of the files in waiting and running drops, once for each drop that has the file."""
     lines = list(blocks._queue.event_queue_per_concurrency_id.values())
     waiting = [event for line in lines for event in list(line.queue)]
     for event in (*waiting, *_running_events(blocks)):
@@ -178,7 +176,6 @@ def _queued_paths(blocks: gradio.Blocks) -> Iterator[str]:
 
 
 def _running_events(blocks: gradio.Blocks) -> list[Any]:
-    """Return the drops that are being scored, as events of Gradio's queue."""
     events = []
     for job in list(blocks._queue.active_jobs):
         for event in job or ():
@@ -229,12 +226,10 @@ def _score_upload(
 
 
 def _player_tokens(results: Sequence[Scored | dict[str, str]]) -> list[str]:
-    """Return the tokens of the player files of the recordings that were scored."""
     return [result.token for result in results if isinstance(result, Scored)]
 
 
 def _template_facts(result: Scored | dict[str, str]) -> dict[str, Any]:
-    """Collect what the template shows of a recording, or the error of a recording that was not scored."""
     if isinstance(result, dict):
         return {"name": result["file"], "error": result["error"]}
     along = result.along
@@ -293,10 +288,7 @@ def _picture_facts(scored: Scored) -> dict[str, Any]:
 
     # Make the outline of the waveform.
     loudest = max(1e-4, float(np.abs([picture.low, picture.high]).max()))
-    if len(picture.low) > 1:
-        columns = np.linspace(0, 1000, len(picture.low))
-    else:
-        columns = np.array([500.0])
+    columns = np.linspace(0, 1000, len(picture.low)) if len(picture.low) > 1 else np.array([500.0])
 
     def outline(samples: np.ndarray) -> list[str]:
         """Return the points "x,y" of the upper or lower outline of the waveform, in a box of 1000 × 100.
@@ -304,14 +296,10 @@ def _picture_facts(scored: Scored) -> dict[str, Any]:
         Args:
             samples: the largest or smallest sample of each column.
         """
-        points = []
-        for column, sample in zip(columns, samples):
-            points.append(f"{column:.1f},{50 - 48 * sample / loudest:.1f}")
+        points = [f"{column:.1f},{50 - 48 * sample / loudest:.1f}" for column, sample in zip(columns, samples)]
         return points
 
-    band = ""
-    if len(track) > _MOST_POINTS:
-        band = " ".join([*line(low), *reversed(line(high))])
+    band = " ".join([*line(low), *reversed(line(high))]) if len(track) > _MOST_POINTS else ""
     return {
         "spectrogram": base64.b64encode(picture.spectrogram).decode(),
         "waveform": " ".join([*outline(picture.high), *reversed(outline(picture.low))]),
@@ -331,14 +319,11 @@ def _box_of(start: float, end: float, duration: float) -> tuple[float, float]:
 
 
 def _fake_facts(scored: Scored) -> dict[str, Any] | None:
-    """Collect what the template shows of fake stretches; None if the detector was not trained on segments."""
     if scored.fakes is None:
         return None
     stretches = scored.fakes.stretches
     duration = scored.track.duration
-    listed = []
-    for s in stretches[:_MOST_LISTED]:
-        listed.append((clock(s.start, 2), clock(s.end, 2), s.score, s.start))
+    listed = [(clock(s.start, 2), clock(s.end, 2), s.score, s.start) for s in stretches[:_MOST_LISTED]]
     return {
         "listed": listed,
         "more": len(stretches) - len(listed),
@@ -415,5 +400,4 @@ def _data_url(kind: str, text: str) -> str:
 
 
 def _resource(name: str) -> str:
-    """Read the file ``name`` of this package."""
     return (files("nes2net.apps.serve") / name).read_text(encoding="utf-8")

@@ -104,6 +104,7 @@ def serve(
             torch.set_num_threads(max(1, torch.get_num_threads() // limits.workers))
             detector = (loading or Loading()).scorer(str(model))
             check_takes_audio_alone(detector)
+            detector.check_score()
             desk = Desk(detector, Path(folder), limits, decider)
             set_up_gradio(desk.folder)
             from nes2net.apps.serve.app import build  # start-up: Gradio reads its settings when it is imported
@@ -212,7 +213,6 @@ class _TimedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _stop_timer(self) -> None:
-        """Stop the timer, if it runs."""
         if self.timer is not None:
             self.timer.cancel()
         self.timer = None

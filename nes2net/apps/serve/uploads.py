@@ -123,7 +123,6 @@ class Uploads:
                             os.rmdir(folder)
 
     def _bytes_waiting(self) -> int:
-        """Return the number of bytes of all files that wait or are being scored."""
         num_bytes = 0
         for folder in (self.folder, *self.desk.folder.glob(f"{_DROP}*")):
             for path in _files_below(folder):

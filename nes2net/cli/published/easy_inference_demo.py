@@ -36,7 +36,6 @@ def build_parser(prog: str = "easy_inference_demo.py") -> OneLineParser:
 
 
 def _score(args: argparse.Namespace) -> int:
-    """Score the file given by the flags, print the published lines, and return the exit status 0."""
     from nes2net.detector import Detector
 
     print_device(args.device)

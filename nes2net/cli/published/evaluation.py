@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.matching import Matched, match
 from nes2net.lib.command_line import OneLineParser, command_of
 from nes2net.lib.errors import InputError, settings_called, worded
-from nes2net.lib.text_files import read_text
+from nes2net.lib.text_files import checked_float, read_rows, read_text
 from nes2net.scoring.score_file import read_scores
 
 _PHASES = ("progress", "eval", "hidden_track", "hidden")
@@ -76,7 +76,7 @@ def evaluate_2021_la(arguments: Sequence[str] | None = None, prog: str = "evalua
     fewer than three distinct scores, the program ends with an error, like the published script.
     """
     options = _parse_2021("LA", arguments, prog)
-    matched_trials = _match_2021(asvspoof2021_la.CORPUS.keys, options)
+    matched_trials = _match_2021(asvspoof2021_la.CORPUS.keys, options, ignores_columns=True)
     asv = asvspoof2021_la.asv_scores(options.keys, options.phase)
     if np.unique(matched_trials.scores).size < 3:
         raise _Stop(error="ERROR: You should provide soft CM scores - not binary decisions")
@@ -136,9 +136,16 @@ def cal_eer_in_the_wild(arguments: Sequence[str] | None = None, prog: str = "Cal
     print(f"EER: {eer}")
 
 
+class _InstructingParser(OneLineParser):
+    """A parser that, like the scripts of ASVspoof 2021, prints its help if the arguments are wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        instruction = "CHECK: invalid input arguments. Please read the instruction below:"
+        raise _Stop(f"{instruction}\n{self.format_help()}", f"error: {message}")
+
+
 def _parse_2021(track: str, arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
-    """Parse the arguments of the published script for ``track``: the track ``"LA"`` or ``"DF"`` of ASVspoof 2021."""
-    parser = OneLineParser(
+    parser = _InstructingParser(
         prog=prog,
         description=f"The figures of ASVspoof 2021 {track} for a score file.",
         example=f"{command_of(prog)} scores.txt keys eval",
@@ -153,33 +160,41 @@ def _parse_2021(track: str, arguments: Sequence[str] | None, prog: str) -> argpa
 
 
 def _add_allow_partial(parser: argparse.ArgumentParser) -> None:
-    """Add the flag ``--allow-partial`` to a parser; the published scripts lack this flag."""
     parser.add_argument("--allow-partial", action="store_true", help="evaluate the trials that fit when others do not")
 
 
-def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace) -> Matched:
+def _match_2021(
+    keys: Callable[[str], list[Trial]], options: argparse.Namespace, ignores_columns: bool = False
+) -> Matched:
     """Make the checks of the published scripts, then match the trials of the chosen phase with their scores.
 
     Args:
         keys: function that reads the labelled trials from the folder of the keys.
         options: the parsed arguments ``scores``, ``keys``, ``phase`` and ``allow_partial``.
+        ignores_columns: whether the script ignores the columns behind ids and scores; otherwise it
+            refuses them.
 
     Raises:
         _Stop: if a check of the published scripts fails; the message is the same as in the scripts.
         InputError: if scores and key do not fit each other for another reason.
     """
-    # Check the arguments, and the number of columns in the score file.
     for path in (options.scores, options.keys):
         if not Path(path).exists():
             raise _Stop(f"{path} doesn't exist")
     if options.phase not in _PHASES:
         raise _Stop("phase must be either progress, eval, or hidden_track")
-    num_columns = len(read_text(Path(options.scores)).partition("\n")[0].split())
-    if num_columns > 2:
+    path = Path(options.scores)
+    num_columns = len(read_text(path).partition("\n")[0].split())
+    if num_columns <= 2:
+        ids, scores = read_scores(path)
+    elif ignores_columns:
+        rows = list(read_rows(path, num_columns, "as in line 1"))
+        ids = [row[0] for _, row in rows]
+        scores = np.array([checked_float(row[1], path, line) for line, row in rows])
+    else:
         raise _Stop(
             f"CHECK: submission has more columns ({num_columns}) than expected (2). Check for leading/ending blank spaces."
         )
-    ids, scores = read_scores(options.scores)
     trials = keys(options.keys)
     # Unless partial results are allowed, each trial of the key must have a score, even a trial of another phase.
     if not options.allow_partial:
@@ -205,7 +220,6 @@ def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace)
 
 
 def _say_if_partial(matched_trials: Matched) -> None:
-    """If scores and key have different trials, print on standard error that the result is partial."""
     if matched_trials.mismatch:
         evaluated = f"{len(matched_trials.trials)} of {matched_trials.num_expected} trials"
         print(

@@ -7,6 +7,7 @@ error. Of several processes, only the first process prints.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nes2net.lib.this_process import is_first
@@ -31,9 +32,10 @@ def print_device(device: str) -> None:
 
 
 def print_parameters(detector: Detector) -> None:
-    """Print how many parameters the whole detector and its front-end have."""
-    say(f"num_params    : {sum(p.numel() for p in detector.parameters())}")
-    say(f"num_params_SSL: {sum(p.numel() for p in detector.frontend.parameters())}")
+    """Print how many parameters the whole detector and its front-end have, with the heads of pre-training."""
+    num_unused = detector.frontend.num_unused
+    say(f"num_params    : {sum(p.numel() for p in detector.parameters()) + num_unused}")
+    say(f"num_params_SSL: {sum(p.numel() for p in detector.frontend.parameters()) + num_unused}")
 
 
 def print_average(average: RunAverage) -> None:
@@ -66,12 +68,18 @@ def print_evaluation_start(num_trials: int | None) -> None:
         say(f"no. of eval trials {num_trials}")
 
 
+@dataclass
 class TrainingLines:
     """Prints the lines of a training run; serves as the :class:`nes2net.training.monitor.RunReporter` of the run."""
+
+    average: RunAverage | None = None
+    """The average that the training starts from, if any."""
 
     def started(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
         """Print the size of the detector, the loaded checkpoint, and the numbers of trials."""
         print_parameters(detector)
+        if self.average is not None:
+            print_average(self.average)
         if checkpoint is not None:
             say(f"Model loaded : {checkpoint}")
         say(f"no. of training trials {num_training}")

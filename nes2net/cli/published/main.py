@@ -6,6 +6,8 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from os.path import exists
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nes2net.actions.flags import report_finished
@@ -20,7 +22,7 @@ from nes2net.cli.published.lines import (
 from nes2net.data.augment import RawBoostParameters
 from nes2net.lib.command_line import OneLineParser, add_debug, command_of, run
 from nes2net.lib.errors import InputError
-from nes2net.lib.this_process import is_first
+from nes2net.lib.terminal import print_note
 
 if TYPE_CHECKING:
     from nes2net.training.averaging import RunAverage
@@ -188,7 +190,12 @@ def build_parser(prog: str = "main.py") -> OneLineParser:
     )
     add("--test_protocol", default="4sec", choices=["4sec", "full"], help="score the first 4 s, or whole utterances")
     add("--BTN_ratio", type=float, default=0.8, help="accepted for compatibility; changes nothing")
-    add("--num_average_model", type=int, default=1, help="number of checkpoints to average before scoring")
+    add(
+        "--num_average_model",
+        type=int,
+        default=1,
+        help="number of checkpoints to average, to score with or to train on",
+    )
     add("--model_ID_to_average", type=int, nargs="+", default=[], help="epochs of the checkpoints to average")
     add("--model_folder_path", help="run folder with the epoch_N.pth to average")
     add("--batch_size", type=int, default=12, help="utterances per batch")
@@ -266,6 +273,22 @@ def model_from_flags(args: argparse.Namespace) -> dict[str, Any]:
     return {"frontend": frontend, "aggregation": {"name": "last"}, "backend": backend_from_flags(args)}
 
 
+def _model_to_train(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the architecture that the file of ``--model_path`` records; without a record, that of the flags.
+
+    ``train.adapt`` says how a front-end is adapted, so the recorded option ``adapt`` is left out.
+    """
+    from nes2net.lib.options import check_model
+    from nes2net.models.loading import read_checkpoint
+
+    model = model_from_flags(args)
+    if args.model_path and exists(args.model_path):
+        _, record = read_checkpoint(Path(args.model_path))
+        model = check_model(record.get("model", model))
+        model.get("frontend", {}).pop("adapt", None)
+    return model
+
+
 def backend_from_flags(args: argparse.Namespace) -> dict[str, Any]:
     """Build the back-end in the section ``model`` of a recipe from the flags."""
     if args.model_name == "wav2vec2_AASIST":
@@ -307,7 +330,7 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
         if section:
             owner = values[section[0]]
         owner[name] = getattr(args, flag)
-    values |= {"model": model_from_flags(args), "ssl_checkpoint": ssl_checkpoint}
+    values |= {"model": _model_to_train(args), "ssl_checkpoint": ssl_checkpoint}
     values["train"]["deterministic"] = args.cudnn_deterministic_toggle
     # Without RawBoost, the flags of RawBoost have no effect, as in the published program.
     values["augment"]["parameters"] = changed if args.algo else {}
@@ -318,7 +341,6 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
 
 
 def _score(args: argparse.Namespace) -> int:
-    """Score the corpus given by the flags, print the published lines, and return the exit status."""
     from nes2net.actions.scoring import score_corpus
     from nes2net.data.corpora.trial import Part
     from nes2net.detector import Detector
@@ -343,7 +365,11 @@ def _score(args: argparse.Namespace) -> int:
     # Average checkpoints if the flags ask for an average, load the detector, and print the lines in the published
     # order.
     average = _average(args)
-    checkpoint = args.model_path if average is None else average.path
+    if not args.model_path:
+        raise InputError(
+            "which detector? name its checkpoint with --model_path, or average several with --num_average_model"
+        )
+    checkpoint = args.model_path
     detector = Detector.from_pretrained(checkpoint, own_device(args.device), args.dtype, model_from_flags(args))
     print_parameters(detector)  # printed before the average, as in the published program
     if average is not None:
@@ -382,21 +408,14 @@ def _score(args: argparse.Namespace) -> int:
 
 
 def _average(args: argparse.Namespace) -> RunAverage | None:
-    """Average the chosen checkpoints of a run folder; return None if the flags name a single checkpoint.
-
-    A note is printed if the new average overwrote a file that held the average of other checkpoints.
+    """Average the chosen checkpoints, and set ``args.model_path`` to the average; None if the flags ask for none.
 
     Raises:
-        InputError: if the flags name no checkpoint; or, for an average, if the flags name no run
-            folder or a wrong number of epochs.
+        InputError: if the flags name no run folder or a wrong number of epochs.
     """
     from nes2net.training.averaging import average_run
 
     if args.num_average_model <= 1:
-        if not args.model_path:
-            raise InputError(
-                "which detector? name its checkpoint with --model_path, or average several with --num_average_model"
-            )
         return None
     ids = args.model_ID_to_average
     if len(ids) != args.num_average_model:
@@ -406,8 +425,11 @@ def _average(args: argparse.Namespace) -> RunAverage | None:
     if not args.model_folder_path:
         raise InputError("which run? name the folder that holds its epoch_N.pth with --model_folder_path")
     average = average_run(args.model_folder_path, ids, args.average_mode)
-    if average.earlier == "replaced" and is_first():
-        print(f"note: {average.path} was not made of these checkpoints and was made anew", file=sys.stderr)
+    if args.model_path:
+        print_note(f"--model_path {args.model_path} is not used, because --num_average_model is given")
+    if average.earlier == "replaced":
+        print_note(f"{average.path} was not made of these checkpoints and was made anew")
+    args.model_path = str(average.path)
     return average
 
 
@@ -416,25 +438,30 @@ def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
     parser = build_parser(prog)
 
     def train_or_score(args: argparse.Namespace) -> int:
-        """Train or score as the flags say, and return the exit status."""
         import torch
 
         # Print a note on the given flags that have no effect.
         inert = ["loss", "test_length", "BTN_ratio", "eval_part", "is_eval"]
         if args.algo == 0:
             inert += _RAWBOOST
+        if not args.eval:
+            inert.append("eval_output")
         if stated_flags := [f"--{name}" for name in inert if getattr(args, name) != parser.get_default(name)]:
             flags = ", ".join(stated_flags)
             print(f"note: {flags} accepted for compatibility; the published code ignores it too", file=sys.stderr)
         torch.backends.cudnn.deterministic = args.cudnn_deterministic_toggle
         torch.backends.cudnn.benchmark = args.cudnn_benchmark_toggle
+        if not args.cudnn_deterministic_toggle:
+            say("cudnn_deterministic set to False")
+        if args.cudnn_benchmark_toggle:
+            say("cudnn_benchmark set to True")
         print_device(args.device)
-        # The published command that averages checkpoints also scores, although the command has no --eval.
-        if args.eval or args.num_average_model > 1:
+        if args.eval:
             return _score(args)
         from nes2net.training.run import train
 
-        train(recipe_from_flags(args), args.device, reporter=TrainingLines())
+        average = _average(args)
+        train(recipe_from_flags(args), args.device, reporter=TrainingLines(average))
         return 0
 
     return run(train_or_score, parser, argv)

@@ -19,11 +19,11 @@ import torch
 from nes2net.data.audio.packed import status_of
 from nes2net.data.audio.read import load_audio, load_head
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import replacing
+from nes2net.lib.files import make_folder, path_below, replacing
 
 # Increase this number if :func:`load_audio` is changed so that the same file gives other samples. The cache then no
 # longer finds earlier entries.
-_DECODING = 1
+_DECODING = 2
 _HEADER_BYTES = 128
 _CHECKSUM_BYTES = 4
 _TYPES = (np.dtype(np.int16), np.dtype(np.float32))
@@ -55,7 +55,7 @@ class AudioCache:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
         except OSError as error:
             raise InputError(
                 f"cache folder {folder} cannot be made ({error.strerror}): name a folder of yours with `data.cache`"
@@ -69,7 +69,8 @@ class AudioCache:
                 full.share_memory_()
             with suppress(OSError):  # another process may remove the same files
                 for temporary in self.folder.glob("??/.*.npy.*.tmp"):  # temporary files of processes that were killed
-                    if time.time() - temporary.stat().st_mtime > 3600:  # writing a file never takes an hour
+                    is_old = time.time() - temporary.stat().st_mtime > 3600  # writing a file never takes an hour
+                    if is_old and not temporary.parent.is_symlink():
                         temporary.unlink()
         self._full = full
 
@@ -94,9 +95,7 @@ class AudioCache:
             return load_head(path, num_samples)  # the damage may come after ``num_samples``
         if len(waveform) > _LONGEST:
             del waveform
-            if num_samples is None:
-                return load_audio(path)
-            return load_head(path, num_samples)
+            return load_audio(path) if num_samples is None else load_head(path, num_samples)
         self._write(entry, waveform)
         return waveform[:num_samples]
 
@@ -129,11 +128,12 @@ class AudioCache:
         is_exact = np.array_equal(restored.view(np.uint32), waveform.view(np.uint32))
         samples = as_int16 if is_exact else waveform
         try:
+            entry = path_below(self.folder, entry.parent.name) / entry.name
             with replacing(entry) as temporary, open(temporary, "wb") as file:
                 file.write(_npy_header(samples.dtype, len(samples)))
                 file.write(samples.data)  # NumPy's own writer would raise an error that does not state the reason
                 file.write(_checksum(samples))
-        except InputError:  # `replacing` refuses to replace a pipe
+        except InputError:  # a link or a pipe is in the way
             return
         except OSError as error:
             # An error with a second file name comes from renaming the temporary file onto this entry. The old entry may
@@ -151,7 +151,6 @@ class AudioCache:
 
 
 def _npy_header(dtype: np.dtype, length: int) -> bytes:
-    """Make the same header of a ``.npy`` file as :func:`numpy.save`, for an array (``length``,) of ``dtype``."""
     text = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': ({length},), }}"
     return (
         b"\x93NUMPY\x01\x00"
@@ -162,7 +161,6 @@ def _npy_header(dtype: np.dtype, length: int) -> bytes:
 
 
 def _checksum(samples: np.ndarray) -> bytes:
-    """Compute the CRC-32 of ``samples``, as the bytes that end an entry."""
     return zlib.crc32(samples.data).to_bytes(_CHECKSUM_BYTES, "little")
 
 

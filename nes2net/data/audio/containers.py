@@ -105,7 +105,6 @@ def lacks_length(file: BinaryIO) -> bool:
 
 
 def _chunks(file: BinaryIO, order: _ByteOrder) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (name, size, start of the body) of each chunk; stop at bytes that cannot be a chunk."""
     position = 12  # the header of the file ends here
     for _ in range(_MOST_CHUNKS):
         file.seek(position)
@@ -118,7 +117,6 @@ def _chunks(file: BinaryIO, order: _ByteOrder) -> Iterator[tuple[bytes, int, int
 
 
 def _is_chunk(head: bytes) -> bool:
-    """Whether ``head`` can begin a chunk: a name of four printable ASCII characters, then the size."""
     return len(head) == 8 and all(32 <= byte < 127 for byte in head[:4])
 
 
@@ -168,9 +166,7 @@ def missing_bytes(file: BinaryIO) -> int | None:
                 break
     else:
         return None
-    if expected <= size:
-        return None
-    return expected - size
+    return None if expected <= size else expected - size
 
 
 # Boxes that contain other boxes. The inner boxes are checked, too, because FFmpeg reads the tables in the inner boxes.
@@ -229,7 +225,8 @@ class _Track:
             self.steps.add(head[4:8] + head[12:])
         if box.name == b"stsc" and 0 < count <= _MOST_ENTRIES:
             file.seek(box.body + 8)
-            table = np.frombuffer(file.read(12 * count), ">u4")
+            content = file.read(12 * count)
+            table = np.frombuffer(content[: len(content) // 4 * 4], ">u4")  # the file may end within a number
             self.longest_chunk = max(self.longest_chunk, int(table[1::3].max(initial=0)))
 
     def count_in_memory(self) -> tuple[int, int]:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -94,7 +95,6 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
 
 
 def _check_container(path: Path | RecordingBytes, file: BinaryIO, kind: bytes) -> None:
-    """Raise :class:`InputError` if a file is cut off or damaged; ``kind`` is its first four bytes."""
     fault = ogg_fault(file) or matroska_fault(file) or mp4_fault(file) or (kind[:3] == b"ID3" and tag_fault(file))
     if fault:
         raise InputError(fault, subject=f"audio file {path}")
@@ -115,12 +115,7 @@ def cut_off_error(path: Path | RecordingBytes, announced: int, present: int, uni
 
 
 def check_format(path: Path | RecordingBytes, name: str) -> None:
-    """Refuse a format in which a cut cannot be noticed; ``name`` is the decoder's name for the format.
-
-    Raises:
-        InputError: if a cut cannot be noticed in the format, and the environment variable
-            ``NES2NET_UNCHECKED_AUDIO`` is not 1.
-    """
+    """Refuse a format, by the decoder's name, in which a cut cannot be noticed, unless :data:`UNCHECKED` is 1."""
     if name.split(",")[0] not in _CHECKED and os.environ.get(UNCHECKED) != "1":
         raise InputError(
             f"is of the format {name}, in which a file that was cut off looks like a whole one: convert it to WAV or "
@@ -149,7 +144,6 @@ class _InOrder(soundfile.SoundFile):
     """
 
     def seekable(self) -> bool:
-        """Return False, so that soundfile does not seek."""
         return False
 
 
@@ -158,7 +152,9 @@ def open_with_libsndfile(
 ) -> soundfile.SoundFile:
     """Open a recording with libsndfile; the result is an object of the class ``kind``.
 
-    Raises one of :data:`LIBSNDFILE_ERRORS` if the recording cannot be opened.
+    Raises one of :data:`LIBSNDFILE_ERRORS` if the recording cannot be opened, or is Opus. libsndfile
+    decodes Opus at the rate in its header, and keeps the pre-skip if the granule positions do not
+    begin at 0.
     """
     source: BinaryIO | str | Path | bytes
     if isinstance(path, RecordingBytes):
@@ -172,11 +168,28 @@ def open_with_libsndfile(
         except UnicodeEncodeError:  # soundfile accepts a name that is not valid Unicode only as bytes
             source = os.fsencode(path)
     try:
-        return kind(source)
+        file = kind(source)
     except TypeError as error:  # soundfile expects no header in a file whose name ends in .raw
         if Path(name).suffix.lower() != ".raw":
             raise
         raise ValueError("a file whose name ends in .raw is taken for samples without a header") from error
+    if file.subtype == "OPUS":
+        file.close()
+        raise DamagedAudio("it is not used for Opus")
+    return file
+
+
+@contextmanager
+def open_with_ffmpeg(path: Path | RecordingBytes) -> Iterator[av.container.InputContainer]:
+    """Open a recording with FFmpeg, without protocols, and whatever the encoding of its tags is.
+
+    With protocols, a playlist with the suffix .flac could make FFmpeg open other files.
+    """
+    with (
+        open_recording(path) as file,
+        av.open(file, options={"protocol_whitelist": ""}, metadata_errors="replace") as container,
+    ):
+        yield container
 
 
 def is_chain(path: Path | RecordingBytes) -> bool:
@@ -227,7 +240,6 @@ def libsndfile_blocks(
 def _libsndfile_link(
     path: Path | RecordingBytes, header: FlacHeader | None
 ) -> Generator[tuple[np.ndarray, int], None, None]:
-    """Decode a file with a single stream by libsndfile; results and errors are as for :func:`libsndfile_blocks`."""
     with open_with_libsndfile(path, _InOrder) as file:
         check_length(file, path, header)
         length = max(1, BLOCK_VALUES // file.channels)
@@ -239,12 +251,11 @@ def _libsndfile_link(
                 yield samples.T, file.samplerate
             if len(samples) < length:
                 break
-        if file.format in MP3:
-            # The stated length may include the encoder's delay, of up to two frames of 1152 samples. A cut is reported
-            # here, because FFmpeg would not notice the cut.
-            if count < file.frames - 2 * 1152:
+        # The stated length of MP3 may include the encoder's delay, of up to two frames of 1152 samples.
+        slack = 2 * 1152 if file.format in MP3 else 0
+        if count < file.frames - slack:
+            if file.format in (*MP3, "OGG"):  # FFmpeg would not notice the cut, or that pages of Ogg are missing
                 raise cut_off_error(path, file.frames, count, "samples")
-        elif count < file.frames:
             raise DamagedAudio(f"its header announces {file.frames:,} samples, {count:,} could be decoded")
 
 
@@ -269,10 +280,7 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
     # For AU, CAF and W64, libsndfile's log holds the announced and the present size.
     if file.format in _LOGGING_CUTS and (sizes := re.search(r": (\d+) \(should be (\d+)\)", file.extra_info)):
         announced, present = map(int, sizes.groups())
-        if file.format == "AU":
-            is_unknown = is_placeholder(announced)
-        else:
-            is_unknown = announced >= UNKNOWN_LONG_SIZE
+        is_unknown = is_placeholder(announced) if file.format == "AU" else announced >= UNKNOWN_LONG_SIZE
         if present < announced and not is_unknown:
             raise cut_off_error(path, announced, present, "bytes")
     if file.format == "NIST":
@@ -287,10 +295,11 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
             raise DamagedAudio("its header announces no samples, but was never filled in")
 
 
-# Formats whose headers state the duration of the longest stream.
+# Formats whose headers state the time at which the longest stream ends.
 _DURATION_OF_ALL = ("matroska,webm", "flv")
 # Formats whose headers state the duration of each stream.
 _DURATION_OF_STREAM = ("mov", "avi", "wv", "tta", "ape")
+_OPUS_DECODER = "libopus"
 # FFmpeg's name of a sample format → NumPy's name.
 _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
@@ -315,32 +324,30 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
 
 
 def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[np.ndarray, int], None, None]:
-    """Decode a file with a single stream by FFmpeg; results and errors are as for :func:`ffmpeg_blocks`."""
     count = 0
     first_kind = None  # rate and channels of the first frame
-    channels = 0
     frames: list[np.ndarray] = []
     num_waiting = 0  # samples in ``frames``
-    begin = 0.0  # time in seconds at which the first frame begins
+    begin = 0.0  # time in seconds from which the stated duration counts
     end = 0.0  # time in seconds at which the last frame ends
     latest = 0.0  # time in seconds at which the last packet of another stream begins
     with open_recording(path) as file:
         has_duration = states_duration(file) or states_length(file)
-    # FFmpeg gets an open file and may use no protocols. With protocols, a playlist with the suffix .flac could make
-    # FFmpeg open other files.
-    with open_recording(path) as file, av.open(file, options={"protocol_whitelist": ""}) as container:
+    with open_with_ffmpeg(path) as container:
         if not container.streams.audio:
             raise ValueError("no audio stream")
         check_format(path, container.format.name)
         stream = container.streams.audio[0]
         seconds = _stated_seconds(container, stream, has_duration)
-        if strict and stream.codec_context.name == "flac":
+        decoder = _decoder_of(stream)
+        if strict and decoder.name == "flac":
             # With the following flags, a wrong checksum in FLAC is an error. In other codecs, the flags would find no
             # further damage.
-            stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
+            decoder.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         announced = _announced_samples(container, stream)
+        states_end = container.format.name in _DURATION_OF_ALL
         # Without an argument, demux() reads all streams.
-        demuxed = () if container.format.name in _DURATION_OF_ALL else (stream,)
+        demuxed = () if states_end else (stream,)
         try:
             for packet in container.demux(*demuxed):
                 # Other streams, such as pictures, are not decoded. The times in their packets show how much of the
@@ -348,28 +355,27 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
                 if packet.stream.index != stream.index:
                     latest = max(latest, float((packet.pts or 0) * packet.time_base))
                     continue
-                for frame in packet.decode():
+                for frame in decoder.decode(packet):
                     if frame.is_corrupt:
                         raise DamagedAudio("a frame is damaged")
                     if frame.time is not None:
-                        if not count:
+                        if not count and not states_end:
                             begin = frame.time
                         end = frame.time + frame.samples / frame.sample_rate
                     kind = (frame.sample_rate, frame.layout.name)
-                    if first_kind is None:
-                        first_kind = kind
-                        channels = len(frame.layout.channels)
-                    elif first_kind != kind:
+                    first_kind = first_kind or kind
+                    if kind != first_kind:
                         raise DamagedAudio("its rate or channels change")
+                    channels = len(frame.layout.channels)
                     count += frame.samples
                     frames.append(samples_of(frame, channels))
                     num_waiting += frame.samples
                     if num_waiting * channels >= BLOCK_VALUES:
-                        yield np.concatenate(frames, axis=1), stream.rate
+                        yield np.concatenate(frames, axis=1), decoder.rate
                         frames = []
                         num_waiting = 0
             if frames:
-                yield np.concatenate(frames, axis=1), stream.rate
+                yield np.concatenate(frames, axis=1), decoder.rate
         except (av.FFmpegError, DamagedAudio) as error:
             if announced:
                 raise _incomplete_error(announced, count, error) from error
@@ -379,29 +385,38 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
             raise _incomplete_error(announced, count)
         if container.format.name == "caf" and count < stream.frames:  # each frame has at least one sample
             raise _incomplete_error(stream.frames, count)
-        # If a recorder lost packets, samples are missing in the middle, but the stated duration and the time stamps
-        # still count the missing time.
-        decoded_seconds = max(count / stream.rate, end - begin, latest)
-        _check_duration(container, stream, seconds, decoded_seconds)
         if not count:
             raise ValueError("no audio frames")
+        # If a recorder lost packets, samples are missing in the middle, but the stated duration and the time stamps
+        # still count the missing time.
+        decoded_seconds = max(count / decoder.rate, end - begin, latest)
+        _check_duration(container, stream, seconds, decoded_seconds)
+
+
+def _decoder_of(stream: av.AudioStream) -> av.AudioCodecContext:
+    """Return the decoder of ``stream``: FFmpeg's own, but for Opus libopus, the reference of RFC 6716.
+
+    FFmpeg's own decoder of Opus clicks where the coding changes from CELT to SILK.
+
+    Raises:
+        ValueError: if the stream is Opus, and this build of FFmpeg lacks libopus.
+    """
+    if stream.codec_context.name not in ("opus", _OPUS_DECODER):
+        return stream.codec_context
+    if _OPUS_DECODER not in av.codecs_available:
+        raise ValueError("this FFmpeg was built without libopus: install PyAV from PyPI")
+    decoder: Any = av.CodecContext.create(_OPUS_DECODER, "r")
+    decoder.extradata = stream.codec_context.extradata
+    decoder.options = {"request_sample_fmt": "flt"}
+    return decoder
 
 
 def _check_duration(
     container: av.container.InputContainer, stream: av.AudioStream, seconds: float, decoded_seconds: float
 ) -> None:
-    """Raise :class:`DamagedAudio` if the decoded audio is shorter than the stated duration.
-
-    Args:
-        container, stream: the open file, and its stream of audio.
-        seconds: the stated duration; 0 if no duration is stated.
-        decoded_seconds: the duration of the decoded audio.
-    """
-    # Assumption: a whole file may be shorter than its header states, by up to 0.2 % plus 0.1 s.
-    tolerance = 0.1
-    if container.format.name in _DURATION_OF_ALL:
-        # Matroska's duration includes the encoder's delay, which decoders drop.
-        tolerance = max(tolerance, 4096 / stream.rate)
+    # Assumption: a whole file may be shorter than its header states, by up to 0.2 % plus 0.1 s. Matroska's duration
+    # includes the encoder's delay, which decoders drop.
+    tolerance = max(0.1, 4096 / stream.rate) if container.format.name in _DURATION_OF_ALL else 0.1
     if decoded_seconds < 0.998 * seconds - tolerance:
         raise DamagedAudio(f"cut off: its header announces {seconds:.2f} s, {decoded_seconds:.2f} s could be decoded")
 
@@ -423,13 +438,9 @@ def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStre
     """
     name = container.format.name
     if name in _DURATION_OF_ALL:
-        if has_duration or name == "flv":
-            return (container.duration or 0) / av.time_base
-        return 0.0
+        return (container.duration or 0) / av.time_base if has_duration or name == "flv" else 0.0
     is_stated = name.split(",")[0] in _DURATION_OF_STREAM or (name == "mp3" and has_duration)
-    if is_stated and stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    return 0.0
+    return float(stream.duration * stream.time_base) if is_stated and stream.duration and stream.time_base else 0.0
 
 
 def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
@@ -457,11 +468,6 @@ def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
 
 
 def _incomplete_error(announced: int, count: int, reason: Exception | None = None) -> DamagedAudio:
-    """Make the error for a file whose header announces ``announced`` samples although ``count`` were decoded.
-
-    Args:
-        reason: the error at which decoding stopped; None if decoding did not stop early.
-    """
     problem = f"cut off or damaged: its header announces {announced:,} samples, {count:,} could be decoded"
     if reason:
         problem += f": {reason}"

@@ -73,29 +73,34 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
 
 
 def recordings_listed(folder: Path) -> list[Path]:
-    """List recordings like :func:`recordings_below`; print a note with the numbers of other files.
+    """List recordings like :func:`recordings_below`; print a note about other files (:func:`note_passed_over`)."""
+    files = _files_below(folder)
+    recordings = [file for file in files if is_recording(file.name)]
+    unread_names = [file.name for file in files if not is_recording(file.name)]
+    note_passed_over(folder, unread_names)
+    return recordings
 
-    The note has the number of files of each of the five most common other suffixes. Lists, texts
-    and hidden files are left out. A process prints the same note only once.
 
-    Raises:
-        InputError: if a folder cannot be listed.
+def note_passed_over(folder: Path, names: Iterable[str], suffixes: str = "one of audio") -> None:
+    """Print a note with the number of files of each of the five most common suffixes.
+
+    Lists, texts and hidden files are left out. A process prints the same note only once.
+
+    Args:
+        names: the names of the files in ``folder`` that are not read.
+        suffixes: the suffixes that are read, for the note.
     """
-    recordings: list[Path] = []
     passed_over: Counter[str] = Counter()
-    for file in _files_below(folder):
-        suffix = file.suffix.lower()
-        if is_recording(file.name):
-            recordings.append(file)
-        elif not file.name.startswith(".") and suffix not in _LISTS_AND_NOTES:
+    for name in names:
+        suffix = os.path.splitext(name)[1].lower()
+        if not os.path.basename(name).startswith(".") and suffix not in _LISTS_AND_NOTES:
             passed_over[suffix or "no suffix"] += 1
     if passed_over:
         counts = ", ".join(f"{count:,} {suffix}" for suffix, count in passed_over.most_common(5))
         _note_once(
-            f"passed over in {folder}, because the suffix is not one of audio: {counts}; name such a file itself or in "
-            "a list to have it read"
+            f"passed over in {folder}, because the suffix is not {suffixes}: {counts}; name such a file itself or in "
+            "a list, or rename it, to have it read"
         )
-    return recordings
 
 
 @cache

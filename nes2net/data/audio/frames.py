@@ -305,9 +305,7 @@ class FlacHeader(NamedTuple):
     def first_frame_rate(self) -> int | None:
         """Sampling rate in Hz in the header of the first frame; None if the frame states no rate."""
         frame = _parse_flac_frame(self.first_frame)
-        if frame is None:
-            return None
-        return frame.sample_rate
+        return None if frame is None else frame.sample_rate
 
 
 class _FlacFrame(NamedTuple):

@@ -244,13 +244,6 @@ def _is_row(text: str, num_rows: int) -> bool:
     return text.isascii() and text.isdecimal() and len(text) < 16 and int(text) < num_rows
 
 
-def _row_number(text: str, num_rows: int) -> int:
-    """Convert ``text`` to the index of a row; raise :class:`InputError` if there is no such row."""
-    if not _is_row(text, num_rows):
-        raise InputError(f"there is no row {shown(text)}; it has {num_rows:,}, counted from 0")
-    return int(text)
-
-
 def content_of(value: Any) -> tuple[bytes | None, str]:
     """Take the bytes and the file name of a recording from ``value``, a cell in a column of recordings.
 
@@ -296,7 +289,9 @@ class _Table:
             InputError: if there is no such row, if the row holds no audio bytes, or if the audio is
                 too large.
         """
-        row = _row_number(row_text, self.ends[-1])
+        if not _is_row(row_text, self.ends[-1]):
+            raise InputError(f"there is no row {shown(row_text)}; it has {self.ends[-1]:,}, counted from 0")
+        row = int(row_text)
         group = bisect_right(self.ends, row) - 1
         values = _state.group((self.key, group), lambda: self._read(group))
         content, name = content_of(values[row - self.ends[group]].as_py())

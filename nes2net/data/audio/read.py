@@ -59,14 +59,14 @@ class MeasuredAudio(NamedTuple):
     num_samples: int
     """Number of samples of each channel."""
     second_decoder: bool
-    """Whether FFmpeg read the file, because libsndfile could not."""
+    """Whether FFmpeg read the file: Opus, or because libsndfile could not."""
 
 
 def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Channels | None = None) -> np.ndarray:
     """Read ``path`` as 16 kHz mono float32 (N,): the mean of its channels, or one channel.
 
-    libsndfile reads the file, or FFmpeg (PyAV) if libsndfile cannot: many FLAC files of ASVspoof
-    2021 open only with FFmpeg. If the header states a length, the decoded length must be the same.
+    libsndfile reads the file, or FFmpeg (PyAV) if the file is Opus or libsndfile cannot: many FLAC
+    files of ASVspoof 2021 open only with FFmpeg. If the header states a length, the decoded length must be the same.
     In formats that consist of pages or frames, each page or frame must be complete (docs/data.md
     lists the formats). Formats in which a cut cannot be noticed are refused.
 
@@ -84,7 +84,6 @@ def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Chan
     """
 
     def check_longest(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yield ``blocks``; raise :class:`LongAudio` once there are more than ``longest`` samples."""
         length = 0
         for block in blocks:
             length += len(block)
@@ -93,7 +92,6 @@ def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Chan
             yield block
 
     def read_all(blocks: _Blocks) -> np.ndarray:
-        """Join all decoded ``blocks``; called for one decoder after another until a call succeeds."""
         return joined(check_longest(pushed(blocks, BlocksAt16k(f"audio file {path}", channels))))
 
     return _read_with_fallback(path, read_all)[0]
@@ -156,9 +154,7 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
         return waveform
 
     waveform = _with_libsndfile(path, read_excerpt)
-    if waveform is None:
-        waveform, _ = load_head_and_length(path, num_samples, start)
-    return waveform
+    return load_head_and_length(path, num_samples, start)[0] if waveform is None else waveform
 
 
 def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
@@ -190,9 +186,7 @@ def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
         return first_block[:num_samples]
 
     waveform = _with_libsndfile(path, read_head)
-    if waveform is None:
-        waveform, _ = load_head_and_length(path, num_samples)
-    return waveform
+    return load_head_and_length(path, num_samples)[0] if waveform is None else waveform
 
 
 def load_head_and_length(
@@ -220,7 +214,6 @@ def load_head_and_length(
         end = num_searched = 0
 
         def count_values() -> Iterator[tuple[np.ndarray, int]]:
-            """Yield the blocks unchanged, and add up their samples of all channels in ``num_searched``."""
             nonlocal num_searched
             for samples, rate in blocks:
                 num_searched += samples.size
@@ -255,16 +248,13 @@ def count_samples(path: AnyRecording) -> int:
         InputError: if the file is missing or cut off, or if no decoder reads the file.
     """
     length = _checked_stated_length(all_channels(path))
-    if length is not None:
-        return length
-    return _read_with_fallback(path, lambda blocks: sum(map(len, pushed(blocks, BlocksAt16k(f"audio file {path}")))))[0]
+    return load_head_and_length(path, 0)[1] if length is None else length
 
 
 def stated_length(path: AnyRecording) -> int | None:
     """Read the length in samples at 16 kHz from the header of ``path``, without checking the file; None if unknown.
 
-    The length also counts as unknown for MP3 files, whose length libsndfile may only guess, and for
-    chains of several streams.
+    It counts as unknown for MP3, whose length libsndfile may only guess, for Opus and for chains.
     """
     path = fetched(path)
     if is_chain(path):
@@ -275,9 +265,7 @@ def stated_length(path: AnyRecording) -> int | None:
         return _at_16k(flac.num_samples, max(1, flac.sample_rate)) or None
     try:
         with open_with_libsndfile(path) as info:
-            if info.format in MP3:
-                return None
-            return _at_16k(info.frames, info.samplerate) or None
+            return None if info.format in MP3 else _at_16k(info.frames, info.samplerate) or None
     except (soundfile.LibsndfileError, ValueError):
         return None
 
@@ -293,7 +281,6 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
     """
 
     def measure(blocks: _Blocks) -> tuple[int, int, int]:
-        """Return rate, number of channels and length; called for one decoder after another until a call succeeds."""
         first_rate = 0
         channels = 0
         length = 0.0
@@ -358,7 +345,6 @@ def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHe
 
 
 def _empty_error(path: Path | RecordingBytes) -> InputError:
-    """Make the error for a recording that is empty."""
     return InputError("is empty: copy or download it again", subject=f"audio file {path}")
 
 
@@ -478,16 +464,13 @@ def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]
             except InputError:
                 raise
             except Exception as error:  # a decoder can raise anything on a damaged file
+                if num_yielded and header is None:  # only lossless decoders agree on every sample
+                    raise InputError(f"is damaged: {error}", subject=f"audio file {path}") from error
                 failures.append(error)
     raise _unreadable_error(source, failures)
 
 
 def _choose_channel(path: AnyRecording, blocks: _Blocks) -> _Blocks:
-    """Yield ``blocks``; if ``path`` is a :class:`ChannelOf`, yield only the chosen channel of each block.
-
-    Raises:
-        InputError: if there is no such channel.
-    """
     with closing(blocks):
         for samples, rate in blocks:
             if isinstance(path, ChannelOf):
@@ -515,10 +498,6 @@ def _blocks_by_decoder(
     """Yield the decoded blocks of ``path`` once for each decoder, in order of preference; each item is a generator.
 
     For a FLAC file with an MD5 sum, FFmpeg is tried twice: first with checks of CRCs, then without.
-
-    Args:
-        header: the header of a FLAC file; None for other formats.
-        verify_md5: whether libsndfile's samples are compared with the MD5 sum in ``header``.
     """
     blocks = libsndfile_blocks(path, header)
     if verify_md5 and header and _has_md5_of_file(path, header):

@@ -261,7 +261,6 @@ class Listener:
 
     @property
     def _is_steady(self) -> bool:
-        """Whether the audible frames hardly differ in level, as in a tone or noise."""
         audible_level = self._level_percentile(1.0) - _AUDIBLE
         first = max(0, int((audible_level - _LOWEST) * _LEVELS_PER_DB))
         if self._frame_levels[first:].sum() < _FEWEST_FRAMES:

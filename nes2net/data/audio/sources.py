@@ -65,7 +65,6 @@ def blocks_of(audio: Audio, sample_rate: float | None = None, channels: Channels
 
 
 def _file_of(audio: Any) -> AnyRecording | None:
-    """Return a path or recording as it is, or the content of a file object; None if ``audio`` holds samples."""
     if isinstance(audio, (str, Path, RecordingBytes, ChannelOf)):
         return audio
     if isinstance(audio, os.PathLike):

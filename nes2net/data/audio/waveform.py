@@ -162,9 +162,7 @@ def peak_normalized(waveform: np.ndarray) -> np.ndarray:
     (array([ 0.5, -1. ]), array([0., 0.]))
     """
     peak = np.abs(waveform).max(initial=0)
-    if peak > 0:
-        return waveform / peak
-    return waveform
+    return waveform / peak if peak > 0 else waveform
 
 
 def pre_emphasised(waveform: np.ndarray, coefficient: float) -> np.ndarray:
@@ -228,9 +226,7 @@ def random_crop(
     >>> random_crop(np.arange(100), 4, np.random.default_rng(0))
     array([82, 83, 84, 85])
     """
-    start = 0
-    if len(waveform) > num_samples:
-        start = int(rng.integers(len(waveform) - num_samples + 1))
+    start = int(rng.integers(len(waveform) - num_samples + 1)) if len(waveform) > num_samples else 0
     return head_crop(waveform[start:], num_samples, utterance, padding)
 
 

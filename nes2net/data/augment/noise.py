@@ -201,9 +201,7 @@ def level_db(x: np.ndarray, floor: float = _POWER_FLOOR) -> float:
     (-40.0, -inf)
     """
     power = float(np.mean(np.square(x, dtype=np.float64))) + floor
-    if not power:
-        return -math.inf
-    return 10 * math.log10(power)
+    return 10 * math.log10(power) if power else -math.inf
 
 
 def add_noise(x: np.ndarray, noise: np.ndarray, snr: float, floor: float = _POWER_FLOOR) -> np.ndarray:

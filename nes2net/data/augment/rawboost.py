@@ -440,7 +440,6 @@ def _uniform(draw: np.ndarray, low: float | np.ndarray, high: float | np.ndarray
 
 
 def _peak(x: np.ndarray) -> np.floating:
-    """Find the largest absolute sample of ``x``."""
     return max(x.max(), -x.min())  # twice as fast as abs(x).max(), which makes a copy
 
 

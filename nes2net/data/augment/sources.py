@@ -55,16 +55,12 @@ class Sources:
     @cached_property
     def noises(self) -> dict[str, list[NoiseFile]]:
         """The recordings of each category of MUSAN; empty if ``musan`` is None."""
-        if self.musan is None:
-            return {}
-        return find_noises(self.musan)
+        return {} if self.musan is None else find_noises(self.musan)
 
     @cached_property
     def impulse_responses(self) -> list[Path]:
         """The files of the impulse responses; empty if ``rir`` is None."""
-        if self.rir is None:
-            return []
-        return find_impulse_responses(self.rir)
+        return [] if self.rir is None else find_impulse_responses(self.rir)
 
     def recordings(self, name: str) -> Sequence[Path]:
         """List all files of the source ``name``: ``"musan"``, ``"rir"`` or ``"speech"``.

@@ -29,7 +29,6 @@ _REMEDY = "give `root` the folder into which the archives were unpacked"
 
 
 def _training_files(split: str) -> Files:
-    """Describe where the files of ``train`` or ``dev`` may be."""
     return Files(
         protocols=(f"{split}_label.txt",),
         audio=(f"ADD_train_dev/{split}/**", f"{split}/**"),
@@ -39,7 +38,6 @@ def _training_files(split: str) -> Files:
 
 
 def _evaluation_files(split: str, protocol: str, folder: str) -> Files:
-    """Describe where an evaluation part may be: its list is called ``protocol``, and its audio is in ``folder``."""
     return Files(
         protocols=(protocol,),
         # An archive that is unpacked into a folder of its own name gives track1test/track1test.

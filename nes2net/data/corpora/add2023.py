@@ -15,7 +15,6 @@ from nes2net.data.corpora.layout import Files, ListedCorpus
 
 
 def _files(folder: str) -> Files:
-    """Describe where the list and the audio of a part may be, in or below ``folder``."""
     return Files(
         protocols=("label.txt",),
         audio=(f"Track1.2/{folder}/wav", f"Track1.2/{folder}/**", f"{folder}/**"),

@@ -62,7 +62,6 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
 
 
 def _files(split: str, protocol: str) -> Files:
-    """Describe where the audio of ``split`` and its ``protocol`` may be."""
     return Files(
         protocols=(protocol,),
         folders=(*_PROTOCOL_FOLDERS, *(f"LA/{folder}" for folder in _PROTOCOL_FOLDERS)),

@@ -72,7 +72,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
         InputError: if there is no such phase, if a line is malformed, or if the two files do not
             belong together.
     """
-    CORPUS.check_known_phase(phase)
+    CORPUS.check_known_phase(files.canonical_phase(phase))
     path = Path(path)
     # Find the file of the key and the file of the scores.
     folders = [path / "LA", path / "keys" / "LA", path, path / "keys"]

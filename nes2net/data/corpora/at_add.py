@@ -21,7 +21,6 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 
 
 def _declare_track(number: int) -> ListedCorpus:
-    """Declare the corpus of track ``number``, 1 or 2."""
     folder = f"T{number}"
     parts = {}
     for split in ("train", "dev", "eval"):

@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nes2net.data.audio.files import is_recording
+from nes2net.data.audio.files import is_recording, walk
 from nes2net.data.audio.packed import is_there, shard_of
 from nes2net.data.corpora.corpus import Corpus, Counts, count
 from nes2net.data.corpora.decoding import Decoding, decode_all
 from nes2net.data.corpora.protocol import WHOLE, NotFound, corpus_root, known_split
 from nes2net.data.corpora.segments import any_spoof, check_labels
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial, extra_fields
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.findings import Finding
 from nes2net.metrics.localisation.frames import RESOLUTIONS
@@ -137,6 +137,8 @@ class CorpusCheck:
     key: KeyCheck | None = None
     has_min_tdcf: bool | None = None
     findings: list[Finding] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    """Folders of recordings, and files that may hold labels, which lie in ``root`` and were not read."""
 
     def report(self, kind: str, problem: str, split: str = "", *, spares_some: bool = False) -> None:
         """Add a finding: what is wrong with the files of one kind, and where to get such files.
@@ -212,6 +214,8 @@ class CorpusCheck:
         return "in part: EER without min t-DCF"
 
 
+# Matches the names of files that may hold labels.
+_LABELS = re.compile(r"(?i)(?!readme|licen[cs]e|changelog).*\.(csv|tsv|txt|jsonl?|xlsx)$")
 _UNLABELLED = "its labels are not there"
 _ONE_CLASS = "all its trials are of one class"
 _TRAINED_ON = "all its trials are training trials too; fill a column 'split' with train and dev"
@@ -258,6 +262,7 @@ def check_corpus(
     check = CorpusCheck(corpus, root, is_selection)
     # Check each part by itself.
     ids: dict[str, None] = {}
+    folders: set[str] = set()
     training_paths: set[Path | None] = set()
     for split in names:
         split_check, trials = _check_split(check, split, lists, subset)
@@ -268,6 +273,7 @@ def check_corpus(
             training_paths = paths
         split_check.is_trained_on = split == WHOLE or (split == "dev" and bool(paths) and paths <= training_paths)
         check.splits.append(split_check)
+        folders |= {os.path.dirname(path) for path in paths if path is not None}
         ids |= dict.fromkeys(trial.id for trial in trials)
     # A recording is extra only if it is in no list of the corpus.
     if any(split_check.extra for split_check in check.splits):
@@ -287,11 +293,35 @@ def check_corpus(
             if split_check.protocol is not None:
                 paths_tried.append(split_check.protocol)
         check.has_min_tdcf = _check_asv_scores(check, paths_tried)
+    if not is_selection:
+        with suppress(InputError):  # a folder cannot be listed
+            check.unread += _unread(check, folders)
     return check
 
 
+def _unread(check: CorpusCheck, folders: Iterable[str]) -> Iterator[str]:
+    """Yield what lies in the corpus's folder and was not read: folders of recordings, and files that may hold labels.
+
+    Args:
+        folders: the folders of the listed recordings.
+    """
+    read_folders = set(map(os.path.abspath, folders))
+    read_files = [*(split_check.protocol for split_check in check.splits), check.key and check.key.path]
+    for folder, _, names in walk(check.root):
+        num_recordings = sum(_is_trial(name, check.corpus) for name in names)
+        below = os.path.relpath(folder, check.root)
+        if num_recordings and os.path.abspath(folder) not in read_folders:
+            yield f"{below} ({counted(num_recordings, 'recording')})"
+        if below == ".":
+            yield from (name for name in names if _LABELS.match(name) and check.root / name not in read_files)
+
+
+def _is_trial(name: str, corpus: Corpus) -> bool:
+    """Whether a file with this name may be a recording of a trial."""
+    return is_recording(name) and (corpus.beside is None or not re.fullmatch(corpus.beside, _stem(name)))
+
+
 def _decode_split(check: CorpusCheck, split_check: SplitCheck, workers: int | None) -> None:
-    """Decode the files of a part, store the result in ``split_check``, and report failures in ``check``."""
     assert split_check.audio is not None
     split = split_check.split
     split_check.decoding = decode_all(split_check.present, split_check.audio, workers, f"decoding {split}")
@@ -320,7 +350,6 @@ def _listed_paths(corpus: Corpus, root: Path, protocols: str | Path | None) -> s
 
 
 def _check_asv_scores(check: CorpusCheck, paths: Sequence[Path]) -> bool:
-    """Find out whether one of ``paths`` has the ASV scores for min t-DCF; if not, add a finding to ``check``."""
     assert check.corpus.asv_scores is not None
     tried: list[Path] = []
     for path in paths:
@@ -367,7 +396,8 @@ def find_split(
     try:
         split_check.protocol = corpus.find_protocol(check.root, split, protocols)
     except InputError as error:
-        check.report("protocol", why_unusable(error), name)
+        remedy = f"{corpus.how_to_get('protocol')} or name its folder with `protocols`".removeprefix(" or ")
+        check.findings.append(Finding(f"protocol of {name}", why_unusable(error), remedy))
     try:
         split_check.audio = corpus.find_audio(check.root, split)
     except InputError as error:
@@ -415,12 +445,13 @@ def _check_split(
         split_check.notes.append(f"differs from {corpus.counts_from}: {listed(differences)}")
     elif differences and not subset:
         check.report("protocol", _not_official_message(differences), split)
+    if corpus.user_defined and (columns := list(extra_fields(trials))):
+        split_check.notes.append(f"columns that only group the trials: {listed(columns)}")
     split_check.segments = _check_segments(check, split, protocols, trials)
     return split_check, trials
 
 
 def _not_official_message(differences: Sequence[str]) -> str:
-    """Say that a protocol or key does not hold the official trials, and list the ``differences`` in numbers."""
     return f"not the official trials ({listed(differences)}; `subset=True` accepts a selection)"
 
 
@@ -500,7 +531,6 @@ def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[T
         else:
             split_check.missing.append(os.path.relpath(trial.path, split_check.audio))
     # Compare the names in each folder with the expected names.
-    beside = check.corpus.beside
     num_other_suffix = 0
     for folder, paths in sorted(expected.items()):
         names: set[str] = set()
@@ -511,8 +541,7 @@ def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[T
             problem = f"{folder} cannot be read ({error.strerror}); its files count as missing"
             check.findings.append(Finding(split_check.split, problem))
         missing = paths.keys() - names
-        recordings = filter(is_recording, names - paths.keys())
-        extra = {name for name in recordings if beside is None or not re.fullmatch(beside, _stem(name))}
+        extra = {name for name in names - paths.keys() if _is_trial(name, check.corpus)}
         num_other_suffix += len(set(map(_stem, missing)) & set(map(_stem, extra)))
         split_check.present += [path for name, path in paths.items() if name not in missing]
         below = os.path.relpath(folder, split_check.audio)
@@ -522,12 +551,10 @@ def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[T
 
 
 def _paths_below(folder: str, names: Iterable[str]) -> list[str]:
-    """Join ``folder`` and each of ``names`` to a path without ``.`` and ``..``; the paths are sorted."""
     return sorted(os.path.normpath(os.path.join(folder, name)) for name in names)
 
 
 def _stem(name: str) -> str:
-    """Remove the suffix from the name of a file."""
     return os.path.splitext(name)[0]
 
 

@@ -42,7 +42,6 @@ _TABLE = Table(
 
 
 def _folders(name: str) -> tuple[str, ...]:
-    """List the folders below the root in which the audio of the list ``name`` may be."""
     if name in ("train", "dev"):
         return (name,)
     return (f"test/{name}", name, f"test/{name}_fake", f"{name}_fake")
@@ -63,7 +62,6 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
 
 
 def _files(lists: Sequence[str], folder: str) -> Files:
-    """Describe where the ``lists`` of a split and their audio may be; ``folder`` is named in error messages."""
     audio_folders: list[str] = []
     for name in lists:
         audio_folders += _folders(name)

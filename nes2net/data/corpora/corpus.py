@@ -17,7 +17,15 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
-from nes2net.data.corpora.protocol import WHOLE, canonical_phase, corpus_root, first_file, known_split
+from nes2net.data.corpora.id_tables import holds_only_labels, read_labels
+from nes2net.data.corpora.protocol import (
+    WHOLE,
+    canonical_phase,
+    checked_trials,
+    corpus_root,
+    first_file,
+    known_split,
+)
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
 from nes2net.lib.errors import InputError
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
@@ -254,14 +262,29 @@ class Corpus(ABC):
         """Read the trials of a protocol, with paths below ``audio`` if it is given."""
 
     @abstractmethod
+    def read_keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
+        """Read labels as :meth:`keys` does, but not from a file that holds only ids and labels."""
+
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
         """Read the labelled trials of ``phase``, without audio, for evaluation.
 
         Args:
-            path: a key or protocol, or the folder that holds it.
+            path: a key or protocol, the folder that holds it, or a file that holds only ids and
+                labels. Such a file states no phases, so its trials belong to every phase.
             phase: the wanted phase; None for all phases or, if protocols hold the labels, for all
                 splits that have a protocol.
         """
+        labels = self.place(path)
+        if not self.holds_only_labels(labels):
+            return self.read_keys(path, phase)
+        trials = checked_trials(read_labels(labels), labels)
+        if phase is not None:
+            self.check_phase(phase, trials)
+        return trials
+
+    def holds_only_labels(self, path: Path) -> bool:
+        """Whether ``path`` is a file of ids and labels, and not a key or protocol of this corpus."""
+        return path.name not in {Path(file).name for file in self.key_files} and holds_only_labels(path)
 
     def trials(
         self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None
@@ -294,9 +317,7 @@ class Corpus(ABC):
 
     def how_to_get(self, kind: str) -> str:
         """Say where to get files of the ``kind``, such as ``audio``; empty if :attr:`obtain` does not say."""
-        if kind not in self.obtain:
-            return ""
-        return f"get {self.obtain[kind]}"
+        return "" if kind not in self.obtain else f"get {self.obtain[kind]}"
 
     @property
     def accepted_splits(self) -> tuple[str, ...]:
@@ -344,8 +365,9 @@ class Corpus(ABC):
     def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, Any]:
         """Describe ``trials`` for the record of their scores: number of trials, digest of the ids, and ``official``.
 
-        The entry ``official`` is false if the numbers of trials are known to differ from the
-        official numbers. The official numbers are those of the labelled trials of ``phase``, or
+        The entry ``official`` is false if the numbers of trials differ from the official numbers.
+        It is true if these numbers are not known, or come from a source such as a paper
+        (:attr:`counts_from`). The official numbers are those of the labelled trials of ``phase``, or
         those of the trials of ``split`` if ``phase`` is not given.
         """
         counts = count(trials)
@@ -377,6 +399,12 @@ class Corpus(ABC):
             return ["as many trials, but other ids or labels"]
         return differences
 
+    def check_known_phase(self, phase: str, further_phases: Iterable[str] = ()) -> None:
+        """Raise :class:`~nes2net.lib.errors.InputError` if the corpus has no such ``phase``."""
+        phases = dict.fromkeys([*(self.phases or self.splits), *further_phases])
+        if phase not in phases:
+            raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
+
     def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
         """Raise :class:`~nes2net.lib.errors.InputError` if the corpus has no such ``phase``.
 
@@ -390,14 +418,10 @@ class Corpus(ABC):
         """
         # Check that the corpus has the phase.
         phase = canonical_phase(phase)
-        phases = self.phases or self.splits
         stated_phases = {trial.phase for trial in key if trial.phase}
-        if self.user_defined:
-            phases = tuple(dict.fromkeys([*phases, *sorted(stated_phases), WHOLE]))
-        if phase not in phases:
-            raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
+        self.check_known_phase(phase, [*sorted(stated_phases), WHOLE] if self.user_defined else ())
         # If the labels state phases, the caller can select the trials of the phase, so no further check is needed.
-        if any(trial.phase is not None for trial in key):
+        if stated_phases:
             return
         if self.user_defined:
             if phase not in ("eval", WHOLE):

@@ -34,7 +34,6 @@ _PARTS = {"source": "source {} (with A14)", "subset": "all without {}", "attack"
 
 
 def _files(protocols: Sequence[str], folders: Sequence[str], unlisted: str = "") -> Files:
-    """Describe where a split may be: its audio is in one of ``folders``, and its list is one of ``protocols``."""
     audio: list[str] = []
     for folder in folders:
         # An archive that is unpacked into a folder of its own name gives train_set/train_set.

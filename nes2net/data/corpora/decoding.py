@@ -120,7 +120,6 @@ def decode(path: Path) -> Decoded:
 
 
 def _decode_each(paths: Sequence[Path], decode: Callable[[Path], Decoded] = decode) -> list[Decoded]:
-    """Call ``decode`` for each file of a chunk, and return the results."""
     return list(map(decode, paths))
 
 

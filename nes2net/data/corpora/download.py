@@ -22,7 +22,7 @@ from pydantic import BaseModel, Field
 
 from nes2net.data.corpora.corpus import Corpus, Download
 from nes2net.lib.errors import InputError, Unfinished, counted, listed, readable_size, shown
-from nes2net.lib.files import exclusive_lock, make_folder, write_text
+from nes2net.lib.files import check_not_linked, exclusive_lock, is_absent, make_folder, path_below, write_text
 from nes2net.lib.http_files import HttpFiles, RemoteFile, digests_of
 from nes2net.lib.hub_errors import hub_errors
 from nes2net.lib.plain_data import read_json_as, validated_json
@@ -176,7 +176,6 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
 
 
 def _plan_hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
-    """Ask the hub for the files of a data set that match ``only``, at the stated or newest revision."""
     from huggingface_hub import HfApi  # start-up
 
     repository, _, revision = download.url.removeprefix(_HUB).partition("@")
@@ -226,9 +225,7 @@ def _plan_record(
         unpack_into = None
         if is_archive(file.key) or file.key.lower().endswith((".rar", ".7z")):
             unpack_into = download.unpack
-        name = file.key
-        if download.name:
-            name = f"{download.name}/{file.key}"
+        name = f"{download.name}/{file.key}" if download.name else file.key
         planned.append(PlannedFile(remote, _checked_name(name, page), download.what, licence, unpack_into))
     if not planned:
         missing = f"no file {shown(file_name)}" if file_name else "no files"
@@ -259,7 +256,6 @@ def _checked_name(name: str, page: str) -> str:
 
 
 def _named_hub_errors(repository: str) -> AbstractContextManager[None]:
-    """Make a context that turns errors of the hub into errors of this package; the messages name the data set."""
     page = f"{_SETS}{repository}"
     return hub_errors(f"{page} cannot be read", page, "what has come")
 
@@ -285,7 +281,7 @@ def fetch_all(
         # Read the record of an earlier run, and check that the disk has room.
         record = _Record()
         remedy = "remove it, and run the same command again"
-        if (folder / RECORD).exists():
+        if not is_absent(folder / RECORD):
             record = read_json_as(_Record, folder / RECORD, _LONGEST_RECORD, "the record of a download", remedy)
         needed = _needed_bytes(plan, folder, record, unpacking)
         free = shutil.disk_usage(folder).free
@@ -296,6 +292,7 @@ def fetch_all(
             )
         # Fetch or verify each file, unpack it, and record each step at once.
         for number, file in enumerate(plan.files, 1):
+            path_below(folder, *PurePosixPath(file.name).parent.parts)
             progress = f"{number} of {len(plan.files)}"
             received = record.files.get(file.name)
             is_removed = received is not None and received.unpacked and not (folder / file.name).exists()
@@ -304,7 +301,8 @@ def fetch_all(
                 _write_record(folder, record, file.name, received)
             assert received is not None  # for mypy: only a file in the record can have been removed
             if unpacking and file.unpack is not None and is_archive(file.name) and not received.unpacked:
-                unpack(folder / file.name, folder / file.unpack, f"unpacking {progress}: {file.name}")
+                target = path_below(folder, *PurePosixPath(file.unpack).parts)
+                unpack(folder / file.name, target, f"unpacking {progress}: {file.name}")
                 received = received.model_copy(update={"unpacked": True})
                 _write_record(folder, record, file.name, received)
             if received.unpacked and not keep_archives:
@@ -340,6 +338,10 @@ def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
     """Download a data set of the hub into ``folder``; raise :class:`Unfinished` if a file did not arrive."""
     from huggingface_hub import snapshot_download  # start-up
 
+    for path in path_below(folder, ".cache").rglob("*"):  # snapshot_download keeps its own files there
+        check_not_linked(path)
+    for name in hub_set.files:
+        path_below(folder, *PurePosixPath(name).parent.parts)
     with _named_hub_errors(hub_set.repository):
         snapshot_download(
             hub_set.repository,
@@ -396,13 +398,9 @@ def _fetch_one(
 
 
 def _size_of(path: Path) -> int | None:
-    """Find the size of a file in bytes; None if the file does not exist."""
-    if not path.is_file():
-        return None
-    return path.stat().st_size
+    return path.stat().st_size if path.is_file() else None
 
 
 def _write_record(folder: Path, record: _Record, name: str, received: _Received) -> None:
-    """Add a fetched file to the record of the download, and write the record to ``folder``."""
     record.files[name] = received
     write_text(folder / RECORD, json.dumps(record.model_dump(), indent=1) + "\n")

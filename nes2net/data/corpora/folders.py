@@ -21,10 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nes2net.data.audio.files import is_recording
+from nes2net.data.audio.files import is_recording, note_passed_over
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
-from nes2net.data.corpora.id_tables import read_labels
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError
 
@@ -83,21 +82,15 @@ class FolderCorpus(Corpus):
         folder = self.find_protocol(root, split, protocols)
         return self.read_protocol(folder, split, folder)
 
-    def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
-        """Read the labels of the trials of ``phase``, or of all trials if ``phase`` is None.
-
-        The trials have no paths of recordings.
-
-        ``path`` is the folder of the corpus, or a file with only ids and labels. None stands for
-        the corpus's default folder (:meth:`place`). A file states no phases, so all its trials are
-        returned.
-        """
+    def read_keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
+        """Read the labels of the trials in the folder ``path``, as ``Corpus.read_keys`` does."""
         if phase is not None:
             phase = files.known_split(phase, self.splits, self.title)
-        labels = self.place(path)
-        if labels.is_file():
-            return files.checked_trials(read_labels(labels, files.ASVSPOOF_LABELS), labels)
         return self.read_protocol(self.find_protocol(path, phase or "eval"), phase)
+
+    def holds_only_labels(self, path: Path) -> bool:
+        """Whether ``path`` is a file, because a corpus of folders has no other files than labels."""
+        return path.is_file()
 
     def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
         """Find the folder, among :attr:`roots`, in which the patterns of paths begin.
@@ -121,7 +114,6 @@ class FolderCorpus(Corpus):
         return editions[0]
 
     def _patterns_begin_in(self, folder: Path) -> bool:
-        """Whether ``folder`` holds a folder that matches the first level of a pattern."""
         first_levels = [self._level_expression(place.levels[0]) for place in self.places if len(place.levels) > 1]
         for entry in _folder_entries(folder):
             if entry.is_dir() and any(level.fullmatch(entry.name) for level in first_levels):
@@ -142,11 +134,16 @@ class FolderCorpus(Corpus):
         """
         # Find the recordings that match a pattern.
         recordings: dict[str, tuple[Place, dict[str, str]]] = {}
+        unread_names: list[str] = []
         phases = frozenset(word for word, phase in self.split_folders.items() if split in (None, phase))
         for place in self.places:
             levels = [self._level_expression(level) for level in place.levels]
-            for name, values in _matching_recordings(path, levels, phases, {}):
-                recordings.setdefault(name, (place, values))
+            for name, values in _matching_files(path, levels, phases, {}):
+                if is_recording(os.path.basename(name)):
+                    recordings.setdefault(name, (place, values))
+                else:
+                    unread_names.append(name)
+        note_passed_over(path, sorted(set(unread_names)))
         if not recordings:
             patterns = ", ".join(place.pattern for place in self.places)
             raise InputError(f"{path}: holds no recordings of {self.title} {split or ''} ({patterns}); {self.remedy}")
@@ -156,18 +153,12 @@ class FolderCorpus(Corpus):
         trials = []
         for name, (place, values) in sorted(recordings.items()):
             fields: dict[str, Any] = {**place.values, **values}
-            label = place.label
-            if "label" in fields:
-                label = self.labels[fields.pop("label")]
-            phase = "eval"
-            if "phase" in fields:
-                phase = self.split_folders[fields.pop("phase")]
+            label = self.labels[fields.pop("label")] if "label" in fields else place.label
+            phase = self.split_folders[fields.pop("phase")] if "phase" in fields else "eval"
             id = ids[name]
             if numbers[id] > 1:  # other recordings have the same path without suffix
                 id = "%20".join(name.split())
-            recording = None
-            if audio is not None:
-                recording = audio / name
+            recording = audio / name if audio is not None else None
             trials.append(Trial(id, recording, label, phase=phase, **fields))
         return files.checked_trials(trials, path)
 
@@ -189,10 +180,10 @@ class FolderCorpus(Corpus):
         return re.compile(expression, re.DOTALL)
 
 
-def _matching_recordings(
+def _matching_files(
     folder: Path, levels: Sequence[re.Pattern[str]], phases: frozenset[str], values: dict[str, str], below: str = ""
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield each recording in ``folder`` that matches a pattern, as (path below the outermost folder, fields).
+    """Yield each file in ``folder`` that matches a pattern, as (path below the outermost folder, fields).
 
     The function calls itself for the folders in ``folder``.
 
@@ -215,14 +206,13 @@ def _matching_recordings(
         fields = values | match.groupdict()
         path = f"{below}{entry.name}"
         if not lower_levels:
-            if is_recording(entry.name):
+            if not entry.is_dir():
                 yield path, fields
         elif entry.is_dir():
-            yield from _matching_recordings(folder / entry.name, lower_levels, phases, fields, f"{path}/")
+            yield from _matching_files(folder / entry.name, lower_levels, phases, fields, f"{path}/")
 
 
 def _folder_entries(folder: Path) -> list[os.DirEntry[str]]:
-    """List the entries of a folder; raise :class:`InputError` if this is not possible."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)

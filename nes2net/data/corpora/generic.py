@@ -49,27 +49,21 @@ from nes2net.data.audio.read import count_samples
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
-from nes2net.data.corpora.id_tables import column_of, delimiter_of, first_line, unknown_label
+from nes2net.data.corpora.id_tables import LABELS, column_of, delimiter_of, first_line, unknown_label
 from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, labels_of, read_segments
-from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.data.corpora.trial import SPOOF, Trial
 from nes2net.lib.errors import InputError, counted, listed, shown
+from nes2net.lib.files import is_absent
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics.localisation.label_files import read_reco2dur, read_rttm
 from nes2net.metrics.localisation.segments import Segment
 
-#: Word for a class, in lower case → our label.
-LABELS = {
-    **dict.fromkeys(
-        ("bonafide", "bona-fide", "bona_fide", "bona fide", "genuine", "real", "human", "pristine"), BONAFIDE
-    ),
-    **dict.fromkeys(("spoof", "spoofed", "fake", "deepfake", "synthetic", "generated"), SPOOF),
-}
 #: Word for a split, in lower case → our name of the split.
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("dev", "development", "valid", "validation", "val"), "dev"),
-    **dict.fromkeys(("eval", "evaluation", "test"), "eval"),
+    **dict.fromkeys(("eval", "evaluation", "test", "testing"), "eval"),
 }
 SPLITS = ("train", "dev", "eval")
 _PATH_COLUMNS = ("path", "file", "filename", "file_name", "file_path", "filepath", "audio_path", "audio")
@@ -77,44 +71,32 @@ _ID_COLUMNS = ("id", "utt_id", "utterance_id")
 _SPLIT_COLUMNS = ("split", "phase")
 _SHORT = 3.0  # if measuring durations takes longer than this many seconds, the progress is shown
 _LISTS = ("metadata.csv", "meta.csv", "list.csv")
+_LIST_SUFFIXES = (".csv", ".tsv")
 #: Fields of a trial that a list may state, each in a column of the same name.
 FIELDS = tuple(
     name for name in Trial.__slots__ if name not in ("id", "path", "label", "phase", "extra", "system_scores")
 )
 
 
-def _find_list_or_folder(folder: Path, split: str) -> Path | None:
-    """Find the list, or the folder with class folders, that is named after ``split``; None if there is neither."""
-    return _find_list(folder, split) or _find_split_folder(folder, split)
+def _paths_of_splits(folder: Path) -> dict[str, Path]:
+    """Map each split to the list in ``folder`` that is named after it, or else to the folder that holds its class folders.
 
-
-def _names_of_split(split: str) -> list[str]:
-    """List the possible names of a file or folder of ``split``, without suffix."""
-    return [word for word, meaning in SPLIT_WORDS.items() if meaning == split]
-
-
-def _find_list(folder: Path, split: str) -> Path | None:
-    """Find the list in ``folder`` that is named after ``split``, such as ``train.csv``; None if there is none."""
-    for word in _names_of_split(split):
-        for suffix in (".csv", ".tsv"):
-            path = folder / f"{word}{suffix}"
-            if path.is_file():
-                return path
-    return None
-
-
-def _has_lists(folder: Path) -> bool:
-    """Whether ``folder`` has a list that is named after a split."""
-    return any(_find_list(folder, split) for split in SPLITS)
-
-
-def _find_split_folder(folder: Path, split: str) -> Path | None:
-    """Find the folder in ``folder`` that is named after ``split`` and holds class folders; None if there is none."""
-    for word in _names_of_split(split):
-        path = folder / word
-        if path.is_dir() and _class_folders(path):
-            return path
-    return None
+    Raises:
+        InputError: if two lists or two folders are named after the same split.
+    """
+    paths: dict[tuple[str, bool], Path] = {}
+    for path in sorted(folder.iterdir()):
+        is_list = path.suffix.lower() in _LIST_SUFFIXES and not path.is_dir()
+        split = SPLIT_WORDS.get((path.stem if is_list else path.name).lower())
+        if split is None or not (is_list or (path.is_dir() and _class_folders(path))):
+            continue
+        if (split, is_list) in paths:
+            raise InputError(
+                f"{folder}: both {paths[split, is_list].name} and {path.name} would be {split}; rename or remove one"
+            )
+        paths[split, is_list] = path
+    of_split = {split: paths.get((split, True), paths.get((split, False))) for split in SPLITS}
+    return {split: path for split, path in of_split.items() if path is not None}
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:
@@ -135,29 +117,25 @@ def _class_folders(folder: Path) -> dict[str, Path]:
 
 
 def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
-    """Yield the trials of a folder that holds class folders, or a folder with class folders for each split.
+    """Yield the trials of a folder that holds class folders; its name may state the split.
 
     The id of a trial is the path of its recording below ``root``, without suffix.
     """
-    split_folders: dict[str | None, Path] = {}
-    for split in SPLITS:
-        path = _find_split_folder(folder, split)
-        if path is not None:
-            split_folders[split] = path
-    # If there are no folders of splits, the name of ``folder`` may state the split.
-    if not split_folders:
-        phase = None
-        if folder != root:
-            phase = SPLIT_WORDS.get(folder.name)
-        split_folders[phase] = folder
-    for phase, split_folder in split_folders.items():
-        for label, class_folder in _class_folders(split_folder).items():
-            for path in recordings_listed(class_folder):
-                levels = path.relative_to(class_folder).parts
-                attack = None
-                if label == SPOOF and len(levels) > 1:
-                    attack = levels[0]
-                yield Trial(files.id_of(path.relative_to(root)), path, label, attack=attack, phase=phase)
+    phase = None if folder == root else SPLIT_WORDS.get(folder.name.lower())
+    for label, class_folder in _class_folders(folder).items():
+        for path in recordings_listed(class_folder):
+            levels = path.relative_to(class_folder).parts
+            attack = levels[0] if label == SPOOF and len(levels) > 1 else None
+            yield Trial(files.id_of(path.relative_to(root)), path, label, attack=attack, phase=phase)
+
+
+def _read_splits(folder: Path, audio: Path) -> Iterator[Trial]:
+    """Yield the trials of all splits in ``folder``; paths in lists are relative to ``audio``."""
+    for split, path in _paths_of_splits(folder).items():
+        rows = _read_folder(path, folder) if path.is_dir() else _read_list(path, audio)
+        for trial in rows:
+            if trial.phase in (None, split):
+                yield replace(trial, phase=split)
 
 
 def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
@@ -277,7 +255,8 @@ def _find_rttm(root: str | Path, split: str, protocols: str | Path | None) -> Pa
         candidates.append(protocol.with_suffix(".rttm"))
     for path in (protocol, Path(root if protocols is None else protocols)):
         folder = path if path.is_dir() else path.parent
-        candidates += [folder / f"{name}.rttm" for name in (*_names_of_split(split), "segments")]
+        names = [word for word, meaning in SPLIT_WORDS.items() if meaning == split]
+        candidates += [folder / f"{name}.rttm" for name in (*names, "segments")]
     return files.first_file(
         candidates, what="RTTM of the segments", remedy="write the segments of these recordings into one of them"
     )
@@ -286,7 +265,7 @@ def _find_rttm(root: str | Path, split: str, protocols: str | Path | None) -> Pa
 def _find_durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]:
     """Map each utterance to its duration in seconds, read from ``reco2dur`` or else measured in the audio file."""
     durations: dict[str, float] = {}
-    if reco2dur.is_file():
+    if not is_absent(reco2dur):
         stated = read_reco2dur(reco2dur)
         durations = {trial.id: stated[trial.id] for trial in trials if trial.id in stated}
     unstated = [(trial.id, trial.path) for trial in trials if trial.id not in durations and trial.path is not None]
@@ -336,11 +315,10 @@ class UserCorpus(Corpus):
         split = files.known_split(split, self.accepted_splits, self.title)
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
-    def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
+    def read_keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
         """Read the labelled trials of ``phase``, for evaluation; errors are those of :meth:`trials`."""
-        split = WHOLE
-        if phase is not None and phase in self.accepted_splits:  # a phase such as `progress` is not a split
-            split = phase
+        # A phase such as `progress` is not a split.
+        split = phase if phase is not None and phase in self.accepted_splits else WHOLE
         labelled = [trial for trial in self.trials(path, split) if trial.label is not None]
         if not labelled:
             raise InputError(f"{path}: no trial has a label; fill the column 'label'")
@@ -378,8 +356,14 @@ class GenericCorpus(UserCorpus):
         folder = self.place(root if protocols is None else protocols)
         if not folder.is_dir():
             return {None}
-        stated_splits: set[str | None] = {split for split in self.splits if _find_list_or_folder(folder, split)}
-        return stated_splits or {None}
+        return {*_paths_of_splits(folder)} or {None}
+
+    def holds_only_labels(self, path: Path) -> bool:
+        """Whether ``path`` is a file of ids and labels, and not a list with the columns ``path`` and ``label``."""
+        line = first_line(path).lower()
+        columns = {column.strip() for column in line.split(delimiter_of(line))}
+        is_list = "label" in columns and not columns.isdisjoint(_PATH_COLUMNS)
+        return not is_list and super().holds_only_labels(path)
 
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
         """Find the list of ``split``, its folder of classes, or the folder with a list for each part.
@@ -395,21 +379,20 @@ class GenericCorpus(UserCorpus):
             return folder
         if folder.is_dir():
             # Find the list or folder of the split. For the whole corpus, take the folder if it has lists of splits.
-            lists = sorted(path for path in folder.iterdir() if path.suffix in (".csv", ".tsv"))
-            if split in self.splits:
-                list_or_folder = _find_list_or_folder(folder, split)
-                if list_or_folder is not None:
-                    return list_or_folder
-            if split == WHOLE and _has_lists(folder):
+            of_splits = _paths_of_splits(folder)
+            if split in of_splits:
+                return of_splits[split]
+            if split == WHOLE and any(path.is_file() for path in of_splits.values()):
                 return folder
             # If there are no lists of splits, find a single list of all splits.
+            lists = sorted(path for path in folder.iterdir() if path.suffix.lower() in _LIST_SUFFIXES)
             usual_lists = [path for path in lists if path.name in _LISTS]
             if usual_lists:
                 return usual_lists[0]
             if len(lists) == 1:
                 return lists[0]
             # If there is no list at all, take the folder if it has folders of classes.
-            if _class_folders(folder) or any(_find_split_folder(folder, name) for name in self.splits):
+            if of_splits or _class_folders(folder):
                 return folder
         raise files.NotFound(
             f"{folder}: no list of trials and no folders of classes; give a CSV file with the columns path,label, or a folder with "
@@ -429,30 +412,17 @@ class GenericCorpus(UserCorpus):
         Raises:
             InputError: if a line is malformed; the message names the file and the line.
         """
-        if path.is_dir() and _has_lists(path):
-            trials = files.checked_trials(self._trials_of_splits(path, audio), path)
-            return files.select_phase(trials, split)
-        if path.is_dir():
-            rows = _read_folder(path, audio or path)
-        else:
+        if not path.is_dir():
             rows = _read_list(path, audio or path.parent)
+        elif _paths_of_splits(path):
+            rows = _read_splits(path, audio or path)
+        else:
+            rows = _read_folder(path, audio or path)
         trials = files.checked_trials(rows, path)
         # The rows of a list that is named after its part (train.csv) need not state the part.
         if split in (None, WHOLE) or all(trial.phase is None for trial in trials):
             return trials
         return files.select_phase(trials, split)
-
-    def _trials_of_splits(self, folder: Path, audio: Path | None) -> Iterator[Trial]:
-        """Yield the trials of all splits in ``folder``, which has a list or class folders for each split."""
-        for split in self.splits:
-            path = _find_list_or_folder(folder, split)
-            if path is None:
-                continue
-            split_audio = folder
-            if audio is not None and path.is_file():
-                split_audio = audio
-            for trial in self.read_protocol(path, split, split_audio):
-                yield replace(trial, phase=split)
 
 
 CORPUS = GenericCorpus(

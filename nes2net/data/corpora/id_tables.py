@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import codecs
+import csv
+import itertools
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from nes2net.data.audio.files import AUDIO_SUFFIXES
 from nes2net.data.corpora.protocol import read_csv
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, shown
-from nes2net.lib.text_files import read_rows
+from nes2net.lib.plain_data import parsed_json
+from nes2net.lib.text_files import read_rows, read_text
 
 #: Possible names of a column of ids or paths, in lower case, with ``_`` for ``-`` and for a space.
 ID_COLUMNS = (
@@ -19,8 +23,18 @@ ID_COLUMNS = (
 )
 #: Possible names of a column of labels.
 LABEL_COLUMNS = ("label", "cm_label", "key", "class")
-#: Delimiter between fields → name of the delimiter in messages. White space is not listed here.
-DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "vertical bars"}
+#: Word for a class, in lower case → our label.
+LABELS = {
+    **dict.fromkeys(
+        ("bonafide", "bona-fide", "bona_fide", "bona fide", "genuine", "real", "human", "pristine"), BONAFIDE
+    ),
+    **dict.fromkeys(("spoof", "spoofed", "fake", "deepfake", "synthetic", "generated"), SPOOF),
+}
+#: Delimiter between fields → name of the delimiter in messages. White space is not listed here. Commas come last,
+#: because there are as many in ``a.wav;0,5``.
+DELIMITERS = {"\t": "tabs", ";": "semicolons", "|": "vertical bars", ",": "commas"}
+_WHITE_SPACE = "white space"
+_MOST_COLUMNS = 100  # a first line with more words that are no names of columns is no header
 
 
 def column_name(name: str) -> str:
@@ -41,31 +55,28 @@ def column_of(header: Sequence[str], names: Iterable[str]) -> int | None:
 
 
 def first_line(path: Path) -> str:
-    """Read the first line of ``path`` that is not blank; empty if there is none, or if the file cannot be read."""
+    """Read the first line of ``path`` that is not blank; empty if there is none, or if the file is not text."""
     if not path.is_file():  # a pipe is not read, because opening it would block
         return ""
     try:
-        with open(path, encoding="utf-8-sig", errors="replace") as file:
-            lines = file.read(4096).split("\n")
-    except OSError:
+        with open(path, "rb") as file:
+            text = codecs.getincrementaldecoder("utf-8-sig")().decode(file.read(4096))
+    except (OSError, UnicodeDecodeError):
         return ""
-    for line in lines:
-        if line.strip():
-            return line
-    return ""
+    if "\0" in text:
+        return ""
+    return next((line for line in text.replace("\r", "\n").split("\n") if line.strip()), "")
 
 
 def delimiter_of(line: str) -> str | None:
     """Find the most frequent of ``DELIMITERS`` in ``line``; None if white space separates the fields.
 
-    >>> delimiter_of("path;label"), delimiter_of("LA_E_1 0.5")
-    (';', None)
+    >>> delimiter_of("path;label"), delimiter_of("LA_E_1 0.5"), delimiter_of("a.wav;0,5")
+    (';', None, ';')
     """
     counts = {delimiter: line.count(delimiter) for delimiter in DELIMITERS}
     most_frequent = max(counts, key=counts.__getitem__)
-    if counts[most_frequent] == 0:
-        return None
-    return most_frequent
+    return None if counts[most_frequent] == 0 else most_frequent
 
 
 class IdTable(NamedTuple):
@@ -77,11 +88,16 @@ class IdTable(NamedTuple):
 
 
 def read_id_table(
-    path: Path, value: str, names: Sequence[str], is_value: Callable[[str], bool], between: Sequence[str] = ()
+    path: Path,
+    value: str,
+    names: Sequence[str],
+    is_value: Callable[[str], bool],
+    between: Collection[str] = (),
+    advice: Callable[[Sequence[str]], str] = ", ".join,
 ) -> IdTable:
-    """Open a table that states one value of each utterance.
+    """Open a table that states one value of each utterance: text with delimiters, or a JSON object in each line.
 
-    A first line with one of ``names`` is a header. Without a header, the first column holds the id,
+    A first line that names columns is a header. Without a header, the first column holds the id,
     and the last column holds the value. A table without a header may have one or two further
     columns in the middle. One of these columns must then hold a word of ``between``.
 
@@ -89,87 +105,128 @@ def read_id_table(
         value: the name of the value in messages, such as ``"score"``.
         names: possible names of the column of the value, as :func:`column_name` writes them.
         is_value: tells whether a field may be a value.
-        between: the words by which a further column is recognised.
+        between: the words, in lower case, by which a further column is recognised.
+        advice: says which columns of a header may be renamed if none has one of ``names``.
 
     Raises:
         InputError: if no column of ids or of values is found, or if a row has another number of
             fields.
     """
-    # Find the delimiter. White space is the delimiter if the last word of the line is a value, or if a word is one of
-    # ``names``.
     line = first_line(path)
-    words = line.split()
-    delimiter = delimiter_of(line)
-    if len(words) > 1:
-        names_value = bool(set(names) & {column_name(word) for word in words})
-        if is_value(words[-1]) or (delimiter != "\t" and names_value):
-            delimiter = None
-    # Find the columns by a header, or else by their order.
-    fields = line.split(delimiter)
-    header = [column_name(field) for field in fields]
-    value_column = column_of(header, names)
-    if len(fields) == 2 and is_value(fields[1].strip()):  # the line is a row, even if its id is "score"
-        value_column = None
+    fields, rows, separator = _open_rows(path, line, value, is_value)
+    # Find the columns by a header. A line of two fields with a value is a row, even if its id is "score".
+    header = list(map(column_name, fields))
     id_column = column_of(header, ID_COLUMNS)
-    if value_column is not None and id_column is None:
-        raise InputError(
-            f"{path}: no column of ids in the header {shown(line.strip())} (separated by {_delimiter_name(delimiter)}); "
-            f"call it one of {', '.join(ID_COLUMNS)}"
-        )
-    middle_fields = {field.strip() for field in fields[1:-1]}
-    if value_column is None and len(fields) > 2 and (len(fields) > 4 or not middle_fields & set(between)):
-        raise InputError(
-            f"{path}, line 1: expected 2 fields (utterance {value}), found {len(fields)}: {shown(line.strip())} (separated "
-            f"by {_delimiter_name(delimiter)}); keep these two columns, or add a header that names them ({', '.join(names)})"
-        )
-    num_fields = max(len(fields), 2)
-    has_header = value_column is not None
-    if value_column is None or id_column is None:
-        id_column = 0
-        value_column = num_fields - 1
-    # Open the rows that follow the header.
-    if delimiter is not None:
-        rows = _rows_of_csv(path, delimiter, id_column)
+    value_column = column_of(header, names)
+    has_value = any(is_value(field.strip()) for field in fields[1:])
+    is_named = id_column is not None or value_column is not None
+    found = f"{shown(line.strip())} (separated by {separator})"
+    if (not has_value and is_named) or (
+        2 < len(fields) <= _MOST_COLUMNS and (value_column is not None or not has_value)
+    ):
+        if value_column is None:
+            raise InputError(
+                f"{path}: no column of {value}s in the header {found}; call one of its columns {names[0]}: {advice(header)}"
+            )
+        if id_column is None:
+            raise InputError(f"{path}: no column of ids in the header {found}; call it one of {', '.join(ID_COLUMNS)}")
+        next(rows)
     else:
-        expected = f"utterance {value}"
-        if len(fields) > 2:
-            expected = f"as in line 1: {' '.join(words)}"
-        rows = read_rows(path, num_fields, expected)
-    if has_header:
-        next(rows, None)
+        # Without a header, find the columns by their order.
+        id_column = 0
+        value_column = max(len(fields), 2) - 1
+        between_fields = {field.strip().lower() for field in fields[1:-1]}
+        if len(fields) not in (0, 2) and (len(fields) not in (3, 4) or between_fields.isdisjoint(between)):
+            raise InputError(
+                f"{path}, line 1: expected 2 fields (utterance {value}), found {len(fields)}: {found}; keep these two "
+                f"columns, or add a header that names them ({', '.join(names)})"
+            )
+    if separator != _WHITE_SPACE:
+        rows = _with_ids(path, rows, id_column)
     return IdTable(rows, id_column, value_column)
 
 
-def _rows_of_csv(path: Path, delimiter: str, id_column: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, fields) of each row of a CSV file; spaces in the column of ids become ``%20``.
+def _open_rows(
+    path: Path, line: str, value: str, is_value: Callable[[str], bool]
+) -> tuple[list[str], Iterator[tuple[int, list[str]]], str]:
+    """Find out by the first ``line`` of a table how its fields are separated.
+
+    Returns:
+        The fields of the first row, an iterator over (line number, fields) of all rows, and the
+        separator in words.
+    """
+    words = line.split()
+    delimiter = delimiter_of(line)
+    if len(words) > 1 and is_value(words[-1]):
+        delimiter = None
+    elif line.startswith(("{", "[")) and (delimiter is None or '"' in line):
+        rows = _rows_of_json(path)
+        first = next(rows)
+        return first[1], itertools.chain([first], rows), "JSON"
+    if delimiter is not None:
+        return next(csv.reader([line], delimiter=delimiter)), read_csv(path, delimiter), DELIMITERS[delimiter]
+    expected = f"utterance {value}"
+    if len(words) > 2:
+        expected = f"as in line 1: {' '.join(words)}"
+    return words, read_rows(path, max(len(words), 2), expected), _WHITE_SPACE
+
+
+def _rows_of_json(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the names of all keys, then the values in each line; null and missing values become empty texts.
+
+    Raises:
+        InputError: if a line is not a JSON object.
+    """
+    objects: dict[int, dict[str, str]] = {}
+    for line, text in enumerate(read_text(path).split("\n"), start=1):
+        try:
+            items = parsed_json(text.strip() or "{}", "it").items()
+        except (ValueError, AttributeError) as error:
+            raise InputError(
+                f"{path}, line {line}: not a JSON object ({error}); write one in each line, with its file and the value"
+            ) from error
+        objects[line] = {key: str(value) for key, value in items if value is not None}
+    names = list(dict.fromkeys(itertools.chain.from_iterable(objects.values())))
+    if len(names) < 2:
+        raise InputError(f"{path}: its JSON objects have no two values; write the file and the value in each line")
+    yield 1, names
+    for line, values in objects.items():
+        if values:
+            yield line, [values.get(name, "") for name in names]
+
+
+def _with_ids(path: Path, rows: Iterator[tuple[int, list[str]]], id_column: int) -> Iterator[tuple[int, list[str]]]:
+    """Strip all fields, and write spaces in ids as ``%20``.
 
     Raises:
         InputError: if a row has no id.
     """
-    for line, row in read_csv(path, delimiter):
+    for line, row in rows:
         row = [field.strip() for field in row]
         row[id_column] = "%20".join(row[id_column].split())
         if not row[id_column]:
-            raise InputError(f"{path}, line {line}: names no utterance: {shown(delimiter.join(row))}")
+            raise InputError(f"{path}, line {line}: names no utterance: {shown(' '.join(row))}")
         yield line, row
 
 
-def read_labels(path: Path, labels: Mapping[str, str]) -> Iterator[Trial]:
+def read_labels(path: Path) -> Iterator[Trial]:
     """Yield the trials of a file that holds only ids and labels; suffixes of audio are removed from ids.
-
-    Args:
-        labels: word, in lower case → our label.
 
     Raises:
         InputError: for the reasons of :func:`read_id_table`, or if a label is unknown. The labels 0
             and 1 are not accepted either, because bona fide is 0 in some corpora and 1 in others.
     """
-    rows, id_column, label_column = read_id_table(path, "label", LABEL_COLUMNS, lambda word: word.lower() in labels)
+    rows, id_column, label_column = read_id_table(path, "label", LABEL_COLUMNS, _is_label)
     for line, row in rows:
-        word = row[label_column].lower()
-        if word not in labels:
-            raise InputError(f"{path}, line {line}: {unknown_label(row[label_column], labels)}")
-        yield Trial(next(possible_ids(row[id_column])), label=labels[word])
+        word = row[label_column]
+        if not _is_label(word):
+            raise InputError(f"{path}, line {line}: {unknown_label(word, (BONAFIDE, SPOOF))}")
+        yield Trial(next(possible_ids(row[id_column])), label=LABELS[word.lower()])
+
+
+def _is_label(word: str) -> bool:
+    """Whether ``word`` is a label, in any case."""
+    return word.lower() in LABELS
 
 
 def unknown_label(word: str, labels: Iterable[str]) -> str:
@@ -186,19 +243,9 @@ def unknown_label(word: str, labels: Iterable[str]) -> str:
 
 def holds_only_labels(path: Path) -> bool:
     """Whether ``path`` seems to hold only ids and labels, judging by its first line."""
-    line = first_line(path)
-    fields = line.split()
-    if len(fields) != 2:
-        fields = line.split(delimiter_of(line))
+    fields, _, _ = _open_rows(path, first_line(path), "label", _is_label)
     names = {column_name(field) for field in fields} - {""}
     return len(names) == 2 and (len(fields) == 2 or not names.isdisjoint(LABEL_COLUMNS))
-
-
-def _delimiter_name(delimiter: str | None) -> str:
-    """Return the name of ``delimiter`` for messages; None stands for white space."""
-    if delimiter is None:
-        return "white space"
-    return DELIMITERS[delimiter]
 
 
 def possible_ids(id: str) -> Iterator[str]:

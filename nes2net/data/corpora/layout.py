@@ -18,12 +18,13 @@ from itertools import chain, product
 from pathlib import Path, PurePath
 from typing import Any, TypeAlias
 
-from nes2net.data.audio.files import is_recording, walk
+from nes2net.data.audio.files import is_recording, note_passed_over, walk
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
-from nes2net.data.corpora.id_tables import holds_only_labels, read_labels
+from nes2net.data.corpora.id_tables import first_line
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, check_known, shown
+from nes2net.lib.files import is_absent
 from nes2net.lib.text_files import read_rows
 
 
@@ -48,7 +49,6 @@ class Columns:
     """Suffix of the audio files."""
 
     def __post_init__(self) -> None:
-        """Check that each column is named after a field of a trial, or is mapped to such a field."""
         columns = [name for name in self.names.split(", ") if name not in self.fields]
         _check_fields([*columns, *self.fields.values()], ("utterance", "-"))
 
@@ -100,7 +100,6 @@ class _Meanings(dict[str, "str | None"]):
 
 
 def _check_fields(names: Iterable[str], besides: Sequence[str] = ()) -> None:
-    """Raise :class:`InputError` if a name is neither a field of a trial nor one of ``besides``."""
     check_known(
         names, [*besides, *Trial.__dataclass_fields__], "a trial (nes2net.data.corpora.trial.Trial) has no field"
     )
@@ -138,7 +137,6 @@ class Table:
     if this is not possible."""
 
     def __post_init__(self) -> None:
-        """Check that the keys of ``fields`` are fields of a trial."""
         _check_fields(self.fields)
 
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
@@ -178,7 +176,6 @@ class Table:
             yield Trial(files.id_of(name), recording, label, phase=row_phase, **values)
 
     def _header_and_rows(self, path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-        """Return the names of the columns, and an iterator over (line number, fields) of each row."""
         if self.names:
             header = self.names.split(", ")
             return header, read_rows(path, len(header), self.names)
@@ -209,7 +206,6 @@ class Table:
 
 # Columns that are not simply copied to a field.
 _CHECKED = ("utterance", "label", "phase", "-")
-_SNIFFED = 1 << 16  # at most this many bytes are read to find the first line of a list
 _BELOW = "/**"  # a folder in Files that ends like this stands for itself and all folders below it
 
 #: ``rows(path, phase, audio)`` yields the trials of the list ``path``. The recordings of the trials are below the
@@ -298,31 +294,25 @@ class ListedCorpus(Corpus):
         # If no list gives the trials, every recording is a trial. Skip names that begin with a dot, because an archive
         # made on a Mac holds the attributes of 1.wav in ._1.wav.
         suffix = split_files.unlisted
-        names = sorted(name for name in os.listdir(audio) if name.endswith(suffix) and name[0] != ".")
+        all_names = os.listdir(audio)
+        names = sorted(name for name in all_names if name.lower().endswith(suffix) and name[0] != ".")
         if not names:
             raise InputError(f"{audio}: holds no {suffix} files; {split_files.remedy}, or unpack the archive there")
+        note_passed_over(audio, sorted(set(all_names).difference(names)), suffix)
         phase = None if self.files_are_trials else split
         trials = []
         for name in names:
             recording = audio / name
             unlisted = Trial(files.id_of(PurePath(name)), recording, phase=phase)
             trials.append(labelled.get(recording, unlisted))
-        return trials
+        return files.checked_trials(trials, audio)
 
-    def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
-        """Read labels as ``Corpus.keys`` does; ``path`` may also be any file with only ids and labels.
-
-        The lines of such a file are ``utterance label``, or the file has a header with the names of
-        these columns. The file states no phases, so its trials belong to every phase.
-        """
+    def read_keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
+        """Read labels as ``Corpus.read_keys`` does."""
         path = self.place(path)
         if phase is not None:
             phase = files.canonical_phase(phase)
-        self.check_known_phase(phase)
-        # Read a file with only ids and labels.
-        labels = self._words_of_labels()
-        if labels and path.name not in self._official_names() and holds_only_labels(path):
-            return files.checked_trials(read_labels(path, labels), path)
+            self.check_known_phase(phase)
         # Read the key of the corpus.
         if self.key is not None:
             path = self.find_key(path)
@@ -350,31 +340,10 @@ class ListedCorpus(Corpus):
             raise failures[-1]
         return files.checked_trials(trials, path)
 
-    def _words_of_labels(self) -> dict[str, str]:
-        """Return the words for labels in files with only ids and labels, as word in lower case → our label.
-
-        The result is empty if such files are not accepted.
-        """
-        columns = self.key or self.rows
-        if not isinstance(columns, (Columns, Table)):
-            return {}
-        words = files.ASVSPOOF_LABELS | dict(columns.labels)
-        return {word.lower(): label for word, label in words.items() if label}
-
-    def _official_names(self) -> set[str]:
-        """Collect the file names of the official keys and protocols."""
-        names = {Path(file).name for file in self.key_files}
-        for split_files in self.parts.values():
-            names.update(Path(protocol).name for protocol in split_files.protocols)
-        return names
-
-    def check_known_phase(self, phase: str | None) -> None:
-        """Raise :class:`InputError` if the corpus has no labels of ``phase``."""
-        if self.key is None and phase is not None:
-            files.known_split(phase, self.splits, self.title)
-        elif self.key is not None and phase is not None and phase not in self.key.phases:
-            phases = dict.fromkeys(self.key.phases.values())
-            raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
+    def holds_only_labels(self, path: Path) -> bool:
+        """Whether ``path`` is a file of ids and labels, and not called like a key or protocol of this corpus."""
+        protocols = {Path(name).name for split_files in self.parts.values() for name in split_files.protocols}
+        return path.name not in protocols and super().holds_only_labels(path)
 
     def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
         """Find lists as ``Corpus.find_protocol`` does; return a folder if several lists make up the split.
@@ -394,11 +363,8 @@ class ListedCorpus(Corpus):
             [folder / name for folder, name in product(folders, split_files.protocols)],
             what=f"protocol of {title}",
             remedy=f"give `protocols` the folder that holds {split_files.protocols[0]}",
-            exists=Path.exists,
         )
-        if split_files.together:
-            return protocol.parent
-        return protocol
+        return protocol.parent if split_files.together else protocol
 
     def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
         """Find the audio as ``Corpus.find_audio`` does; the folders of ``Files.audio`` are tried in order."""
@@ -417,11 +383,8 @@ class ListedCorpus(Corpus):
         return audio_of[subfolder_path]
 
     def _files_of(self, split: str) -> tuple[Files, str, str]:
-        """Return the places of the files of ``split``, the split's name in this corpus, and a title for messages."""
         split = files.known_split(split, self.splits, self.title)
-        title = self.title
-        if len(self.parts) > 1:
-            title = f"{title} {split}"
+        title = f"{self.title} {split}" if len(self.parts) > 1 else self.title
         return self.parts[split], split, title
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
@@ -440,9 +403,7 @@ class ListedCorpus(Corpus):
         rows = self._choose_columns(path)
         trials: list[Iterable[Trial]] = []
         for file in lists:
-            list_audio = audio
-            if audio is not None:
-                list_audio = self._audio_of_list(file, audio)
+            list_audio = None if audio is None else self._audio_of_list(file, audio)
             trials.append(rows(file, phase, list_audio))
         return files.checked_trials(chain.from_iterable(trials), path)
 
@@ -451,14 +412,12 @@ class ListedCorpus(Corpus):
 
         Only the lists of splits with ``Files.together`` are found. Missing lists are left out.
         """
-        splits: Iterable[str] = self.parts
-        if phase is not None and phase in self.parts:
-            splits = [phase]
+        splits: Iterable[str] = [phase] if phase is not None and phase in self.parts else self.parts
         lists = []
         for split in splits:
             if self.parts[split].together:
                 paths = [folder / name for name in self.parts[split].protocols]
-                lists += [path for path in paths if path.is_file()]
+                lists += [path for path in paths if not is_absent(path)]
         return lists
 
     def _choose_columns(self, path: Path) -> Rows:
@@ -468,7 +427,7 @@ class ListedCorpus(Corpus):
         variant.
         """
         if self.variants:
-            num_fields = _num_fields(path)
+            num_fields = len(first_line(path).split())
             for variant in self.variants:
                 if len(variant.names.split(", ")) == num_fields:
                     return variant
@@ -502,25 +461,3 @@ def _find_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> P
             if any(map(is_sought, names)):
                 return Path(path)
     return root / folder
-
-
-def _num_fields(path: Path) -> int | None:
-    """Count the fields, separated by white space, in the first line of ``path`` that is not blank.
-
-    The result is None if ``path`` is not a file, cannot be read, or has no such line in its first
-    64 kB.
-    """
-    try:
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
-            start = file.read(_SNIFFED)
-    except OSError:
-        return None  # the program will read the file later, and report the error
-    lines = start.splitlines()
-    if len(start) == _SNIFFED:
-        del lines[-1:]  # the last line may be incomplete
-    for line in lines:
-        if line.strip():
-            return len(line.split())
-    return None

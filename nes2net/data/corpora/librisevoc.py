@@ -49,14 +49,11 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
                 id = f"{folder}/{name}"
                 label = BONAFIDE
                 attack = None
-            recording = None
-            if audio is not None:
-                recording = audio / f"{id}.wav"
+            recording = audio / f"{id}.wav" if audio is not None else None
             yield Trial(id, recording, label, speaker, attack=attack, phase=phase)
 
 
 def _files(protocol: str) -> Files:
-    """Describe where the list ``protocol`` of a split and its audio may be."""
     return Files(
         protocols=[protocol],
         folders=(".", "LibriSeVoc", "lists"),
@@ -67,7 +64,6 @@ def _files(protocol: str) -> Files:
 
 
 def _counts(originals: int) -> Counts:
-    """Compute the numbers of trials of a list with ``originals`` recordings."""
     spoofed = len(_VOCODERS) * originals
     return Counts(originals + spoofed, originals, spoofed, {"attack": dict.fromkeys(_VOCODERS, originals)})
 

@@ -24,7 +24,7 @@ from nes2net.data.corpora.generic import FIELDS
 from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.lib.files import json_text, read_bounded, remove_leftovers, replacing, write_text, writing
+from nes2net.lib.files import json_text, path_below, read_bounded, remove_leftovers, replacing, write_text, writing
 from nes2net.lib.progress import ProgressDisplay
 
 Format = Literal["parquet", "tar"]
@@ -231,7 +231,7 @@ def _plan_shards(
             name = _NAMES.get(split, WHOLE)
         shards = list(_group_by_size(split_recordings, shard_bytes))
         for number, shard in enumerate(shards):
-            path = out / f"data/{name}-{number:05d}-of-{len(shards):05d}.parquet"
+            path = path_below(out, "data") / f"{name}-{number:05d}-of-{len(shards):05d}.parquet"
             if format == "tar":
                 path = out / f"{name}-{number:05d}.tar"
             planned[path] = shard
@@ -268,7 +268,6 @@ def _name_in_shard(packed: _Packed) -> str:
 
 
 def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
-    """Write the recordings of a shard in row groups, with the schema of the Arena."""
     pyarrow = pyarrow_module("pyarrow", path)
     parquet = pyarrow_module("pyarrow.parquet", path)
     # The schema has the types of pyarrow, and its metadata has the types of ``datasets``.
@@ -330,7 +329,6 @@ def _group_by_size(
 
 
 def _write_tar(path: Path, shard: Sequence[_Packed]) -> None:
-    """Write the recordings of a shard, each followed by a ``.json`` with its fields and label."""
     with tarfile.open(path, "w") as archive:
         for packed in shard:
             name = _name_in_shard(packed)
@@ -340,7 +338,6 @@ def _write_tar(path: Path, shard: Sequence[_Packed]) -> None:
 
 
 def _add_member(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    """Write a file into a tar file that is open for writing."""
     member = tarfile.TarInfo(name)
     member.size = len(content)
     archive.addfile(member, io.BytesIO(content))

@@ -152,7 +152,6 @@ def segments(
 
 
 def _files(split: str) -> Files:
-    """Describe where the protocol and the audio of ``split`` may be."""
     return Files(
         protocols=(f"PartialSpoof.LA.cm.{split}.trl.txt",),
         folders=_PROTOCOL_FOLDERS,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import gc
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
@@ -41,14 +43,18 @@ def corpus_root(root: str | Path) -> Path:
 
 
 def first_file(
-    candidates: Iterable[Path], *, what: str, remedy: str, exists: Callable[[Path], bool] = Path.is_file
+    candidates: Iterable[Path],
+    *,
+    what: str,
+    remedy: str,
+    exists: Callable[[Path], bool] = os.path.lexists,
 ) -> Path:
     """Return the first of ``candidates`` that exists; raise :class:`NotFound` if none exists.
 
     Args:
         candidates: the possible paths, in order of preference.
         what, remedy: what is missing, and what the user can do, for the message.
-        exists: tells whether a path exists; by default, whether the path is a file.
+        exists: tells whether a path exists; by default, whether anything has this name.
     """
     tried = list(dict.fromkeys(candidates))
     for path in tried:
@@ -70,7 +76,6 @@ class _CsvLines:
         self.row_length = 0  # characters
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the lines; raise csv.Error if the current row becomes too long."""
         for line in self.text.split("\n"):
             self.row_length += len(line)
             if self.row_length > _LONGEST_ROW:
@@ -178,9 +183,7 @@ def checked_word(word: str, words: Mapping[str, str] | Sequence[str], column: st
     """
     if word not in words:
         raise InputError(f"{path}, line {line}: unknown {column} {shown(word)}; expected one of {', '.join(words)}")
-    if isinstance(words, Mapping):
-        return words[word]
-    return word
+    return words[word] if isinstance(words, Mapping) else word
 
 
 def or_none(field: str, *empty_words: str) -> str | None:
@@ -196,7 +199,7 @@ def or_none(field: str, *empty_words: str) -> str | None:
 
 
 def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
-    """Collect the ``trials`` of the file ``path`` in a list, and check their ids.
+    """Collect the ``trials`` of the file ``path`` in a list, check their ids, and find their recordings.
 
     Raise :class:`InputError` if there are no trials, or if an id occurs twice or has control
     characters.
@@ -230,7 +233,31 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
             remedy = f"; {first} and {second} differ in the suffix alone: rename one, or give each an id of its own in a column id"
         times = f"{counted(len(repeated_ids), 'utterance')} in it more than once"
         raise InputError(f"{path}: {times}: {listed(repeated_ids)}{remedy}")
+    return _with_found_suffixes(trials)
+
+
+def _with_found_suffixes(trials: list[Trial]) -> list[Trial]:
+    """Let a list name ``a.flac`` if the recording is called ``a.FLAC``: replace the paths of such trials."""
+    names_in: dict[str, dict[str, str]] = {}  # folder → name with its suffix in lower case → name
+    for index, trial in enumerate(trials):
+        if trial.path is None:
+            continue
+        folder, name = os.path.split(trial.path)
+        if folder not in names_in:
+            listable = os.path.isdir(folder or ".") and os.access(folder or ".", os.R_OK)  # a shard is no folder
+            names = os.listdir(folder or ".") if listable else []
+            names_in[folder] = {_with_lower_suffix(name): name for name in names} | dict(zip(names, names))
+        found_name = names_in[folder].get(name)
+        if found_name is None:
+            found_name = names_in[folder].get(_with_lower_suffix(name), name)
+        if found_name != name:
+            trials[index] = replace(trial, path=Path(folder, found_name))
     return trials
+
+
+def _with_lower_suffix(name: str) -> str:
+    stem, suffix = os.path.splitext(name)
+    return f"{stem}{suffix.lower()}"
 
 
 def canonical_phase(phase: str) -> str:

@@ -48,11 +48,8 @@ class SegmentListCorpus(ListedCorpus):
         object.__setattr__(self, "segment_labels", self._labels_of_split)
 
     def _trials_of_list(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-        """Yield the trials of the list ``path``; arguments are those of :data:`~nes2net.data.corpora.layout.Rows`."""
         for trial, file, _, _ in self.utterances(path):
-            recording = None
-            if audio is not None:
-                recording = audio / file
+            recording = audio / file if audio is not None else None
             yield replace(trial, path=recording, phase=phase)
 
     def _segments_of_split(
@@ -72,9 +69,7 @@ class SegmentListCorpus(ListedCorpus):
         """
         split = files.known_split(split, self.splits, self.title)
         protocol = self.find_protocol(root, split, protocols or root)
-        lists = [protocol]
-        if protocol.is_dir():
-            lists = self._lists_in(protocol, split)
+        lists = self._lists_in(protocol, split) if protocol.is_dir() else [protocol]
         segments_by_id = {}
         for path in lists:
             trials = []

@@ -70,9 +70,7 @@ class _Cover:
     @property
     def end(self) -> float:
         """End of the last segment in seconds; 0 if there are no segments."""
-        if not self.segments:
-            return 0.0
-        return self.segments[-1].end
+        return self.segments[-1].end if self.segments else 0.0
 
     def add(self, label: str, end: float) -> None:
         """Append a segment up to ``end``, or extend the last segment if it has the same label."""

@@ -44,11 +44,12 @@ from nes2net.data.audio.files import is_recording, walk
 from nes2net.data.audio.packed import SHARD_SUFFIXES, Member, audio_column, tar_members
 from nes2net.data.audio.tables import Table, open_table, pyarrow_module
 from nes2net.data.corpora import protocol as files
-from nes2net.data.corpora.generic import FIELDS, LABELS, SPLIT_WORDS, UserCorpus
+from nes2net.data.corpora.generic import FIELDS, SPLIT_WORDS, UserCorpus
+from nes2net.data.corpora.id_tables import LABELS
 from nes2net.data.corpora.protocol import WHOLE, NotFound
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, counted, first_line, listed, readable_size, shown
-from nes2net.lib.files import Budget
+from nes2net.lib.files import Budget, is_stream
 from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.this_process import is_out_of_memory
 
@@ -96,7 +97,7 @@ def shards_below(root: str | Path) -> list[Shard]:
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(names):
             path = Path(folder, name)
-            if is_shard(name) and path.is_file():
+            if is_shard(name) and not is_stream(path):
                 shards.append(Shard(path, _split_of(PurePosixPath(path.relative_to(root).as_posix()))))
             elif _COMPRESSED.search(name):
                 compressed = path

@@ -41,7 +41,6 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
 
 
 def _files(name: str) -> Files:
-    """Describe where the list ``name`` and its audio may be."""
     return Files(
         protocols=(f"{name}_all.csv",),
         folders=("metadata/experiments/baseline", "metadata/metadata/experiments/baseline", "."),

@@ -16,7 +16,6 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 
 
 def _files(folder: str) -> Files:
-    """Describe where the list and the audio of a part may be; both are named after ``folder``."""
     return Files(
         protocols=(f"{folder}.csv",),
         audio=(f"flac/{folder}", f"spoofceleb/flac/{folder}"),

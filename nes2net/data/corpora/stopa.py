@@ -61,9 +61,7 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
                 )
             name = files.checked_path(f"{row[system_field]}/{folder}/{row[1]}", file, line)
             id = files.id_of(name)
-            recording = None
-            if audio is not None:
-                recording = audio / name
+            recording = audio / name if audio is not None else None
             trials[id] = Trial(id, recording, SPOOF, attack=row[system_field], phase=phase)
             models.setdefault(id, []).append(file.stem)
     for id, trial in trials.items():

@@ -78,9 +78,7 @@ class Trial:
     @property
     def target(self) -> int | None:
         """The label as a number: 1 for bona fide, 0 for spoof, None for an unknown label."""
-        if self.label is None:
-            return None
-        return int(self.label == BONAFIDE)
+        return None if self.label is None else int(self.label == BONAFIDE)
 
     def audio_path(self) -> Path:
         """Return ``path``, for callers that need audio; the result is never None.
@@ -202,6 +200,18 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
         rng = np.random.default_rng([seed, zlib.crc32("/".join(name).encode())])
         drawn_numbers += rng.choice(strata[name], 1 + share, replace=False).tolist()
     return [trials[number] for number in sorted(drawn_numbers)]
+
+
+def extra_fields(trials: Iterable[Trial]) -> dict[str, None]:
+    """List the names of all fields in ``extra`` of ``trials``, in the order in which they occur first.
+
+    The result is a dictionary whose keys are the names; it serves as an ordered set.
+    """
+    names: dict[str, None] = {}
+    for trial in trials:
+        for name, _ in trial.extra:
+            names[name] = None
+    return names
 
 
 def class_name(trial: Trial, field: str, aliases: Mapping[str, str]) -> str | None:

@@ -95,9 +95,7 @@ class Boundaries(NamedTuple):
     @property
     def mean_distance(self) -> float:
         """Mean distance of a detected boundary from its true boundary in seconds; NaN without hits."""
-        if not len(self.distances):
-            return float("nan")
-        return float(self.distances.mean())
+        return float(self.distances.mean()) if len(self.distances) else float("nan")
 
 
 def match_boundaries(

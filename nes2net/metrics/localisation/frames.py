@@ -62,9 +62,7 @@ def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "
     scores = _checked_row(scores, "scores", factor)
     first = np.arange(0, len(scores), factor)
     reduced = {"min": np.minimum, "mean": np.add, "max": np.maximum}[how].reduceat(scores, first)
-    if how == "mean":
-        return reduced / np.diff(first, append=len(scores))
-    return reduced
+    return reduced / np.diff(first, append=len(scores)) if how == "mean" else reduced
 
 
 def coarsen_labels(labels: ArrayLike, factor: int) -> NDArray:

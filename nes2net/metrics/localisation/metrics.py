@@ -357,9 +357,7 @@ def range_eer_of(time: TimedFrames) -> RangeEer:
     fpr = np.append(0.0, time.bonafide.cumsum()[ends] / bonafide_seconds)
     fnr = np.append(1.0, 1 - time.spoof.cumsum()[ends] / spoof_seconds)
     nearest = int(np.argmin(np.abs(fpr - fnr)))
-    threshold = -np.inf
-    if nearest:
-        threshold = float(time.scores[ends[nearest - 1]])
+    threshold = float(time.scores[ends[nearest - 1]]) if nearest else -np.inf
     rates = float(fpr[nearest]), float(fnr[nearest])
     return RangeEer(sum(rates) / 2, threshold, *rates, bonafide_seconds, spoof_seconds)
 

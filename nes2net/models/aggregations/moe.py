@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nes2net.lib.devices import at_least_float32, without_autocast
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Size
+from nes2net.lib.options import Size, UpTo64, UpTo1024
 from nes2net.models.aggregations.base import Aggregation
 
 _FLOOR = math.log(torch.finfo(torch.float64).eps)  # value of log 0 in the published code, −36.0437
@@ -81,8 +81,8 @@ class MixtureOfExperts(Aggregation):
         num_layers: int,
         feature_dim: int,
         *,
-        experts_per_layer: Annotated[int, Field(ge=1, le=64)] = 4,
-        top_k: Annotated[int, Field(ge=1, le=1024)] = 2,
+        experts_per_layer: UpTo64 = 4,
+        top_k: UpTo1024 = 2,
         hidden_dim: Size = 128,
         noise_epsilon: Annotated[float, Field(gt=0, le=100)] = 0.01,
         underflow: Literal["exact", "floor"] = "exact",

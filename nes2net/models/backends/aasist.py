@@ -196,10 +196,7 @@ class GraphPool(nn.Module):
         # is traced, sym_int() gives this result, too. For the ratio 0.5, integer division gives the
         # same result, and is traced several times faster.
         nodes = x.shape[1]
-        if self.ratio == 0.5:
-            num_kept = nodes // 2
-        else:
-            num_kept = torch.sym_int(nodes * self.ratio)
+        num_kept = nodes // 2 if self.ratio == 0.5 else torch.sym_int(nodes * self.ratio)
         return (x * scores).gather(1, scores.topk(max(num_kept, 1), dim=1).indices.expand(-1, -1, x.shape[2]))
 
 
@@ -243,7 +240,7 @@ class SpectroTemporalGraph(Backend):
         num_logits: n.
         gat_dims: sizes of a node after the first attention and after the heterogeneous attention.
         pool_ratios: shares of nodes that are kept in the spectral, in the temporal and in the
-            heterogeneous graphs. The published configurations state a fourth ratio, which the
+            heterogeneous graphs. The published configurations have a fourth ratio, which the
             published code does not use.
     """
 
@@ -311,7 +308,7 @@ class Aasist(SpectroTemporalGraph):
         feature_dim: D, the front-end's ``out_dim``.
         num_logits: n.
         pool_ratios: shares of nodes that are kept in the spectral, in the temporal and in the
-            heterogeneous graphs. DeepFense keeps 0.7 of the temporal nodes.
+            heterogeneous graphs; a fourth ratio is not used. DeepFense keeps 0.7 of the temporal nodes.
 
     >>> sum(p.numel() for p in Aasist().parameters())
     447242
@@ -324,7 +321,7 @@ class Aasist(SpectroTemporalGraph):
         *,
         feature_dim: FeatureDim = 1024,
         num_logits: Logits = 2,
-        pool_ratios: Annotated[Sequence[PoolRatio], Field(min_length=3, max_length=3)] = (0.5, 0.5, 0.5),
+        pool_ratios: Annotated[Sequence[PoolRatio], Field(min_length=3, max_length=4)] = (0.5, 0.5, 0.5),
     ) -> None:
         reduced = 128
         channels = 64

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits
+from nes2net.lib.options import FeatureDim, Logits, UpTo64, UpTo1024
 from nes2net.models.backends.aasist import Aasist
 from nes2net.models.backends.heads import HeadOption
 from nes2net.models.registry import create_head
@@ -90,9 +90,9 @@ class Aasist2(Aasist):
         self,
         *,
         feature_dim: FeatureDim = 1024,
-        width: Annotated[int, Field(ge=1, le=1024)] = 14,
+        width: UpTo1024 = 14,
         scale: Annotated[int, Field(ge=2, le=64)] = 8,
-        se_ratio: Annotated[int, Field(ge=1, le=64)] = 16,
+        se_ratio: UpTo64 = 16,
         num_logits: Logits = 2,
         head: HeadOption = "cosine",
     ) -> None:

@@ -273,9 +273,7 @@ def _logits_of_classes(logits: Tensor) -> Tensor:
 
     A single logit is the log odds of bona fide. Two or more logits are returned unchanged.
     """
-    if logits.shape[1] == 1:
-        return F.pad(logits, (1, 0))
-    return logits
+    return F.pad(logits, (1, 0)) if logits.shape[1] == 1 else logits
 
 
 def check_divides(option: str, divisor: int, size: str, number: int) -> None:

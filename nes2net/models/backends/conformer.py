@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, Probability
+from nes2net.lib.options import FeatureDim, Logits, Probability, UpTo64, UpTo1000, UpTo4096
 from nes2net.models.backends.base import Backend, LogitLayer, check_divides
 
 MAX_FRAMES = 10_000  # number of positions in the published table
@@ -262,10 +262,10 @@ class Conformer(Backend):
         attention: type[SelfAttention],
         *,
         feature_dim: FeatureDim = 1024,
-        embed_dim: Annotated[int, Field(ge=1, le=4096)] = 144,
+        embed_dim: UpTo4096 = 144,
         num_blocks: Annotated[int, Field(ge=1, le=128)] = 4,
-        num_heads: Annotated[int, Field(ge=1, le=64)] = 4,
-        kernel_size: Annotated[int, Field(ge=1, le=1000)] = 31,
+        num_heads: UpTo64 = 4,
+        kernel_size: UpTo1000 = 31,
         dropout: Probability = 0.0,
         num_logits: Logits = 2,
     ) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from nes2net.lib.devices import at_least_float32, without_autocast
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import FeatureDim, Logits, Size, at_most_states
+from nes2net.lib.options import FeatureDim, Logits, Size, UpTo1000, at_most_states
 from nes2net.models.backends.base import LogitLayer
 from nes2net.models.backends.layer_sum import LayerSum
 
@@ -85,7 +85,7 @@ class Ensemble(LayerSum):
         projection_dim: Size = 128,
         hidden_dim: Size = 80,
         lstm_layers: Annotated[int, Field(ge=1, le=16)] = 3,
-        num_scores: Annotated[int, Field(ge=1, le=1000)] = 4,
+        num_scores: UpTo1000 = 4,
         num_logits: Logits = 2,
     ) -> None:
         # Both kinds have the same LSTM and the same layers before it, but differ in the weights of
@@ -138,9 +138,7 @@ class Ensemble(LayerSum):
         which the last layer reads.
         """
         summary = self.summary(hidden_states)
-        if self.kind == "fusion":
-            return summary
-        return self.lineal_class[:-1](summary)
+        return summary if self.kind == "fusion" else self.lineal_class[:-1](summary)
 
     def summary(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Compute the last frames B×``hidden_dim`` of the LSTM from ``hidden_states``, at least L + 1 tensors B×T×D."""

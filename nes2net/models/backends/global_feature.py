@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, Size, Takes
+from nes2net.lib.options import FeatureDim, Logits, Probability, Size, Takes
 from nes2net.models.backends.base import Backend, LogitLayer
 
 Even = Annotated[int, Field(ge=2, le=65_536, multiple_of=2), Takes("an even number from 2 to 65536")]
@@ -135,7 +135,7 @@ class LLGF(Backend):
         *,
         feature_dim: FeatureDim = 1024,
         hidden_dim: Annotated[int, Field(ge=16, le=65_536)] = 128,
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.7,
+        dropout: Probability = 0.7,
         num_logits: Logits = 2,
     ) -> None:
         super().__init__(feature_dim)

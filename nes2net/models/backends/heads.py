@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.lib.devices import at_least_float32, without_autocast
 from nes2net.lib.errors import InputError, listed
-from nes2net.lib.options import ClassNames, Takes
+from nes2net.lib.options import ClassNames, Takes, UpTo1000
 from nes2net.models.backends.base import Backend, LogitLayer, ScoreRule, precise_linear
 
 Scale = Annotated[float, Field(gt=0, le=1e4)]
@@ -173,7 +173,7 @@ class PrototypeHead(Head):
         in_features: int,
         out_features: int,
         *,
-        spoof_prototypes: Annotated[int, Field(ge=1, le=1000)] = 20,
+        spoof_prototypes: UpTo1000 = 20,
         scale: Scale = 1.0,
     ) -> None:
         super().__init__(in_features, out_features)

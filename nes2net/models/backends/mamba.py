@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, Takes
+from nes2net.lib.options import FeatureDim, Logits, Takes, UpTo4096
 from nes2net.models.backends.base import Backend, LogitLayer
 from nes2net.models.backends.selective_scan import selective_scan
 
@@ -171,9 +171,7 @@ class DualColumn(nn.Module):
             residual = residual + layer(residual)
         # In the paper, the output of the last layer is added to the residual. The published code adds the model's input
         # instead, so it does not need the output of the last layer.
-        last = unreversed
-        if self.final_norm != "published":
-            last = layers[-1](residual)
+        last = layers[-1](residual) if self.final_norm != "published" else unreversed
         return self.norm_f((residual + last).to(x.dtype))
 
 
@@ -210,7 +208,7 @@ class Mamba(Backend):
         self,
         *,
         feature_dim: FeatureDim = 1024,
-        embed_dim: Annotated[int, Field(ge=1, le=4096)] = 144,
+        embed_dim: UpTo4096 = 144,
         num_layers: Annotated[
             int, Field(ge=2, le=128, multiple_of=2), Takes("an even number from 2 to 128, which counts both columns")
         ] = 12,

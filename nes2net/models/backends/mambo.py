@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.lib.devices import at_least_float32, without_autocast
-from nes2net.lib.options import FeatureDim, Logits, Probability
+from nes2net.lib.options import FeatureDim, Logits, Probability, UpTo64, UpTo1024, UpTo4096
 from nes2net.models.backends.base import Backend, LogitLayer, check_divides
 from nes2net.models.backends.mamba import NORM_EPS, Mixer, draw_delta_bias
 from nes2net.models.backends.state_space_dual import state_space_dual
@@ -297,15 +297,15 @@ class MamBo(Backend):
         self,
         *,
         feature_dim: FeatureDim = 1024,
-        embed_dim: Annotated[int, Field(ge=1, le=4096)] = 128,
+        embed_dim: UpTo4096 = 128,
         topology: Literal["mambo_1", "mambo_2", "mambo_3", "mambo_4"] = "mambo_3",
         mixer: Literal["hydra", "mamba2", "mamba"] = "hydra",
-        num_layers: Annotated[int, Field(ge=1, le=64)] = 5,
-        num_mixers: Annotated[int, Field(ge=1, le=64)] = 3,
-        state_dim: Annotated[int, Field(ge=1, le=1024)] = 64,
-        head_dim: Annotated[int, Field(ge=1, le=4096)] = 64,
+        num_layers: UpTo64 = 5,
+        num_mixers: UpTo64 = 3,
+        state_dim: UpTo1024 = 64,
+        head_dim: UpTo4096 = 64,
         expand: Annotated[int, Field(ge=1, le=16)] = 2,
-        num_heads: Annotated[int, Field(ge=1, le=64)] = 4,
+        num_heads: UpTo64 = 4,
         dropout: Probability = 0.1,
         num_logits: Logits = 2,
     ) -> None:

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import FeatureDim, Logits, Takes, odd_or_zero
+from nes2net.lib.options import FeatureDim, Logits, Takes, UpTo64, UpTo4096, odd_or_zero
 from nes2net.models.backends.base import Backend
 from nes2net.models.backends.heads import HeadOption
 from nes2net.models.registry import create_head
@@ -28,8 +28,8 @@ _MOST_NUMBERS = 5 * 10**8  # largest number of elements of a feature map; 479 mi
 _ASSUMED_FRAMES = 600  # number of frames for the check of _MOST_NUMBERS if utterances keep their lengths
 
 
-Channels = Annotated[int, Field(ge=1, le=4096)]
-Blocks = Annotated[int, Field(ge=1, le=64)]
+Channels = UpTo4096
+Blocks = UpTo64
 Stages = Field(min_length=1, max_length=8)
 
 
@@ -219,7 +219,7 @@ class MpifRes2Net(Backend):
         planes: Annotated[Sequence[Channels], Stages] = (16, 32, 64, 128),
         blocks: Annotated[Sequence[Blocks], Stages] = (2, 2, 2, 2),
         strides: Annotated[Sequence[Annotated[int, Field(ge=1, le=8)]], Stages] = (1, 2, 2, 2),
-        expansion: Annotated[int, Field(ge=1, le=64)] = 2,
+        expansion: UpTo64 = 2,
         base_width: Channels = 26,
         scale: Annotated[int, Field(ge=2, le=64)] = 8,
         fusion: bool = True,

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Probability, Takes, at_most_states, multiple_of
+from nes2net.lib.options import Probability, Takes, UpTo64, at_most_states, multiple_of
 from nes2net.models.aggregations.base import gated_sum
 from nes2net.models.backends.base import Backend
 from nes2net.models.backends.heads import P2SGradHead
@@ -190,7 +190,7 @@ class MultiresGmlp(Backend):
             multiple_of(lambda _: 128, usual=128),
         ] = 1024,
         num_layers: Annotated[int, Field(ge=1, le=_STATE_WEIGHTS), at_most_states()] = 25,
-        gmlp_layers: Annotated[int, Field(ge=1, le=64)] = 5,
+        gmlp_layers: UpTo64 = 5,
         max_frames: Annotated[int, Field(ge=_LONGEST, le=65_536)] = 2001,
         resolutions: Annotated[
             Sequence[Resolution],
@@ -259,12 +259,11 @@ class MultiresGmlp(Backend):
             InputError: if ``layer`` is not the head p2sgrad.
         """
         if not isinstance(layer, P2SGradHead):
-            raise InputError("multires_gmlp compares every scale with class vectors: its head is p2sgrad")
+            raise InputError("back-end 'multires_gmlp' only works with head=p2sgrad: remove `model.backend.head`")
         super().replace_last_layer(layer)
 
     @property
     def _scales(self) -> Scales:
-        """The only item of ``m_transform``: the layers of all scales."""
         scales = self.m_transform[0]
         assert isinstance(scales, Scales)  # mypy knows only that an item of a ModuleList is a Module
         return scales

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, Size, Takes, multiple_of, odd_or_zero
+from nes2net.lib.options import FeatureDim, Logits, Size, Takes, UpTo1000, multiple_of, odd_or_zero
 from nes2net.models.backends.base import LogitLayer, check_divides
 from nes2net.models.backends.frame_backend import FrameBackend, Utterance
 
@@ -120,7 +120,6 @@ class Res2NetBlock(nn.Module):
         self.activation = activation
 
     def _build_hierarchy(self, width: int, dilation: int) -> None:
-        """Build the layers of :meth:`hierarchy` for splits of ``width`` channels, with convolutions of ``dilation``."""
         steps = range(self.scale - 1)
         self.convs = nn.ModuleList(Conv(width, width, 3, padding=dilation, dilation=dilation) for _ in steps)
         self.bns = nn.ModuleList(BatchNorm(width) for _ in steps)
@@ -227,7 +226,7 @@ class Nes2Net(FrameBackend):
         *,
         feature_dim: SplitDim = 1024,
         nes_ratio: Annotated[Sequence[Split], Field(min_length=2, max_length=2)] = (8, 8),
-        dilation: Annotated[int, Field(ge=1, le=1000)] = 2,
+        dilation: UpTo1000 = 2,
         pool: Literal["mean", "astp"] | None = "mean",
         utterance: Utterance = "mean",
         se_ratio: Size = 1,
@@ -369,7 +368,7 @@ class Nes2NetLA(Nes2Net):
         window: Annotated[
             int, Field(ge=1, le=63), AfterValidator(odd_or_zero), Takes("an odd number from 1 to 63")
         ] = 3,
-        dilation: Annotated[int, Field(ge=1, le=1000)] = 2,
+        dilation: UpTo1000 = 2,
         pool: Literal["mean", "astp"] | None = "mean",
         utterance: Utterance = "mean",
         se_ratio: Size = 1,

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, Probability, multiple_of
+from nes2net.lib.options import FeatureDim, Logits, Probability, UpTo64, UpTo1000, multiple_of
 from nes2net.models.aggregations.base import gated_sum
 from nes2net.models.backends.base import Backend, check_divides
 from nes2net.models.backends.conformer import MAX_FRAMES, ConformerBlock, Encoder, HeadTokenAttention
@@ -59,8 +59,8 @@ class Raptor(Backend):
         *,
         feature_dim: Annotated[FeatureDim, multiple_of(lambda options: options["num_heads"], usual=4)] = 1024,
         num_blocks: Annotated[int, Field(ge=1, le=128)] = 4,
-        num_heads: Annotated[int, Field(ge=1, le=64)] = 4,
-        kernel_size: Annotated[int, Field(ge=1, le=1000)] = 31,
+        num_heads: UpTo64 = 4,
+        kernel_size: UpTo1000 = 31,
         dropout: Probability = 0.0,
         final_norm: bool = True,
         num_logits: Logits = 2,

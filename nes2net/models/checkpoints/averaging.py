@@ -130,6 +130,4 @@ def _read(path: str | Path, first_checkpoint: Mapping[str, Tensor] | None = None
 def _base_digest(state_dict: Mapping[str, Tensor]) -> str:
     """Return 12 digits of the SHA-256 of an adapted detector's base, or ``"none"`` if the checkpoint has no base."""
     base = read_record(state_dict).get("base")
-    if not isinstance(base, dict):
-        return "none"
-    return str(base.get("digest"))[:12]
+    return str(base.get("digest"))[:12] if isinstance(base, dict) else "none"

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.lib.errors import InputError, check_known, listed, shown
-from nes2net.lib.plain_data import read_json
-from nes2net.models.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE, read_configuration, read_weights
+from nes2net.lib.files import is_absent
+from nes2net.models.checkpoints.huggingface import CONFIG_FILE, read_configuration, read_weights
 from nes2net.models.registry import create_frontend
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ POLARITY = "bonafide="
 #: Key in the description of a detector that was read from a folder. The value is a mapping: name of a class → index of
 #: the class in the folder. The last name is the bona fide class.
 NAMES_KEY = "class_numbers"
+#: Key in this description. The value says whether waveforms are normalised, and why.
+WAVEFORMS_KEY = "waveforms"
 _LAYER_WEIGHTS = "layer_weights"
 # The library's name of a tensor → the name in a detector, for the weights of the layers, the
 # projection and the last layer.
@@ -52,7 +54,6 @@ _TENSORS = {
     "classifier.weight": "proj_fc.weight",
     "classifier.bias": "proj_fc.bias",
 }
-_SAMPLE_RATE = 16000
 _BONAFIDE_WORDS = frozenset(("bonafide", "genuine", "real", "human", "authentic", "natural", "original"))
 _SPOOF_WORDS = frozenset(
     "spoof spoofed fake deepfake synthetic synthesized synthesised generated ai tts cloned clone artificial vocoded".split()
@@ -69,7 +70,7 @@ def holds_classifier(folder: Path) -> bool:
     Raises:
         InputError: if the class is in :data:`REFUSED`.
     """
-    if not (folder / CONFIG_FILE).is_file():
+    if is_absent(folder / CONFIG_FILE):
         return False
     config = read_configuration(folder)
     architectures = config.get("architectures")
@@ -106,12 +107,12 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
     frontend = create_frontend(name, folder)
     state_dict = {f"ssl_model.{key}": tensor for key, tensor in frontend.state_dict().items()}
     weights = read_weights(folder)
-    aggregation = "last"
-    if config.get("use_weighted_layer_sum", False):
-        aggregation = "weighted_sum"
+    aggregation = "weighted_sum" if config.get("use_weighted_layer_sum") else "last"
     for library_name, own_name in _TENSORS.items():
         if library_name != _LAYER_WEIGHTS or aggregation == "weighted_sum":
-            state_dict[own_name] = _required_tensor(weights, library_name, folder)
+            if library_name not in weights:
+                raise InputError(f"{folder} has no tensor {library_name}, which its class has: fetch it again")
+            state_dict[own_name] = weights[library_name]
     for own_name in ("proj_fc.weight", "proj_fc.bias"):
         rows = state_dict[own_name]
         if len(rows) != len(labels):
@@ -128,7 +129,8 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
     if len(labels) > 2:
         backend["classes"] = [*(labels[number] for number in order[:-1]), BONAFIDE]
     model = {"frontend": frontend.config, "aggregation": aggregation, "backend": backend}
-    return state_dict, {"model": model, NAMES_KEY: {labels[number]: number for number in order}}
+    names = {labels[number]: number for number in order}
+    return state_dict, {"model": model, NAMES_KEY: names, WAVEFORMS_KEY: frontend.note}
 
 
 def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -185,35 +187,20 @@ def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _frontend_of_class(config: Mapping[str, Any]) -> str | None:
-    """Find the name of the front-end for the class in ``config``; None if the class is not in :data:`ARCHITECTURES`."""
     architectures = config.get("architectures")
     if isinstance(architectures, list) and len(architectures) == 1 and isinstance(architectures[0], str):
         return ARCHITECTURES.get(architectures[0])
     return None
 
 
-def _required_tensor(weights: Mapping[str, Tensor], name: str, folder: Path) -> Tensor:
-    """Return the tensor ``name`` of ``weights``; raise :class:`InputError` if ``weights`` lacks it."""
-    if name not in weights:
-        raise InputError(f"{folder} has no tensor {name}, which its class has: fetch it again")
-    return weights[name]
-
-
 def check_supported(folder: Path, config: Mapping[str, Any]) -> None:
-    """Raise :class:`InputError` if this toolkit cannot compute the network or the preprocessing of a folder."""
+    """Raise :class:`InputError` if this toolkit cannot compute the network of a folder."""
     problem = config.get("problem_type")
     if problem not in (None, "single_label_classification"):
         raise InputError(f"{folder}: problem_type is {shown(problem)}; only single_label_classification is supported")
     for option in ("add_adapter", "quantization_config"):
         if config.get(option):
             raise InputError(f"{folder}: {option} is not supported; take the checkpoint without it")
-    path = folder / PREPROCESSOR_FILE
-    if path.is_file():
-        rate = read_json(path).get("sampling_rate", _SAMPLE_RATE)
-        if rate != _SAMPLE_RATE:
-            raise InputError(
-                f"{path}: the model reads {shown(rate)} samples a second; only {_SAMPLE_RATE} is supported"
-            )
 
 
 def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:

@@ -17,10 +17,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nes2net.lib.errors import InputError, listed, shown
-from nes2net.lib.files import make_folder, replacing, temporary_folder, write_text, writing
+from nes2net.lib.files import is_absent, make_folder, replacing, temporary_folder, write_text, writing
 from nes2net.lib.hub_errors import hub_errors
 from nes2net.lib.yaml_text import read_yaml_file, write_yaml
-from nes2net.models.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE, read_huggingface_folder
+from nes2net.models.checkpoints.huggingface import (
+    CONFIG_FILE,
+    MODEL_FILES,
+    PREPROCESSOR_FILE,
+    PROCESSOR_FILE,
+    read_huggingface_folder,
+)
 from nes2net.models.checkpoints.model_types import types_of
 from nes2net.models.checkpoints.state_dict import digest, load_state_dict
 
@@ -32,7 +38,7 @@ HEAD = "head.safetensors"
 #: The file that describes the detector: its architecture and further facts.
 CONFIG = "config.yaml"
 #: Only these files of a repository are downloaded. Other files, such as the pickle ``training_args.bin``, are left out.
-_FETCHED = [WEIGHTS, HEAD, CONFIG, CONFIG_FILE, PREPROCESSOR_FILE, "pytorch_model.bin"]
+_FETCHED = [HEAD, CONFIG, *MODEL_FILES]
 _HUB = "https://huggingface.co/"
 
 
@@ -40,7 +46,7 @@ def clear(folder: Path) -> None:
     """Make ``folder``, or remove the descriptions and the head in it, so that nobody loads a half-written folder."""
     with writing(folder, "name another folder"):
         make_folder(folder)
-    for name in (CONFIG, HEAD, CONFIG_FILE, PREPROCESSOR_FILE):
+    for name in (CONFIG, HEAD, CONFIG_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -68,7 +74,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             is missing or damaged.
     """
     config_file = folder / CONFIG
-    if not config_file.is_file():
+    if is_absent(config_file):
         raise InputError(
             f"{folder} is not a detector folder: it has no {CONFIG} (to use a run folder, name one of its epoch_N.pth)"
         )
@@ -79,7 +85,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             frontend = frontend.get(key)
     if not isinstance(frontend, dict) or not isinstance(kind := frontend.get("name"), str):
         raise InputError(f"{config_file} does not describe a model: a mapping with the key 'model' is expected")
-    if not (folder / HEAD).is_file():
+    if is_absent(folder / HEAD):
         return load_state_dict(folder / WEIGHTS), description
     frontend, _, _ = read_huggingface_folder(folder, types_of(kind), wanted_options=())
     state_dict = {f"ssl_model.model.{name}": tensor for name, tensor in frontend.items()}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
 
 from nes2net.lib.errors import InputError, shown
+from nes2net.lib.files import is_absent
 from nes2net.lib.plain_data import read_json
 from nes2net.models.checkpoints.fairseq import to_fairseq
 from nes2net.models.checkpoints.model_types import MODEL_TYPES, check_type, from_transformers
@@ -16,6 +17,15 @@ from nes2net.models.checkpoints.state_dict import load_state_dict
 
 CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
+#: File in which newer releases of the transformers library store the settings of the feature extractor.
+PROCESSOR_FILE = "processor_config.json"
+#: Patterns of the names of files that a model needs.
+MODEL_FILES = (CONFIG_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE, "model*.safetensors*", "pytorch_model*.bin*")
+# Settings of the feature extractor of all models that read waveforms.
+_EXPECTED = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16000}
+_DEFAULT_REASON = (
+    f"this is the default of transformers, and no {PREPROCESSOR_FILE} or {PROCESSOR_FILE} has do_normalize"
+)
 # Key in the preprocessor_config.json of an exported folder, for a value of ``normalize`` that the transformers library
 # does not know.
 _OUR_NORMALIZE = "nes2net_normalize"
@@ -140,9 +150,6 @@ def read_huggingface_folder(
     The option ``pretraining_heads`` says whether the folder has the mask embedding and the
     pre-training heads of its type.
 
-    The folder does not need a ``preprocessor_config.json``, because the models read the waveform.
-    This function does not read that file; :func:`normalize_of_folder` does.
-
     Args:
         types: the expected types of models
             (:data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`).
@@ -159,9 +166,7 @@ def read_huggingface_folder(
         if config.get(option, supported) != supported:
             raise InputError(f"{folder} has {option} {shown(config[option])}: only {shown(supported)} is supported")
     # Read the tensors that the front-end needs.
-    mode = "layer_norm"
-    if config.get("feat_extract_norm", "group") == "group":
-        mode = "default"
+    mode = "default" if config.get("feat_extract_norm", "group") == "group" else "layer_norm"
     heads = _HEADS if kind in ("wav2vec2", "wavlm") else (*_HEADS, *_HUBERT_HEADS)
     prefix = f"{kind.replace('-', '_')}."
     state_dict = {}
@@ -191,25 +196,49 @@ def read_huggingface_folder(
     return state_dict, {**options, "pretraining_heads": has_pretraining_heads}, kind
 
 
-def normalize_of_folder(folder: Path) -> Literal["batch", "huggingface"] | bool | None:
-    """Read a front-end's option ``normalize`` from preprocessor_config.json in ``folder``; None if the file is missing.
+def read_feature_extractor(folder: Path, expected: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Read the settings of a folder's feature extractor, and return them with the name of their file.
+
+    As in the transformers library, processor_config.json comes before preprocessor_config.json.
+    Without a file, the settings are empty.
+
+    Args:
+        expected: settings that are the only supported ones, if the file states them.
 
     Raises:
-        InputError: if the file is damaged, or ``do_normalize`` is neither true nor false.
+        InputError: if a file cannot be read, or states other settings than ``expected``.
     """
-    path = folder / PREPROCESSOR_FILE
-    if not path.is_file():
-        return None
-    preprocessing = read_json(path)
-    do_normalize = preprocessing.get("do_normalize", True)  # default of the transformers library
+    file = PROCESSOR_FILE
+    settings = None
+    if not is_absent(folder / file):
+        processor = read_json(folder / file)
+        settings = processor.get("feature_extractor", processor.get("audio_processor"))
+    if settings is None:
+        file = PREPROCESSOR_FILE
+        settings = {} if is_absent(folder / file) else read_json(folder / file)
+    if not isinstance(settings, dict):
+        raise InputError(f"{folder / file}: feature_extractor is a mapping, not {shown(settings)}")
+    for name, value in expected.items():
+        if settings.get(name, value) != value:
+            raise InputError(f"{folder / file} has {name} {shown(settings[name])}: only {shown(value)} is supported")
+    return settings, file
+
+
+def normalize_of_folder(folder: Path) -> tuple[Literal["batch", "huggingface"] | bool, str]:
+    """Read a front-end's option ``normalize`` from a folder's feature extractor; return it with the reason.
+
+    Raises:
+        InputError: if a file is damaged, or if its settings are not supported.
+    """
+    settings, file = read_feature_extractor(folder, _EXPECTED)
+    do_normalize = settings.get("do_normalize", True)
     if not isinstance(do_normalize, bool):
-        raise InputError(f"{path}: do_normalize is true or false, not {shown(do_normalize)}")
-    if not do_normalize:
-        return False
-    normalize = preprocessing.get(_OUR_NORMALIZE)
-    if normalize is True or normalize == "batch":
-        return normalize
-    return "huggingface"
+        raise InputError(f"{folder / file}: do_normalize is true or false, not {shown(do_normalize)}")
+    reason = f"its {file} says so" if "do_normalize" in settings else _DEFAULT_REASON
+    normalize: Any = settings.get(_OUR_NORMALIZE)
+    if normalize is not True and normalize != "batch":
+        normalize = "huggingface"
+    return normalize if do_normalize else False, reason
 
 
 def from_library(name: str, extractor_mode: str = "layer_norm") -> str:
@@ -225,9 +254,9 @@ def from_library(name: str, extractor_mode: str = "layer_norm") -> str:
 
 def holds_other_model(folder: Path) -> bool:
     """Whether ``folder`` has weights in a Hugging Face layout, but no configuration of a pre-trained front-end."""
-    if not any((folder / name).is_file() for name in (*_WEIGHT_FILES, *_INDEX_FILES)):
+    if all(is_absent(folder / name) for name in (*_WEIGHT_FILES, *_INDEX_FILES)):
         return False
-    if not (folder / CONFIG_FILE).is_file():
+    if is_absent(folder / CONFIG_FILE):
         return True
     model_type = read_configuration(folder).get("model_type")
     return not isinstance(model_type, str) or model_type not in MODEL_TYPES
@@ -240,11 +269,11 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         InputError: if there are no weights, or a file is damaged.
     """
     for name in _WEIGHT_FILES:
-        if (folder / name).is_file():
+        if not is_absent(folder / name):
             return load_state_dict(folder / name)
     # The weights are in several files ("shards"). An index says which file holds which tensor.
     for name in _INDEX_FILES:
-        if (folder / name).is_file():
+        if not is_absent(folder / name):
             index = read_json(folder / name).get("weight_map")
             if not isinstance(index, dict) or not index:
                 raise InputError(
@@ -268,6 +297,6 @@ def read_configuration(folder: Path) -> dict[str, Any]:
         InputError: if the folder has no configuration, or the configuration is damaged.
     """
     path = folder / CONFIG_FILE
-    if not path.is_file():
+    if is_absent(path):
         raise InputError(f"{folder} is not a Hugging Face folder: it has no {path.name}")
     return read_json(path)

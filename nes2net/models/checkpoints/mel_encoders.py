@@ -16,15 +16,17 @@ import torch
 from torch import Tensor
 
 from nes2net.lib.errors import InputError, shown
-from nes2net.lib.plain_data import read_json
 from nes2net.models.checkpoints.fairseq import model_type_of
-from nes2net.models.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE, read_configuration, read_weights
+from nes2net.models.checkpoints.huggingface import (
+    CONFIG_FILE,
+    PREPROCESSOR_FILE,
+    read_configuration,
+    read_feature_extractor,
+    read_weights,
+)
 from nes2net.models.checkpoints.model_types import check_type, is_openai
 from nes2net.models.checkpoints.state_dict import state_dict_of
 from nes2net.models.checkpoints.torch_file import read_torch_file
-
-#: File in which newer releases of the transformers library store the settings of the feature extractor.
-_PROCESSOR_FILE = "processor_config.json"
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,6 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
 
 
 def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read tensors and options of a Hugging Face folder; see :func:`read_mel_encoder` for ``family`` and the errors."""
     # Check the configuration, and read the options.
     config = read_configuration(folder)
     check_type(folder, config.get("model_type"), [family.model_type])
@@ -198,30 +199,15 @@ def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[
     if "chunk_length" in options:
         options["chunk_length"] = _seconds(options["chunk_length"], folder)
     # Check that the front-end computes the features with which the model was trained.
-    path = folder / PREPROCESSOR_FILE
-    if path.is_file():
-        extractor: Any = read_json(path)
-    elif (folder / _PROCESSOR_FILE).is_file():
-        path = folder / _PROCESSOR_FILE
-        extractor = read_json(path).get("feature_extractor")
-    else:
+    expected = {"feature_extractor_type": family.extractor}
+    for name, value in family.features.items():
+        if not isinstance(value, str) or value in options:  # the name of an option stands for its value
+            expected[name] = options.get(value, value)
+    settings, _ = read_feature_extractor(folder, expected)
+    if not settings:
         raise InputError(
             f"{folder} has no feature extractor: the {PREPROCESSOR_FILE} of the model is expected beside {CONFIG_FILE}"
         )
-    kind = None
-    if isinstance(extractor, dict):
-        kind = extractor.get("feature_extractor_type")
-    if kind != family.extractor:
-        raise InputError(f"{path} describes the feature extractor {shown(kind)}: {family.extractor} is expected")
-    for name, value in family.features.items():
-        expected = value
-        if isinstance(value, str):  # the name of an option: its value is expected
-            expected = options.get(value, extractor.get(name))
-        if extractor.get(name, expected) != expected:
-            raise InputError(
-                f"{path} has {name} {shown(extractor[name])}: {family.title} was trained with features of {name} "
-                f"{expected}, as this front-end computes them"
-            )
     # Keep the tensors of the encoder.
     state_dict = {}
     for name, tensor in read_weights(folder).items():

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nes2net.lib.devices import named_device
 from nes2net.lib.errors import InputError, MissingLibrary, first_line, shown
-from nes2net.lib.files import sha256_of
+from nes2net.lib.files import Unchanged, sha256_of
 from nes2net.lib.installation import how_to_install
 from nes2net.lib.options import ModelDescription
 from nes2net.lib.plain_data import validated_json
@@ -72,6 +72,7 @@ class OnnxFile:
 
         # Read the description in the file, and list the files that hold the weights.
         self.path = Path(path)
+        described_file = Unchanged(self.path)
         self.description = _read_description(self.path)
         beside = self.description["external_data"]
         self._files = [self.path]
@@ -87,6 +88,8 @@ class OnnxFile:
                 )
             if device == "auto":
                 device = "cpu"
+        self._unchanged = Unchanged(*self._files)
+        described_file.check()
         # Start a session of onnxruntime on the device.
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
@@ -123,8 +126,14 @@ class OnnxFile:
         self.pre_emphasis: float = self.description["pre_emphasis"]
 
     def fingerprint(self) -> str:
-        """Compute one SHA-256 over the ONNX file and, if there is one, the file of its weights."""
-        return sha256_of(*self._files)
+        """Compute one SHA-256 over the ONNX file and, if there is one, the file of its weights.
+
+        Raises:
+            InputError: if a file has changed since it was opened.
+        """
+        digest = sha256_of(*self._files)
+        self._unchanged.check()
+        return digest
 
 
 def require(*modules: str) -> None:

@@ -18,18 +18,16 @@ from pathlib import Path
 from pydantic import RootModel
 
 from nes2net.lib.errors import InputError, Unfinished
-from nes2net.lib.files import sha256_of, write_text
+from nes2net.lib.files import is_absent, make_folder, sha256_of, write_text
 from nes2net.lib.hub_errors import hub_errors
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.terminal import print_note
+from nes2net.models.checkpoints.huggingface import MODEL_FILES
 from nes2net.models.checkpoints.published_file import COMMIT, PublishedFile
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_RECORD = 10_000  # bytes
 
-# Patterns of the names of files that a front-end needs. Only these files of a folder on the hub are
-# downloaded.
-_FOLDER_FILES = ["config.json", "preprocessor_config.json", "model*.safetensors*", "pytorch_model*.bin*"]
 _MOST_TRIES = 3  # a download ends after this many failed tries in a row; without a network, the tries take 3 s
 
 
@@ -85,7 +83,7 @@ class Shelf:
 
     def first_seen(self) -> FirstSeen | None:
         """Read the recorded facts of the file; None if the file was never seen, or was seen at another address."""
-        if not self.record.is_file():
+        if is_absent(self.record):
             return None
         record = read_json_as(_Record, self.record, _MOST_RECORD, "the record of a published file", "remove it").root
         return record if record.url == self.file.url else None
@@ -101,9 +99,7 @@ class Shelf:
             path = path / self.file.name
         if not path.is_file():
             return False
-        identity: PublishedFile | FirstSeen | None = self.file
-        if not self.file.sha256:
-            identity = self.first_seen()
+        identity = self.file if self.file.sha256 else self.first_seen()
         if identity is None or identity.size not in (None, path.stat().st_size):
             return False
         return sha256_of(path) == identity.sha256
@@ -176,7 +172,6 @@ class Shelf:
             ) from error
 
     def _from_hub(self, hub: re.Match[str]) -> Path:
-        """Download the file or folder from the address ``hub`` into huggingface_hub's cache; return its path."""
         from huggingface_hub import hf_hub_download, snapshot_download  # start-up
 
         repository = hub["repository"]
@@ -184,7 +179,7 @@ class Shelf:
         with hub_errors("the hub did not give it", f"https://huggingface.co/{repository}"):
             if hub["file"]:
                 return Path(hf_hub_download(repository, hub["file"], revision=revision))
-            return Path(snapshot_download(repository, revision=revision, allow_patterns=_FOLDER_FILES))
+            return Path(snapshot_download(repository, revision=revision, allow_patterns=list(MODEL_FILES)))
 
     def _from_server(self) -> Path:
         """Download the file from a server other than the hub to :attr:`path_outside_hub`; return this path.
@@ -200,7 +195,7 @@ class Shelf:
 
         if constants.HF_HUB_OFFLINE:
             raise InputError("HF_HUB_OFFLINE is set")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         digests = {}
         if self.file.sha256:
             digests["sha256"] = self.file.sha256
@@ -251,7 +246,5 @@ class Shelf:
             first_seen = FirstSeen(self.file.url, today, sha256, size, revision)
             write_text(self.record, json.dumps(asdict(first_seen), indent=1) + "\n")
             if not self.file.pinned:
-                identity = f"revision {revision or 'unknown'}"
-                if sha256:
-                    identity = f"SHA-256 {sha256}"
+                identity = f"SHA-256 {sha256}" if sha256 else f"revision {revision or 'unknown'}"
                 print_note(f"{self.name} is not pinned; first seen with {identity}, as {self.record} records")

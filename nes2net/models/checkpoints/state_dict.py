@@ -145,7 +145,6 @@ def _state_dicts_in(content: Any) -> dict[tuple[str, ...], dict[str, Tensor]]:
 
 
 def _is_state_dict(value: Any) -> bool:
-    """Whether ``value`` is a dictionary of names and tensors, with at least one entry."""
     if not isinstance(value, dict) or not value:
         return False
     if not all(isinstance(tensor, Tensor) for tensor in value.values()):
@@ -263,7 +262,6 @@ class Misfit:
     values: list[str] = field(default_factory=list)
 
     def _titled_lists(self) -> list[tuple[str, list[str]]]:
-        """Return the five lists of differences as pairs of a title and a list."""
         return [
             ("missing", self.missing),
             ("left over", self.left_over),

@@ -379,9 +379,7 @@ def plain(value: Any, owner: str) -> Any:
 
 def content_of(record: Record) -> Any:
     """Return the data in a record: a Namespace's attributes, an omegaconf node's content, an enumeration's value."""
-    state = record.items
-    if isinstance(record.state, dict):
-        state = record.state
+    state = record.state if isinstance(record.state, dict) else record.items
     if state or not record.arguments:
         return state.get("_val", state.get("_content", state))
     return record.arguments[0]

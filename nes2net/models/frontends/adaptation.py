@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nes2net.lib.errors import InputError, check_known, shown
-from nes2net.lib.options import Probability, Takes, check_options
+from nes2net.lib.options import Probability, Takes, UpTo1000, UpTo4096, check_options
 from nes2net.models.frontends.base import Frontend
 
 #: Kind of adaptation → names of its options.
@@ -67,12 +67,12 @@ class Adaptation:
     """
 
     kind: Literal["lora", "dora", "adapter", "prompt", "bitfit"]
-    rank: Annotated[int, Field(ge=1, le=4096)] = 8
+    rank: UpTo4096 = 8
     alpha: Annotated[float, Field(gt=0, le=65_536)] = 16
     targets: Targets = "attention"
     dropout: Probability = 0.0
-    bottleneck: Annotated[int, Field(ge=1, le=4096)] = 64
-    tokens: Annotated[int, Field(ge=1, le=1000)] = 10
+    bottleneck: UpTo4096 = 64
+    tokens: UpTo1000 = 10
     deep: bool = False
 
     @property
@@ -152,9 +152,7 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
                 )
     elif kind == "prompt":
         weight = next(frontend.transformer_layers[0].parameters())
-        layers = 1
-        if adaptation.deep:
-            layers = len(frontend.transformer_layers)
+        layers = len(frontend.transformer_layers) if adaptation.deep else 1
         prompt = torch.empty(layers, adaptation.tokens, frontend.out_dim, device=weight.device, dtype=weight.dtype)
         # Prompts start as standard normal numbers, as large as the output of a layer norm. This distribution is an
         # assumption.
@@ -225,7 +223,6 @@ def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn
 
 
 def _last_word(name: str) -> str:
-    """Return the part of a dotted ``name`` after the last dot."""
     return name.rpartition(".")[2]
 
 
@@ -256,7 +253,6 @@ def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
 
 
 def _lora_layers(frontend: Frontend) -> list[tuple[nn.Module, str, Any]]:
-    """List peft's layers in ``frontend`` as (parent, name, layer); the name is the layer's name in the parent."""
     return [
         (parent, name, child)
         for parent in frontend.modules()

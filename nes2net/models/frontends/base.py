@@ -158,9 +158,7 @@ class Frontend(nn.Module):
     def without_prompt(self, x: Tensor) -> Tensor:
         """Remove the P vectors of a prompt: ``x`` B×(P+T)×D → frames B×T×D."""
         prompt = getattr(self.model, "prompt", None)
-        if prompt is None:
-            return x
-        return x[:, prompt.shape[1] :]
+        return x if prompt is None else x[:, prompt.shape[1] :]
 
     def run_layer(self, layer: nn.Module, x: Tensor, shared: Any) -> tuple[Tensor, Any]:
         """Apply one transformer layer to ``x`` B×T×D.

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError
+from nes2net.lib.options import UpTo1024
 from nes2net.models.frontends.spectrum import HopLength, LeadingSamples, PreEmphasis, SpectralFrontend, WindowLength
 
-Filters = Annotated[int, Field(ge=1, le=1024)]
+Filters = UpTo1024
 
 
 class LinearFrequencyCepstrum(SpectralFrontend):

@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from nes2net.lib.errors import InputError, shown
+from nes2net.lib.files import is_absent
 from nes2net.models.checkpoints.model_types import MODEL_TYPES
 from nes2net.models.checkpoints.published_file import PublishedFile
 
@@ -350,7 +351,7 @@ def pretraining_file(path_or_name: str | Path | None) -> Path | None:
     """
     if path_or_name is None:
         return None
-    if str(path_or_name) not in SIZES or Path(path_or_name).exists():
+    if str(path_or_name) not in SIZES or not is_absent(path_or_name):
         return Path(path_or_name)
     from nes2net.models.checkpoints.shelf import Shelf  # imported late, so that listing names needs no pydantic
 
@@ -399,9 +400,7 @@ def obtain(name: str) -> str:
         return ""
     size = SIZES[name]
     folder = f"the folder https://huggingface.co/{size.hub}"
-    if not size.file:
-        return folder
-    return f"{size.file} from {size.source}, or {folder}"
+    return f"{size.file} from {size.source}, or {folder}" if size.file else folder
 
 
 def _differences(name: str, config: Mapping[str, Any]) -> list[str]:

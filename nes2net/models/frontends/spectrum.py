@@ -11,11 +11,12 @@ from torch import Tensor
 
 from nes2net.lib.devices import at_least_float32, without_autocast
 from nes2net.lib.errors import InputError
+from nes2net.lib.options import Probability
 from nes2net.models.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
 
 WindowLength = Annotated[int, Field(ge=16, le=16_384)]
 HopLength = Annotated[int, Field(ge=32, le=16_384)]
-PreEmphasis = Annotated[float, Field(ge=0, lt=1)]
+PreEmphasis = Probability
 LeadingSamples = Annotated[int, Field(ge=1)] | None
 
 

@@ -24,10 +24,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Preset, Probability, Size, Takes, check_options
+from nes2net.lib.options import Preset, Probability, Size, Takes, UpTo64, UpTo1024, UpTo4096, check_options
 from nes2net.models.checkpoints.fairseq import read_ssl_checkpoint, to_fairseq, to_transformers
 from nes2net.models.checkpoints.huggingface import (
-    PREPROCESSOR_FILE,
     library_options,
     normalize_of_folder,
     read_huggingface_folder,
@@ -56,15 +55,15 @@ _LONGEST_FRAME = 160_000  # largest number of samples that a frame depends on; 4
 _LEAST_HOP = 128  # smallest number of samples from one frame to the next; 320 in XLS-R
 _MOST_NUMBERS = 1024  # largest number of outputs of a convolution per sample of the waveform; 103 in XLS-R
 
-_Number = Annotated[int, Field(ge=1, le=4096)]
+_Number = UpTo4096
 Convolutions = Annotated[
     Sequence[Annotated[Sequence[_Number], Field(min_length=3, max_length=3)]],
     Field(min_length=1, max_length=16),
     Takes("a list of 1 to 16 lists [channels, kernel, stride] of whole numbers from 1 to 4096"),
 ]
 EncoderLayers = Annotated[int, Field(ge=1, le=128)]
-Heads = Annotated[int, Field(ge=1, le=64)]
-Kernel = Annotated[int, Field(ge=1, le=1024)]
+Heads = UpTo64
+Kernel = UpTo1024
 Normalize = Annotated[bool | Literal["batch", "huggingface"] | None, Takes("true, false, batch, huggingface or null")]
 _NORM_EPS = 1e-5  # number that PyTorch's layer norm adds to the variance
 _HUGGINGFACE_EPS = 1e-7  # number that Wav2Vec2FeatureExtractor adds to the variance
@@ -87,9 +86,8 @@ class SSLFrontend(Frontend):
             batch B×N together, as torchaudio's bundles and the systems that use these bundles do; a
             score then depends on the other utterances of the batch. ``"huggingface"`` adds 1e-7
             instead of 1e-5 to the variance, as the transformers library's feature extractor does,
-            so that quiet waveforms become as loud as other waveforms. With None, the file
-            ``preprocessor_config.json`` of a Hugging Face folder decides between ``"huggingface"``
-            and false. Without this file, waveforms are not normalised.
+            so that quiet waveforms become as loud as other waveforms. With None, a Hugging Face
+            folder decides (``do_normalize``, by default true), and a file means false.
         repeat_last: repeat the last frame until there is a frame for each hop that begins in the
             waveform, as s3prl.nn does: 202 frames for 64,600 samples instead of 201.
         pre_emphasis: coefficient c of the pre-emphasis y[n] = x[n] − c·x[n − 1] of a recording,
@@ -148,7 +146,7 @@ class SSLFrontend(Frontend):
         *,
         normalize: Normalize = None,
         repeat_last: bool = False,
-        pre_emphasis: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        pre_emphasis: Probability = 0.0,
         extractor_mode: Literal["layer_norm", "default"] = "layer_norm",
         conv_feature_layers: Convolutions = STANDARD_CONVOLUTIONS,
         conv_bias: bool = True,
@@ -203,22 +201,19 @@ class SSLFrontend(Frontend):
         options = {key: value for key, value in options.items() if key not in _OPTIONS_OF_SOME - OWN_OPTIONS[name]}
         super().__init__()
         state_dict = None
-        # If the option ``normalize`` is None, the Hugging Face folder says whether waveforms are normalised.
-        if normalize is None and checkpoint is not None and Path(checkpoint).is_dir():
-            normalize = normalize_of_folder(Path(checkpoint))
-            reason = f"its {PREPROCESSOR_FILE} says so"
-            if normalize is None:
-                reason = f"it has no {PREPROCESSOR_FILE}"
-            treatment = "normalised" if normalize else "not normalised"
-            self.note = (
-                f"{checkpoint}: waveforms are {treatment}, because {reason}; `model.frontend.normalize` comes first"
-            )
         # The options in a checkpoint replace the options that the caller gives.
         if checkpoint is not None:
             read = read_huggingface_folder if Path(checkpoint).is_dir() else read_ssl_checkpoint
             state_dict, checkpoint_options, self.model_type = read(checkpoint, types_of(name), wanted_options=options)
             check_options(type(self), checkpoint_options, str(checkpoint))
             options = {**options, **checkpoint_options}
+        # If the option ``normalize`` is None, the Hugging Face folder says whether waveforms are normalised.
+        if checkpoint is not None and Path(checkpoint).is_dir():
+            normalize_by_folder, reason = normalize_of_folder(Path(checkpoint))
+            if normalize is None:
+                normalize = normalize_by_folder
+                treatment = "normalised" if normalize else "not normalised"
+                self.note = f"{checkpoint}: waveforms are {treatment}, because {reason}"
         options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
         _check_combination(options)
         # The configuration leaves out options that are switched off. The engine is left out, too, because the outputs
@@ -280,9 +275,7 @@ class SSLFrontend(Frontend):
 
         Without ``layer_norm_first``, this norm is applied before the first layer.
         """
-        if not self.layer_norm_first:
-            return []
-        return [self.model.encoder.layer_norm]
+        return [self.model.encoder.layer_norm] if self.layer_norm_first else []
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).
@@ -305,9 +298,7 @@ class SSLFrontend(Frontend):
         """
         self.check_length(waveform)
         if self.normalize:
-            shape = waveform.shape[-1:]
-            if self.normalize == "batch":
-                shape = waveform.shape
+            shape = waveform.shape if self.normalize == "batch" else waveform.shape[-1:]
             eps = _HUGGINGFACE_EPS if self.normalize == "huggingface" else _NORM_EPS
             waveform = functional.layer_norm(waveform, shape, eps=eps)
         states = self._encode(waveform, layers, final_norm)
@@ -443,9 +434,7 @@ def _write_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, _me
     """Rename the tensors of ``module`` to fairseq's names, in place. PyTorch calls this hook after ``state_dict()``."""
     for key in [k for k in state_dict if k.startswith(prefix)]:
         child, _, name = key[len(prefix) :].partition(".")
-        published = name.replace("__", ".")
-        if child == "model":
-            published = to_fairseq(name, module.extractor_mode)
+        published = to_fairseq(name, module.extractor_mode) if child == "model" else name.replace("__", ".")
         state_dict[f"{prefix}model.{published}"] = state_dict.pop(key)
 
 
@@ -457,9 +446,7 @@ def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: 
     unused = {name.replace("__", ".") for name, _ in module.unused.named_buffers()}
     for key in [k for k in state_dict if k.startswith(f"{prefix}model.")]:
         name = key[len(prefix) + len("model.") :]
-        own_name = f"model.{to_transformers(name)}"
-        if name in unused:
-            own_name = f"unused.{name.replace('.', '__')}"
+        own_name = f"unused.{name.replace('.', '__')}" if name in unused else f"model.{to_transformers(name)}"
         state_dict[prefix + own_name] = state_dict.pop(key)
 
 

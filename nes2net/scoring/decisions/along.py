@@ -185,9 +185,7 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
     starts = track.times - track.window / 2
     ends = track.times + track.window / 2
     has_speech = track.speech >= LEAST_SPEECH
-    hop = track.window
-    if len(track) > 1:
-        hop = float(track.times[1] - track.times[0])
+    hop = float(track.times[1] - track.times[0]) if len(track) > 1 else track.window
     rests_on = track.share_of(has_speech)
     # First decide by the mean score alone. The decider also compares the recording with the calibration's recordings.
     base = replace(decider(track.score, traits), score=score)

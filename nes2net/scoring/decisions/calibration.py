@@ -20,7 +20,7 @@ from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, RootModel
 
 from nes2net.data.audio.waveform import LONGEST_CUT, SAMPLE_RATE
 from nes2net.lib.errors import InputError, counted
-from nes2net.lib.files import json_text, write_output
+from nes2net.lib.files import Unchanged, json_text, write_output
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.terminal import printable
 from nes2net.metrics import (
@@ -99,7 +99,8 @@ class LinearCalibration:
     ``llrs`` holds the ratios of the trials from which the calibration was learned. ``scored_by``
     identifies the detector that made the scores; ``scored_by`` is None for a fusion, or if the
     scores have no record. ``population`` holds the traits of the recordings; ``population`` is None
-    if the recordings were not measured.
+    if the recordings were not measured. ``sha256`` is the digest of the file from which
+    :func:`load` read the calibration.
     """
 
     weights: Annotated[tuple[_Weight, ...], Field(min_length=1, max_length=_MOST_SYSTEMS)]
@@ -111,6 +112,7 @@ class LinearCalibration:
     llrs: Llrs | None = field(default=None, repr=False, compare=False)
     scored_by: ScoredBy | None = None
     population: Population | None = field(default=None, repr=False, compare=False)
+    sha256: str = field(default="", repr=False, compare=False)
 
     @property
     def largest_llr(self) -> float:
@@ -231,14 +233,15 @@ class LinearCalibration:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the calibration to the file ``path`` as JSON, from which :func:`load` restores every bit.
-
-        Each field of the calibration begins a new line of the file; the long fields are at the end
-        of the file.
+        """Write :meth:`text` to the file ``path``, from which :func:`load` restores every bit.
 
         Raises:
             InputError: if the file cannot be written.
         """
+        write_output(path, self.text())
+
+    def text(self) -> str:
+        """Write the calibration as JSON; each field begins a new line, and the long fields come last."""
         plain = {
             "format": "nes2net linear calibration",
             "weights": self.weights,
@@ -257,11 +260,10 @@ class LinearCalibration:
             plain["llrs"] = self.llrs._asdict()
         if self.population:
             plain["population"] = asdict(self.population)
-        write_output(path, f"{_json_lines(plain)}\n")
+        return f"{_json_lines(plain)}\n"
 
 
 def _scored_part(num_samples: int | None) -> str:
-    """Describe the scored part of recordings in words: all (None), windows along a recording (0), or the beginning."""
     if num_samples is None:
         return "whole recordings"
     if num_samples == 0:
@@ -305,8 +307,11 @@ def load(path: str | Path) -> LinearCalibration:
         InputError: if the file cannot be read or is not a calibration.
     """
     remedy = "give the path of a file that calibrate or fuse saved"
+    file = Unchanged(path)
     saved = read_json_as(_File, path, _MOST_BYTES, "a calibration", remedy).root
-    return LinearCalibration(**{name: value for name, value in vars(saved).items() if name != "format"})
+    facts = {**vars(saved), "sha256": file.digests()[path]}
+    del facts["format"]
+    return LinearCalibration(**facts)
 
 
 def fit(
@@ -369,10 +374,7 @@ def fit(
         )
     scores = np.concatenate((bonafide, spoof))
     # Refuse systems whose scores cannot be scaled.
-    constant = []
-    for name, low, high in zip(names, scores.min(0), scores.max(0)):
-        if low == high:
-            constant.append(name)
+    constant = [name for name, low, high in zip(names, scores.min(0), scores.max(0)) if low == high]
     if constant:
         raise InputError(f"{', '.join(constant)}: all trials have the same score; leave this system out")
     with np.errstate(over="ignore", invalid="ignore"):

@@ -186,10 +186,7 @@ class Decision:
     def row(self) -> dict[str, Any]:
         """Return the fields as plain data for JSON and tables; leave out None, except for llr and probability."""
         always = ("llr", "probability")
-        row = {}
-        for key, value in asdict(self).items():
-            if value is not None or key in always:
-                row[key] = value
+        row = {key: value for key, value in asdict(self).items() if value is not None or key in always}
         return row
 
 
@@ -426,9 +423,7 @@ class Decider:
                 facts = [f"{trained_on['corpus']}, phase {trained_on['phase']}"]
         if "num_bonafide" in trained_on and "num_spoof" in trained_on:
             resolution_ms = self.calibration.resolution_ms
-            unit = "trials"
-            if resolution_ms is not None:
-                unit = f"frames of {resolution_ms:g} ms"
+            unit = f"frames of {resolution_ms:g} ms" if resolution_ms is not None else "trials"
             facts.append(f"{trained_on['num_bonafide']} bona fide and {trained_on['num_spoof']} spoofed {unit}")
         if "date" in trained_on:
             facts.append(str(trained_on["date"])[:10])

@@ -164,9 +164,7 @@ class Evidence:
         new_share = min(self.window, passed) / self.window
         state.against = max(0.0, state.against + speech * new_share * (self.decider.llr_threshold - llr))
         state.end = end
-        mean = 0.0
-        if state.weight > 0:
-            mean = state.weighted_llrs / state.weight
+        mean = state.weighted_llrs / state.weight if state.weight > 0 else 0.0
         probability = float(self.decider.probability(mean))
         state.alarm = self._is_alarm(probability)
         return Running(end, llr, mean, probability, state.against, state.alarm)

@@ -137,9 +137,7 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
     if not num_measured:
         raise InputError("the recording has no samples to measure")
     loud = float(np.percentile(np.concatenate(levels), _LOUD))
-    level = SILENCE
-    if loud > 0:
-        level = max(SILENCE, 10 * math.log10(loud))
+    level = max(SILENCE, 10 * math.log10(loud)) if loud > 0 else SILENCE
     # The first band is left out, because a constant offset of the samples is not sound.
     return Traits(num_measured / SAMPLE_RATE, level, _bandwidth(power[1:] / num_spectra))
 
@@ -407,10 +405,7 @@ class Population:
             spreads = {name: Spread.of(values[name][~held_out]) for name in SCALARS}
             scalar[held_out] = _scalar_distances(spreads, {name: values[name][held_out] for name in SCALARS}).max(0)
         usual = {name: Spread.of(values[name]) for name in SCALARS}
-        embedded = []
-        for recording in traits:
-            if recording.embedding is not None:
-                embedded.append(recording.embedding)
+        embedded = [recording.embedding for recording in traits if recording.embedding is not None]
         if len(embedded) < len(traits):
             return cls(len(traits), usual, np.sort(_rounded(scalar)))
         # Compute the distances by the embeddings, also by cross-validation.
@@ -518,5 +513,4 @@ def _rounded_number(value: float) -> float:
 
 
 def _rounded(values: NDArray) -> NDArray:
-    """Round each value of an array by :func:`_rounded_number`."""
     return np.array([_rounded_number(value) for value in values.ravel().tolist()]).reshape(values.shape)

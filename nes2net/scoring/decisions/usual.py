@@ -91,9 +91,7 @@ class UsualValues:
 
     def shown(self, value: float) -> str:
         """Format a value for people: with few digits, and multiplied by the factor if there is a unit."""
-        if not self.unit:
-            return f"{value:.3g}"
-        return f"{self.factor * value:.1f}"
+        return f"{self.factor * value:.1f}" if self.unit else f"{value:.3g}"
 
     @property
     def merged(self) -> list[tuple[float, float]]:
@@ -245,7 +243,6 @@ def usual_of(calibration: LinearCalibration) -> list[UsualValues]:
 
 
 def _usual_traits(population: Population) -> list[UsualValues]:
-    """Find the usual range in ``population`` of each trait, of all traits together, and of the verdict "unfit"."""
     number = population.num_recordings
     edges = population.edges()
     usual_traits = []

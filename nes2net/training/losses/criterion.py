@@ -162,9 +162,7 @@ class ClassWeighted(Criterion):
         if targets.device.type == "cpu":  # a copy from the device would wait for the device
             weight = self.class_weights
         weight = weight.to(targets.device, non_blocking=True)
-        if targets.ndim == 1:
-            return weight[targets].sum()
-        return (weight * targets).sum()
+        return weight[targets].sum() if targets.ndim == 1 else (weight * targets).sum()
 
 
 class MeanOfSamples(Criterion):
@@ -177,6 +175,4 @@ class MeanOfSamples(Criterion):
 
 def shares_of(targets: Tensor, num_classes: int = 2) -> Tensor:
     """Convert class numbers (B,) to shares B×K of the classes in the samples; shares B×K are returned unchanged."""
-    if targets.ndim == 1:
-        return F.one_hot(targets, num_classes)
-    return targets
+    return F.one_hot(targets, num_classes) if targets.ndim == 1 else targets

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 
+from nes2net.lib.options import Probability
 from nes2net.training.losses.criterion import (
     ClassWeighted,
     ClassWeights,
@@ -19,7 +17,7 @@ from nes2net.training.losses.criterion import (
     shares_of,
 )
 
-Smoothing = Annotated[float, Field(ge=0, lt=1)]
+Smoothing = Probability
 
 
 class WeightedCrossEntropy(ClassWeighted):
@@ -66,9 +64,7 @@ class WeightedCrossEntropy(ClassWeighted):
 
     def weight_of(self, targets: Tensor) -> Tensor:
         """Sum the class weights of all samples, or count the samples if the loss is not normalised by weights."""
-        if self.normalize:
-            return super().weight_of(targets)
-        return count_samples(targets)
+        return super().weight_of(targets) if self.normalize else count_samples(targets)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         """Sum the weighted cross-entropies of the logits ``outputs`` B×K."""

@@ -29,6 +29,8 @@ from nes2net.training.recipes.section import (
     yaml_word,
 )
 
+_TextOfToolkit = Annotated[Text | None, Source("toolkit")]
+
 #: The short form of ``data.corpora``: keys of ``data`` for one corpus, and for a second corpus that only validates.
 _SHORT_FORM = (
     *("corpus", "root", "protocols", "train_split", "dev_split"),
@@ -43,7 +45,7 @@ class CorpusConfig(Section):
 
     name: Annotated[Text, Source("toolkit")]
     """Name of the corpus in `nes2net data check`, or `hub:OWNER/NAME`."""
-    root: Annotated[Text | None, Source("toolkit")] = None
+    root: _TextOfToolkit = None
     """Folder of the corpus; not needed for a data set of the hub."""
     alias: Annotated[Alias | None, Source("toolkit")] = None
     """Name of the corpus in ids of trials, histories and tables; if not given, `name`. If two
@@ -53,15 +55,15 @@ class CorpusConfig(Section):
     a weight, corpora without a weight have the weight 1. If no corpus has a weight and
     `data.balance` does not name `corpus`, all utterances are equally likely, so that a corpus
     counts by its size."""
-    protocols: Annotated[Text | None, Source("toolkit")] = None
+    protocols: _TextOfToolkit = None
     """Folder of the protocols of the corpus; if not given, `root` is searched."""
-    train_split: Annotated[Text | None, Source("toolkit")] = "train"
+    train_split: _TextOfToolkit = "train"
     """Part of the corpus for training; null for a corpus that only validates."""
-    dev_split: Annotated[Text | None, Source("toolkit")] = "dev"
+    dev_split: _TextOfToolkit = "dev"
     """Part of the corpus for validation; null for a corpus that only trains."""
-    dev_keys: Annotated[Text | None, Source("toolkit")] = None
+    dev_keys: _TextOfToolkit = None
     """Folder of the labels of `dev_split`, if the protocols hold no labels; if not given, `root` is searched."""
-    dev_phase: Annotated[Text | None, Source("toolkit")] = None
+    dev_phase: _TextOfToolkit = None
     """Phase of the labels in `dev_keys` to which validation is restricted; null for all labelled trials."""
 
     @model_validator(mode="after")
@@ -124,12 +126,12 @@ class DataConfig(Section):
     """Part of `data.dev_corpus` for validation."""
     dev_corpus: Annotated[Text | None, Source("Ensembling (Interspeech 2024): asvspoof2021_la")] = None
     """Corpus for validation; if not given, `data.corpus`."""
-    dev_root: Annotated[Text | None, Source("toolkit")] = None
+    dev_root: _TextOfToolkit = None
     """Folder of `data.dev_corpus`; if not given, `data.root`."""
-    dev_protocols: Annotated[Text | None, Source("toolkit")] = None
+    dev_protocols: _TextOfToolkit = None
     """Folder of the protocols of `data.dev_corpus`. If not given, `data.protocols` is used if
     `data.dev_corpus` is `data.corpus`; otherwise the folder of `data.dev_corpus` is searched."""
-    dev_keys: Annotated[Text | None, Source("toolkit")] = None
+    dev_keys: _TextOfToolkit = None
     """Folder of the labels of `data.dev_corpus`, if the protocols hold no labels; if not given, the
     folder of the corpus is searched."""
     dev_phase: Annotated[Text | None, Source("Ensembling (Interspeech 2024): progress")] = None
@@ -197,7 +199,7 @@ class DataConfig(Section):
     num_workers: Annotated[Natural, Source("toolkit")] = 4
     """Number of processes that read and augment audio, for each training process. The weights do not
     depend on this number."""
-    cache: Annotated[Text | None, Source("toolkit")] = None
+    cache: _TextOfToolkit = None
     """Folder that keeps decoded audio, which is memory-mapped from the second epoch on. Without this
     folder, every epoch decodes the audio again."""
 
@@ -220,7 +222,6 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> DataConfig:
-        """Refuse values of this section that contradict each other."""
         low, high = self.chunk_samples
         aliases = [corpus.called for corpus in self.corpora]
         twice = [alias for number, alias in enumerate(aliases) if alias in aliases[:number]]
@@ -308,13 +309,10 @@ class DataConfig(Section):
         if self.short_form is None:
             return f"data.corpora.{corpus.called}.{key}"
         of_dev = corpus is not self.corpora[0] and f"dev_{key}" in _SHORT_FORM
-        if of_dev:
-            return f"data.dev_{key}"
-        return f"data.{key}"
+        return f"data.dev_{key}" if of_dev else f"data.{key}"
 
 
 def _corpora_of_short_form(short_form: Mapping[str, Any]) -> list[CorpusConfig]:
-    """Convert the keys of the short form to a list of one corpus, or of a training and a validation corpus."""
     name, root, protocols = (short_form[key] for key in ("corpus", "root", "protocols"))
     dev_name = short_form["dev_corpus"] or name
     dev_protocols = short_form["dev_protocols"]

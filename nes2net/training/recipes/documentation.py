@@ -130,7 +130,6 @@ def find_keys(name: str | None) -> list[Key]:
 
 
 def _two_lines(key: Key) -> str:
-    """Describe ``key`` in short: a line with name, values and default, and below this line the meaning."""
     return f"{key.name}  ({key.takes}; default {key.default})\n{_wrapped(key.meaning, '    ')}"
 
 
@@ -187,7 +186,6 @@ def _schema_for_editors(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wrapped(text: str, indent: str = "") -> str:
-    """Wrap ``text`` to 100 columns; each line begins with ``indent``."""
     return textwrap.fill(
         text, 100, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
     )

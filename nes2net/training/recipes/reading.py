@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nes2net.lib.errors import InputError, did_you_mean, shown
+from nes2net.lib.files import is_absent
 from nes2net.lib.yaml_text import hint_of, read_value, read_yaml_file, set_value
 from nes2net.training.recipes.data import CorpusConfig, alias_of
 from nes2net.training.recipes.recipe import DEFAULT_MODEL, Recipe, recipe_from_dict
@@ -34,7 +35,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     path = Path(recipe)
     names = packaged_recipes()
     overrides = list(overrides)
-    if not isfile(path):
+    if is_absent(path) or path.is_dir():
         if str(recipe) not in names:
             suggestion = did_you_mean(path.stem, names, "nes2net info")
             raise InputError(f"recipe {recipe} is neither a YAML file nor a packaged recipe{suggestion}")
@@ -112,7 +113,6 @@ def packaged_recipes() -> list[str]:
 
 
 def _read_file(path: Path) -> dict[str, Any]:
-    """Read the mapping of keys in the YAML file ``path``, empty for an empty file; refuse other content."""
     values = read_yaml_file(path, Recipe, f"recipe {path}")
     if not isinstance(values, dict | None):
         raise InputError(f"recipe {path} is a mapping of keys, not a {type(values).__name__}")

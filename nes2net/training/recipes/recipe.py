@@ -72,7 +72,6 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Recipe:
-        """Refuse settings of different sections that contradict each other."""
         data = self.data
         train = self.train
         augment = self.augment
@@ -197,9 +196,7 @@ class Recipe(Section):
                 algo += f"_{kind}{int(10 * ratio)}"
         train = self.train
         tag = f"{self.date}_{self.name}_e{train.epochs}_bz{train.batch_size}_lr{train.lr}_{algo}_seed{self.seed}"
-        if self.comment:
-            return f"{tag}_{self.comment}"
-        return tag
+        return f"{tag}_{self.comment}" if self.comment else tag
 
 
 SECTIONS: dict[str, type[Section]] = {

@@ -240,6 +240,4 @@ def meant_key(name: str) -> str:
     meant = words.get(last)
     if close:
         meant = meant or words[close[0]]
-    if meant:
-        return f"; did you mean '{meant}'?"
-    return ""
+    return f"; did you mean '{meant}'?" if meant else ""

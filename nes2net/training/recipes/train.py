@@ -43,7 +43,13 @@ class TrainConfig(Section):
     """Number of passes over the training set."""
     batch_size: Annotated[Count, Source("main.py --batch_size")] = 12
     """Number of utterances of an optimisation step, over all processes and all parts of
-    `train.accumulate`. The last incomplete batch of an epoch is left out."""
+    `train.accumulate`."""
+    drop_last: Annotated[
+        Flag, _OF_STEPS, Source("true: main.py, ASVspoof 5 program; false: CtrSVDD program, GF/LGF/LLGF code")
+    ] = True
+    """Drop the last batch of an epoch if it is incomplete. If false, the last step has fewer
+    utterances; one utterance alone is refused by a back-end that normalises one vector of each
+    utterance over the batch."""
     accumulate: Annotated[
         Count, AlsoCalled(("gradient_accumulation_steps", "accumulate_grad_batches")), Source("toolkit")
     ] = 1
@@ -197,7 +203,7 @@ class TrainConfig(Section):
     only the trained weights, and name the file of the other weights by its SHA-256. null trains all
     weights of the front-end."""
     init_from: Annotated[Text | None, Source("main.py --model_path")] = None
-    """Checkpoint of a whole detector to start from."""
+    """Checkpoint or folder of a whole detector to start from."""
     keep: Annotated[
         str,
         Field(pattern=rf"^\s*(improved|all|{_KEEP_WORD}(\s*,\s*{_KEEP_WORD})*)\s*$"),
@@ -205,15 +211,14 @@ class TrainConfig(Section):
         Source("improved: main.py"),
     ] = "improved"
     """Epochs whose file `epoch_N.pth` is kept: all epochs (`all`), each epoch that was the best so
-    far when it ended, or as good (`improved`), or the `last`, the `best` and the k best epochs (a
-    number k). `validation.select_on` chooses the measure, by default the development losses; if
-    there are two losses, one of them is enough."""
+    far when it ended (`improved`), or the `last`, the `best` and the k best epochs (a number k).
+    `validation.select_on` chooses the measure, by default the development losses; if there are two
+    losses, one of them is enough. `validation.ties` ranks equal values."""
     save_every_minutes: Annotated[NotNegative, Source("toolkit")] = 10.0
     """Minutes between two saves of `resume.pt` within an epoch."""
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> TrainConfig:
-        """Refuse values of this section that contradict each other."""
         refuse(
             (self.min_lr > self.lr, f"`train.min_lr` is from 0 to `train.lr` ({self.lr}), not {self.min_lr}"),
             (

@@ -6,6 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from nes2net.training.recipes.section import AlsoCalled, Count, Flag, Section, Source, Text, UsedWith
 
+Ties = Literal["first", "last"]
+
 
 class ValidationConfig(Section):
     """Validation: its measures, the epochs that are validated, and the choice of the best epoch."""
@@ -31,6 +33,11 @@ class ValidationConfig(Section):
     """Measure whose lowest value marks the best epoch: `loss` of the development set; `train_loss`, the
     mean training loss of an epoch, which needs no validation; or a measure of the task. Most tasks have
     the measures `eer` and `min_dcf`; `nes2net info` shows the measures of each task."""
+    ties: Annotated[
+        Ties, Source("last: main.py, ASVspoof 5 program (≤); first: CtrSVDD program, GF/LGF/LLGF code (<)")
+    ] = "last"
+    """Which of the epochs with the same lowest value is the best. With `last`, a value that equals
+    the lowest value so far counts as improved; with `first`, it does not."""
     over: Annotated[
         Literal["pooled", "mean", "worst"], UsedWith("select_on", ("eer", "min_dcf")), Source("toolkit")
     ] = "pooled"

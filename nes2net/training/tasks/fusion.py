@@ -85,6 +85,4 @@ def score_ranges(data: DataConfig) -> Ranges:
     With ``data.score_range: test``, each score file is instead normalised by its own range, and the
     result is ``"test"``.
     """
-    if data.score_range == "test":
-        return "test"
-    return ranges_of(data.train_scores)
+    return "test" if data.score_range == "test" else ranges_of(data.train_scores)

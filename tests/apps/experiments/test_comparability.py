@@ -11,7 +11,7 @@ from builders.files import write
 from conftest import REPOSITORY
 
 from nes2net import Detector
-from nes2net.apps.experiments.reproduce import compare_conditions, published_architecture
+from nes2net.apps.experiments.reproduce import compare_conditions, published_architectures
 from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_la, generic, in_the_wild
 from nes2net.data.corpora.corpus import Counts, key_digest
 from nes2net.evaluation.evaluate import evaluate_systems
@@ -110,8 +110,8 @@ def test_each_different_part_of_the_architecture_is_named(conditions_of, tiny):
         (wider, "front-end num_bins 30 instead of 20, back-end feature_dim 30 instead of 20"),
         ({"aggregation": "weighted_sum"}, "aggregation weighted_sum instead of last"),
     ):
-        found = conditions_of(ROW, SPECTRAL | change).differences
-        assert found == [f"the architecture differs from asp_mlp: {difference}"]
+        differences = conditions_of(ROW, SPECTRAL | change).differences
+        assert differences == [f"the architecture differs from asp_mlp: {difference}"]
     conditions = conditions_of(replace(ROW, model=None))
     assert conditions.differences == [] and conditions.unchecked == ["the architecture: the row names no model"]
 
@@ -119,7 +119,7 @@ def test_each_different_part_of_the_architecture_is_named(conditions_of, tiny):
 def test_options_that_weights_do_not_show(conditions_of, tiny, small_model):
     tiny()
     row = replace(ROW, model="nes2net_x", frontend={**small_model["frontend"], "normalize": True})
-    published = published_architecture(row)
+    published = published_architectures(row)["nes2net_x"]
     config = {**published, "backend": {"name": published["backend"], "dilation": 3}}
     config["frontend"] = {**published["frontend"], "normalize": False}
     (difference,) = conditions_of(row, config).differences
@@ -135,6 +135,6 @@ def test_every_recipe_trains_the_architecture_of_its_rows(recipe, tmp_path, regi
     write(tmp_path / "meta.csv", "file,speaker,label\n0.wav,A,spoof\n1.wav,A,bona-fide\n")
     evaluation = evaluate_systems("tiny", write(tmp_path / "s.txt", "0 0\n1 1\n"), tmp_path, num_resamples=2)
     rows = [row for row in published_rows() if row.recipe == recipe]
-    for row in {(*row.overrides, row.model, str(row.frontend)): row for row in rows}.values():
+    for row in {(*row.overrides, *row.models, str(row.frontend)): row for row in rows}.values():
         config = built(load_recipe(REPOSITORY / recipe, row.overrides).model)
         assert compare_conditions(replace(row, corpus="tiny"), config, evaluation, tmp_path).differences == []

@@ -19,15 +19,23 @@ from nes2net.cli.main import main
 from nes2net.data.corpora import asvspoof2021_la, in_the_wild
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.trial import Part
+from nes2net.lib.findings import Finding
+from nes2net.models.checkpoints.state_dict import load_state_dict, save_state_dict
+from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.published_results import find_row, published_rows
 from nes2net.models.registry import corpora
 from nes2net.scoring.score_file import read_scores
+from nes2net.training.averaging import average_run
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.selection import best_epochs
 
 ROWS = published_rows()
 ROW = {**PUBLISHED, "mean": 99.0, "corpus": "tiny_2021_la"}
 SPECTRUM = {"name": "lps", "n_fft": 128, "num_bins": 20}
+#: A row of In-the-Wild.
+WILD = {"id": "wild", "corpus": "tiny_wild", "protocol": "full", "samples": None}
+#: A detector of Nes2Net-X that is built quickly.
+NES2NET_X = {"frontend": SPECTRUM | {"num_bins": 32}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
 
 
 def write_rows(folder: Path, *rows: dict) -> Path:
@@ -53,51 +61,71 @@ def reproduce(corpus, register_corpus, tmp_path, capsys):
     register_corpus("tiny_2021_la", replace(asvspoof2021_la.CORPUS, key_counts=counts))
     register_corpus("tiny_wild", replace(in_the_wild.CORPUS, counts=counts, key_digests={}))
 
-    def run(*flags, checkpoint=None, data=corpus, **changes):
+    def run(*flags, checkpoint=None, data=corpus, out="out", **changes):
         row = {**ROW, **changes}
         words = ["experiment", "reproduce", row["id"], "--data", str(data), "--rows", str(write_rows(tmp_path, row))]
-        words += ["--out", str(tmp_path / "out"), "--workers", "0", "--resamples", "10", *flags]
-        words += [] if checkpoint is None else ["--checkpoint", str(checkpoint)]
-        return main(words), *capsys.readouterr()
+        words += ["--out", str(tmp_path / out), "--workers", "0", "--resamples", "10", *flags]
+        if checkpoint is not None:
+            words += ["--checkpoint", str(checkpoint)]
+        status = main(words)
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
 
     return run
 
 
-#: A row of In-the-Wild.
-WILD = {"id": "wild", "corpus": "tiny_wild", "protocol": "full", "samples": None}
-
-
-def first_score(tmp_path):
-    """How many scores were written, and the first of them with its utterance."""
-    ids, scores = read_scores(tmp_path / "out" / "scores.txt")
+def first_score(folder: Path) -> tuple[int, str, float]:
+    """How many scores were written to ``folder``, and the first of them with its utterance."""
+    ids, scores = read_scores(folder / "scores.txt")
     return len(ids), ids[0], scores[0]
 
 
 def test_every_row_is_listed_with_its_figures_and_can_be_run(capsys):
     """Rows that train differently have different run folders."""
     assert main(["experiment", "reproduce"]) == 0
-    lines, tags = capsys.readouterr().out.splitlines(), {}
+    lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [row.id for row in ROWS]
     (nes2net,) = [line for line in lines if line.startswith("nes2net_x-2021_df ")]
-    assert all(words in nes2net for words in ("XLS-R + Nes2Net-X, single", "1.65 %, mean 1.91", "2504.05657"))
+    for words in ("XLS-R + Nes2Net-X, single", "1.65 %, mean 1.91", "2504.05657"):
+        assert words in nes2net
+    tags = {}
     for row in ROWS:
         assert row.split in corpora.get(row.corpus).splits, row.id
         if row.recipe:
             recipe = load_recipe(REPOSITORY / row.recipe, row.overrides)
-            assert recipe.data.corpora[0].name == row.train and "train" in corpora.get(row.train).splits, row.id
+            assert recipe.data.corpora[0].name == row.train, row.id
+            assert "train" in corpora.get(row.train).splits, row.id
             tags[(row.recipe, *row.overrides)] = recipe.tag
-    assert len(set(tags.values())) == len(tags) > 8
+    assert len(set(tags.values())) == len(tags)
+    assert len(tags) > 8
+
+
+def test_the_list_marks_the_eleven_of_the_paper(capsys):
+    """Nes2Net and Nes2Net-X in the comparison tables of 2021 LA, 2021 DF and In-the-Wild."""
+    assert main(["experiment", "reproduce"]) == 0
+    marked = [line.split()[0] for line in capsys.readouterr().out.splitlines() if " the paper's own " in line]
+    assert len(marked) == 11
+    assert {id.partition("-")[0] for id in marked} == {
+        "nes2net",
+        "nes2net_x",
+        "nes2net_x_mean3",
+        "nes2net_x_mean5",
+        "nes2net_val",
+        "nes2net_x_val",
+        "nes2net_x_val_aug",
+    }
 
 
 TRAINING = {"or, in place of training, a checkpoint"}
-TRAINING |= {f"{kind} of ASVspoof 2019 LA {part}" for kind in ("protocol", "audio") for part in ("train", "dev")}
+TRAINING |= {f"{kind} of ASVspoof 2019 LA {split}" for kind in ("protocol", "audio") for split in ("train", "dev")}
 
 
 def test_rows_record_what_the_published_code_did():
     """docs/deviations.md 1 and 2: averages that alias, and In-the-Wild scored in train mode."""
     in_train_mode = {f"{system}-in_the_wild" for system in ("nes2net_val", "nes2net_x_val", "nes2net_x_val_aug")}
     assert {row.id for row in ROWS if row.legacy_train_mode} == in_train_mode
-    assert all((row.average > 1) == (row.average_mode == "legacy") for row in ROWS)
+    for row in ROWS:
+        assert (row.average > 1) == (row.average_mode == "legacy")
 
 
 @pytest.mark.parametrize(
@@ -111,55 +139,69 @@ def test_rows_record_what_the_published_code_did():
 def test_everything_that_is_missing_is_listed_at_once(id, expected, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["experiment", "reproduce", id, "--data", str(tmp_path / "none")]) == 2
-    out, error = capsys.readouterr()
+    printed = capsys.readouterr()
     row = find_row(id, ROWS)
-    head, *items = " ".join(error.split()).split(" - ")
-    said = [item.partition(": ")[0] for item in items]
+    assert printed.out == f"{row.describe()}\n"
+    head, *items = " ".join(printed.err.split()).split(" - ")
+    subjects = [item.partition(": ")[0] for item in items]
     tested = corpora.get(row.corpus)
-    assert out == f"{row.describe()}\n" and head == f"missing, {len(said)} in all:"
-    assert set(said) == {f"protocol of {tested.title} eval", f"audio of {tested.title} eval", *expected}
+    assert head == f"missing, {len(subjects)} in all:"
+    assert set(subjects) == {f"protocol of {tested.title} eval", f"audio of {tested.title} eval", *expected}
     checkpoint = row.checkpoint or "no published checkpoint is known"
     for obtain in (tested.obtain["audio"], tested.obtain["protocol"], checkpoint, str(tmp_path / "none")):
         assert any(obtain in item for item in items)
+    assert "or name its folder with --protocols" in items[subjects.index(f"protocol of {tested.title} eval")]
     assert list(tmp_path.iterdir()) == []  # nothing was begun
 
 
-def missing_of(id, data, out, checkpoint=None, **changes):
-    """What is missing for a row, and what is said about it."""
-    missing = find_missing(replace(find_row(id, ROWS), **changes), Paths(data, out, checkpoint=checkpoint))
-    return [m.subject for m in missing], [m.problem for m in missing]
+def missing_of(id: str, data: Path, checkpoint: Path | None = None, **changes) -> list[Finding]:
+    """What is missing for a row."""
+    row = replace(find_row(id, ROWS), **changes)
+    return find_missing(row, Paths(data, data.parent / "out", checkpoint=checkpoint))
+
+
+def subjects_of(findings: list[Finding]) -> list[str]:
+    return [finding.subject for finding in findings]
 
 
 @pytest.mark.parametrize("id", sorted({row.recipe or row.corpus: row.id for row in ROWS}.values()))
 def test_something_is_missing_for_every_recipe_and_corpus(id, tmp_path):
-    what, problems = missing_of(id, tmp_path, tmp_path / "out")
-    assert len(what) == len(set(what)) >= 3 and all(problems)
+    missing = missing_of(id, tmp_path)
+    assert len(set(subjects_of(missing))) == len(missing) >= 3
+    assert all(finding.problem for finding in missing)
 
 
 def test_what_a_folder_of_data_lacks_is_named(corpus, tmp_path):
     """A checkpoint needs no training data."""
-    row, given = "nes2net_x-2021_la", (tmp_path / "out", tmp_path / "none.pth")
-    what, problems = missing_of(row, tmp_path, *given)
+    row = "nes2net_x-2021_la"
+    file = tmp_path / "none.pth"
+    missing = missing_of(row, tmp_path, file)
     tested = ["protocol of ASVspoof 2021 LA eval", "audio of ASVspoof 2021 LA eval", "keys of ASVspoof 2021 LA"]
-    assert what == ["checkpoint", *tested] and problems[0] == f"{tmp_path / 'none.pth'} not found"
-    write(tmp_path / "none.pth")
-    assert missing_of(row, tmp_path, *given)[0] == tested
+    assert subjects_of(missing) == ["checkpoint", *tested]
+    assert missing[0].problem == f"{file} not found"
+    assert missing[0].remedy.endswith("has no checkpoint of this result")
+    write(file)
+    assert subjects_of(missing_of(row, tmp_path, file)) == tested
     data = shutil.copytree(corpus, tmp_path / "DB")
     for number in (1000001, 1000004):
         (data / "ASVspoof2021_LA_eval" / "flac" / f"LA_E_{number}.flac").unlink()
-    what, problems = missing_of(row, data, *given)
-    assert what == ["audio of ASVspoof 2021 LA eval"]
-    assert "2 of 12 files are missing in " in problems[0] and "LA_E_1000001.flac, LA_E_1000004.flac" in problems[0]
-    wild = ("sls-in_the_wild", data, *given)
-    assert missing_of(*wild)[0] == []
+    (finding,) = missing_of(row, data, file)
+    assert finding.subject == "audio of ASVspoof 2021 LA eval"
+    assert "2 of 12 files are missing in " in finding.problem
+    assert "LA_E_1000001.flac, LA_E_1000004.flac" in finding.problem
+    wild = "sls-in_the_wild"
+    assert missing_of(wild, data, file) == []
     write(data / "release_in_the_wild" / "meta.csv", "file,speaker,label\n0.wav,A,real\n")
-    what, problems = missing_of(*wild)
-    assert what == ["protocol of In-the-Wild eval"] and "unknown label 'real'" in problems[0]
+    (finding,) = missing_of(wild, data, file)
+    assert finding.subject == "protocol of In-the-Wild eval"
+    assert "unknown label 'real'" in finding.problem
     shutil.rmtree(data / "release_in_the_wild")
-    assert missing_of(*wild)[0] == ["protocol of In-the-Wild eval", "audio of In-the-Wild eval"]
+    missing = missing_of(wild, data, file)
+    assert subjects_of(missing) == ["protocol of In-the-Wild eval", "audio of In-the-Wild eval"]
     (data / "asvspoof2021_la").symlink_to(corpus)  # a corpus may lie in a folder of its name
-    assert missing_of("aasist-2021_la", data, tmp_path / "out")[0] == ["checkpoint"]
-    assert missing_of("aasist-2021_la", data, *given, corpus="asvspoof2031")[0] == ["corpus asvspoof2031"]
+    assert subjects_of(missing_of("aasist-2021_la", data)) == ["checkpoint"]
+    missing = missing_of("aasist-2021_la", data, file, corpus="asvspoof2031")
+    assert subjects_of(missing) == ["corpus asvspoof2031"]
 
 
 def test_training_needs_every_file_of_its_data_and_its_pre_training(recipe, corpus, tmp_path):
@@ -167,119 +209,305 @@ def test_training_needs_every_file_of_its_data_and_its_pre_training(recipe, corp
     data = shutil.copytree(corpus, tmp_path / "DB")
     next(data.rglob("LA_D_*.flac")).unlink()
     (missing,) = missing_part(Part("asvspoof2019_la", data, "dev"))
-    assert missing.spares_some and "1 of 12 files are missing in " in missing.problem
+    assert missing.spares_some
+    assert "1 of 12 files are missing in " in missing.problem
     tiny = recipe(data={"root": str(data)})
     assert missing_for_training(tiny, "tiny") == [replace(missing, spares_some=False)]
     for frontend, remedy in (("wav2vec2", "get it from its authors"), ("xlsr_300m", "get xlsr2_300m.pt from https://")):
-        other = recipe(model={"frontend": frontend, "backend": "asp_mlp"}, ssl_checkpoint=str(tmp_path / "none.pt"))
-        (missing,) = missing_for_training(other, "tiny")
-        assert missing.subject == f"pre-training of {frontend}" and missing.remedy.startswith(remedy)
+        model = {"frontend": frontend, "backend": "asp_mlp"}
+        without_file = recipe(model=model, ssl_checkpoint=str(tmp_path / "none.pt"))
+        (missing,) = missing_for_training(without_file, "tiny")
+        assert missing.subject == f"pre-training of {frontend}"
+        assert missing.remedy.startswith(remedy)
 
 
 def test_a_checkpoint_is_scored_and_judged_by_the_published_figures(corpus, reproduce, checkpoint, tmp_path):
     status, out, _ = reproduce(checkpoint=checkpoint)
     assert status == 0
     assert "published  best 12.34 %   mean 99.00 %   (EER on asvspoof2021_la, a test)" in out
-    number, id, score = first_score(tmp_path)
+    number, id, score = first_score(tmp_path / "out")
     detector = Detector.from_pretrained(checkpoint, "cpu")
-    first = corpus / "ASVspoof2021_LA_eval" / "flac" / f"{id}.flac"
-    assert number == 12 and score == pytest.approx(detector.score(first, num_samples=8000), abs=1e-5)
+    recording = corpus / "ASVspoof2021_LA_eval" / "flac" / f"{id}.flac"
+    assert number == 12
+    assert score == pytest.approx(detector.score(recording, num_samples=8000), abs=1e-5)
     (result,) = json.loads((tmp_path / "out" / "report.json").read_text())["tables"][0]["rows"]
     low, high = (100 * bound for bound in result["eer"]["interval"])
-    assert (
-        f"measured   {100 * result['eer']['value']:.2f} %   95 % interval {low:.2f} to {high:.2f} %   (6 bona fide"
-        in out
-    )
+    measured = f"measured   {100 * result['eer']['value']:.2f} %   95 % interval {low:.2f} to {high:.2f} %"
+    assert f"{measured}   (6 bona fide" in out
     assert f"against the published single best, 12.34 %: {judge(12.34, low, high)}" in out
     assert f"against the published mean over runs, 99.00 %: {judge(99.0, low, high)}" in out
-    assert "not checked: the architecture: the row names no model" in out and "no verdict" not in out
-    assert "Tiny" in (tmp_path / "out" / "report.html").read_text() and result["on"]["system"] == "Tiny"
+    assert "not checked: the architecture: the row names no model" in out
+    assert "no verdict" not in out
+    assert "Tiny" in (tmp_path / "out" / "report.html").read_text()
+    assert result["on"]["system"] == "Tiny"
 
-    # The second time nothing is scored, and the files stay the same.
-    def files():
-        time = (tmp_path / "out" / "scores.txt").stat().st_mtime_ns
-        return time, {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
 
-    before = files()
-    assert reproduce(checkpoint=checkpoint)[:2] == (0, out) and files() == before
+def files_in(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.iterdir()}
 
-    # Scores of another checkpoint are not reused.
+
+def test_finished_work_stays_and_scores_of_another_checkpoint_are_not_reused(reproduce, checkpoint, tmp_path):
+    status, out, _ = reproduce(checkpoint=checkpoint)
+    assert status == 0
+    content = files_in(tmp_path / "out")
+    scored_at = (tmp_path / "out" / "scores.txt").stat().st_mtime_ns
+    assert reproduce(checkpoint=checkpoint)[:2] == (0, out)
+    assert files_in(tmp_path / "out") == content
+    assert (tmp_path / "out" / "scores.txt").stat().st_mtime_ns == scored_at
+    # With other weights, the scores are refused, or replaced if the user asks for it.
+    score = first_score(tmp_path / "out")[2]
+    config = Detector.from_pretrained(checkpoint, "cpu").config
     torch.manual_seed(1)
-    Detector.from_config(detector.config).save(checkpoint)
+    Detector.from_config(config).save(checkpoint)
     status, _, error = reproduce(checkpoint=checkpoint)
-    assert status == 2 and "made by another run" in error
+    assert status == 2
+    assert "made by another run" in error
     assert reproduce("--overwrite", checkpoint=checkpoint)[0] == 0
-    other = Detector.from_pretrained(checkpoint, "cpu").score(first, num_samples=8000)
-    assert first_score(tmp_path)[2] == pytest.approx(other, abs=1e-5) != score
+    assert first_score(tmp_path / "out")[2] != score
 
 
 def test_whole_utterances_exclusions_and_train_mode(corpus, reproduce, tmp_path):
     """In train mode, if the published figure was measured so."""
-    model = {"frontend": SPECTRUM | {"num_bins": 32}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
-    detector = Detector.from_config(model).eval()
-    detector.save(checkpoint := tmp_path / "nes2net.pth")
+    detector = Detector.from_config(NES2NET_X).eval()
+    checkpoint = tmp_path / "nes2net.pth"
+    detector.save(checkpoint)
     excluded = {"mean": None, "exclude": {"speaker": ["Speaker 0"]}}
     status, out, _ = reproduce(checkpoint=checkpoint, **WILD, **excluded)
     assert status == 0
-    assert "(4 bona fide and 4 spoofed trials, bootstrap over trials)" in out and "mean over runs" not in out
-    number, id, score = first_score(tmp_path)
+    assert "(4 bona fide and 4 spoofed trials, bootstrap over trials)" in out
+    assert "mean over runs" not in out
+    number, id, score = first_score(tmp_path / "out")
     in_eval_mode = detector.score(corpus / "release_in_the_wild" / f"{id}.wav")
-    assert number == 12 and score == pytest.approx(in_eval_mode, abs=1e-5)
+    assert number == 12
+    assert score == pytest.approx(in_eval_mode, abs=1e-5)
     status, out, _ = reproduce("--overwrite", checkpoint=checkpoint, **WILD, legacy_train_mode=True)
-    assert status == 0 and "scored in train mode, as the published figure was (deviation 2)" in out
-    assert abs(first_score(tmp_path)[2] - in_eval_mode) > 1e-3
+    assert status == 0
+    assert "scored in train mode, as the published figure was (deviation 2)" in out
+    assert abs(first_score(tmp_path / "out")[2] - in_eval_mode) > 1e-3
 
 
 def test_missing_files_leave_a_partial_result_if_it_is_allowed(corpus, reproduce, checkpoint, tmp_path):
-    where = {"data": shutil.copytree(corpus, tmp_path / "DB"), "checkpoint": checkpoint, "min_tdcf": 0.2557}
-    audio = tmp_path / "DB" / "ASVspoof2021_LA_eval" / "flac"
+    data = shutil.copytree(corpus, tmp_path / "DB")
+    row = {"data": data, "checkpoint": checkpoint, "min_tdcf": 0.2557}
+    audio = data / "ASVspoof2021_LA_eval" / "flac"
     (audio / "LA_E_1000001.flac").unlink()
-    status, _, error = reproduce(**where)
-    assert status == 2 and "missing, 1 in all:" in error
-    status, out, error = reproduce("--allow-partial", **where)
+    status, _, error = reproduce(**row)
+    assert status == 2
+    assert "missing, 1 in all:" in error
+    status, out, error = reproduce("--allow-partial", **row)
     assert status == 1
-    assert "warning: the result will be partial" in error and "1 of 12 files are missing in" in error
-    assert "PARTIAL: rests on 11 of 12 trials" in out and "min t-DCF  published 0.2557   measured " in out
-    assert "no verdict, for" in out and "against the published" not in out
+    assert "warning: the result will be partial" in error
+    assert "1 of 12 files are missing in" in error
+    assert "PARTIAL: rests on 11 of 12 trials" in out
+    assert "min t-DCF  published 0.2557   measured " in out
+    assert "no verdict, for" in out
+    assert "against the published" not in out
     # Without any audio file nothing can be measured.
     for path in audio.iterdir():
         path.unlink()
-    status, _, error = reproduce("--allow-partial", **where)
-    assert status == 2 and "missing, 1 in all:" in error
+    status, _, error = reproduce("--allow-partial", **row)
+    assert status == 2
+    assert "missing, 1 in all:" in error
 
 
 def test_no_verdict_if_nothing_can_be_compared_but_one_for_the_same_architecture(reproduce, checkpoint, tmp_path):
     status, out, _ = reproduce(checkpoint=checkpoint, model="asp_mlp", frontend=SPECTRUM)
-    assert status == 0 and "against the published single best, 12.34 %: " in out and "not checked" not in out
+    assert status == 0
+    assert "against the published single best, 12.34 %: " in out
+    assert "not checked" not in out
     status, out, _ = reproduce(checkpoint=checkpoint, model="mean_linear", frontend=SPECTRUM)
     assert status == 1
-    assert "measured   " in out and "no verdict, for measured and published figures cannot be compared:\n" in out
+    assert "measured   " in out
+    assert "no verdict, for measured and published figures cannot be compared:\n" in out
     assert "\n- the architecture differs from mean_linear: back-end asp_mlp instead of mean_linear" in out
-    assert "against the published" not in out and "The interval covers" not in out
+    assert "against the published" not in out
+    assert "The interval covers" not in out
     assert (tmp_path / "out" / "report.html").is_file()
 
 
-def test_trained_if_there_is_no_checkpoint(corpus, reproduce, tmp_path):
+@pytest.fixture
+def released(monkeypatch, tmp_path):
+    """A function that writes a bare file of a model with this number of logits; rows name models of one and two."""
+    for name, num_logits in (("tiny_two", 2), ("tiny_one", 1)):
+        backend = {**NES2NET_X["backend"], "num_logits": num_logits}
+        monkeypatch.setitem(PUBLISHED_MODELS, name, {**NES2NET_X, "aggregation": "last", "backend": backend})
+
+    def write_file(num_logits: int) -> Path:
+        torch.manual_seed(0)
+        backend = {**NES2NET_X["backend"], "num_logits": num_logits}
+        path = tmp_path / f"released{num_logits}.pth"
+        torch.save(dict(Detector.from_config({**NES2NET_X, "backend": backend}).state_dict()), path)
+        return path
+
+    return write_file
+
+
+@pytest.mark.parametrize("num_logits", [1, 2])
+def test_every_architecture_that_a_row_names_has_a_verdict(num_logits, reproduce, released):
+    status, out, _ = reproduce(checkpoint=released(num_logits), model=["tiny_two", "tiny_one"])
+    assert status == 0
+    assert "against the published single best, 12.34 %: " in out
+
+
+def test_the_nearest_of_several_architectures_is_named(reproduce, released):
+    status, out, _ = reproduce(checkpoint=released(3), model=["tiny_two", "tiny_one"])
+    assert status == 1
+    assert "- the architecture differs from tiny_two: back-end num_logits 3 instead of 2\n" in f"{out}\n"
+
+
+ADDRESSES = {"checkpoint": "https://files/1", "scores": "https://files/2"}
+
+
+def test_a_file_of_no_row_gives_a_figure_and_no_verdict(reproduce, released):
+    status, out, _ = reproduce(checkpoint=released(1), model=["tiny_two", "tiny_one"], released={})
+    assert status == 1
+    assert "measured   " in out
+    assert "- no checkpoint of this row was released, and this file records no training" in out
+
+
+def test_a_released_file_cannot_be_told_from_others(reproduce, released):
+    status, out, _ = reproduce(checkpoint=released(1), model=["tiny_two", "tiny_one"], released=ADDRESSES)
+    assert status == 0
+    assert "not checked: whether the checkpoint is the file that was released for this row" in out
+
+
+def test_a_released_score_file_checks_its_row_without_audio(corpus, tmp_path, capsys):
+    """By the command that `nes2net info` and the list of what is missing print."""
+    row = find_row("nes2net_x-2021_df", ROWS)
+    command = row.obtain.partition("needs no audio: ")[2]
+    assert command == "nes2net evaluate asvspoof2021_df SCORES --keys KEYS"
+    keys = corpus / "keys"
+    rows = [line.split() for line in (keys / "DF" / "CM" / "trial_metadata.txt").read_text().splitlines()]
+    # The format of the published programs. One of six spoofed utterances has the highest score.
+    scores = {}
+    for number, words in enumerate(rows):
+        scores[words[1]] = number + 100 * (words[5] == "bonafide")
+    first_spoof = next(words[1] for words in rows if words[5] == "spoof")
+    scores[first_spoof] = 1000
+    file = write(tmp_path / "theirs.txt", "".join(f"{id} {score}\n" for id, score in scores.items()))
+    words = command.replace("SCORES", str(file)).replace("KEYS", str(keys)).split()[1:]
+    assert main([*words, "--resamples", "10"]) == 0
+    assert " 16.667 " in capsys.readouterr().out
+
+
+@pytest.fixture
+def tiny_recipe(tmp_path):
+    """Fields of a row whose recipe trains in a second."""
     recipe = {"name": "tiny", "model": {"frontend": SPECTRUM, "backend": "asp_mlp"}}
     recipe |= {"data": {"num_samples": 8000, "num_workers": 0}}
     recipe |= {"train": {"epochs": 3, "batch_size": 4, "lr": 1e-2, "keep": "all"}}
     path = write(tmp_path / "tiny.yaml", yaml.safe_dump(recipe))
-    row = {"recipe": str(path), "overrides": ["augment.algo=5"], "average": 2}
-    status, first, error = reproduce(**row)
-    assert status == 0 and "deviation" not in first, error
-    (folder,) = (tmp_path / "out" / "models").iterdir()
-    assert "algo5" in folder.name
+    return {"recipe": str(path), "overrides": ["augment.algo=5"]}
+
+
+@pytest.fixture
+def score_of(corpus, tmp_path):
+    """A function that asserts that the first score in the folder ``out`` is that of a checkpoint."""
+
+    def check(checkpoint: Path, out: str) -> None:
+        _, id, score = first_score(tmp_path / out)
+        recording = corpus / "ASVspoof2021_LA_eval" / "flac" / f"{id}.flac"
+        expected = Detector.from_pretrained(checkpoint, "cpu").score(recording, num_samples=8000)
+        assert score == pytest.approx(expected, abs=1e-5)
+
+    return check
+
+
+def test_one_training_serves_all_rows_of_a_recipe(reproduce, tiny_recipe, score_of, tmp_path):
+    """It lies beside the folders of the rows. Each row takes its epoch or its average."""
+    status, out, error = reproduce(out="single", **tiny_recipe)
+    assert status == 0, error
+    assert "deviation" not in out
+    (folder,) = (tmp_path / "training").glob("*algo5*")
+    (best,) = best_epochs(folder, 1, "val_loss_wo_aug")
+    score_of(folder / f"epoch_{best}.pth", "single")
+    trained_at = (folder / "history.json").stat().st_mtime_ns
+    status, out, _ = reproduce(out="averaged", average=2, **tiny_recipe)
+    assert status == 0
+    assert "is trained already, 3 epochs" in out
+    assert (folder / "history.json").stat().st_mtime_ns == trained_at
     average = folder / "Averaged_Model_IDs_{}_{}.pth".format(*best_epochs(folder, 2, "val_loss_wo_aug"))
-    _, id, score = first_score(tmp_path)
-    file = corpus / "ASVspoof2021_LA_eval" / "flac" / f"{id}.flac"
-    assert score == pytest.approx(Detector.from_pretrained(average, "cpu").score(file, num_samples=8000), abs=1e-5)
-    status, again, _ = reproduce(**row)  # already trained and scored
-    assert status == 0 and first.splitlines()[-6:] == again.splitlines()[-6:]
+    score_of(average, "averaged")
     # Averaged as the published code does, if the row says so.
-    status, out, _ = reproduce("--overwrite", **row, average_mode="legacy")
-    assert status == 0 and "the first left out and the second twice (deviation 1)" in out
-    legacy = Detector.from_pretrained(average.with_stem(f"{average.stem}_legacy"), "cpu")
-    assert first_score(tmp_path)[2] == pytest.approx(legacy.score(file, num_samples=8000), abs=1e-5)
+    status, out, _ = reproduce(out="legacy", average=2, average_mode="legacy", **tiny_recipe)
+    assert status == 0
+    assert "2 checkpoints averaged as the published code does, the first left out and the second twice" in out
+    score_of(average.with_stem(f"{average.stem}_legacy"), "legacy")
+
+
+@pytest.fixture
+def run_folder(reproduce, tiny_recipe, tmp_path):
+    """A finished run."""
+    assert reproduce(out="row", **tiny_recipe)[0] == 0
+    (folder,) = (tmp_path / "training").glob("*algo5*")
+    return folder
+
+
+def test_a_run_folder_gives_the_epoch_or_the_average_of_the_row(reproduce, run_folder, score_of):
+    status, _, error = reproduce(checkpoint=run_folder, released={})
+    assert status == 0, error
+    (best,) = best_epochs(run_folder, 1, "val_loss_wo_aug")
+    score_of(run_folder / f"epoch_{best}.pth", "out")
+    status, _, _ = reproduce(checkpoint=run_folder, out="averaged", average=2, average_mode="legacy")
+    assert status == 0
+    epochs = best_epochs(run_folder, 2, "val_loss_wo_aug")
+    score_of(average_run(run_folder, epochs, "legacy").path, "averaged")
+
+
+def test_a_run_folder_without_a_history_is_refused(reproduce, run_folder):
+    (run_folder / "history.json").unlink()
+    status, _, error = reproduce(checkpoint=run_folder)
+    assert status == 2
+    assert "has no history.json, which training writes: name the epochs with --checkpoint" in error
+
+
+AS_PUBLISHED = (
+    "3 checkpoints averaged as the published code does, the first left out and the second twice (deviation 1)"
+)
+
+
+@pytest.mark.parametrize(
+    "mode, ids, measured",
+    [
+        ("mean", [1, 2, 3], "the true mean of 3 checkpoints"),
+        ("legacy", [1, 2], AS_PUBLISHED.replace("3", "2", 1)),
+        ("mean", [1], "a single epoch"),
+    ],
+)
+def test_an_averaged_row_says_if_it_is_given_another_average(mode, ids, measured, reproduce, run_folder):
+    average = average_run(run_folder, ids, mode).path
+    status, out, _ = reproduce(checkpoint=average, average=3, average_mode="legacy")
+    assert status == 1
+    assert f"- the checkpoint is {measured} instead of {AS_PUBLISHED}" in out
+
+
+def test_an_averaged_row_is_judged_by_an_average_as_published(reproduce, run_folder):
+    average = average_run(run_folder, [1, 2, 3], "legacy").path
+    status, out, _ = reproduce(checkpoint=average, average=3, average_mode="legacy")
+    assert status == 0
+    assert f"\nthe published figure is of {AS_PUBLISHED}" in out
+
+
+def test_a_row_of_one_epoch_says_if_it_is_given_an_average(reproduce, run_folder):
+    average = average_run(run_folder, [1, 2]).path
+    status, out, _ = reproduce(checkpoint=average)
+    assert status == 1
+    assert "- the checkpoint is the true mean of 2 checkpoints instead of a single epoch" in out
+
+
+def test_a_record_of_an_average_may_hold_anything(reproduce, checkpoint):
+    weights = load_state_dict(checkpoint)
+    model = Detector.from_pretrained(checkpoint, "cpu").config
+    save_state_dict(weights, checkpoint, model=model, average={"sha256": 5, "mode": 7})
+    status, out, _ = reproduce(checkpoint=checkpoint)
+    assert status == 1
+    assert "- the checkpoint is the true mean of 0 checkpoints instead of a single epoch" in out
+
+
+def test_flags_of_training_are_refused_beside_a_checkpoint(reproduce, checkpoint):
+    status, _, error = reproduce("--recipe", "asvspoof2019_nes2net_x", checkpoint=checkpoint)
+    assert status == 2
+    assert "--checkpoint is not trained: leave out --recipe and --ssl-checkpoint" in error
 
 
 @pytest.mark.parametrize(
@@ -291,7 +519,8 @@ def test_a_figure_is_judged_against_the_published_one(published, words):
 
 
 def test_errors_are_one_line(tmp_path, capsys):
-    bad, text = write(tmp_path / "bad.yaml", "["), write(tmp_path / "text.yaml", "text")
+    bad = write(tmp_path / "bad.yaml", "[")
+    text = write(tmp_path / "text.yaml", "text")
     for arguments, message in (
         (["nes2net_x-2021_lx", "--data=."], "no published row 'nes2net_x-2021_lx'; did you mean 'nes2net_x-2021_la'"),
         (["nes2net_x-2021_la"], "name the folder that holds them with --data"),
@@ -302,4 +531,5 @@ def test_errors_are_one_line(tmp_path, capsys):
     ):
         assert main(["experiment", "reproduce", *map(str, arguments)]) == 2
         error = capsys.readouterr().err
-        assert message in error and error.count("\n") == 1
+        assert message in error
+        assert error.count("\n") == 1

@@ -19,11 +19,12 @@ from nes2net.models.published_models import PUBLISHED
 
 
 @pytest.fixture
-def home(here, monkeypatch):
+def home(tmp_path, monkeypatch):
     """A working folder with a recording, and no weights on this machine."""
-    use_cache(monkeypatch, here / "hf", offline=False)
+    monkeypatch.chdir(tmp_path)
+    use_cache(monkeypatch, tmp_path / "hf", offline=False)
     soundfile.write("a.wav", 0.1 * np.random.default_rng(0).standard_normal(64600), 16000)
-    return here
+    return tmp_path
 
 
 def test_the_list_and_a_card(command, refused, home):
@@ -45,8 +46,37 @@ def test_the_list_and_a_card(command, refused, home):
         refused(f"predict a.wav --model {name}", f"checkpoint {name} not found; did you mean '{meant}'?")
     assert "README of github.com/Liu-Tianchi" in command("models Nes2Net-X")[1]
     refused("predict a.wav --model wav2vec2_Nes2Net_X", "no address from which a program can fetch it", "--model")
-    named = ("--model", "AASIST (1.3 MB): a first try", "df_arena_1b", "not for commercial use", "nes2net models")
-    refused("predict a.wav", *named)
+    advice = ("--model", "AASIST (1.3 MB): a first try", "df_arena_1b", "not for commercial use", "nes2net models")
+    refused("predict a.wav", *advice)
+
+
+def test_the_list_says_which_result_each_released_file_is_of(command, home):
+    lines = command("models")[1].splitlines()
+    for result, figure, files in (
+        ("nes2net_x-2021_df", "1.65", "checkpoint, scores"),
+        ("nes2net_x_mean5-2021_df", "1.49", "checkpoint, scores"),
+        ("nes2net_x_val-in_the_wild", "5.52", "checkpoint, scores"),
+        ("nes2net_x_val_aug-in_the_wild", "5.15", "checkpoint, scores"),
+        ("nes2net_x-2021_la", "1.73", "–"),
+        ("nes2net_x_mean5-2021_la", "1.88", "–"),
+    ):
+        (line,) = [line for line in lines if line.startswith(f"  {result} ")]
+        assert line.split("  ")[-1].strip() == files
+        assert f" {figure} " in line
+    assert any("any file gives a figure and no verdict" in line for line in lines)
+    assert "  nes2net evaluate CORPUS SCORES --keys KEYS, the figure of a score file, without audio" in lines
+
+
+def test_cards_have_the_addresses_of_released_files(command, home):
+    by_hand = json.loads(command("models --json")[1])["by hand"]
+    (first_goal,) = [detector for detector in by_hand if detector["result"] == "nes2net_x-2021_df"]
+    cards = [" ".join(command(words)[1].split()) for words in ("models Nes2Net-X", "info nes2net_x-2021_df")]
+    for address in first_goal["files"].values():
+        for card in cards:
+            assert address in card
+    for card in cards:
+        assert "needs no audio: nes2net evaluate asvspoof2021_df SCORES --keys KEYS" in card
+    assert "has no checkpoint of this result" in " ".join(command("info nes2net_x-2021_la")[1].split())
 
 
 def test_a_detector_by_name(command, home, monkeypatch):

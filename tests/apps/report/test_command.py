@@ -144,9 +144,11 @@ def test_a_long_recording_has_no_player(report, tmp_path):
 
 
 def test_a_format_of_ffmpeg(report, tmp_path):
-    encode(tmp_path / "a.m4a", 0.5 * voice(seconds=3), "aac")
-    text = text_of(report(recording=tmp_path / "a.m4a"))
-    assert "QuickTime / MOV, AAC (Advanced Audio Coding)" in text
+    """Its title is Latin-1."""
+    path = tmp_path / "a.m4a"
+    encode(path, 0.5 * voice(seconds=3), "aac", title="Gruss ")
+    path.write_bytes(path.read_bytes().replace(b"Gruss ", b"Gr\xfc\xdfe "))
+    assert "QuickTime / MOV, AAC (Advanced Audio Coding)" in text_of(report(recording=path))
 
 
 def test_a_report_is_written_as_pdf(report, here):

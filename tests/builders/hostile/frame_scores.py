@@ -21,7 +21,10 @@ def _read(path: Path) -> Any:
 
 def _rows(*values: object) -> str:
     """Frame scores of four utterances, which are ``values`` in turn."""
-    rows = [f"u{u} {t} {values[(u + t) % len(values)]}\n" for u in range(4) for t in range(_FRAMES)]
+    rows = []
+    for utterance in range(4):
+        for frame in range(_FRAMES):
+            rows.append(f"u{utterance} {frame} {values[(utterance + frame) % len(values)]}\n")
     return "".join(rows)
 
 
@@ -34,45 +37,43 @@ def _with_record(folder: Path, record: str) -> Path:
 def _evaluated(path: Path) -> Any:
     """Evaluate against labels of 20 ms frames half of which are spoof."""
     folder = path.parent
-    labels = {f"u{u}": np.array(list("1" * _FRAMES + "0" * _FRAMES)) for u in range(4)}
+    halves = np.array(list("1" * _FRAMES + "0" * _FRAMES))
+    labels = dict.fromkeys(["u0", "u1", "u2", "u3"], halves)
     np.save(folder / "eval_seglab_0.01.npy", labels)  # type: ignore[arg-type]
     rows = "".join(f"LA_0 {id} - CON spoof\n" for id in labels)
     (folder / "PartialSpoof.LA.cm.eval.trl.txt").write_text(rows)
     return evaluated("partialspoof", path, "--keys", folder, "--resolution", 20)
 
 
-_READ = {
-    "two fields later": ("a 0 1\na 1 1\nb 1\n", "line 3: expected 3 fields"),
-    "a gap": ("a 0 1\na 2 1\n", "line 2: expected frame 1 of 'a', found '2'"),
-    "an utterance twice": ("a 0 1\nb 0 1\na 0 1\n", "line 3: more frames of 'a', whose lines ended before"),
-    "a word": ("a 0 one\n", "line 1: expected a number as score"),
-    "null bytes": ("a 0 1\n" + "\0" * 10_000, "line 2: has more than 4,096 characters"),
-    "no text": (b"a 0 1\n\xff\xfe", "a byte is not UTF-8"),
-    "empty": ("", "holds no scores of frames"),
-    "controls": ("\x1b[2J 1 1\n", r"line 1: the id '\\x1b\[2J' cannot be used: it holds control"),
-}
-_RESULTS = {
-    "huge": (_rows("-1.7e308", "1.7e308"), "scale the scores to lie within"),
-    "denormal": (_rows("5e-324", "1e-323"), None),
-    "constant": (_rows(1), None),
-    "not finite": (_rows("nan", "inf", "-inf", 1), "4 with a score that is not finite: u0, u1, u2, u3"),
-    "too few frames": (_rows(1).replace("u0 49 1\n", "").replace("u0 48 1\n", ""), None),
-}
-_SPECIAL = {
-    "pipe": (pipe("f.txt"), "is not a regular file"),
-    "1 GB without an end of line": (sparse("f.txt", 1 << 30), "line 1: has more than 4,096 characters"),
-    "16 GB": (sparse("f.txt", 16 << 30, b"a 0 1\n"), "is longer than 8 GiB"),
-}
-_RECORDS = {
-    "not JSON": ("{", "not a record of frame scores"),
-    "deep": ("[" * 100_000, "not a record of frame scores"),
-    "a word as resolution": ('{"run": {}, "failures": {}, "resolution_ms": "20"}', "resolution_ms"),
-    "not a number": ('{"run": {}, "failures": {}, "resolution_ms": NaN}', "a number of ms above 0|not a record"),
-    "another": ('{"run": {}, "failures": {}, "resolution_ms": 40.0}', "frames of 40 ms, not of 20 ms"),
-}
+_READ: dict[str, tuple] = {}
+_READ["two fields later"] = ("a 0 1\na 1 1\nb 1\n", "line 3: expected 3 fields")
+_READ["a gap"] = ("a 0 1\na 2 1\n", "line 2: expected frame 1 of 'a', found '2'")
+_READ["an utterance twice"] = ("a 0 1\nb 0 1\na 0 1\n", "line 3: more frames of 'a', whose lines ended before")
+_READ["a word"] = ("a 0 one\n", "line 1: expected a number as score")
+_READ["null bytes"] = ("a 0 1\n" + "\0" * 10_000, "not a text file .it holds null bytes")
+_READ["no text"] = (b"a 0 1\n\xff", "byte 0 is not UTF-8")
+_READ["empty"] = ("", "holds no scores of frames")
+_READ["controls"] = ("\x1b[2J 1 1\n", r"line 1: the id '\\x1b\[2J' cannot be used: it holds control")
+_READ["a long line"] = ("a 0 1\n" + "b" * 5000 + " 0 1\n", None)
+_READ["a long line of other fields"] = ("a 0 1\n" + "b " * 5000, "line 2: has more than 4,096 characters")
+_RESULTS: dict[str, tuple] = {}
+_RESULTS["huge"] = (_rows("-1.7e308", "1.7e308"), "scale the scores to lie within")
+_RESULTS["denormal"] = (_rows("5e-324", "1e-323"), None)
+_RESULTS["constant"] = (_rows(1), None)
+_RESULTS["not finite"] = (_rows("nan", "inf", "-inf", 1), "4 with a score that is not finite: u0, u1, u2, u3")
+_RESULTS["too few frames"] = (_rows(1).replace("u0 49 1\n", "").replace("u0 48 1\n", ""), None)
+_SPECIAL: dict[str, tuple] = {}
+_SPECIAL["pipe"] = (pipe("f.txt"), "is not a regular file")
+_SPECIAL["1 GB without an end of line"] = (sparse("f.txt", 1 << 30), "not a text file .it holds null bytes")
+_SPECIAL["16 GB"] = (sparse("f.txt", 16 << 30, b"a 0 1\n"), "not a text file .it holds null bytes")
+_RECORDS: dict[str, tuple] = {}
+_RECORDS["not JSON"] = ("{", "not a record of scores")
+_RECORDS["deep"] = ("[" * 100_000, "not a record of scores")
+_RECORDS["a word as resolution"] = ('{"run": {}, "failures": {}, "resolution_ms": "20"}', "resolution_ms")
+_RECORDS["not a number"] = ('{"run": {}, "failures": {}, "resolution_ms": NaN}', "a number of ms above 0|not a record")
+_RECORDS["another"] = ('{"run": {}, "failures": {}, "resolution_ms": 40.0}', "frames of 40 ms, not of 20 ms")
 
-CASES: list[Case] = [
-    *cases(_read, each_written("f.txt", _READ) | _SPECIAL, "frames: "),
-    *cases(_evaluated, each_written("f.txt", _RESULTS), "evaluated: "),
-    *cases(_evaluated, _RECORDS, "record: ", _with_record),
-]
+CASES: list[Case] = []
+CASES += cases(_read, each_written("f.txt", _READ) | _SPECIAL, "frames: ")
+CASES += cases(_evaluated, each_written("f.txt", _RESULTS), "evaluated: ")
+CASES += cases(_evaluated, _RECORDS, "record: ", _with_record)

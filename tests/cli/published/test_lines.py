@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from nes2net import Detector
 from nes2net.cli.published import main as legacy
-from nes2net.cli.published.lines import TrainingLines
+from nes2net.cli.published.lines import TrainingLines, print_parameters
+from nes2net.models.checkpoints.state_dict import load_state_dict
 
 BASE = "--model_name wav2vec2_Nes2Net_X --device cpu --num_workers 0 --database_path {corpus}"
 TRAIN = (
@@ -44,12 +46,13 @@ def test_the_lines_of_an_epoch(capsys):
 
 
 @pytest.fixture
-def main(corpus, here, command):
+def main(corpus, tmp_path, monkeypatch, command):
     """Return a function that runs main.py in an empty folder: lines of stdout, and text of stderr."""
+    monkeypatch.chdir(tmp_path)
 
-    def run(flags, status=0):
-        found, out, err = command(flags.format(corpus=corpus), program=legacy.main)
-        assert found == status, err
+    def run(flags):
+        status, out, err = command(flags.format(corpus=corpus), program=legacy.main)
+        assert status == 0, err
         return out.splitlines(), err
 
     return run
@@ -62,7 +65,7 @@ def test_training_without_rawboost_resuming_and_starting_from_a_checkpoint(main)
     assert lines[3:5] == ["no. of training trials 12", "no. of validation trials 12"]
     assert len(lines) == 5 + 2 * 3
     for epoch, line in enumerate(lines[6::3], 1):
-        losses = [part.split()[-1] for part in line.split(", ")]
+        losses = [words.split()[-1] for words in line.split(", ")]
         assert line.startswith(f"{epoch}: tr_loss ") and losses[1] == losses[2]
         assert float(losses[3].partition("/")[2]) == pytest.approx(float(losses[4].partition("/")[2]), abs=5e-6)
     assert "epoch 2 - loss: " in remarks and "checkpoints are in models/" in remarks and "lps + last" in remarks
@@ -81,11 +84,65 @@ def test_an_average_of_other_checkpoints_is_made_again(main, spectral_detector):
     for number in (1, 2):
         spectral_detector.save(f"run/epoch_{number}.pth")
     flags = f"{SCORE} --num_average_model 2 --model_ID_to_average 1 2 --model_folder_path run"
-    made, remarks = main(flags)
+    first_lines, remarks = main(flags)
     assert "made anew" not in remarks
     torch.nn.init.ones_(next(spectral_detector.backend.parameters()))
     spectral_detector.save("run/epoch_2.pth")
     os.utime("run/epoch_2.pth", (0, 0))
     again, remarks = main(f"{flags} --overwrite")
-    assert again[:8] == made[:8]
+    assert again[:8] == first_lines[:8]
     assert "note: run/Averaged_Model_IDs_1_2.pth was not made of these checkpoints and was made anew" in remarks
+
+
+def test_the_numbers_of_parameters_count_the_heads_of_pre_training(capsys):
+    """As the published program counts fairseq's module: 2 layers with a hidden size of 1,024."""
+    frontend = {"name": "wav2vec2", "encoder_layers": 2, "encoder_ffn_embed_dim": 1024}
+    with torch.device("meta"):
+        detector = Detector.from_config({"frontend": frontend, "backend": "nes2net_x"})
+    print_parameters(detector)
+    assert capsys.readouterr().out == "num_params    : 28196647\nnum_params_SSL: 27684608\n"
+
+
+@pytest.fixture
+def epochs(spectral_detector):
+    """A run folder ``run`` with two epochs."""
+    Path("run").mkdir()
+    for number in (1, 2):
+        torch.nn.init.constant_(next(spectral_detector.backend.parameters()), number)
+        spectral_detector.save(f"run/epoch_{number}.pth")
+
+
+AVERAGE = "--num_average_model 2 --model_ID_to_average 1 2 --model_folder_path run"
+
+
+def test_without_eval_the_average_is_trained_on(main, epochs):
+    """As the published program does: it averages, loads the average, and trains."""
+    start = "--set data.num_samples=8000 train.keep=all --num_epochs 1 --batch_size 6 --algo 0 --lr 1e-30"
+    lines, remarks = main(f"{BASE} {start} {AVERAGE} --eval_output s.txt")
+    assert "note: --eval_output accepted for compatibility" in remarks
+    average = "run/Averaged_Model_IDs_1_2.pth"
+    assert lines[3] == f"File '{average}' does not exist. Proceeding with the model averaging operation..."
+    assert lines[4:6] == ["Model loaded : run/epoch_1.pth", "Model loaded : run/epoch_2.pth"]
+    assert lines[6] == f"Model loaded average of 2 best models in {average}"
+    assert lines[7:9] == [f"Model loaded : {average}", "no. of training trials 12"]
+    (trained,) = Path("models").glob("*/epoch_1.pth")
+    weights = load_state_dict(trained)
+    # With this learning rate, the trained weights are those of the average.
+    name = next(name for name in weights if name.endswith("linear1.weight"))
+    assert torch.equal(weights[name], load_state_dict(average)[name])
+
+
+def test_a_checkpoint_that_an_average_leaves_unused_is_named(main, epochs):
+    _, remarks = main(f"{SCORE} {AVERAGE} --model_path run/epoch_1.pth")
+    assert "note: --model_path run/epoch_1.pth is not used" in remarks
+
+
+@pytest.mark.parametrize("start", ["start.pth", "start"])
+def test_training_takes_the_sizes_that_the_start_records(main, detector, start):
+    """Scoring takes them, too. The flags name XLS-R 300M, and other ratios."""
+    detector.save(start)
+    flags = "--set data.num_samples=8000 --num_epochs 1 --batch_size 6 --algo 0"
+    lines, _ = main(f"{BASE} {flags} --model_path {start}")
+    assert lines[3] == f"Model loaded : {start}"
+    (trained,) = Path("models").glob("*/epoch_1.pth")
+    assert Detector.from_pretrained(trained, "cpu").config == detector.config

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from builders import SHARED, zoo
 from builders import golden_backends as gb
+from builders import shared_path, zoo
 
 from nes2net import Detector, create_backend
 from nes2net.apps.export.formats import export
@@ -18,7 +18,7 @@ TRAINED = ("ensemble_fusion_seed1", "ensemble_fusion_seed12", "ensemble_classifi
 def test_trained_weights_give_the_published_outputs(name):
     """Single and double precision, the summary or the weights of the systems, gradients, and train mode."""
     file = zoo.read(name)
-    inputs = torch.load(SHARED / "golden" / "inputs.pt", weights_only=True)  # B×L×T×D
+    inputs = torch.load(shared_path("golden", "inputs.pt"), weights_only=True)  # B×L×T×D
     for key, case in file["cases"].items():
         options = {key: value for key, value in file["config"].items() if value}  # the classification has num_scores 0
         backend = Ensemble(**options).eval()

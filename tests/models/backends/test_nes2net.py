@@ -4,8 +4,8 @@ import copy
 
 import pytest
 import torch
-from builders import SHARED, zoo
 from builders import golden_backends as gb
+from builders import shared_path, zoo
 from builders.runs import same
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -156,7 +156,7 @@ def test_local_attention_equals_published_code(name):
     if "unused_parameters" in file:
         shapes = {key: list(shape) for key, shape in file["unused_parameters"].items()}
         assert shapes == {backend.checkpoint_prefix + key: list(value.shape) for key, value in unused.items()}
-    inputs = torch.load(SHARED / "golden" / "inputs.pt", weights_only=True)
+    inputs = torch.load(shared_path("golden", "inputs.pt"), weights_only=True)
     for key, case in file["cases"].items():
         zoo.check_case(backend, case, case["features"] if "features" in case else inputs[key])
         if "attention_alone_input" in case:

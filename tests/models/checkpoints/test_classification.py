@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from builders.classification_folders import KINDS, folder_of
 
@@ -58,6 +59,29 @@ def test_info_says_what_the_folder_is(tmp_path, capsys):
     folder_of("Hubert", tmp_path, ("LABEL_0", "LABEL_1"))
     assert not main(["info", str(tmp_path)])
     assert "not usable as a detector: " in " ".join(capsys.readouterr().out.split())
+
+
+def test_whoever_scores_is_told_that_nobody_says_whether_waveforms_are_normalised(tmp_path, waveform, capsys):
+    """The default of the library is taken: on standard error, in `info` and in the record of scores."""
+    folder = tmp_path / "model"
+    folder_of("WavLM", folder)
+    expected = Detector.from_pretrained(folder, device="cpu").score(waveform, 16000)
+    (folder / "preprocessor_config.json").unlink()
+    detector = Detector.from_pretrained(folder, device="cpu")
+    assert detector.score(waveform, 16000) == expected
+    corpus = tmp_path / "corpus"
+    for label in ("real", "fake"):
+        (corpus / label).mkdir(parents=True)
+        soundfile.write(corpus / label / f"{label}.wav", waveform, 16000)
+    reason = "waveforms are normalised, because this is the default of transformers, and no preprocessor_config.json"
+    out = tmp_path / "scores.txt"
+    capsys.readouterr()
+    assert not main(["score", "generic", str(corpus), "--model", str(folder), "--out", str(out), "--device", "cpu"])
+    assert reason in capsys.readouterr().err
+    record = json.loads((tmp_path / "scores.txt.json").read_text())
+    assert reason in record["checkpoint"]["waveforms"]
+    assert not main(["predict", str(corpus), "--model", str(folder), "--device", "cpu", "--json"])
+    assert reason in capsys.readouterr().err
 
 
 def test_a_user_says_which_class_is_bona_fide(tmp_path, waveform):
@@ -145,5 +169,5 @@ def test_another_sampling_rate_and_a_missing_head_are_refused(tmp_path):
     folder_of("Wav2Vec2", tmp_path)
     facts = json.loads((tmp_path / "preprocessor_config.json").read_text())
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(facts | {"sampling_rate": 8000}))
-    with pytest.raises(InputError, match="reads 8000 samples a second"):
+    with pytest.raises(InputError, match="sampling_rate 8000: only 16000 is supported"):
         Detector.from_pretrained(tmp_path, device="cpu")

@@ -8,6 +8,7 @@ import torch
 from nes2net import InputError, create_frontend
 from nes2net.cli.main import main
 from nes2net.models.checkpoints.huggingface import library_options
+from nes2net.models.checkpoints.model_types import MODEL_TYPES
 
 SIZES = {
     **{"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64},
@@ -47,7 +48,7 @@ def test_output_is_the_librarys(tmp_path, name, family):
     model.save_pretrained(tmp_path)
     assert not (tmp_path / "preprocessor_config.json").exists()
     kind = kind_of(name)[1]
-    frontend = create_frontend(kind, tmp_path).eval()
+    frontend = create_frontend(kind, tmp_path, normalize=False).eval()
     assert (frontend.config["dropout"], frontend.config["encoder_layerdrop"]) == (0.25, 0.125)
     assert frontend.config["pretraining_heads"] == (name in ("Wav2Vec2ForPreTraining", "WavLMModel", "WavLMForCTC"))
     waveform = torch.randn(2, 8000)
@@ -60,32 +61,103 @@ def test_output_is_the_librarys(tmp_path, name, family):
     assert frontend.model_type == model.config.model_type
 
 
-WAVLM, HUBERT, WAV2VEC2 = "WavLMModel", "HubertModel", "Wav2Vec2Model"
+PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
 YES, NO = '{"do_normalize": true}', '{"do_normalize": false}'
+IN_PROCESSOR_NO = '{"feature_extractor": {"do_normalize": false}, "processor_class": "Wav2Vec2Processor"}'
+DEFAULT = f"this is the default of transformers, and no {PREPROCESSOR} or {PROCESSOR} has do_normalize"
 
 
 @pytest.mark.parametrize(
-    "name, text, option, normalized, reason",
+    "files, normalized, reason",
     [
-        (WAVLM, None, None, False, "not normalised, because it has no preprocessor_config.json"),
-        (HUBERT, YES, None, "huggingface", "normalised, because its preprocessor_config.json says so"),
-        (WAVLM, NO, None, False, "not normalised, because its preprocessor_config.json says so"),
-        (WAV2VEC2, "{}", None, "huggingface", "normalised, because"),  # the library's default
-        (WAVLM, YES, False, False, None),
-        (WAV2VEC2, NO, "batch", "batch", None),
+        ({}, "huggingface", DEFAULT),
+        ({PREPROCESSOR: YES}, "huggingface", f"its {PREPROCESSOR} says so"),
+        ({PREPROCESSOR: NO}, False, f"its {PREPROCESSOR} says so"),
+        ({PREPROCESSOR: "{}"}, "huggingface", DEFAULT),
+        ({PROCESSOR: IN_PROCESSOR_NO}, False, f"its {PROCESSOR} says so"),
+        ({PROCESSOR: IN_PROCESSOR_NO, PREPROCESSOR: YES}, False, f"its {PROCESSOR} says so"),
+        ({PROCESSOR: '{"audio_processor": {"do_normalize": false}}'}, False, f"its {PROCESSOR} says so"),
+        ({PROCESSOR: "{}", PREPROCESSOR: NO}, False, f"its {PREPROCESSOR} says so"),
+        ({PROCESSOR: '{"feature_extractor": null}', PREPROCESSOR: NO}, False, f"its {PREPROCESSOR} says so"),
+        ({PROCESSOR: "{}"}, "huggingface", DEFAULT),
     ],
 )
-def test_the_folder_says_whether_waveforms_are_normalised(tmp_path, capsys, name, text, option, normalized, reason):
+@pytest.mark.parametrize("name", ["Wav2Vec2Model", "UniSpeechSatModel"])
+def test_the_folder_says_whether_waveforms_are_normalised(tmp_path, capsys, name, files, normalized, reason):
+    """As to the transformers library, which reads the processor first, and refuses to guess without a file."""
+    from transformers import AutoFeatureExtractor
+
     library_model(name, BASE).save_pretrained(tmp_path)
-    if text is not None:
-        (tmp_path / "preprocessor_config.json").write_text(text)
-    frontend = create_frontend(kind_of(name)[1], tmp_path, normalize=option)
-    assert (frontend.normalize, frontend.config.get("normalize", False)) == (normalized, normalized)
+    for file, text in files.items():
+        (tmp_path / file).write_text(text)
+    frontend = create_frontend(kind_of(name)[1], tmp_path)
+    assert frontend.normalize == normalized
+    assert frontend.config.get("normalize", False) == normalized
     assert create_frontend(**frontend.config).normalize == normalized  # as from a checkpoint of the detector
-    assert frontend.note.startswith(f"{tmp_path}: waveforms are {reason}") if reason else not frontend.note
-    if option is None:
-        assert main(["info", str(tmp_path)]) == 0
-        assert f"waveforms are {reason}" in " ".join(capsys.readouterr().out.split())
+    words = "normalised" if normalized else "not normalised"
+    assert frontend.note == f"{tmp_path}: waveforms are {words}, because {reason}"
+    assert main(["info", str(tmp_path)]) == 0
+    assert f"waveforms are {words}, because {reason}" in " ".join(capsys.readouterr().out.split())
+    if PREPROCESSOR in files or "processor" in str(files.get(PROCESSOR)):
+        assert AutoFeatureExtractor.from_pretrained(tmp_path).do_normalize == bool(normalized)
+
+
+@pytest.mark.parametrize("option", [False, True, "batch", "huggingface"])
+def test_the_option_comes_before_the_folder(tmp_path, option):
+    library_model("WavLMModel", BASE).save_pretrained(tmp_path)
+    (tmp_path / PREPROCESSOR).write_text(NO if option else YES)
+    frontend = create_frontend("wavlm", tmp_path, normalize=option)
+    assert frontend.normalize == option
+    assert not frontend.note
+
+
+def test_the_default_is_the_librarys_for_every_type_of_model():
+    import transformers
+    from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
+
+    of_waveforms = [name for name, kind in MODEL_TYPES.items() if kind.frontend in KINDS.values()]
+    assert len(of_waveforms) == 4
+    for model_type in of_waveforms:
+        default = getattr(transformers, FEATURE_EXTRACTOR_MAPPING_NAMES[model_type])()
+        assert type(default).__name__ == "Wav2Vec2FeatureExtractor"
+        assert default.do_normalize
+        assert default.sampling_rate == 16000
+
+
+@pytest.mark.parametrize("name", [PREPROCESSOR, PROCESSOR])
+@pytest.mark.parametrize("option", [None, False])
+def test_a_file_that_cannot_be_used_is_not_a_missing_one(tmp_path, name, option):
+    library_model("WavLMModel", BASE).save_pretrained(tmp_path)
+    path = tmp_path / name
+    path.symlink_to("nowhere")
+    with pytest.raises(InputError, match=f"{name}: cannot be read"):
+        create_frontend("wavlm", tmp_path, normalize=option)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(InputError, match=f"{name}: cannot be read"):
+        create_frontend("wavlm", tmp_path, normalize=option)
+    path.rmdir()
+    for settings, message in (
+        ('{"do_normalize": "yes"}', "do_normalize is true or false, not 'yes'"),
+        ('{"sampling_rate": 8000}', "has sampling_rate 8000: only 16000 is supported"),
+        ('{"feature_extractor_type": "Other"}', "has feature_extractor_type 'Other': only 'Wav2Vec2FeatureExtractor'"),
+        ("[1]", "mapping"),
+        ("{", "damaged"),
+    ):
+        path.write_text(settings if name == PREPROCESSOR else f'{{"feature_extractor": {settings}}}')
+        with pytest.raises(InputError, match=rf"{name}.* {message}"):
+            create_frontend("wavlm", tmp_path, normalize=option)
+
+
+def test_weights_that_cannot_be_read_are_not_replaced_by_others(tmp_path):
+    model = library_model("WavLMModel", BASE)
+    model.save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    create_frontend("wavlm", tmp_path)
+    (tmp_path / "model.safetensors").symlink_to("nowhere")
+    with pytest.raises(InputError, match=r"model\.safetensors"):
+        create_frontend("wavlm", tmp_path)
 
 
 @pytest.mark.parametrize("level", [0, -30, -50, -70], ids="{} dBFS".format)
@@ -93,7 +165,7 @@ def test_waveforms_are_normalised_as_the_library_does(tmp_path, level):
     """At −50 dBFS, a layer norm with 1e-5 would give 0.7 of what the extractor gives."""
     from transformers import Wav2Vec2FeatureExtractor
 
-    library_model(WAV2VEC2, BASE).save_pretrained(tmp_path)
+    library_model("Wav2Vec2Model", BASE).save_pretrained(tmp_path)
     extractor = Wav2Vec2FeatureExtractor(do_normalize=True)
     extractor.save_pretrained(tmp_path)
     waveform = 10 ** (level / 20) * torch.randn(8000, generator=torch.Generator().manual_seed(0)) + 0.001
@@ -149,10 +221,6 @@ def test_what_does_not_fit_is_named(tmp_path):
         with pytest.raises(InputError, match=message):
             create_frontend("wavlm", tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(config))
-    (tmp_path / "preprocessor_config.json").write_text('{"do_normalize": "yes"}')
-    with pytest.raises(InputError, match=r"preprocessor_config.json: do_normalize is true or false, not 'yes'"):
-        create_frontend("wavlm", tmp_path)
-    (tmp_path / "preprocessor_config.json").unlink()
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(InputError, match=r"has no weights: model\.safetensors or pytorch_model\.bin"):
         create_frontend("wavlm", tmp_path)

@@ -155,9 +155,12 @@ def test_folders_that_cannot_be_used_are_named(saved, tmp_path):
     copy = partial(changed, folder)
     extractor, config = "preprocessor_config.json", "config.json"
     cases = [
-        (copy(tmp_path / "rate", extractor, sampling_rate=8000), "sampling_rate 8000: .* sampling_rate 16000"),
+        (copy(tmp_path / "rate", extractor, sampling_rate=8000), "sampling_rate 8000: only 16000 is supported"),
         (copy(tmp_path / "bins", extractor, feature_size=40), "feature_size 40"),
-        (copy(tmp_path / "kind", extractor, feature_extractor_type="Other"), "'Other': .*FeatureExtractor is expected"),
+        (
+            copy(tmp_path / "kind", extractor, feature_extractor_type="Other"),
+            "'Other': only .*FeatureExtractor' is supported",
+        ),
         (copy(tmp_path / "type", config, model_type="hubert"), "model of type 'hubert'|holds HuBERT"),
     ]
     if name == "w2v_bert2":
@@ -165,7 +168,7 @@ def test_folders_that_cannot_be_used_are_named(saved, tmp_path):
         cases.append((copy(tmp_path / "stride", extractor, stride=1), "stride 1"))
     else:
         cases.append((copy(tmp_path / "seconds", config, max_source_positions=99), "99 positions: a multiple of 50"))
-        cases.append((copy(tmp_path / "length", extractor, chunk_length=30), "chunk_length 30: .* chunk_length 2"))
+        cases.append((copy(tmp_path / "length", extractor, chunk_length=30), "chunk_length 30: only 2 is supported"))
     lacking = copy(tmp_path / "lacking", config)
     (lacking / extractor).unlink()
     cases.append((lacking, r"no feature extractor: the preprocessor_config\.json"))

@@ -1,5 +1,6 @@
 """The published sizes: their networks, and files of another size or type."""
 
+from dataclasses import replace
 from functools import cache
 from math import prod
 
@@ -24,25 +25,32 @@ SMALL = {
 
 @cache
 def size_on_meta(name):
+    """A front-end without memory for its tensors, and tensor → shape."""
     with torch.device("meta"):
         frontend = create_frontend(name)
-    return frontend, {k.removeprefix("model."): list(v.shape) for k, v in frontend.state_dict().items()}
+    shapes = {}
+    for key, tensor in frontend.state_dict().items():
+        shapes[key.removeprefix("model.")] = list(tensor.shape)
+    return frontend, shapes
 
 
 @pytest.mark.parametrize("name", SIZES)
 def test_each_size_has_its_numbers(name):
-    frontend, found = size_on_meta(name)
+    frontend, shapes = size_on_meta(name)
     size = SIZES[name]
-    assert sum(map(prod, found.values())) == size.parameters and frontend.config["name"] == size.frontend
-    assert size.hub in obtain(name) and size.file in obtain(name) and size.licence
+    assert sum(map(prod, shapes.values())) == size.parameters
+    assert frontend.config["name"] == size.frontend
+    assert size.hub in obtain(name)
+    assert size.file in obtain(name)
+    assert size.licence
     assert not frontend.config.get("normalize", False) or name == "wavlm_large"
 
 
 @pytest.mark.parametrize("name, kind", [("xlsr_300m", "xlsr300m_fairseq"), ("wavlm_large", "wavlm_large_unilm")])
 def test_names_and_shapes_are_those_of_the_pre_training_files(name, kind):
-    frontend, found = size_on_meta(name)
+    frontend, shapes = size_on_meta(name)
     manifest = golden.read("manifests")[kind]
-    assert found == {key: shape for key, (shape, _) in manifest["keys"].items()}
+    assert shapes == {key: shape for key, (shape, _) in manifest["keys"].items()}
     assert SIZES[name].parameters == manifest.get("n_params", 315_453_120)
     names = [name for name, _ in frontend.model.named_parameters()]
     assert [to_transformers(to_fairseq(name)) for name in names] == names
@@ -50,9 +58,11 @@ def test_names_and_shapes_are_those_of_the_pre_training_files(name, kind):
 
 def write(frontend, path, **changes):
     """Save ``frontend`` as fairseq does."""
-    options = {k: v for k, v in frontend.config.items() if k not in ("name", "normalize", "pretraining_heads")}
-    content = {k.removeprefix("model."): v for k, v in frontend.state_dict().items()}
-    torch.save({"cfg": {"model": {"_name": "hubert", **options, **changes}}, "model": content}, path)
+    options = {**frontend.config, "_name": "hubert", **changes}
+    for name in ("name", "normalize", "pretraining_heads"):
+        options.pop(name, None)
+    content = {key.removeprefix("model."): tensor for key, tensor in frontend.state_dict().items()}
+    torch.save({"cfg": {"model": options}, "model": content}, path)
 
 
 @pytest.mark.parametrize(
@@ -81,23 +91,26 @@ def test_a_file_of_another_size_or_type_is_refused_with_what_differs(name, kind,
 
 def test_info_tells_the_type_and_all_sizes_of_a_file(tmp_path, capsys, monkeypatch):
     """A small file of each type; that it is of a published size is made up by smaller sizes."""
+    small_wav2vec2 = {**SIZES["xlsr_53"].options, **SMALL}
     for name in ("hubert", "mhubert_147", "xlsr_53"):
         size = SIZES[name]
-        monkeypatch.setitem(SIZES, name, type(size)(**{**vars(size), "options": {**size.options, **SMALL}}))
+        monkeypatch.setitem(SIZES, name, replace(size, options={**size.options, **SMALL}))
     expected = {"wav2vec2": ["xlsr_53"], "hubert": ["hubert", "mhubert_147"], "wavlm": ["wavlm"]}
     for kind, names in expected.items():
-        options = dict(SIZES["xlsr_53"].options) if kind == "wav2vec2" else SMALL
+        options = small_wav2vec2 if kind == "wav2vec2" else SMALL
         write(create_frontend(kind, **options), tmp_path / f"{kind}.pt")
         identity = identify(tmp_path / f"{kind}.pt")
-        assert identity.models == names and not identity.misfit
+        assert identity.models == names
+        assert not identity.misfit
         assert bool(identity.notes) == (kind == "wavlm")
         assert main(["info", str(tmp_path / f"{kind}.pt")]) == 0
-        assert " or ".join(names) in " ".join(capsys.readouterr().out.split())
+        printed = " ".join(capsys.readouterr().out.split())
+        assert " or ".join(names) in printed
     assert create_frontend("xlsr_53", tmp_path / "wav2vec2.pt").out_dim == 48
     with pytest.raises(InputError, match=r"is not XLS-R 300M .* or `model\.frontend=xlsr_53`$"):
         create_frontend("xlsr_300m", tmp_path / "wav2vec2.pt")
     # A file of equal options by its name alone.
-    monkeypatch.setitem(SIZES, "mms_300m", type(size)(**{**vars(SIZES["mms_300m"]), "options": options}))
+    monkeypatch.setitem(SIZES, "mms_300m", replace(SIZES["mms_300m"], options=small_wav2vec2))
     (tmp_path / "wav2vec2.pt").rename(tmp_path / "xlsr_53_56k.pt")
     message = r"is by its name XLSR-53 \(xlsr_53\), not MMS 300M .*`ssl_checkpoint` \(base_300m\.pt from .*\)"
     with pytest.raises(InputError, match=message):

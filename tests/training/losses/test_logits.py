@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from builders import SHARED, golden
+from builders import golden, shared_path
 from torch import nn
 
 from nes2net.training.losses import BinaryFocal, WeightedCrossEntropy
@@ -53,9 +53,7 @@ def test_the_plain_mean_of_weighted_losses_is_the_published():
     assert found.item() == pytest.approx(expected.item(), rel=0, abs=1e-12)
     gradients = [torch.autograd.grad(loss, logits)[0] for loss in (found, expected)]
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
-    file = SHARED / "golden" / "zoo" / "losses.pt"
-    if not file.is_file():
-        pytest.skip(f"no {file}")
+    file = shared_path("golden", "zoo", "losses.pt")
     content = torch.load(file, weights_only=True)
     published, labels = content["weighted_ce_unnormalised"], content["labels"]
     for normalize, expected in ((False, published["loss"]), (True, published["loss_normalised"])):

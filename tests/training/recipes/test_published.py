@@ -28,19 +28,19 @@ CONFIGS = REPOSITORY / "configs"
 #: Values of the first recipe by sections, typed a second time here. Every other key has the toolkit's default.
 NES2NET_X = """seed=12345 comment=null ssl_checkpoint=xlsr2_300m.pt data: corpus=asvspoof2019_la num_samples=64600
     crop=head chunk_samples=[16000,96000] min_piece=8000 augment: algo=4 parameters={} noise_probability=0.0
-    specmix=null rng=utterance train: epochs=100 batch_size=12 accumulate=1 optimizer=adam logistic_c=1e6 lr=2.5e-7
-    weight_decay=1e-4 adam_betas=[0.9,0.999] adam_eps=1e-8 amsgrad=false schedule=constant t_max=5 decay_epochs=5
+    specmix=null rng=utterance train: epochs=100 batch_size=12 drop_last=true accumulate=1 optimizer=adam logistic_c=1e6
+    lr=2.5e-7 weight_decay=1e-4 adam_betas=[0.9,0.999] adam_eps=1e-8 amsgrad=false schedule=constant t_max=5 decay_epochs=5
     decay_factor=0.5 warmup_steps=0 warmup_from_zero=false max_grad_norm=null loss.name=cross_entropy
     loss.class_weights=[0.1,0.9] precision=fp32 freeze_frontend_epochs=0 frontend_mode=eval keep=improved segments:
     resolutions=[] loss.name=cross_entropy loss.class_weights=[0.5,0.5] utterance_weight=1.0 boundary_share=null
-    validation: augmented=true whole_utterances=false first_epoch=1 epochs=all select_on=loss patience=null mode=eval
-    frontend: name=xlsr_300m aggregation: name=last"""
+    validation: augmented=true whole_utterances=false first_epoch=1 epochs=all select_on=loss ties=last patience=null
+    mode=eval frontend: name=xlsr_300m aggregation: name=last"""
 LORA = """train: adapt.kind=lora adapt.rank=8 adapt.alpha=16 adapt.targets=attention adapt.dropout=0.0 epochs=50
     precision=bf16 optimizer=adamw schedule=cosine warmup_steps=500 max_grad_norm=1.0 backend: name=nes2net_x
     nes_ratio=[8,8] dilation=2 pool=mean se_ratio=1 num_logits=2"""
 GLOBAL_FEATURE = """seed=1 ssl_checkpoint=xlsr_53_56k.pt data: num_samples=64000 crop=pieces augment: algo=0 train:
-    batch_size=8 lr=1e-6 weight_decay=0.0 schedule=step loss.class_weights=[1.0,1.0] validation: patience=10 frontend:
-    name=xlsr_53"""
+    batch_size=8 drop_last=false lr=1e-6 weight_decay=0.0 schedule=step loss.class_weights=[1.0,1.0] validation:
+    ties=first patience=10 frontend: name=xlsr_53"""
 AASIST2 = """seed=1234 data: crop=dynamic augment: algo=0 train: lr=1e-6 loss=am_softmax loss.scale=15.0 loss.margin=0.2
     backend: name=aasist2 width=14 scale=8 head=cosine num_logits=2"""
 FIR = """seed=1234 augment: algo=0 fir.probability=0.5 fir.taps=101 train: epochs=50 batch_size=32 lr=1e-3
@@ -50,9 +50,9 @@ ASVSPOOF5 = """seed=1234 ssl_checkpoint=WavLM-Large.pt data: corpus=asvspoof5 cr
     noise_probability=0.5 train: batch_size=64 lr=1e-6 schedule=cosine min_lr=1e-7 validation: first_epoch=11
     select_on=min_dcf patience=5"""
 CTRSVDD = """seed=42 ssl_checkpoint=WavLM-Large.pt data: corpus=ctrsvdd num_samples=64000 crop=random_tiled augment:
-    algo=8 train: epochs=75 batch_size=34 optimizer=adamw lr=1e-6 schedule=cosine_epochs min_lr=1e-9 loss=focal
-    loss.gamma=2.0 loss.alpha=0.25 loss.label_smoothing=0.1 validation: augmented=false whole_utterances=true
-    epochs=around_minima select_on=eer"""
+    algo=8 train: epochs=75 batch_size=34 drop_last=false optimizer=adamw lr=1e-6 schedule=cosine_epochs min_lr=1e-9
+    loss=focal loss.gamma=2.0 loss.alpha=0.25 loss.label_smoothing=0.1 validation: augmented=false
+    whole_utterances=true epochs=around_minima select_on=eer ties=first"""
 TRACING = """data: crop=random train: task=source_tracing task.field=attack epochs=50 lr=1e-6 loss=aam_softmax loss.scale=30
     loss.margin=0.2 validation: augmented=false select_on=trace_f1_error patience=10 backend: name=nes2net_x
     nes_ratio=[8,8] dilation=2 pool=mean se_ratio=1"""
@@ -74,9 +74,9 @@ PUBLISHED = {
         nes_ratio=[8,8] dilation=2 pool=null se_ratio=1 num_logits=2 score_rule=difference""",
     "partialspoof_multires_gmlp": """name=w2v2_large_multires_gMLP seed=1 ssl_checkpoint=w2v_large_lv_fsh_swbd_cv.pt
         data: corpus=partialspoof num_samples=634880 crop=pieces min_piece=5200 augment: algo=0 train: epochs=5000
-        batch_size=8 lr=1e-5 weight_decay=0.0 schedule=step decay_epochs=10 loss=p2sgrad segments:
-        resolutions=[20,40,80,160,320,640] loss=cosine_error validation: patience=50 frontend: name=wav2vec2_large
-        normalize=true backend: name=multires_gmlp num_layers=25 gmlp_layers=5 max_frames=2001 dropout=0.7
+        batch_size=8 drop_last=false lr=1e-5 weight_decay=0.0 schedule=step decay_epochs=10 loss=p2sgrad segments:
+        resolutions=[20,40,80,160,320,640] loss=cosine_error validation: ties=first patience=50 frontend:
+        name=wav2vec2_large normalize=true backend: name=multires_gmlp num_layers=25 gmlp_layers=5 max_frames=2001 dropout=0.7
         head=p2sgrad""",
     "asvspoof2019_mpif_res2net": """name=mpif_res2net ssl_checkpoint=null data: num_samples=80000 augment: algo=0
         specmix.frequency_bands=3 specmix.time_bands=0 specmix.gamma=0.3 specmix.probability=0.5 specmix.mix_labels=true
@@ -105,7 +105,7 @@ PUBLISHED = {
     # the published file has no tensors of pre-training, so PUBLISHED_MODELS differs
     "asvspoof2019_moe_aasist": """name=moe_AASIST seed=888 data: crop=random augment: algo=3 train: epochs=50
         batch_size=4 optimizer=adamw lr=1e-5 schedule=cosine_epochs t_max=50 warmup_epochs=3 loss.normalize=false
-        freeze_frontend=true validation: augmented=false patience=3 aggregation: name=moe experts_per_layer=4 top_k=2
+        freeze_frontend=true validation: augmented=false ties=first patience=3 aggregation: name=moe experts_per_layer=4 top_k=2
         hidden_dim=128 noise_epsilon=0.01 underflow=exact balance_weight=0.0 backend: name=aasist num_logits=2
         score_rule=probability""",
     **{

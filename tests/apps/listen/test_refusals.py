@@ -1,0 +1,82 @@
+"""What `nes2net listen` refuses before it reads any audio: windows without a length, and detectors without a score."""
+
+import pytest
+
+from nes2net import Detector, InputError
+from nes2net.apps.listen.listening import Judge
+
+BAD_NUMBERS = ["0", "-1", "nan", "inf", "1e-9"]
+TRACING = {
+    "frontend": {"name": "lps", "n_fft": 128, "num_bins": 20},
+    "backend": {"name": "mean_linear", "num_logits": 3, "classes": ["A", "B", "C"]},
+}
+SOURCES = ["call", "server"]
+
+
+@pytest.fixture
+def folder(request):
+    """The folder of a small detector, its calibrations and a call."""
+    return request.getfixturevalue("made")
+
+
+@pytest.fixture
+def words_of(folder):
+    """A function that gives the words of a command that listens to a recording, or serves clients."""
+
+    def words(source, model):
+        inputs = {"call": [folder / "call.wav", "--speed", "inf"], "server": ["--serve", "0"]}
+        return ["listen", *inputs[source], "--model", model, "--device", "cpu"]
+
+    return words
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("flag", ["--window", "--hop"])
+@pytest.mark.parametrize("number", BAD_NUMBERS)
+def test_a_window_or_hop_without_a_length(command, folder, words_of, source, flag, number):
+    status, printed, error = command([*words_of(source, folder / "small.pth"), f"{flag}={number}"])
+    assert status == 2
+    assert printed == ""
+    name = flag.removeprefix("--")
+    assert error == f"nes2net: error: the {name} must be a positive number of seconds, not {float(number)}\n"
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_time_that_may_wait(command, folder, words_of, source):
+    status, printed, error = command([*words_of(source, folder / "small.pth"), "--max-behind", "0"])
+    assert status == 2
+    assert printed == ""
+    assert error == "nes2net: error: --max-behind is a number above 0, not 0.0\n"
+
+
+def test_a_window_without_a_length_beside_a_calibration(command, folder, words_of):
+    calibration = sorted(folder.glob("*.json"))[0]
+    words = [*words_of("call", folder / "small.pth"), "--calibration", calibration, "--window", "nan"]
+    status, printed, error = command(words)
+    assert status == 2
+    assert printed == ""
+    assert "the window must be a positive number of seconds, not nan" in error
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_detector_of_source_tracing(command, words_of, source, tmp_path):
+    Detector.from_config(TRACING).save(tmp_path / "tracing.pth")
+    status, printed, error = command(words_of(source, tmp_path / "tracing.pth"))
+    assert status == 2
+    assert printed == ""
+    assert error.startswith(
+        "nes2net: error: this detector has the classes A, B, C, without bona fide, so it has no score"
+    )
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("settings", [{"window": 0}, {"hop": 0}, {"window": float("nan")}, {"max_behind": 0}])
+def test_python(small, settings):
+    with pytest.raises(InputError, match="positive number of seconds|above 0"):
+        Judge(small, "small.pth", **settings)
+
+
+def test_streams_and_tracks_of_a_detector_without_a_score():
+    detector = Detector.from_config(TRACING)
+    with pytest.raises(InputError, match="so it has no score"):
+        detector.stream(16000)

@@ -1,0 +1,28 @@
+"""Links under the names of the files that a collection writes are replaced, and what they lead to stays."""
+
+import pytest
+
+pytest.importorskip("pyarrow")
+
+from nes2net.apps.scale.results import RECORD, result_path, to_score_file, write_record, write_results
+from nes2net.apps.scale.sources import Shard
+
+RUN = {"model": "abc", "num_samples": 64600, "dtype": "float32", "device": "cpu"}
+
+
+def test_nothing_is_written_through_a_link(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("precious")
+    shard = Shard("/data/a.tar", "1", "a.tar")
+    scores = tmp_path / "s.txt"
+    written = [result_path(out, shard), out / RECORD, scores, tmp_path / "s.txt.json"]
+    for path in written:
+        path.symlink_to(elsewhere)
+    write_record(out, {"run": RUN, "failures": {}})
+    write_results(out, shard, [{"id": "a", "seconds": 1.5, "score": 1.0, "error": None}])
+    to_score_file(out, scores)
+    assert elsewhere.read_text() == "precious"
+    assert not any(path.is_symlink() for path in written)
+    assert scores.read_text() == "a 1.0\n"

@@ -1,0 +1,16 @@
+"""A detector of source tracing without a class of bona fide recordings, which has no score."""
+
+from pathlib import Path
+
+from nes2net import Detector
+
+TRACING = {
+    "frontend": {"name": "lps", "n_fft": 128, "num_bins": 20},
+    "backend": {"name": "mean_linear", "num_logits": 3, "classes": ["A", "B", "C"]},
+}
+REFUSED = "this detector has the classes A, B, C, without bona fide, so it has no score"
+
+
+def save_tracing_detector(path: Path) -> Path:
+    Detector.from_config(TRACING).save(path)
+    return path

@@ -1,0 +1,199 @@
+"""Streams in any container: Opus, whose decoder is always libopus, streams that begin in their middle, and tags."""
+
+import io
+import os
+
+import numpy as np
+import pytest
+import soundfile
+from builders.ogg import begun_later, pages, with_input_rate
+from builders.recordings import READERS, encode, noise, packets_of, read_every_way, refused
+
+from nes2net.data.audio.cache import AudioCache
+from nes2net.data.audio.decoders import ffmpeg_blocks, libsndfile_blocks
+from nes2net.data.audio.read import load_audio, measure_audio
+from nes2net.data.audio.waveform import to_mono_16k
+
+# ---- Opus
+
+
+def encode_opus(path, container):
+    """Two seconds of a sweep, which libopus codes first by SILK and then by CELT."""
+    time = np.arange(96000) / 48000
+    sweep = 0.3 * np.sin(2 * np.pi * (100 + 1500 * time) * time)
+    encode(path, sweep, "libopus", "flt", rate=48000, bit_rate=24_000, format=container)
+
+
+@pytest.fixture
+def ogg_opus(tmp_path):
+    path = tmp_path / "sweep.ogg"
+    encode_opus(path, "ogg")
+    return path
+
+
+@pytest.mark.parametrize("container", ["webm", "matroska"])
+def test_the_container_of_opus_changes_no_sample(tmp_path, ogg_opus, container):
+    copy = tmp_path / "copy"
+    encode_opus(copy, container)
+    assert packets_of(copy) == packets_of(ogg_opus)
+    np.testing.assert_array_equal(read_every_way(copy), read_every_way(ogg_opus))
+
+
+@pytest.mark.parametrize("rate", [0, 8000, 16000, 24000, 44100])
+def test_the_rate_in_the_header_of_opus_changes_no_sample(ogg_opus, rate):
+    """It is the rate of what was encoded (RFC 7845, Sec. 5.1)."""
+    waveform = load_audio(ogg_opus)
+    content = with_input_rate(ogg_opus.read_bytes(), rate)
+    ogg_opus.write_bytes(content)
+    np.testing.assert_array_equal(read_every_way(ogg_opus), waveform)
+
+
+@pytest.mark.parametrize("num_samples", [-100, 1, 24, 100, 312, 5000, 480_000, 2**40])
+def test_opus_may_begin_at_any_granule_position(tmp_path, ogg_opus, num_samples):
+    content = ogg_opus.read_bytes()
+    waveform = load_audio(ogg_opus)
+    later = tmp_path / "later.ogg"
+    later.write_bytes(begun_later(content, num_samples))
+    np.testing.assert_array_equal(read_every_way(later), waveform)
+    cache = AudioCache(tmp_path / "cache")
+    np.testing.assert_array_equal(cache.load(later), waveform)
+    np.testing.assert_array_equal(cache.load(later), waveform)
+    # Chains of two streams.
+    chain = tmp_path / "chain.ogg"
+    chain.write_bytes(content + content)
+    waveform_of_chain = load_audio(chain)
+    chain.write_bytes(content + later.read_bytes())
+    np.testing.assert_array_equal(read_every_way(chain), waveform_of_chain)
+
+
+def test_opus_is_what_libopus_decodes_at_48_khz(ogg_opus):
+    """FFmpeg's own decoder clicks where the coding changes. libsndfile has libopus, too."""
+    content = with_input_rate(ogg_opus.read_bytes(), 48000)
+    with soundfile.SoundFile(io.BytesIO(content)) as file:
+        file.seek(0)  # without it, libsndfile 1.2 may keep the pre-skip
+        samples = file.read(dtype="float32")
+    expected = to_mono_16k(samples[None], 48000)
+    np.testing.assert_allclose(load_audio(ogg_opus), expected, atol=1e-6)
+    assert measure_audio(ogg_opus) == (48000, 1, 96000, True)
+
+
+def test_an_ffmpeg_without_libopus_is_named(ogg_opus, monkeypatch):
+    monkeypatch.setattr("nes2net.data.audio.decoders._OPUS_DECODER", "libnothing")
+    refused(ogg_opus, "not used for Opus.* nor FFmpeg .*built without libopus: install PyAV", readers=READERS)
+
+
+# ---- Streams that begin in their middle
+
+
+def write_vorbis(path, num_samples):
+    """Vorbis whose granule positions are larger by ``num_samples``."""
+    soundfile.write(path, noise(64000), 16000, format="OGG", subtype="VORBIS")
+    content = begun_later(path.read_bytes(), num_samples)
+    path.write_bytes(content)
+
+
+def write_vorbis_without_pages(path, first_page):
+    """Vorbis without the pages of audio before ``first_page``."""
+    soundfile.write(path, noise(64000), 16000, format="OGG", subtype="VORBIS")
+    all_pages = pages(path.read_bytes())
+    path.write_bytes(b"".join(all_pages[:2] + all_pages[first_page:]))
+
+
+def write_mp3(path, first_packet):
+    """MP3 without the frames before ``first_packet``."""
+    encode(path, noise(64000), "libmp3lame", format="mp3", first_packet=first_packet)
+
+
+@pytest.mark.parametrize(
+    ("write", "start"),
+    [
+        (write_vorbis, 1),
+        (write_vorbis, 100),
+        (write_vorbis, 480_000),
+        (write_vorbis_without_pages, 4),
+        (write_mp3, 0),
+        (write_mp3, 1),
+        (write_mp3, 9),
+    ],
+)
+def test_both_decoders_begin_a_stream_at_the_same_sample(tmp_path, write, start):
+    path = tmp_path / "noise"
+    write(path, start)
+    by_libsndfile = np.concatenate([samples for samples, _ in libsndfile_blocks(path, None)], axis=1)
+    by_ffmpeg = np.concatenate([samples for samples, _ in ffmpeg_blocks(path)], axis=1)
+    np.testing.assert_allclose(by_ffmpeg, by_libsndfile, atol=1e-5)
+    np.testing.assert_array_equal(read_every_way(path), by_libsndfile[0])
+
+
+def test_a_missing_page_of_vorbis_is_noticed(tmp_path):
+    """Else FFmpeg would go on where libsndfile ends, from another sample on."""
+    path = tmp_path / "noise.ogg"
+    write_vorbis(path, 0)
+    all_pages = pages(path.read_bytes())
+    content = b"".join(all_pages[:3] + all_pages[4:])
+    refused(path, "is cut off: its header announces 64,000 samples", content, (load_audio, read_every_way))
+
+
+@pytest.mark.parametrize("container", ["matroska", "flv"])
+@pytest.mark.parametrize("codec", ["aac", "libmp3lame"])
+@pytest.mark.parametrize("delay", [100, 160_000])
+def test_the_time_stamps_of_a_recording_may_begin_late(tmp_path, container, codec, delay):
+    """Its header then states when it ends."""
+    path = tmp_path / "noise"
+    rate = 44100 if container == "flv" else 16000  # FLV has no MP3 of 16 kHz
+    encode(path, noise(), codec, format=container, rate=rate)
+    waveform = load_audio(path)
+    encode(path, noise(), codec, format=container, rate=rate, delay=delay)
+    np.testing.assert_array_equal(load_audio(path), waveform)
+
+
+# ---- Tags
+
+TITLE = "Gruss "
+LATIN_1_TITLE = "Gr\xfc\xdfe ".encode("latin-1")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "mp4 aac fltp",
+        "ipod aac fltp",
+        "mov aac fltp",
+        "3gp aac fltp",
+        "avi pcm_s16le s16",
+        "matroska aac fltp",
+        "webm libopus flt",
+        "flv aac fltp",
+        "wv wavpack s16p",
+        "tta tta s16",
+        "mp3 libmp3lame fltp",
+        "wav pcm_s16le s16",
+        "flac flac s16",
+        "aiff pcm_s16be s16",
+        "caf pcm_s16le s16",
+    ],
+)
+def test_tags_may_have_any_encoding(tmp_path, kind):
+    """Title, artist, names of streams and chapters, and the name of the file: none of them is used."""
+    container, codec, sample_format = kind.split()
+    path = tmp_path / os.fsdecode(b"caf\xe9")
+    rate = 48000 if codec == "libopus" else 16000
+    encode(path, noise(), codec, sample_format, rate=rate, format=container, title=TITLE)
+    waveform = load_audio(path)
+    content = path.read_bytes()
+    assert TITLE.encode() in content
+    path.write_bytes(content.replace(TITLE.encode(), LATIN_1_TITLE))
+    np.testing.assert_array_equal(read_every_way(path), waveform)
+
+
+# ---- MP4
+
+
+def test_a_file_may_end_within_a_number_of_its_tables(tmp_path):
+    path = tmp_path / "noise.mov"
+    encode(path, noise(), "aac")
+    content = path.read_bytes()
+    movie = content.index(b"moov")
+    table = content.index(b"stsc")
+    endless_movie = content[: movie - 4] + bytes(4) + content[movie : table + 14]  # a size of 0 means to the end
+    refused(path, "was read by neither", endless_movie, [load_audio])

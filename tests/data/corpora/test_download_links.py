@@ -1,0 +1,73 @@
+"""`nes2net data download` fetches and unpacks nothing through a link in its folder."""
+
+import dataclasses
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+from builders.http_server import running
+from builders.hub_server import serving
+
+from nes2net.data.corpora import in_the_wild
+from nes2net.data.corpora.corpus import Corpus, Download
+from nes2net.data.corpora.download import fetch_all, plan_downloads
+from nes2net.lib.errors import InputError
+from nes2net.lib.http_files import HttpFiles
+
+
+@pytest.fixture
+def client():
+    with HttpFiles(lambda seconds: None) as client:
+        yield client
+
+
+@pytest.fixture
+def elsewhere(tmp_path) -> Path:
+    """A folder to which links lead."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    return folder
+
+
+def corpus_of(download: Download) -> Corpus:
+    return dataclasses.replace(in_the_wild.CORPUS, counts={}, key_digests={}, downloads=(download,))
+
+
+def put_link(path: Path, elsewhere: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.symlink_to(elsewhere)
+
+
+@pytest.mark.parametrize("name", [".cache", "data", ".cache/huggingface/.gitignore"])
+def test_a_set_of_the_hub(client, tmp_path, elsewhere, monkeypatch, name):
+    data_set = tmp_path / "set"
+    (data_set / "data").mkdir(parents=True)
+    (data_set / "data" / "test.parquet").write_text("PAR1")
+    put_link(tmp_path / "out" / name, elsewhere)
+    with serving(monkeypatch, {"o/n": data_set}):
+        plan = plan_downloads(corpus_of(Download(url="hub:o/n")), client)
+        with pytest.raises(InputError, match=f"{name}: is a link"):
+            fetch_all(plan, tmp_path / "out", client)
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("keys", {"unpack": "."}),
+        ("eval", {"unpack": "eval"}),
+        ("below", {"unpack": ".", "name": "below/keys.zip"}),
+    ],
+)
+def test_a_file_of_a_server(client, tmp_path, elsewhere, name, options):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("keys/key.txt", b"key")
+    put_link(tmp_path / "out" / name, elsewhere)
+    with running() as server:
+        server.pages["/keys.zip"] = content.getvalue()
+        plan = plan_downloads(corpus_of(Download(url=f"{server.address}/keys.zip", what="keys", **options)), client)
+        with pytest.raises(InputError, match=f"{name}: is a link"):
+            fetch_all(plan, tmp_path / "out", client)
+    assert list(elsewhere.iterdir()) == []

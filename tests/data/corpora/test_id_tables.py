@@ -1,0 +1,157 @@
+"""Tables of ids: scores and labels of other programs are read, or refused in the words of the table."""
+
+from pathlib import Path
+
+import pytest
+
+from nes2net.lib.errors import InputError
+from nes2net.models.registry import corpora
+from nes2net.scoring.judgement import judgement_of
+from nes2net.scoring.score_file import read_scores
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "scores.txt"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"a.wav","0.5"\n"b.wav","-1e-3"\n',
+        '"file";"score"\n"a.wav";"0.5"\n"b.wav";"-1e-3"\n',
+        "a.wav;Fake;0.5\nb.wav;Real;-1e-3\n",
+        "file,label,score,duration\na.wav,real,0.5,4\nb.wav,fake,-1e-3,5\n",
+        '{"file": "a.wav", "score": 0.5, "times": [1, 2]}\n\n{"score": -1e-3, "file": "b.wav"}\n',
+        '{"utt_id":"a.wav","cm-score":"0.5"}\r\n{"utt_id":"b.wav","cm-score":"-1e-3"}',
+    ],
+)
+def test_scores_of_other_programs_are_read(path, text):
+    path.write_text(text, newline="")
+    ids, scores = read_scores(path)
+    assert ids == ["a.wav", "b.wav"]
+    assert scores.tolist() == [0.5, -1e-3]
+
+
+@pytest.mark.parametrize("text", ['"a;b"\n', '"a;b"\n"c";1\n', '"a,score"\n"b",1\n'])
+def test_a_delimiter_in_quotes_separates_no_fields(path, text):
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"line 1: expected 2 fields \(utterance score\), found 1"):
+        read_scores(path)
+
+
+@pytest.mark.parametrize("id", ["{a", "[a", "{a}", '{"a', "a{"])
+def test_an_id_may_begin_like_json(path, id):
+    path.write_text(f"{id} 0.5\n{id}2 1\n")
+    assert read_scores(path)[0] == [id, f"{id}2"]
+
+
+def test_a_space_in_an_id_is_written_as_in_the_ids_of_trials(path):
+    path.write_text('{"file": "a b.wav", "score": 1}\n')
+    assert read_scores(path)[0] == ["a%20b.wav"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a.wav -0,5\n",
+        "a.wav\t-0,5\n",
+        "a.wav;-0,5\n",
+        'a.wav,"-0,5"\n',
+        "file;score\na.wav;-0,5\n",
+        "a.wav|spoof|-0,5\n",
+    ],
+)
+def test_a_decimal_comma_is_named(path, text):
+    path.write_text(text)
+    with pytest.raises(
+        InputError, match="expected a number as score, found '-0,5', with a decimal comma: write a point"
+    ):
+        read_scores(path)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("filename,spoof_probability\na,0.5\n", "spoof_probability is of spoof, so negate its numbers$"),
+        ("file;prob_fake\na;0.5\n", "semicolons.; call one of its columns score: prob_fake is of spoof, so negate"),
+        ("utt,logit_spoof,logit_bonafide\na,1,2\n", "score: logit_bonafide, higher for bona fide$"),
+        ("utterance\tlogit_spoof\tlogit_bonafide\na\t1\t2\n", "score: logit_bonafide, higher for bona fide$"),
+        ("utt logit_spoof logit_bonafide\na 1 2\n", "separated by white space.; .*: logit_bonafide, higher"),
+        ("file,real_score,P(human),decision\na,1,2,real\n", r"score: real_score or p\(human\), higher"),
+        ("wav,left,right\na,1,2\n", "score: wav or left or right, higher for bona fide$"),
+        ('{"file": "a", "fake_prob": 0.5}\n', "separated by JSON.; .*: fake_prob is of spoof"),
+        ("path,label\na.wav,spoof\n", "separated by commas.; call one of its columns score"),
+    ],
+)
+def test_a_header_without_scores_is_called_a_header(path, text, message):
+    path.write_text(text)
+    with pytest.raises(InputError, match=f"scores.txt: no column of scores in the header .*{message}") as error:
+        judgement_of(path).scores(path)
+    header = text.split("\n")[0]
+    assert header.replace("\t", "\\t") in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ('{"file": "a", "score": 1}\nb 2\n', "line 2: not a JSON object"),
+        ('[{"file": "a", "score": 1}]\n', "line 1: not a JSON object .*write one in each line"),
+        ('{\n "file": "a"\n}\n', "line 1: not a JSON object"),
+        ('{"file": "a"}\n', "its JSON objects have no two values"),
+        ("[" * 2000, "nested more than 100 deep"),
+    ],
+)
+def test_json_of_another_form_is_refused(path, text, message):
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_scores(path)
+
+
+@pytest.mark.parametrize("name", corpora.names())
+@pytest.mark.parametrize(
+    "text",
+    [
+        "filename\tcm-label\nu1.flac\tbonafide\nu2.flac\tspoof\n",
+        ",file,label\n0,u1.wav,bonafide\n1,u2.wav,spoof\n",
+        "u1.mp3;bonafide\nu2.mp3;spoof\n",
+        "u1 bonafide\nu2 spoof\n",
+        "u1.wav\tReal\nu2.wav\tFake\n",
+        "utt_id|key\nu1|genuine\nu2|deepfake\n",
+        '{"file": "u1.wav", "label": "bonafide"}\n{"label": "spoof", "file": "u2.wav"}\n',
+    ],
+)
+def test_labels_alone_are_the_key_of_every_corpus(tmp_path, name, text):
+    labels = tmp_path / "labels.txt"
+    labels.write_text(text)
+    first, second = corpora.get(name).keys(labels)
+    assert first.id == "u1"
+    assert first.label == "bonafide"
+    assert second.id == "u2"
+    assert second.label == "spoof"
+
+
+@pytest.mark.parametrize("name", corpora.names())
+def test_labels_alone_belong_to_every_phase(tmp_path, name):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("u1 bonafide\nu2 spoof\n")
+    corpus = corpora.get(name)
+    phases = corpus.phases or corpus.splits
+    assert len(corpus.keys(labels, phases[-1])) == 2
+    with pytest.raises(InputError, match="has no phase 'x'"):
+        corpus.keys(labels, "x")
+
+
+@pytest.mark.parametrize("name", corpora.names())
+def test_labels_alone_with_an_unknown_word_are_refused(tmp_path, name):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("u1 bonafide\nu2 1\n")
+    with pytest.raises(InputError, match="labels.txt, line 2: unknown label '1'; .*so write the words"):
+        corpora.get(name).keys(labels)
+
+
+def test_a_list_of_recordings_is_no_file_of_labels(tmp_path):
+    """Its ids are paths without suffix, and labels may be missing."""
+    recordings = tmp_path / "list.csv"
+    recordings.write_text("path,label\na.b.wav,real\nb,fake\nc.x,\n")
+    assert [trial.id for trial in corpora.get("generic").keys(recordings)] == ["a.b", "b"]

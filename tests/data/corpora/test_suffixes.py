@@ -1,0 +1,122 @@
+"""Suffixes in any case, ids of names with spaces, and notes of what lies in a folder and is not read."""
+
+import json
+
+import pytest
+from builders import SHARED, tiny_corpus
+from builders.files import folder, write
+
+from nes2net.data.audio import files as audio_files
+from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_df, ctrsvdd, dfadd, in_the_wild
+from nes2net.lib.errors import InputError
+from nes2net.models.registry import corpora
+
+META = "file,speaker,label\n0.wav,A,spoof\n1.wav,B,bona-fide\n2.WAV,C,spoof\n"
+
+
+@pytest.fixture(autouse=True)
+def _notes_are_new():
+    audio_files._note_once.cache_clear()
+
+
+def test_in_the_wild_lists_what_its_published_program_scores(tmp_path, shared):
+    case = json.loads((SHARED / "golden" / "originals" / "in_the_wild_suffix.json").read_text())
+    for name in case["folder"]:
+        write(tmp_path / name)
+    write(tmp_path / "meta.csv", META)
+    trials = in_the_wild.CORPUS.trials(tmp_path)
+    assert [trial.id for trial in trials] == [id.replace(" ", "%20") for id in case["theirs"]]
+
+
+def test_labels_name_recordings_by_a_suffix_in_another_case(tmp_path):
+    for name in ("0.wav", "1.WAV", "2.wav"):
+        write(tmp_path / name)
+    write(tmp_path / "meta.csv", META)
+    trials = in_the_wild.CORPUS.trials(tmp_path)
+    assert [trial.path.name for trial in trials] == ["0.wav", "1.WAV", "2.wav"]
+    assert [trial.label for trial in trials] == ["spoof", "bonafide", "spoof"]
+
+
+def test_recordings_that_differ_in_the_case_of_the_suffix_are_refused_without_a_list(tmp_path):
+    write(tmp_path / "1.wav")
+    write(tmp_path / "1.WAV")
+    with pytest.raises(InputError, match=r"1 utterance in it more than once: 1; .*differ in the suffix alone"):
+        in_the_wild.CORPUS.trials(tmp_path)
+
+
+def test_what_is_not_read_is_named(tmp_path, capsys):
+    for name in ("0.wav", "1.flac", "2.FLAC", "3.mp3", "README", "notes.txt", "._0.wav"):
+        write(tmp_path / name)
+    in_the_wild.CORPUS.trials(tmp_path)
+    note = capsys.readouterr().err
+    assert f"passed over in {tmp_path}, because the suffix is not .wav: 2 .flac, 1 .mp3, 1 no suffix; " in note
+    assert "txt" not in note
+
+
+def test_the_evaluation_set_of_ctrsvdd_without_labels(tmp_path, capsys):
+    audio = folder(tmp_path / "test_set")
+    for name in ("a.flac", "b.FLAC", "c.wav"):
+        write(audio / name)
+    trials = ctrsvdd.CORPUS.trials(tmp_path, "eval")
+    assert [trial.path.name for trial in trials] == ["a.flac", "b.FLAC"]
+    assert "because the suffix is not .flac: 1 .wav" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("corpus, split", [(asvspoof2019_la.CORPUS, "dev"), (asvspoof2021_df.CORPUS, "eval")])
+def test_listed_recordings_are_found_whatever_the_case_of_their_suffix(tmp_path, corpus, split):
+    root = tiny_corpus.make(tmp_path)
+    trials = corpus.trials(root, split)
+    first, second, *unchanged = trials
+    first.path.rename(first.path.with_suffix(".FLAC"))
+    second.path.rename(second.path.with_suffix(".Flac"))
+    renamed = corpus.trials(root, split)
+    assert [trial.path.suffix for trial in renamed] == [".FLAC", ".Flac"] + [".flac"] * len(unchanged)
+    assert all(trial.path.is_file() for trial in renamed)
+    assert [trial.id for trial in renamed] == [trial.id for trial in trials]
+
+
+def test_a_recording_with_the_listed_name_is_preferred(tmp_path):
+    root = tiny_corpus.make(tmp_path)
+    trial = asvspoof2019_la.CORPUS.trials(root, "dev")[0]
+    write(trial.path.with_suffix(".FLAC"))
+    assert asvspoof2019_la.CORPUS.trials(root, "dev")[0].path == trial.path
+
+
+def test_listed_recordings_in_the_current_folder(tmp_path, monkeypatch):
+    write(tmp_path / "1.WAV")
+    write(tmp_path / "meta.csv", META)
+    monkeypatch.chdir(tmp_path)
+    (trial,) = in_the_wild.CORPUS.trials(".")
+    assert trial.label == "bonafide"
+    assert trial.path.is_file()
+
+
+def test_a_missing_recording_keeps_its_listed_path(tmp_path):
+    root = tiny_corpus.make(tmp_path)
+    trial = asvspoof2019_la.CORPUS.trials(root, "dev")[0]
+    trial.path.unlink()
+    assert asvspoof2019_la.CORPUS.trials(root, "dev")[0].path == trial.path
+
+
+def test_folders_name_what_is_not_read(tmp_path, capsys):
+    audio = folder(tmp_path / "DATASET_GradTTS" / "test")
+    for name in ("p1_a.WAV", "p1_b.wav1", "p1_c"):
+        write(audio / name)
+    trials = dfadd.CORPUS.trials(tmp_path, "eval")
+    assert [trial.path.name for trial in trials] == ["p1_a.WAV"]
+    assert "because the suffix is not one of audio: 1 .wav1, 1 no suffix; " in capsys.readouterr().err
+
+
+def test_corpora_without_lists_take_every_recording():
+    suffixes = set()
+    for name in corpora.names():
+        for split_files in getattr(corpora.get(name), "parts", {}).values():
+            suffixes.add(split_files.unlisted)
+    assert suffixes == {"", ".wav", ".flac"}  # in lower case, as they are compared
+
+
+def test_lists_of_own_recordings(tmp_path):
+    write(tmp_path / "a.WAV")
+    path = write(tmp_path / "list.csv", "path,label\na.wav,bonafide\nb.wav,spoof\n")
+    trials = corpora.get("generic").trials(path)
+    assert [trial.path.name for trial in trials] == ["a.WAV", "b.wav"]

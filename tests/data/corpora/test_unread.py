@@ -1,0 +1,128 @@
+"""Folders of splits under other names, and what `nes2net data check` says that it did not read."""
+
+from pathlib import Path
+
+import pytest
+from builders.files import write
+
+from nes2net.cli.main import main
+from nes2net.data.corpora import generic, in_the_wild
+from nes2net.data.corpora.check import CorpusCheck, check_corpus
+from nes2net.lib.errors import InputError
+
+
+def make(root: Path, *names: str) -> Path:
+    for name in names:
+        write(root / name)
+    return root
+
+
+def unread(root: Path, **options) -> list[str]:
+    check: CorpusCheck = check_corpus(generic.CORPUS, root, **options)
+    return sorted(check.unread)
+
+
+CLASSES = ("real/x.wav", "fake/x.wav")
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("training", "validation", "testing"),
+        ("Train", "Dev", "Test"),
+        ("TRAINING", "Valid", "Testing"),
+        ("train", "val", "evaluation"),
+    ],
+)
+def test_words_for_the_parts_belong_together(tmp_path, folders, capsys):
+    for folder in folders:
+        make(tmp_path / folder, *CLASSES)
+    assert generic.CORPUS.find_splits(tmp_path) == ("train", "dev", "eval")
+    for split, folder in zip(("train", "dev", "eval"), folders):
+        trials = generic.CORPUS.trials(tmp_path, split)
+        assert [trial.id for trial in trials] == [f"{folder}/fake/x", f"{folder}/real/x"]
+        assert {trial.phase for trial in trials} == {split}
+    assert len(generic.CORPUS.trials(tmp_path)) == 6
+    assert not main(["data", "check", "generic", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert "Nothing is missing." in printed
+    assert "not read" not in printed
+
+
+@pytest.mark.parametrize("name", ["Training.csv", "train.TSV"])
+def test_lists_of_parts_may_have_any_case(tmp_path, name):
+    separator = "\t" if name.lower().endswith("tsv") else ","
+    write(tmp_path / name, "path,label\na.wav,real\n".replace(",", separator))
+    assert generic.CORPUS.find_splits(tmp_path) == ("train",)
+    (trial,) = generic.CORPUS.trials(tmp_path)
+    assert trial.phase == "train"
+
+
+@pytest.mark.parametrize("names", [("test", "testing"), ("Train", "train"), ("dev", "validation")])
+def test_two_folders_of_one_part_are_refused(tmp_path, names):
+    for name in names:
+        make(tmp_path / name, *CLASSES)
+    with pytest.raises(InputError, match="both .* and .* would be .*; rename or remove one"):
+        generic.CORPUS.trials(tmp_path)
+
+
+def test_folders_and_files_of_labels_that_are_not_read_are_named(tmp_path, capsys):
+    make(tmp_path, *(f"train/{name}" for name in CLASSES))
+    make(tmp_path, "test2/real/a.wav", "test2/real/b.wav", "loose.wav", "train/c.wav", "notes/README.md")
+    make(tmp_path, "labels.txt", "protocol.CSV", "keys.json", "README.txt", "LICENSE.txt", "license.md")
+    make(tmp_path, "LICENCE.csv")
+    assert unread(tmp_path) == [
+        ". (1 recording)",
+        "keys.json",
+        "labels.txt",
+        "protocol.CSV",
+        "test2/real (2 recordings)",
+        "train (1 recording)",
+    ]
+    assert main(["data", "check", "generic", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert (
+        "What is there and was not read\n  . (1 recording), keys.json, labels.txt, protocol.CSV, test2/real" in printed
+    )
+
+
+def test_a_list_wins_over_folders_which_are_named(tmp_path):
+    """A single list is the corpus, even if there are folders of classes beside it."""
+    make(tmp_path, *CLASSES, "clips/a.wav")
+    write(tmp_path / "mine.csv", "path,label\nclips/a.wav,real\n")
+    assert unread(tmp_path) == ["fake (1 recording)", "real (1 recording)"]
+
+
+def test_of_several_lists_those_that_are_not_read_are_named(tmp_path):
+    make(tmp_path, "a.wav")
+    write(tmp_path / "train.csv", "path,label\na.wav,real\n")
+    write(tmp_path / "metadata.csv", "path,label\na.wav,real\n")
+    assert unread(tmp_path) == ["metadata.csv"]
+
+
+def test_a_part_that_is_asked_for_says_nothing_of_the_others(tmp_path):
+    for folder in ("train", "test"):
+        make(tmp_path / folder, *CLASSES)
+    assert unread(tmp_path, splits=["train"]) == []
+
+
+def test_a_list_that_is_named_says_nothing_of_other_files(tmp_path):
+    make(tmp_path, "a.wav", "b/c.wav", "labels.txt")
+    recordings = write(tmp_path / "list.csv", "path,label\na.wav,real\n")
+    assert unread(recordings) == []
+
+
+def test_columns_that_only_group_trials_are_named(tmp_path):
+    make(tmp_path, "a.wav")
+    write(tmp_path / "list.csv", "path,class,Speaker,target\na.wav,real,Ann,1\n")
+    (split_check,) = check_corpus(generic.CORPUS, tmp_path).splits
+    assert split_check.notes == ["columns that only group the trials: class, target"]
+    assert split_check.scoring == "yes"
+    assert split_check.training == "no: its labels are not there"
+
+
+def test_folders_of_a_published_corpus_are_named_too(tmp_path):
+    make(tmp_path, "0.wav", "1.wav", "extra/2.wav", "other.csv")
+    write(tmp_path / "meta.csv", "file,speaker,label\n0.wav,Ann,bona-fide\n1.wav,Ann,spoof\n")
+    check = check_corpus(in_the_wild.CORPUS, tmp_path, subset=True)
+    assert sorted(check.unread) == ["extra (1 recording)", "other.csv"]

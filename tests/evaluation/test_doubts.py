@@ -1,0 +1,85 @@
+"""Labels beside scores are compared with the scores and with the key, whatever reads the file."""
+
+from pathlib import Path
+
+import pytest
+from builders.files import write
+
+from nes2net.actions.calibration import apply_calibration, calibrate
+from nes2net.actions.evaluation import evaluate
+from nes2net.evaluation.judgements import EvaluationSettings
+from nes2net.evaluation.key import Labels
+from nes2net.evaluation.matching import match_file
+from nes2net.evaluation.transfer import SetFiles, ThresholdSource
+
+DOUBT = "the file calls recordings fake and real, and all its scores lie between 0.5 and 1"
+NUM_TRIALS = 60
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A key, the probabilities of the class that a good detector predicts, and its probabilities of bona fide."""
+    key = ["path,label"]
+    predicted = ["filename,label,score"]
+    bonafide = ["filename,score"]
+    for number in range(NUM_TRIALS):
+        probability = 0.55 + 0.007 * number  # of the predicted class
+        label = "real" if number % 2 else "fake"
+        key.append(f"clips/{number}.wav,{label}")
+        predicted.append(f"clips/{number}.wav,{label},{probability}")
+        bonafide.append(f"clips/{number}.wav,{probability if number % 2 else 1 - probability}")
+    write(tmp_path / "key.csv", "\n".join(key))
+    write(tmp_path / "predicted.csv", "\n".join(predicted))
+    write(tmp_path / "bonafide.csv", "\n".join(bonafide))
+    return tmp_path
+
+
+def labels_of(folder: Path) -> Labels:
+    return Labels("generic", folder / "key.csv", "all")
+
+
+def test_evaluate_doubts_scores_of_the_predicted_class(folder):
+    settings = EvaluationSettings(num_resamples=5)
+    result = evaluate(labels_of(folder), [folder / "predicted.csv"], settings)
+    assert result["eer"].value > 0.3
+    assert any(note.startswith(DOUBT) for note in result.notes)
+    assert any(notice.startswith(DOUBT) for notice in result.to_dict()["notices"])
+    right = evaluate(labels_of(folder), [folder / "bonafide.csv"], settings)
+    assert right["eer"].value == 0
+    assert not right.notes
+
+
+def test_thresholds_and_further_sets_are_doubted(folder):
+    predicted = folder / "predicted.csv"
+    further_set = SetFiles("generic", predicted, folder / "key.csv", "all")
+    source = ThresholdSource(
+        dev_scores=[predicted], dev_keys=folder / "key.csv", dev_phase="all", further=[further_set]
+    )
+    settings = EvaluationSettings(threshold_source=source, num_resamples=5)
+    result = evaluate(labels_of(folder), [folder / "bonafide.csv"], settings)
+    doubts = [warning for warning in result.warnings if DOUBT in warning]
+    assert len(doubts) == 2
+
+
+def test_calibrations_are_doubted(folder, capsys):
+    learned = calibrate(labels_of(folder), [folder / "bonafide.csv"]).calibration
+    assert capsys.readouterr().err == ""
+    calibrate(labels_of(folder), [folder / "predicted.csv"], allow_inverted=True)
+    assert f"predicted.csv: {DOUBT}" in capsys.readouterr().err
+    apply_calibration(learned, [folder / "predicted.csv"], folder / "out.txt")
+    assert f"predicted.csv: {DOUBT}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["clips/{}.wav,{},{}", "clips/{};{};{}", "clips/{}.flac\t{}\t{}"])
+def test_labels_that_contradict_the_key_are_named_whatever_the_form_of_the_ids(folder, form):
+    """With folders, suffixes and other words for the classes."""
+    rows = []
+    for number in range(NUM_TRIALS):
+        word = "Bonafide" if number % 2 else "spoof"
+        if number == 7:
+            word = "Fake"
+        rows.append(form.format(number, word, number % 2))
+    scores = write(folder / "scores.csv", "\n".join(rows))
+    _, trials = labels_of(folder).read()
+    (doubt,) = match_file(trials, scores).doubts
+    assert doubt == "the score file's own labels contradict the key for 1 of 60 trials, and the key decides: clips/7"

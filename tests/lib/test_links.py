@@ -1,0 +1,72 @@
+"""Links and pipes in an output folder: no file of a run is written through one, and no archive is unpacked through one."""
+
+import io
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from nes2net.lib.errors import InputError
+from nes2net.lib.files import exclusive_lock, never_linked, path_below
+from nes2net.lib.unpacking import unpack
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="links and pipes are those of POSIX systems")
+
+
+@pytest.fixture
+def elsewhere(tmp_path) -> Path:
+    """A folder to which links lead."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("mode", ["ab", "wb", "r+b"])
+@pytest.mark.parametrize("is_read", [False, True])
+def test_no_file_of_a_run_is_a_pipe(tmp_path, mode, is_read):
+    """Opening a pipe would wait for its other end, if nobody reads it."""
+    path = tmp_path / "a.log"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK) if is_read else None
+    with pytest.raises(InputError, match=r"a\.log: is a device or a pipe"):
+        open(path, mode, opener=never_linked)
+    with pytest.raises(InputError, match=r"a\.log: is a device or a pipe"), exclusive_lock(path, ""):
+        raise AssertionError("a pipe is locked")
+    if reader is not None:
+        os.close(reader)
+
+
+def test_the_folder_of_a_user_may_be_a_link_and_a_folder_in_it_may_not(tmp_path, elsewhere):
+    out = tmp_path / "out"
+    out.symlink_to(elsewhere)
+    assert path_below(out, "scores", "a.txt") == out / "scores" / "a.txt"
+    (out / "scores").symlink_to(tmp_path)
+    with pytest.raises(InputError, match=r"out/scores: is a link, and a file in another place .*: remove it"):
+        path_below(out, "scores", "a.txt")
+
+
+def make_zip(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("set/a.flac", b"a")
+
+
+def make_tar(path: Path) -> None:
+    member = tarfile.TarInfo("set/a.flac")
+    member.size = 1
+    with tarfile.open(path, "w:gz") as archive:
+        archive.addfile(member, io.BytesIO(b"a"))
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_nothing_is_unpacked_into_a_linked_folder(tmp_path, elsewhere, make):
+    make(tmp_path / "a.archive")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "set").symlink_to(elsewhere)
+    with pytest.raises(InputError, match="set: is a link"):
+        unpack(tmp_path / "a.archive", out, "unpacking")
+    assert list(elsewhere.iterdir()) == []
+    (out / "set").unlink()
+    assert unpack(tmp_path / "a.archive", out, "unpacking") == 1

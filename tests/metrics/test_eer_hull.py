@@ -1,0 +1,94 @@
+"""The EER of the convex hull of the ROC curve (`rocch`): by hand, by brute force, and as published programs have it."""
+
+import functools
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from builders import SHARED
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nes2net import metrics
+from nes2net.metrics.resampling import any_metric, quick_metric, single_trials
+
+tied_scores = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=12)
+
+
+def rates_at_thresholds(bonafide, spoof):
+    """(FRR, FAR) at every distinct threshold, and if all trials are rejected."""
+    rates = [(Fraction(1), Fraction(0))]
+    for threshold in {*bonafide, *spoof}:
+        missed = sum(score < threshold for score in bonafide)
+        accepted = sum(score >= threshold for score in spoof)
+        rates.append((Fraction(missed, len(bonafide)), Fraction(accepted, len(spoof))))
+    return rates
+
+
+def eer_by_brute_force(bonafide, spoof):
+    """The lowest point at which a line between any two points of the curve crosses FRR = FAR."""
+    crossings = []
+    rates = rates_at_thresholds(bonafide, spoof)
+    for frr, false_accepts in rates:
+        for other_frr, other_far in rates:
+            gap = frr - false_accepts
+            other_gap = other_frr - other_far
+            if gap == 0:
+                crossings.append(frr)
+            elif gap < 0 < other_gap:
+                crossings.append(frr - gap * (other_frr - frr) / (other_gap - gap))
+    return float(min(crossings))
+
+
+@given(tied_scores, tied_scores)
+def test_brute_force(bonafide, spoof):
+    eer, threshold = metrics.compute_eer(bonafide, spoof, "rocch")
+    assert eer == pytest.approx(eer_by_brute_force(bonafide, spoof), abs=1e-12)
+    assert min(bonafide + spoof) <= threshold <= max(bonafide + spoof)
+    assert eer <= metrics.compute_eer(bonafide, spoof, "roc")[0] + 1e-12
+
+
+@pytest.mark.parametrize(
+    "bonafide, spoof, eer",
+    [
+        ([2.0, 3.0], [0.0, 1.0], 0),
+        ([0.0, 1.0], [2.0, 3.0], 0.5),  # the hull of the worst curve is the line from (1, 0) to (0, 1)
+        ([1.0, 1.0], [1.0], 0.5),
+        # FRR, FAR at 1, 2, 3: (0, 1), (0, 1/2), (1/2, 1/2), (1, 0): the line from (0, 1/2) to (1, 0) crosses at 1/3
+        ([2.0, 2.5], [1.0, 3.0], 1 / 3),
+    ],
+)
+def test_by_hand(bonafide, spoof, eer):
+    assert metrics.compute_eer(bonafide, spoof, "rocch")[0] == pytest.approx(eer, abs=1e-15)
+
+
+def test_the_threshold_divides_the_edge_as_the_rates():
+    """The edge from 2 to beyond the highest score 3: the highest score; the edge from 1 to 2: a number between."""
+    assert metrics.compute_eer([2.0, 2.5], [1.0, 3.0], "rocch")[1] == 3.0
+    eer, threshold = metrics.compute_eer([1.0, 2.0, 2.0, 2.0], [0.0, 0.0, 0.0, 1.0], "rocch")
+    assert eer == pytest.approx(0.125)
+    assert threshold == pytest.approx(1.5)
+
+
+def test_eers_of_another_program(shared):
+    cases = json.loads((SHARED / "golden" / "originals" / "rocch_llreval.json").read_text())
+    assert len(cases) == 9
+    for case in cases:
+        eer, _ = metrics.compute_eer(case["bonafide"], case["spoof"], "rocch")
+        assert eer == pytest.approx(case["rocch_eer"], abs=1e-9)
+        min_cllr = metrics.compute_min_cllr(case["bonafide"], case["spoof"])
+        assert min_cllr == pytest.approx(case["min_cllr"], abs=1e-9)
+
+
+def test_bootstrap_draws_are_those_of_repeated_scores():
+    rng = np.random.default_rng(1)
+    bonafide = np.round(rng.normal(1, 1, 30), 1)
+    spoof = np.round(rng.normal(0, 1, 40), 1)
+    eer = functools.partial(metrics.compute_eer, method="rocch")
+    cells = single_trials(70)
+    draws = rng.multinomial(30, [1 / 30] * 30, size=20)
+    weights = np.hstack([draws, rng.multinomial(40, [1 / 40] * 40, size=20)])
+    quick = quick_metric(eer, bonafide, spoof, cells)(weights)
+    slow = any_metric(eer, bonafide, spoof, cells)(weights)
+    np.testing.assert_allclose(quick, slow, atol=1e-12)

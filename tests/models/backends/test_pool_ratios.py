@@ -1,0 +1,29 @@
+"""The pool ratios of AASIST: the published configurations state a fourth one, which no graph uses."""
+
+import pytest
+import torch
+
+from nes2net import InputError, create_backend
+
+PUBLISHED = [0.5, 0.7, 0.5, 0.5]  # of AASIST.conf in the authors' repository
+
+
+def logits_with(ratios) -> torch.Tensor:
+    torch.manual_seed(0)
+    backend = create_backend("aasist", feature_dim=16, pool_ratios=ratios).eval()
+    features = torch.randn(2, 30, 16, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        return backend(features)
+
+
+def test_the_fourth_ratio_is_accepted_and_changes_nothing():
+    expected = logits_with(PUBLISHED[:3])
+    assert torch.equal(logits_with(PUBLISHED), expected)
+    assert torch.equal(logits_with([*PUBLISHED[:3], 0.9]), expected)
+    assert not torch.equal(logits_with([0.5, 0.5, 0.5]), expected)
+
+
+@pytest.mark.parametrize("ratios", [[0.5, 0.7], [0.5, 0.7, 0.5, 0.5, 0.5], [0.5, 0.7, 0.5, 1.5]])
+def test_other_ratios_are_refused(ratios):
+    with pytest.raises(InputError, match="pool_ratios"):
+        create_backend("aasist", feature_dim=16, pool_ratios=ratios)

@@ -1,0 +1,109 @@
+"""`.ci/run`: the README's test command in a fresh clone first, and then only the tests that have not passed there."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from builders.files import write
+from conftest import REPOSITORY
+
+import nes2net
+
+#: Stands for scripts/test.sh: appends where it runs, what it may see of the clone's surroundings, and its arguments.
+TEST = r"""
+set -u
+printf '%s|%s|%s|%s\n' "$PWD" "${NES2NET_SHARED:-}" "${PYTHONPATH:-}" "$*" >> "$CALLS"
+cat tracked.txt >> "$CALLS"
+"""
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository with `.ci/run`, in which every other program only exists."""
+    folder = tmp_path / "repository"
+    (folder / ".ci").mkdir(parents=True)
+    (folder / ".ci" / "run").write_bytes((REPOSITORY / ".ci" / "run").read_bytes())
+    write(folder / "scripts" / "test.sh", TEST)
+    write(folder / "tracked.txt", "committed\n")
+    for name in ("test_packages.sh", "environment.sh", "numpy_matrix.sh"):
+        write(folder / "scripts" / name, "")
+    write(folder / ".gitignore", ".venv\n")
+    for name in ("ruff", "mypy", "python"):
+        write(folder / ".venv" / "bin" / name, "#!/bin/sh\n").chmod(0o755)
+    git = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "Begin"]):
+        subprocess.run([*git, *words], check=True)
+    return folder
+
+
+@pytest.fixture
+def run_ci(repository, tmp_path):
+    """A function that runs `.ci/run`; it returns the first line, and the calls of scripts/test.sh with what they saw."""
+
+    def run():
+        calls = tmp_path / "calls.txt"
+        environment = {**os.environ, "CALLS": str(calls), "TMPDIR": str(tmp_path)}
+        for name in ("NES2NET_SHARED", "PYTHONPATH", "VENV"):
+            environment.pop(name, None)
+        command = ["bash", repository / ".ci" / "run"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()[0], calls.read_text().splitlines()
+
+    return run
+
+
+def test_the_readmes_command_runs_first_in_a_fresh_clone_in_an_empty_folder(run_ci, repository):
+    first_line, (first_call, _, second_call, _) = run_ci()
+    commit = subprocess.check_output(["git", "-C", repository, "rev-parse", "HEAD"], text=True).strip()
+    assert first_line == f"testing commit {commit}"
+    clone, shared, python_path, first_flags = first_call.split("|")
+    assert Path(clone).parent.parent == repository.parent
+    assert not Path(clone).parent.exists()
+    assert Path(shared).parent == Path(clone).parent
+    assert python_path == clone
+    passed = f"--passed={Path(clone).parent}/passed.txt"
+    assert first_flags == f"--allowed-skips tests/skips.yaml {passed}"
+    second_folder, shared, python_path, second_flags = second_call.split("|")
+    assert Path(second_folder) == repository
+    assert (shared, python_path) == ("", "")
+    assert second_flags.startswith(f"-m not weekly --allowed-skips tests/skips.yaml {passed} -n ")
+
+
+def test_uncommitted_changes_are_tested_by_all_tests(run_ci, repository):
+    write(repository / "tracked.txt", "changed\n")
+    first_line, (first_call, clone_text, second_call, folder_text) = run_ci()
+    assert first_line.endswith(" in a fresh clone, then all tests again here with the uncommitted changes")
+    assert (clone_text, folder_text) == ("committed", "changed")
+    assert "--passed" not in first_call
+    assert "--passed" not in second_call
+
+
+def test_a_folder_without_git_is_tested_in_place(run_ci, repository):
+    shutil.rmtree(repository / ".git")
+    first_line, (only_call, _) = run_ci()
+    assert first_line == "testing this folder, which is not a git repository"
+    assert only_call.startswith(f"{repository}|||-m not weekly --allowed-skips tests/skips.yaml -n ")
+
+
+def test_only_tests_that_have_not_passed_run_again(tmp_path):
+    """Four tests, of which three need the reference folder."""
+    passed_file = tmp_path / "passed.txt"
+    environment = {**os.environ, "NES2NET_SHARED": str(tmp_path / "absent")}
+    flags = ["-n", "0", "-q", f"--passed={passed_file}"]
+    command = [sys.executable, "-m", "pytest", *flags, "--override-ini", "testpaths=tests/builders/test_golden.py"]
+    summaries = []
+    for _ in range(2):
+        done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
+        summaries.append(done.stdout.splitlines()[-1].partition(" in ")[0])
+    assert passed_file.read_text() == "tests/builders/test_golden.py::test_the_folder_stays_small\n"
+    assert summaries == ["1 passed, 3 skipped", "3 skipped, 1 deselected"]
+
+
+def test_programs_use_the_package_beside_these_tests(tmp_path):
+    """An environment may hold a link to another clone."""
+    command = [sys.executable, "-c", "import nes2net; print(nes2net.__file__)"]
+    printed = subprocess.check_output(command, cwd=tmp_path, text=True).strip()
+    assert Path(printed) == Path(nes2net.__file__) == REPOSITORY / "nes2net" / "__init__.py"

@@ -1,0 +1,85 @@
+"""`scripts/house --check` on files of tests/ and scripts/: old files may only become plainer, new ones are plain."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import REPOSITORY
+
+DENSE = "total = sum(max(len(row), 1) for row in [[1, 2], [3, 4]] if len(row) > 1)\n"
+PACKED = "first, second = 1, 2\n"
+VAGUE = "kept = 1\n"
+PLAIN = "count = 1\n"
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository of one module, one test and one program, with `scripts/house` and no record."""
+    for folder in ("nes2net", "tests", "scripts"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "nes2net" / "module.py").write_text(f'"""Three short words."""\n\n{PLAIN}')
+    (tmp_path / "tests" / "test_module.py").write_text(DENSE)
+    (tmp_path / "scripts" / "tool").write_text(f"#!/usr/bin/env python3\n{VAGUE}")
+    shutil.copy(REPOSITORY / "scripts" / "house", tmp_path / "scripts")
+    return tmp_path
+
+
+@pytest.fixture
+def house(repository):
+    """A function that runs `scripts/house` there, and returns its exit status and its complaints."""
+
+    def run(flag):
+        command = [sys.executable, repository / "scripts" / "house", flag]
+        done = subprocess.run(command, capture_output=True, text=True)
+        return done.returncode, [line for line in done.stderr.splitlines() if "scripts/house:" not in line]
+
+    return run
+
+
+def test_without_a_record_every_file_is_within_the_limits(house):
+    assert house("--check") == (
+        1,
+        [
+            "scripts/tool: vague: 100.00, more than 1; look at line 2",
+            "tests/test_module.py: per statement: 26.00, more than 8.5",
+        ],
+    )
+
+
+def test_a_recorded_file_may_only_become_plainer(house, repository):
+    assert house("--record")[0] == 0
+    assert house("--check") == (0, [])
+    test_file = repository / "tests" / "test_module.py"
+    test_file.write_text(DENSE + PLAIN)
+    assert house("--check") == (0, [])
+    assert house("--record")[0] == 0
+    test_file.write_text(DENSE + DENSE)
+    complaints = ["tests/test_module.py: per statement: 25.50, more than 14.5"]
+    assert house("--check") == (1, complaints)
+    assert house("--record") == (1, complaints)
+
+
+def test_a_recorded_file_that_becomes_smaller_is_not_worse(house, repository):
+    test_file = repository / "tests" / "test_module.py"
+    test_file.write_text(DENSE + PLAIN)
+    assert house("--record")[0] == 0
+    test_file.write_text(DENSE)
+    assert house("--check") == (0, [])
+
+
+@pytest.mark.parametrize(("line", "column"), [(DENSE, "per statement"), (PACKED, "packed"), (VAGUE, "vague")])
+def test_a_new_file_is_within_the_limits(house, repository, line, column):
+    assert house("--record")[0] == 0
+    (repository / "tests" / "test_new.py").write_text(line)
+    status, complaints = house("--check")
+    assert status == 1
+    assert any(complaint.startswith(f"tests/test_new.py: {column}: ") for complaint in complaints)
+    (repository / "tests" / "test_new.py").write_text(PLAIN)
+    assert house("--check") == (0, [])
+
+
+def test_docstrings_of_the_package_do_not_become_longer(house, repository):
+    assert house("--record")[0] == 0
+    (repository / "nes2net" / "module.py").write_text(f'"""These are four words."""\n\n{PLAIN}')
+    assert house("--check") == (1, ["nes2net: 4 words of docstrings, more than 3"])

@@ -1,0 +1,114 @@
+"""Optional files are missing only if nothing has their name: a link to nothing or a folder of that name is an error.
+
+Otherwise a default would silently take the place of what the file says.
+"""
+
+from pathlib import Path
+
+import pytest
+import torch
+from builders.classification_folders import folder_of
+from builders.files import write
+
+from nes2net import Detector, InputError
+from nes2net.apps.export.formats import export
+from nes2net.apps.scale import results
+from nes2net.cli.main import main
+from nes2net.data.corpora.protocol import first_file
+from nes2net.lib.files import is_absent
+from nes2net.lib.text_files import decoded_text
+from nes2net.models.card import CardFile
+from nes2net.models.registry import corpora
+from nes2net.scoring.record import record_of
+from nes2net.scoring.segment_file import read_segment_scores
+from nes2net.training.recipes.reading import load_recipe
+from nes2net.training.recipes.recipe import recipe_from_dict
+from nes2net.training.resume_file import read_resume_file
+from nes2net.training.run_folder import check_recipe
+from nes2net.training.selection import choices
+
+
+def test_only_what_nothing_is_called_is_absent(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    for name, target in (("link", "file"), ("dangling", "nowhere"), ("loop", "loop")):
+        (tmp_path / name).symlink_to(target)
+    for name in ("file", "folder", "link", "dangling", "loop"):
+        assert not is_absent(tmp_path / name), name
+    for name in ("none", "file/below", "none/below", "x" * 300, "null\0"):
+        assert is_absent(tmp_path / name), name
+
+
+def load_detector(folder):
+    if is_absent(folder / "config.json"):
+        folder_of("Wav2Vec2", folder)
+    return Detector.from_pretrained(folder, device="cpu")
+
+
+def load_exported(folder):
+    """A folder whose file of this name takes the place of the exported one."""
+    folder_of("Wav2Vec2", folder / "source")
+    out = export(Detector.from_pretrained(folder / "source", device="cpu"), "hf", folder / "out")
+    (out / "head.safetensors").unlink()
+    (folder / "head.safetensors").rename(out / "head.safetensors")
+    return Detector.from_pretrained(out, device="cpu")
+
+
+def read_epochs(folder):
+    torch.save({}, folder / "epoch_1.pth")
+    return choices(folder)
+
+
+def read_frames(folder):
+    return read_segment_scores(write(folder / "s.txt", "a 0 0.5\n"))
+
+
+def read_protocol(folder):
+    write(folder / "b.csv", "")
+    return decoded_text(first_file([folder / "a.csv", folder / "b.csv"], what="list", remedy="write it"))
+
+
+def describe(folder):
+    """`nes2net info`, whose error is raised here."""
+    if main(["info", str(folder)]):
+        raise InputError(str(folder / "history.json"))
+
+
+@pytest.mark.parametrize(
+    "name, read",
+    [
+        ("config.yaml", load_detector),
+        ("head.safetensors", load_exported),
+        ("card.json", CardFile.read),
+        ("resume.pt", read_resume_file),
+        ("recipe.yaml", lambda folder: check_recipe(folder, recipe_from_dict({"name": "tiny"}))),
+        ("history.json", read_epochs),
+        ("history.json", describe),
+        ("s.txt.json", lambda folder: record_of(write(folder / "s.txt", "a 0.5\n"))),
+        ("s.txt.json", read_frames),
+        ("scale.json", results.read_record),
+        ("train.csv", lambda folder: corpora.get("generic").trials(folder, "train")),
+        ("a.csv", read_protocol),
+    ],
+)
+@pytest.mark.parametrize("kind", ["link", "folder"])
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path, name, read, kind):
+    path = Path(tmp_path) / name
+    if kind == "link":
+        path.symlink_to("nowhere")
+    else:
+        path.mkdir()
+    with pytest.raises(InputError, match=name):
+        read(tmp_path)
+
+
+def test_a_link_to_no_recipe_is_not_the_packaged_recipe_of_its_name(tmp_path, monkeypatch):
+    """A folder may have this name, too: that of the results."""
+    monkeypatch.chdir(tmp_path)
+    path = Path("asvspoof2019_nes2net_x")
+    path.mkdir()
+    load_recipe(path)
+    path.rmdir()
+    path.symlink_to("nowhere")
+    with pytest.raises(InputError, match=f"{path}: cannot be read"):
+        load_recipe(path)

@@ -1,0 +1,192 @@
+"""Training with the last incomplete batch of an epoch: `train.drop_last: false`."""
+
+import json
+import subprocess
+import sys
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from builders import PATIENCE, SHARED
+from builders.runs import assert_same_run, folder_of, history_of, refused, state_of, stop
+
+from nes2net import InputError
+from nes2net.training.balance import Balance, Level
+from nes2net.training.data import check_fills_a_batch
+from nes2net.training.recipes.train import TrainConfig
+from nes2net.training.run import train
+from nes2net.training.sampling import EpochBatches, StepShare, by_step, count_steps
+
+INCOMPLETE = {"epochs": 2, "batch_size": 5, "drop_last": False}  # 12 trials: two batches of 5 and one of 2
+
+
+def indices_of(batches):
+    """The indices of each batch."""
+    indices = []
+    for batch in batches:
+        indices.append([item[1] for item in batch])
+    return indices
+
+
+def sizes_of_steps(num_items, batch_size, share):
+    """Sizes of a process's batches in each step."""
+    batches = EpochBatches(num_items, batch_size, 1, True, share, drop_last=False)
+    sizes = [len(batch) for batch in batches]
+    return list(by_step(sizes, share.accumulate))
+
+
+def num_steps(folder):
+    """How many steps the optimiser of a run has made."""
+    moments = state_of(folder)["optimizer"]["state"]
+    return int(moments[0]["step"])
+
+
+def test_the_steps_of_ctrsvdd_are_the_published(shared):
+    path = SHARED / "golden" / "originals" / "ctrsvdd_batches.json"
+    published = json.loads(path.read_text())
+    batches = EpochBatches(published["items"], published["batch_size"], 1, True, drop_last=published["drop_last"])
+    assert len(batches) == published["steps"]
+    batches.start = published["steps"] - 1
+    assert [len(batch) for batch in batches] == [published["last_batch"]]
+
+
+def test_the_last_batch_has_the_items_that_are_otherwise_dropped():
+    complete_batches = indices_of(EpochBatches(23, 5, 7, True))
+    batches = indices_of(EpochBatches(23, 5, 7, True, drop_last=False))
+    assert batches[:-1] == complete_batches
+    assert len(batches[-1]) == 3
+    assert sorted(chain.from_iterable(batches)) == list(range(23))
+
+
+def test_no_last_batch_if_all_are_complete():
+    assert count_steps(20, 5, drop_last=False) == 4
+    assert count_steps(3, 5, drop_last=False) == 1
+    assert count_steps(3, 5, drop_last=True) == 0
+
+
+def test_the_parts_of_the_last_batch_are_as_large_as_others():
+    assert sizes_of_steps(25, 10, StepShare(0, 1, 4)) == [[3, 3, 2, 2], [3, 3, 2, 2], [3, 2]]
+
+
+def test_each_process_gets_equally_many_parts_and_none_is_empty():
+    assert sizes_of_steps(25, 10, StepShare(0, 2, 3)) == [[2, 2, 1], [2, 2, 1], [2, 1]]
+    assert sizes_of_steps(25, 10, StepShare(1, 2, 3)) == [[2, 2, 1], [2, 2, 1], [1, 1]]
+    assert sizes_of_steps(7, 4, StepShare(0, 2, 2)) == [[1, 1], [2]]
+    assert sizes_of_steps(7, 4, StepShare(1, 2, 2)) == [[1, 1], [1]]
+
+
+def test_fewer_utterances_than_processes_are_refused():
+    share = StepShare(0, 2)
+    message = "the last batch of an epoch has 1 utterance, too few for 2 processes: set `train.drop_last=true`"
+    with pytest.raises(InputError, match=message):
+        EpochBatches(21, 10, 1, True, share, drop_last=False)
+    EpochBatches(21, 10, 1, True, share)
+
+
+def test_pieces_of_similar_length_end_with_an_incomplete_batch():
+    lengths = list(range(100, 130))
+    steps = indices_of(EpochBatches(30, 4, 3, True, lengths=lengths, drop_last=False))
+    assert [len(step) for step in steps] == [4] * 7 + [2]
+    assert sorted(chain.from_iterable(steps)) == list(range(30))
+
+
+@pytest.mark.parametrize("most_of_speaker", [None, 15])
+def test_a_balance_holds_in_an_incomplete_batch(most_of_speaker):
+    groups = ["a"] * 40 + ["b"] * 12
+    speakers = ["loud"] * 40 + [None] * 12
+    balance = Balance(52, [Level(groups)], speakers=speakers, most_of_speaker=most_of_speaker)
+    batches = indices_of(EpochBatches(52, 8, 3, True, balance=balance, drop_last=False))
+    sizes = [len(batch) for batch in batches]
+    assert len(sizes) == -(-balance.draws // 8)
+    assert sum(sizes) == balance.draws
+    for batch in batches:
+        num_of_a = sum(groups[index] == "a" for index in batch)
+        assert abs(num_of_a - len(batch) / 2) <= 0.5
+
+
+def test_a_balance_smaller_than_a_batch():
+    groups = ["a"] * 5 + ["b"] * 5
+    balance = Balance(10, [Level(groups)], draws=6)
+    drawn = balance.order(np.random.default_rng(0), 8, drop_last=False)
+    assert np.sum(drawn < 5) == 3
+    assert len(drawn) == 6
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_run_takes_the_last_batch(recipe, accumulate):
+    run = recipe(train={**INCOMPLETE, "accumulate": accumulate})
+    folder = train(run, "cpu")
+    assert num_steps(folder) == 6
+
+
+def test_the_last_batch_changes_the_loss(recipe):
+    with_last = train(recipe(train=INCOMPLETE), "cpu")
+    without_last = train(recipe(train={**INCOMPLETE, "drop_last": True}, comment="dropped"), "cpu")
+    assert num_steps(without_last) == 4
+    assert history_of(with_last)[0]["loss"] != history_of(without_last)[0]["loss"]
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_run_resumes_before_and_in_the_last_batch(recipe, step, tmp_path):
+    settings = {**INCOMPLETE, "accumulate": 2}
+    uninterrupted = train(recipe(train=settings, output=str(tmp_path / "uninterrupted")), "cpu")
+    interrupted = recipe(train=settings, output=str(tmp_path / "interrupted"))
+    stop(interrupted, 2, step, "cpu")
+    assert_same_run(train(interrupted, "cpu"), uninterrupted)
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_last_batch(recipe, tmp_path):
+    """The weights are those of one process up to rounding; ``eps`` 1 keeps Adam's steps about as large as gradients."""
+    settings = {**INCOMPLETE, "accumulate": 2, "adam_eps": 1.0, "lr": 2e-3}
+    model = {"backend": {"name": "nes2net_x_selu", "nes_ratio": [2, 2]}}
+    alone = train(recipe(model=model, train=settings, output=str(tmp_path / "alone")), "cpu")
+    together = recipe(model=model, train=settings, output=str(tmp_path / "together"))
+    path = tmp_path / "together.yaml"
+    path.write_text(yaml.safe_dump(together.to_dict()))
+    program = Path(__file__).parents[1] / "builders" / "distributed_run.py"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", program]
+    subprocess.run([*command, tmp_path, path], check=True, timeout=PATIENCE)
+    folder = folder_of(together)
+    assert num_steps(folder) == 6
+    weights_alone = state_of(alone)["detector"]
+    for name, weight in state_of(folder)["detector"].items():
+        assert (weight - weights_alone[name]).abs().max() < 1e-5, name
+
+
+def test_an_epoch_may_be_smaller_than_a_batch(recipe):
+    folder = train(recipe(train={"epochs": 1, "batch_size": 20, "drop_last": False}), "cpu")
+    assert num_steps(folder) == 1
+    message = "12 training trials do not fill one batch of 20: .*`train.drop_last=false`"
+    refused(recipe(train={"batch_size": 20}), message)
+
+
+def test_an_epoch_without_utterances_is_refused():
+    with pytest.raises(InputError, match="0 training trials do not fill one batch of 12: lower `train.batch_size`$"):
+        check_fills_a_batch(0, TrainConfig(drop_last=False))
+
+
+def test_a_single_last_utterance_is_named_by_back_ends_that_normalise_vectors(recipe):
+    run = recipe(train={"epochs": 1, "batch_size": 11, "drop_last": False})
+    message = "a part of a step has a single utterance, too few for batch statistics: .*set `train.drop_last=true`"
+    refused(run, message, "cpu")
+
+
+def test_a_single_last_utterance_is_enough_for_back_ends_that_normalise_frames(recipe):
+    model = {"backend": {"name": "nes2net_x", "nes_ratio": [2, 2]}}
+    run = recipe(model=model, train={"epochs": 1, "batch_size": 11, "drop_last": False})
+    assert num_steps(train(run, "cpu")) == 2
+
+
+def test_drop_last_belongs_to_the_run(recipe):
+    train(recipe(train=INCOMPLETE), "cpu")
+    other_run = recipe(train={**INCOMPLETE, "drop_last": True})
+    refused(other_run, "holds another run, which differs in `train.drop_last`", "cpu")
+
+
+def test_logistic_regression_has_no_batches(recipe):
+    message = "`train.drop_last=false` changes nothing with `train.optimizer=logistic`"
+    with pytest.raises(InputError, match=message):
+        recipe(train={"optimizer": "logistic", "epochs": 1, "drop_last": False})
