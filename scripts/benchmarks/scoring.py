@@ -110,6 +110,11 @@ def recordings(folder: Path, count: int) -> list[Trial]:
     return [Trial(f"{number:04d}", path) for number, path in enumerate(paths)]
 
 
+def repeated(recordings: Sequence[Trial], copies: int) -> list[Trial]:
+    """Repeat the recordings as trials with different ids."""
+    return [Trial(f"{copy:03d}_{t.id}", t.path, t.label) for copy in range(copies) for t in recordings]
+
+
 def quietly(run: Callable[[], Any]) -> Any:
     """Call ``run`` without its progress bar."""
     with contextlib.redirect_stderr(io.StringIO()):
