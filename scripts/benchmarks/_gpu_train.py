@@ -217,42 +217,50 @@ def counted_waits() -> Iterator[Callable[[], int]]:
 
 
 def epochs(stage: Stage) -> None:
-    """Measure slices of an epoch with real files, and extrapolate: the published program, then the project's trainer."""
-    batch = batch_size(stage)
+    """Measure epochs with as many workers as there are processors, at most eight."""
     workers = 0 if stage.small else min(8, usable_processors())
+    measure_epochs(stage, batch_size(stage), 4 if stage.small else 40, workers)
+
+
+def measure_epochs(stage: Stage, batch: int, num_steps: int, workers: int) -> None:
+    """Measure slices of an epoch with real files, and extrapolate: the published program, then the project's trainer.
+
+    The development set of the slice has half as many utterances as its training set.
+    """
+    algorithms = {REFERENCE: True, FREE_REFERENCE: False} if stage.cuda else {REFERENCE: True}
+    measured = {}
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        # For each step and each utterance of the development set, a file. The published program validates slowly.
-        files = labelled(recordings(folder, 3 * batch if stage.small else 20 * batch))
-        trials = EpochTrials(repeated(files, 1 if stage.small else 2), files, files[: len(files) // 2])
+        files = labelled(recordings(folder, batch * num_steps // 2))
+        trials = EpochTrials(repeated(files, 2), files, files[: len(files) // 2])
         model = PublishedDetector(stage.load(stage.published(), "float32"))
-        measured = {}
-        for name, deterministic in ((REFERENCE, True), (FREE_REFERENCE, False)):
+        for name, deterministic in algorithms.items():
             program = PublishedProgram(model, stage.num_samples, batch, workers, stage.device)
             with cudnn_algorithms(deterministic):
                 measured[name] = program.measure(trials)
-        del model
+        del model, program
         stage.release()
-        kinds: dict[str, dict[str, Any]] = {"fp32": {"precision": "fp32"}}
-        kinds["bf16, validation in fp32"] = {"precision": "bf16", "validation": {"precision": "fp32"}}
-        kinds["bf16"] = {"precision": "bf16"}
-        kinds[f"bf16, validation in batches of {4 * batch}"] = {
-            "precision": "bf16",
-            "validation": {"batch_size": 4 * batch},
-        }
-        for name, options in kinds.items():
+        for name, train, validation in epoch_kinds(batch):
             data = {"num_samples": stage.num_samples, "num_workers": workers}
-            sections = {"data": data, "augment": {"algo": ALGORITHM}, "validation": options.pop("validation", {})}
-            trainer = make_trainer(stage, stage.published(), folder, batch=batch, sections=sections, **options)
+            sections = {"data": data, "augment": {"algo": ALGORITHM}, "validation": validation}
+            trainer = make_trainer(stage, stage.published(), folder, batch=batch, sections=sections, **train)
             with as_in_a_run(trainer):
                 measured[name] = measure_trainer(trainer, trials)
             del trainer
             stage.release()
     for name, epoch in measured.items():
         columns = epoch.columns()
-        for reference in (REFERENCE, FREE_REFERENCE):
+        for reference in algorithms:
             columns[f"× {reference.removesuffix(' way')}"] = measured[reference].seconds / epoch.seconds
         stage.add(EPOCH, name, **columns, note=epoch.note)
+
+
+def epoch_kinds(batch: int) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Name the kinds of epochs, with their sections `train` and `validation`."""
+    yield "fp32", {"precision": "fp32"}, {}
+    yield "bf16, validation in fp32", {"precision": "bf16"}, {"precision": "fp32"}
+    yield "bf16", {"precision": "bf16"}, {}
+    yield f"bf16, validation in batches of {4 * batch}", {"precision": "bf16"}, {"batch_size": 4 * batch}
 
 
 @contextmanager

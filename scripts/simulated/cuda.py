@@ -91,6 +91,8 @@ def install() -> None:
     functional.scaled_dot_product_attention = within_a_grid(attention, on_device)
     torch.profiler.profile = _without_kernels(torch.profiler.profile)
     torch.distributed.init_process_group = _without_nccl(torch.distributed.init_process_group)
+    # DDP's logger wants a timer of the device, which only real devices have.
+    torch._C._distributed_c10d.Logger.set_runtime_stats_and_log = lambda _: None
     torch.nn.Module._apply = _swap_parameters(torch.nn.Module._apply)
     _enter_in_threads(tensors.Mode)
 
