@@ -60,7 +60,6 @@ class Replayed:
             return self._recorded[key](*inputs)
 
     def __reduce__(self) -> tuple:
-        """Copy or pickle this object without its recorded CUDA graphs."""
         return Replayed, (self.compute, self.max_shapes)
 
 
@@ -84,7 +83,6 @@ def obstacles() -> Iterator[list[str]]:
 
 
 def _random_states() -> list[object]:
-    """The states of the random generators of the CPU."""
     return [bytes(torch.get_rng_state().tolist()), random.getstate(), pickle.dumps(np.random.get_state())]
 
 
@@ -134,5 +132,4 @@ def key_of(inputs: Any) -> tuple:
 
 
 def _tensors(tree: Any) -> list[Tensor]:
-    """List the tensors in lists, tuples and dictionaries."""
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]

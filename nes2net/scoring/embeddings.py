@@ -59,7 +59,6 @@ class Embeddings(Judgement[NDArray]):
     what = "embeddings"
 
     def __post_init__(self) -> None:
-        """Check that ``layer`` is valid and fits ``of``."""
         if self.of == "frontend" and isinstance(self.layer, str) and self.layer not in ("last", "all"):
             raise InputError(f"`layer` is last, all or a number from 0, not {self.layer}")
         if self.of != "frontend" and self.layer != "last":
@@ -77,7 +76,6 @@ class Embeddings(Judgement[NDArray]):
         """Start to embed a batch; see :meth:`Judgement.start`. ``stream`` is not used."""
 
         def embed(waveforms: Tensor) -> Tensor:
-            """Compute the embeddings B×E of ``waveforms`` B×N, for :func:`start_rows`."""
             return scorer.embeddings(waveforms, self.of, self.layer)
 
         return start_rows(scorer, "embedding is not finite", embed, inputs[0], rows=rows)

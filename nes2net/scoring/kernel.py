@@ -200,7 +200,6 @@ def start(
     """
 
     def results_of(scores: Tensor) -> list[Result]:
-        """Turn the scores (B,) into results: a score that is not finite is replaced by a reason."""
         results = []
         for score in scores.tolist():
             results.append(score if math.isfinite(score) else _not_finite_reason("score is {}", score))
@@ -227,7 +226,6 @@ def start_rows(
     """
 
     def results_of(computed: Tensor) -> list[np.ndarray | str]:
-        """Turn the rows B×K into results: a row with a number that is not finite is replaced by a reason."""
         results: list[np.ndarray | str] = []
         for row in computed.numpy():
             is_finite = np.isfinite(row)
@@ -265,7 +263,6 @@ def _start_or_split(
         most_rows = max(1, fitting // waveforms.shape[1])
 
     def start_parts(rows: int | None, size: int) -> Callable[[], list[T | str]]:
-        """Start to compute parts of at most ``size`` waveforms; return a function that waits for all results."""
         splits = zip(*(tensor.split(size) for tensor in inputs))
         started = []
         for tensors in splits:
@@ -331,7 +328,6 @@ class _ModeInForce:
     """The mode (train or eval) of a scorer while threads score, and the state to restore after the last thread."""
 
     def __init__(self, scorer: Scorer, train: bool) -> None:
-        """Remember the state of ``scorer``, and put ``scorer`` into train or eval mode."""
         self.num_threads = 0
         self.modes = [(module, module.training) for module in scorer.modules()]
         self.buffers: list[tuple[Tensor, Tensor]] = []

@@ -162,12 +162,10 @@ def measure_trials(
     out, embeddings = _files_beside(beside)
 
     def read(trials: Sequence[Trial], done: Container[str], processes: Processes) -> Generator[list[Read], None, None]:
-        """Measure recordings in workers, and yield the results in batches; called by :func:`run_over`."""
         batches = Plan(_BATCH).batches([trial for trial in trials if trial.id not in done], processes=processes)
         yield from Loader(Reading(partial(_measure_item, num_samples, most_samples, channel)), batches, list, workers)
 
     def compute(batches: Iterable[list[Read]]) -> Generator[BatchResult[Traits], None, None]:
-        """Divide the results of the workers into rows and failures; called by :func:`run_over`."""
         for batch in batches:
             rows = {}
             reasons = {}

@@ -61,7 +61,6 @@ def recordings_digest(trials: Sequence[Trial]) -> str:
         return os.path.realpath(folder) if "\0" not in folder else folder  # no file system allows a null byte
 
     def line(trial: Trial) -> str:
-        """Write the id and the path of a trial as JSON, for the digest."""
         folder, name = os.path.split(trial.path or "")
         return json.dumps([trial.id, resolved(folder), name])
 

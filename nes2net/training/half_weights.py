@@ -31,7 +31,6 @@ class HalfWeights:
     """
 
     def __init__(self, network: Network) -> None:
-        """List the weights to convert, with their places in the network."""
         last_layer = network.backend.last_layer if network.backend.last_layer_name else None
         self.places: list[tuple[nn.Module, str, nn.Parameter]] = []
         for module in network.modules():

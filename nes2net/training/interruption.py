@@ -56,13 +56,11 @@ class StopRequests:
         self._process = os.getpid()
 
     def __enter__(self) -> StopRequests:
-        """Handle SIGTERM and SIGINT from now on, if this is the main thread."""
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Restore the earlier handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

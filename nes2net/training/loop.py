@@ -46,7 +46,6 @@ class Trainer:
     stop: StopRequests
 
     def __post_init__(self) -> None:
-        """Prepare model and optimiser for device, precision and processes, and make the learning-rate schedule."""
         self.steps_per_epoch = len(self.loader.batch_sampler)
         self.learning_rate = learning_rate_schedule(self.recipe.train, self.steps_per_epoch)
         if self.accelerator.num_processes > 1:
@@ -285,7 +284,6 @@ class Trainer:
         is_kept = epoch in selection.kept_epochs()
 
         def write() -> None:
-            """Write the files of the epoch, and report it; :func:`write_once` calls this in the main process only."""
             if is_kept:
                 state.detector.provenance = with_last_epoch(state.detector.provenance, selection)
                 record = state.detector.provenance.to_dict() | {"recipe": state.recipe, "epoch": epoch, **values}

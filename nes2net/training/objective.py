@@ -97,7 +97,6 @@ class Objective(nn.Module):
     """
 
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
-        """Make the loss, check that the recipe's settings fit the detector, and freeze what is never trained."""
         super().__init__()
         train = recipe.train
         augment = recipe.augment

@@ -41,7 +41,7 @@ def line_about(reason: str) -> str:
 
 
 class RecordedStep:
-    """Does ``step(parts, denominators)`` by replaying a CUDA graph, once a graph of these shapes is recorded.
+    """Does ``step(step_parts, denominators)`` by replaying a CUDA graph, once a graph of these shapes is recorded.
 
     The first two steps of a shape are computed without a graph, and the third one is recorded. The
     second one is watched (:func:`nes2net.lib.cuda_graph.obstacles`): if it cannot be recorded,
@@ -68,29 +68,28 @@ class RecordedStep:
         self.graph: Graph | None = None
         self.num_steps: Counter[tuple] = Counter()
 
-    def __call__(self, parts: Sequence[Part], denominators: Tensor) -> Tensor:
-        key = key_of((parts, denominators))
+    def __call__(self, step_parts: Sequence[Part], denominators: Tensor) -> Tensor:
+        key = key_of((step_parts, denominators))
         self.num_steps[key] += 1
         if self.num_steps[key] == 2:
             with obstacles() as reasons:
-                values = self.step(parts, denominators)
+                values = self.step(step_parts, denominators)
             self.is_recordable = not reasons
             if reasons:
                 self.tell(line_about(reasons[0]))
             return values
         if self.num_steps[key] > 2 and self.is_recordable and self.graph is None:
-            self.graph = self._recorded(parts, denominators)
+            self.graph = self._recorded(step_parts, denominators)
         if self.graph is None or self.graph.key != key:
-            return self.step(parts, denominators)
-        return self.graph(parts, denominators)
+            return self.step(step_parts, denominators)
+        return self.graph(step_parts, denominators)
 
-    def _recorded(self, parts: Sequence[Part], denominators: Tensor) -> Graph:
-        """Record the graph of steps like the one of ``parts``."""
+    def _recorded(self, step_parts: Sequence[Part], denominators: Tensor) -> Graph:
         # The graph would repeat the number of the step. A loss that uses it must say so; here it gets none.
         no_number: Any = object()
-        parts = [part._replace(iteration=no_number) for part in parts]
+        step_parts = [part._replace(iteration=no_number) for part in step_parts]
         try:
-            return Graph(self.step, (parts, denominators))
+            return Graph(self.step, (step_parts, denominators))
         except Exception as error:
             if is_out_of_memory(error):
                 raise

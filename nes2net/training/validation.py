@@ -124,7 +124,6 @@ class Validator:
         monitor: Monitor,
         recipe: Recipe,
     ) -> None:
-        """Check mode and precision, and store what a validation needs."""
         self.mode = recipe.validation.mode
         self.may_replay = self.mode == "eval" and not recipe.validation.whole_utterances
         self.seed = recipe.seed
@@ -193,7 +192,6 @@ class Validator:
 
     @contextmanager
     def _in_precision(self) -> Iterator[None]:
-        """Within this context, the detector computes in the mode and the precision of validation."""
         detector = self.objective.detector
         precision = IN_SCORING[self.precision]
         with ExitStack() as stack:
@@ -210,7 +208,6 @@ class Validator:
     def _run_pass(
         self, name: str, loader: BatchLoader, epoch: int, compute_features: Callable[[Tensor], Any]
     ) -> list[_BatchResult]:
-        """Run the objective on this process's batches in the pass ``name``, and return the result of each group."""
         loader.begin(epoch)
         accelerator = self.accelerator
         batch_size = loader.batch_sampler.batch_size

@@ -179,18 +179,18 @@ def kernels(stage: Stage, run: Run, count: int = 1) -> list[Kernel]:
         run(count)
         stage.synchronise()
     kind = DeviceType.CUDA if stage.cuda else DeviceType.CPU  # an operation has the time of its kernels too
-    found = []
+    longest = []
     for event in profiler.key_averages():
         if event.device_type == kind:
             microseconds = event.self_device_time_total if stage.cuda else event.self_cpu_time_total
-            found.append(Kernel(event.key, microseconds / 1e3, event.count))
-    return sorted(found, key=lambda kernel: kernel.milliseconds, reverse=True)
+            longest.append(Kernel(event.key, microseconds / 1e3, event.count))
+    return sorted(longest, key=lambda kernel: kernel.milliseconds, reverse=True)
 
 
-def add_kernels(stage: Stage, section: str, found: list[Kernel], count: int) -> None:
+def add_kernels(stage: Stage, section: str, longest: list[Kernel], count: int) -> None:
     """Add a row for each of the first ``count`` kernels."""
-    total = sum(kernel.milliseconds for kernel in found)
-    for kernel in found[:count]:
+    total = sum(kernel.milliseconds for kernel in longest)
+    for kernel in longest[:count]:
         row = {"ms": kernel.milliseconds, "share": kernel.milliseconds / total, "calls": kernel.calls}
         stage.add(section, kernel.name[:80].replace("|", "/"), **row)
 

@@ -196,12 +196,12 @@ def profile_steps(stage: Stage, name: str, precision: str, deterministic: bool, 
         run(WARM_STEPS)
         seconds = stage.race(PROFILE, {name: run}, 0.5, 3)[name]
         count = 1 if stage.small else 3
-        found = kernels(stage, run, count)
-        milliseconds = sum(kernel.milliseconds for kernel in found) / count
+        longest = kernels(stage, run, count)
+        milliseconds = sum(kernel.milliseconds for kernel in longest) / count
         columns = {"ms": 1e3 * seconds, "ms of kernels": milliseconds, "kernels / wall": milliseconds / (1e3 * seconds)}
-        columns["kernels"] = sum(kernel.calls for kernel in found) / count
+        columns["kernels"] = sum(kernel.calls for kernel in longest) / count
         stage.add(PROFILE, name, **columns, **counts)
-        add_kernels(stage, f"kernels of {count} training steps, {name}", found, 10)
+        add_kernels(stage, f"kernels of {count} training steps, {name}", longest, 10)
 
 
 @contextmanager

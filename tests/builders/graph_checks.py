@@ -83,8 +83,8 @@ def steps_of(trainer: Trainer, numbers: range, carried: dict[str, Tensor]) -> It
     accumulate = trainer.recipe.train.accumulate
     with as_in_a_run(trainer):
         for step in numbers:
-            parts = range(step * accumulate, (step + 1) * accumulate)
-            batches = [batch_of(trainer, part, carried, SIZES[step]) for part in parts]
+            part_numbers = range(step * accumulate, (step + 1) * accumulate)
+            batches = [batch_of(trainer, number, carried, SIZES[step]) for number in part_numbers]
             trainer.train_step(batches, 1, step, False)
             trainer.read_result()
             yield state_of(trainer)
@@ -123,7 +123,7 @@ def resumed(precision: str) -> dict[str, bool]:
     changes = with_train(SETTINGS["dropout"], precision=precision)
     with tempfile.TemporaryDirectory() as folder:
         recipes = {graph: recipe_of(with_train(changes, graph=graph), Path(folder)) for graph in ("auto", "never")}
-        *_, whole = steps_of(trainer_of(recipes["never"], Path(folder), "cuda"), range(6), {})
+        *_, uninterrupted = steps_of(trainer_of(recipes["never"], Path(folder), "cuda"), range(6), {})
         is_same = {}
         for before, after in itertools.product(recipes, recipes):
             trainer = trainer_of(recipes[before], Path(folder), "cuda")
@@ -134,7 +134,7 @@ def resumed(precision: str) -> dict[str, bool]:
                 parameter.data.zero_()
             trainer.state.load(read_resume_file(Path(folder)))
             *_, end = steps_of(trainer, range(3, 6), {})
-            is_same[f"{before}, {after}"] = same(end, whole)
+            is_same[f"{before}, {after}"] = same(end, uninterrupted)
     return is_same
 
 
@@ -213,21 +213,21 @@ def whole_runs(precision: str) -> dict[str, Any]:
 
 def main() -> None:
     file, *names = sys.argv[1:]
-    found: dict[str, dict[str, Any]] = {}
+    outcomes: dict[str, dict[str, Any]] = {}
     for name, changes, carried in checks():
         if names and name not in names:
             continue
         for precision in PRECISIONS:
             try:
-                found[f"{name}, {precision}"] = checked(changes, carried, precision)
+                outcomes[f"{name}, {precision}"] = checked(changes, carried, precision)
             except Exception as error:
-                found[f"{name}, {precision}"] = {"error": f"{type(error).__name__}: {error}"}
-            print(name, precision, found[f"{name}, {precision}"], file=sys.stderr, flush=True)
-    found["resumed"] = {precision: resumed(precision) for precision in PRECISIONS}
-    found["not finite"] = {graph: not_finite(graph) for graph in ("auto", "never")}
-    found["undeclared"] = undeclared()
-    found["runs"] = {precision: whole_runs(precision) for precision in (*PRECISIONS, "fp16")}
-    Path(file).write_text(json.dumps(found), encoding="utf-8")
+                outcomes[f"{name}, {precision}"] = {"error": f"{type(error).__name__}: {error}"}
+            print(name, precision, outcomes[f"{name}, {precision}"], file=sys.stderr, flush=True)
+    outcomes["resumed"] = {precision: resumed(precision) for precision in PRECISIONS}
+    outcomes["not finite"] = {graph: not_finite(graph) for graph in ("auto", "never")}
+    outcomes["undeclared"] = undeclared()
+    outcomes["runs"] = {precision: whole_runs(precision) for precision in (*PRECISIONS, "fp16")}
+    Path(file).write_text(json.dumps(outcomes), encoding="utf-8")
     os._exit(0)  # autograd's thread for the device does not end
 
 

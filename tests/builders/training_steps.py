@@ -83,8 +83,10 @@ def recipe_of(changes: dict[str, Any], folder: Path) -> Recipe:
     """A recipe of a batch of four utterances of half a second, with ``changes`` to its sections."""
     train = {"batch_size": 4, "lr": 1e-3, "epochs": 1, **changes.get("train", {})}
     data = {"num_samples": SAMPLES, **changes.get("data", {})}
-    places = {"output": str(folder), "logs": str(folder / "logs")}
-    return recipe_from_dict({"model": MODEL, "augment": {"algo": 0}, **places, **changes, "data": data, "train": train})
+    folders = {"output": str(folder), "logs": str(folder / "logs")}
+    return recipe_from_dict(
+        {"model": MODEL, "augment": {"algo": 0}, **folders, **changes, "data": data, "train": train}
+    )
 
 
 def trainer_of(recipe: Recipe, folder: Path, device: str = "cpu") -> Trainer:

@@ -261,7 +261,8 @@ def test_two_simulated_gpus_are_as_one(recipe, small_model, tmp_path):
     model = {**small_model, "backend": "mean_linear"}
     program = PROGRAM.with_name("two_devices.py")
     starts = {"one": [], "two": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]}
-    states, printed = {}, {}
+    folders = {}
+    printed = {}
     for place, start in starts.items():
         paths = []
         for precision in ("fp32", "bf16"):
@@ -270,13 +271,13 @@ def test_two_simulated_gpus_are_as_one(recipe, small_model, tmp_path):
             values = recipe(model=model, train=options, comment=precision, **places)
             paths.append(tmp_path / f"{place}_{precision}.yaml")
             paths[-1].write_text(yaml.safe_dump(values.to_dict()))
-            states[place, precision] = folder_of(values)
+            folders[place, precision] = folder_of(values)
         done = run_script("simulated_cuda", "--run", sys.executable, *start, program, *paths)
         assert done.returncode == 0, done.stderr[-3000:]
         printed[place] = done.stdout
-    states = {key: state_of(folder) for key, folder in states.items()}
     for precision, most in (("fp32", 1e-6), ("bf16", 1e-4)):
-        one, two = states["one", precision], states["two", precision]
+        one = state_of(folders["one", precision])
+        two = state_of(folders["two", precision])
         assert largest_difference(one["detector"], two["detector"]) < most
         for row, other in zip(one["selection"], two["selection"], strict=True):
             assert other["val_loss_wo_aug"] == pytest.approx(row["val_loss_wo_aug"], rel=100 * most)

@@ -52,14 +52,14 @@ def test_gradients_are_those_of_rounded_weights(detector):
         if id(weight) in converted:
             of_rounded.data = of_rounded.data.bfloat16()
     with half_weights.in_place(), torch.autocast("cpu", torch.bfloat16):
-        for part in waveforms:
-            detector(part).sum().backward()
+        for batch in waveforms:
+            detector(batch).sum().backward()
     gradients = [weight.grad for weight in detector.parameters()]
     sums = [torch.zeros_like(gradient) for gradient in gradients]
-    for part in waveforms:
+    for batch in waveforms:
         rounded.zero_grad()
         with torch.autocast("cpu", torch.bfloat16):
-            rounded(part).sum().backward()
+            rounded(batch).sum().backward()
         for total, weight in zip(sums, rounded.parameters()):
             total += weight.grad
     assert {gradient.dtype for gradient in gradients} == {torch.float32}

@@ -35,13 +35,13 @@ def checked(folder, *names):
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def outcomes(tmp_path_factory):
     return checked(tmp_path_factory.mktemp("graphs"), *TRIED)
 
 
-def assert_equal_to_the_bit(found):
+def assert_equal_to_the_bit(outcomes):
     """Each kind of step is recorded, or not for its known reason, and all steps are the same."""
-    steps = {name: row for name, row in found.items() if name.endswith(PRECISIONS)}
+    steps = {name: row for name, row in outcomes.items() if name.endswith(PRECISIONS)}
     for name, row in steps.items():
         assert row.get("error") is None, name
         assert row["different"] == [], name
@@ -55,9 +55,9 @@ def assert_equal_to_the_bit(found):
 
 
 @pytest.mark.slow
-def test_replayed_steps_equal_steps_without_a_graph(found):
+def test_replayed_steps_equal_steps_without_a_graph(outcomes):
     """Two steps before the recording, three replayed, and one of another shape between them."""
-    assert assert_equal_to_the_bit(found) == 3 * len(TRIED)
+    assert assert_equal_to_the_bit(outcomes) == 3 * len(TRIED)
 
 
 @pytest.mark.weekly
@@ -66,23 +66,23 @@ def test_every_system_task_and_loss_is_replayed_to_the_bit(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_is_resumed_to_the_same_bits_with_and_without_a_graph(found):
+def test_a_run_is_resumed_to_the_same_bits_with_and_without_a_graph(outcomes):
     for precision in PRECISIONS:
-        assert set(found["resumed"][precision].values()) == {True}, precision
+        assert set(outcomes["resumed"][precision].values()) == {True}, precision
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("graph", ["auto", "never"])
-def test_a_step_that_is_not_finite_changes_no_weight_and_the_next_one_says_so(found, graph):
-    row = found["not finite"][graph]
+def test_a_step_that_is_not_finite_changes_no_weight_and_the_next_one_says_so(outcomes, graph):
+    row = outcomes["not finite"][graph]
     assert row["changed"] == []
     assert f"the loss is nan in epoch 1, step 4 (utterances {row['utterances']})" in row["message"]
 
 
 @pytest.mark.slow
-def test_parts_from_elsewhere_are_told_apart(found):
+def test_parts_from_elsewhere_are_told_apart(outcomes):
     """What draws on the CPU runs without a graph; a loss that does not say that it changes ends the run."""
-    row = found["undeclared"]
+    row = outcomes["undeclared"]
     assert row["draws"] == [
         "steps are not captured as a CUDA graph, because the computation draws random numbers on the CPU"
     ]
@@ -91,18 +91,18 @@ def test_parts_from_elsewhere_are_told_apart(found):
 
 
 @pytest.mark.slow
-def test_runs_with_their_validations_equal_runs_without_graphs(found):
+def test_runs_with_their_validations_equal_runs_without_graphs(outcomes):
     """Two epochs, each with a graph of its steps and, for each of two passes, the one of the front-end."""
     for precision in PRECISIONS:
-        row = found["runs"][precision]
+        row = outcomes["runs"][precision]
         assert row["same"], precision
         assert row["recorded"] == 4, precision
         assert row["lines"] == ["steps are captured as a CUDA graph"]
 
 
 @pytest.mark.slow
-def test_the_first_lines_say_why_steps_are_not_captured(found):
-    row = found["runs"]["fp16"]
+def test_the_first_lines_say_why_steps_are_not_captured(outcomes):
+    row = outcomes["runs"]["fp16"]
     reason = "the GradScaler of `train.precision=fp16` skips steps"
     assert row["lines"] == [f"steps are not captured as a CUDA graph, because {reason}"]
     assert row["recorded"] == 0

@@ -227,7 +227,6 @@ def usual_of(calibration: LinearCalibration) -> list[UsualValues]:
             chance.append(_beta_of_share_outside(len(class_llrs), 2))
 
         def llr_of(score: float, traits: Traits) -> float:
-            """Compute the log-likelihood ratio of a recording, for :attr:`UsualValues.value_of`."""
             return float(calibration([score])[0])
 
         all_usual.append(UsualValues("llr", tuple(ranges), tuple(chance), llr_of))
@@ -251,7 +250,6 @@ def _usual_traits(population: Population) -> list[UsualValues]:
         factor, unit = SHOWN[name]
 
         def scalar_of(score: float, traits: Traits, name: str = name) -> float:
-            """Return the scalar trait ``name`` of a recording, for :attr:`UsualValues.value_of`."""
             return float(getattr(traits, name))
 
         low, middle, high = edges[name]
@@ -278,7 +276,6 @@ def _usual_traits(population: Population) -> list[UsualValues]:
         chance = ((float(num_unusual), float(number + 1 - num_unusual)),)
 
         def p_value_of(score: float, traits: Traits) -> float:
-            """Compute the p-value of a recording by all of its traits together, for :attr:`UsualValues.value_of`."""
             return population.typicality(traits).p_value
 
         words = f"p > {_OUTSIDE:g}"
@@ -286,7 +283,6 @@ def _usual_traits(population: Population) -> list[UsualValues]:
         usual_traits.append(UsualValues("all traits", (usual_p,), chance, p_value_of, words=words, unusual=unusual))
 
     def unfit_of(score: float, traits: Traits) -> float:
-        """Return 1 if a recording is unfit to decide on, else 0, for :attr:`UsualValues.value_of`."""
         return float(bool(traits.unfit))
 
     # A calibration does not state how many of its recordings are unfit; a share of 5 % is an assumption.

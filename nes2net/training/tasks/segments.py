@@ -49,7 +49,6 @@ class SegmentObjective(Objective):
     uses_all_weights = False  # with `segments.utterance_weight` 0, the pooling has no gradient
 
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
-        """Check that the detector gives scores for frames of all resolutions, and make the loss of the frames."""
         super().__init__(detector, recipe)
         segments = recipe.segments
         self.resolutions = list(segments.resolutions)
