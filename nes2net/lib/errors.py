@@ -44,6 +44,22 @@ class MissingLibrary(InputError):
     """A needed library is not installed, or cannot be imported."""
 
 
+@contextmanager
+def expecting(kind: str, path: str | PurePath, remedy: str) -> Iterator[None]:
+    """Within this context, which reads ``path``, every error becomes an :class:`InputError` that names the file.
+
+    Args:
+        kind: the expected kind of file, such as ``"a file of embeddings"``.
+        remedy: end of the message, which says what to do.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file can cause errors of any class
+        raise InputError(f"{path} is not {kind} or is damaged ({first_line(error)}): {remedy}") from error
+
+
 class Unfinished(Exception):
     """Work was interrupted from outside, for example by a signal, a full disk or a broken connection.
 
@@ -181,9 +197,8 @@ def did_you_mean(
         names = sorted(near) if meant else known_names[:_MOST_NAMED]
         command_advice = f"; `{command}` lists them" if command else ""
         ending = f", … ({len(known_names)} in all{command_advice})"
-    if meant:
-        return f"{meant} Known: {', '.join(names)}{ending}"
-    return f"; known: {', '.join(names)}{ending}"
+    opening = f"{meant} Known" if meant else "; known"
+    return f"{opening}: {', '.join(names)}{ending}"
 
 
 def check_known(names: Iterable[str], known_names: Iterable[str], problem: str, command: str = "") -> None:
@@ -303,10 +318,8 @@ def first_line(error: BaseException) -> str:
     ('no such size', 'KeyError')
     """
     # The argument of an error may be any object, such as the missing key of a KeyError.
-    if len(error.args) == 1 and not isinstance(error.args[0], str):
-        text = shown(error.args[0])
-    else:
-        text = str(error)
+    is_object = len(error.args) == 1 and not isinstance(error.args[0], str)
+    text = shown(error.args[0]) if is_object else str(error)
     return (text.strip().splitlines() or [type(error).__name__])[0][:200]
 
 

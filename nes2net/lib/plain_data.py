@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from nes2net.lib.errors import InputError, first_line, shown
 from nes2net.lib.files import Budget, read_bounded
@@ -26,6 +26,13 @@ _DEEPEST_JSON = 100  # largest nesting of lists and mappings in any JSON
 _HELD = {"[": 320, "{": 512, ",": 48, ":": 80, '"': 64}
 _MOST_HELD = 1 << 29  # largest number of bytes that a parser may need for all values
 _BLOCK = 1 << 20
+
+#: Numbers of a file that a model reads. Sums and powers of these numbers do not overflow.
+Natural = Annotated[int, Field(ge=0, le=1e18)]
+Seconds = Annotated[FiniteFloat, Field(ge=0, le=1e10)]
+#: Any value that training in float32 can compute.
+Value = Annotated[FiniteFloat, Field(ge=-1e40, le=1e40)]
+NotNegative = Annotated[Value, Field(ge=0)]
 
 
 def read_small_text(path: Path, max_bytes: int = MOST_BYTES) -> str:

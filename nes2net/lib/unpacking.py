@@ -111,7 +111,6 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
 
 
 def _zip_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]:
-    """Yield the members of a ZIP archive, after checking all of them and counting them in ``budget``."""
     with zipfile.ZipFile(file) as opened:
         members = opened.infolist()
         for info in members:  # check all names and sizes before the first file is written
@@ -136,7 +135,7 @@ def _tar_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Me
             file = opener(file)
     with open_tar(file, str(archive)) as opened:
         for info in tar_headers(opened):
-            budget.take("members", bytes=max(info.size, 0) + _BLOCK, steps=1)
+            budget.take("members", bytes=info.size + _BLOCK, steps=1)
             if info.isdir():
                 yield _Member(info.name, 0, None)
             elif info.isfile() and not info.issparse():
@@ -164,17 +163,22 @@ def tar_headers(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """Yield the headers of a tar file one by one, without keeping earlier headers in memory.
 
     Raises:
-        tarfile.TarError: if the file is damaged.
+        tarfile.TarError: if the file is damaged, or if the size of a member is below 0, with which
+            Python before 3.11.14, 3.12.12 and 3.13.6 reads the same header for ever.
         InputError: if a header is longer than 64 kB; tarfile itself would read even a name of
             gigabytes.
     """
     source: Any = opened.fileobj
+    end = 0
     while True:
         source.left = _LONGEST_HEADER
         entry = opened.next()
         source.left = None
         if entry is None:
             return
+        if entry.size < 0 or opened.offset <= end:
+            raise tarfile.ReadError("the size of a member is below 0")
+        end = opened.offset
         yield entry
         opened.members = []  # type: ignore[attr-defined]  # tarfile would keep all headers
 
@@ -197,10 +201,7 @@ class _TarSource:
         """Read ``size`` bytes; raise :class:`InputError` if a header has more than :attr:`left` bytes."""
         if self.left is None:
             return self._file.read(size)  # type: ignore[no-any-return]
-        if size < 0:
-            self.left -= _LONGEST_HEADER
-        else:
-            self.left -= size
+        self.left -= size if size >= 0 else _LONGEST_HEADER
         content = self._file.read(size) if self.left >= 0 else b""
         # In some versions of Python, tarfile reads long numbers slowly: the time grows with the
         # square of a number's length.
@@ -226,7 +227,6 @@ def _target_path(name: str, folder: Path, archive: Path) -> Path:
 
 
 def _refused_member(archive: Path, name: str, problem: str) -> InputError:
-    """Make the error for a member that must not be unpacked; ``problem`` says what the member is, such as a link."""
     return InputError(f"{archive}: {shown(name)} is {problem}: refused; unpack it by hand if you trust it")
 
 

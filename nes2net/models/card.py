@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from nes2net.lib.errors import InputError, listed
 from nes2net.lib.files import is_absent, json_text, write_text
-from nes2net.lib.plain_data import read_json_as, read_small_text
+from nes2net.lib.plain_data import Natural, Value, read_json_as, read_small_text
 from nes2net.lib.templates import markdown_templates
 from nes2net.lib.yaml_text import write_yaml
 from nes2net.models.provenance import Provenance
@@ -65,16 +65,16 @@ class SetFigure(BaseModel):
     """False if the trials are known to differ from the official trials of the corpus."""
     is_development: bool = False
     """Whether the epoch was selected on these trials."""
-    bonafide: int | None = None
+    bonafide: Natural | None = None
     """Number of bona fide trials."""
-    spoof: int | None = None
+    spoof: Natural | None = None
     """Number of spoofed trials."""
     measure: str = "EER"
-    value: FiniteFloat
+    value: Value
     """Value of the measure; a fraction if :attr:`percent`."""
     percent: bool = True
     """Whether the card shows the value in percent."""
-    interval: tuple[FiniteFloat, FiniteFloat] | None = None
+    interval: tuple[Value, Value] | None = None
     """The 95 % confidence interval of the value."""
     drawn: str = ""
     """The units that the bootstrap drew to compute the interval, such as ``trials``."""

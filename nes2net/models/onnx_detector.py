@@ -34,6 +34,7 @@ class OnnxDetector(OnnxFile):
             (:meth:`nes2net.models.provenance.Provenance.start`).
     """
 
+    runs = True
     device = torch.device("cpu")
     num_scores = 0
     resolutions = ()  # empty, because the exported graph does not score segments

@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import Self
 
-from nes2net.data.audio.tables import pyarrow_module
+from nes2net.data.audio.tables import open_rows, pyarrow_module
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, expecting
+from nes2net.lib.files import check_arrived, sha256_of
 from nes2net.lib.text_files import as_cell, of_cell
 from nes2net.models.network import EmbeddingOf, Network
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, start_rows
+from nes2net.scoring.record import record_of
 
 #: Kinds of files that hold embeddings.
 SUFFIXES = (".npy", ".parquet")
@@ -74,17 +76,17 @@ class Embeddings(Judgement[NDArray]):
         self, scorer: Any, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
     ) -> Callable[[], Sequence[NDArray | str]]:
         """Start to embed a batch; see :meth:`Judgement.start`. ``stream`` is not used."""
-
-        def embed(waveforms: Tensor) -> Tensor:
-            return scorer.embeddings(waveforms, self.of, self.layer)
-
-        return start_rows(scorer, "embedding is not finite", embed, inputs[0], rows=rows)
+        return start_rows(
+            scorer,
+            "embedding is not finite",
+            lambda waveforms: scorer.embeddings(waveforms, self.of, self.layer),
+            inputs[0],
+            rows=rows,
+        )
 
     def identity(self) -> dict[str, Any]:
         """Return which embedding is computed, as plain data for the identity of a run."""
-        if self.of == "frontend":
-            return {"embedding": f"frontend, layer {self.layer}"}
-        return {"embedding": self.of}
+        return {"embedding": f"frontend, layer {self.layer}" if self.of == "frontend" else self.of}
 
     def tell(self, value: NDArray) -> dict[str, Any]:
         """Return the embedding as a list of numbers, with the key ``embedding``, for a row of ``nes2net predict``."""
@@ -92,15 +94,12 @@ class Embeddings(Judgement[NDArray]):
 
     def files(self, out: Path) -> list[Path]:
         """List the files to write: ``out`` and, if it is an array (.npy), the list of ids and labels beside it."""
-        return [out, _list_beside(out)] if out.suffix == ".npy" else [out]
+        return [out, out.with_name(f"{out.name}.csv")] if out.suffix == ".npy" else [out]
 
     def rows_are(self, out: Path) -> str:
         """Describe the rows of ``out`` for a message, such as "embeddings of 1024 numbers"."""
-        if out.suffix == ".npy":
-            size = np.load(out, mmap_mode="r").shape[1]
-        else:
-            size = pyarrow_module("pyarrow.parquet", out).read_schema(out).field("embedding").type.list_size
-        return f"embeddings of {size} numbers"
+        _, embedding = next(iter(self.read(out)))
+        return f"embeddings of {len(embedding)} numbers"
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
         """Raise :class:`InputError` if the suffix of ``out`` is not in :data:`SUFFIXES`, or if two ids are equal."""
@@ -118,21 +117,32 @@ class Embeddings(Judgement[NDArray]):
         """Restore the numbers of an embedding from the text of :meth:`to_json`."""
         return np.frombuffer(b64decode(encoded, validate=True), _FLOAT)
 
-    def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
-        """Yield (id, embedding) for the rows of a finished file; read some rows at a time."""
-        if out.suffix == ".parquet":
-            with pyarrow_module("pyarrow.parquet", out).ParquetFile(out) as file:
-                for batch in file.iter_batches(_ROWS_AT_ONCE, columns=["id", "embedding"]):
-                    rows = batch.column("embedding").values.to_numpy(zero_copy_only=False)
-                    yield from zip(batch.column("id").to_pylist(), rows.reshape(len(batch), -1))
-            return
-        with open(_list_beside(out), encoding="utf-8", errors="surrogateescape", newline="") as file:
-            yield from zip((of_cell(row["id"]) for row in csv.DictReader(file)), np.load(out, mmap_mode="r"))
+    def read(self, out: Path) -> Iterator[tuple[str, NDArray]]:
+        """Yield (id, embedding) for each row of a file; some rows are read at a time.
+
+        Raises:
+            InputError: if a file is missing or damaged, if rows and ids do not fit each other, if
+                two ids are equal, or if a number is not finite.
+        """
+        known_ids: set[str] = set()
+        size = 0
+        with expecting("a file of embeddings", out, "copy it and its list again, or embed again"):
+            files = self.files(out)
+            if not all(map(Path.is_file, files)):  # opening a pipe would wait for ever
+                raise ValueError("it or its list is missing, or not a regular file")
+            for id, numbers in _read_npy(*files) if files[1:] else _read_parquet(out):
+                row = np.asarray(numbers)
+                size = size or row.size
+                is_row = row.shape == (size,) and row.dtype.kind in "fiu" and np.isfinite(row).all()
+                if id in known_ids or not (isinstance(id, str) and id and size and is_row):
+                    raise ValueError(f"row {len(known_ids)} has no id of its own, or not {size} finite numbers")
+                known_ids.add(id)
+                yield id, row
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
         """Write the embeddings to ``files``, some rows at a time; see :meth:`nes2net.scoring.output.Output.write`.
 
-        The only fact for the record is ``size``, the size E of an embedding.
+        The facts for the record are ``size``, the size E of an embedding, and the SHA-256 of the list of ids.
         """
         first = next(rows)
         rows = chain([first], rows)
@@ -152,11 +162,30 @@ class Embeddings(Judgement[NDArray]):
             for chunk in chunks:
                 file.write(np.stack([row for _, row in chunk]).data)
                 writer.writerows([as_cell(trial.id), trial.label or ""] for trial, _ in chunk)
-        return {"size": size}
+        return {"size": size, "list_sha256": sha256_of(files[1])}
 
 
-def _list_beside(out: Path) -> Path:
-    return out.with_name(f"{out.name}.csv")
+def _read_npy(out: Path, list_path: Path) -> Iterator[tuple[str, NDArray]]:
+    """Return ids and rows, after checking that the list beside the array has an id for each row."""
+    check_arrived(out)
+    rows = np.load(out, mmap_mode="r")
+    with open(list_path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        table = csv.reader(file)
+        column = next(table).index("id")
+        ids = [of_cell(fields[column]) for fields in table if fields]
+    if len(ids) != len(rows):
+        raise ValueError(f"its list has {len(ids):,} ids for {len(rows):,} rows")
+    record = record_of(out)
+    if record is not None and record.list_sha256 not in (None, sha256_of(list_path)):
+        raise ValueError("its list of ids was edited or replaced")
+    return zip(ids, rows)
+
+
+def _read_parquet(out: Path) -> Iterator[tuple[Any, Any]]:
+    """Yield ids and rows of a Parquet file; both may be any values, or None for nulls."""
+    table, budget = open_rows(out)
+    for batch in table.batches(["id", "embedding"], budget):
+        yield from zip(batch.column("id").to_pylist(), batch.column("embedding").to_numpy(zero_copy_only=False))
 
 
 def _write_parquet(path: Path, size: int, chunks: Iterable[list[tuple[Trial, NDArray]]]) -> None:
@@ -170,8 +199,7 @@ def _write_parquet(path: Path, size: int, chunks: Iterable[list[tuple[Trial, NDA
     schema = arrow.schema(columns)
     with parquet.ParquetWriter(path, schema) as file:
         for chunk in chunks:
-            trials = [trial for trial, _ in chunk]
-            ids = [trial.id.encode(errors="surrogateescape").decode(errors="replace") for trial in trials]
-            numbers = arrow.FixedSizeListArray.from_arrays(arrow.array(np.concatenate([row for _, row in chunk])), size)
-            labels = arrow.array([trial.label for trial in trials], arrow.string())
-            file.write_table(arrow.Table.from_arrays([arrow.array(ids), labels, numbers], schema=schema))
+            ids = [trial.id.encode(errors="surrogateescape").decode(errors="replace") for trial, _ in chunk]
+            labels = [trial.label for trial, _ in chunk]
+            rows = [row for _, row in chunk]
+            file.write_table(arrow.table([ids, labels, rows], schema=schema))

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from nes2net.data.corpora.trial import Trial, trials_digest
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import is_absent, read_bounded, sha256_of
-from nes2net.lib.plain_data import read_json_as
+from nes2net.lib.plain_data import Natural, Seconds, read_json_as
 from nes2net.lib.this_process import processor_name
 from nes2net.models.provenance import Provenance
 from nes2net.version import __version__
@@ -124,6 +124,14 @@ class WholeRecord(Record):
     judgement: dict[str, Any] | None = None
     """Name and options of the judgement in the file, for
     :func:`nes2net.scoring.judgement.judgement_of`."""
+    total: Natural | None = None
+    """Number of trials."""
+    kept_from_earlier_runs: Natural | None = None
+    """Number of trials, or of shards, whose results earlier runs computed."""
+    seconds: Seconds | None = None
+    """Time that the run took."""
+    list_sha256: str | None = None
+    """SHA-256 of the list of ids beside an array."""
 
     @property
     def provenance(self) -> Provenance:
@@ -183,10 +191,7 @@ def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
     from nes2net.lib.devices import float32_settings  # for a fast start-up: nes2net.lib.devices imports PyTorch
 
     packages = ("torch", "transformers", "onnxruntime", "numpy")
-    versions = {}
-    for name in packages:
-        if name in sys.modules:
-            versions[name] = sys.modules[name].__version__
+    versions = {name: sys.modules[name].__version__ for name in packages if name in sys.modules}
     device = scorer.computes_on
     device_name: str | None = None  # None if onnxruntime uses a GPU that PyTorch cannot use
     if device.type != "cuda":

@@ -23,7 +23,7 @@ from torch import Tensor
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import is_absent
 from nes2net.lib.options import ModelDescription
-from nes2net.lib.plain_data import check_plain, first_problem
+from nes2net.lib.plain_data import Natural, NotNegative, Seconds, Value, check_plain, first_problem
 from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.training.selection import HistoryRow
 
@@ -39,9 +39,6 @@ REMEDY = "copy it again from an intact copy, or move the folder away and start a
 _MOST_VALUES = 10**6
 _MOST_CHARACTERS = 10**7
 _WITH_TENSORS = ("detector", "optimizer", "stream")
-
-Natural = Annotated[int, Field(ge=0)]
-NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class _Part(BaseModel):
@@ -61,13 +58,13 @@ class Progress(_Part):
     """Number, from 1, of the epoch that is being trained or awaits its validation."""
     step: Natural = 0
     """Optimisation steps done in this epoch."""
-    loss_sum: FiniteFloat = 0.0
+    loss_sum: Value = 0.0
     """Sum of loss × utterances over the steps done in this epoch."""
     utterances: Natural = 0
     """Number of utterances that the steps done in this epoch have used."""
     lr: NotNegative = 0.0
     """Learning rate of the last step."""
-    seconds: NotNegative = 0.0
+    seconds: Seconds = 0.0
     """Time spent on this epoch up to the last save."""
     _since: float = PrivateAttr(default_factory=time.monotonic)
 
@@ -123,11 +120,11 @@ class _Optimizer(_Part):
 class _Scaler(_Part):
     """The state of the GradScaler of fp16."""
 
-    scale: Annotated[FiniteFloat, Field(gt=0)]
-    growth_factor: Annotated[FiniteFloat, Field(gt=1)]
+    scale: Annotated[float, Field(ge=1e-30, le=1e30)]
+    growth_factor: Annotated[float, Field(gt=1, le=1000)]
     backoff_factor: Annotated[float, Field(gt=0, lt=1)]
-    growth_interval: Annotated[int, Field(ge=1)]
-    growth_tracker: Annotated[int, Field(ge=0, alias="_growth_tracker")]
+    growth_interval: Annotated[int, Field(ge=1, lt=1 << 31)]
+    growth_tracker: Annotated[int, Field(ge=0, lt=1 << 31, alias="_growth_tracker")]
 
 
 def _checked_32_bit_words(value: Tensor) -> Tensor:
@@ -163,16 +160,14 @@ class _Stream(_Part):
 class _SavedRow(HistoryRow):
     """A row of the history in ``resume.pt``; if the epoch was validated, further keys hold the measured values."""
 
-    __pydantic_extra__: dict[str, FiniteFloat]
-    epoch: Annotated[int, Field(ge=1)]
-    loss: FiniteFloat
+    __pydantic_extra__: dict[str, Value]  # type: ignore[assignment]  # a narrower type
+    loss: Value
     lr: NotNegative
-    seconds: NotNegative
+    seconds: Seconds
     improved: bool
 
     @model_validator(mode="after")
     def _check_interval(self) -> _SavedRow:
-        """Raise ValueError if the row has an EER without the limits of its interval."""
         values = self.__pydantic_extra__
         eer = "val_eer_wo_aug"
         if eer in values and not {f"{eer}_low", f"{eer}_high"} <= values.keys():

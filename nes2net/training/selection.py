@@ -20,9 +20,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, FailFast, Field, RootModel, model_validator
 
 from nes2net.evaluation.breakdown import OverCorpora
-from nes2net.lib.errors import InputError, check_known, counted
+from nes2net.lib.errors import InputError, check_known, counted, shown
 from nes2net.lib.files import is_absent, json_text, write_text
-from nes2net.lib.plain_data import read_json_as
+from nes2net.lib.plain_data import Seconds, Value, read_json_as
 from nes2net.lib.terminal import print_note, text_table
 from nes2net.training.measures import ERROR_RATES, Measure
 from nes2net.training.recipes.reading import load_recipe
@@ -44,7 +44,16 @@ class HistoryRow(BaseModel):
     """A row of the history: the number of the epoch, and further values by name."""
 
     model_config = ConfigDict(extra="allow", strict=True)
+    __pydantic_extra__: dict[str, Value | bool | None]
     epoch: Annotated[int, Field(ge=1, lt=10**9)]
+    seconds: Seconds = 0.0
+
+    @model_validator(mode="after")
+    def _check_rates(self) -> HistoryRow:
+        for key, value in self.__pydantic_extra__.items():
+            if key.startswith("val_eer") and not 0 <= (value or 0) <= 1:
+                raise ValueError(f"{shown(key)} is {value}, and not from 0 to 1")
+        return self
 
 
 class _History(RootModel):
@@ -66,7 +75,8 @@ def read_history(path: Path) -> list[Row]:
         InputError: if the file is not a history.
     """
     remedy = "move it away, and name epochs to average with `ids`"
-    return read_json_as(_History, path, _LARGEST, "a history that training wrote", remedy).model_dump()
+    history = read_json_as(_History, path, _LARGEST, "a history that training wrote", remedy)
+    return history.model_dump(exclude_unset=True)
 
 
 class Selection:
@@ -283,22 +293,17 @@ def choices(
     rows = [history.get(epoch, {"epoch": epoch}) for epoch in saved_epochs(Path(folder))]
     if not rows:
         raise InputError(f"{folder} holds no epoch_N.pth: name checkpoint files, or the folder of a run")
-    valued = [row for row in rows if _is_finite_number(row.get(by))]
+    valued = [row for row in rows if isinstance(row.get(by), float)]
     averages = []
     for count in sorted({min(count, len(rows)) for count in AVERAGES}, reverse=True):
         if len(valued) >= count:
             averages.append(Choice("best", count, _best_of_run(Path(folder), valued, count, by)))
         averages.append(Choice("last", count, [row["epoch"] for row in rows[-count:]]))
     columns = [column for column in columns_of(rows, offered) if column.key != "improved"]
-    headings = [column.heading for column in columns]
-    for choice in averages:
-        headings.append(f"{choice.which} {choice.number}")
-    table = [headings]
+    table = [[column.heading for column in columns] + [f"{choice.which} {choice.number}" for choice in averages]]
     for row in rows:
-        cells = [column.cell(row) for column in columns]
-        for choice in averages:
-            cells.append("*" if row["epoch"] in choice.epochs else "")
-        table.append(cells)
+        marks = ["*" if row["epoch"] in choice.epochs else "" for choice in averages]
+        table.append([column.cell(row) for column in columns] + marks)
     return averages, text_table(table, "r")
 
 
@@ -326,29 +331,16 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     if not path.is_file():
         raise InputError(f"{folder} has no {HISTORY_FILE}, which training writes: name the epochs with `ids`")
     history = read_history(path)
-    columns = set()
-    for key in chain.from_iterable(history):
-        is_value = key == "loss" or key.startswith("val_")
-        # The keys of an interval's limits end in "_low" and "_high". The name of a corpus or attack follows a "/", and
-        # may end in the same way.
-        is_limit = "/" not in key and key.endswith(("_low", "_high"))
-        if is_value and not is_limit:
-            columns.add(key)
+    columns = {key for key in chain.from_iterable(history) if _RANKED.fullmatch(key)}
     check_known([by], columns, f"`by` is one of the values of {path}, not")
-    saved = []
-    for row in history:
-        if _is_finite_number(row.get(by)) and (Path(folder) / f"epoch_{row['epoch']}.pth").is_file():
-            saved.append(row)
+    epochs = saved_epochs(Path(folder))
+    saved = [row for row in history if isinstance(row.get(by), float) and row["epoch"] in epochs]
     if not 0 < count <= len(saved):
         ids = ", ".join(str(row["epoch"]) for row in saved) or "none"
         raise InputError(
             f"{folder} has checkpoints of {counted(len(saved), 'epoch')} with {by} ({ids}), not of {count}"
         )
     return _best_of_run(Path(folder), saved, count, by)
-
-
-def _is_finite_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) < math.inf
 
 
 def _best_of_run(folder: Path, rows: Sequence[Row], count: int, by: str) -> list[int]:
@@ -369,19 +361,13 @@ def _epochs_with_lowest(rows: Sequence[Row], count: int, by: str, ties: Ties) ->
 
 
 def _values_by_key(row: Row, pattern: re.Pattern[str]) -> dict[str, float]:
-    """Collect the values of ``row`` whose keys match ``pattern``, a pattern with one group.
-
-    Returns:
-        A mapping from the text that the group of ``pattern`` matches, such as the alias of a
-        corpus, to the value.
-    """
-    values = {}
-    for key, value in row.items():
-        if match := pattern.fullmatch(key):
-            values[match[1]] = value
-    return values
+    """Collect the values of ``row`` whose keys match ``pattern``, by the text of its only group."""
+    return {match[1]: row[match[0]] for match in map(pattern.fullmatch, row) if match}
 
 
+# Keys of the history by which epochs can be ranked: all values but the limits of intervals, which end in "_low" and
+# "_high". The name of a corpus or attack follows a "/", and may end in the same way.
+_RANKED = re.compile(r"loss|val_.*/.*|val_.*(?<!_low)(?<!_high)")
 # Keys of the history for the EER of a development corpus, and for the EER of an attack in a corpus. The group of the
 # first pattern matches the alias of the corpus; the group of the second pattern matches alias/attack.
 _OF_CORPUS = re.compile(r"val_eer_wo_aug/([^/]+)")
@@ -408,12 +394,12 @@ class Column(NamedTuple):
         """
         if self.key == "improved":
             return "improved" if row[self.key] else ""
-        if not _is_finite_number(row.get(self.key)):
+        if row.get(self.key) is None:
             return "–"
         text = self.form.format(row[self.key]).removesuffix("%")
         low: Any = row.get(f"{self.key}_low")
         high: Any = row.get(f"{self.key}_high")
-        if _is_finite_number(low) and _is_finite_number(high):
+        if low is not None and high is not None:
             text += f" ({100 * low:.2f}–{100 * high:.2f})"
         return text
 
@@ -427,8 +413,7 @@ def columns_of(history: Sequence[Row], offered: Sequence[Measure]) -> list[Colum
     Columns without values in ``history`` are left out.
     """
     columns = [Column("epoch", "epoch", "{:d}")]
-    for key in ("loss", "val_loss_w_aug", "val_loss_wo_aug"):
-        columns.append(Column(key, key, "{:.6f}"))
+    columns += [Column(key, key, "{:.6f}") for key in ("loss", "val_loss_w_aug", "val_loss_wo_aug")]
     for measure in offered:
         for key, heading in measure.headings(history).items():
             if measure.percent:

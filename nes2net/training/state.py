@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -89,6 +90,10 @@ class OptimizerState:
                 expected.update({f"{number}.{name}": parameters[number] for name in names})
                 expected[f"{number}.step"] = torch.zeros(())
         check_tensors(saved, expected)
+        for name, tensor in saved.items():
+            highest = 1e9 if name.endswith(".step") else math.inf
+            if (tensor > highest).any() or ((tensor < 0).any() and not name.endswith(".exp_avg")):
+                raise ValueError(f"impossible value: {name}")
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["state"]})
         for moments in self.optimizer.state.values():
             for name, moment in moments.items():
@@ -106,13 +111,10 @@ def check_tensors(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -
     Raises:
         ValueError: if ``state`` does not fit.
     """
-    if misfit := str(compare(state, expected)):
+    if misfit := str(compare(state, expected, exact_types=True)):
         raise ValueError(misfit)
-    other_types = [name for name, tensor in state.items() if tensor.dtype != expected[name].dtype]
-    if other_types:
-        raise ValueError(f"other type: {listed(other_types, 5)}")
-    infinite = {name for name, tensor in state.items() if not tensor.isfinite().all()}
-    damaged = [name for name in state if name in infinite and expected[name].isfinite().all()]
+    infinite = [name for name, tensor in state.items() if not tensor.isfinite().all()]
+    damaged = [name for name in infinite if expected[name].isfinite().all()]
     if damaged:
         raise ValueError(f"not finite: {listed(damaged, 5)}")
 

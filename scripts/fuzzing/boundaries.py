@@ -34,6 +34,7 @@ from transformers import (
 )
 
 from fuzzing import FIXED, Boundary
+from fuzzing.arrays import ARRAYS
 from fuzzing.mutations import TITLE
 from nes2net import Detector, InputError, create_frontend
 from nes2net.apps.scale.reading import pieces_of
@@ -569,5 +570,6 @@ BOUNDARIES = {
         },
     ),
 }
+BOUNDARIES |= ARRAYS
 if not onnx_files.CASES:  # the extra onnx is not installed
     del BOUNDARIES["ONNX file"]

@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from builders import ogg
@@ -307,6 +308,29 @@ def _mutate_column(table: Any, rng: Random) -> Any:
     return table.set_column(position, name, new_column())
 
 
+def _mutate_npy(content: bytes, rng: Random) -> bytes:
+    """Change the shape, the type or the order in the header of an array, or write any header."""
+    stream = io.BytesIO(content)
+    np.lib.format.read_magic(stream)
+    shape, order, dtype = np.lib.format.read_array_header_1_0(stream)
+    header: Any = {"descr": dtype.str, "fortran_order": order, "shape": shape}
+    draw = rng.random()
+    if draw < 0.4:
+        header["shape"] = tuple(rng.choice((*_EDGES, *shape, 1, 3, 5)) for _ in range(rng.randrange(4)))
+    elif draw < 0.7:
+        types = ("<f8", ">f4", "<f2", "<i4", "<c8", "|O", "<U2", "|V4", "<M8[s]", ("<f4", (10**9,)), [("a", "<f4")])
+        header["descr"] = rng.choice(types)
+    elif draw < 0.8:
+        header["fortran_order"] = not order
+    else:
+        header = _mutate_tree(header, rng, _plain_value)
+    text = repr(header).encode("utf-8", "surrogatepass")[:65_000]
+    rows = stream.read()
+    if rng.random() < 0.3:
+        rows = mutate_bytes(rows, rng)
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text + rows
+
+
 def _mutate_text(content: bytes, rng: Random) -> bytes:
     """Change a field, a line, a separator or the order in a list of lines."""
     lines = content.decode(errors="replace").splitlines()
@@ -420,6 +444,7 @@ _BY_SUFFIX: dict[str, Callable[[bytes, Random], bytes]] = {
     **dict.fromkeys((".yaml", ".yml"), _mutate_yaml),
     **dict.fromkeys((".pth", ".pt"), _mutate_torch),
     **dict.fromkeys((".txt", ".csv", ".tsv", ".rttm"), _mutate_text),
+    ".npy": _mutate_npy,
     **dict.fromkeys((".ogg", ".opus"), _mutate_ogg),
     **dict.fromkeys((".webm", ".mkv", ".m4a", ".mov", ".avi", ".flv", ".wv", ".tta", ".mp3"), _mutate_title),
     ".zip": _mutate_zip,

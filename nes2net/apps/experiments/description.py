@@ -12,8 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from nes2net.data.audio.waveform import LONGEST_CUT
 from nes2net.lib.errors import InputError, check_known, did_you_mean, shown
-from nes2net.lib.files import is_absent, json_text
-from nes2net.lib.plain_data import first_problem
+from nes2net.lib.files import Budget, is_absent, json_text
+from nes2net.lib.plain_data import MOST_BYTES, first_problem
 from nes2net.lib.yaml_text import hint_of, read_value, read_yaml_file
 from nes2net.models.registry import corpora
 
@@ -112,7 +112,6 @@ class EvaluationSet(_Section):
 
     @model_validator(mode="after")
     def _check_values(self) -> EvaluationSet:
-        """Raise ValueError if values contradict each other; pydantic calls this method."""
         definition = corpora.get(self.corpus)
         check_known([self.split], definition.accepted_splits, f"{definition.title} has no split")
         if self.protocol == "full" and self.samples is not None:
@@ -157,12 +156,11 @@ class SlurmSettings(_Section):
 
 
 def _averages_as_mappings(values: Any) -> Any:
-    """Replace each average that is given as a number N by the mapping ``best: N``."""
     if not isinstance(values, list):
         return values
     averages = []
     for average in values:
-        if isinstance(average, int) and not isinstance(average, bool):
+        if type(average) is int:
             average = {"best": average}
         averages.append(average)
     return averages
@@ -203,7 +201,6 @@ class Experiment(_Section):
 
     @model_validator(mode="after")
     def _check_values(self) -> Experiment:
-        """Raise ValueError if values contradict each other; pydantic calls this method."""
         # For example, no two averages may have the same name.
         names_by_kind: dict[str, Sequence[Any]] = {
             "seed": self.seeds,
@@ -261,9 +258,10 @@ def load_experiment(
     values = read_yaml_file(path, Experiment, f"experiment {path}")
     if not isinstance(values, dict):
         raise InputError(f"experiment {path} is a mapping of keys, not {shown(values)}")
-    declared = values.get("places")
+    declared = values.pop("places", {})
     defaults = declared if isinstance(declared, dict) else {}  # if `places` is no mapping, model_validate raises
-    variables = set(_VARIABLE.findall(str([value for key, value in values.items() if key != "places"])))
+    mentions = _VARIABLE.findall(str(list(values.values())))
+    variables = set(mentions)
     assigned = _split_assignments(assignments, "a place")
     check_known(assigned, variables, f"experiment {path} has no place")
     value_of = {}
@@ -277,9 +275,9 @@ def load_experiment(
                 f"experiment {path} does not say what ${{{variable}}} is: give `set` {variable}=…, or declare it in "
                 "the section places of the file, which an environment variable then overrides"
             )
-    for key, value in values.items():
-        if key != "places":
-            values[key] = _fill_places(value, value_of)
+    num_bytes = sum(len(value_of[variable]) for variable in mentions)
+    Budget(f"experiment {path}", MOST_BYTES, 0).take("values of places", bytes=num_bytes)
+    values = {**_fill_places(values, value_of), "places": declared}
     for section, texts, hints in (("overrides", overrides, None), ("slurm", slurm, SlurmSettings)):
         settings = {}
         for key, text in _split_assignments(texts, "an override").items():
@@ -302,7 +300,6 @@ def packaged_experiments() -> list[str]:
 
 
 def _split_assignments(texts: Iterable[str], subject: str) -> dict[str, str]:
-    """Split texts ``NAME=VALUE`` into a mapping name → value; error messages call such a text ``subject``."""
     pairs = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -315,8 +312,7 @@ def _split_assignments(texts: Iterable[str], subject: str) -> dict[str, str]:
 def _fill_places(value: Any, value_of: Mapping[str, str]) -> Any:
     """Replace ``${NAME}`` by ``value_of[NAME]``, and a leading ``~`` by the home folder, in all texts of ``value``."""
     if isinstance(value, str):
-        text = _VARIABLE.sub(lambda match: value_of[match[1]], value)
-        return os.path.expanduser(text) if text.startswith("~") else text
+        return os.path.expanduser(_VARIABLE.sub(lambda match: value_of[match[1]], value))
     if isinstance(value, list):
         return [_fill_places(item, value_of) for item in value]
     if isinstance(value, dict):

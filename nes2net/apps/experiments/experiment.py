@@ -100,7 +100,7 @@ def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict
             if isinstance(job, TrainJob):
                 history = job.run.history()
                 num_epochs[job.run.name] = len(history)
-                if seconds := [row["seconds"] for row in history if isinstance(row.get("seconds"), float)]:
+                if seconds := [row["seconds"] for row in history if "seconds" in row]:
                     epochs.append((job.run, median(seconds)))
             elif isinstance(job, ScoreJob) and (rate := _scoring_rate(job)):
                 rates.append((job, *rate))
@@ -133,23 +133,14 @@ def _dissimilarity(run: Run, other_run: Run) -> tuple[bool, bool, bool]:
 
 
 def _scoring_rate(scoring: ScoreJob) -> tuple[int, float] | None:
-    """Return the number of trials of a finished scoring, and the number of trials that were scored per second.
-
-    The result is None if there is no record with these numbers, or if the last call scored no
-    trial.
-    """
+    """Return the numbers of all trials and of trials per second; None if the last call scored no trial."""
     record = scoring.record()
     if record is None:
         return None
-    entries = record.model_extra or {}
-    total = entries.get("total")
-    earlier = entries.get("kept_from_earlier_runs")
-    seconds = entries.get("seconds")
-    if not (isinstance(total, int) and isinstance(earlier, int) and isinstance(seconds, int | float)):
+    earlier = record.kept_from_earlier_runs
+    if record.total is None or earlier is None or not record.seconds or record.total <= earlier:
         return None
-    if total <= earlier or seconds <= 0:
-        return None
-    return total, (total - earlier) / seconds
+    return record.total, (record.total - earlier) / record.seconds
 
 
 def write_tables(plan: Plan) -> tuple[Result, list[Path]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import EER, MIN_DCF, NUM_BONAFIDE, NUM_SPOOF, Figure, Measure, Row, Table, plain
+from nes2net.lib.plain_data import Natural, NotNegative
 
 #: Name of a metric → its column in tables.
 METRICS = {
@@ -40,11 +41,11 @@ class Measured:
 
     run: str
     seed: int
-    metrics: dict[str, float]
-    interval: tuple[float, float]
+    metrics: dict[str, NotNegative]
+    interval: tuple[NotNegative, NotNegative]
     interval_over: str
-    num_bonafide: int
-    num_spoof: int
+    num_bonafide: Natural
+    num_spoof: Natural
     left_out: str
     trials: str | None
     key: str | None

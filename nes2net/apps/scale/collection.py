@@ -19,6 +19,7 @@ from nes2net.apps.scale.reading import Piece
 from nes2net.apps.scale.results import (
     ShardScores,
     finished_shards,
+    judgement_of_recordings,
     read_record,
     result_path,
     write_record,
@@ -31,7 +32,7 @@ from nes2net.lib.files import check_no_device, exclusive_lock, remove_leftovers
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.scoring.engine import RunSettings
 from nes2net.scoring.journal import stamp
-from nes2net.scoring.judgement import Judgement, as_judgement
+from nes2net.scoring.judgement import Judgement
 from nes2net.training.interruption import StopRequests
 
 _KILLED = "a process that read, decoded or scored it was killed, perhaps for memory: the same command tries it again"
@@ -130,11 +131,7 @@ def score_collection(
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder for the results")
     RunSettings(batch_size=batch_size)  # raises an error if the batch size is wrong
-    chosen_judgement = as_judgement(judgement)
-    if not chosen_judgement.of_recordings:
-        raise InputError(
-            f"a collection has no {chosen_judgement.what}: make these with `nes2net score` or `nes2net embed`"
-        )
+    chosen_judgement = judgement_of_recordings(judgement)
     shards = shards_of(source)
     resources = resources or Resources()
     refusal = f"another run is writing {out}: wait for it, or name another folder"
@@ -226,7 +223,6 @@ def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Sha
 
 
 def _outdated_results(done: dict[Path, ShardScores], shards: Sequence[Shard]) -> list[Path]:
-    """Return the paths of outdated results: the results of shards that were replaced after the scoring."""
     stamps = {shard.address: shard.stamp for shard in shards if shard.stamp != UNKNOWN}
     outdated = []
     for path, result in done.items():
@@ -337,7 +333,6 @@ def _score_shards(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome
 
 
 def _in_order_if_complete(pieces: Sequence[Piece]) -> list[Piece] | None:
-    """Return the pieces of a shard sorted by number; None if a piece of the shard has not arrived yet."""
     in_order = sorted(pieces, key=lambda piece: piece.number)
     last = in_order[-1]
     return in_order if last.last and len(in_order) == last.number + 1 else None

@@ -9,22 +9,23 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, FiniteFloat, TypeAdapter
 
 from nes2net.apps.scale.libraries import library
 from nes2net.apps.scale.reading import Row
 from nes2net.apps.scale.sources import Shard
-from nes2net.data.audio.tables import ParquetTable
+from nes2net.data.audio.tables import open_rows
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError, first_line
-from nes2net.lib.files import Budget, check_no_device, is_absent, json_text, replacing, sha256_of, write_text, writing
-from nes2net.lib.plain_data import read_json_as, validated_json
+from nes2net.lib.errors import InputError, expecting
+from nes2net.lib.files import check_no_device, is_absent, json_text, replacing, sha256_of, write_text, writing
+from nes2net.lib.plain_data import Natural, Seconds, read_json_as, validated_json
 from nes2net.scoring.engine import Finished
-from nes2net.scoring.judgement import as_judgement
+from nes2net.scoring.judgement import Judgement, as_judgement
 from nes2net.scoring.record import WholeRecord, record_path
 
 #: Name of the file with the record of the run.
@@ -46,12 +47,26 @@ class ShardScores(BaseModel):
     """Address of the shard."""
     stamp: str
     """Stamp of the shard when it was listed, see :class:`nes2net.apps.scale.sources.Shard`."""
-    rows: int
+    rows: Natural
     """Number of recordings."""
-    scored: int
+    scored: Natural
     """Number of recordings with a score."""
-    seconds: float
+    seconds: Seconds
     """Total duration in seconds of the recordings that could be read."""
+
+
+class _Result(BaseModel):
+    """The columns of a recording's results from which a score file is made."""
+
+    model_config = ConfigDict(strict=True)
+
+    id: str
+    score: FiniteFloat | list[FiniteFloat] | None
+    error: str | None
+
+
+_RESULTS = TypeAdapter(list[_Result])
+_reading = partial(expecting, "a result of `nes2net scale`", remedy="remove it, and run the same `nes2net scale` again")
 
 
 def read_record(out: Path) -> WholeRecord | None:
@@ -63,8 +78,13 @@ def read_record(out: Path) -> WholeRecord | None:
     path = out / RECORD
     if is_absent(path):
         return None
-    remedy = "pass `overwrite=True`, or name another folder"
-    return read_json_as(WholeRecord, path, _LARGEST_RECORD, "a record of `nes2net scale`", remedy)
+    return read_json_as(
+        WholeRecord,
+        path,
+        _LARGEST_RECORD,
+        "a record of `nes2net scale`",
+        "pass `overwrite=True`, or name another folder",
+    )
 
 
 def write_record(out: Path, content: dict[str, Any]) -> None:
@@ -78,14 +98,28 @@ def result_path(out: Path, shard: Shard) -> Path:
     return out / f"{stem}-{hashlib.sha256(shard.address.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}.parquet"
 
 
+def judgement_of_recordings(judgement: Any) -> Judgement[Any]:
+    """Build a judgement as :func:`as_judgement`; raise :class:`InputError` if a collection cannot have its results."""
+    built = as_judgement(judgement)
+    if not built.of_recordings:
+        raise InputError(f"a collection has no {built.what}: make these with `nes2net score` or `nes2net embed`")
+    return built
+
+
 def finished_shards(out: Path) -> dict[Path, ShardScores]:
     """Find the finished shards in ``out``; return path of the results → facts about the shard. Skip damaged files."""
     files: dict[Path, ShardScores] = {}
-    for path in filter(Path.is_file, out.glob("*.parquet")):  # opening a pipe would wait for ever
-        with suppress(OSError, ValueError, KeyError):
-            metadata = library("pyarrow.parquet").read_schema(path).metadata or {}
-            files[path] = validated_json(ShardScores, metadata[_KEY])
+    for path in out.glob("*.parquet"):
+        with suppress(InputError):
+            files[path] = _facts_of(path)
     return files
+
+
+def _facts_of(path: Path) -> ShardScores:
+    with _reading(path):
+        if not path.is_file():  # opening a pipe would wait for ever
+            raise ValueError("it is not a regular file")
+        return validated_json(ShardScores, open_rows(path)[0].schema.metadata[_KEY])
 
 
 def table_of(
@@ -144,25 +178,28 @@ def write_results(out: Path, shard: Shard, rows: Sequence[Row], *, has_lists: bo
     return done
 
 
-def read_results(out: Path) -> Iterator[tuple[ShardScores, list[Row]]]:
+def read_results(out: Path, judgement: Judgement[Any]) -> Iterator[tuple[ShardScores, list[_Result]]]:
     """Read the results in ``out`` shard by shard; the shards are sorted by address.
 
     Yields:
-        The facts about a shard, and its rows with id, score and error.
+        The facts about a shard, and its rows, whose scores are values of the ``judgement``.
+
+    Raises:
+        InputError: if a file is damaged; no file is skipped.
     """
-    for path, done in sorted(finished_shards(out).items(), key=lambda item: item[1].shard):
-        try:
-            size = path.stat().st_size
-            budget = Budget.of(str(path), size, "remove it, and score its shard again")
-            budget.most_steps = max(budget.most_steps, size)  # one step reads one row, which may take only a byte
-            batches = ParquetTable(path, budget).batches(["id", "score", "error"], budget)
-            yield done, [row for batch in batches for row in batch.to_pylist()]
-        except InputError:
-            raise
-        except Exception as error:  # a damaged file may cause any error
-            raise InputError(
-                f"{path} is damaged ({first_line(error)}): remove it, and score its shard again"
-            ) from error
+    facts = {path: _facts_of(path) for path in out.glob("*.parquet")}
+    for path, done in sorted(facts.items(), key=lambda item: item[1].shard):
+        rows: list[_Result] = []
+        with _reading(path):
+            table, budget = open_rows(path)
+            for batch in table.batches(["id", "score", "error"], budget):
+                rows += _RESULTS.validate_python(batch.to_pylist())
+            scored = [row for row in rows if row.score is not None]
+            if (len(rows), len(scored)) != (done.rows, done.scored):
+                raise ValueError("its metadata state other numbers of rows and scores")
+            for row in scored:
+                row.score = judgement.from_json(row.score)
+        yield done, rows
 
 
 def to_score_file(out: str | Path, path: str | Path) -> Finished:
@@ -170,47 +207,52 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
 
     The record is ``{path}.json``. Recordings are sorted by the address of their shard, and keep
     their order within a shard. Recordings without a score are left out of the file; the record has
-    the reasons for the first ten thousand of these recordings.
+    the reasons for the first ten thousand of these recordings, and for all shards without results.
 
     Raises:
-        InputError: if ``out`` has no scores, if two recordings have the same id, if an id cannot
-            stand in a score file, or if the file cannot be written.
+        InputError: if ``out`` has no scores, a damaged file, or other files than its record says;
+            if two recordings have the same id, if an id cannot stand in a score file, or if the
+            file cannot be written.
     """
     out = Path(out)
     path = Path(path)
     record = read_record(out)
     if record is None:
         raise InputError(f"{out} is not a folder of results: `nes2net scale` makes one")
-    judgement = as_judgement(record.judgement or "scores")
+    judgement = judgement_of_recordings(record.judgement or "scores")
     # Read the results while the score file is written.
     failures: dict[str, str] = {}
     shard_of: dict[str, str] = {}
 
     def scored_trials() -> Iterator[tuple[Trial, Any]]:
         """Yield the recordings with a score; collect in ``failures`` why the other recordings have no score."""
-        for done, rows in read_results(out):
-            judgement.check([Trial(row["id"]) for row in rows], path)
+        for done, rows in read_results(out, judgement):
+            judgement.check([Trial(row.id) for row in rows], path)
             for row in rows:
-                id = row["id"]
-                if id in shard_of:
+                if row.id in shard_of:
                     raise InputError(
-                        f"two recordings have the id '{id}', in {shard_of[id]} and {done.shard}: a score file has one "
+                        f"two recordings have the id '{row.id}', in {shard_of[row.id]} and {done.shard}: a score file has one "
                         "line per id"
                     )
-                shard_of[id] = done.shard
-                if row["score"] is None:
-                    failures[id] = row["error"] or "it has no score"
+                shard_of[row.id] = done.shard
+                if row.score is None:
+                    failures[row.id] = row.error or "it has no score"
                 else:
-                    yield Trial(id), judgement.from_json(row["score"])
+                    yield Trial(row.id), row.score
 
     # Write the score file, then its record.
     check_no_device(record_path(path))
     with writing(path), replacing(path, durable=True) as temporary:
         judgement.write([temporary], 0, scored_trials())  # `count` is 0, because judgements of recordings do not use it
         result = Finished(path, len(shard_of), failures, what=judgement.what)
+        if record.total != result.total and record.model_fields_set & {"total", "shards"}:
+            raise InputError(
+                f"{out / RECORD} does not count the results beside it: shards are missing or were added, or the run is not "
+                "finished; run the same `nes2net scale` again"
+            )
         if not result.done:
             raise InputError(f"{out} has no scores: nothing is written to {path}")
         facts = {"total": result.total, "scored": result.done, "sha256": sha256_of(temporary)}
-    facts["failures"] = dict(islice(failures.items(), _MOST_FAILURES))
+    facts |= {"failures": dict(islice(failures.items(), _MOST_FAILURES)), "unread_shards": record.failures}
     write_text(result.record_path, json_text(record.model_dump() | facts, indent=1))
     return result

@@ -20,6 +20,7 @@ from nes2net.lib.installation import how_to_install
 _ROWS_AT_ONCE = 128
 _BYTES_AT_ONCE = 1 << 25
 _MOST_COLUMNS = 1000
+_HEADER_BYTES = 1024  # what a page costs besides its content, because its header is read in Python
 _COLUMNS_OF_STEP = 8  # a row costs one step of the budget, and another step for every 8 columns
 _FOOTER_END = 8  # a Parquet file ends with 8 bytes: the length of the footer and a mark
 # Numbers of the fields of a page header in parquet.thrift: the sizes of the page, and a further header for each kind
@@ -124,6 +125,7 @@ class ParquetTable:
             chunks = []
             for chunk in map(row_group.column, range(row_group.num_columns)):
                 if chunk.path_in_schema.split(".")[0] in columns:
+                    budget.take("columns", bytes=chunk.total_compressed_size)
                     chunks.append(chunk)
             if self._is_remote:
                 self._reader.hold(map(self._extent, chunks))
@@ -167,7 +169,7 @@ class ParquetTable:
             compressed = header.get(_COMPRESSED_SIZE, -1)
             if not (0 <= size < 1 << 31 and 0 <= compressed < 1 << 31):
                 raise ValueError("the header of a page has no sizes")
-            budget.take("pages", bytes=size)
+            budget.take("pages", bytes=size + _HEADER_BYTES)
             decompressed += size
             page = header.get(_DATA_PAGE) or header.get(_DATA_PAGE_V2) or {}
             # Several rows may share a value of a dictionary. In the encoding DELTA_BYTE_ARRAY, several rows may share
@@ -321,6 +323,14 @@ def open_table(path: Path, budget: Budget) -> Table:
     return ArrowTable(path, budget)
 
 
+def open_rows(path: Path) -> tuple[Table, Budget]:
+    """Open a table whose rows are short; return it with a budget that has a step for each byte of the file."""
+    size = path.stat().st_size
+    budget = Budget.of(str(path), size, "if it can be trusted, write it uncompressed")
+    budget.most_steps = max(budget.most_steps, size)
+    return open_table(path, budget), budget
+
+
 class ArrowMessages:
     """Reads an Arrow file or stream as messages; iterating yields (message, number of rows) for each record batch.
 
@@ -408,7 +418,6 @@ class ArrowMessages:
 
 
 def _validated(batch: Any, columns: Sequence[str]) -> Any:
-    """Return the ``columns`` of ``batch``, after pyarrow has checked their offsets and values."""
     batch = batch.select(columns)
     # Without this check, pyarrow would read at an offset outside of the data, and the process might crash.
     batch.validate(full=True)

@@ -50,6 +50,19 @@ _SERIES: dict[int, Kinds] = {1: (1,), 2: (2,), 3: (3,), 4: (1, 2, 3), 5: (1, 2),
 _PARALLEL: dict[int, Kinds] = {8: (1, 2), 9: (1, 2, 3)}
 
 _EDGE_MARGIN = 0.001  # least distance in Hz of a band's edge from 0 and from half the sampling rate, as published
+# Largest magnitude of a parameter; 100 for all others, in dB, percent or without a unit. Together the limits keep a
+# filter's spectra below 110 MB.
+_LARGEST = {
+    "N_f": 20,
+    "nBands": 20,
+    "minF": 1_000_000,
+    "maxF": 1_000_000,
+    "minBW": 1_000_000,
+    "maxBW": 1_000_000,
+    "minCoeff": 1000,
+    "maxCoeff": 1000,
+    "P": 1000,
+}
 _GAIN_GRID = 1024  # the published code finds the gain in a spectrum sampled at k·fs/1024, k = 0 … 511
 
 
@@ -97,11 +110,11 @@ class RawBoostParameters:
     probabilities of LnL and ISD."""
 
     def __post_init__(self) -> None:
-        """Raise :class:`InputError` if a parameter has an impossible value."""
         values: dict[str, Any] = vars(self)
         for name, value in values.items():
-            if not isinstance(value, Real) or not math.isfinite(value):
-                raise InputError(f"RawBoost parameter {name}={value!r} is not a finite number")
+            largest = _LARGEST.get(name, 100)
+            if not isinstance(value, Real) or not abs(value) <= largest:  # type: ignore[operator]  # Real has abs()
+                raise InputError(f"RawBoost parameter {name}={value!r} is not a finite number within ±{largest:,}")
         # Each item holds the name of a parameter, whether its value is possible, and the possible values in words.
         required = [
             ("N_f", isinstance(self.N_f, Integral) and self.N_f >= 1, "an integer ≥ 1"),
@@ -113,12 +126,11 @@ class RawBoostParameters:
             ("g_sd", self.g_sd >= 0, "≥ 0"),
         ]
         for name, value in values.items():
+            high = name.replace("min", "max")
             if name.endswith("_ratio"):
                 required.append((name, 0 <= value <= 1, "a probability from 0 to 1"))
-        for low in values:
-            if "min" in low:
-                high = low.replace("min", "max")
-                required.append((low, values[low] <= values[high], f"at most {high}={values[high]}"))
+            elif high != name:
+                required.append((name, value <= values[high], f"at most {high}={values[high]}"))
         for name, holds, expected in required:
             if not holds:
                 raise InputError(f"RawBoost parameter {name}={values[name]} must be {expected}")
@@ -163,11 +175,8 @@ class RawBoost(Effect):
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         """Apply the RawBoost algorithm with the number ``strength``; a legacy stream, if given, replaces ``rng``."""
         parameters = vars(self.parameters) if self.parameters else {}
-        if self.stream is None:
-            y = rawboost(x, int(self.strength), rng, **parameters)
-        else:
-            y = rawboost(x, int(self.strength), self.stream.rng, gate_rng=self.stream.gates, **parameters)
-        return y.astype(np.float32)
+        generator, gates = (rng, None) if self.stream is None else (self.stream.rng, self.stream.gates)
+        return rawboost(x, int(self.strength), generator, gate_rng=gates, **parameters).astype(np.float32)
 
 
 def rawboost(
@@ -444,7 +453,6 @@ def _peak(x: np.ndarray) -> np.floating:
 
 
 def _limit_peak(y: np.ndarray) -> np.ndarray:
-    """Divide ``y`` in place by its peak if the peak exceeds 1, and return ``y``."""
     peak = _peak(y)
     if peak > 1:
         y /= peak

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.lib.errors import InputError, first_line, shown
+from nes2net.lib.errors import InputError, expecting, shown
 from nes2net.lib.files import Budget, read_bounded
 from nes2net.lib.guarded_pickle import GuardedUnpickler, Refused
 from nes2net.lib.text_files import MOST_BYTES
@@ -32,54 +32,47 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
     """
     content = read_bounded(path, MOST_BYTES, "give the path of a .npy file")
     budget = Budget(str(path), _MOST_PADDING * len(content), _MOST_STEPS, len(content))
-    try:
-        # The header of the file must announce an array of one object.
-        stream = io.BytesIO(content)
-        version = np.lib.format.read_magic(stream)
-        read_header = np.lib.format.read_array_header_2_0
-        if version == (1, 0):
-            read_header = np.lib.format.read_array_header_1_0
-        shape, _, dtype = read_header(stream)
-        if not dtype.hasobject or dtype.names or shape != ():
-            raise ValueError(f"it holds an array of {dtype} of shape {shape}")
-        # The object must be a dictionary.
-        unpickled = _ArrayUnpickler(stream, budget).load()
-        if isinstance(unpickled, _Array):
-            if unpickled.shape != () or not isinstance(unpickled.data, list) or len(unpickled.data) != 1:
-                raise ValueError("its array is not one object")
-            unpickled = unpickled.data[0]
-        if not isinstance(unpickled, dict):
-            raise ValueError(f"it holds a {type(unpickled).__name__}")
-        if not all(isinstance(name, str) for name in unpickled):
-            raise ValueError("a name in it is no text")
-        # Turn stand-ins and lists into arrays.
-        arrays: dict[int, NDArray] = {}  # id of a value → array; a shared list becomes a shared array
-        for value in unpickled.values():
-            if id(value) in arrays:
-                continue
-            is_list = isinstance(value, (list, tuple))
-            if is_list:  # in an array of texts, each text takes as much memory as the longest text
-                longest = max((len(v) for v in value if isinstance(v, (str, bytes))), default=1)
-                budget.take("lists", bytes=len(value) * longest)
-            if isinstance(value, _Array):
-                arrays[id(value)] = value.numpy()
-            elif is_list and all(isinstance(v, (str, int, float, bool, np.generic)) for v in value):
-                arrays[id(value)] = np.array(value)
-                if arrays[id(value)].dtype.hasobject:
-                    raise ValueError("it holds a number of more than 64 bits")
-            else:
-                raise ValueError(f"it holds a {type(value).__name__} where an array was expected")
-        return {name: arrays[id(value)] for name, value in unpickled.items()}
-    except InputError:
-        raise
-    except Refused as error:
-        raise InputError(
-            f"{path} was not read: {error}, which has no place in a file of arrays; nothing was run"
-        ) from error
-    except Exception as error:  # reading a damaged pickle can raise any error
-        raise InputError(
-            f"{path} is not a .npy file with a dictionary of arrays, or is damaged ({first_line(error)}): get it again"
-        ) from error
+    with expecting("a .npy file with a dictionary of arrays", path, "get it again"):
+        try:
+            # The header of the file must announce an array of one object.
+            stream = io.BytesIO(content)
+            version = np.lib.format.read_magic(stream)
+            read_header = np.lib.format.read_array_header_2_0
+            if version == (1, 0):
+                read_header = np.lib.format.read_array_header_1_0
+            shape, _, dtype = read_header(stream)
+            if not dtype.hasobject or dtype.names or shape != ():
+                raise ValueError(f"it holds an array of {dtype} of shape {shape}")
+            # The object must be a dictionary.
+            unpickled = _ArrayUnpickler(stream, budget).load()
+            if isinstance(unpickled, _Array):
+                if unpickled.shape != () or not isinstance(unpickled.data, list) or len(unpickled.data) != 1:
+                    raise ValueError("its array is not one object")
+                unpickled = unpickled.data[0]
+            if not isinstance(unpickled, dict):
+                raise ValueError(f"it holds a {type(unpickled).__name__}")
+            if not all(isinstance(name, str) for name in unpickled):
+                raise ValueError("a name in it is no text")
+            # Turn stand-ins and lists into arrays.
+            arrays: dict[int, NDArray] = {}  # id of a value → array; a shared list becomes a shared array
+            for value in {id(value): value for value in unpickled.values()}.values():
+                is_list = isinstance(value, (list, tuple))
+                if is_list:  # in an array of texts, each text takes as much memory as the longest text
+                    longest = max((len(v) for v in value if isinstance(v, (str, bytes))), default=1)
+                    budget.take("lists", bytes=len(value) * longest)
+                if isinstance(value, _Array):
+                    arrays[id(value)] = value.numpy()
+                elif is_list and all(isinstance(v, (str, int, float, bool, np.generic)) for v in value):
+                    arrays[id(value)] = np.array(value)
+                    if arrays[id(value)].dtype.hasobject:
+                        raise ValueError("it holds a number of more than 64 bits")
+                else:
+                    raise ValueError(f"it holds a {type(value).__name__} where an array was expected")
+            return {name: arrays[id(value)] for name, value in unpickled.items()}
+        except Refused as error:
+            raise InputError(
+                f"{path} was not read: {error}, which has no place in a file of arrays; nothing was run"
+            ) from error
 
 
 # Largest size in bytes of a single value, which is a number or a short text. There is a limit because a file may refer
@@ -99,7 +92,6 @@ class _DataType:
         self.byte_order = "|"
 
     def __setstate__(self, state: tuple) -> None:
-        """Take the byte order from the state in the pickle; called by the unpickler."""
         self.byte_order = state[1]
 
     def numpy(self) -> np.dtype:
@@ -124,7 +116,6 @@ class _Array:
         pass
 
     def __setstate__(self, state: tuple) -> None:
-        """Take the attributes from the state in the pickle; called by the unpickler."""
         _, self.shape, self.dtype, self.fortran, self.data = state
 
     def numpy(self) -> NDArray:
@@ -132,9 +123,8 @@ class _Array:
         if not isinstance(self.dtype, _DataType) or not isinstance(self.data, (bytes, bytearray)):
             raise ValueError("an array has no data")
         dtype = self.dtype.numpy()
-        if not isinstance(self.shape, tuple) or len(self.shape) > _MOST_DIMENSIONS:
-            raise ValueError("an array has an unknown shape")
-        if not all(isinstance(n, int) and 0 <= n < 1 << 63 for n in self.shape):
+        is_shape = isinstance(self.shape, tuple) and len(self.shape) <= _MOST_DIMENSIONS
+        if not is_shape or not all(isinstance(n, int) and 0 <= n < 1 << 63 for n in self.shape):
             raise ValueError("an array has an unknown shape")
         if math.prod(self.shape) * dtype.itemsize != len(self.data):
             raise ValueError(f"an array of shape {shown(self.shape)} has {len(self.data)} bytes")

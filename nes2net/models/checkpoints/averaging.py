@@ -43,8 +43,8 @@ def average_checkpoints(
 
     Raises:
         InputError: if there are no paths; if the mode is unknown; if the weights do not fit the
-            mode or the number of checkpoints; if the checkpoints do not fit each other; or if
-            tensors are neither weights nor counters. Checkpoints of adapted detectors fit each
+            mode or the number of checkpoints; if the checkpoints do not fit each other, also in the
+            types of their numbers; or if tensors are neither weights nor counters. Checkpoints of adapted detectors fit each
             other only if the frozen tensors of their front-ends (the bases) are equal.
     """
     if mode not in MODES:
@@ -74,26 +74,20 @@ def average_checkpoints(
     for number, path in enumerate(paths):
         state = _read(path, first_checkpoint)
         while state:  # free each tensor after adding it
-            key, tensor = state.popitem(last=False)
+            key, value = state.popitem(last=False)
             if shares is not None:
-                value = tensor.double() * shares[number]
-            elif mode == "legacy":
-                value = tensor.to(first_checkpoint[key].dtype)
-            elif first_checkpoint[key].is_floating_point():
-                value = tensor.to(torch.float64)
-            else:  # integers are summed as integers
-                value = tensor.to(torch.int64)
+                value = value.double() * shares[number]
+            elif mode != "legacy":  # integers are summed as integers
+                value = value.to(torch.float64 if value.is_floating_point() else torch.int64)
             total[key] = total[key].add_(value) if key in total else value.clone()
     # Without weights, divide the sum by the number of checkpoints. With weights, the sum is the mean already, because
     # the weights add up to 1. Convert the mean to the types of the first checkpoint.
     for key, value in total.items():
-        if shares is not None:
-            if not first_checkpoint[key].is_floating_point():
-                value = value.round()
-        elif value.is_floating_point():
-            value = value / len(paths)
-        else:
-            value = value // len(paths)
+        is_weight = first_checkpoint[key].is_floating_point()
+        if shares is None:
+            value = value / len(paths) if is_weight else value // len(paths)
+        elif not is_weight:
+            value = value.round()
         total[key] = value.to(first_checkpoint[key].dtype)
     return with_metadata(total, metadata_of(first_checkpoint))
 
@@ -116,7 +110,7 @@ def _read(path: str | Path, first_checkpoint: Mapping[str, Tensor] | None = None
     ]:
         raise InputError(f"{path} cannot be averaged: {listed(unsuitable, 3)} are neither weights nor counters")
     if first_checkpoint is not None:
-        check_fit(state, first_checkpoint, f"{path} (averaged with others)")
+        check_fit(state, first_checkpoint, f"{path} (averaged with others)", exact_types=True)
         digest = _base_digest(state)
         first_digest = _base_digest(first_checkpoint)
         if digest != first_digest:

@@ -11,12 +11,12 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from nes2net.lib.devices import named_device
-from nes2net.lib.errors import InputError, MissingLibrary, first_line, shown
+from nes2net.lib.errors import InputError, MissingLibrary, expecting, shown
 from nes2net.lib.files import Unchanged, sha256_of
 from nes2net.lib.installation import how_to_install
 from nes2net.lib.options import ModelDescription
 from nes2net.lib.plain_data import validated_json
-from nes2net.models.checkpoints.onnx_format import damaged_error, foreign_error, read_onnx
+from nes2net.models.checkpoints.onnx_format import foreign_error, read_onnx
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -66,6 +66,9 @@ class OnnxFile:
             is missing or cannot start CUDA; or if ``device`` is CUDA for a quantised file.
     """
 
+    #: whether the graph will run; only then does onnxruntime optimise it, for which it may compute parts of the graph
+    runs = False
+
     def __init__(self, path: str | Path, device: str = "auto") -> None:
         require("onnxruntime")
         import onnxruntime  # optional
@@ -75,9 +78,7 @@ class OnnxFile:
         described_file = Unchanged(self.path)
         self.description = _read_description(self.path)
         beside = self.description["external_data"]
-        self._files = [self.path]
-        if beside:
-            self._files.append(self.path.parent / beside)
+        self._files = [self.path, self.path.parent / beside] if beside else [self.path]
         self.precision: str = self.description["quantize"] or "float32"
         if self.precision == "int8":
             # On a GPU, onnxruntime needs TensorRT for quantised graphs.
@@ -94,17 +95,17 @@ class OnnxFile:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 4  # log only fatal errors, because all errors are also raised as exceptions
+        if not self.runs:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.add_session_config_entry(
             "optimization.constant_folding_max_output_size_in_bytes",
             str(max(_LARGEST_CONSTANT, sum(file.stat().st_size for file in self._files))),
         )
         used_providers = providers(device, onnxruntime.get_available_providers())
-        try:
+        with expecting("an ONNX file", self.path, "copy it again or export it anew"):
             self.session: InferenceSession = onnxruntime.InferenceSession(
                 str(self.path), options, providers=used_providers
             )
-        except Exception as error:  # exceptions of onnxruntime have no common class
-            raise damaged_error(self.path, first_line(error)) from error
         if device.startswith("cuda") and _CUDA not in self.session.get_providers():
             raise InputError(
                 "onnxruntime could not start CUDA, because its libraries do not fit: take `device=cpu`, or mend onnxruntime-gpu"
@@ -198,9 +199,7 @@ def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:
     >>> device_in_use({"CUDAExecutionProvider": {"device_id": "1"}, "CPUExecutionProvider": {}})
     device(type='cuda', index=1)
     """
-    if _CUDA not in options:
-        return torch.device("cpu")
-    return torch.device("cuda", int(options[_CUDA]["device_id"]))
+    return torch.device("cuda", int(options[_CUDA]["device_id"])) if _CUDA in options else torch.device("cpu")
 
 
 class _Description(BaseModel):

@@ -78,12 +78,9 @@ def read_onnx(path: Path) -> OnnxContent:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions and its disk") from error
     except (_Damaged, UnicodeDecodeError) as error:
-        raise damaged_error(path, str(error)) from None
-
-
-def damaged_error(path: Path, why: str) -> InputError:
-    """Make the error for a file that is damaged or not ONNX; ``why`` says what is wrong."""
-    return InputError(f"{path} is not an ONNX file or is damaged ({why}): copy it again or export it anew")
+        raise InputError(
+            f"{path} is not an ONNX file or is damaged ({error}): copy it again or export it anew"
+        ) from None
 
 
 def foreign_error(path: Path, why: str) -> InputError:

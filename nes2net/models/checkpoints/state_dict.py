@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nes2net.lib.errors import InputError, first_line, listed, shown
+from nes2net.lib.errors import InputError, expecting, listed, shown
 from nes2net.lib.files import replacing, writing
 from nes2net.lib.this_process import usable_processors
 from nes2net.models.checkpoints.torch_file import check_file, read_torch_file
@@ -64,14 +64,12 @@ def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedD
     if path.suffix != ".safetensors":
         return state_dict_of(read_torch_file(path, tensors_only)[0], path)
     check_file(path)
-    try:
+    with expecting("a safetensors file", path, "copy or download it again"):
         with open(path, "rb") as file:
             header = int.from_bytes(file.read(8), "little")
         if header > min(_MOST_HEADER, path.stat().st_size):
             raise ValueError(f"its header would take {header} bytes")
         tensors = load_file(path)
-    except Exception as error:  # safetensors may raise any exception, and so may PyTorch for an unknown type or shape
-        raise InputError(f"{path} is not a safetensors file or is damaged ({first_line(error)})") from error
     return state_dict_of(tensors, path)
 
 
@@ -240,6 +238,10 @@ def save_atomically(content: Any, path: str | Path) -> None:
             raise
 
 
+# Titles of the lists of a Misfit, in the order of its fields.
+_TITLES = ("missing", "left over", "other shape", "other type", "NaN or infinite numbers")
+
+
 @dataclass
 class Misfit:
     """The differences between a state dict and the state dict of a model.
@@ -261,48 +263,45 @@ class Misfit:
     types: list[str] = field(default_factory=list)
     values: list[str] = field(default_factory=list)
 
-    def _titled_lists(self) -> list[tuple[str, list[str]]]:
-        return [
-            ("missing", self.missing),
-            ("left over", self.left_over),
-            ("other shape", self.shapes),
-            ("other type", self.types),
-            ("NaN or infinite numbers", self.values),
-        ]
+    def _titled_lists(self) -> Iterable[tuple[str, list[str]]]:
+        return zip(_TITLES, vars(self).values())
 
     def __len__(self) -> int:
         """Number of differences; an object without differences is therefore false in an ``if``."""
         return sum(len(names) for _, names in self._titled_lists())
 
     def __str__(self) -> str:
-        """Write the differences in words, at most 5 of each kind."""
         return "; ".join(f"{title}: {listed(names, 5)}" for title, names in self._titled_lists() if names)
 
 
-def compare(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Misfit:
+def compare(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, exact_types: bool = False) -> Misfit:
     """Compare ``state_dict`` with the ``expected`` state dict of a model: names, shapes and kinds of numbers.
 
-    Weights may have any floating-point type, and counters any integer type. A counter of the model
-    may be a floating-point number in ``state_dict``, because some programs average counters.
+    Unless ``exact_types``, weights may have any floating-point type, and counters any integer type.
+    A counter of the model may then be a floating-point number in ``state_dict``, because some
+    programs average counters.
     """
+    pairs = [(k, state_dict[k], expected[k]) for k in expected if k in state_dict]
     return Misfit(
         missing=[k for k in expected if k not in state_dict],
         left_over=[k for k in state_dict if k not in expected],
         shapes=[
-            f"{k} {tuple(state_dict[k].shape)} where {tuple(expected[k].shape)} is needed"
-            for k in expected
-            if k in state_dict and state_dict[k].shape != expected[k].shape
+            f"{k} {tuple(tensor.shape)} where {tuple(needed.shape)} is needed"
+            for k, tensor, needed in pairs
+            if tensor.shape != needed.shape
         ],
         types=[
-            f"{k} {named_type(state_dict[k])} where {named_type(expected[k])} is needed"
-            for k in expected
-            if k in state_dict
-            and not (
-                state_dict[k].dtype == expected[k].dtype or {state_dict[k].dtype, expected[k].dtype} <= {*COUNTERS}
-            )
-            and not (state_dict[k].dtype in WEIGHTS and expected[k].dtype in WEIGHTS + COUNTERS)
+            f"{k} {named_type(tensor)} where {named_type(needed)} is needed"
+            for k, tensor, needed in pairs
+            if not _type_fits(tensor.dtype, needed.dtype, exact_types)
         ],
     )
+
+
+def _type_fits(dtype: torch.dtype, needed: torch.dtype, exact: bool) -> bool:
+    if exact or dtype == needed:
+        return dtype == needed
+    return needed in WEIGHTS + COUNTERS if dtype in WEIGHTS else {dtype, needed} <= {*COUNTERS}
 
 
 def named_type(tensor: Tensor) -> str:
@@ -310,18 +309,21 @@ def named_type(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def check_fit(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str) -> None:
+def check_fit(
+    state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str, *, exact_types: bool = False
+) -> None:
     """Check that ``state_dict`` has the names, shapes and types of ``expected``, and that all weights are finite.
 
     Args:
         expected: the state dict of the model.
         path: name of the file of ``state_dict``, for messages.
+        exact_types: as for :func:`compare`.
 
     Raises:
         InputError: if the state dicts differ, or if ``state_dict`` has NaN or infinite numbers. The
             message names the tensors that differ or are not finite.
     """
-    if misfit := compare(state_dict, expected):
+    if misfit := compare(state_dict, expected, exact_types=exact_types):
         raise InputError(f"{path} does not fit this model; {misfit}. Give the options that it was trained with")
     if names := not_finite(state_dict):
         raise InputError(

@@ -34,7 +34,6 @@ class LogisticObjective(Objective):
     """
 
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
-        """Check the last layer and the loss, and freeze everything but the last layer."""
         super().__init__(detector, recipe)
         layer = detector.backend.last_layer
         # Refuse subclasses of nn.Linear and LogitLayer: a subclass may compute something else, or give the logit of
@@ -65,7 +64,6 @@ class LogisticTrainer(Trainer):
     """
 
     def __post_init__(self) -> None:
-        """Prepare as for training by steps, and refuse several processes."""
         super().__post_init__()
         if self.accelerator.num_processes > 1:
             raise InputError("`train.optimizer=logistic` computes in one process: leave torchrun out")
@@ -87,11 +85,12 @@ class LogisticTrainer(Trainer):
                     overwrite="others",
                 ),
             )
-            embedded_trials = [trial for trial in trials if trial.id not in result.failures]
+            rows = dict(Embeddings().read(result.path))
+            embedded_trials = [trial for trial in trials if trial.id in rows]
             self.targets = np.array([trial.target for trial in embedded_trials])
             if len(set(self.targets.tolist())) < 2:
                 raise InputError("all training files of a class are unusable: mend the files named above")
-            self.embeddings: NDArray = np.load(result.path)
+            self.embeddings: NDArray = np.stack([rows[trial.id] for trial in embedded_trials])
         super().fit()
 
     def train_epoch(self, epoch: int) -> None:

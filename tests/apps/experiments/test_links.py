@@ -44,10 +44,12 @@ def test_a_file_replaces_a_link_of_its_name(reproduce, elsewhere, tmp_path):
     assert not any(link.is_symlink() for link in links)
 
 
-@pytest.mark.parametrize("name", ["models", "logs"])
+@pytest.mark.parametrize("name", ["training", "training/logs"])
 def test_no_training_is_written_through_a_linked_folder(reproduce, elsewhere, tmp_path, name):
     elsewhere.mkdir()
-    (tmp_path / "out" / name).symlink_to(elsewhere)
+    link = tmp_path / name
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(elsewhere)
     recipe = {"name": "tiny", "model": {"frontend": SPECTRUM, "backend": "asp_mlp"}}
     recipe |= {"data": {"num_samples": 8000, "num_workers": 0}, "train": {"epochs": 1, "batch_size": 4}}
     path = write(tmp_path / "tiny.yaml", yaml.safe_dump(recipe))

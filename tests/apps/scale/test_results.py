@@ -1,6 +1,8 @@
 """Files of results, what is finished, and the score file of a collection."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -35,22 +37,25 @@ def row(id, score, **columns):
 
 
 def test_results_and_the_score_file_of_them(tmp_path):
-    out, scores = tmp_path / "out", tmp_path / "s.txt"
+    out = tmp_path / "out"
+    scores = tmp_path / "s.txt"
     write_record(out, {"run": RUN, "failures": {}})
     done = write_results(out, shard("b.tar"), [row("c", 1 / 3, label="x"), row("d", None, label="y"), row("e", 2.0)])
     assert finished_shards(out) == {result_path(out, shard("b.tar")): done}
     table = pq.read_table(result_path(out, shard("b.tar")))
     assert table.column_names == ["id", "address", "label", "seconds", "score", "error"]
     assert table["label"].to_pylist() == ["x", "y", None]
-    assert (done.rows, done.scored, done.seconds, done.stamp) == (3, 2, 4.5, "1")
+    assert (done.rows, done.scored) == (3, 2)
+    assert (done.seconds, done.stamp) == (4.5, "1")
     assert result_path(out, Shard("s3://x/b.tar", "1", "b.tar")) != result_path(out, shard("b.tar"))
     write_results(out, shard("a b/ü.parquet"), [row("a", -1.0)])
     write_results(out, shard("empty.tar"), [])
-    made = to_score_file(out, scores)
-    assert (made.path, made.done, made.failures) == (scores, 3, {"d": "damaged"})
+    finished = to_score_file(out, scores)
+    assert (finished.path, finished.done, finished.failures) == (scores, 3, {"d": "damaged"})
     assert scores.read_text() == "a -1.0\nc 0.3333333333333333\ne 2.0\n"
     record = json.loads((tmp_path / "s.txt.json").read_text())
-    assert record["failures"] == {"d": "damaged"} and record["total"] == 4
+    assert record["failures"] == {"d": "damaged"}
+    assert record["total"] == 4
     assert read_scored_by(scores, sha256_of(scores)).num_samples == 64600
     write_results(out, shard("c.tar"), [row("c", 0.0)])
     with pytest.raises(InputError, match=r"two recordings have the id 'c', in /data/b.tar and /data/c.tar"):
@@ -70,6 +75,46 @@ def test_rows_of_numbers_go_to_a_file_of_their_judgement(tmp_path):
     assert to_score_file(tmp_path, tmp_path / "c.tsv").what == "logits of classes"
     table = judgement_of(tmp_path / "c.tsv").table(tmp_path / "c.tsv")
     assert (table.names, table.ids) == (("a b", "c"), ["u"]) and table.logits.tolist() == [np.float32(logits).tolist()]
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Results of two shards, of three."""
+    out = tmp_path / "results"
+    facts = {"total": 3, "shards": 3, "failures": {"/data/c.tar": "not found"}}
+    write_record(out, {"run": RUN, **facts})
+    write_results(out, shard("a.tar"), [row("a", 0.5)])
+    write_results(out, shard("b.tar"), [row("b", 1.5), row("c", None)])
+    return out
+
+
+def test_the_record_names_shards_without_results(results, tmp_path):
+    to_score_file(results, tmp_path / "s.txt")
+    record = json.loads((tmp_path / "s.txt.json").read_text())
+    assert record["unread_shards"] == {"/data/c.tar": "not found"}
+    assert record["failures"] == {"c": "damaged"}
+
+
+def cut(path):
+    os.truncate(path, path.stat().st_size - 50)
+
+
+@pytest.mark.parametrize("change", [cut, Path.unlink, lambda path: path.write_bytes(b"")])
+def test_no_damaged_or_missing_shard_is_left_out_of_a_score_file(results, tmp_path, change):
+    path = result_path(results, shard("b.tar"))
+    change(path)
+    assert list(finished_shards(results)) == [result_path(results, shard("a.tar"))]  # a new run scores the others
+    with pytest.raises(InputError, match=rf"{path.name} is not a result|scale\.json does not count"):
+        to_score_file(results, tmp_path / "s.txt")
+    assert not (tmp_path / "s.txt").exists()
+
+
+@pytest.mark.parametrize("facts", [{"total": 4}, {"total": None}])
+def test_results_that_the_record_does_not_count_are_refused(results, tmp_path, facts):
+    record = json.loads((results / "scale.json").read_text())
+    write_record(results, record | facts)
+    with pytest.raises(InputError, match=r"scale\.json does not count the results beside it"):
+        to_score_file(results, tmp_path / "s.txt")
 
 
 def test_folders_without_scores_and_damaged_files(tmp_path):

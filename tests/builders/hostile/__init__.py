@@ -19,7 +19,7 @@ from builders.hostile.limits import Outcome, Worker
 
 FAMILIES = (
     *("checkpoints", "folders", "onnx_files", "resume_files", "recipes"),
-    *("lists", "frame_scores", "audio", "shards", "experiments"),
+    *("lists", "frame_scores", "audio", "shards", "experiments", "arrays", "bounds"),
 )
 PRELOADED = "builders.hostile.preload"
 
@@ -37,18 +37,18 @@ class Case(NamedTuple):
 
 
 def cases(
-    attempt: Callable[[Any], Any], rows: Mapping[str, Any], about: str = "", make: Callable = lambda made: made
+    attempt: Callable[[Any], Any], rows: Mapping[str, Any], prefix: str = "", make: Callable = lambda maker: maker
 ) -> list[Case]:
-    """Make a case of each row: its name, after ``about``, what ``make`` turns into the maker of a file, and what is said of it."""
-    return [Case(about + name, make(*given), attempt, says) for name, (*given, says) in rows.items()]
+    """Make a case of each row: its name, after ``prefix``, what ``make`` turns into the maker of a file, and what is said of it."""
+    return [Case(prefix + name, make(*values), attempt, says) for name, (*values, says) in rows.items()]
 
 
 def table(family: str) -> dict[str, Case]:
     """The cases of a family by name."""
     listed: list[Case] = import_module(f"builders.hostile.{family}").CASES
-    found = {case.name: case for case in listed}
-    assert len(found) == len(listed), f"two cases of {family} have one name"
-    return found
+    by_name = {case.name: case for case in listed}
+    assert len(by_name) == len(listed), f"two cases of {family} have one name"
+    return by_name
 
 
 def nes2net(*arguments: Any) -> str:
@@ -59,7 +59,8 @@ def nes2net(*arguments: Any) -> str:
     from nes2net import InputError
     from nes2net.cli.main import main
 
-    out, err = io.StringIO(), io.StringIO()
+    out = io.StringIO()
+    err = io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         status = main([str(word) for word in arguments])
     if status == 2:
@@ -73,7 +74,8 @@ def nes2net(*arguments: Any) -> str:
 
 def evaluated(corpus: str, scores: Path, *options: Any) -> str:
     """Evaluate a file of scores, with a page and JSON that must be whole and valid."""
-    page, data = scores.parent / "page.html", scores.parent / "data.json"
+    page = scores.parent / "page.html"
+    data = scores.parent / "data.json"
     text = nes2net("evaluate", corpus, scores, *options, "--resamples", 5, "--html", page, "--json", data)
     json.loads(data.read_text(), parse_constant=lambda name: 1 / 0)
     assert page.read_text().rstrip().endswith("</html>")
@@ -90,7 +92,7 @@ class Tries:
         self._worker: Worker | None = None
         self._at_first = 0
 
-    def __call__(self, family: str, name: str, made: Any) -> Outcome:
+    def __call__(self, family: str, name: str, file: Any) -> Outcome:
         """Attempt a case.
 
         Raises:
@@ -99,7 +101,7 @@ class Tries:
         if self._worker is None:
             self._worker = Worker([PRELOADED])
             self._at_first = self._worker.address_space
-        outcome = self._worker.attempt(_attempt, family, name, made)
+        outcome = self._worker.attempt(_attempt, family, name, file)
         if not isinstance(outcome, Outcome) or self._worker.address_space > self._at_first + (64 << 20):
             self.close()
         if not isinstance(outcome, Outcome):
@@ -123,5 +125,5 @@ def check(case: Case, outcome: Outcome) -> None:
     assert len(outcome.error) < 1200, f"{len(outcome.error)} characters"
 
 
-def _attempt(family: str, name: str, made: Any) -> Any:
-    return table(family)[name].attempt(made)
+def _attempt(family: str, name: str, file: Any) -> Any:
+    return table(family)[name].attempt(file)

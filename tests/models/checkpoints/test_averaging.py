@@ -20,68 +20,120 @@ def write(folder, states):
 @pytest.mark.parametrize("case", ["n1", "n2", "n3", "n5"])
 def test_the_published_result_and_the_true_mean_to_the_bit(tmp_path, case, mode, result):
     case = golden.read("checkpoint_average")[case]
-    found = average_checkpoints(write(tmp_path, case["checkpoints"]), mode=mode)
-    assert list(found) == list(case["original_result"])
+    average = average_checkpoints(write(tmp_path, case["checkpoints"]), mode=mode)
+    assert list(average) == list(case["original_result"])
     for key, tensor in case[result].items():
-        assert str(found[key].dtype) == case["dtypes"][key] and (mode == "mean" or found[key].dtype == tensor.dtype)
-        assert torch.equal(found[key], tensor.to(found[key].dtype)), key
+        averaged = average[key]
+        dtype = averaged.dtype
+        assert str(dtype) == case["dtypes"][key]
+        if mode == "legacy":
+            assert dtype == tensor.dtype
+        expected = tensor.to(dtype)
+        assert torch.equal(averaged, expected), key
+
+
+def state(seed):
+    """Make a state dict of a layer with BatchNorm's integer counter."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(4, 3, generator=generator)
+    half = torch.randn(3, generator=generator).bfloat16()
+    return {"w": weight, "n": torch.tensor(10 * seed + 1), "half": half}
 
 
 @pytest.fixture
-def states():
-    """Three state dicts of one layer with BatchNorm's integer counter."""
-    torch.manual_seed(0)
-    return [
-        {"w": torch.randn(4, 3), "n": torch.tensor(10 * k + 1), "half": torch.randn(3).bfloat16()} for k in range(3)
-    ]
+def paths(tmp_path):
+    """Three checkpoints."""
+    return write(tmp_path, [state(0), state(1), state(2)])
 
 
-def test_modes_and_weights_by_formula(states, tmp_path):
-    a, b, c = (s["w"].double() for s in states)
-    paths = write(tmp_path, states)
+def double(seed):
+    return state(seed)["w"].double()
+
+
+def test_the_mean_by_its_formula(paths):
     mean = average_checkpoints(paths)
-    torch.testing.assert_close(mean["w"], ((a + b + c) / 3).float(), atol=0, rtol=0)
-    assert mean["n"] == 11 and mean["n"].dtype == torch.int64
+    expected = (double(0) + double(1) + double(2)) / 3
+    torch.testing.assert_close(mean["w"], expected.float(), atol=0, rtol=0)
+    assert mean["n"] == 11
+    assert mean["n"].dtype == torch.int64
     assert mean["half"].dtype == torch.bfloat16
-    legacy = average_checkpoints(paths, mode="legacy")
-    torch.testing.assert_close(legacy["w"], ((2 * b + c) / 3).float())
     assert torch.equal(average_checkpoints(paths[::-1])["w"], mean["w"])
-    found = average_checkpoints(paths, weights=[1, 0, 3])
-    torch.testing.assert_close(found["w"], ((a + 3 * c) / 4).float(), atol=1e-7, rtol=0)
-    assert found["n"] == round((1 + 3 * 21) / 4) and found["n"].dtype == torch.int64
-    assert torch.equal(average_checkpoints(paths, weights=[0, 5, 0])["w"], states[1]["w"])
-    # Weights whose sum overflows count like small ones.
-    huge = average_checkpoints(paths, weights=[1e308, 1e308, 1e308])
-    assert torch.equal(huge["w"], average_checkpoints(paths, weights=[1, 1, 1])["w"])
+
+
+def test_the_published_mode_by_its_formula(paths):
+    average = average_checkpoints(paths, mode="legacy")
+    expected = (2 * double(1) + double(2)) / 3
+    torch.testing.assert_close(average["w"], expected.float())
+
+
+def test_weights_by_their_formula(paths):
+    average = average_checkpoints(paths, weights=[1, 0, 3])
+    expected = (double(0) + 3 * double(2)) / 4
+    torch.testing.assert_close(average["w"], expected.float(), atol=1e-7, rtol=0)
+    assert average["n"] == 16
+    assert average["n"].dtype == torch.int64
+    only_second = average_checkpoints(paths, weights=[0, 5, 0])
+    assert torch.equal(only_second["w"], state(1)["w"])
     ten = average_checkpoints([paths[0]] * 10, weights=[1] * 10)
-    assert ten["n"] == states[0]["n"]  # ten tenths of a counter are the counter
+    assert ten["n"] == 1  # ten tenths of a counter are the counter
 
 
-def test_wrong_input_is_named(states, tmp_path):
-    paths = write(tmp_path, states)
-    with pytest.raises(InputError, match="mode is one of mean, legacy, not 'median'"):
-        average_checkpoints(paths, mode="median")
-    with pytest.raises(InputError, match="no checkpoints"):
-        average_checkpoints([])
-    for weights in ([1, 2], [0, 0, 0], [1, -1, 1], [1, float("nan"), 1], [1, float("inf"), 1]):
-        with pytest.raises(InputError, match="3 checkpoints need 3 weights"):
-            average_checkpoints(paths, weights=weights)
-    with pytest.raises(InputError, match="the published code has no weights"):
-        average_checkpoints(paths, mode="legacy", weights=[1, 1, 1])
-    torch.save({"w": torch.zeros(4, 3), "n": torch.tensor(1), "v": torch.zeros(1)}, tmp_path / "other.pth")
-    with pytest.raises(InputError, match=r"other\.pth.*missing: half; left over: v"):
-        average_checkpoints([paths[0], tmp_path / "other.pth"])
+def test_weights_whose_sum_overflows_count_like_small_ones(paths):
+    huge = average_checkpoints(paths, weights=[1e308, 1e308, 1e308])
+    small = average_checkpoints(paths, weights=[1, 1, 1])
+    assert torch.equal(huge["w"], small["w"])
 
 
-def test_weights_of_another_precision_are_averaged_and_flags_are_not(states, tmp_path):
-    """Weights of another precision count as the first ones; what is neither a weight nor a counter has no mean."""
-    single = {"w": torch.tensor([1.0, 3.0])}
-    for mode, expected in (("mean", [1.5, 3.5]), ("legacy", [2.0, 4.0])):
-        found = average_checkpoints(write(tmp_path, [single, {"w": torch.tensor([2.0, 4.0]).half()}]), mode)["w"]
-        assert found.dtype == torch.float32 and found.tolist() == expected
-    for dtype, said in ((torch.int64, "does not fit this model; other type"), (torch.bool, "does not fit this model")):
-        with pytest.raises(InputError, match=said):
-            average_checkpoints(write(tmp_path, [single, {"w": single["w"].to(dtype)}]))
-    for mode in averaging.MODES:
-        with pytest.raises(InputError, match="w .complex64. are neither weights nor counters"):
-            average_checkpoints(write(tmp_path, [{"w": single["w"].to(torch.complex64)}]), mode)
+def refused(paths, message, **options):
+    with pytest.raises(InputError, match=message):
+        average_checkpoints(paths, **options)
+
+
+def test_wrong_input_is_named(paths, tmp_path):
+    refused(paths, "mode is one of mean, legacy, not 'median'", mode="median")
+    refused([], "no checkpoints")
+    refused(paths, "the published code has no weights", mode="legacy", weights=[1, 1, 1])
+    renamed = state(0)
+    renamed["v"] = renamed.pop("half")
+    path = tmp_path / "renamed.pth"
+    torch.save(renamed, path)
+    refused([paths[0], path], r"renamed\.pth.*missing: half; left over: v")
+
+
+@pytest.mark.parametrize("middle", [-1, float("nan"), float("inf")])
+def test_impossible_weights_are_named(paths, middle):
+    refused(paths, "3 checkpoints need 3 weights", weights=[1, middle, 1])
+
+
+@pytest.mark.parametrize("weights", [[1, 2], [0, 0, 0]])
+def test_wrong_numbers_of_weights_are_named(paths, weights):
+    refused(paths, "3 checkpoints need 3 weights", weights=weights)
+
+
+WEIGHT = torch.tensor([1.0, 3.0])
+
+
+@pytest.mark.parametrize("mode", averaging.MODES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.uint8])
+def test_numbers_of_different_types_are_refused_in_both_orders(tmp_path, dtype, mode):
+    single = {"w": WEIGHT}
+    converted = {"w": WEIGHT.to(dtype)}
+    paths = write(tmp_path, [single, converted])
+    refused(paths, "1.pth .*other type: w .* where float32 is needed", mode=mode)
+    refused(paths[::-1], "0.pth .*other type: w float32 where", mode=mode)
+
+
+def test_counters_of_different_types_are_refused_in_both_orders(tmp_path):
+    counter = torch.tensor(1)
+    states = [{"n": counter}, {"n": counter.int()}, {"n": counter.float()}]
+    long, short, averaged = write(tmp_path, states)
+    refused([long, short], "n int32 where int64 is needed")
+    refused([short, long], "n int64 where int32 is needed")
+    refused([long, averaged], "n float32 where int64 is needed")
+    refused([averaged, long], "n int64 where float32 is needed")
+
+
+@pytest.mark.parametrize("mode", averaging.MODES)
+def test_what_is_neither_a_weight_nor_a_counter_has_no_mean(tmp_path, mode):
+    paths = write(tmp_path, [{"w": WEIGHT.to(torch.complex64)}])
+    refused(paths, "w .complex64. are neither weights nor counters", mode=mode)

@@ -1,0 +1,264 @@
+"""Embeddings (.npy with its list of ids, Parquet) and results of `nes2net scale`."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from builders.hostile import Case
+from builders.hostile.making import maker, pipe
+from nes2net.apps.scale.results import to_score_file
+from nes2net.scoring.embeddings import Embeddings
+
+IDS = [f"t{number}" for number in range(60)]
+ROWS = np.random.default_rng(0).normal(size=(60, 4)).astype("<f4")
+CASES: list[Case] = []
+_NO_ARRAY = r"e\.npy is not a file of embeddings or is damaged \(.*\): copy it and its list again, or embed again"
+_NO_TABLE = r"e\.parquet is not a file of embeddings or is damaged \("
+_NO_RESULT = r"a\.parquet is not a result of `nes2net scale` or is damaged \(.*\): remove it, and run the same"
+_NO_COUNT = r"scale\.json does not count the results beside it"
+
+
+def _read_embeddings(path: Path) -> int:
+    return len(list(Embeddings().read(path)))
+
+
+def _join(folder: Path) -> int:
+    return to_score_file(folder, folder / "scores.txt").done
+
+
+def write_list(path: Path, ids: list[str], header: str = "id,label") -> Path:
+    """Write the list of ids that stands beside an array."""
+    rows = [f"{id},spoof\n" for id in ids]
+    path.write_text("".join([f"{header}\n", *rows]))
+    return path
+
+
+# Arrays
+
+
+@maker
+def _array(folder: Path, array: Any, ids: list[str], header: str) -> Path:
+    """Write an array, or bytes in its place, and the list of its ids."""
+    path = folder / "e.npy"
+    if isinstance(array, bytes):
+        path.write_bytes(array)
+    else:
+        np.save(path, array, allow_pickle=True)
+    write_list(folder / "e.npy.csv", ids, header)
+    return path
+
+
+def _add_array(
+    name: str, array: Any, says: str | None = _NO_ARRAY, ids: list[str] = IDS, header: str = "id,label"
+) -> None:
+    CASES.append(Case(f"array: {name}", _array(array, ids, header), _read_embeddings, says))
+
+
+def _npy(header: str, num_bytes: int = 960) -> bytes:
+    """Make the bytes of a .npy file with any header."""
+    length = struct.pack("<H", len(header))
+    return b"\x93NUMPY\1\0" + length + header.encode() + bytes(num_bytes)
+
+
+def _header(shape: str, descr: str = "'<f4'") -> str:
+    return f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}"
+
+
+def _with_nan() -> Any:
+    rows = ROWS.copy()
+    rows[7, 2] = np.nan
+    return rows
+
+
+@maker
+def _archive(folder: Path) -> Path:
+    """Write an archive of arrays under the name of an array."""
+    with open(folder / "e.npy", "wb") as file:
+        np.savez(file, a=ROWS)
+    write_list(folder / "e.npy.csv", IDS)
+    return folder / "e.npy"
+
+
+@maker
+def _without_list(folder: Path) -> Path:
+    path = folder / "e.npy"
+    np.save(path, ROWS)
+    return path
+
+
+_add_array("as it should be", ROWS, None)
+_add_array("float64 in another order", np.asfortranarray(ROWS.astype(">f8")), None)
+_add_array("objects", np.array([{}] * 60, dtype=object))
+_add_array("rows that are not there", _npy(_header("(1000000000000000, 4)")))
+_add_array("a negative shape", _npy(_header("(-60, 4)")))
+_add_array("a doubly negative shape", _npy(_header("(-60, -4)")))
+_add_array("cut", _npy(_header("(60, 4)"), 200))
+_add_array("a header of 60 kB", _npy("{" + " " * 60_000 + "}"))
+_add_array("a call as header", _npy("print(1)"))
+_add_array("a deep header", _npy("{'descr': " + "-" * 9000 + "1}"))
+_add_array("a type of many numbers", _npy(_header("(60, 4)", "('<f4', (1000000000,))")))
+_add_array("a number", np.array(1.0))
+_add_array("a row", ROWS[0])
+_add_array("no rows", ROWS[:0])
+_add_array("no columns", ROWS[:, :0])
+_add_array("three dimensions", ROWS[:, None])
+_add_array("fields", np.zeros(60, "f4,f4"))
+_add_array("complex numbers", ROWS.astype(complex))
+_add_array("texts", ROWS.astype(str))
+_add_array("times", np.zeros((60, 4), "M8[s]"))
+_add_array("NaN", _with_nan(), "row 7 .*finite numbers")
+_add_array("nothing", b"")
+_add_array("text", b"hello")
+_add_array("a pointer", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer")
+_add_array("an id is missing", ROWS, "59 ids for 60 rows", IDS[1:])
+_add_array("an id too many", ROWS, "61 ids for 60 rows", [*IDS, "x"])
+_add_array("an id twice", ROWS, "row 59 has no id of its own", [*IDS[:59], "t0"])
+_add_array("an empty id", ROWS, "row 0 has no id of its own", ["", *IDS[1:]])
+_add_array("no column of ids", ROWS, "'id' is not in list", IDS, "name,label")
+_add_array("a long id", ROWS, "field larger than field limit", ["x" * 200_000, *IDS[1:]])
+_add_array("a field too few", ROWS, "list index out of range", IDS, "label,more,id")
+_add_array("an open quotation mark", ROWS, "2 ids for 60 rows", ["a", '"b', *IDS[2:]])
+_add_array("an empty list", ROWS, _NO_ARRAY, [], "")
+CASES.append(Case("array: an archive", _archive(), _read_embeddings, _NO_ARRAY))
+CASES.append(Case("array: a pipe", pipe("e.npy"), _read_embeddings, _NO_ARRAY))
+CASES.append(Case("array: no list", _without_list(), _read_embeddings, "its list is missing"))
+
+
+# Tables
+
+
+@maker
+def _table(folder: Path, **columns: Any) -> Path:
+    """Write a Parquet file of embeddings; None removes a column."""
+    path = folder / "e.parquet"
+    pq.write_table(_table_of({"id": IDS, "embedding": ROWS.tolist(), **columns}), path)
+    return path
+
+
+def _table_of(columns: dict[str, Any]) -> Any:
+    return pa.table({name: column for name, column in columns.items() if column is not None})
+
+
+def _add_table(name: str, says: str | None = _NO_TABLE, **columns: Any) -> None:
+    CASES.append(Case(f"table: {name}", _table(**columns), _read_embeddings, says))
+
+
+def _add_last(name: str, embedding: Any) -> None:
+    """Add a case in which the last embedding is another value."""
+    _add_table(name, embedding=[*ROWS.tolist()[:59], embedding])
+
+
+def _of_two_lengths() -> list[list[float]]:
+    """Cut the numbers of all rows into lists of 3 and 5 numbers."""
+    cuts = np.cumsum([3, 5] * 30)[:-1]
+    return [numbers.tolist() for numbers in np.split(ROWS.ravel(), cuts)]
+
+
+_add_table("as it should be", None)
+_add_table("lists of two lengths", embedding=_of_two_lengths())
+_add_table("without embeddings", "embedding.* does not exist", embedding=None)
+_add_table("without ids", "id.* does not exist", id=None)
+_add_table("texts", embedding=["a"] * 60)
+_add_table("numbers", embedding=[1.0] * 60)
+_add_table("nulls", embedding=[None] * 60)
+_add_table("lists of nothing", embedding=[[]] * 60)
+_add_table("nested lists", embedding=[[[1.0] * 4]] * 60)
+_add_table("lists of texts", embedding=[["a", "b"]] * 60)
+_add_table("mappings", embedding=[{"a": 1.0}] * 60)
+_add_last("a null", None)
+_add_last("a null in a row", [1.0, None, 1.0, 1.0])
+_add_last("infinity", [1.0, float("inf"), 1.0, 1.0])
+_add_last("an empty row", [])
+_add_table("ids of numbers", "row 0 has no id of its own", id=list(range(60)))
+_add_table("ids of lists", id=[["a"]] * 60)
+_add_table("an id of null", "row 59 has no id of its own", id=[*IDS[:59], None])
+_add_table("an id twice", "row 59 has no id of its own", id=[*IDS[:59], "t0"])
+_MANY_IDS = [f"t{number}" for number in range(10**5)]
+_EQUAL_ROWS = pa.array([[1.0] * 2000] * 10**5)
+_add_table("10^5 equal rows", "refused to save memory and time", id=_MANY_IDS, embedding=_EQUAL_ROWS)
+CASES.append(Case("table: a pipe", pipe("e.parquet"), _read_embeddings, _NO_TABLE))
+
+
+# Results
+
+
+class _Results:
+    """The folder of results of one shard: its record, and the facts and columns of its Parquet file."""
+
+    def __init__(self) -> None:
+        self.record: dict[str, Any] = {"run": {"model": "x"}, "total": 2, "scored": 1, "failures": {}}
+        self.facts: Any = {"shard": "a", "stamp": "b", "rows": 2, "scored": 1, "seconds": 1.0}
+        self.columns: dict[str, Any] = {"id": ["u1", "u2"], "score": [0.5, None], "error": [None, "bad"]}
+        self.further_facts: dict[str, str] = {}
+
+    def write(self, folder: Path) -> Path:
+        """Write the folder; a column of None is left out."""
+        (folder / "scale.json").write_text(json.dumps(self.record))
+        facts = {"nes2net": json.dumps(self.facts), **self.further_facts}
+        table = _table_of(self.columns).replace_schema_metadata(facts)
+        pq.write_table(table, folder / "a.parquet")
+        return folder
+
+
+def _add_results(name: str, says: str | None, change: Callable[[_Results], Any]) -> None:
+    results = _Results()
+    change(results)
+    CASES.append(Case(f"results: {name}", results.write, _join, says))
+
+
+def _add_column(name: str, column: str, values: Any, says: str | None = _NO_RESULT) -> None:
+    _add_results(name, says, lambda results: results.columns.update({column: values}))
+
+
+def _add_fact(name: str, **facts: Any) -> None:
+    _add_results(name, _NO_RESULT, lambda results: results.facts.update(facts))
+
+
+def _add_record(name: str, says: str, **facts: Any) -> None:
+    _add_results(name, says, lambda results: results.record.update(facts))
+
+
+def _add_metadata(results: _Results) -> None:
+    """Add 7 MB of metadata."""
+    results.further_facts = {f"key{number}": "x" for number in range(300_000)}
+
+
+_add_results("as it should be", None, str)
+_add_results("7 MB of metadata", "refused to save memory and time", _add_metadata)
+_add_column("an id of null", "id", ["u1", None])
+_add_column("ids of numbers", "id", [1, 2])
+_add_column("ids of bytes", "id", [b"a", b"b"])
+_add_column("ids of lists", "id", [["a"], ["b"]])
+_add_column("an id that no score file can have", "id", ["a b", "c"], "the id 'a b'")
+_add_column("a score of NaN", "score", [float("nan"), None])
+_add_column("a score of infinity", "score", [float("inf"), None])
+_add_column("scores of texts", "score", ["x", None])
+_add_column("scores of whole numbers", "score", [2**62, None], None)
+_add_column("scores of lists", "score", [[1.0, 2.0], None])
+_add_column("scores of truth values", "score", [True, None])
+_add_column("errors of numbers", "error", [None, 1])
+_add_column("no scores", "score", None)
+_add_column("no ids", "id", None)
+_add_column("no errors", "error", None)
+_add_results("facts that are a list", _NO_RESULT, lambda results: setattr(results, "facts", []))
+_add_fact("facts without a shard", shard=None)
+_add_fact("more rows", rows=3)
+_add_fact("more scores", scored=2)
+_add_fact("a negative number of rows", rows=-2)
+_add_fact("endless seconds", seconds=1.7e308)
+_add_fact("negative seconds", seconds=-1.0)
+_add_record("a higher total", _NO_COUNT, total=4)
+_add_record("an unfinished run", _NO_COUNT, total=None, shards=3)
+_add_record("a negative total", r"scale\.json: not a record", total=-1)
+_add_record("endless seconds of the run", r"scale\.json: not a record", seconds=1.7e308)
+_add_record("an unknown judgement", "judgement", judgement={"name": "x"})
+_add_record("embeddings", "a collection has no embeddings", judgement={"name": "embeddings"})
+_add_record("wrong options", "names", judgement={"name": "classes", "names": 5})

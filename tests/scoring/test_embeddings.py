@@ -1,0 +1,118 @@
+"""The reader of embeddings: rows and ids are joined only if both are whole."""
+
+import csv
+
+import numpy as np
+import pytest
+from builders.hostile import nes2net
+
+from nes2net import InputError
+from nes2net.data.corpora import asvspoof2021_la
+from nes2net.scoring.corpus import ScoringSettings, judge_trials
+from nes2net.scoring.embeddings import Embeddings
+
+NUMBER = 4
+
+
+@pytest.fixture
+def trials(corpus):
+    return asvspoof2021_la.CORPUS.trials(corpus, "eval")[:NUMBER]
+
+
+@pytest.fixture
+def array(detector, trials, tmp_path):
+    """An array of embeddings, with its list and its record."""
+    out = tmp_path / "e.npy"
+    embed(detector, trials, out)
+    return out
+
+
+def embed(detector, trials, out):
+    settings = ScoringSettings(num_samples=4000, num_workers=0)
+    return judge_trials(detector, trials, out, Embeddings(), settings=settings)
+
+
+def read(path):
+    return dict(Embeddings().read(path))
+
+
+def list_of(array):
+    return array.with_name(f"{array.name}.csv")
+
+
+def change_list(array, change):
+    """Replace the rows of the list by what ``change`` makes of them."""
+    header, *rows = list_of(array).read_text().splitlines(keepends=True)
+    list_of(array).write_text("".join([header, *change(rows)]))
+
+
+def test_each_id_has_its_row(array, trials):
+    rows = np.load(array)
+    embeddings = read(array)
+    assert list(embeddings) == [trial.id for trial in trials]
+    assert np.array_equal(np.stack(list(embeddings.values())), rows)
+
+
+def test_a_list_in_another_order_is_noticed_by_its_digest(array, detector, trials):
+    change_list(array, reversed)
+    with pytest.raises(InputError, match=r"e\.npy is not a file of embeddings.*its list of ids was edited"):
+        read(array)
+    with pytest.raises(InputError, match="its list of ids was edited"):
+        embed(detector, trials, array)
+
+
+def test_an_array_of_another_program_needs_no_record(array):
+    array.with_name(f"{array.name}.json").unlink()
+    change_list(array, reversed)
+    assert len(read(array)) == NUMBER
+
+
+def test_a_list_without_a_row_shifts_nothing(array):
+    array.with_name(f"{array.name}.json").unlink()
+    change_list(array, lambda rows: rows[1:])
+    with pytest.raises(InputError, match="3 ids for 4 rows"):
+        read(array)
+
+
+def test_ids_that_are_not_utf_8_are_read_as_they_were_written(tmp_path):
+    ids = ["caf\udce9", "=1+1"]
+    np.save(tmp_path / "e.npy", np.ones((2, 3), np.float32))
+    with open(tmp_path / "e.npy.csv", "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "label"])
+        writer.writerow([ids[0], "spoof"])
+        writer.writerow([f"'{ids[1]}", "spoof"])
+    assert list(read(tmp_path / "e.npy")) == ids
+
+
+@pytest.fixture
+def compared(tmp_path):
+    """A key with an unknown class, logits of three classes, and embeddings of training and of evaluation."""
+    names = ("A01", "A02", "A03")
+    key = ["path,label,attack,split"]
+    logits = ["utterance\tA01\tA02\tA03"]
+    for number in range(30):
+        evaluated = [*names, "A99"][number % 4]
+        key.append(f"u{number}.wav,spoof,{evaluated},eval")
+        key.append(f"t{number}.wav,spoof,{names[number % 3]},train")
+        logits.append(f"u{number}\t{number % 5}\t1\t2")
+    (tmp_path / "key.csv").write_text("\n".join(key))
+    (tmp_path / "c.tsv").write_text("\n".join(logits))
+    rows = np.random.default_rng(0).normal(size=(30, 4))
+    for prefix, name in (("u", "eval"), ("t", "train")):
+        ids = [f"{prefix}{number},spoof" for number in range(30)]
+        np.save(tmp_path / f"{name}.npy", rows)
+        (tmp_path / f"{name}.npy.csv").write_text("\n".join(["id,label", *ids]))
+    return tmp_path
+
+
+def evaluate(folder):
+    command = ("evaluate", "generic", folder / "c.tsv", "--keys", folder / "key.csv", "--phase", "eval")
+    return nes2net(*command, "--resamples", 5, "--reference", folder / "train.npy", folder / "eval.npy")
+
+
+def test_evaluation_refuses_embeddings_without_the_id_of_a_row(compared):
+    assert "mahalanobis" in evaluate(compared)
+    change_list(compared / "train.npy", lambda rows: rows[1:])
+    with pytest.raises(InputError, match=r"train\.npy is not a file of embeddings.*29 ids for 30 rows"):
+        evaluate(compared)

@@ -1,0 +1,96 @@
+"""Numbers of a resume file and of a history have ranges."""
+
+import json
+
+import pytest
+import torch
+from builders.runs import folder_of, refused, state_of, stop
+
+from nes2net import InputError
+from nes2net.training.selection import best_epochs, read_history
+
+
+@pytest.fixture
+def stopped(recipe):
+    """The recipe of a run that was stopped in its second epoch."""
+    tiny = recipe(train={"epochs": 2})
+    stop(tiny, 2, 1)
+    return tiny
+
+
+def put(recipe, path, value):
+    """Put ``value`` at ``path`` of the resume file: keys with dots between them."""
+    folder = folder_of(recipe)
+    content = state_of(folder)
+    *parents, last = path.split(".")
+    parent = content
+    for key in parents:
+        parent = parent[int(key) if key.isdigit() else key]
+    parent[last] = value
+    torch.save(content, folder / "resume.pt")
+
+
+def moments_of(recipe, name):
+    return state_of(folder_of(recipe))["optimizer"]["state"][0][name]
+
+
+@pytest.mark.parametrize("step", [-1.0, 1e30, float("inf")])
+def test_an_impossible_number_of_steps_is_refused(stopped, step):
+    put(stopped, "optimizer.state.0.step", torch.tensor(step))
+    refused(stopped, r"resume\.pt does not fit this run \(optimizer; (impossible value|not finite): 0\.step\)")
+
+
+def test_a_second_moment_below_0_is_refused(stopped):
+    moments = moments_of(stopped, "exp_avg_sq")
+    put(stopped, "optimizer.state.0.exp_avg_sq", torch.full_like(moments, -1.0))
+    refused(stopped, r"impossible value: 0\.exp_avg_sq")
+
+
+@pytest.mark.parametrize("path", ["progress.seconds", "progress.lr", "selection.0.seconds", "selection.0.lr"])
+@pytest.mark.parametrize("value", [-1.0, 1.7e308])
+def test_impossible_numbers_are_refused(stopped, path, value):
+    put(stopped, path, value)
+    refused(stopped, r"resume\.pt is not the state of a run")
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.5])
+def test_an_eer_that_is_not_a_fraction_is_refused(stopped, value):
+    put(stopped, "selection.0.val_eer_wo_aug", value)
+    refused(stopped, r"resume\.pt is not the state of a run .*val_eer_wo_aug")
+
+
+def history(folder, **facts):
+    """Write a history of one epoch, and read it."""
+    path = folder / "history.json"
+    path.write_text(json.dumps([{"epoch": 1, "loss": 0.5, "val_loss_wo_aug": 0.5, **facts}]))
+    return read_history(path)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"seconds": 1.7e308},
+        {"seconds": -1.0},
+        {"loss": 1.7e308},
+        {"val_loss_wo_aug": -1.7e308},
+        {"val_loss_wo_aug": 10**400},
+        {"val_eer_wo_aug": -0.5},
+        {"val_eer_wo_aug/a/b": 5.0},
+        {"val_loss_w_aug": "0.5"},
+    ],
+)
+def test_impossible_numbers_of_a_history_are_refused(tmp_path, facts):
+    with pytest.raises(InputError, match=r"history\.json: not a history that training wrote"):
+        history(tmp_path, **facts)
+
+
+def test_a_history_keeps_what_it_holds(tmp_path):
+    facts = {"val_eer_wo_aug": 0.25, "val_loss_w_aug": None, "improved": True}
+    assert history(tmp_path, **facts) == [{"epoch": 1, "loss": 0.5, "val_loss_wo_aug": 0.5, **facts}]
+
+
+@pytest.mark.parametrize("key", ["val_loss_w_aug", "improved", "seconds", "val_eer_wo_aug_low"])
+def test_what_is_no_value_of_the_epochs_ranks_none(tmp_path, key):
+    history(tmp_path, improved=True, seconds=1.0, val_eer_wo_aug_low=0.1)
+    with pytest.raises(InputError, match="`by` is one of the values of"):
+        best_epochs(tmp_path, 1, key)
