@@ -112,7 +112,11 @@ def recordings(folder: Path, count: int) -> list[Trial]:
 
 def repeated(recordings: Sequence[Trial], copies: int) -> list[Trial]:
     """Repeat the recordings as trials with different ids."""
-    return [Trial(f"{copy:03d}_{t.id}", t.path, t.label) for copy in range(copies) for t in recordings]
+    trials = []
+    for copy in range(copies):
+        for trial in recordings:
+            trials.append(Trial(f"{copy:03d}_{trial.id}", trial.path, trial.label))
+    return trials
 
 
 def quietly(run: Callable[[], Any]) -> Any:

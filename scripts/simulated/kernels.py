@@ -127,12 +127,19 @@ def as_one_kernel(attention: Any, on_device: Any) -> Any:
 
     def fused(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **options: Any) -> Tensor:
         """Compute attention, by the kernel if it takes these operands."""
-        is_usual = query.ndim == 4 and query.shape[-1] == value.shape[-1] and not options.get("dropout_p")
-        is_dense = all(operand.stride(-1) == 1 for operand in (query, key, value))
-        is_constant = attn_mask is None or not attn_mask.requires_grad
-        if not (on_device(query) and is_usual and is_dense and is_constant):
-            return attention(query, key, value, attn_mask, **options)
-        return kernel(query, key, value, attn_mask=attn_mask)[0]
+        takes = on_device(query)
+        if query.ndim != 4 or query.shape[-1] != value.shape[-1]:
+            takes = False
+        if options.get("dropout_p"):
+            takes = False
+        if attn_mask is not None and attn_mask.requires_grad:
+            takes = False
+        for operand in (query, key, value):
+            if operand.stride(-1) != 1:
+                takes = False
+        if takes:
+            return kernel(query, key, value, attn_mask=attn_mask)[0]
+        return attention(query, key, value, attn_mask, **options)
 
     return fused
 

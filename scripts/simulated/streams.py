@@ -52,9 +52,9 @@ class Stream(Event):
 
     wait_event = wait_stream
 
-    def __eq__(self, other: object) -> bool:
+    def __eq__(self, stream: object) -> bool:
         """All streams are equal."""
-        return isinstance(other, Stream)
+        return isinstance(stream, Stream)
 
     __hash__ = object.__hash__
 

@@ -121,18 +121,23 @@ def checked(changes: dict[str, Any], carried: dict[str, Tensor], precision: str)
 def resumed(precision: str) -> dict[str, bool]:
     """Whether runs that are saved after a replayed step, and resumed with or without a graph, end as without a stop."""
     changes = with_train(SETTINGS["dropout"], precision=precision)
-    with tempfile.TemporaryDirectory() as folder:
-        recipes = {graph: recipe_of(with_train(changes, graph=graph), Path(folder)) for graph in ("auto", "never")}
-        *_, uninterrupted = steps_of(trainer_of(recipes["never"], Path(folder), "cuda"), range(6), {})
-        is_same = {}
+    recipes = {}
+    is_same = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for graph in ("auto", "never"):
+            recipes[graph] = recipe_of(with_train(changes, graph=graph), folder)
+        trainer = trainer_of(recipes["never"], folder, "cuda")
+        *_, uninterrupted = steps_of(trainer, range(6), {})
         for before, after in itertools.product(recipes, recipes):
-            trainer = trainer_of(recipes[before], Path(folder), "cuda")
+            trainer = trainer_of(recipes[before], folder, "cuda")
             list(steps_of(trainer, range(3), {}))
             trainer.state.save()
-            trainer = trainer_of(recipes[after], Path(folder), "cuda")
+            trainer = trainer_of(recipes[after], folder, "cuda")
             for parameter in trainer.state.detector.parameters():
                 parameter.data.zero_()
-            trainer.state.load(read_resume_file(Path(folder)))
+            saved_state = read_resume_file(folder)
+            trainer.state.load(saved_state)
             *_, end = steps_of(trainer, range(3, 6), {})
             is_same[f"{before}, {after}"] = same(end, uninterrupted)
     return is_same

@@ -260,26 +260,28 @@ def test_two_simulated_gpus_are_as_one(recipe, small_model, tmp_path):
     """In float32 and with weights converted to bfloat16, up to rounding; the lines say that no graph is captured."""
     model = {**small_model, "backend": "mean_linear"}
     program = PROGRAM.with_name("two_devices.py")
-    starts = {"one": [], "two": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]}
+    launchers = {"one": [], "two": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]}
     folders = {}
     printed = {}
-    for place, start in starts.items():
-        paths = []
+    for name, launcher in launchers.items():
+        recipe_files = []
         for precision in ("fp32", "bf16"):
-            options = {"adam_eps": 1.0, "lr": 2e-3, "batch_size": 8, "accumulate": 2, "precision": precision}
-            places = {"output": str(tmp_path / place), "logs": str(tmp_path / place)}
-            values = recipe(model=model, train=options, comment=precision, **places)
-            paths.append(tmp_path / f"{place}_{precision}.yaml")
-            paths[-1].write_text(yaml.safe_dump(values.to_dict()))
-            folders[place, precision] = folder_of(values)
-        done = run_script("simulated_cuda", "--run", sys.executable, *start, program, *paths)
-        assert done.returncode == 0, done.stderr[-3000:]
-        printed[place] = done.stdout
-    for precision, most in (("fp32", 1e-6), ("bf16", 1e-4)):
-        one = state_of(folders["one", precision])
-        two = state_of(folders["two", precision])
-        assert largest_difference(one["detector"], two["detector"]) < most
-        for row, other in zip(one["selection"], two["selection"], strict=True):
-            assert other["val_loss_wo_aug"] == pytest.approx(row["val_loss_wo_aug"], rel=100 * most)
+            train_options = {"adam_eps": 1.0, "lr": 2e-3, "batch_size": 8, "accumulate": 2, "precision": precision}
+            output = str(tmp_path / name)
+            values = recipe(model=model, train=train_options, comment=precision, output=output, logs=output)
+            recipe_file = tmp_path / f"{name}_{precision}.yaml"
+            recipe_file.write_text(yaml.safe_dump(values.to_dict()))
+            recipe_files.append(recipe_file)
+            folders[name, precision] = folder_of(values)
+        finished = run_script("simulated_cuda", "--run", sys.executable, *launcher, program, *recipe_files)
+        assert finished.returncode == 0, finished.stderr[-3000:]
+        printed[name] = finished.stdout
+    for precision, tolerance in (("fp32", 1e-6), ("bf16", 1e-4)):
+        single = state_of(folders["one", precision])
+        double = state_of(folders["two", precision])
+        assert largest_difference(single["detector"], double["detector"]) < tolerance
+        for single_row, double_row in zip(single["selection"], double["selection"], strict=True):
+            expected = pytest.approx(single_row["val_loss_wo_aug"], rel=100 * tolerance)
+            assert double_row["val_loss_wo_aug"] == expected
     assert printed["one"].count("steps are captured as a CUDA graph") == 2
     assert printed["two"].count("because several processes share each step") == 2

@@ -176,10 +176,12 @@ def test_gradients_that_are_not_finite_poison_nothing(runs, whole, monkeypatch, 
 
     The next step finds it out, or the end of the epoch; the message names the step and its utterances.
     """
-    backward, torn = loop.Trainer.backward, runs("torn")
+    backward = loop.Trainer.backward
+    torn = runs("torn")
 
     def poisoned(self, *step):
-        loss, progress = backward(self, *step), self.state.progress
+        loss = backward(self, *step)
+        progress = self.state.progress
         if (progress.epoch, progress.step) == (2, number):
             next(p for p in self.objective.parameters() if p.grad is not None).grad.fill_(float("nan"))
         return loss

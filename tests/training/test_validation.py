@@ -223,19 +223,21 @@ def test_dropout_in_validation_draws_by_seed_epoch_and_batch(trials, model_with_
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_precision_of_validation_is_the_runs_unless_it_has_one(detector, trials, precision):
     """The checkpoint has float32 weights in any case."""
-    values = {}
-    for name, sections in {
-        "run": {"train": {"batch_size": BATCH, "precision": precision}},
-        "own": {"validation": {"precision": precision}},
-        "other": {"train": {"batch_size": BATCH, "precision": "bf16"}, "validation": {"precision": "fp32"}},
-    }.items():
-        values[name] = make(detector, trials, recipe_of(**sections)).run(1)
-    plain = make(detector, trials, recipe_of()).run(1)
-    assert same(values["run"], values["own"])
-    assert same(values["other"], plain)
-    assert same(values["own"], plain) == (precision == "fp32")
-    assert values["own"]["val_loss_wo_aug"] == pytest.approx(plain["val_loss_wo_aug"], rel=0.02)
-    assert {weight.dtype for weight in detector.parameters()} == {torch.float32}
+
+    def validated(**sections):
+        recipe = recipe_of(**sections)
+        return make(detector, trials, recipe).run(1)
+
+    plain = validated()
+    in_the_runs = validated(train={"batch_size": BATCH, "precision": precision})
+    in_its_own = validated(validation={"precision": precision})
+    in_float32 = validated(train={"batch_size": BATCH, "precision": "bf16"}, validation={"precision": "fp32"})
+    assert same(in_the_runs, in_its_own)
+    assert same(in_float32, plain)
+    assert same(in_its_own, plain) == (precision == "fp32")
+    assert in_its_own["val_loss_wo_aug"] == pytest.approx(plain["val_loss_wo_aug"], rel=0.02)
+    types = {weight.dtype for weight in detector.parameters()}
+    assert types == {torch.float32}
 
 
 @pytest.mark.parametrize("size", [2 * BATCH, 3 * BATCH])
@@ -243,13 +245,16 @@ def test_the_precision_of_validation_is_the_runs_unless_it_has_one(detector, tri
 def test_a_larger_batch_has_the_loss_of_the_published_groups(trials, tmp_path, frontend, size):
     """To the bit, also if files of a group, or all of them, cannot be read: 12 trials, in groups of five."""
     torch.manual_seed(0)
-    detector = Detector.from_config({"frontend": frontend, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}})
+    backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}
+    detector = Detector.from_config({"frontend": frontend, "backend": backend})
+    rawboost = {"algo": 4}
+    in_groups = recipe_of(augment=rawboost)
+    in_larger_batches = recipe_of(augment=rawboost, validation={"batch_size": size})
     for broken in ((), (1,), (5, 6, 7, 8, 9)):
-        of_trials = damaged(trials, tmp_path, broken)
-        results = []
-        for validation in ({}, {"batch_size": size}):
-            results.append(make(detector, of_trials, recipe_of(augment={"algo": 4}, validation=validation)).run(1))
-        assert same(*results)
+        usable = damaged(trials, tmp_path, broken)
+        expected = make(detector, usable, in_groups).run(1)
+        computed = make(detector, usable, in_larger_batches).run(1)
+        assert same(computed, expected)
 
 
 @pytest.mark.parametrize("sections", [{"batch_size": BATCH + 1}, {"batch_size": 2 * BATCH, "mode": "train"}])
