@@ -125,12 +125,20 @@ def as_one_kernel(attention: Any, on_device: Any) -> Any:
     """
     kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
-    def fused(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **options: Any) -> Tensor:
+    def fused(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        **options: Any,
+    ) -> Tensor:
         """Compute attention, by the kernel if it takes these operands."""
         takes = on_device(query)
         if query.ndim != 4 or query.shape[-1] != value.shape[-1]:
             takes = False
-        if options.get("dropout_p"):
+        if dropout_p or is_causal or options:
             takes = False
         if attn_mask is not None and attn_mask.requires_grad:
             takes = False
@@ -139,7 +147,7 @@ def as_one_kernel(attention: Any, on_device: Any) -> Any:
                 takes = False
         if takes:
             return kernel(query, key, value, attn_mask=attn_mask)[0]
-        return attention(query, key, value, attn_mask, **options)
+        return attention(query, key, value, attn_mask, dropout_p, is_causal, **options)
 
     return fused
 
