@@ -168,6 +168,13 @@ class Comparison:
     fewest: int
     """Among n new recordings, the smallest number of unusual recordings that shows drift, whatever
     the tests of other traits find; n + 1 if there is no such number."""
+    num_needed: int
+    """The smallest n with which this test can show drift."""
+
+    @property
+    def is_powerless(self) -> bool:
+        """Whether the recordings are too few to show drift, even if all of them are unusual."""
+        return self.fewest > len(self.values)
 
     @property
     def name(self) -> str:
@@ -330,8 +337,8 @@ def compare(
         alpha: probability that at least one test finds drift if there is no drift.
 
     Returns:
-        The comparisons, in the order of ``all_usual``, and the smallest number of recordings that
-        can show any drift; the search for this number stops at 10,000.
+        The comparisons, in the order of ``all_usual``, and the smallest :attr:`Comparison.num_needed`;
+        the search for this number stops at 10,000.
     """
     # Compare only the traits that new recordings have.
     compared = [usual for usual in all_usual if len(values.get(usual.name, ()))]
@@ -344,11 +351,11 @@ def compare(
     comparisons = []
     for usual, by_number, p_value, adjusted_p in zip(compared, all_p_values, p_values, holm(p_values)):
         fewest = int((len(compared) * by_number > alpha).sum())  # p-values fall as more recordings lie outside
-        comparisons.append(Comparison(usual, values[usual.name], p_value, adjusted_p, fewest))
-    num_needed = 1
-    while num_needed < _MOST_NEEDED and len(compared) * min(usual.least_p(num_needed) for usual in compared) > alpha:
-        num_needed += 1
-    return comparisons, num_needed
+        num_needed = 1
+        while num_needed < _MOST_NEEDED and len(compared) * usual.least_p(num_needed) > alpha:
+            num_needed += 1
+        comparisons.append(Comparison(usual, values[usual.name], p_value, adjusted_p, fewest, num_needed))
+    return comparisons, min(comparison.num_needed for comparison in comparisons)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
