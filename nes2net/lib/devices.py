@@ -95,7 +95,6 @@ class QueuedCopy:
     """
 
     def __init__(self, tensor: Tensor) -> None:
-        """Keep ``tensor``; if it is on a GPU, queue its copy to the CPU."""
         self.computed: torch.cuda.Event | None = None
         self.copy = tensor
         if tensor.is_cuda:

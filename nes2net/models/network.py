@@ -137,7 +137,6 @@ class Network(nn.Module):
         }
 
     def __repr__(self) -> str:
-        """Describe the network in a few lines: its parts with their main options, then precision, device and mode."""
         # List the options of the back-end, with the defaults of options that its configuration lacks.
         name = self.backend.config["name"]
         options = self.backend.config
@@ -391,7 +390,6 @@ class Network(nn.Module):
             )
 
     def _scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
-        """Check that the detector has a score, and compute :meth:`scores` without a CUDA graph."""
         self.check_score()
         if system_scores is None:
             return self.backend.scores(self(waveform))

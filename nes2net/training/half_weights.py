@@ -55,7 +55,6 @@ class _Converted(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *weights: Tensor) -> tuple[Tensor, ...]:
-        """Return a copy in bfloat16 of each of ``weights``."""
         ctx.set_materialize_grads(False)  # a weight that was not used has no gradient
         copies = [torch.empty_like(weight, dtype=torch.bfloat16) for weight in weights]
         torch._foreach_copy_(copies, weights)
@@ -65,7 +64,6 @@ class _Converted(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Return each gradient in float32, and None for None."""
         defined = [gradient for gradient in gradients if gradient is not None]
         converted = [torch.empty_like(gradient, dtype=torch.float32) for gradient in defined]
         if defined:

@@ -88,7 +88,6 @@ class StopRequests:
         raise Unfinished("stopped by SIGTERM; the same command resumes from the last save")
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
-        """Handle a signal: store its number for the end of :meth:`deferred`, or raise its exception at once."""
         if os.getpid() != self._process:  # this is a forked worker, which leaves the signal to its parent
             return
         # The terminal or scheduler sends a signal to all processes, and torchrun sends the signal again. A SIGINT that

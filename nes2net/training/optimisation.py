@@ -161,7 +161,6 @@ def learning_rate_schedule(train: TrainConfig, steps_per_epoch: int) -> Callable
         return lambda step: train.lr * min((step + 1) / peak, (peak / (step + 1)) ** 0.5)
 
     def cosine_epochs(epoch: int) -> float:
-        """Compute the factor of the schedule ``cosine_epochs`` in ``epoch``, counted from 0, with the warm-up."""
         warmup = train.warmup_epochs
         if epoch < warmup:
             if train.warmup_from_zero:

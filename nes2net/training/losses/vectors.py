@@ -285,7 +285,6 @@ class AdditiveMarginSoftmax(_CosineLoss):
 
 
 def _default_scale_and_margin(num_classes: int) -> tuple[float, float]:
-    """Choose the default scale and margin of :class:`AdditiveMarginSoftmax`; two classes get a large margin."""
     if num_classes == 2:
         return (20.0, 0.9)
     return (30.0, 0.2)
