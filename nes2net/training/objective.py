@@ -97,7 +97,6 @@ class Objective(nn.Module):
     """
 
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
-        """Make the loss, check that the recipe's settings fit the detector, and freeze what is never trained."""
         super().__init__()
         train = recipe.train
         augment = recipe.augment
@@ -158,6 +157,13 @@ class Objective(nn.Module):
         """
         classes = self.detector.classes
         return classes.index(BONAFIDE) if BONAFIDE in classes else len(classes)
+
+    @property
+    def uses_all_weights(self) -> bool:
+        """Whether each step gives a gradient to all trained weights, so that DDP need not look for those without."""
+        detector = self.detector
+        parts = (detector.frontend, detector.aggregation, detector.backend)
+        return self.freeze_epochs in (0, math.inf) and all(part.uses_all_weights for part in parts)
 
     def make_criterion(self, recipe: Recipe) -> Criterion:
         """Make the loss of an utterance; raise :class:`InputError` if the loss does not fit the detector."""
@@ -272,9 +278,13 @@ class Objective(nn.Module):
 
         A loss whose margin grows in training uses the final margin.
         """
+        return self.validate_features(self.features(part.inputs), part)
+
+    def validate_features(self, features: Tensor | list[Tensor], part: Part) -> Outcome:
+        """Do :meth:`validate_batch` from the back-end's input, which :meth:`features` has computed."""
         remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _explain_single_utterance("a batch of the development set", remedy):
-            computed = self.compute_outputs(self.features(part.inputs), part)
+            computed = self.compute_outputs(features, part)
         self.detector.aggregation.penalty = None  # validation does not use the penalty
         return self.outcome(computed, part)
 

@@ -70,8 +70,8 @@ class OptimizerState:
     optimizer: Optimizer
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the optimiser, as PyTorch defines it."""
-        return self.optimizer.state_dict()
+        """Return the state of the optimiser, as PyTorch defines it, without groups."""
+        return {**self.optimizer.state_dict(), "param_groups": []}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Check the moments in ``state``, and restore them.
@@ -250,7 +250,6 @@ def fingerprint(
     frame_labels = {} if labels is None else labels.of_trial
 
     def line(trial: Trial) -> str:
-        """Write the line of ``trial`` for the digest: its id, its class, and its scores and labels if it has any."""
         text = f"{trial.id}\t{target(trial)}"
         if trial.system_scores:
             text += f"\t{trial.system_scores}"

@@ -110,6 +110,15 @@ def recordings(folder: Path, count: int) -> list[Trial]:
     return [Trial(f"{number:04d}", path) for number, path in enumerate(paths)]
 
 
+def repeated(recordings: Sequence[Trial], copies: int) -> list[Trial]:
+    """Repeat the recordings as trials with different ids."""
+    trials = []
+    for copy in range(copies):
+        for trial in recordings:
+            trials.append(Trial(f"{copy:03d}_{trial.id}", trial.path, trial.label))
+    return trials
+
+
 def quietly(run: Callable[[], Any]) -> Any:
     """Call ``run`` without its progress bar."""
     with contextlib.redirect_stderr(io.StringIO()):

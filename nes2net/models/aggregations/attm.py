@@ -28,6 +28,8 @@ class AttentiveMerging(Aggregation):
         'Pan et al., "Attentive merging of hidden embeddings from pre-trained speech model for anti-spoofing '
         'detection", Interspeech 2024.'
     )
+    uses_all_weights = True
+
     min_layers = 2  # the gates' hidden layer has L // 2 units
 
     def __init__(self, num_layers: int, feature_dim: int) -> None:

@@ -31,6 +31,8 @@ class Aggregation(nn.Module):
     """Publication of the aggregation, for ``nes2net info``; empty if none is known."""
     wants_layers: Literal["last", "all"] = "all"
     """``"last"`` if the aggregation reads only the last hidden state, otherwise ``"all"``."""
+    uses_all_weights: bool = False
+    """Whether each training step gives a gradient to all weights that are trained; False if that is not known."""
     min_layers: int = 1
     """Smallest allowed L."""
     penalty: Tensor | None = None

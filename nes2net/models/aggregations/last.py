@@ -22,6 +22,7 @@ class Last(Aggregation):
     """
 
     source = 'Liu et al., "Nes2Net", T-IFS 2025.'
+    uses_all_weights = True
     wants_layers = "last"
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:

@@ -23,6 +23,8 @@ class SqueezeExcitationAggregation(Aggregation):
     """
 
     source = "Hu et al., CVPR 2018, with layers in place of channels."
+    uses_all_weights = True
+
     min_layers = 3  # the gates' hidden layer has L // 3 units
 
     def __init__(self, num_layers: int, feature_dim: int) -> None:

@@ -21,6 +21,7 @@ class WeightedSum(Aggregation):
     """
 
     source = 'Yang et al., "SUPERB: speech processing universal performance benchmark", Interspeech 2021.'
+    uses_all_weights = True
 
     def __init__(self, num_layers: int, feature_dim: int) -> None:
         super().__init__(num_layers, feature_dim)

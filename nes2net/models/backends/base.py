@@ -69,6 +69,8 @@ class Backend(nn.Module):
     """Lengths, in frames, of the segments that :meth:`segments` scores; empty if the back-end scores no segments."""
     made_for_segments: bool = False
     """Whether a detector with this back-end counts as trained on segments if its checkpoint contains no recipe."""
+    uses_all_weights: bool = False
+    """Whether each training step gives a gradient to all weights that are trained; False if that is not known."""
     last_layer_name: str = ""
     """Dotted name of the last layer, as ``get_submodule`` takes it; empty if there is no such layer."""
 

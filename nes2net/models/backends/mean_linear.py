@@ -50,6 +50,7 @@ class MeanLinear(FrameBackend):
     )
     score_rule = "probability"
     last_layer_name = "proj_fc"
+    uses_all_weights = True
 
     def __init__(
         self,

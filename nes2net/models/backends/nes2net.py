@@ -57,6 +57,27 @@ class ColumnConv(nn.Conv2d):
         return F.conv2d(x, self.weight.mT, self.bias, padding=self.padding[::-1], dilation=self.dilation[::-1])
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation whose training batches :func:`count_batch` counts; without momentum, it counts them itself."""
+
+    num_batches_tracked: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.momentum is None:
+            return super().forward(x)
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
+        )
+
+
+def count_batch(module: nn.Module) -> None:
+    """Add 1 to ``num_batches_tracked`` of each :class:`BatchNorm` in ``module`` that trains, by a single kernel."""
+    norms = [norm for norm in module.modules() if isinstance(norm, BatchNorm)]
+    counters = [norm.num_batches_tracked for norm in norms if norm.training and norm.momentum is not None]
+    if counters:
+        torch._foreach_add_(counters, 1)
+
+
 class SqueezeExcitation(nn.Module):
     """Scale each channel by a gate computed from the means over time (Hu et al., CVPR 2018): B×C×1×T → B×C×1×T."""
 
@@ -88,17 +109,17 @@ class Res2NetBlock(nn.Module):
         super().__init__()
         self.scale = scale
         self.conv1 = Conv(channels, channels, 1)
-        self.bn1 = nn.BatchNorm2d(channels)
+        self.bn1 = BatchNorm(channels)
         self._build_hierarchy(channels // scale, dilation)
         self.conv3 = Conv(channels, channels, 1)
-        self.bn3 = nn.BatchNorm2d(channels)
+        self.bn3 = BatchNorm(channels)
         self.se = SqueezeExcitation(channels, se_channels)
         self.activation = activation
 
     def _build_hierarchy(self, width: int, dilation: int) -> None:
         steps = range(self.scale - 1)
         self.convs = nn.ModuleList(Conv(width, width, 3, padding=dilation, dilation=dilation) for _ in steps)
-        self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)
+        self.bns = nn.ModuleList(BatchNorm(width) for _ in steps)
 
     def hierarchy(self, splits: Sequence[Tensor]) -> list[Tensor]:
         """Compute the output of each of the ``splits`` B×C/scale×1×T except the last.
@@ -144,7 +165,7 @@ class Res2NetXBlock(Res2NetBlock):
         self.convs = nn.ModuleList(
             ColumnConv(width, width, (3, 1), padding=(dilation, 0), dilation=(dilation, 1)) for _ in steps
         )
-        self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)
+        self.bns = nn.ModuleList(BatchNorm(width) for _ in steps)
 
     def hierarchy(self, splits: Sequence[Tensor]) -> list[Tensor]:
         """Compute a weighted sum of columns for each of the ``splits`` B×C/scale×1×T except the last."""
@@ -153,7 +174,8 @@ class Res2NetXBlock(Res2NetBlock):
         for split, conv, bn, weight in zip(splits, self.convs, self.bns, self.weighted_sum):
             columns = bn(self.activation(conv(torch.cat([columns, split]))))  # N·B×C/scale×1×T
             by_column = columns.unflatten(0, (weight.numel(), -1))  # N×B×C/scale×1×T
-            outputs.append((by_column * weight.view(-1, 1, 1, 1, 1)).sum(dim=0))
+            weighted = by_column * weight.view(-1, 1, 1, 1, 1)
+            outputs.append(weighted.sum(dim=0, dtype=weighted.dtype))  # autocast would convert to float32 and back
         return outputs
 
 
@@ -196,6 +218,7 @@ class Nes2Net(FrameBackend):
     )
     checkpoint_prefix = "Nested_Res2Net_TDNN."
     last_layer_name = "fc"
+    uses_all_weights = True
 
     def __init__(
         self,
@@ -225,8 +248,8 @@ class Nes2Net(FrameBackend):
         self.Build_in_Res2Nets = nn.ModuleList(
             block(channels, scale, dilation, self.activation, se_channels) for _ in range(groups - 1)
         )
-        self.bns = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(groups - 1))
-        self.bn = nn.BatchNorm2d(feature_dim)
+        self.bns = nn.ModuleList(BatchNorm(channels) for _ in range(groups - 1))
+        self.bn = BatchNorm(feature_dim)
         self.fc = LogitLayer(self.build_pooling(pool, utterance, feature_dim), num_logits)
 
     def frames(self, features: Tensor) -> Tensor:
@@ -239,6 +262,8 @@ class Nes2Net(FrameBackend):
         C is D/groups. The last group is not changed.
         """
         self.check_features(features)
+        if self.training:
+            count_batch(self)
         groups = features.transpose(1, 2).unsqueeze(2).chunk(self.groups, dim=1)  # B×C×1×T each
         outputs: list[Tensor] = []
         for group, block, bn in zip(groups, self.Build_in_Res2Nets, self.bns):

@@ -239,6 +239,7 @@ class SSLFrontend(Frontend):
         # Set the attributes that follow from the name and the options.
         self.source = _SOURCES[name]
         self.encoder_layerdrop = options["encoder_layerdrop"]
+        self.uses_all_weights = not self.encoder_layerdrop
         self.layer_norm_first = options["layer_norm_first"]
         self.extractor_mode = options["extractor_mode"]
         self.out_dim = options["encoder_embed_dim"]

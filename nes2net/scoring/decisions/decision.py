@@ -254,7 +254,6 @@ class Decider:
     unbounded: bool = False
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         if not 0 < self.prior < 1:
             raise InputError(f"`prior` must lie between 0 and 1, got {self.prior}")
         if not 0 <= self.abstain < 1:

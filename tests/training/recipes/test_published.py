@@ -34,7 +34,7 @@ NES2NET_X = """seed=12345 comment=null ssl_checkpoint=xlsr2_300m.pt data: corpus
     loss.class_weights=[0.1,0.9] precision=fp32 freeze_frontend_epochs=0 frontend_mode=eval keep=improved segments:
     resolutions=[] loss.name=cross_entropy loss.class_weights=[0.5,0.5] utterance_weight=1.0 boundary_share=null
     validation: augmented=true whole_utterances=false first_epoch=1 epochs=all select_on=loss ties=last patience=null
-    mode=eval frontend: name=xlsr_300m aggregation: name=last"""
+    precision=fp32 mode=eval frontend: name=xlsr_300m aggregation: name=last"""
 LORA = """train: adapt.kind=lora adapt.rank=8 adapt.alpha=16 adapt.targets=attention adapt.dropout=0.0 epochs=50
     precision=bf16 optimizer=adamw schedule=cosine warmup_steps=500 max_grad_norm=1.0 backend: name=nes2net_x
     nes_ratio=[8,8] dilation=2 pool=mean se_ratio=1 num_logits=2"""
