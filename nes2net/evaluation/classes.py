@@ -14,7 +14,7 @@ from typing_extensions import Self
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.judgements import Rows
 from nes2net.lib.errors import InputError, listed
-from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable, holds_classes, read_class_table
+from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable, read_class_table
 from nes2net.scoring.decisions.known import KnownThreshold, class_posteriors, known_scores, logsumexp, read_known
 from nes2net.scoring.judgement import judgement_of
 
@@ -164,11 +164,6 @@ class Classes(Rows):
                 "development trials; `nes2net calibrate classes` makes a file of them"
             )
         return lines
-
-    @classmethod
-    def holds(cls, path: Path) -> bool:
-        """Whether the file ``path``, which has no record, begins with the header of logits of classes."""
-        return holds_classes(path)
 
     def table(self, path: Path) -> ClassTable:
         """Read a file of logits into a table.

@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property, partial
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from nes2net.lib.errors import InputError, MissingLibrary, check_known, one_line
+from nes2net.lib.terminal import print_note
 from nes2net.models.frontends.sizes import SIZES, check_exists, check_size, pretraining_file
 
 if TYPE_CHECKING:
@@ -61,13 +63,25 @@ class Registry(Generic[T]):
         self._built_in = {name: target for name, target in table.items() if not _is_deleted(target)}
 
     @cached_property
+    def _added(self) -> dict[str, list[EntryPoint]]:
+        """Name → entry points of other packages with this name, of which there should be one."""
+        added: dict[str, list[EntryPoint]] = {}
+        for point in entry_points(group=self.group):
+            added.setdefault(point.name, []).append(point)
+        return added
+
+    @cached_property
     def _table(self) -> dict[str, str]:
         """Name → ``"module:attribute"``, for this package and others; names of this package take precedence."""
-        return {**{point.name: point.value for point in entry_points(group=self.group)}, **self._built_in}
+        return {**{name: points[0].value for name, points in self._added.items()}, **self._built_in}
 
     def names(self, *, installed: bool = True) -> list[str]:
         """List all registered names, sorted; only this package's names if ``installed`` is false."""
         return sorted(self._table if installed else self._built_in)
+
+    def target(self, name: str) -> str:
+        """Return ``"module:attribute"`` of the object registered under ``name``."""
+        return self._table[name]
 
     def add(self, name: str, target: str) -> None:
         """Register ``target`` (``"module:attribute"``) under ``name``.
@@ -87,9 +101,10 @@ class Registry(Generic[T]):
 
         Raises:
             InputError: if the name is unknown (the message suggests the nearest name), or if the
-                object of an installed package cannot be imported.
+                object of an installed package cannot be imported, or if several packages add it.
         """
         check_known([name], self._table, f"unknown {self.kind}", "nes2net info")
+        self._check_owner(name)
         module, _, attribute = self._table[name].partition(":")
         try:
             return getattr(import_module(module), attribute)
@@ -100,6 +115,27 @@ class Registry(Generic[T]):
                 f"{self.kind} '{name}' cannot be imported from {self._table[name]} ({one_line(str(error))}): mend the "
                 f"entry point of the installed package that names it, group {self.group}, or uninstall the package"
             ) from error
+
+    def find(self, name: str) -> Any | None:
+        """Import an object as :meth:`get` does; None if ``name`` is not registered or its package is broken."""
+        with suppress(InputError):
+            return self.get(name) if name in self.names() else None
+        return None
+
+    def _check_owner(self, name: str) -> None:
+        """Raise InputError if several packages add ``name``. If a package adds a built-in name, print a note once."""
+        points = self._added.get(name, [])
+        owners = [f"{point.dist.name} {point.dist.version} ({point.value})" for point in points if point.dist]
+        if owners and name in self._built_in:
+            del self._added[name]
+            print_note(
+                f"{self.kind} '{name}' is the one of nes2net; that of {' and '.join(owners)} cannot be used: its author "
+                "has to choose a new name"
+            )
+        elif len(owners) > 1:
+            raise InputError(
+                f"{self.kind} '{name}' is added by {' and by '.join(owners)}: uninstall all of these packages but one"
+            )
 
     def checked_factory(self, name: str, options: Mapping[str, Any]) -> Any:
         """Import and return the factory that is registered under ``name``, after checking ``options`` for it.
@@ -136,7 +172,7 @@ class CorpusRegistry(Registry["Corpus"]):
     """The names of corpora. A name ``hub:OWNER/NAME`` stands for a data set on the Hugging Face hub."""
 
     def get(self, name: str) -> Corpus:
-        """Import a corpus as :meth:`Registry.get` does; ``hub:OWNER/NAME`` is downloaded when first needed."""
+        """Import a corpus; ``hub:OWNER/NAME`` is downloaded when first needed."""
         if not name.startswith("hub:"):
             return super().get(name)
         from nes2net.data.corpora.hub import hub_corpus  # imported late, so that listing names needs no NumPy
@@ -372,6 +408,8 @@ def takes_checkpoint(name: str) -> bool:
     Raises:
         InputError: if there is no such front-end.
     """
+    if name in SIZES:
+        return True
     from nes2net.models.frontends.base import Frontend  # imported late, so that listing names needs no torch
 
     factory = frontends.get(name)
@@ -536,7 +574,10 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
     sources = sources or Sources()
     suite = ConditionSuite([], {})
     for name in dict.fromkeys([*effects._built_in, *effects.names()]):  # this package's effects come first
-        effect = effects.get(name)
+        effect = effects.find(name)
+        if effect is None:
+            suite.left_out[name] = f"cannot be imported; nes2net info {name} says why"
+            continue
         if missing := [source for source in effect.needs if not getattr(sources, source)]:
             suite.left_out[name] = f"needs {' and '.join(missing)}"
             continue

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -170,12 +171,17 @@ class Objective(nn.Module):
         return create_loss(recipe.train.loss, self.detector.backend)
 
     def trained_parameters(self) -> list[nn.Parameter]:
-        """List the parameters that the optimiser gets: all parameters that are ever trained.
+        """List the parameters that the optimiser gets: those of the detector, and the objective's own.
 
         A frozen front-end or its frozen layers, the base of an adapted front-end, and a teacher are
         never trained. With ``train.optimizer: logistic``, only the last layer is trained.
         """
-        return [parameter for parameter in self.detector.parameters() if parameter.requires_grad]
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def own_tensors(self) -> dict[str, Tensor]:
+        """Map names to the parameters and buffers that are not the detector's, such as those of an auxiliary head."""
+        named = chain(self.named_parameters(), self.named_buffers())  # a shared tensor has its name in the detector
+        return {name: tensor.detach() for name, tensor in named if not name.startswith("detector.")}
 
     def begin_training(self, epoch: int) -> None:
         """Put all modules into train mode for ``epoch``, except for a front-end that is frozen.

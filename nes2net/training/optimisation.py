@@ -53,12 +53,11 @@ def create_optimizer(
     return optimizer
 
 
-def parameter_groups(detector: Detector, layer_decay: float) -> list[dict[str, Any]]:
-    """Group the trained parameters of ``detector`` by the factor of their learning rate.
+def parameter_groups(detector: Detector, trained: Iterable[nn.Parameter], layer_decay: float) -> list[dict[str, Any]]:
+    """Group the ``trained`` parameters, of ``detector`` and its objective, by the factor of their learning rate.
 
     With x = ``layer_decay``, the factor of the l-th of L transformer layers is x^(L + 1 − l).
-    Parameters before these layers have the factor x^(L + 1). Parameters after these layers, in
-    front-end, aggregation and back-end, have the factor 1. The code of BEiT (Bao et al., arXiv
+    Parameters before these layers have the factor x^(L + 1). All other parameters have the factor 1. The code of BEiT (Bao et al., arXiv
     2106.08254) has the same factors. The idea comes from ELECTRA (Clark et al., arXiv 2003.10555).
     ELECTRA's code has smaller factors: only the head for the final task has the factor 1, and every
     other factor is x times the factor in BEiT's code.
@@ -83,9 +82,8 @@ def parameter_groups(detector: Detector, layer_decay: float) -> list[dict[str, A
     for module in frontend.after_layers:
         depths |= {id(p): top for p in module.parameters()}
     groups: list[list[nn.Parameter]] = [[] for _ in range(top + 1)]
-    for parameter in detector.parameters():
-        if parameter.requires_grad:
-            groups[depths.get(id(parameter), top)].append(parameter)
+    for parameter in trained:
+        groups[depths.get(id(parameter), top)].append(parameter)
     optimizer_groups = []
     for depth, parameters in enumerate(groups):
         if parameters:

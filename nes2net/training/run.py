@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
 
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, counted, worded
+from nes2net.lib.errors import InputError, counted, listed, worded
 from nes2net.lib.files import path_below
 from nes2net.lib.this_process import enough_memory
 from nes2net.training.augmentation import augmentation_stream
@@ -91,7 +91,7 @@ def train(
     recipe = without_needless_checkpoint(recipe)
     task = create_task(recipe)
     check_parts(recipe)
-    with StopRequests() as stop, cuda_algorithms(recipe.train.deterministic):
+    with StopRequests() as stop:
         train_trials = task.trials("train")
         dev_trials = task.trials("dev")
         # Check early that there are enough trials for a batch. With pieces or a balance, an epoch may have more
@@ -99,10 +99,12 @@ def train(
         if recipe.data.crop != "pieces" and not recipe.data.balanced:
             check_fills_a_batch(len(train_trials), recipe.train)
         check_unseen(recipe.data, train_trials, dev_trials)
-        accelerator = create_accelerator(device, recipe.train.precision)
-        folder = path_below(recipe.output, recipe.tag)
-        with run_folder(folder, recipe, accelerator.is_main_process):
-            Run(recipe, task, accelerator, folder, stop, reporter).resume(train_trials, dev_trials)
+        # Deterministic algorithms import SymPy, so switch them on only now that all trials are there.
+        with cuda_algorithms(recipe.train.deterministic):
+            accelerator = create_accelerator(device, recipe.train.precision)
+            folder = path_below(recipe.output, recipe.tag)
+            with run_folder(folder, recipe, accelerator.is_main_process):
+                Run(recipe, task, accelerator, folder, stop, reporter).resume(train_trials, dev_trials)
     return folder
 
 
@@ -162,15 +164,16 @@ class Run:
         detector.provenance = replace(detector.provenance, trials=tuple(descriptions), training=training_facts)
         # Make the parts of the run that have a state.
         objective = self.objective(detector)
-        decay = recipe.train.layer_decay
-        trained_parameters = objective.trained_parameters() if decay == 1 else parameter_groups(detector, decay)
-        optimizer = create_optimizer(trained_parameters, recipe.train)
+        parameters: list[Any] = objective.trained_parameters()
+        if recipe.train.layer_decay != 1:
+            parameters = parameter_groups(detector, parameters, recipe.train.layer_decay)
+        optimizer = create_optimizer(parameters, recipe.train)
         selection = Selection(self.folder, recipe.train, recipe.validation, list(dev_loaders), self.task.measures)
         fingerprints = {
             "training": fingerprint(training.trials, training.labels, train_loader.batch_sampler.balance, target),
             "development": fingerprint(development.trials, development.labels, target=target),
         }
-        state = RunState(recipe.to_dict(), fingerprints, detector, optimizer, selection, accelerator.scaler, stream)
+        state = RunState(recipe.to_dict(), fingerprints, objective, optimizer, selection, accelerator.scaler, stream)
         log_folder = path_below(recipe.logs, recipe.tag)
         disk = failing_disk_is_temporary(self.folder, state.num_bytes)
         with disk, Monitor(selection, log_folder, is_main, self.reporter) as monitor:
@@ -226,7 +229,7 @@ class Run:
             synchronise_batch_norms(detector, self.accelerator.device)
         modules = (detector.frontend, detector.backend)
         trained_modules = [module for module in modules if any(p.requires_grad for p in module.parameters())]
-        objective = self.task.objective(detector)
+        objective = self.task.objective(detector).to(self.accelerator.device)
         if self.recipe.train.compile:  # Module.compile works in place, so that names of weights do not change
             for module in trained_modules:
                 module.compile()
@@ -253,8 +256,10 @@ class Run:
         accelerator = self.accelerator
         names = " + ".join(detector.config[kind]["name"] for kind in ("frontend", "aggregation", "backend"))
         num_trained = sum(p.numel() for p in trainer.objective.trained_parameters())
-        num_parameters = sum(p.numel() for p in detector.parameters())
+        num_parameters = sum(p.numel() for p in trainer.objective.parameters())
         line = f"detector: {names}, {num_parameters:,} parameters"
+        if own_tensors := trainer.objective.own_tensors():
+            line += f" with {listed([*own_tensors], 3)} of the objective"
         if num_trained < num_parameters:
             line += f", {num_trained:,} of them trained ({100 * num_trained / num_parameters:.3g} %),"
         line += f" on {detector.device}"

@@ -194,8 +194,7 @@ def reproduce(
         marked = [(each.id, "the paper's own" if each.by_authors else "", each.describe()) for each in all_rows]
         print("\n".join(text_table(marked, "l")))
         return 0
-    from nes2net.apps.experiments.reproduce import Paths, find_missing
-    from nes2net.apps.experiments.reproduce import reproduce as reproduced
+    from nes2net.apps.experiments.missing import Paths, find_missing
 
     published = find_row(row, all_rows)
     if data is None:
@@ -214,6 +213,8 @@ def reproduce(
         print(worded("\n".join([heading, *listing(missing)])), file=sys.stderr)
         if not can_continue:
             return WRONG_INPUT
+    from nes2net.apps.experiments.reproduce import reproduce as reproduced
+
     result = reproduced(
         published,
         paths,
