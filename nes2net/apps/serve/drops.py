@@ -134,7 +134,7 @@ def _checked_name(key: str, value: Any) -> str:
 
 
 def _receive_again(content: bytes, receive: Any) -> Any:
-    """Make an ASGI ``receive`` that gives ``content`` as the body, and after it the messages of ``receive``."""
+    """Make an ASGI ``receive`` that gives ``content`` as the body, then the messages of ``receive``."""
     messages = iter([{"type": "http.request", "body": content}])
 
     async def receive_content_first() -> Any:
