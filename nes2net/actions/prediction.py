@@ -312,7 +312,6 @@ def _judged_predictions(
 
 
 def _with_first(first: Prediction, judged: Prediction) -> Prediction:
-    """Put what a detector of fakes says first before another judgement of the same recording."""
     decision = first.row.get("decision") or first.row.get("error") or f"score {first.row['score']:.4f}"
     words = f"the detector says first: {decision}"
     if decision in ("bonafide", CANNOT_TELL):
@@ -424,7 +423,6 @@ def _identity_facts(source: AnyRecording) -> dict[str, Any]:
 
 
 def _remark_facts(remark: Remark) -> dict[str, str]:
-    """Return the remark for a row, with the flags of the running program; empty without a remark."""
     return {"remark": worded(remark.text)} if remark.text else {}
 
 
@@ -478,7 +476,7 @@ class _Scoring:
                 yield _failed_prediction(source, error)
 
     def _predict_scored(self, source: AnyRecording, file: JudgedFile[float], score: float) -> Prediction:
-        """Decide on a recording that has a ``score``; score windows along the recording, if windows are needed.
+        """Decide on a recording that has a ``score``.
 
         Windows along the recording are scored in two cases: if ``score`` is the score of the
         beginning only, but the decision is on the whole recording; or if the question asks for the
@@ -525,11 +523,6 @@ class _Scoring:
         return Prediction(source, row | self._track_facts(track, shown.hop, row), track, words=words)
 
     def _predict_by_mean(self, source: AnyRecording) -> Prediction:
-        """Score a long recording by the mean of the scores of its windows.
-
-        If the question does not ask for the scores of the windows, a note on standard error
-        explains the score of the recording.
-        """
         duration = count_samples(source) / SAMPLE_RATE
         window, hop = self.windows.suited(duration)
         if not self.question.track:
@@ -587,15 +580,9 @@ class _Scoring:
     def _decide_by_track(
         self, source: AnyRecording, score: float, track: Track, beginning: Traits | None
     ) -> tuple[dict[str, Any], str]:
-        """Decide by ``track``, the scores of windows; return the decision as facts for a row, and its reason in words.
+        """Decide by the scores of windows; return facts for a row, and the reason in words.
 
-        Without a calibration, the mean score of the windows is compared with the threshold.
-
-        Args:
-            source: the recording, whose traits are measured.
-            score: the score of the recording, or of its beginning.
-            beginning: the traits of the scored beginning of the recording; None without a
-                calibration.
+        ``beginning`` has the traits of the scored beginning; None without a calibration.
         """
         decider = self.asking.decider
         if decider is None:

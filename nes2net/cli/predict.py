@@ -265,7 +265,6 @@ def _no_detector_message() -> str:
 
 
 def _judged_line(row: dict[str, Any], words: str, widths: list[int]) -> str:
-    """Write the line of the table for a recording whose judgement is not a score; ``words`` says the judgement."""
     remarks = "; ".join(filter(None, [words, row.get("remark")]))
     return table_line([_name_in_table(row), f"{row['duration']:.2f} s", remarks], widths, "lrl")
 

@@ -179,10 +179,13 @@ class Objective(nn.Module):
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def own_tensors(self) -> dict[str, Tensor]:
-        """Map names to the persistent tensors that are not the detector's, such as those of an auxiliary head."""
+        """Map names to the parameters and buffers that are not the detector's, such as those of an auxiliary head.
+
+        The class weights of the loss are left out, because the recipe states them.
+        """
         named = chain(self.named_parameters(), self.named_buffers())  # a shared tensor has its name in the detector
-        own = {name for name in self.state_dict() if not name.startswith("detector.")}
-        return {name: tensor.detach() for name, tensor in named if name in own}
+        others = ("detector.", "criterion.weight")
+        return {name: tensor.detach() for name, tensor in named if not name.startswith(others)}
 
     def begin_training(self, epoch: int) -> None:
         """Put all modules into train mode for ``epoch``, except for a front-end that is frozen.

@@ -259,11 +259,7 @@ class Channel:
         return traits
 
     def _say_unjudged(self, line: Line) -> list[Line]:
-        """Return a line that the channel is not judged, if that is so for long, or from its first window with speech on.
-
-        Args:
-            line: the line about the latest window.
-        """
+        """Say that the channel is not judged, if that is so for long or from its first window with speech on."""
         reason = line.get("unusual") or line.get("reason")
         if not reason:
             self._warn_from = None

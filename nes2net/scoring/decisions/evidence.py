@@ -178,7 +178,7 @@ class Evidence:
         return Running(end, llr, weight, unusual, mean, probability, state.against, state.alarm)
 
     def _is_alarm(self, probability: float, mean: float) -> bool:
-        """Whether there is an alarm after the last added window; the arguments are as in :class:`Running`."""
+        """Whether there is an alarm after the last added window."""
         state = self._state
         if state.alarm and self.latch:
             return True
