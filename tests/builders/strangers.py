@@ -35,8 +35,8 @@ def installed_in(site: Path) -> Iterator[None]:
     registries = [value for value in vars(registry).values() if isinstance(value, registry.Registry)]
     tables = [dict(vars(each)) for each in registries]
     for each in registries:
-        for name in ("_table", "_added"):
-            vars(each).pop(name, None)
+        for cached in vars(each).keys() - {"kind", "group", "_built_in"}:
+            del vars(each)[cached]
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(site)
         yield
