@@ -105,7 +105,7 @@ def predict(
         detector: with --judgement: a detector of fakes to ask first
         channel: one channel, from 0; each: a row for each channel
         json_: print a JSON object for each recording
-        csv: print a table with a row for each recording, also for a failed one
+        csv: print a row for each recording, also a failed one
         batch_size: recordings or windows at once (8, or 64 on a GPU)
         workers: threads that read files
 
