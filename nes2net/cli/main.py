@@ -14,7 +14,8 @@ from typing import Any, get_type_hints
 
 from nes2net.cli.completion import SHELLS, PrintCompletion
 from nes2net.lib.command_line import WRONG_INPUT, OneLineParser, run
-from nes2net.lib.commands import add_command, page_of
+from nes2net.lib.commands import add_command
+from nes2net.lib.docstrings import read_docstring
 from nes2net.lib.errors import InputError
 from nes2net.lib.source_text import docstring_in_source
 from nes2net.models.registry import COMMANDS, commands
@@ -52,7 +53,7 @@ class _Command(argparse.Action):
 
     @cached_property
     def help(self) -> str:  # type: ignore[override]
-        return page_of(docstring_in_source(self.target)).title
+        return read_docstring(docstring_in_source(self.target)).title
 
 
 class _Parsers(dict[str, Any]):

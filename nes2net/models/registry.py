@@ -83,10 +83,6 @@ class Registry(Generic[T]):
         """Return ``"module:attribute"`` of the object registered under ``name``."""
         return self._table[name]
 
-    def module(self, name: str) -> str:
-        """Return the module of :meth:`target`."""
-        return self.target(name).partition(":")[0]
-
     def add(self, name: str, target: str) -> None:
         """Register ``target`` (``"module:attribute"``) under ``name``.
 
@@ -182,11 +178,6 @@ class CorpusRegistry(Registry["Corpus"]):
         from nes2net.data.corpora.hub import hub_corpus  # imported late, so that listing names needs no NumPy
 
         return hub_corpus(name)
-
-    def module(self, name: str) -> str:
-        if name.startswith("hub:"):
-            return "nes2net.data.corpora.hub"
-        return super().module(name)
 
 
 frontends: Registry[Frontend] = Registry(
@@ -384,7 +375,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "inspect and share": {
         "info": "nes2net.apps.info.command:info",
-        "bench": "nes2net.apps.info.bench_command:bench",
+        "bench": "nes2net.apps.bench.command:bench",
         "export": "nes2net.apps.export.command:export",
     },
     "more": {"published": "nes2net.cli.published.command:published"},

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from nes2net.data.audio.read import SAMPLE_RATE
-from nes2net.lib.devices import float32_products
+from nes2net.lib.devices import QueuedCopy, float32_products
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.models.backends.base import Backend, ScoreRule
@@ -200,7 +200,6 @@ def start(
     """
 
     def results_of(scores: Tensor) -> list[Result]:
-        """Turn the scores (B,) into results: a score that is not finite is replaced by a reason."""
         results = []
         for score in scores.tolist():
             results.append(score if math.isfinite(score) else _not_finite_reason("score is {}", score))
@@ -227,7 +226,6 @@ def start_rows(
     """
 
     def results_of(computed: Tensor) -> list[np.ndarray | str]:
-        """Turn the rows B×K into results: a row with a number that is not finite is replaced by a reason."""
         results: list[np.ndarray | str] = []
         for row in computed.numpy():
             is_finite = np.isfinite(row)
@@ -265,7 +263,6 @@ def _start_or_split(
         most_rows = max(1, fitting // waveforms.shape[1])
 
     def start_parts(rows: int | None, size: int) -> Callable[[], list[T | str]]:
-        """Start to compute parts of at most ``size`` waveforms; return a function that waits for all results."""
         splits = zip(*(tensor.split(size) for tensor in inputs))
         started = []
         for tensors in splits:
@@ -296,8 +293,8 @@ def _start_or_split(
                 torch.manual_seed(zlib.crc32(stream.encode()))
             # Do not keep the moved inputs in a variable: if the batch must be split, they would take memory in addition
             # to the parts.
-            pending = _Pending(compute(*map(moved, inputs))[:count])
-            return lambda: [*results_of(pending.wait())]
+            queued = QueuedCopy(compute(*map(moved, inputs))[:count].float())
+            return lambda: [*results_of(queued.wait())]
     except InputError as error:
         reason = str(error)
         return lambda: [reason] * count
@@ -323,30 +320,6 @@ def _start_or_split(
 _fitting: WeakKeyDictionary[Scorer, tuple[torch.device, str, int]] = WeakKeyDictionary()
 
 
-class _Pending:
-    """Rows of numbers, one for each waveform of a batch, which a GPU may still be computing.
-
-    The copy to the CPU is queued directly after the computation. A copy that is queued only when
-    the numbers are needed would also wait for the next batch.
-    """
-
-    def __init__(self, rows: Tensor) -> None:
-        """Keep ``rows``; if they are on a GPU, queue their copy to the CPU."""
-        self.computed: torch.cuda.Event | None = None
-        if not rows.is_cuda:
-            self.rows = rows.float()
-            return
-        self.rows = torch.empty(rows.shape, dtype=torch.float32, pin_memory=True)
-        self.rows.copy_(rows.float(), non_blocking=True)
-        self.computed = torch.cuda.current_stream(rows.device).record_event()
-
-    def wait(self) -> Tensor:
-        """Wait until the rows are computed; return them in float32 on the CPU."""
-        if self.computed is not None:
-            self.computed.synchronize()
-        return self.rows
-
-
 def _not_finite_reason(message: str, number: float) -> str:
     return f"the detector's {message.format(number)}: its weights are damaged, or its precision is too low"
 
@@ -355,7 +328,6 @@ class _ModeInForce:
     """The mode (train or eval) of a scorer while threads score, and the state to restore after the last thread."""
 
     def __init__(self, scorer: Scorer, train: bool) -> None:
-        """Remember the state of ``scorer``, and put ``scorer`` into train or eval mode."""
         self.num_threads = 0
         self.modes = [(module, module.training) for module in scorer.modules()]
         self.buffers: list[tuple[Tensor, Tensor]] = []
@@ -378,7 +350,7 @@ _lock = threading.Lock()
 
 
 @contextmanager
-def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
+def scoring_mode(scorer: Scorer, train: bool = False, precision: str | None = None) -> Iterator[None]:
     """Put ``scorer`` into eval mode, and set the precision of float32 products; restore both at the end.
 
     Any number of threads may be in this context: the first thread makes the changes, and the last
@@ -388,6 +360,7 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
     Args:
         train: put ``scorer`` into train mode instead. In train mode, batch normalisation changes
             its running statistics, which affect no score in this mode and are restored at the end.
+        precision: precision of float32 products; None for the precision of ``scorer``.
     """
     with _lock:
         modes_in_force = _in_force.setdefault(scorer, {})
@@ -396,7 +369,7 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
         mode = modes_in_force[train]
         mode.num_threads += 1
     try:
-        with float32_products(scorer.precision):
+        with float32_products(precision or scorer.precision):
             yield
     finally:
         with _lock, torch.no_grad():

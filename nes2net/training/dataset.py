@@ -148,7 +148,6 @@ class TrainingSet(Dataset):
         carries: Carries = no_tensors,
         target: Target = binary_target,
     ) -> None:
-        """Store the settings; audio is read only when an item is asked for."""
         self.examples = examples
         self.trials = examples.trials
         self.num_samples = num_samples
@@ -258,10 +257,6 @@ class TrainingSet(Dataset):
         return self._decode(path, excerpt)  # the file can be read now: decode it, or raise the error if it is damaged
 
     def _decode(self, path: Path, excerpt: tuple[int, int] | None) -> np.ndarray:
-        """Decode the samples of ``excerpt``. Without an excerpt, decode the whole recording or its head.
-
-        The decoded audio comes from the cache if there is one.
-        """
         if excerpt is not None:
             start, length = excerpt
             if self.cache is None:

@@ -72,7 +72,6 @@ class Monitor:
     def __init__(
         self, selection: Selection, log: Path, shown: bool = True, reporter: RunReporter | None = None
     ) -> None:
-        """Prepare the monitor; :meth:`open_logs` opens the logs later."""
         self.selection = selection
         self.log = log
         self.shown = shown
@@ -121,7 +120,6 @@ class Monitor:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """Draw the curves if needed, log the ``error`` if one ended the run, and close the logs."""
         if not self._is_drawn or not self.curves.is_file():
             self._draw()
         if error is not None:
@@ -218,7 +216,6 @@ class Monitor:
             self.tracker.log(values, epoch)
 
     def _draw(self) -> None:
-        """Draw the curves of all epochs so far, if there are any; only the main process draws."""
         if self.shown and self.selection.history:
             from nes2net.training.curves import plot_curves  # imported late, because it needs matplotlib
 

@@ -43,6 +43,7 @@ from nes2net.training.monitor import Monitor, RunReporter
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer, parameter_groups
 from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.recorded_step import line_about
 from nes2net.training.resume_file import BASE_FILE, RESUME_FILE, read_resume_file
 from nes2net.training.run_folder import check_same_run, run_folder, write_recipe
 from nes2net.training.sampling import StepShare
@@ -275,6 +276,8 @@ class Run:
                 f"note: zeros fill up the hidden states of {frontend_dim} numbers to the {feature_dim} that the back-end "
                 "reads"
             )
+        if detector.device.type == "cuda":
+            lines.append(line_about(trainer.why_not_recorded))
         # Add the number of trials of each set. If a set has several corpora, add the number for each corpus, too.
         data = self.recipe.data
         for title, data_set, corpora in (
@@ -351,6 +354,8 @@ def out_of_memory_message(trainer: Trainer) -> str:
     same_results = []
     other_results = []
     keeps_activations = not train.activation_checkpointing and not train.freeze_frontend
+    if trainer.recorded_step is not None:
+        same_results.append("`train.graph=never`")
     if not validates and keeps_activations and trainer.state.detector.frontend.transformer_layers:
         same_results.append("`train.activation_checkpointing=true`")
     if not validates and part_size >= 4:  # half of the part still has two utterances, as batch statistics need

@@ -85,8 +85,8 @@ class OptimizerState:
     optimizer: Optimizer
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the optimiser, as PyTorch defines it."""
-        return self.optimizer.state_dict()
+        """Return the state of the optimiser, as PyTorch defines it, without groups."""
+        return {**self.optimizer.state_dict(), "param_groups": []}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Check the moments in ``state``, and restore them.
