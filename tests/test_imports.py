@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "info": "numpy pydantic",
     "info corpora": "numpy pydantic",
     "models": "numpy pydantic",
+    "models Nes2Net-X": "numpy pydantic",
     "evaluate asvspoof2019_la two.txt --keys key.txt --resamples 10": "numpy pydantic scipy",
     "evaluate asvspoof2019_la four.txt --keys key.txt --resamples 10": "numpy pydantic scipy",
     "experiment reproduce nes2net_x-2021_df --data nowhere": "av numpy pydantic soundfile",

@@ -1,11 +1,12 @@
-"""Write the list of all names that `nes2net info` prints: ``python scripts/site/overview.py``."""
+"""Write the list of all names, and the tables of published models, that `nes2net info` prints: ``python scripts/site/overview.py``."""
 
 from __future__ import annotations
 
 import json
 
 from nes2net.apps.info import names
-from nes2net.apps.info.overview import STORED
+from nes2net.apps.info.overview import STORED, STORED_CARDS
+from nes2net.models.published_models import PUBLISHED_MODELS
 
 
 def listed() -> str:
@@ -18,5 +19,14 @@ def listed() -> str:
     return "{\n" + ",\n".join(kinds) + "\n}\n"
 
 
+def cards() -> str:
+    """Write the tables of all published models as JSON, a line for each model."""
+    lines = [
+        f" {json.dumps(name)}: {json.dumps(names.card_tables(name), ensure_ascii=False)}" for name in PUBLISHED_MODELS
+    ]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
 if __name__ == "__main__":
     STORED.write_text(listed(), encoding="utf-8")
+    STORED_CARDS.write_text(cards(), encoding="utf-8")

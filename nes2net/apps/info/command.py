@@ -31,7 +31,6 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         if (stored := stored_overview(model)) is not None:
             print(as_json(stored.to_dict()) if json_ else stored.text())
             return
-    from nes2net.apps.info.files import file_sheet
     from nes2net.apps.info.names import names, overview, sheets
     from nes2net.apps.info.part_options import mapping_rows
     from nes2net.training.recipes.documentation import describe, facts_of
@@ -65,6 +64,8 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         if model is None:
             described = [overview()]
         elif exists(model) and not any(model in (kind, *words) for kind, words in names().items()):
+            from nes2net.apps.info.files import file_sheet
+
             described = [file_sheet(model)]
         else:
             described = sheets(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from argparse import SUPPRESS
@@ -10,8 +11,7 @@ from functools import partial
 from inspect import cleandoc
 from typing import Any, NamedTuple
 
-from nes2net.apps.info.costs import cost_rows, costs_of_config, costs_of_part
-from nes2net.apps.info.overview import COMMANDS
+from nes2net.apps.info.overview import COMMANDS, STORED_CARDS
 from nes2net.apps.info.part_options import PLURALS, general_rows, option_rows
 from nes2net.apps.info.results import figure_of, lines_about, result_sheet, rows_about
 from nes2net.data.corpora.corpus import Counts
@@ -224,6 +224,8 @@ def part_sheet(
 
 
 def _network_facts(registry: Registry, name: str) -> dict[str, Any]:
+    from nes2net.apps.info.costs import costs_of_part  # start-up: torch
+
     costs = costs_of_part(registry, name)
     size = published_size_facts(name) if registry is frontends else {}
     return {
@@ -336,10 +338,7 @@ def model_sheet(name: str) -> Sheet:
         **published_facts(name),
         "published": lines_about(name),
     }
-    tables = {
-        "costs": cost_rows(costs_of_config(config)),
-        "options that differ from the defaults of the parts": model_rows(config),
-    }
+    tables = json.loads(STORED_CARDS.read_text(encoding="utf-8"))[name]
     build = f"Build it, with random weights: Detector.from_config('{name}')"
     if PUBLISHED[name].file is None:
         commands = [build, f"nes2net score CORPUS FOLDER --model FILE --architecture {name} --out s.txt"]
@@ -351,6 +350,17 @@ def model_sheet(name: str) -> Sheet:
             f"nes2net score CORPUS FOLDER --model {name} --out s.txt",
         ]
     return Sheet(f"{name}: published model", facts, tables=tables, commands=commands)
+
+
+def card_tables(name: str) -> dict[str, list[dict[str, Any]]]:
+    """Make the tables of a published model's sheet, which are stored because building the model takes seconds."""
+    from nes2net.apps.info.costs import cost_rows, costs_of_config  # start-up: torch
+
+    config = PUBLISHED_MODELS[name]
+    return {
+        "costs": cost_rows(costs_of_config(config)),
+        "options that differ from the defaults of the parts": model_rows(config),
+    }
 
 
 def published_facts(name: str) -> dict[str, Any]:

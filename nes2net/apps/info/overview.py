@@ -24,6 +24,8 @@ from nes2net.models.registry import (
 
 #: The stored list: for each kind of names, the rows of a table.
 STORED = Path(__file__).with_name("overview.json")
+#: The stored tables of the published models: model → title → rows.
+STORED_CARDS = STORED.with_name("cards.json")
 #: Commands that the overview suggests.
 COMMANDS = [
     "nes2net info published prints the published results as tables",

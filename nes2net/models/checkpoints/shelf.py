@@ -22,7 +22,6 @@ from nes2net.lib.files import is_absent, make_folder, sha256_of, write_text
 from nes2net.lib.hub_errors import hub_errors
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.terminal import print_note
-from nes2net.models.checkpoints.huggingface import MODEL_FILES
 from nes2net.models.checkpoints.published_file import COMMIT, PublishedFile
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -173,6 +172,8 @@ class Shelf:
 
     def _from_hub(self, hub: re.Match[str]) -> Path:
         from huggingface_hub import hf_hub_download, snapshot_download  # start-up
+
+        from nes2net.models.checkpoints.huggingface import MODEL_FILES  # start-up: torch
 
         repository = hub["repository"]
         revision = hub["revision"]

@@ -9,12 +9,13 @@ import pytest
 from builders import slow, some
 
 from nes2net.apps.info import costs, names
-from nes2net.apps.info.overview import STORED, stored_overview
+from nes2net.apps.info.overview import STORED, STORED_CARDS, stored_overview
 from nes2net.apps.info.part_options import option_rows
 from nes2net.cli.main import main
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import declared
 from nes2net.models.frontends.sizes import SIZES
+from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.registry import backends, corpora, create_frontend, effects, frontends
 from nes2net.training.recipes.reading import load_recipe, packaged_recipes, recipe_notes
 
@@ -70,6 +71,12 @@ def test_the_map_has_a_line_for_every_name(info, monkeypatch):
     assert stored_overview() is None
     counted = Counter(name for known in KINDS.values() for name in known)
     assert {name for name, number in counted.items() if number > 1} == SHARED
+
+
+@pytest.mark.parametrize("name", [*some(PUBLISHED_MODELS), *slow(*PUBLISHED_MODELS)])
+def test_the_stored_tables_of_a_published_model_are_those_of_its_parts(name):
+    stored = json.loads(STORED_CARDS.read_text(encoding="utf-8"))
+    assert stored[name] == json.loads(json.dumps(names.card_tables(name))), "run python scripts/site/overview.py"
 
 
 @pytest.mark.parametrize("name", [*some(SHOWN + [n for n in QUICK if n not in SIZES_ALIKE]), *slow(*BUILT)])
