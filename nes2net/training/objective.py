@@ -162,9 +162,10 @@ class Objective(nn.Module):
     @property
     def uses_all_weights(self) -> bool:
         """Whether each step gives a gradient to all trained weights, so that DDP need not look for those without."""
+        if self.own_tensors() or self.freeze_epochs not in (0, math.inf):  # a step may skip a term with its own weights
+            return False
         detector = self.detector
-        parts = (detector.frontend, detector.aggregation, detector.backend)
-        return self.freeze_epochs in (0, math.inf) and all(part.uses_all_weights for part in parts)
+        return all(part.uses_all_weights for part in (detector.frontend, detector.aggregation, detector.backend))
 
     def make_criterion(self, recipe: Recipe) -> Criterion:
         """Make the loss of an utterance; raise :class:`InputError` if the loss does not fit the detector."""
@@ -179,13 +180,10 @@ class Objective(nn.Module):
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def own_tensors(self) -> dict[str, Tensor]:
-        """Map names to the parameters and buffers that are not the detector's, such as those of an auxiliary head.
-
-        The class weights of the loss are left out, because the recipe states them.
-        """
+        """Map names to the parameters and persistent buffers that are not the detector's, such as an auxiliary head's."""
         named = chain(self.named_parameters(), self.named_buffers())  # a shared tensor has its name in the detector
-        others = ("detector.", "criterion.weight")
-        return {name: tensor.detach() for name, tensor in named if not name.startswith(others)}
+        saved = self.state_dict()
+        return {n: tensor.detach() for n, tensor in named if n in saved and not n.startswith("detector.")}
 
     def begin_training(self, epoch: int) -> None:
         """Put all modules into train mode for ``epoch``, except for a front-end that is frozen.

@@ -5,8 +5,10 @@ import torch
 from builders.runs import assert_same_run, folder_of, refused, state_of, stop
 from torch import nn
 
+from nes2net import Detector
 from nes2net.models.registry import tasks
 from nes2net.training.objective import Objective
+from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.run import train
 from nes2net.training.tasks.task import Task
 
@@ -17,7 +19,7 @@ class LevelObjective(Objective):
     def __init__(self, detector, recipe):
         super().__init__(detector, recipe)
         self.level = nn.Linear(detector.backend.last_layer.in_features, 1)
-        self.register_buffer("mean", torch.zeros(1), persistent=False)
+        self.register_buffer("mean", torch.zeros(1))
 
     def denominators(self, targets, carried={}):  # noqa: B006
         return [*super().denominators(targets), float(len(targets))]
@@ -87,6 +89,22 @@ def test_an_auxiliary_head_resumes_to_the_bit(recipe, small_model, train_options
     assert sorted(after) == ["level.bias", "level.weight", "mean"]
     assert all(not torch.equal(after[name], before[name]) for name in after)
     assert_same_run(train(torn, "cpu"), uninterrupted)
+
+
+def test_a_loss_may_have_a_parameter_in_place_of_constant_weights(spectral_detector):
+    objective = Objective(spectral_detector, Recipe())
+    assert objective.own_tensors() == {}
+    del objective.criterion.weight
+    objective.criterion.weight = nn.Parameter(torch.ones(2))
+    assert list(objective.own_tensors()) == ["criterion.weight"]
+    assert objective.criterion.weight is objective.trained_parameters()[-1]
+
+
+def test_processes_look_for_the_weights_that_a_step_may_skip(small_model):
+    backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}
+    detector = Detector.from_config({**small_model, "backend": backend})
+    assert Objective(detector, Recipe()).uses_all_weights
+    assert not LevelObjective(detector, Recipe()).uses_all_weights
 
 
 def test_what_an_objective_trains_is_printed(recipe, capsys):
