@@ -24,7 +24,9 @@ from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.labelled_frames import labelled_frames
 from nes2net.evaluation.matching import labelled_trials, system_names
+from nes2net.lib.contracts import PartCheck
 from nes2net.lib.errors import InputError, listed
+from nes2net.models.registry import judgements
 from nes2net.scoring import score_file, segment_file
 from nes2net.scoring.class_file import read_class_table
 from nes2net.scoring.judgement import Judgement
@@ -319,10 +321,19 @@ class Rows(OfRecordings[NDArray]):
 
         Only the waveforms of ``inputs`` are used, and ``stream`` is not used.
         """
+        from torch import is_tensor  # quick start-up: reading files needs no torch
+
         from nes2net.scoring.kernel import start_rows  # quick start-up: reading files needs no torch
 
         def compute(waveforms: Tensor) -> Tensor:
-            return self.compute(scorer, waveforms)
+            """Compute the rows B×K, and check that they are rows."""
+            with judgements.guarded(self.name, "compute"):
+                computed = self.compute(scorer, waveforms)
+            shape = (len(waveforms), len(self.columns))
+            fits = is_tensor(computed) and computed.shape == shape
+            expected = f"a tensor of shape {shape}, a row for each recording and a column for each of 'columns'"
+            PartCheck(judgements.subject(self.name)).that(fits, "compute returned", computed, expected)
+            return computed
 
         return start_rows(scorer, f"{self.name} have {{}}", compute, inputs[0], rows=rows)
 

@@ -44,6 +44,10 @@ class MissingLibrary(InputError):
     """A needed library is not installed, or cannot be imported."""
 
 
+class BrokenPart(InputError):
+    """A part of another package breaks its contract; no other recording or trial would change this."""
+
+
 @contextmanager
 def expecting(kind: str, path: str | PurePath, remedy: str) -> Iterator[None]:
     """Within this context, which reads ``path``, every error becomes an :class:`InputError` that names the file.

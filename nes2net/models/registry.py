@@ -15,13 +15,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+from nes2net.lib.contracts import PartCheck, raised_by
 from nes2net.lib.errors import InputError, MissingLibrary, check_known, one_line
+from nes2net.models.contracts import check_listings, check_object
 from nes2net.models.frontends.sizes import SIZES, check_exists, check_size, pretraining_file
 
 if TYPE_CHECKING:
@@ -61,9 +64,13 @@ class Registry(Generic[T]):
         self._built_in = {name: target for name, target in table.items() if not _is_deleted(target)}
 
     @cached_property
+    def _points(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=self.group)}
+
+    @cached_property
     def _table(self) -> dict[str, str]:
         """Name → ``"module:attribute"``, for this package and others; names of this package take precedence."""
-        return {**{point.name: point.value for point in entry_points(group=self.group)}, **self._built_in}
+        return {**{name: point.value for name, point in self._points.items()}, **self._built_in}
 
     def names(self, *, installed: bool = True) -> list[str]:
         """List all registered names, sorted; only this package's names if ``installed`` is false."""
@@ -72,6 +79,22 @@ class Registry(Generic[T]):
     def module(self, name: str) -> str:
         """Return the name of the module that holds the object registered under ``name``."""
         return self._table[name].partition(":")[0]
+
+    def is_built_in(self, name: str) -> bool:
+        """Whether the object registered under ``name`` belongs to this package."""
+        return name in self._built_in
+
+    def package_of(self, name: str) -> str:
+        """Return distribution and version of the package that adds ``name``, or an empty text if they are not known."""
+        point = None if name in self._built_in else self._points.get(name)
+        if point is None or point.dist is None:
+            return ""
+        return f"{point.dist.name} {point.dist.version}"
+
+    def subject(self, name: str) -> str:
+        """Describe a part for messages, such as ``back-end 'mean_frame' (package my-parts 0.1)``."""
+        package = self.package_of(name)
+        return f"{self.kind} '{name}'{package and f' (package {package})'}"
 
     def add(self, name: str, target: str) -> None:
         """Register ``target`` (``"module:attribute"``) under ``name``.
@@ -91,19 +114,22 @@ class Registry(Generic[T]):
 
         Raises:
             InputError: if the name is unknown (the message suggests the nearest name), or if the
-                object of an installed package cannot be imported.
+                object of an installed package cannot be imported or breaks its contract.
         """
         check_known([name], self._table, f"unknown {self.kind}", "nes2net info")
         module, _, attribute = self._table[name].partition(":")
         try:
-            return getattr(import_module(module), attribute)
+            target = getattr(import_module(module), attribute)
         except Exception as error:  # the code of another package may raise any error
             if name in self._built_in:
                 raise
             raise InputError(
-                f"{self.kind} '{name}' cannot be imported from {self._table[name]} ({one_line(str(error))}): mend the "
+                f"{self.subject(name)} cannot be imported from {self._table[name]} ({one_line(str(error))}): mend the "
                 f"entry point of the installed package that names it, group {self.group}, or uninstall the package"
             ) from error
+        if name not in self._built_in:
+            check_object(self.kind, name, self.subject(name), target)
+        return target
 
     def checked_factory(self, name: str, options: Mapping[str, Any]) -> Any:
         """Import and return the factory that is registered under ``name``, after checking ``options`` for it.
@@ -132,8 +158,12 @@ class Registry(Generic[T]):
         from nes2net.lib.module_size import limited_size  # imported late, so that listing names needs no torch
 
         factory = self.checked_factory(name, options)
-        with limited_size(f"{self.kind} '{name}'"):
+        with limited_size(f"{self.kind} '{name}'"), self.guarded(name, "its constructor"):
             return factory(**options)
+
+    def guarded(self, name: str, method: str) -> AbstractContextManager[None]:
+        """Make a context that calls a ``method`` of a part; errors of another package's part become one line."""
+        return nullcontext() if name in self._built_in else raised_by(self.subject(name), method)
 
 
 class CorpusRegistry(Registry["Corpus"]):
@@ -142,7 +172,10 @@ class CorpusRegistry(Registry["Corpus"]):
     def get(self, name: str) -> Corpus:
         """Import a corpus as :meth:`Registry.get` does; ``hub:OWNER/NAME`` is downloaded when first needed."""
         if not name.startswith("hub:"):
-            return super().get(name)
+            corpus = super().get(name)
+            if name not in self._built_in:
+                check_listings(self.subject(name), corpus)
+            return corpus
         from nes2net.data.corpora.hub import hub_corpus  # imported late, so that listing names needs no NumPy
 
         return hub_corpus(name)
@@ -371,6 +404,25 @@ commands: Registry[Callable[..., int | None]] = Registry(
 )
 
 
+def packages_of(model: Mapping[str, Any]) -> dict[str, str]:
+    """List the packages of the parts of ``model`` that are not built in: ``"back-end mean_frame"`` → ``"my-parts 0.1"``.
+
+    Args:
+        model: the configuration of a detector, with a mapping of name and options for each part.
+    """
+    packages = {}
+    for role, registry in (("frontend", frontends), ("aggregation", aggregations), ("backend", backends)):
+        options = model[role]
+        named = [(registry, options["name"])]
+        if role == "backend" and "head" in options:
+            head = options["head"]
+            named.append((heads, head if isinstance(head, str) else head["name"]))
+        for part_registry, name in named:
+            if not part_registry.is_built_in(name):
+                packages[f"{part_registry.kind} {name}"] = part_registry.package_of(name)
+    return packages
+
+
 # Building parts
 
 
@@ -422,7 +474,7 @@ def create_frontend(name: str, checkpoint: str | Path | None = None, **options: 
     frontend = frontends.create(name, checkpoint=checkpoint, **options)
     if checkpoint is not None:
         check_size(name, frontend.model_type, frontend.config, checkpoint)
-    frontend = _check_contract(frontend, Frontend, "front-end", name, options)
+    frontend = _check_contract(frontend, Frontend, frontends, name, options)
     if adaptation is not None:
         adapt(frontend, adaptation)
     return frontend
@@ -442,7 +494,7 @@ def create_aggregation(name: str, num_layers: int, feature_dim: int, **options: 
     from nes2net.models.aggregations.base import Aggregation  # imported late, so that listing names needs no torch
 
     aggregation = aggregations.create(name, num_layers=num_layers, feature_dim=feature_dim, **options)
-    return _check_contract(aggregation, Aggregation, "aggregation", name, options)
+    return _check_contract(aggregation, Aggregation, aggregations, name, options)
 
 
 def create_backend(name: str, **options: Any) -> Backend:
@@ -469,10 +521,10 @@ def create_backend(name: str, **options: Any) -> Backend:
     }
     check_options(GeneralOptions, general_options, f"back-end '{name}'")
     backend = backends.create(name, **{key: value for key, value in options.items() if key not in general_options})
-    backend = _check_contract(backend, Backend, "back-end", name, options)
     num_logits = 2  # default for back-ends without the option num_logits
     if "num_logits" in parameters:
         num_logits = options.get("num_logits", parameters["num_logits"].default)
+    backend = _check_contract(backend, Backend, backends, name, options, num_logits)
     GeneralOptions(**general_options).apply(backend, num_logits, create_head)
     return backend
 
@@ -498,7 +550,13 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
         raise InputError(
             f"head '{name}' compares classes: num_logits is at least 2, not {num_logits}, or take head=linear"
         )
-    return head_class(in_features, num_logits, **options)
+    with heads.guarded(name, "its constructor"):
+        built_head = head_class(in_features, num_logits, **options)
+    if not heads.is_built_in(name):
+        from nes2net.models.contract_checks import check_head, check_module  # imported late: only for other packages
+
+        check_module(heads.subject(name), built_head, check_head, in_features, num_logits)
+    return built_head
 
 
 def create_condition(text: str, sources: Sources | None = None) -> Effect:
@@ -512,15 +570,21 @@ def create_condition(text: str, sources: Sources | None = None) -> Effect:
         InputError: if the name is unknown, or the strength or a source does not fit.
     """
     name, colon, strength = text.partition(":")
-    effect = effects.get(name)
+    effect_class = effects.get(name)
     try:
         number = float(strength) if colon else None
     except ValueError:
         raise InputError(f"condition '{text}': the strength is a number, not '{strength}'") from None
     try:
-        return effect(number, sources)
+        with effects.guarded(name, "its constructor"):
+            effect = effect_class(number, sources)
     except InputError as error:
         raise type(error)(f"condition '{text}': {error}") from None
+    if not effects.is_built_in(name):
+        from nes2net.models.contract_checks import check_effect  # imported late: only for other packages
+
+        check_effect(PartCheck(effects.subject(name)), effect)
+    return effect
 
 
 class ConditionSuite(NamedTuple):
@@ -563,24 +627,31 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
     return suite
 
 
-def _check_contract(module: Any, contract: type[Part], kind: str, name: str, options: dict[str, Any]) -> Part:
-    """Return ``module`` after checking its class; set ``module.config`` if the factory has not set it.
+def _check_contract(
+    module: Any, contract: type[Part], registry: Registry[Part], name: str, options: dict[str, Any], *facts: Any
+) -> Part:
+    """Return ``module`` after checking its contract; set ``module.config`` if the factory has not set it.
 
     Args:
         contract: the class that ``module`` must have, such as :class:`Backend`.
-        kind: word for the part in messages, such as ``"back-end"``.
         name, options: the name and the options of the part, for ``module.config``.
+        facts: further arguments of the check in :mod:`nes2net.models.contract_checks`.
 
     Raises:
-        InputError: if ``module`` is not an instance of ``contract``.
+        InputError: if ``module`` is not an instance of ``contract``, or a part of another package
+            does not compute what its contract says.
     """
     if not isinstance(module, contract):
         raise InputError(
-            f"{kind} '{name}' is a {type(module).__name__}: make it a subclass of "
+            f"{registry.subject(name)} is a {type(module).__name__}: make it a subclass of "
             f"{contract.__module__}.{contract.__name__}"
         )
     if not hasattr(module, "config"):
         module.config = {"name": name}
         for key, value in options.items():
             module.config[key] = list(value) if isinstance(value, tuple) else value
+    if not registry.is_built_in(name):
+        from nes2net.models.contract_checks import CHECKS, check_module  # imported late: only for other packages
+
+        check_module(registry.subject(name), module, CHECKS[registry.kind], *facts)
     return module

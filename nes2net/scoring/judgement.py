@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from nes2net.data.corpora.id_tables import first_line
+from nes2net.lib.contracts import PartCheck
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import print_note
 from nes2net.models.registry import judgements
@@ -200,7 +201,14 @@ def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgeme
     name = options.pop("name", None)
     if not isinstance(name, str):
         raise InputError("`judgement` needs a `name`, to which the other options belong")
-    return judgements.checked_factory(name, options)(**options)
+    factory = judgements.checked_factory(name, options)
+    with judgements.guarded(name, "its constructor"):
+        built = factory(**options)
+    if not judgements.is_built_in(name) and hasattr(built, "score_of"):
+        from nes2net.models.contract_checks import check_judgement  # imported late: only for other packages
+
+        check_judgement(PartCheck(judgements.subject(name)), built)
+    return built  # type: ignore[no-any-return]
 
 
 def judgement_of(path: str | Path) -> Judgement[Any]:

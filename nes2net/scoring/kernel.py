@@ -21,11 +21,12 @@ from torch import Tensor, nn
 
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.lib.devices import float32_products
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import BrokenPart, InputError, counted
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.models.backends.base import Backend, ScoreRule
 from nes2net.models.frontends.base import UsedSamples
 from nes2net.models.provenance import Provenance
+from nes2net.models.registry import packages_of
 
 #: A score, or the reason why the score is missing.
 Result: TypeAlias = float | str
@@ -204,6 +205,8 @@ def start(
         results = []
         for score in scores.tolist():
             results.append(score if math.isfinite(score) else _not_finite_reason("score is {}", score))
+        if not scores.isfinite().all():
+            _check_parts(scorer, waveforms[~scores.isfinite()])
         return results
 
     inputs = [waveforms] if system_scores is None else [waveforms, system_scores]
@@ -235,6 +238,8 @@ def start_rows(
                 results.append(row)
             else:
                 results.append(_not_finite_reason(message, row[~is_finite][0]))
+        if not computed.isfinite().all():
+            _check_parts(scorer, waveforms[~computed.isfinite().all(1)])
         return results
 
     return _start_or_split(scorer, compute, results_of, [waveforms], None, rows)
@@ -298,6 +303,8 @@ def _start_or_split(
             # to the parts.
             pending = _Pending(compute(*map(moved, inputs))[:count])
             return lambda: [*results_of(pending.wait())]
+    except BrokenPart:
+        raise
     except InputError as error:
         reason = str(error)
         return lambda: [reason] * count
@@ -349,6 +356,18 @@ class _Pending:
 
 def _not_finite_reason(message: str, number: float) -> str:
     return f"the detector's {message.format(number)}: its weights are damaged, or its precision is too low"
+
+
+def _check_parts(scorer: Any, waveforms: Tensor) -> None:
+    """Raise :class:`BrokenPart` if a part of another package gives the first numbers that are not finite."""
+    if not isinstance(scorer, nn.Module) or not packages_of(scorer.config):
+        return
+    from nes2net.models.contract_checks import first_not_finite  # imported late, because it is rarely needed
+
+    with torch.inference_mode():
+        subject, _ = first_not_finite(scorer, waveforms[:1].to(scorer.device))
+    if subject:
+        raise BrokenPart(f"{subject}: its output has numbers that are not finite; mend the part")
 
 
 class _ModeInForce:

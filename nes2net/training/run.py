@@ -50,6 +50,7 @@ from nes2net.training.seeding import cuda_algorithms, seed_everything
 from nes2net.training.selection import Selection
 from nes2net.training.start import build_detector, check_parts, without_needless_checkpoint
 from nes2net.training.state import RunState, fingerprint
+from nes2net.training.task_contract import check_task
 from nes2net.training.tasks.task import Task, create_task
 from nes2net.training.tracker import require_library
 from nes2net.training.validation import Validator
@@ -161,6 +162,8 @@ class Run:
         detector.provenance = replace(detector.provenance, trials=tuple(descriptions), training=training_facts)
         # Make the parts of the run that have a state.
         objective = self.objective(detector)
+        if self.task.subject:
+            check_task(self.task.subject, self.task, objective, train_loader.dataset)
         decay = recipe.train.layer_decay
         trained_parameters = objective.trained_parameters() if decay == 1 else parameter_groups(detector, decay)
         optimizer = create_optimizer(trained_parameters, recipe.train)
@@ -173,7 +176,7 @@ class Run:
         log_folder = path_below(recipe.logs, recipe.tag)
         disk = failing_disk_is_temporary(self.folder, state.num_bytes)
         with disk, Monitor(selection, log_folder, is_main, self.reporter) as monitor:
-            validator = Validator(objective, dev_loaders, accelerator, monitor, recipe)
+            validator = Validator(objective, dev_loaders, accelerator, monitor, recipe, self.task)
             trainer = self.task.trainer(
                 recipe, objective, train_loader, validator, state, accelerator, monitor, self.stop
             )

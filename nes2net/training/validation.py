@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +28,10 @@ from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.recipes.validation import ValidationConfig
 from nes2net.training.seeding import seed_validation
+from nes2net.training.task_contract import check_figures
+
+if TYPE_CHECKING:
+    from nes2net.training.tasks.task import Task
 
 _DESCRIBED = {"w_aug": " with RawBoost", "wo_aug": ""}
 
@@ -100,6 +104,7 @@ class Validator:
         recipe: gives ``validation.mode``, and ``seed`` for the bootstrap and for dropout in train
             mode. In ``train`` mode, dropout is on, and batch normalisation updates its running
             statistics on development data.
+        task: the task whose measures the figures must contain; None for no check.
 
     Raises:
         InputError: if several processes are to validate in train mode.
@@ -112,8 +117,10 @@ class Validator:
         accelerator: Accelerator,
         monitor: Monitor,
         recipe: Recipe,
+        task: Task | None = None,
     ) -> None:
         """Check the mode, and store what a validation needs."""
+        self.task = task
         self.mode = recipe.validation.mode
         self.seed = recipe.seed
         if self.mode == "train" and accelerator.num_processes > 1:
@@ -239,4 +246,7 @@ class Validator:
             for index in result.trial_indices:
                 used_trials.append(trials[index])
         validated = Validated(name, used_trials, targets, outputs, len(trials) - len(targets))
-        return {f"val_loss_{name}": loss, **self.objective.figures(validated)}
+        figures = self.objective.figures(validated)
+        if self.task is not None and self.task.subject:
+            check_figures(self.task.subject, self.task.measures, name, figures)
+        return {f"val_loss_{name}": loss, **figures}

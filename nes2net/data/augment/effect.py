@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.data.augment.sources import Sources
+from nes2net.lib.contracts import PartCheck
 from nes2net.lib.errors import InputError
 
 # Field of Sources → what the user should provide, and how: the end of the message about an empty field.
@@ -153,7 +154,7 @@ class OneOf(Effect):
         """Apply one of the effects to ``x`` (N,), or return ``x`` itself."""
         if not self.effects or rng.random() >= self.probability:
             return x
-        return self.effects[int(rng.integers(len(self.effects)))](x, rng)
+        return _applied(self.effects[int(rng.integers(len(self.effects)))], x, rng)
 
     @property
     def recordings(self) -> list[Path]:
@@ -173,5 +174,13 @@ class InOrder(OneOf):
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         """Apply the first effect to ``x``, and each further effect to the result of the previous effect."""
         for effect in self.effects:
-            x = effect(x, rng)
+            x = _applied(effect, x, rng)
         return x
+
+
+def _applied(effect: Effect, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Apply ``effect`` to ``x`` (N,); raise InputError unless it returns samples, which a crop could repeat."""
+    changed = effect(x, rng)
+    fits = isinstance(changed, np.ndarray) and changed.ndim == 1 and len(changed) > 0
+    PartCheck(f"the effect {type(effect).__name__}").that(fits, "a call returned", changed, "samples of shape (N,)")
+    return changed

@@ -9,6 +9,7 @@ from typing import Any
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import name_and_options, with_options
 from nes2net.models.backends.base import Backend
+from nes2net.models.contract_checks import check_loss, check_module
 from nes2net.models.registry import heads, losses
 from nes2net.training.losses.criterion import Criterion
 
@@ -31,8 +32,6 @@ def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tupl
     """
     name, options = name_and_options({"loss": loss}, "loss", reserved=GIVEN, owner=f"`{key}`")
     kind = losses.checked_factory(name, options)
-    if not (inspect.isclass(kind) and issubclass(kind, Criterion)):
-        raise InputError(f"loss '{name}' is a {kind!r}: make it a subclass of nes2net.training.losses.Criterion")
     return kind, options
 
 
@@ -47,11 +46,11 @@ def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "tra
             needs.
     """
     kind, options = checked_loss(loss, key)
+    name = loss if isinstance(loss, str) else loss["name"]
     arguments: dict[str, Any] = {"num_classes": len(backend.classes)}
     if kind.needs_head is not None:
         head = backend.last_layer
         if not isinstance(head, heads.get(kind.needs_head)):
-            name = loss if isinstance(loss, str) else loss["name"]
             names = {heads.get(head_name): head_name for head_name in heads.names()}
             head_name = names.get(type(head), type(head).__name__)
             raise InputError(
@@ -60,7 +59,12 @@ def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "tra
             )
         arguments |= {"head": head, "feature_dim": head.in_features}
     parameters = inspect.signature(kind).parameters
-    return kind(**options, **{name: value for name, value in arguments.items() if name in parameters})
+    with losses.guarded(name, "its constructor"):
+        criterion = kind(**options, **{key: value for key, value in arguments.items() if key in parameters})
+    if not losses.is_built_in(name):
+        embedding_dim = backend.last_layer.in_features if kind.takes_embeddings else 0
+        check_module(losses.subject(name), criterion, check_loss, embedding_dim, next(backend.parameters()).device)
+    return criterion
 
 
 def with_head(model: dict[str, Any], loss: str | Mapping[str, Any], num_classes: int = 2) -> dict[str, Any]:

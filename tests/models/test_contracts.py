@@ -1,0 +1,286 @@
+"""The contracts of parts: built-in parts keep them, and each planted fault of another package is one line that names it."""
+
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from builders import noise_folders
+from builders.command_fixtures import command, here, one_parser  # noqa: F401
+from builders.faulty_parts import PACKAGE, PARTS, install
+from builders.runs import same, weights_of
+from builders.small_parts import AGGREGATIONS, BACKENDS, FRONTENDS, frontend_families, small_options
+from conftest import REPOSITORY
+
+from nes2net import Detector, create_aggregation, create_backend, create_frontend
+from nes2net.data.augment import Sources
+from nes2net.lib.contracts import PartCheck
+from nes2net.lib.options import Input, fitted
+from nes2net.models import registry
+from nes2net.models.contract_checks import CHECKS, check_effect, check_loss, check_module
+from nes2net.models.contracts import CONTRACTS, check_object
+from nes2net.training.losses.by_name import create_loss
+
+REGISTRIES = {
+    name: getattr(registry, name)
+    for name in (
+        "frontends",
+        "aggregations",
+        "backends",
+        "heads",
+        "losses",
+        "tasks",
+        "judgements",
+        "corpora",
+        "effects",
+        "commands",
+    )
+}
+RECIPE = """
+name: tones
+date: "0101"
+model: {frontend: good_frontend, backend: good_backend}
+data: {corpus: good_corpus, root: tones, num_samples: 4000, num_workers: 0}
+train: {epochs: 1, batch_size: 4, loss: good_loss}
+"""
+
+
+def forget_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every registry read the entry points again, now and after the test."""
+    for part_registry in REGISTRIES.values():
+        for attribute in ("_points", "_table"):
+            monkeypatch.setitem(vars(part_registry), attribute, None)
+            monkeypatch.delitem(vars(part_registry), attribute)
+
+
+@pytest.fixture
+def package(here, monkeypatch) -> Path:  # noqa: F811
+    """The current folder, with a small corpus; the package of planted faults is installed."""
+    site = here / "site"
+    site.mkdir()
+    install(site)
+    monkeypatch.syspath_prepend(str(site))
+    forget_packages(monkeypatch)
+    rng = np.random.default_rng(0)
+    for split in ("train", "dev", "eval"):
+        (here / "tones" / split).mkdir(parents=True)
+        lines = []
+        for number in range(8):
+            label = ("genuine", "fake")[number % 2]
+            samples = (0.1 + 0.1 * (number % 2)) * rng.standard_normal(8000).clip(-3, 3) / 3
+            soundfile.write(here / "tones" / split / f"{split}_{number}.wav", samples, 16000)
+            lines.append(f"{split}_{number} {label}\n")
+        (here / "tones" / f"{split}.txt").write_text("".join(lines))
+    (here / "tones.yaml").write_text(RECIPE)
+    yield here
+    sys.modules.pop("faulty_parts", None)
+
+
+TRAIN = "train tones.yaml "
+EFFECT = "train tones.yaml augment.conditions=[{}]"
+SCORE = "score good_corpus tones --model good.pth --out out.tsv --judgement "
+#: Name of a faulty part → the command that uses it, and the fault in the message.
+FAULTS = {
+    "embeds_none": (f"{TRAIN} model.backend.name=", "embed returned None; expected a tensor of shape 2×4"),
+    "embeds_frames": (f"{TRAIN} model.backend.name=", "embed returned a tensor of shape (2, 12, 4), float32; expected"),
+    "no_such_layer": (f"{TRAIN} model.backend.name=", "its attribute 'last_layer_name' is 'lineal'; expected"),
+    "wide_layer": (
+        f"{TRAIN} model.backend.name=",
+        "expected a tensor of shape 2×8, the 'in_features' of its last layer",
+    ),
+    "many_logits": (f"{TRAIN} model.backend.name=", "forward returned a tensor of shape (2, 3), float32; expected"),
+    "needs_width": (f"{TRAIN} model.backend.name=", "the argument 'width' of its constructor has no default"),
+    "divides_by_zero": (f"{TRAIN} model.backend.name=", "numbers that are not finite; expected finite numbers"),
+    "loud_is_nan": (f"{TRAIN} model.backend.name=", "its output in epoch 1, step 0 has numbers that are not finite"),
+    "raises_inside": (f"{TRAIN} model.backend.name=", "embed raised IndexError: too many indices"),
+    "number": (
+        f"{TRAIN} model.backend.name=",
+        "its entry point names 5; expected a subclass of nes2net.models.backends",
+    ),
+    "table": (f"{TRAIN} model.backend.name=", "its entry point names {'name': 'table'}; expected a subclass"),
+    "wrong_out_dim": (f"{TRAIN} model.frontend.name=", "expected a tensor of shape 2×T×5, 'out_dim'"),
+    "single_tensor": (
+        f"{TRAIN} model.frontend.name=",
+        "returned a tensor of shape (2, 11, 4), float32; expected a list",
+    ),
+    "fewer_states": (f"{TRAIN} model.frontend.name=", "expected a list with 3 of the hidden states, 'num_layers'"),
+    "no_hop_length": (f"{TRAIN} model.frontend.name=", "its attribute 'hop_length' is None; expected a whole number"),
+    "wrong_hop_length": (f"{TRAIN} model.frontend.name=", "its attribute 'hop_length' is 160, and the frames in 10 of"),
+    "no_checkpoint": (f"{TRAIN} model.frontend.name=", "expected the argument 'checkpoint', too"),
+    "log_of_zero": (f"{TRAIN} model.frontend.name=", "with numbers that are not finite; expected finite numbers only"),
+    "transposed": (
+        f"{TRAIN} model.aggregation.name=",
+        "forward returned a tensor of shape (2, 4, 12), float32; expected",
+    ),
+    "one_logit_head": (f"{TRAIN} model.backend.head=", "forward returned a tensor of shape (2, 1), float32; expected"),
+    "numerator_of_rows": (f"{TRAIN} train.loss=", "numerator returned a tensor of shape (2,), float32; expected"),
+    "no_numerator": (f"{TRAIN} train.loss=", "does not define numerator"),
+    "no_denominator": (f"{TRAIN} train.loss=", "does not define weight_of"),
+    "denominator_of_rows": (f"{TRAIN} train.loss=", "weight_of returned a tensor of shape (2,), float64; expected"),
+    "detached_loss": (
+        f"{TRAIN} train.loss=",
+        "numerator returned a tensor of shape (), float32; expected a number with a gradient",
+    ),
+    "number_loss": (f"{TRAIN} train.loss=", "its entry point names 5; expected a subclass of nes2net.training.losses"),
+    "few_denominators": (f"{TRAIN} train.task=", "numerators returned a list of 2"),
+    "carries_text": (f"{TRAIN} train.task=", "carries returned {'speaker': 'train_0'}; expected a mapping of names to"),
+    "carries_shapes": (
+        f"{TRAIN} train.task=",
+        "an example carries 'frames' as a tensor of shape (3,), float32, and another one as a tensor of shape (4,)",
+    ),
+    "nan_figure": (f"{TRAIN} train.task=", "figures returned for 'val_odd_wo_aug' nan; expected a finite number"),
+    "measure_never": (f"{TRAIN} validation.select_on=odd train.task=", "for the declared measure 'odd'"),
+    "bare_outcome": (f"{TRAIN} train.task=", "outcome returned a tensor of shape (), float32; expected an Outcome"),
+    "numpy_rows": (SCORE, "compute returned an array of shape (8, 2), float32; expected a tensor of shape (8, 2)"),
+    "extra_column": (SCORE, "compute returned a tensor of shape (8, 3), float32; expected a tensor of shape (8, 2)"),
+    "scores_of_columns": (
+        SCORE,
+        "score_of returned an array of shape (1, 2), float32; expected an array of shape (2,)",
+    ),
+    "no_dataclass": (SCORE, "its entry point names the class NoDataclass; expected a frozen dataclass"),
+    "no_name": (SCORE, "its attribute 'name' is None; expected the name of its entry point, 'no_name'"),
+    "another_name": (SCORE, "its attribute 'name' is 'renamed'; expected the name of its entry point, 'another_name'"),
+    "other_labels": (
+        "data check {} tones",
+        "gave trial 'train_0' the label 'genuine'; expected 'bonafide', 'spoof' or",
+    ),
+    "table_corpus": ("data check {} tones", "its entry point names {'name': 'table'}; expected an object of the class"),
+    "returns_none": (EFFECT, "a call returned None; expected an array of shape (N,)"),
+    "no_samples": (EFFECT, "a call returned an array of shape (0,), float32; expected"),
+    "two_dimensional": (EFFECT, "a call returned an array of shape (1, 16000), float32; expected"),
+    "nan_samples": (EFFECT, "with numbers that are not finite; expected an array of shape (N,)"),
+}
+#: The faults that are tried as commands of their own, too.
+AS_COMMANDS = ("embeds_none", "two_dimensional", "numpy_rows")
+
+
+def kind_of(name: str) -> str:
+    """The word for the part `name` in messages."""
+    groups = [group for group, names in PARTS.items() if name in names]
+    return REGISTRIES[groups[0]].kind
+
+
+def words_of(name: str) -> str:
+    """The command that uses the part `name`."""
+    line, _ = FAULTS[name]
+    return line.format(name) if "{}" in line else line + name
+
+
+def save_detector() -> None:
+    torch.manual_seed(0)
+    Detector.from_config({"frontend": "good_frontend", "backend": "good_backend"}).save("good.pth")
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_one_line_that_names_it(package, command, name):  # noqa: F811
+    save_detector()
+    status, out, error = command(words_of(name))
+    message = " ".join((error + out).split())  # the findings of `data check` are wrapped
+    assert status != 0
+    assert f"{kind_of(name)} '{name}' (package {PACKAGE})" in message
+    assert FAULTS[name][1] in message
+    assert error.count("\n") <= 8
+    assert "Traceback" not in error
+
+
+def test_every_planted_fault_is_tried():
+    names = {name for group in PARTS.values() for name in group if not name.startswith("good_")}
+    assert names == set(FAULTS)
+
+
+@pytest.mark.parametrize("name", AS_COMMANDS)
+def test_a_planted_fault_as_a_command(package, name):
+    save_detector()
+    program = [sys.executable, "-m", "nes2net", *words_of(name).split()]
+    environment = {"PYTHONPATH": f"{package / 'site'}:{REPOSITORY}", "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(program, cwd=package, env=environment, capture_output=True, text=True)
+    errors = [line for line in done.stderr.splitlines() if "error" in line]
+    assert done.returncode == 2
+    assert len(errors) == 1
+    assert f"'{name}' (package {PACKAGE})" in errors[0]
+    assert FAULTS[name][1] in errors[0]
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2**20  # kilobytes
+
+
+def test_a_run_has_the_same_bits_with_and_without_the_checks(package, command, monkeypatch):  # noqa: F811
+    line = f"{TRAIN} train.task=good_task augment.conditions=[good_effect] train.epochs=2 comment="
+    assert command(f"{line}checked")[0] == 0
+    for group, names in PARTS.items():
+        for name, target in names.items():
+            monkeypatch.setitem(REGISTRIES[group]._built_in, name, f"faulty_parts:{target}")
+    assert command(f"{line}built_in")[0] == 0
+    checked, built_in = (weights_of(next(package.glob(f"models/*_{comment}"))) for comment in ("checked", "built_in"))
+    assert same(checked, built_in)
+    assert checked["calls"] > 0
+
+
+def checked_time(subject: str, module: torch.nn.Module, *facts: object) -> float:
+    """Processor time of the check of a front-end, aggregation or back-end."""
+    kind = subject.partition(" ")[0]
+    began = time.process_time()
+    check_module(subject, module, CHECKS[kind], *facts)
+    return time.process_time() - began
+
+
+@pytest.mark.parametrize("name", frontend_families())
+def test_built_in_front_ends(name):
+    checked_time(f"front-end '{name}'", create_frontend(name, **small_options(FRONTENDS, name)))
+
+
+@pytest.mark.parametrize("name", AGGREGATIONS)
+def test_built_in_aggregations(name):
+    checked_time(f"aggregation '{name}'", create_aggregation(name, 4, 16, **AGGREGATIONS[name]))
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_built_in_back_ends(name):
+    size = 1 if name.startswith("raw_") else 32
+    options = fitted(registry.backends.get(name), BACKENDS[name], Input(size, 3, 251))
+    backend = create_backend(name, **{"feature_dim": size, **options})
+    checked_time(f"back-end '{name}'", backend, len(backend.classes) if name != "one_class_distillation" else None)
+
+
+@pytest.mark.parametrize("name", registry.losses.names(installed=False))
+def test_built_in_losses(name):
+    kind = registry.losses.get(name)
+    head = {} if kind.needs_head is None else {"head": kind.needs_head}
+    backend = create_backend("mean_linear", feature_dim=16, num_logits=kind.num_logits or 2, **head)
+    check_module(f"loss '{name}'", create_loss(name, backend), check_loss, 16, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory) -> Sources:
+    """Noises, impulse responses and speech."""
+    root = tmp_path_factory.mktemp("sources")
+    musan = noise_folders.make_musan(root)
+    return Sources(musan, noise_folders.make_rirs(root), sorted((musan / "speech").rglob("speech-*.wav")))
+
+
+@pytest.mark.parametrize("name", registry.effects.names(installed=False))
+def test_built_in_effects(name, sources):
+    kind = registry.effects.get(name)
+    condition = f"{name}:{kind.strengths[0]:g}" if kind.strengths else name
+    check_effect(PartCheck(f"condition '{name}'"), registry.create_condition(condition, sources))
+
+
+def test_built_in_entry_points():
+    for part_registry in REGISTRIES.values():
+        assert part_registry.kind in CONTRACTS
+        for name in part_registry.names(installed=False):
+            check_object(part_registry.kind, name, name, part_registry.get(name))
+
+
+def test_a_small_part_is_checked_in_a_third_of_a_second_and_a_large_one_skipped(package, capsys):
+    torch.set_num_threads(1)
+    small = create_backend("nes2net_x", feature_dim=128, nes_ratio=[4, 4])
+    assert checked_time("back-end 'small'", small, 2) < 0.3
+    checked_time("back-end 'large'", create_backend("mean_linear", feature_dim=65_536, num_logits=200), 200)
+    assert (
+        "back-end 'large' is not checked before it is used, because it has 13,107,400 parameters"
+        in capsys.readouterr().err
+    )
