@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
@@ -46,34 +44,24 @@ class PartCheck:
         try:
             with raised_by(self.subject, method):
                 return function(*arguments, **options)
-        except BrokenPart:
-            raise
         except InputError as error:
+            if isinstance(error, BrokenPart):
+                raise
             raise BrokenPart(f"{self.subject}: {method}: {error}") from error
 
-    def count(self, name: str, value: Any) -> None:
-        """Check the attribute ``name``, a whole number of at least 1."""
-        fits = type(value) is int and value >= 1
-        self.that(fits, f"its attribute '{name}' is", value, "a whole number of at least 1")
-
-    def tensor(self, method: str, value: Any, words: str = "()", *shape: int | None) -> None:
+    def tensor(self, method: str, value: Any, *shape: int | None, why: str = "") -> None:
         """Check a tensor of finite numbers that a method returned.
 
         Args:
-            words: the shape in words, such as ``2×T×16``.
-            shape: the sizes; None for any size of at least 1.
+            shape: the sizes; None for any size.
+            why: where the sizes come from, for the message.
         """
-
-        import torch  # imported late, because checks of corpora and commands need no torch
-
-        returned = f"{method} returned"
-        expected = f"a tensor of shape {words}"
-        fits = isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim == len(shape)
-        if fits:
-            for size, wanted_size in zip(value.shape, shape):
-                fits = fits and (size == wanted_size or (wanted_size is None and size > 0))
-        self.that(fits, returned, value, expected)
-        self.that(bool(value.isfinite().all()), returned, value, "finite numbers only")
+        fits = hasattr(value, "isfinite") and value.is_floating_point() and value.ndim == len(shape)
+        fits = fits and all(wanted in (None, size) for size, wanted in zip(value.shape, shape))
+        sizes = " × ".join("any" if size is None else str(size) for size in shape)
+        expected = f"a tensor of {sizes or 'one number'}{why and f' ({why})'}"
+        self.that(fits, f"{method} returned", value, expected)
+        self.that(bool(value.isfinite().all()), f"{method} returned NaN or infinity in", value, "finite numbers")
 
 
 @contextmanager
@@ -83,57 +71,32 @@ def raised_by(subject: str, method: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except NotImplementedError as error:
-        raise BrokenPart(f"{subject}: does not define {method} ({_place(error)})") from error
     except Exception as error:  # the code of another package may raise any error
         if is_out_of_memory(error):
             raise
-        raise BrokenPart(
-            f"{subject}: {method} raised {type(error).__name__}: {first_line(error)} ({_place(error)})"
-        ) from error
-
-
-def _place(error: Exception) -> str:
-    """Find the line at fault: the last one outside of nes2net and its libraries, or else the last one."""
-    frames = extract_tb(error.__traceback__)
-    own_folder = str(Path(__file__).parents[1])
-    for frame in reversed(frames):
-        if "site-packages" not in frame.filename and not frame.filename.startswith(own_folder):
-            break
-    else:
-        frame = frames[-1]
-    return f"{Path(frame.filename).name}, line {frame.lineno}"
+        problem = f"{method} raised {type(error).__name__}: {first_line(error)}"
+        if isinstance(error, NotImplementedError):
+            problem = f"does not define {method}"
+        # Name the last line outside of nes2net and PyTorch.
+        own_folder = str(Path(__file__).parents[1])
+        lines = [line for line in extract_tb(error.__traceback__) if not line.filename.startswith(own_folder)]
+        lines = [line for line in lines if "/torch/" not in line.filename]
+        place = f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else ""
+        raise BrokenPart(f"{subject}: {problem}{place}") from error
 
 
 def described(value: Any) -> str:
-    """Describe a value in a few words, for a message: tensors and arrays by shape and type.
+    """Describe a value for a message: tensors and arrays by shape and type.
 
     >>> import torch
     >>> described(torch.zeros(2, 3)), described([torch.zeros(2)]), described(None)
-    ('a tensor of shape (2, 3), float32', 'a list of 1 (a tensor of shape (2,), float32)', 'None')
+    ('a tensor (2, 3) of float32', 'a list of 1', 'None')
     """
-    words = {"Tensor": "a tensor", "Parameter": "a tensor", "ndarray": "an array"}.get(type(value).__name__)
-    if words is not None and hasattr(value, "shape"):
-        text = f"{words} of shape {tuple(value.shape)}, {str(value.dtype).removeprefix('torch.')}"
-        return text if _is_finite(value) else f"{text}, with numbers that are not finite"
-    if isinstance(value, (list, tuple)) and value:
-        return f"a {type(value).__name__} of {len(value)} ({', '.join(map(described, islice(value, 3)))})"
-    if inspect.isclass(value):
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        words = "an array" if type(value).__name__ == "ndarray" else "a tensor"
+        return f"{words} {tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
+    if isinstance(value, (list, tuple)) and any(hasattr(item, "shape") for item in value):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, type):
         return f"the class {value.__name__}"
-    if inspect.isroutine(value):
-        return f"the function {value.__name__}"
     return shown(value)
-
-
-def _is_finite(value: Any) -> bool:
-    """Whether all numbers of a tensor or an array are finite; other values count as finite."""
-    if type(value).__name__ != "ndarray":
-        return value.is_meta or bool(value.isfinite().all())
-    return value.dtype.kind != "f" or bool((abs(value) < float("inf")).all())
-
-
-def check_waveform(check: PartCheck, waveform: Any) -> None:
-    """Check what an effect returned: samples (N,) in floating point."""
-    is_array = type(waveform).__name__ == "ndarray" and waveform.ndim == 1 and waveform.dtype.kind == "f"
-    fits = is_array and len(waveform) > 0 and _is_finite(waveform)
-    check.that(fits, "a call returned", waveform, "an array of shape (N,), float32, with at least one finite sample")

@@ -1,8 +1,7 @@
-"""Check what the methods of a part return for a tiny batch.
+"""Check what the methods of a part return for tiny batches.
 
-The registry applies these checks to a part of another package when it builds the part. A test
-applies the same checks to the built-in parts, which are not checked at run time. In reading order:
-``check_module`` makes a copy of a part; the other functions check the copy, by the kind of part.
+The registry calls ``check_part`` for the parts of other packages. A test calls it for the built-in
+parts, which are not checked at run time.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nes2net.lib.contracts import PartCheck, check_waveform
+from nes2net.lib.contracts import PartCheck
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import print_note
 from nes2net.models.backends.base import Backend
@@ -25,185 +24,162 @@ from nes2net.models.registry import aggregations, backends, frontends
 
 #: A part with more parameters is not checked, because this would take too long.
 MOST_PARAMETERS = 10_000_000
+_LENGTHS = (12, 17)  # numbers of frames
+
+
+def is_large(module: nn.Module) -> bool:
+    """Whether ``module`` has too many parameters to be checked."""
+    return sum(parameter.numel() for parameter in module.parameters()) > MOST_PARAMETERS
 
 
 @contextmanager
 def undisturbed(device: torch.device | None = None) -> Iterator[None]:
-    """Within this context, random numbers are drawn without a change of what is drawn after the context.
+    """Compute without gradients in this context, and restore the generators of random numbers at its end.
 
     Args:
-        device: a GPU that draws, too.
+        device: a GPU whose generator is restored, too.
     """
     numpy_state = np.random.get_state()
     python_state = random.getstate()
     devices = [device] if device is not None and device.type == "cuda" else []
-    try:
-        with torch.random.fork_rng(devices):
-            torch.default_generator.manual_seed(0)  # torch.manual_seed() would seed the GPUs, too
-            yield
-    finally:
-        np.random.set_state(numpy_state)
-        random.setstate(python_state)
+    with torch.random.fork_rng(devices), torch.no_grad():
+        torch.default_generator.manual_seed(0)  # torch.manual_seed() would seed the GPUs, too
+        yield
+    np.random.set_state(numpy_state)
+    random.setstate(python_state)
 
 
-def check_module(subject: str, module: nn.Module, check_copy: Callable[..., None], *facts: Any) -> None:
-    """Check what ``module`` computes for tiny batches, on a copy in eval mode.
+def check_part(kind: str, subject: str, part: Any, *facts: Any) -> None:
+    """Check what a copy of ``part`` computes, in eval mode, for batches of two lengths.
 
-    A module on the meta device has no numbers to check. A note is printed for a module that is too
+    A part on the meta device has no numbers to check. A note is printed for a part that is too
     large.
 
     Args:
-        check_copy: function of a :class:`PartCheck`, the copy and ``facts``.
+        subject: kind, name and package of the part, for messages.
+        facts: further arguments of the function for this kind of part.
 
     Raises:
         BrokenPart: if a method raises an error, or returns something else than its contract says.
     """
-    tensors = [*module.parameters(), *module.buffers()]
-    if any(tensor.is_meta for tensor in tensors) or torch.get_default_device().type == "meta":
+    if isinstance(part, nn.Module) and (is_large(part) or torch.get_default_device().type == "meta"):
+        if is_large(part):
+            print_note(f"{subject} is too large to be checked before it is used")
         return
-    size = sum(tensor.numel() for tensor in tensors)
-    if size > MOST_PARAMETERS:
-        print_note(f"{subject} is not checked before it is used, because it has {size:,} parameters")
-        return
-    device = tensors[0].device if tensors else None
-    with undisturbed(device), torch.no_grad():
+    with undisturbed():
         check = PartCheck(subject)
-        check_copy(check, check.call("a copy (copy.deepcopy)", copy.deepcopy, module).eval(), *facts)
+        part_copy = check.call("copy.deepcopy", copy.deepcopy, part)
+        if isinstance(part_copy, nn.Module):
+            part_copy.eval()
+        for length in _LENGTHS:
+            if check.in_time:
+                _CHECKS[kind](check, part_copy, length, *facts)
 
 
-def check_frontend(check: PartCheck, frontend: Any) -> None:
-    """Check a front-end: sizes, then hidden states of noise in three lengths."""
+def _check_frontend(check: PartCheck, frontend: Any, num_frames: int) -> None:
     for name in ("out_dim", "num_layers", "hop_length", "min_samples"):
-        check.count(name, getattr(frontend, name, None))
-    size = frontend.out_dim
-    frame_counts = []
-    for num_frames in (10, 20, 0):
-        if not check.in_time:
-            return
-        noise = 0.1 * torch.randn(2, frontend.min_samples + num_frames * frontend.hop_length)
-        for layers, number in (("last", 1), ("all", frontend.num_layers)):
-            method = f"forward(layers='{layers}')"
-            states = check.call(method, frontend, noise, layers=layers, final_norm=True)
-            fits = isinstance(states, list) and len(states) == number
-            check.that(fits, f"{method} returned", states, f"a list with {number} of the hidden states, 'num_layers'")
-            for state in states:
-                check.tensor(method, state, f"2×T×{size}, 'out_dim'", 2, None, size)
-                fits = state.shape == states[0].shape
-                check.that(fits, f"{method} returned", states, "hidden states of one shape")
-        frame_counts.append(len(states[0][0]))
-        if num_frames == 20:
-            steps = frame_counts[1] - frame_counts[0]
-            opening = f"its attribute 'hop_length' is {frontend.hop_length}, and the frames in 10 of them are"
-            check.that(abs(steps - 10) <= 1, opening, steps, "10")
+        size = getattr(frontend, name, None)
+        check.that(type(size) is int and size > 0, f"its attribute '{name}' is", size, "a whole number above 0")
+    noise = 0.1 * torch.randn(2, frontend.min_samples + (num_frames - 1) * frontend.hop_length)
+    for layers, number in (("last", 1), ("all", frontend.num_layers)):
+        method = f"forward(layers='{layers}')"
+        states = check.call(method, frontend, noise, layers=layers, final_norm=True)
+        fits = isinstance(states, list) and len(states) == number
+        check.that(fits, f"{method} returned", states, f"a list of {number} (of 'num_layers' {frontend.num_layers})")
+        for state in states:
+            check.tensor(method, state, 2, None, frontend.out_dim, why="the last size is 'out_dim'")
+            fits = state.shape == states[0].shape and abs(state.shape[1] - num_frames) <= 3
+            check.that(fits, f"{method} returned", states, f"{num_frames} frames in each, by 'hop_length'")
 
 
-def check_aggregation(check: PartCheck, aggregation: Any) -> None:
-    """Check an aggregation: features of random hidden states in two lengths."""
+def _check_aggregation(check: PartCheck, aggregation: Any, num_frames: int) -> None:
     size = aggregation.feature_dim
     number = aggregation.num_layers if aggregation.wants_layers == "all" else 1
-    for num_frames in (12, 17):
-        if not check.in_time:
-            return
-        states = [torch.randn(2, num_frames, size) for _ in range(number)]
-        features = check.call("forward", aggregation, states)
-        check.tensor("forward", features, f"2×{num_frames}×{size}", 2, num_frames, size)
+    features = check.call("forward", aggregation, [torch.randn(2, num_frames, size) for _ in range(number)])
+    check.tensor("forward", features, 2, num_frames, size)
 
 
 def random_features(backend: Any, num_frames: int) -> Tensor | list[Tensor]:
-    """Draw what ``backend`` takes of two utterances with at most ``num_frames`` frames, or as few as it allows."""
-    num_frames = max(backend.min_frames, num_frames)
-    if backend.fixed_frames or backend.max_frames:
-        num_frames = backend.fixed_frames or min(num_frames, backend.max_frames)
-    weight = next(backend.parameters(), torch.zeros(()))
+    """Draw the input of ``backend`` for two utterances with ``num_frames`` frames, within its limits."""
+    num_frames = backend.fixed_frames or min(max(backend.min_frames, num_frames), backend.max_frames or 10**6)
+    device = next(backend.parameters()).device
     states = []
-    for _ in range(backend.num_states if backend.wants_layers == "all" else 1):
-        states.append(torch.randn(2, num_frames, backend.feature_dim or 8, device=weight.device))
+    for _ in range(backend.num_states):
+        states.append(torch.randn(2, num_frames, backend.feature_dim or 8, device=device))
     return states if backend.wants_layers == "all" else states[0]
 
 
-def check_backend(check: PartCheck, backend: Any, num_logits: int | None) -> None:
-    """Check a back-end: embeddings, logits and scores of random features in two lengths."""
-
-    for num_frames in (12, 17):
-        if not check.in_time:
-            return
-        features = random_features(backend, num_frames)
-        if backend.last_layer_name:
-            names = [name for name, _ in backend.named_modules()]
-            fits = backend.last_layer_name in names
-            check.that(fits, "its attribute 'last_layer_name' is", backend.last_layer_name, "the name of a layer")
-            if type(backend).embed is not Backend.embed:
-                width = getattr(backend.last_layer, "in_features", None)
-                embeddings = check.call("embed", backend.embed, features)
-                words = "2×E" if width is None else f"2×{width}, the 'in_features' of its last layer,"
-                check.tensor("embed", embeddings, words, 2, width)
-        if backend.num_scores:
-            logits = check.call("forward", backend, features, torch.zeros(2, backend.num_scores))
-        else:
-            logits = check.call("forward", backend.utterance_logits, features)
-        check.tensor("forward", logits, f"2×{num_logits or 'n'}, the logits", 2, num_logits)
-        check.tensor("scores", check.call("scores", backend.scores, logits), "(2,)", 2)
-        if backend.resolutions:
-            for segment_logits in check.call("segments", backend.segments, features).values():
-                check.tensor("segments", segment_logits, f"2×S×{num_logits or 'n'}", 2, None, num_logits)
+def _check_backend(check: PartCheck, backend: Any, num_frames: int, num_logits: int | None) -> None:
+    features = random_features(backend, num_frames)
+    name = backend.last_layer_name
+    if name:
+        has_layer = name in dict(backend.named_modules())
+        check.that(has_layer, "its attribute 'last_layer_name' is", name, "the name of a layer")
+    if name and type(backend).embed is not Backend.embed:
+        width = getattr(backend.last_layer, "in_features", None)
+        embeddings = check.call("embed", backend.embed, features)
+        check.tensor("embed", embeddings, 2, width, why="the last size is 'in_features' of the last layer")
+    if backend.num_scores:
+        logits = check.call("forward", backend, features, torch.zeros(2, backend.num_scores))
+    else:
+        logits = check.call("forward", backend.utterance_logits, features)
+    check.tensor("forward", logits, 2, num_logits, why="the last size is 'num_logits'")
 
 
-def check_head(check: PartCheck, head: Any, in_features: int, num_logits: int) -> None:
-    """Check a head: logits of random embeddings."""
-    logits = check.call("forward", head, torch.randn(2, in_features))
-    check.tensor("forward", logits, f"2×{num_logits}, the logits", 2, num_logits)
-
-
-def check_loss(check: PartCheck, loss: Any, embedding_dim: int, device: torch.device) -> None:
-    """Check a loss: numerator and denominator of random logits or embeddings of two utterances."""
-    loss = loss.to(device)
-    number = loss.num_logits or loss.num_classes
-    width = embedding_dim if loss.takes_embeddings else number
-    targets = torch.tensor([0, loss.num_classes - 1], device=device)
+def _check_loss(check: PartCheck, loss: Any, _: int, embedding_dim: int) -> None:
+    num_logits = loss.num_logits or loss.num_classes
+    targets = torch.tensor([0, loss.num_classes - 1])
     with torch.enable_grad():
-        outputs = torch.randn(2, width, device=device, requires_grad=True)
-        numerator = check.call("numerator", loss.numerator, outputs, targets, 0, torch.ones(2, device=device))
-        check.tensor("numerator", numerator)
-        check.that(numerator.requires_grad, "numerator returned", numerator, "a number with a gradient")
-    denominator = check.call("weight_of", loss.weight_of, targets)
-    check.tensor("weight_of", denominator)
-    check.that(float(denominator) >= 0, "weight_of returned", float(denominator), "a number of at least 0")
-    logits = check.call("logits", loss.logits, outputs)
-    check.tensor("logits", logits, f"2×{number}", 2, number)
+        outputs = torch.randn(2, embedding_dim if loss.takes_embeddings else num_logits, requires_grad=True)
+        numerator = check.call("numerator", loss.cpu().numerator, outputs, targets, 0, torch.ones(2))
+    check.tensor("numerator", numerator)
+    check.that(numerator.requires_grad, "numerator returned", numerator, "a number with a gradient")
+    check.tensor("weight_of", check.call("weight_of", loss.weight_of, targets))
+    check.tensor("logits", check.call("logits", loss.logits, outputs), 2, num_logits)
 
 
-def check_judgement(check: PartCheck, judgement: Any) -> None:
-    """Check a judgement whose values are rows of numbers: its columns, and the scores of random rows."""
+def _check_judgement(check: PartCheck, judgement: Any, _: int) -> None:
+    if not hasattr(judgement, "score_of"):  # its values are not rows of numbers
+        return
     columns = getattr(judgement, "columns", None)
     fits = isinstance(columns, (tuple, list)) and all(isinstance(column, str) for column in columns)
-    check.that(fits and len(columns) > 0, "its attribute 'columns' is", columns, "the names of the columns")
+    check.that(fits, "its attribute 'columns' is", columns, "the names of the columns")
+    rows = torch.randn(2, len(columns or ())).numpy()
     try:
-        scores = judgement.score_of(np.random.default_rng(0).standard_normal((2, len(columns))).astype(np.float32))
+        scores = judgement.score_of(rows)
     except InputError:  # the judgement has no scores
         return
     except Exception:
-        scores = check.call("score_of", judgement.score_of, np.zeros((2, len(columns)), np.float32))
+        scores = check.call("score_of", judgement.score_of, rows)
     fits = isinstance(scores, np.ndarray) and scores.shape == (2,)
     check.that(fits, "score_of returned", scores, "an array of shape (2,)")
 
 
-def check_effect(check: PartCheck, effect: Any) -> None:
-    """Check an effect: what it makes of noise of two lengths."""
-    rng = np.random.default_rng(0)
-    for num_samples in (16_000, 8_000):
-        if not check.in_time:
-            return
-        noise = (0.1 * rng.standard_normal(num_samples)).astype(np.float32)
-        changed = check.call("a call", copy.deepcopy(effect), noise, rng)
-        check_waveform(check, changed)
+def _check_effect(check: PartCheck, effect: Any, length: int) -> None:
+    noise = 0.1 * torch.randn(1000 * length).numpy()
+    changed = check.call("a call", effect, noise, np.random.default_rng(0))
+    fits = isinstance(changed, np.ndarray) and changed.ndim == 1 and changed.dtype.kind == "f"
+    fits = fits and changed.size > 0 and bool(np.isfinite(changed).all())
+    check.that(fits, "a call returned", changed, "finite samples, an array of shape (N,)")
 
 
-def first_not_finite(network: Any, waveforms: Tensor) -> tuple[str, bool]:
+#: Kind of part → function that checks a copy of the part.
+_CHECKS: dict[str, Callable[..., None]] = {
+    "front-end": _check_frontend,
+    "aggregation": _check_aggregation,
+    "back-end": _check_backend,
+    "loss": _check_loss,
+    "judgement": _check_judgement,
+    "condition": _check_effect,
+}
+
+
+def part_not_finite(network: Any, waveforms: Tensor) -> str | None:
     """Compute step by step, to find the first part whose output for ``waveforms`` B×N is not finite.
 
     Returns:
-        Kind, name and package of this part, empty if the part is built in or its weights are not
-        finite; and whether the outputs of all parts are finite.
+        Kind, name and package of this part; the text is empty if the part is built in, or if its
+        weights are not finite. None if the outputs of all parts are finite.
     """
     states = network.hidden_states(waveforms)
     features = network.features(states)
@@ -212,17 +188,8 @@ def first_not_finite(network: Any, waveforms: Tensor) -> tuple[str, bool]:
         outputs.append((backends, network.backend, network.logits(features)))
     for registry, module, output in outputs:
         tensors = output if isinstance(output, list) else [output]
-        if all(tensor.isfinite().all() for tensor in tensors):
-            continue
-        name = module.config["name"]
-        is_damaged = not all(tensor.isfinite().all() for tensor in module.parameters())
-        return "" if is_damaged or registry.is_built_in(name) else registry.subject(name), False
-    return "", True
-
-
-#: Kind of part → function that checks what it computes.
-CHECKS: dict[str, Callable[..., None]] = {
-    "front-end": check_frontend,
-    "aggregation": check_aggregation,
-    "back-end": check_backend,
-}
+        if not all(tensor.isfinite().all() for tensor in tensors):
+            name = module.config["name"]
+            is_damaged = not all(tensor.isfinite().all() for tensor in module.parameters())
+            return "" if is_damaged or registry.is_built_in(name) else registry.subject(name)
+    return None

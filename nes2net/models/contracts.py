@@ -14,35 +14,32 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from nes2net.lib.contracts import PartCheck, raised_by
-from nes2net.lib.errors import BrokenPart
 
 
 class Contract(NamedTuple):
     """What the entry point of a part names."""
 
     base: str
-    """The class of the part, as ``"module:class"``; empty for a function."""
-    takes: tuple[str, ...] = ()
-    """Arguments that the constructor must take."""
+    """The base class, as ``"module:class"``."""
     given: tuple[str, ...] = ()
-    """Further arguments that need no default, because nes2net gives them."""
-    factory: bool = False
-    """Whether a function that builds the part may stand for the class."""
+    """Arguments of the constructor that need no default, because nes2net gives them."""
+    names: str = "a subclass"
+    """What the entry point names: a subclass, an object of the class, or a function that builds one."""
 
 
 CONTRACTS = {
-    "front-end": Contract("nes2net.models.frontends.base:Frontend", ("checkpoint",), factory=True),
+    "front-end": Contract("nes2net.models.frontends.base:Frontend", names="a function or subclass"),
     "aggregation": Contract(
-        "nes2net.models.aggregations.base:Aggregation", ("num_layers", "feature_dim"), factory=True
+        "nes2net.models.aggregations.base:Aggregation", ("num_layers", "feature_dim"), "a function or subclass"
     ),
-    "back-end": Contract("nes2net.models.backends.base:Backend", ("feature_dim",), factory=True),
-    "head": Contract("torch.nn:Module", given=("in_features", "out_features")),
-    "loss": Contract("nes2net.training.losses.criterion:Criterion", given=("head", "feature_dim", "num_classes")),
+    "back-end": Contract("nes2net.models.backends.base:Backend", names="a function or subclass"),
+    "head": Contract("torch.nn:Module", ("in_features", "out_features")),
+    "loss": Contract("nes2net.training.losses.criterion:Criterion", ("head", "feature_dim", "num_classes")),
     "task": Contract("nes2net.training.tasks.task:Task", ("recipe",)),
     "judgement": Contract("nes2net.scoring.judgement:Judgement"),
-    "corpus": Contract("nes2net.data.corpora.corpus:Corpus"),
-    "condition": Contract("nes2net.data.augment.effect:Effect", given=("strength", "sources")),
-    "command": Contract(""),
+    "corpus": Contract("nes2net.data.corpora.corpus:Corpus", names="an object"),
+    "condition": Contract("nes2net.data.augment.effect:Effect", ("strength", "sources")),
+    "command": Contract("types:FunctionType", names="an object"),
 }
 
 
@@ -57,35 +54,23 @@ def check_object(kind: str, name: str, subject: str, value: Any) -> None:
     """
     check = PartCheck(subject)
     contract = CONTRACTS[kind]
-    entry_point = "its entry point names"
-    if not contract.base:
-        check.that(inspect.isroutine(value), entry_point, value, "a function")
-        return
     module, _, class_name = contract.base.partition(":")
     base = getattr(import_module(module), class_name)
-    if kind == "corpus":
-        check.that(isinstance(value, base), entry_point, value, f"an object of the class {module}.{class_name}")
-        return
-    if inspect.isclass(value):
-        fits = issubclass(value, base)
+    is_object = contract.names == "an object"
+    part_class = type(value) if is_object else value
+    if inspect.isclass(part_class):
+        fits = issubclass(part_class, base)
     else:
-        fits = contract.factory and callable(value)
-    check.that(fits, entry_point, value, f"a subclass of {module}.{class_name}")
-    parameters = inspect.signature(value).parameters.values()
-    names = [parameter.name for parameter in parameters]
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        for argument in contract.takes:
-            check.that(argument in names, "its constructor takes", names, f"the argument '{argument}', too")
-    for parameter in parameters:
-        is_variable = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-        if is_variable or parameter.name in (*contract.takes, *contract.given):
-            continue
-        if parameter.default is parameter.empty:
-            raise BrokenPart(
-                f"{subject}: the argument '{parameter.name}' of its constructor has no default: give it one"
-            )
+        fits = "function" in contract.names and callable(value)
+    check.that(fits, "its entry point names", value, f"{contract.names} of {module}:{class_name}")
+    if is_object:
+        return
+    for argument in inspect.signature(value).parameters.values():
+        is_free = argument.default is not argument.empty or argument.name in contract.given
+        is_free = is_free or argument.kind in (argument.VAR_KEYWORD, argument.VAR_POSITIONAL)
+        check.that(is_free, "its constructor has no default for", argument.name, "one, because it is an option")
     if kind == "judgement":
-        check.that(dataclasses.is_dataclass(value), entry_point, value, "a frozen dataclass")
+        check.that(dataclasses.is_dataclass(value), "its entry point names", value, "a frozen dataclass")
         own_name = getattr(value, "name", None)
         check.that(own_name == name, "its attribute 'name' is", own_name, f"the name of its entry point, '{name}'")
 
@@ -99,14 +84,10 @@ def check_listings(subject: str, corpus: Any) -> None:
 
 
 def _checked_trials(subject: str, method: str, listing: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial  # imported late, because it imports NumPy
-
-    check = PartCheck(subject)
     with raised_by(subject, method):
-        trials = listing(*args, **options)
-    check.that(isinstance(trials, list), f"{method} returned", trials, "a list of trials")
-    for trial in trials:
-        check.that(isinstance(trial, Trial), f"{method} listed", trial, "objects of the class Trial")
-        fits = trial.label in (BONAFIDE, SPOOF, None)
-        check.that(fits, f"{method} gave trial '{trial.id}' the label", trial.label, "'bonafide', 'spoof' or None")
+        trials = list(listing(*args, **options))
+        labels = {trial.label: trial.id for trial in reversed(trials)}
+    for label, id in labels.items():
+        fits = label in ("bonafide", "spoof", None)
+        PartCheck(subject).that(fits, f"{method} gave trial '{id}' the label", label, "'bonafide', 'spoof' or None")
     return trials

@@ -22,7 +22,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from nes2net.lib.contracts import PartCheck, raised_by
+from nes2net.lib.contracts import raised_by
 from nes2net.lib.errors import InputError, MissingLibrary, check_known, one_line
 from nes2net.models.contracts import check_listings, check_object
 from nes2net.models.frontends.sizes import SIZES, check_exists, check_size, pretraining_file
@@ -85,16 +85,30 @@ class Registry(Generic[T]):
         return name in self._built_in
 
     def package_of(self, name: str) -> str:
-        """Return distribution and version of the package that adds ``name``, or an empty text if they are not known."""
-        point = None if name in self._built_in else self._points.get(name)
-        if point is None or point.dist is None:
-            return ""
-        return f"{point.dist.name} {point.dist.version}"
+        """Return distribution and version of the package that adds ``name``; empty if they are not known."""
+        point = self._points.get(name)
+        return f"{point.dist.name} {point.dist.version}" if point is not None and point.dist is not None else ""
 
     def subject(self, name: str) -> str:
         """Describe a part for messages, such as ``back-end 'mean_frame' (package my-parts 0.1)``."""
         package = self.package_of(name)
-        return f"{self.kind} '{name}'{package and f' (package {package})'}"
+        return f"{self.kind} '{name}' (package {package})" if package else f"{self.kind} '{name}'"
+
+    def guarded(self, name: str, method: str = "its constructor") -> AbstractContextManager[None]:
+        """Make a context in which an error in the code of another package's part becomes one line."""
+        return nullcontext() if name in self._built_in else raised_by(self.subject(name), method)
+
+    def checked(self, name: str, part: Any, *facts: Any) -> Any:
+        """Return ``part``; check first what it computes if it belongs to another package.
+
+        Args:
+            facts: further arguments of the check in :mod:`nes2net.models.contract_checks`.
+        """
+        if name not in self._built_in:
+            from nes2net.models.contract_checks import check_part  # imported late, because it imports torch
+
+            check_part(self.kind, self.subject(name), part, *facts)
+        return part
 
     def add(self, name: str, target: str) -> None:
         """Register ``target`` (``"module:attribute"``) under ``name``.
@@ -119,7 +133,7 @@ class Registry(Generic[T]):
         check_known([name], self._table, f"unknown {self.kind}", "nes2net info")
         module, _, attribute = self._table[name].partition(":")
         try:
-            target = getattr(import_module(module), attribute)
+            registered = getattr(import_module(module), attribute)
         except Exception as error:  # the code of another package may raise any error
             if name in self._built_in:
                 raise
@@ -128,8 +142,8 @@ class Registry(Generic[T]):
                 f"entry point of the installed package that names it, group {self.group}, or uninstall the package"
             ) from error
         if name not in self._built_in:
-            check_object(self.kind, name, self.subject(name), target)
-        return target
+            check_object(self.kind, name, self.subject(name), registered)
+        return registered
 
     def checked_factory(self, name: str, options: Mapping[str, Any]) -> Any:
         """Import and return the factory that is registered under ``name``, after checking ``options`` for it.
@@ -158,12 +172,8 @@ class Registry(Generic[T]):
         from nes2net.lib.module_size import limited_size  # imported late, so that listing names needs no torch
 
         factory = self.checked_factory(name, options)
-        with limited_size(f"{self.kind} '{name}'"), self.guarded(name, "its constructor"):
+        with limited_size(f"{self.kind} '{name}'"), self.guarded(name):
             return factory(**options)
-
-    def guarded(self, name: str, method: str) -> AbstractContextManager[None]:
-        """Make a context that calls a ``method`` of a part; errors of another package's part become one line."""
-        return nullcontext() if name in self._built_in else raised_by(self.subject(name), method)
 
 
 class CorpusRegistry(Registry["Corpus"]):
@@ -175,7 +185,7 @@ class CorpusRegistry(Registry["Corpus"]):
             corpus = super().get(name)
             if name not in self._built_in:
                 check_listings(self.subject(name), corpus)
-            return corpus
+            return corpus  # type: ignore[no-any-return]
         from nes2net.data.corpora.hub import hub_corpus  # imported late, so that listing names needs no NumPy
 
         return hub_corpus(name)
@@ -412,14 +422,9 @@ def packages_of(model: Mapping[str, Any]) -> dict[str, str]:
     """
     packages = {}
     for role, registry in (("frontend", frontends), ("aggregation", aggregations), ("backend", backends)):
-        options = model[role]
-        named = [(registry, options["name"])]
-        if role == "backend" and "head" in options:
-            head = options["head"]
-            named.append((heads, head if isinstance(head, str) else head["name"]))
-        for part_registry, name in named:
-            if not part_registry.is_built_in(name):
-                packages[f"{part_registry.kind} {name}"] = part_registry.package_of(name)
+        name = model[role]["name"]
+        if not registry.is_built_in(name):
+            packages[f"{registry.kind} {name}"] = registry.package_of(name)
     return packages
 
 
@@ -474,7 +479,7 @@ def create_frontend(name: str, checkpoint: str | Path | None = None, **options: 
     frontend = frontends.create(name, checkpoint=checkpoint, **options)
     if checkpoint is not None:
         check_size(name, frontend.model_type, frontend.config, checkpoint)
-    frontend = _check_contract(frontend, Frontend, frontends, name, options)
+    frontend = frontends.checked(name, _check_contract(frontend, Frontend, "front-end", name, options))
     if adaptation is not None:
         adapt(frontend, adaptation)
     return frontend
@@ -494,7 +499,7 @@ def create_aggregation(name: str, num_layers: int, feature_dim: int, **options: 
     from nes2net.models.aggregations.base import Aggregation  # imported late, so that listing names needs no torch
 
     aggregation = aggregations.create(name, num_layers=num_layers, feature_dim=feature_dim, **options)
-    return _check_contract(aggregation, Aggregation, aggregations, name, options)
+    return aggregations.checked(name, _check_contract(aggregation, Aggregation, "aggregation", name, options))
 
 
 def create_backend(name: str, **options: Any) -> Backend:
@@ -521,10 +526,11 @@ def create_backend(name: str, **options: Any) -> Backend:
     }
     check_options(GeneralOptions, general_options, f"back-end '{name}'")
     backend = backends.create(name, **{key: value for key, value in options.items() if key not in general_options})
+    backend = _check_contract(backend, Backend, "back-end", name, options)
     num_logits = 2  # default for back-ends without the option num_logits
     if "num_logits" in parameters:
         num_logits = options.get("num_logits", parameters["num_logits"].default)
-    backend = _check_contract(backend, Backend, backends, name, options, num_logits)
+    backends.checked(name, backend, num_logits)
     GeneralOptions(**general_options).apply(backend, num_logits, create_head)
     return backend
 
@@ -550,13 +556,7 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
         raise InputError(
             f"head '{name}' compares classes: num_logits is at least 2, not {num_logits}, or take head=linear"
         )
-    with heads.guarded(name, "its constructor"):
-        built_head = head_class(in_features, num_logits, **options)
-    if not heads.is_built_in(name):
-        from nes2net.models.contract_checks import check_head, check_module  # imported late: only for other packages
-
-        check_module(heads.subject(name), built_head, check_head, in_features, num_logits)
-    return built_head
+    return head_class(in_features, num_logits, **options)
 
 
 def create_condition(text: str, sources: Sources | None = None) -> Effect:
@@ -576,15 +576,11 @@ def create_condition(text: str, sources: Sources | None = None) -> Effect:
     except ValueError:
         raise InputError(f"condition '{text}': the strength is a number, not '{strength}'") from None
     try:
-        with effects.guarded(name, "its constructor"):
+        with effects.guarded(name):
             effect = effect_class(number, sources)
     except InputError as error:
         raise type(error)(f"condition '{text}': {error}") from None
-    if not effects.is_built_in(name):
-        from nes2net.models.contract_checks import check_effect  # imported late: only for other packages
-
-        check_effect(PartCheck(effects.subject(name)), effect)
-    return effect
+    return effects.checked(name, effect)
 
 
 class ConditionSuite(NamedTuple):
@@ -627,31 +623,24 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
     return suite
 
 
-def _check_contract(
-    module: Any, contract: type[Part], registry: Registry[Part], name: str, options: dict[str, Any], *facts: Any
-) -> Part:
-    """Return ``module`` after checking its contract; set ``module.config`` if the factory has not set it.
+def _check_contract(module: Any, contract: type[Part], kind: str, name: str, options: dict[str, Any]) -> Part:
+    """Return ``module`` after checking its class; set ``module.config`` if the factory has not set it.
 
     Args:
         contract: the class that ``module`` must have, such as :class:`Backend`.
+        kind: word for the part in messages, such as ``"back-end"``.
         name, options: the name and the options of the part, for ``module.config``.
-        facts: further arguments of the check in :mod:`nes2net.models.contract_checks`.
 
     Raises:
-        InputError: if ``module`` is not an instance of ``contract``, or a part of another package
-            does not compute what its contract says.
+        InputError: if ``module`` is not an instance of ``contract``.
     """
     if not isinstance(module, contract):
         raise InputError(
-            f"{registry.subject(name)} is a {type(module).__name__}: make it a subclass of "
+            f"{kind} '{name}' is a {type(module).__name__}: make it a subclass of "
             f"{contract.__module__}.{contract.__name__}"
         )
     if not hasattr(module, "config"):
         module.config = {"name": name}
         for key, value in options.items():
             module.config[key] = list(value) if isinstance(value, tuple) else value
-    if not registry.is_built_in(name):
-        from nes2net.models.contract_checks import CHECKS, check_module  # imported late: only for other packages
-
-        check_module(registry.subject(name), module, CHECKS[registry.kind], *facts)
     return module

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from nes2net.data.corpora.id_tables import first_line
-from nes2net.lib.contracts import PartCheck
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import print_note
 from nes2net.models.registry import judgements
@@ -202,13 +201,9 @@ def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgeme
     if not isinstance(name, str):
         raise InputError("`judgement` needs a `name`, to which the other options belong")
     factory = judgements.checked_factory(name, options)
-    with judgements.guarded(name, "its constructor"):
+    with judgements.guarded(name):
         built = factory(**options)
-    if not judgements.is_built_in(name) and hasattr(built, "score_of"):
-        from nes2net.models.contract_checks import check_judgement  # imported late: only for other packages
-
-        check_judgement(PartCheck(judgements.subject(name)), built)
-    return built  # type: ignore[no-any-return]
+    return judgements.checked(name, built)  # type: ignore[no-any-return]
 
 
 def judgement_of(path: str | Path) -> Judgement[Any]:

@@ -24,6 +24,7 @@ from nes2net.lib.devices import float32_products
 from nes2net.lib.errors import BrokenPart, InputError, counted
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.models.backends.base import Backend, ScoreRule
+from nes2net.models.contract_checks import part_not_finite
 from nes2net.models.frontends.base import UsedSamples
 from nes2net.models.provenance import Provenance
 from nes2net.models.registry import packages_of
@@ -362,12 +363,10 @@ def _check_parts(scorer: Any, waveforms: Tensor) -> None:
     """Raise :class:`BrokenPart` if a part of another package gives the first numbers that are not finite."""
     if not isinstance(scorer, nn.Module) or not packages_of(scorer.config):
         return
-    from nes2net.models.contract_checks import first_not_finite  # imported late, because it is rarely needed
-
     with torch.inference_mode():
-        subject, _ = first_not_finite(scorer, waveforms[:1].to(scorer.device))
+        subject = part_not_finite(scorer, waveforms[:1].to(scorer.device))
     if subject:
-        raise BrokenPart(f"{subject}: its output has numbers that are not finite; mend the part")
+        raise BrokenPart(f"{subject}: gave numbers that are not finite for a recording; mend the part")
 
 
 class _ModeInForce:

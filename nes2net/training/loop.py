@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 
 import torch
@@ -27,7 +26,7 @@ from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.sampling import by_step
 from nes2net.training.seeding import seed_step
 from nes2net.training.state import Progress, RunState
-from nes2net.training.task_contract import part_at_fault
+from nes2net.training.task_contract import check_parts_finite
 from nes2net.training.validation import Validator, is_due
 
 
@@ -136,8 +135,9 @@ class Trainer:
             loss_of_step, gradient_norm = torch.stack([loss, norm.to(loss)]).tolist()
             if accelerator.scaler:  # with a GradScaler, gradients may be infinite, because the scaler skips such steps
                 gradient_norm = 0.0
-            blame = partial(part_at_fault, self.validator.task, self.objective, step_parts, self.recipe)
-            check_finite(loss_of_step, gradient_norm, self.recipe.train, self.loader, epoch, step, blame)
+            if not math.isfinite(loss_of_step):
+                check_parts_finite(self.validator.task, self.objective, step_parts, self.recipe)
+            check_finite(loss_of_step, gradient_norm, self.recipe.train, self.loader, epoch, step)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             progress.loss_sum += loss_of_step * plan.utterances

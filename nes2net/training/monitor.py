@@ -11,7 +11,7 @@ import math
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from nes2net.detector import Detector
-from nes2net.lib.errors import BrokenPart, InputError, counted, first_line, one_line, worded
+from nes2net.lib.errors import InputError, counted, first_line, one_line, worded
 from nes2net.training.curves import plot_curves
 from nes2net.training.dataset import BatchLoader
 from nes2net.training.progress import Meter, advice
@@ -224,27 +224,14 @@ class Monitor:
             self._is_drawn = True
 
 
-def check_finite(
-    loss: float,
-    norm: float,
-    train: TrainConfig,
-    loader: BatchLoader,
-    epoch: int,
-    step: int,
-    part_at_fault: Callable[[], str] = str,
-) -> None:
+def check_finite(loss: float, norm: float, train: TrainConfig, loader: BatchLoader, epoch: int, step: int) -> None:
     """Raise :class:`InputError` if the loss of a step, or the ``norm`` of its gradients, is not finite.
 
     The message identifies the step and its utterances, and says what to try. To find the
-    utterances, ``loader`` draws the batches of the step again. If ``part_at_fault`` finds a part, the
-    message names only the part.
+    utterances, ``loader`` draws the batches of the step again.
     """
     if math.isfinite(loss) and math.isfinite(norm):
         return
-    if subject := part_at_fault():
-        raise BrokenPart(
-            f"{subject}: its output in epoch {epoch}, step {step} has numbers that are not finite; mend the part"
-        )
     problem = f"gradients' norm is {norm}" if math.isfinite(loss) else f"loss is {loss}"
     loader.begin(epoch, step)
     items = chain.from_iterable(islice(loader.batch_sampler, train.accumulate))

@@ -163,7 +163,7 @@ class Run:
         # Make the parts of the run that have a state.
         objective = self.objective(detector)
         if self.task.subject:
-            check_task(self.task.subject, self.task, objective, train_loader.dataset)
+            check_task(self.task, objective, train_loader.dataset)
         decay = recipe.train.layer_decay
         trained_parameters = objective.trained_parameters() if decay == 1 else parameter_groups(detector, decay)
         optimizer = create_optimizer(trained_parameters, recipe.train)

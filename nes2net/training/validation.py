@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,9 +29,6 @@ from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.recipes.validation import ValidationConfig
 from nes2net.training.seeding import seed_validation
 from nes2net.training.task_contract import check_figures
-
-if TYPE_CHECKING:
-    from nes2net.training.tasks.task import Task
 
 _DESCRIBED = {"w_aug": " with RawBoost", "wo_aug": ""}
 
@@ -104,7 +101,8 @@ class Validator:
         recipe: gives ``validation.mode``, and ``seed`` for the bootstrap and for dropout in train
             mode. In ``train`` mode, dropout is on, and batch normalisation updates its running
             statistics on development data.
-        task: the task whose measures the figures must contain; None for no check.
+        task: the task (:mod:`nes2net.training.tasks.task`), which declares measures; None for no
+            check of the figures.
 
     Raises:
         InputError: if several processes are to validate in train mode.
@@ -117,10 +115,9 @@ class Validator:
         accelerator: Accelerator,
         monitor: Monitor,
         recipe: Recipe,
-        task: Task | None = None,
+        task: Any = None,
     ) -> None:
         """Check the mode, and store what a validation needs."""
-        self.task = task
         self.mode = recipe.validation.mode
         self.seed = recipe.seed
         if self.mode == "train" and accelerator.num_processes > 1:
@@ -129,6 +126,7 @@ class Validator:
                 f"{accelerator.num_processes} processes: train in one, or take `validation.mode=eval`"
             )
         self.objective = objective
+        self.task = task
         self.loaders = loaders
         self.accelerator = accelerator
         self.monitor = monitor
@@ -248,5 +246,5 @@ class Validator:
         validated = Validated(name, used_trials, targets, outputs, len(trials) - len(targets))
         figures = self.objective.figures(validated)
         if self.task is not None and self.task.subject:
-            check_figures(self.task.subject, self.task.measures, name, figures)
+            check_figures(self.task, name, figures)
         return {f"val_loss_{name}": loss, **figures}

@@ -25,12 +25,10 @@ from nes2net.evaluation.judgements import Rows
 from nes2net.lib.options import Logits, Size
 from nes2net.models.aggregations.base import Aggregation
 from nes2net.models.backends.base import Backend, LogitLayer
-from nes2net.models.backends.heads import Head
 from nes2net.models.frontends.base import Frontend
 from nes2net.training.losses.criterion import Criterion, MeanOfSamples
 from nes2net.training.measures import ERROR_RATES, Measure, Validated
 from nes2net.training.objective import Objective, Part
-from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import Task
 
 PACKAGE = "faulty-parts 1.2"
@@ -175,13 +173,6 @@ class WrongHopLength(GoodFrontend):
         self.hop_length = 160
 
 
-class NoCheckpoint(GoodFrontend):
-    """The constructor does not take `checkpoint`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-
-
 class LogOfZero(GoodFrontend):
     """Infinite numbers."""
 
@@ -194,16 +185,6 @@ class TransposedAggregation(Aggregation):
 
     def forward(self, hidden_states: Any) -> Tensor:
         return hidden_states[-1].transpose(1, 2)
-
-
-class OneLogitHead(Head):
-    """One logit, whatever is asked for."""
-
-    def __init__(self, in_features: int, out_features: int) -> None:
-        super().__init__(in_features, out_features)
-
-    def forward(self, embeddings: Tensor) -> Tensor:
-        return embeddings[:, :1]
 
 
 class GoodLoss(MeanOfSamples):
@@ -321,13 +302,6 @@ class BareOutcomeObjective(GoodObjective):
 
 class BareOutcome(GoodTask):
     objective_class = BareOutcomeObjective
-
-
-class TakesNoRecipe(Task):
-    """The constructor does not take the recipe."""
-
-    def __init__(self) -> None:
-        super().__init__(Recipe())
 
 
 @dataclass(frozen=True)
@@ -474,11 +448,9 @@ PARTS = {
         "fewer_states": "FewerStates",
         "no_hop_length": "NoHopLength",
         "wrong_hop_length": "WrongHopLength",
-        "no_checkpoint": "NoCheckpoint",
         "log_of_zero": "LogOfZero",
     },
     "aggregations": {"transposed": "TransposedAggregation"},
-    "heads": {"one_logit_head": "OneLogitHead"},
     "losses": {
         "good_loss": "GoodLoss",
         "numerator_of_rows": "NumeratorOfRows",

@@ -9,7 +9,6 @@ from typing import Any
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import name_and_options, with_options
 from nes2net.models.backends.base import Backend
-from nes2net.models.contract_checks import check_loss, check_module
 from nes2net.models.registry import heads, losses
 from nes2net.training.losses.criterion import Criterion
 
@@ -31,8 +30,7 @@ def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tupl
         InputError: if a name or option is unknown, or if an option is out of range.
     """
     name, options = name_and_options({"loss": loss}, "loss", reserved=GIVEN, owner=f"`{key}`")
-    kind = losses.checked_factory(name, options)
-    return kind, options
+    return losses.checked_factory(name, options), options
 
 
 def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "train.loss") -> Criterion:
@@ -59,12 +57,9 @@ def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "tra
             )
         arguments |= {"head": head, "feature_dim": head.in_features}
     parameters = inspect.signature(kind).parameters
-    with losses.guarded(name, "its constructor"):
+    with losses.guarded(name):
         criterion = kind(**options, **{key: value for key, value in arguments.items() if key in parameters})
-    if not losses.is_built_in(name):
-        embedding_dim = backend.last_layer.in_features if kind.takes_embeddings else 0
-        check_module(losses.subject(name), criterion, check_loss, embedding_dim, next(backend.parameters()).device)
-    return criterion
+    return losses.checked(name, criterion, arguments.get("feature_dim"))  # type: ignore[no-any-return]
 
 
 def with_head(model: dict[str, Any], loss: str | Mapping[str, Any], num_classes: int = 2) -> dict[str, Any]:
