@@ -86,7 +86,7 @@ def check_listings(subject: str, corpus: Any) -> None:
 def _checked_trials(subject: str, method: str, listing: Callable[..., Any], *args: Any, **options: Any) -> Any:
     with raised_by(subject, method):
         trials = list(listing(*args, **options))
-        labels = {trial.label: trial.id for trial in reversed(trials)}
+        labels = {trial.label: trial.id for trial in trials}
     for label, id in labels.items():
         fits = label in ("bonafide", "spoof", None)
         PartCheck(subject).that(fits, f"{method} gave trial '{id}' the label", label, "'bonafide', 'spoof' or None")

@@ -14,7 +14,7 @@ names is fast. Installed packages add their own names by entry points of the gro
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 from importlib import import_module
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from nes2net.models.backends.base import Backend
     from nes2net.models.frontends.base import Frontend
 
+#: Key of the packages of parts in checkpoints and records (:func:`packages_of`).
+PACKAGES_KEY = "packages"
 T = TypeVar("T")
 Part = TypeVar("Part", "Frontend", "Aggregation", "Backend")
 
@@ -93,6 +95,13 @@ class Registry(Generic[T]):
         """Describe a part for messages, such as ``back-end 'mean_frame' (package my-parts 0.1)``."""
         package = self.package_of(name)
         return f"{self.kind} '{name}' (package {package})" if package else f"{self.kind} '{name}'"
+
+    def needed(self, name: str, packages: Any) -> str:
+        """Describe a part that is not installed, by what a file says about its package; empty if nothing is needed."""
+        package = packages.get(f"{self.kind} {name}") if isinstance(packages, dict) else None
+        if name in self._table or not isinstance(package, str):
+            return ""
+        return f"{self.kind} '{name}' of package {package} (pip install {package.partition(' ')[0]})"
 
     def guarded(self, name: str, method: str = "its constructor") -> AbstractContextManager[None]:
         """Make a context in which an error in the code of another package's part becomes one line."""
@@ -414,18 +423,32 @@ commands: Registry[Callable[..., int | None]] = Registry(
 )
 
 
+_ROLES: dict[str, Registry] = {"frontend": frontends, "aggregation": aggregations, "backend": backends}
+
+
 def packages_of(model: Mapping[str, Any]) -> dict[str, str]:
     """List the packages of the parts of ``model`` that are not built in: ``"back-end mean_frame"`` → ``"my-parts 0.1"``.
 
     Args:
         model: the configuration of a detector, with a mapping of name and options for each part.
     """
-    packages = {}
-    for role, registry in (("frontend", frontends), ("aggregation", aggregations), ("backend", backends)):
-        name = model[role]["name"]
-        if not registry.is_built_in(name):
-            packages[f"{registry.kind} {name}"] = registry.package_of(name)
-    return packages
+    return packages_of_parts((_ROLES[role], part["name"]) for role, part in model.items())
+
+
+def packages_of_parts(parts: Iterable[tuple[Registry, str]]) -> dict[str, str]:
+    """List the packages of ``parts``, pairs of registry and name, as :func:`packages_of` does."""
+    return {
+        f"{registry.kind} {name}": registry.package_of(name) for registry, name in parts if registry.package_of(name)
+    }
+
+
+def needed_packages(model: Mapping[str, Any], packages: Any) -> list[str]:
+    """Describe the parts of ``model`` that are not installed, by what a file says about their ``packages``.
+
+    Args:
+        packages: the result of :func:`packages_of` that the file holds; anything else counts as empty.
+    """
+    return [text for role, part in model.items() if (text := _ROLES[role].needed(part["name"], packages))]
 
 
 # Building parts

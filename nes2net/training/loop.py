@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nes2net.lib.devices import float32_products
 from nes2net.lib.errors import InputError
+from nes2net.models.registry import PACKAGES_KEY
 from nes2net.training.card import with_last_epoch, write_card
 from nes2net.training.dataset import Batch, BatchLoader
 from nes2net.training.distributed import IN_SCORING, StepPlan, plan_step, write_once
@@ -26,7 +27,7 @@ from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.sampling import by_step
 from nes2net.training.seeding import seed_step
 from nes2net.training.state import Progress, RunState
-from nes2net.training.task_contract import check_parts_finite
+from nes2net.training.task_contract import check_parts_finite, packages_of_recipe
 from nes2net.training.validation import Validator, is_due
 
 
@@ -216,6 +217,7 @@ class Trainer:
             if is_kept:
                 state.detector.provenance = with_last_epoch(state.detector.provenance, selection)
                 record = state.detector.provenance.to_dict() | {"recipe": state.recipe, "epoch": epoch, **values}
+                record[PACKAGES_KEY] = packages_of_recipe(self.recipe)
                 state.detector.save(path, **record)
             selection.write_history()
             if (described := selection.described_checkpoint()) is not None:

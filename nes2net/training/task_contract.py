@@ -16,7 +16,7 @@ import torch
 from nes2net.lib.contracts import PartCheck
 from nes2net.lib.errors import BrokenPart, InputError
 from nes2net.models.contract_checks import is_large, part_not_finite, random_features, undisturbed
-from nes2net.models.registry import losses
+from nes2net.models.registry import Registry, corpora, effects, losses, packages_of_parts, tasks
 from nes2net.training.dataset import TrainingSet, collate
 from nes2net.training.measures import Validated
 from nes2net.training.objective import Objective, Part
@@ -76,6 +76,15 @@ def check_task(task: Any, objective: Objective, dataset: TrainingSet) -> None:
         except InputError:  # two trials may be too few for the figures
             return
         check_figures(task, "wo_aug", figures)
+
+
+def packages_of_recipe(recipe: Recipe) -> dict[str, str]:
+    """List the packages of the corpora, the conditions, the loss and the task of ``recipe`` that are not built in."""
+    parts: list[tuple[Registry, str]] = [(corpora, corpus.name) for corpus in recipe.data.corpora]
+    parts += [(effects, text.partition(":")[0]) for text in recipe.augment.conditions]
+    for registry, setting in ((losses, recipe.train.loss), (tasks, recipe.train.task)):
+        parts.append((registry, setting["name"] if isinstance(setting, dict) else setting or ""))
+    return packages_of_parts(parts)
 
 
 def check_figures(task: Any, name: str, figures: Mapping[str, float]) -> None:

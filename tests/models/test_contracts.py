@@ -1,5 +1,6 @@
 """The contracts of parts: built-in parts keep them, and each planted fault of another package is one line that names it."""
 
+import json
 import resource
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from nes2net import Detector, create_aggregation, create_backend, create_fronten
 from nes2net.data.augment import Sources
 from nes2net.lib.options import Input, declared, fitted
 from nes2net.models import registry
+from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.models.contract_checks import check_part
 from nes2net.models.contracts import check_object
 from nes2net.training.losses.by_name import create_loss
@@ -159,9 +161,12 @@ FAULTS = {
     "another_name": (SCORE, "its attribute 'name' is 'renamed'; expected the name of its entry point, 'another_name'"),
     "other_labels": (
         "data check {} tones",
-        "gave trial 'train_0' the label 'genuine'; expected 'bonafide', 'spoof' or",
+        "the label 'genuine'; expected 'bonafide', 'spoof' or None",
     ),
-    "table_corpus": ("data check {} tones", "its entry point names {'name': 'table'}; expected an object of nes2net.data.corpora"),
+    "table_corpus": (
+        "data check {} tones",
+        "its entry point names {'name': 'table'}; expected an object of nes2net.data.corpora",
+    ),
     "returns_none": (EFFECT, "a call returned None; expected finite samples, an array of shape (N,)"),
     "no_samples": (EFFECT, "a call returned an array (0,) of float32; expected finite samples"),
     "two_dimensional": (EFFECT, "a call returned an array (1, 12000) of float32; expected finite samples"),
@@ -291,3 +296,39 @@ def test_a_small_part_is_checked_in_a_third_of_a_second_and_a_large_one_skipped(
     assert checked_time("back-end", small, 2) < 0.3
     checked_time("back-end", create_backend("mean_linear", feature_dim=65_536, num_logits=200), 200)
     assert "back-end 'test' is too large to be checked before it is used" in capsys.readouterr().err
+
+
+def test_files_name_the_packages_of_their_parts(package, command, monkeypatch):  # noqa: F811
+    """Without the package, readers say which one is needed, and `info` tells what else the file says."""
+    assert command(f"{TRAIN} train.task=good_task augment.conditions=[good_effect] output=run")[0] == 0
+    checkpoint = next(package.glob("run/*/epoch_1.pth"))
+    assert command(f"score good_corpus tones --model {checkpoint} --out rows.tsv --judgement good_rows")[0] == 0
+    record = json.loads(Path("rows.tsv.json").read_text())
+    assert record["packages"] == dict.fromkeys(
+        ("front-end good_frontend", "back-end good_backend", "judgement good_rows"), PACKAGE
+    )
+    assert read_record(load_state_dict(checkpoint))["packages"] == dict.fromkeys(
+        (
+            "front-end good_frontend",
+            "back-end good_backend",
+            "corpus good_corpus",
+            "condition good_effect",
+            "loss good_loss",
+            "task good_task",
+        ),
+        PACKAGE,
+    )
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder != str(package / "site")])
+    forget_packages(monkeypatch)
+    needed = "back-end 'good_backend' of package faulty-parts 1.2 (pip install faulty-parts)"
+    status, _, error = command(f"predict tones/eval/eval_0.wav --model {checkpoint}")
+    assert status == 2
+    assert needed in error
+    status, out, error = command(f"info {checkpoint}")
+    assert error == ""
+    assert status == 0
+    assert needed in " ".join(out.split())
+    assert "data.num_samples" in out
+    status, _, error = command("evaluate generic rows.tsv --keys tones/eval.txt")
+    assert status == 2
+    assert "rows.tsv needs judgement 'good_rows' of package faulty-parts 1.2 (pip install faulty-parts)" in error

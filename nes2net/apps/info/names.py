@@ -8,6 +8,7 @@ import re
 import sys
 from argparse import SUPPRESS
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -494,7 +495,9 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
     from nes2net.training.tasks.task import create_task  # import only here, because most names need no training
 
     # Collect the facts about the model and the start of training.
-    start = create_task(recipe).start
+    start = None
+    with suppress(InputError):  # the package of a task may be missing here
+        start = create_task(recipe).start
     begins = start.path or f"a {start.what} ({start.key})" if start is not None else "random weights"
     facts = {
         "trains on": "; ".join(trains_on),
