@@ -190,7 +190,7 @@ def did_you_mean(
     >>> did_you_mean("zzz", "abcdefghijk", "nes2net info")
     '; known: a, b, c, d, e, f, g, h, i, j, … (11 in all; `nes2net info` lists them)'
     """
-    known_names = sorted(known_names)
+    known_names = sorted(set(known_names))
     if not known_names:
         return ""
     meant = nearest(name, known_names, cutoff) if meant is None else meant

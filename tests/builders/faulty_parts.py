@@ -51,6 +51,14 @@ class GoodBackend(Backend):
         return self.norm(features.mean(1)) + 0.01 * torch.randn(features.shape[2]) * float(np.random.rand())
 
 
+class ReadsNumbers(GoodBackend):
+    """The constructor reads a number, which does not exist on the meta device."""
+
+    def __init__(self, *, feature_dim: Size = 1024, num_logits: Logits = 2) -> None:
+        super().__init__(feature_dim=feature_dim, num_logits=num_logits)
+        self.scale = self.linear.weight.std().item()
+
+
 class EmbedsNone(GoodBackend):
     """`embed` forgets to return."""
 
@@ -429,6 +437,7 @@ TABLE = {"name": "table"}
 PARTS = {
     "backends": {
         "good_backend": "GoodBackend",
+        "good_but_reads_numbers": "ReadsNumbers",
         "embeds_none": "EmbedsNone",
         "embeds_frames": "EmbedsFrames",
         "no_such_layer": "NoSuchLayer",

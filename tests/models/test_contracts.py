@@ -332,3 +332,11 @@ def test_files_name_the_packages_of_their_parts(package, command, monkeypatch): 
     status, _, error = command("evaluate generic rows.tsv --keys tones/eval.txt")
     assert status == 2
     assert "rows.tsv needs judgement 'good_rows' of package faulty-parts 1.2 (pip install faulty-parts)" in error
+
+
+def test_info_of_a_part_that_cannot_be_built_without_numbers(package, command):  # noqa: F811
+    status, out, _ = command("info good_but_reads_numbers")
+    assert status == 0
+    text = " ".join(out.split())
+    assert "size not computed: back-end 'good_but_reads_numbers' (package faulty-parts 1.2): its constructor" in text
+    assert "feature_dim" in text

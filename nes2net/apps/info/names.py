@@ -21,7 +21,7 @@ from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import ListedCorpus
 from nes2net.lib.command_line import OneLineParser
 from nes2net.lib.commands import add_command, page_of
-from nes2net.lib.errors import InputError, MissingLibrary, counted, did_you_mean
+from nes2net.lib.errors import BrokenPart, InputError, MissingLibrary, counted, did_you_mean
 from nes2net.lib.options import PARTS, name_and_options
 from nes2net.metrics.eer import compute_eer
 from nes2net.models.checkpoints.shelf import Shelf
@@ -249,23 +249,14 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
         name: name of the part.
         results: published results; the description shows the results of the model with this name.
     """
-    (cost,) = costs_of(name, registry)
     is_frontend = registry is frontends
-    estimate = {}
-    size = published_size_facts("")  # no facts, because no front-end has an empty name
-    if is_frontend:
-        estimate = estimate_memory_and_time(name)
-        size = published_size_facts(name)
     facts = {
         "what": title(registry, name),
         "made of": bound_arguments(registry, name),
         "about": about(registry, name),
         "source": source(registry, name),
-        "parameters": cost.parameters,
-        "multiply-adds": f"{cost.multiply_adds / 1e9:.3f} G per second of audio",
-        "size": cost.notes,
-        **estimate,
-        **size,
+        **_cost_facts(registry, name),
+        **published_size_facts(name if is_frontend else ""),
         "published": [result.line for result in results if name in result.about],
     }
     role = PARTS[list(REGISTRIES.values()).index(registry)]
@@ -276,6 +267,22 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
     if options:
         commands.append(f"An option of it: model.{role}.{options[0]['option']}=…")
     return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
+
+
+def _cost_facts(registry: Registry, name: str) -> dict[str, Any]:
+    """Compute the costs of a part on the meta device, which has no numbers; a part may need numbers."""
+    try:
+        with registry.guarded(name, "a computation on PyTorch's meta device"):
+            (cost,) = costs_of(name, registry)
+            estimate = estimate_memory_and_time(name) if registry is frontends else {}
+    except BrokenPart as error:
+        return {"size": f"not computed: {error}"}
+    return {
+        "parameters": cost.parameters,
+        "multiply-adds": f"{cost.multiply_adds / 1e9:.3f} G per second of audio",
+        "size": cost.notes,
+        **estimate,
+    }
 
 
 def _trained_part_sheet(registry: Registry, key: str, name: str) -> Sheet:
@@ -319,7 +326,7 @@ def command_sheet(name: str) -> Sheet:
     for action in parser._actions:
         if action.help != SUPPRESS:
             option = ", ".join(action.option_strings) or action.dest
-            values = ", ".join(map(str, action.choices or ()))
+            values = ", ".join(map(str, action.choices or ())) or action.metavar or ""
             rows.append({"option": option, "takes": values, "meaning": (action.help or "") % vars(action)})
     tables = {"arguments and flags": rows}
     return Sheet(f"{name}: command", {"what": page.title, "about": page.prose}, "", tables, [f"nes2net {name} --help"])

@@ -66,29 +66,30 @@ class TrainConfig(Section):
     """Optimiser. With `adam`, weight decay is an L2 term of the gradient; with `adamw`, it shrinks
     the weights themselves. `logistic` takes no steps: everything before the last layer is frozen,
     and scikit-learn fits the last layer to the embeddings by logistic regression, without
-    augmentation. Learning rate, schedule and weight decay then have no effect, and `train.epochs`
-    is 1."""
+    augmentation. Settings of the steps, such as `train.lr`, are then refused, and `train.epochs` is
+    1."""
     logistic_c: Annotated[
         AboveZero, UsedWith("optimizer", ("logistic",)), Source("assumed; Pascu et al.: weak regularisation is best")
     ] = 1e6
     """C of the logistic regression, the weight of the loss against the L2 term ½|w|²; a larger C
     regularises less. The embeddings are first scaled to unit variance in each dimension."""
     lr: Annotated[
-        AboveZero, AlsoCalled(("learning_rate",)), Source("main.py --lr; 2.5e-7 in the published command")
+        AboveZero, _OF_STEPS, AlsoCalled(("learning_rate",)), Source("main.py --lr; 2.5e-7 in the published command")
     ] = 2.5e-7
     """Learning rate; with a schedule, the highest learning rate."""
-    weight_decay: Annotated[NotNegative, Source("main.py --weight_decay")] = 1e-4
+    weight_decay: Annotated[NotNegative, _OF_STEPS, Source("main.py --weight_decay")] = 1e-4
     """Weight decay, as `train.optimizer` applies it."""
-    adam_betas: Annotated[list[BelowOne], Field(min_length=2, max_length=2), Source("main.py (PyTorch's default)")] = (
-        Field(default=[0.9, 0.999])
-    )
+    adam_betas: Annotated[
+        list[BelowOne], Field(min_length=2, max_length=2), _OF_STEPS, Source("main.py (PyTorch's default)")
+    ] = Field(default=[0.9, 0.999])
     """Decay rates β₁ and β₂ of the moving averages of the gradient and of the squared gradient."""
-    adam_eps: Annotated[AboveZero, Source("main.py (PyTorch's default)")] = 1e-8
+    adam_eps: Annotated[AboveZero, _OF_STEPS, Source("main.py (PyTorch's default)")] = 1e-8
     """ε in the denominator of Adam's step."""
-    amsgrad: Annotated[Flag, Source("SR-LA Res2Net code; Reddi et al., ICLR 2018")] = False
+    amsgrad: Annotated[Flag, _OF_STEPS, Source("SR-LA Res2Net code; Reddi et al., ICLR 2018")] = False
     """In Adam's step, divide by the largest mean of the squared gradient so far."""
     schedule: Annotated[
         Literal["constant", "cosine", "cosine_epochs", "inverse_sqrt", "step"],
+        _OF_STEPS,
         Source(
             "constant: main.py; cosine: ASVspoof 5 program; cosine_epochs: CtrSVDD program; "
             "inverse_sqrt: SR-LA Res2Net code, Vaswani et al. 2017, Section 5.3; "
@@ -112,7 +113,7 @@ class TrainConfig(Section):
     """Number of epochs after which the learning rate is multiplied by `train.decay_factor`."""
     decay_factor: Annotated[Probability, UsedWith("schedule", ("step",)), Source("GF/LGF/LLGF code")] = 0.5
     """Factor by which the learning rate is multiplied every `train.decay_epochs` epochs."""
-    warmup_steps: Annotated[Natural, Source("SR-LA Res2Net code: 1000")] = 0
+    warmup_steps: Annotated[Natural, _OF_STEPS, Source("SR-LA Res2Net code: 1000")] = 0
     """Number of steps at the beginning in which the learning rate rises linearly."""
     warmup_epochs: Annotated[
         Natural, UsedWith("schedule", ("cosine_epochs",)), Source("MoE code (arXiv 2409.11909): 3")
@@ -123,11 +124,14 @@ class TrainConfig(Section):
     """Begin the warm-up at 0, so that the first epoch changes no weight. Otherwise the learning rate
     of the first epoch is `train.lr` / (W + 1), where W is `train.warmup_epochs`. In each of the W
     epochs after the first one, the learning rate grows by the same amount."""
-    plateau_patience: Annotated[Count | None, Source("Ensembling code (Interspeech 2024): 3")] = None
+    plateau_patience: Annotated[Count | None, _OF_STEPS, Source("Ensembling code (Interspeech 2024): 3")] = None
     """The learning rate is halved after this many validations in a row without a lower development
     loss; then counting starts again. null never halves the rate."""
     max_grad_norm: Annotated[
-        AboveZero | None, AlsoCalled(("gradient_clip_val", "clip_grad_norm", "grad_clip")), Source("toolkit")
+        AboveZero | None,
+        _OF_STEPS,
+        AlsoCalled(("gradient_clip_val", "clip_grad_norm", "grad_clip")),
+        Source("toolkit"),
     ] = None
     """Largest L2 norm of the gradient; a longer gradient is scaled to this norm. null sets no limit."""
     task: Annotated[Text | dict[str, Any] | None, Source("toolkit; distillation: arXiv 2309.08285")] = None
