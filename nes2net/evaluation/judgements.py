@@ -331,7 +331,7 @@ class Rows(OfRecordings[NDArray]):
                 computed = self.compute(scorer, waveforms)
             shape = (len(waveforms), len(self.columns))
             fits = is_tensor(computed) and computed.shape == shape
-            expected = f"a tensor of shape {shape}, a row for each recording and a column for each of 'columns'"
+            expected = f"a tensor {shape} of a row for each recording and a column for each of 'columns'"
             PartCheck(judgements.subject(self.name)).that(fits, "compute returned", computed, expected)
             return computed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import extract_tb
@@ -39,64 +39,56 @@ class PartCheck:
         if not fits:
             raise BrokenPart(f"{self.subject}: {opening} {described(value)}; expected {expected}")
 
-    def call(self, method: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """Call a method of the part."""
-        try:
-            with raised_by(self.subject, method):
-                return function(*arguments, **options)
-        except InputError as error:
-            if isinstance(error, BrokenPart):
-                raise
-            raise BrokenPart(f"{self.subject}: {method}: {error}") from error
+    def call(self, part: Any, method: str, *arguments: Any, **options: Any) -> Any:
+        """Call a method of ``part``."""
+        with raised_by(self.subject, method, InputError):
+            return getattr(part, method)(*arguments, **options)
 
-    def tensor(self, method: str, value: Any, *shape: int | None, why: str = "") -> None:
-        """Check a tensor of finite numbers that a method returned.
+    def tensor(self, method: str, value: Any, shape: Sequence[int | None] = (), why: str = "") -> None:
+        """Check that a method returned a tensor of finite numbers.
 
         Args:
             shape: the sizes; None for any size.
             why: where the sizes come from, for the message.
         """
-        fits = hasattr(value, "isfinite") and value.is_floating_point() and value.ndim == len(shape)
-        fits = fits and all(wanted in (None, size) for size, wanted in zip(value.shape, shape))
-        sizes = " × ".join("any" if size is None else str(size) for size in shape)
-        expected = f"a tensor of {sizes or 'one number'}{why and f' ({why})'}"
-        self.that(fits, f"{method} returned", value, expected)
-        self.that(bool(value.isfinite().all()), f"{method} returned NaN or infinity in", value, "finite numbers")
+        sizes = tuple(getattr(value, "shape", ("none",)))
+        fits = len(sizes) == len(shape) and all(wanted in (None, size) for size, wanted in zip(sizes, shape))
+        words = " × ".join("any" if size is None else str(size) for size in shape)
+        self.that(fits, f"{method} returned", value, f"a tensor of {words or 'one number'}{why}")
+        is_finite = hasattr(value, "isfinite") and bool(value.isfinite().all())
+        self.that(is_finite, f"{method} returned NaN or infinity in", value, "a tensor of finite numbers")
 
 
 @contextmanager
-def raised_by(subject: str, method: str) -> Iterator[None]:
-    """Within this context, which calls a ``method`` of a part, an error in its code becomes a :class:`BrokenPart`."""
+def raised_by(subject: str, method: str, *errors: type[Exception]) -> Iterator[None]:
+    """Within this context, which calls a ``method`` of a part, an error in its code becomes a :class:`BrokenPart`.
+
+    Args:
+        errors: :class:`InputError`, if this class becomes one, too.
+    """
     try:
         yield
-    except InputError:
-        raise
     except Exception as error:  # the code of another package may raise any error
-        if is_out_of_memory(error):
+        is_for_user = isinstance(error, InputError) and not isinstance(error, errors)
+        if isinstance(error, BrokenPart) or is_for_user or is_out_of_memory(error):
             raise
-        problem = f"{method} raised {type(error).__name__}: {first_line(error)}"
-        if isinstance(error, NotImplementedError):
-            problem = f"does not define {method}"
         # Name the last line outside of nes2net and PyTorch.
-        own_folder = str(Path(__file__).parents[1])
-        lines = [line for line in extract_tb(error.__traceback__) if not line.filename.startswith(own_folder)]
-        lines = [line for line in lines if "/torch/" not in line.filename]
-        place = f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else ""
-        raise BrokenPart(f"{subject}: {problem}{place}") from error
+        places = [""]
+        for line in extract_tb(error.__traceback__):
+            if not line.filename.startswith(str(Path(__file__).parents[1])) and "/torch/" not in line.filename:
+                places.append(f" ({Path(line.filename).name}, line {line.lineno})")
+        problem = f"{method} raised {type(error).__name__}: {first_line(error)}"
+        raise BrokenPart(f"{subject}: {problem}{places[-1]}") from error
 
 
 def described(value: Any) -> str:
-    """Describe a value for a message: tensors and arrays by shape and type.
+    """Describe a value for a message: tensors and arrays by shape and type, classes and functions by name.
 
     >>> import torch
-    >>> described(torch.zeros(2, 3)), described([torch.zeros(2)]), described(None)
-    ('a tensor (2, 3) of float32', 'a list of 1', 'None')
+    >>> described(torch.zeros(2, 3)), described(int), described(None)
+    ('a tensor (2, 3) of float32', 'int', 'None')
     """
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         words = "an array" if type(value).__name__ == "ndarray" else "a tensor"
         return f"{words} {tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
-    if isinstance(value, (list, tuple)) and any(hasattr(item, "shape") for item in value):
-        return f"a {type(value).__name__} of {len(value)}"
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    return shown(value)
+    return getattr(value, "__name__", "") or shown(value)

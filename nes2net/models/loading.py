@@ -64,7 +64,7 @@ from nes2net.models.frontends.sizes import SIZES, pretraining_file
 from nes2net.models.network import Network
 from nes2net.models.provenance import RECORD_KEY, Provenance
 from nes2net.models.published_models import CODES, PUBLISHED, PUBLISHED_MODELS
-from nes2net.models.registry import PACKAGES_KEY, create_frontend, needed_packages, packages_of
+from nes2net.models.registry import PACKAGES_KEY, ROLES, check_installed, create_frontend, packages_of
 from nes2net.models.weights_known import TENSORS_KEY, checked_record, holds_weights_of
 
 if TYPE_CHECKING:
@@ -420,8 +420,7 @@ class SavedNetwork(Network):
         assert isinstance(config, dict) or architecture is not None  # tells mypy that an architecture is given
         if architecture is None and config is not None:
             architecture = _with_fitting_options(state_dict, config, str(path_or_name), published_name)
-        if architecture is not None and (missing := needed_packages(architecture, provenance.facts.get(PACKAGES_KEY))):
-            raise InputError(f"{path_or_name} needs {' and '.join(missing)}")
+        check_installed(str(path_or_name), provenance.facts.get(PACKAGES_KEY), ROLES.values())
         # Build the detector on the meta device, check that the tensors fit, and load them.
         with build_errors_as_input_errors(str(path_or_name)), without_memory():
             empty = cls.from_config(architecture)

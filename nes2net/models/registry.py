@@ -88,20 +88,13 @@ class Registry(Generic[T]):
 
     def package_of(self, name: str) -> str:
         """Return distribution and version of the package that adds ``name``; empty if they are not known."""
-        point = self._points.get(name)
-        return f"{point.dist.name} {point.dist.version}" if point is not None and point.dist is not None else ""
+        point = None if name in self._built_in else self._points.get(name)
+        return f"{point.dist.name} {point.dist.version}" if point and point.dist else ""
 
     def subject(self, name: str) -> str:
         """Describe a part for messages, such as ``back-end 'mean_frame' (package my-parts 0.1)``."""
         package = self.package_of(name)
         return f"{self.kind} '{name}' (package {package})" if package else f"{self.kind} '{name}'"
-
-    def needed(self, name: str, packages: Any) -> str:
-        """Describe a part that is not installed, by what a file says about its package; empty if nothing is needed."""
-        package = packages.get(f"{self.kind} {name}") if isinstance(packages, dict) else None
-        if name in self._table or not isinstance(package, str):
-            return ""
-        return f"{self.kind} '{name}' of package {package} (pip install {package.partition(' ')[0]})"
 
     def guarded(self, name: str, method: str = "its constructor") -> AbstractContextManager[None]:
         """Make a context in which an error in the code of another package's part becomes one line."""
@@ -423,32 +416,41 @@ commands: Registry[Callable[..., int | None]] = Registry(
 )
 
 
-_ROLES: dict[str, Registry] = {"frontend": frontends, "aggregation": aggregations, "backend": backends}
+#: Role in the configuration of a detector → registry of the parts with this role.
+ROLES: dict[str, Registry] = {"frontend": frontends, "aggregation": aggregations, "backend": backends}
 
 
-def packages_of(model: Mapping[str, Any]) -> dict[str, str]:
-    """List the packages of the parts of ``model`` that are not built in: ``"back-end mean_frame"`` → ``"my-parts 0.1"``.
-
-    Args:
-        model: the configuration of a detector, with a mapping of name and options for each part.
-    """
-    return packages_of_parts((_ROLES[role], part["name"]) for role, part in model.items())
-
-
-def packages_of_parts(parts: Iterable[tuple[Registry, str]]) -> dict[str, str]:
-    """List the packages of ``parts``, pairs of registry and name, as :func:`packages_of` does."""
-    return {
-        f"{registry.kind} {name}": registry.package_of(name) for registry, name in parts if registry.package_of(name)
-    }
-
-
-def needed_packages(model: Mapping[str, Any], packages: Any) -> list[str]:
-    """Describe the parts of ``model`` that are not installed, by what a file says about their ``packages``.
+def packages_of(parts: Mapping[str, Any] | Iterable[tuple[Registry, Any]]) -> dict[str, str]:
+    """List the packages of the parts that are not built in: ``"back-end mean_frame"`` → ``"my-parts 0.1"``.
 
     Args:
-        packages: the result of :func:`packages_of` that the file holds; anything else counts as empty.
+        parts: the configuration of a detector, or pairs of a registry and a name, or a mapping with
+            the name.
     """
-    return [text for role, part in model.items() if (text := _ROLES[role].needed(part["name"], packages))]
+    if isinstance(parts, Mapping):
+        parts = [(ROLES[role], part) for role, part in parts.items()]
+    packages = {}
+    for registry, part in parts:
+        name = part["name"] if isinstance(part, Mapping) else part
+        if package := registry.package_of(name):
+            packages[f"{registry.kind} {name}"] = package
+    return packages
+
+
+def check_installed(owner: str, packages: Any, registries: Iterable[Registry]) -> None:
+    """Raise :class:`InputError` if a part of a package that the file ``owner`` names is not installed.
+
+    Args:
+        packages: what the file says, usually the result of :func:`packages_of`.
+        registries: the kinds of parts that are needed.
+    """
+    installed = {f"{registry.kind} {name}" for registry in registries for name in registry.names()}
+    kinds = tuple(registry.kind for registry in registries)
+    for part, package in packages.items() if isinstance(packages, dict) else ():
+        if str(part).startswith(kinds) and part not in installed:
+            raise InputError(
+                f"{owner} needs {part} of package {package} (pip install {str(package).partition(' ')[0]})"
+            )
 
 
 # Building parts

@@ -21,7 +21,7 @@ from typing_extensions import Self
 from nes2net.data.corpora.id_tables import first_line
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import print_note
-from nes2net.models.registry import PACKAGES_KEY, judgements
+from nes2net.models.registry import PACKAGES_KEY, check_installed, judgements
 from nes2net.scoring.output import Output
 from nes2net.scoring.record import record_of
 from nes2net.scoring.score_file import ScoreTable
@@ -219,9 +219,7 @@ def judgement_of(path: str | Path) -> Judgement[Any]:
     path = Path(path)
     record = record_of(path)
     if record is not None and record.judgement is not None:
-        packages = (record.model_extra or {}).get(PACKAGES_KEY)
-        if missing := judgements.needed(str(record.judgement.get("name")), packages):
-            raise InputError(f"{path} needs {missing}")
+        check_installed(str(path), (record.model_extra or {}).get(PACKAGES_KEY), [judgements])
         return as_judgement(record.judgement)
     # If the first line has two words, the file holds scores, as most files do, and no other judgement is imported.
     if len(first_line(path).split()) == 2:

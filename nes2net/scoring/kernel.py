@@ -239,8 +239,6 @@ def start_rows(
                 results.append(row)
             else:
                 results.append(_not_finite_reason(message, row[~is_finite][0]))
-        if not computed.isfinite().all():
-            _check_parts(scorer, waveforms[~computed.isfinite().all(1)])
         return results
 
     return _start_or_split(scorer, compute, results_of, [waveforms], None, rows)

@@ -14,7 +14,6 @@ from nes2net.data.audio.read import load_audio, load_head_and_length
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.sources import Audio, recording_of
 from nes2net.data.audio.waveform import Padding, head_crop, peak_normalized, pre_emphasised, random_crop
-from nes2net.lib.contracts import described
 from nes2net.lib.errors import InputError
 from nes2net.models.frontends.base import UsedSamples
 from nes2net.scoring.kernel import Scorer
@@ -165,14 +164,9 @@ class WaveformReader:
             if id is None:
                 id = Path(str(path)).stem
             waveform = self.transform(waveform, id)
-            is_waveform = (
-                isinstance(waveform, np.ndarray)
-                and waveform.ndim == 1
-                and len(waveform) > 0
-                and waveform.dtype == np.float32
-            )
+            is_waveform = waveform.ndim == 1 and len(waveform) > 0 and waveform.dtype == np.float32
             if not is_waveform or not np.isfinite(waveform).all():
-                result = "NaN or infinity" if is_waveform else described(waveform)
+                result = "NaN or infinity" if is_waveform else f"{waveform.dtype} of shape {waveform.shape}"
                 raise InputError(
                     f"{self.transform.identity} returned {result} for {path}; expected float32 of shape (N,)"
                 )

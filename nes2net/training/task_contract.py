@@ -13,14 +13,16 @@ from typing import Any
 
 import torch
 
-from nes2net.lib.contracts import PartCheck
+from nes2net.lib.contracts import PartCheck, raised_by
 from nes2net.lib.errors import BrokenPart, InputError
 from nes2net.models.contract_checks import is_large, part_not_finite, random_features, undisturbed
-from nes2net.models.registry import Registry, corpora, effects, losses, packages_of_parts, tasks
+from nes2net.models.registry import Registry, corpora, effects, losses, packages_of, tasks
 from nes2net.training.dataset import TrainingSet, collate
 from nes2net.training.measures import Validated
 from nes2net.training.objective import Objective, Part
 from nes2net.training.recipes.recipe import Recipe
+
+_MOST_TRIALS = 1000  # largest number of trials among which examples of two classes are looked for
 
 
 def check_task(task: Any, objective: Objective, dataset: TrainingSet) -> None:
@@ -38,35 +40,29 @@ def check_task(task: Any, objective: Objective, dataset: TrainingSet) -> None:
     detector = objective.detector
     memo: dict[int, Any] = {id(detector.frontend): detector.frontend} if is_large(detector.frontend) else {}
     with undisturbed(detector.device):
-        # Read an example of each of two classes.
+        # Read the first example of each class.
         index_of_class: dict[Any, int] = {}
-        for index, trial in enumerate(dataset.trials):
-            index_of_class.setdefault(check.call("target", task.target, trial), index)
-            if len(index_of_class) == 2:
-                break
-        examples = []
-        for index in index_of_class.values():
-            carried = check.call("carries", task.carries, dataset.trials[index])
-            has_tensors = isinstance(carried, Mapping) and all(map(torch.is_tensor, carried.values()))
-            check.that(has_tensors, "carries returned", carried, "a mapping of names to tensors")
-            examples.append(dataset[1, index])
+        for index, trial in enumerate(dataset.trials[:_MOST_TRIALS]):
+            index_of_class.setdefault(check.call(task, "target", trial), index)
+        examples = [check.call(dataset, "__getitem__", (1, index)) for index in [*index_of_class.values()][:2]]
         lengths = {0 if example.waveform is None else len(example.waveform) for example in examples}
         if len(lengths) > 1 or 0 in lengths:  # whole recordings, or a recording that cannot be read
             return
-        batch = check.call("carries", collate, examples)
+        with raised_by(task.subject, "carries", InputError):
+            batch = collate(examples)
         # Compute the terms of the loss, and the outcome of a validation.
-        objective = check.call("copy.deepcopy", copy.deepcopy, objective, memo).eval()
-        carried = check.call("ready", objective.ready, batch.carried, lengths.pop())
+        objective = check.call(copy, "deepcopy", objective, memo).eval()
+        carried = check.call(objective, "ready", batch.carried, lengths.pop())
         part = Part.of_batch(batch, carried, detector.device, 0)
         features = random_features(detector.backend, 200) if memo else objective.features(part.inputs)
-        computed = check.call("compute_outputs", objective.compute_outputs, features, part)
-        denominators = check.call("denominators", objective.denominators, batch.targets, carried)
-        numerators = check.call("numerators", objective.numerators, computed, part)
+        computed = check.call(objective, "compute_outputs", features, part)
+        denominators = check.call(objective, "denominators", batch.targets, carried)
+        numerators = check.call(objective, "numerators", computed, part)
         fits = isinstance(numerators, list) and len(numerators) == len(denominators)
         check.that(fits, "numerators returned", numerators, f"as many terms as denominators returned, {denominators}")
         for numerator in numerators:
             check.tensor("numerators", numerator)
-        outcome = check.call("outcome", objective.outcome, computed, part._replace(iteration=None))
+        outcome = check.call(objective, "outcome", computed, part._replace(iteration=None))
         check.that(isinstance(outcome, tuple), "outcome returned", outcome, "an Outcome")
         check.tensor("outcome", outcome.loss)
         outputs = {name: rows.double().cpu().numpy() for name, rows in outcome.outputs.items()}
@@ -80,11 +76,10 @@ def check_task(task: Any, objective: Objective, dataset: TrainingSet) -> None:
 
 def packages_of_recipe(recipe: Recipe) -> dict[str, str]:
     """List the packages of the corpora, the conditions, the loss and the task of ``recipe`` that are not built in."""
-    parts: list[tuple[Registry, str]] = [(corpora, corpus.name) for corpus in recipe.data.corpora]
+    parts: list[tuple[Registry, Any]] = [(losses, recipe.train.loss), (tasks, recipe.train.task)]
+    parts += [(corpora, corpus.name) for corpus in recipe.data.corpora]
     parts += [(effects, text.partition(":")[0]) for text in recipe.augment.conditions]
-    for registry, setting in ((losses, recipe.train.loss), (tasks, recipe.train.task)):
-        parts.append((registry, setting["name"] if isinstance(setting, dict) else setting or ""))
-    return packages_of_parts(parts)
+    return packages_of(parts)
 
 
 def check_figures(task: Any, name: str, figures: Mapping[str, float]) -> None:

@@ -44,7 +44,7 @@ from nes2net.models.loading import (
 )
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
-from nes2net.models.registry import PACKAGES_KEY, create_frontend, needed_packages
+from nes2net.models.registry import PACKAGES_KEY, ROLES, check_installed, create_frontend
 from nes2net.models.weights_known import checked_record, holds_weights_of
 
 _LEAST_FITTING = 0.5  # the nearest published model is near enough if at least this fraction of the tensors fits
@@ -295,8 +295,10 @@ def _compare_with_config(
         The tensors that do not fit; and whether this is an adapted detector whose file omits the
         base weights.
     """
-    if missing := needed_packages(config, packages):
-        return Misfit(missing=missing), False
+    try:
+        check_installed("it", packages, ROLES.values())
+    except InputError as error:
+        return Misfit(missing=[str(error)]), False
     with build_errors_as_input_errors(str(path)), torch.device("meta"):
         detector = Detector.from_config(config)
     partial = detector.is_partial(state_dict)
