@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +10,6 @@ from typing import Any
 
 from nes2net.lib.errors import BrokenPart, InputError, first_line, shown
 from nes2net.lib.this_process import is_out_of_memory
-
-#: Processor time in seconds after which no further length is tried.
-_MOST_SECONDS = 0.15
 
 
 class PartCheck:
@@ -27,12 +23,6 @@ class PartCheck:
 
     def __init__(self, subject: str) -> None:
         self.subject = subject
-        self._began = time.process_time()
-
-    @property
-    def in_time(self) -> bool:
-        """Whether there is time for a further length."""
-        return time.process_time() - self._began < _MOST_SECONDS
 
     def that(self, fits: bool, opening: str, value: Any, expected: str) -> None:
         """Raise :class:`BrokenPart` unless the ``value`` ``fits``; ``opening`` begins the sentence about the value."""

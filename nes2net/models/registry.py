@@ -14,7 +14,7 @@ names is fast. Installed packages add their own names by entry points of the gro
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 from importlib import import_module
@@ -416,41 +416,34 @@ commands: Registry[Callable[..., int | None]] = Registry(
 )
 
 
-#: Role in the configuration of a detector → registry of the parts with this role.
-ROLES: dict[str, Registry] = {"frontend": frontends, "aggregation": aggregations, "backend": backends}
+#: The registries of a detector's parts, in the order of its configuration.
+PARTS: tuple[Registry, ...] = (frontends, aggregations, backends)
 
 
-def packages_of(parts: Mapping[str, Any] | Iterable[tuple[Registry, Any]]) -> dict[str, str]:
-    """List the packages of the parts that are not built in: ``"back-end mean_frame"`` → ``"my-parts 0.1"``.
-
-    Args:
-        parts: the configuration of a detector, or pairs of a registry and a name, or a mapping with
-            the name.
-    """
-    if isinstance(parts, Mapping):
-        parts = [(ROLES[role], part) for role, part in parts.items()]
-    packages = {}
-    for registry, part in parts:
-        name = part["name"] if isinstance(part, Mapping) else part
-        if package := registry.package_of(name):
-            packages[f"{registry.kind} {name}"] = package
-    return packages
+def named_parts(model: Mapping[str, Any]) -> list[tuple[Registry, str]]:
+    """List registry and name of each part in ``model``, the configuration of a detector."""
+    return [(registry, part["name"]) for registry, part in zip(PARTS, model.values())]
 
 
-def check_installed(owner: str, packages: Any, registries: Iterable[Registry]) -> None:
+def packages_of(parts: Iterable[tuple[Registry, str]]) -> dict[str, str]:
+    """List the packages of the ``parts`` that are not built in: ``"back-end mean_frame"`` → ``"my-parts 0.1"``."""
+    packages = {f"{registry.kind} {name}": registry.package_of(name) for registry, name in parts}
+    return {part: package for part, package in packages.items() if package}
+
+
+def check_installed(owner: str, packages: Any, registries: Sequence[Registry] = PARTS) -> None:
     """Raise :class:`InputError` if a part of a package that the file ``owner`` names is not installed.
 
     Args:
         packages: what the file says, usually the result of :func:`packages_of`.
         registries: the kinds of parts that are needed.
     """
-    installed = {f"{registry.kind} {name}" for registry in registries for name in registry.names()}
-    kinds = tuple(registry.kind for registry in registries)
-    for part, package in packages.items() if isinstance(packages, dict) else ():
-        if str(part).startswith(kinds) and part not in installed:
-            raise InputError(
-                f"{owner} needs {part} of package {package} (pip install {str(package).partition(' ')[0]})"
-            )
+    named = packages if isinstance(packages, dict) else {}
+    for registry in registries:
+        for part in named.keys() - {f"{registry.kind} {name}" for name in registry.names()}:
+            if part.startswith(registry.kind):
+                package = str(named[part])
+                raise InputError(f"{owner} needs {part} of package {package} (pip install {package.partition(' ')[0]})")
 
 
 # Building parts

@@ -27,7 +27,7 @@ from nes2net.models.backends.base import Backend, ScoreRule
 from nes2net.models.contract_checks import part_not_finite
 from nes2net.models.frontends.base import UsedSamples
 from nes2net.models.provenance import Provenance
-from nes2net.models.registry import packages_of
+from nes2net.models.registry import named_parts, packages_of
 
 #: A score, or the reason why the score is missing.
 Result: TypeAlias = float | str
@@ -359,7 +359,7 @@ def _not_finite_reason(message: str, number: float) -> str:
 
 def _check_parts(scorer: Any, waveforms: Tensor) -> None:
     """Raise :class:`BrokenPart` if a part of another package gives the first numbers that are not finite."""
-    if not isinstance(scorer, nn.Module) or not packages_of(scorer.config):
+    if not isinstance(scorer, nn.Module) or not packages_of(named_parts(scorer.config)):
         return
     with torch.inference_mode():
         subject = part_not_finite(scorer, waveforms[:1].to(scorer.device))

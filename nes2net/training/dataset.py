@@ -21,7 +21,7 @@ from nes2net.data.audio.cache import AudioCache
 from nes2net.data.audio.packed import is_there, open_recording, size_of
 from nes2net.data.audio.read import load_audio, load_excerpt, load_head
 from nes2net.data.audio.waveform import head_crop, padded, pre_emphasised, random_crop, random_tiled_crop
-from nes2net.data.augment.effect import Effect, InOrder, is_waveform
+from nes2net.data.augment.effect import Effect, InOrder
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.contracts import described
 from nes2net.lib.errors import InputError
@@ -221,7 +221,7 @@ class TrainingSet(Dataset):
         except InputError as error:
             _check_exist(*self.augmentation.recordings)
             raise InputError(f"utterance '{trial.id}': {error}") from error
-        if not is_waveform(waveform):
+        if waveform.ndim != 1:  # a crop would repeat rows instead of samples
             raise InputError(
                 f"utterance '{trial.id}': the augmentation returned {described(waveform)}, not samples (N,)"
             )

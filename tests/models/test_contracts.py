@@ -138,7 +138,7 @@ FAULTS = {
         "numerator returned a tensor () of float32; expected a number with a gradient",
     ),
     "number_loss": (f"{TRAIN} train.loss=", "its entry point names 5; expected a subclass of nes2net.training.losses"),
-    "few_denominators": (f"{TRAIN} train.task=", "expected as many terms as denominators returned, [2.0]"),
+    "few_denominators": (f"{TRAIN} train.task=", "expected a tensor of 1, a number for each of the denominators"),
     "carries_text": (f"{TRAIN} train.task=", "an example carries 'speaker' as 'train_0', and another one"),
     "carries_shapes": (
         f"{TRAIN} train.task=",

@@ -44,7 +44,7 @@ from nes2net.models.loading import (
 )
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
-from nes2net.models.registry import PACKAGES_KEY, ROLES, check_installed, create_frontend
+from nes2net.models.registry import PACKAGES_KEY, check_installed, create_frontend
 from nes2net.models.weights_known import checked_record, holds_weights_of
 
 _LEAST_FITTING = 0.5  # the nearest published model is near enough if at least this fraction of the tensors fits
@@ -296,7 +296,7 @@ def _compare_with_config(
         base weights.
     """
     try:
-        check_installed("it", packages, ROLES.values())
+        check_installed("it", packages)
     except InputError as error:
         return Misfit(missing=[str(error)]), False
     with build_errors_as_input_errors(str(path)), torch.device("meta"):

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,12 +130,6 @@ class Effect(ABC):
         Raises:
             InputError: if a recording cannot be used; the message names the recording.
         """
-
-
-def is_waveform(value: Any) -> bool:
-    """Whether ``value`` is what an effect returns: finite samples (M,), M ≥ 1, in floating point."""
-    fits = isinstance(value, np.ndarray) and value.ndim == 1 and len(value) > 0 and value.dtype.kind == "f"
-    return fits and bool(np.isfinite(value).all())
 
 
 class OneOf(Effect):
