@@ -20,6 +20,8 @@ PAGES = sorted(page for folder in (".", "docs", "tests/golden") for page in (REP
 LINK = re.compile(r"\]\((?!https?:)([^)\s]+)\)")
 BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+#: Words of the commands that train a small front-end from random weights.
+FIRST_RUN = {"model.frontend=wav2vec2_small", "--ssl_config"}
 #: Paths that only show a form: a reader's own new file, a pattern.
 SHOWN = re.compile(r"NAME|RECIPE|[*{<…]|nes2net/a/|tests/a/")
 
@@ -130,6 +132,22 @@ def test_overrides_named_are_read():
             except InputError as error:
                 refused.append(f"{page.name}: {words}\n{error}")
     assert refused == [] and read > 50
+
+
+def test_the_first_run_of_the_manual_needs_no_file_of_weights(corpus, tmp_path, monkeypatch):
+    from nes2net.cli.main import main
+    from nes2net.cli.published.main import main as published_main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "DB").symlink_to(corpus)
+    first_runs = {shlex.join(words): words for _, words in commands() if {*words} & FIRST_RUN}
+    assert len(first_runs) == 2
+    for program, *words in first_runs.values():
+        if program == "nes2net":
+            assert main([*words, "train.epochs=1", "data.num_workers=0"]) == 0
+        else:
+            assert published_main([*words[1:], "--num_epochs", "1", "--num_workers", "0"]) == 0
+    assert len(list(tmp_path.glob("models/*/epoch_1.pth"))) == 2
 
 
 def test_files_and_tests_named_exist():

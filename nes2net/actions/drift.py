@@ -126,14 +126,20 @@ class Drift:
 
     @property
     def too_few(self) -> str:
-        """A warning if there are too few recordings for a test to find drift; otherwise empty."""
+        """A warning if there are too few recordings for one of the tests to find drift; otherwise empty."""
         number = len(self.recordings)
-        if number >= self.num_needed:
+        start = f"{counted(number, 'recording is', 'recordings are')} too few to show drift"
+        if number < self.num_needed:
+            return (
+                f"{start} at `alpha` {self.alpha:g}: give at least {self.num_needed}, which show it if they are all "
+                "outside of one range"
+            )
+        powerless = [comparison for comparison in self.comparisons if comparison.is_powerless]
+        if not powerless:
             return ""
-        return (
-            f"{counted(number, 'recording is', 'recordings are')} too few to show drift at `alpha` {self.alpha:g}: give "
-            f"at least {self.num_needed}, which show it if they are all outside of one range"
-        )
+        num_needed = max(comparison.num_needed for comparison in powerless)
+        names = ", ".join(comparison.name for comparison in powerless)
+        return f"{start} of {names} at `alpha` {self.alpha:g}, even if all are outside: give at least {num_needed}"
 
     @property
     def shifts(self) -> list[str]:
@@ -181,7 +187,7 @@ class Drift:
         number = len(self.recordings)
         verdict = [f"drift: {comparison.in_words}" for comparison in self.found]
         if not verdict:
-            verdict = ["no drift was found"]
+            verdict = ["too few to tell" if self.too_few else "no drift was found"]
         cannot_tell = sum(recording.decision == CANNOT_TELL for recording in self.recordings)
         lines = [
             *verdict,
@@ -194,6 +200,7 @@ class Drift:
         header = {
             "alpha": self.alpha,
             "drift": [comparison.name for comparison in self.found],
+            "too_few_for": [comparison.name for comparison in self.comparisons if comparison.is_powerless],
             "num_recordings": number,
             "num_needed": self.num_needed,
             "cannot_tell": cannot_tell / number,
@@ -309,11 +316,7 @@ def measure_drift(
 
 
 def _new_recording(file: JudgedFile[float], decider: Decider, all_usual: Sequence[UsualValues]) -> NewRecording:
-    """Decide on a judged file, and collect the value of each trait that has a usual range in ``all_usual``.
-
-    Raises:
-        InputError: if the file could not be scored, or was removed meanwhile.
-    """
+    """Collect the values of a judged file; raise InputError if it could not be scored, or was removed meanwhile."""
     if isinstance(file.result, InputError):
         raise file.result
     path = Path(str(file.path))
@@ -338,9 +341,8 @@ def values_of(recordings: Sequence[NewRecording], name: str) -> NDArray:
 
 def _table_row(comparison: Comparison) -> Row:
     number = len(comparison.values)
-    # Drift is found if at least this share of the recordings lies outside of the usual range. None if the recordings
-    # are too few to show drift, even if all of them lie outside.
-    limit = None if comparison.fewest > number else comparison.fewest / number
+    # Drift is found if at least this share of the recordings lies outside of the usual range.
+    limit = None if comparison.is_powerless else comparison.fewest / number
     figures = {
         "outside": Figure(comparison.outside, wilson_interval(comparison.outside, number)),
         "expected": Figure(comparison.usual.expected),

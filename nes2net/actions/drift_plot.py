@@ -8,7 +8,7 @@ import numpy as np
 
 from nes2net.actions.drift import Drift, values_of
 from nes2net.lib.files import replacing
-from nes2net.lib.pictures import Figure
+from nes2net.lib.pictures import ConciseDateFormatter, Figure
 from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, style
 
 _WIDTH = 9.0  # inches
@@ -47,14 +47,22 @@ def plot_drift(picture: str | Path, drift: Drift) -> None:
                 medians.append(usual.factor * float(np.median(period_values)))
                 middles.append(recordings[len(recordings) // 2].modified)
         axes.plot(middles, medians, color=INK, linewidth=1.4, marker="o", markersize=4)
-        verdict = "drift" if comparison in drift.found else "no drift found"
+        verdict = "no drift found"
+        if comparison in drift.found:
+            verdict = "drift"
+        elif comparison.is_powerless:
+            verdict = "too few to tell"
         name = f"{usual.name}, {usual.unit}".removesuffix(", ")
         outside = f"{100 * comparison.outside:.0f} % outside of the usual range, {100 * usual.expected:.0f} % expected"
         axes.set_title(f"{name}: {outside}: {verdict}", loc="left", fontsize="small", color=INK)
         style(axes)
     line = "" if drift.by == "none" else f"; line: median of each {drift.by}"
     panels[-1].set_xlabel(f"last change of the file, UTC; shaded: usual in the calibration{line}", color=INK)
-    for label in panels[-1].get_xticklabels():
-        label.set(rotation=20, ha="right")
+    # Show a day at least, because ticks of files that changed together would count microseconds.
+    first, last = panels[-1].get_xlim()
+    margin = max(0.0, (1 - (last - first)) / 2)  # days
+    dates = panels[-1].xaxis
+    panels[-1].set_xlim(first - margin, last + margin)
+    dates.set_major_formatter(ConciseDateFormatter(dates.get_major_locator()))
     with replacing(picture, durable=True) as temporary:
         figure.savefig(temporary, dpi=130, format=Path(picture).suffix[1:])

@@ -13,6 +13,7 @@ from nes2net.evaluation.page import write_result
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import check_writable, write_output
+from nes2net.lib.outputs import check_picture
 from nes2net.scoring.judgement import judgement_of
 
 
@@ -50,11 +51,14 @@ class Pages:
     latex: str | Path | None = None
     markdown: str | Path | None = None
     """The tables of the page, in LaTeX (for the package booktabs) and in Markdown."""
+    plot: str | Path | None = None
+    """DET curves and histograms of the scores: a .svg, .pdf or .png."""
 
     @property
     def files(self) -> list[str | Path]:
         """The paths of the files to write: all paths that are not None."""
-        return [path for path in (self.html, self.json, self.latex, self.markdown) if path is not None]
+        paths = (self.html, self.json, self.latex, self.markdown, self.plot)
+        return [path for path in paths if path is not None]
 
     def check(
         self,
@@ -74,6 +78,8 @@ class Pages:
         """
         role_of = {os.path.realpath(path): "one of the score files" for path in (*scores, *further_scores)}
         role_of |= {os.path.realpath(path): "a calibration that is read" for path in calibrations}
+        if self.plot is not None:
+            check_picture(self.plot)
         for path in self.files:
             if os.path.realpath(path) in role_of:
                 raise InputError(f"{path} is {role_of[os.path.realpath(path)]}; name another file to write")
@@ -86,6 +92,11 @@ class Pages:
             Further files that were written beside the page, for tables that are too large for the page.
 
         Raises:
-            InputError: if a file cannot be written.
+            InputError: if a file cannot be written, or if there is no plot of such results.
         """
-        return write_result(result, self.html, self.json, self.latex, self.markdown, write_output)
+        files_beside = write_result(result, self.html, self.json, self.latex, self.markdown, write_output)
+        if self.plot is not None:
+            if result.draw is None:
+                raise InputError("`plot` draws scores of recordings of both classes, and here are none: leave it out")
+            result.draw(self.plot)
+        return files_beside

@@ -371,7 +371,7 @@ def drift(
     """
     from nes2net.actions.drift import measure_drift
     from nes2net.lib.files import check_writable, json_text, make_folder, write_output
-    from nes2net.lib.outputs import check_output_paths
+    from nes2net.lib.outputs import check_output_paths, check_picture
     from nes2net.scoring.decisions.calibration import load
 
     # Check first that the files can be written.
@@ -380,8 +380,7 @@ def drift(
     if plot:
         if plot == save:
             raise InputError(f"--save and --plot are both {plot}; name two files")
-        if Path(plot).suffix not in (".png", ".svg", ".pdf"):
-            raise InputError(f"`plot` draws a .png, .svg or .pdf, not {plot}: name another file")
+        check_picture(plot)
         check_output_paths([Path(plot)], "name another with --plot")
     if save:
         make_folder(Path(save).parent)

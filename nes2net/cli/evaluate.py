@@ -93,6 +93,7 @@ def evaluate(
     json: File | None = None,
     latex: File | None = None,
     markdown: File | None = None,
+    plot: File | None = None,
     card: Folder | None = None,
     num_resamples: int = 1000,
     seed: int = 0,
@@ -127,6 +128,7 @@ def evaluate(
         json: write all figures
         latex: write the tables in LaTeX
         markdown: write the tables in Markdown
+        plot: draw DET curves and scores into a .svg, .pdf or .png
         card: add the EERs to the model card of this run folder, whose detectors made the scores
 
     Scores of frames, from nes2net score --segments:
@@ -145,7 +147,7 @@ def evaluate(
     from nes2net.evaluation.key import Labels
 
     # Check first that the files can be written.
-    pages = Pages(html, json, latex, markdown)
+    pages = Pages(html, json, latex, markdown, plot)
     further_scores = [further_set[1] for further_set in transfer.also if further_set[1:]]
     pages.check(scores, [*transfer.threshold_from, *further_scores], transfer.calibration)
     source = transfer.source()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,15 @@ if TYPE_CHECKING:
 Words = Sequence[object]
 
 
+class Remark(str):
+    """A word that is written behind the command, as a comment of the shell."""
+
+
 def command_line(words: Words) -> str:
     """Write the command line to type: ``nes2net`` and ``words``, quoted for the shell."""
-    return printable_name(shlex.join(["nes2net", *map(str, words)]))
+    remarks = [f"  # {word}" for word in words if isinstance(word, Remark)]
+    arguments = [str(word) for word in words if not isinstance(word, Remark)]
+    return printable_name("".join([shlex.join(["nes2net", *arguments]), *remarks]))
 
 
 def print_next(commands: Sequence[Words]) -> None:
@@ -101,18 +108,27 @@ def after_scoring(
 ) -> list[Words]:
     """Suggest the command that evaluates the score file ``scores``.
 
-    There is no command if the corpus has no labels for ``split``.
+    If the keys of the corpus are not found, ``KEYS`` stands for their folder. There is no command
+    if the corpus has no labels for ``split``.
 
     Args:
         name, root, split, protocols: the scored corpus, as given to ``nes2net score``.
     """
+    from nes2net.lib.errors import InputError
     from nes2net.models.registry import corpora
 
     corpus = corpora.get(name)
     if split not in (corpus.phases or corpus.accepted_splits):
         return []
-    keys = root if protocols is None or corpus.key_files else protocols
-    words: list[object] = ["evaluate", name, scores, "--keys", keys]
-    if split != "eval":
-        words += ["--phase", split]
-    return [words]
+    words: list[object] = ["evaluate", name, scores, "--keys"]
+    phase = [] if split == "eval" else ["--phase", split]
+    folders = [root if protocols is None else protocols]
+    if corpus.key_files:  # the keys are an archive of their own, often beside the audio
+        folders = [root, Path(root).parent, *folders]
+    for folder in folders:
+        with suppress(InputError, OSError):  # no labels here
+            if corpus.keys(folder, split):
+                return [[*words, folder, *phase]]
+    if corpus.key_files:
+        return [[*words, "KEYS", *phase, Remark(f"KEYS: {corpus.how_to_get('keys')}")]]
+    return []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import writing
-from nes2net.lib.outputs import check_output_paths, output_names
+from nes2net.lib.outputs import PICTURES, check_output_paths, output_names
 from nes2net.lib.terminal import say_written
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class FilesBeside:
         self.threshold = threshold
         # Path of a recording → path of its picture.
         self.pictures: dict[Path, Path] = {}
-        if plot and is_one_file(Path(plot), (".png", ".svg", ".pdf")):
+        if plot and is_one_file(Path(plot), PICTURES):
             if len(files) > 1:
                 raise InputError(f"--plot {plot} is one picture and there are {len(files)} files: name a folder")
             self.pictures = {files[0]: Path(plot)}

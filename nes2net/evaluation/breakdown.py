@@ -27,6 +27,7 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, extra_fields
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.tables import (
     EER,
+    FEWEST,
     NUM_BONAFIDE,
     NUM_SPOOF,
     Figure,
@@ -70,9 +71,6 @@ _FEWEST_ATTACKS = 5
 Unit = Literal["auto", "trials", "speakers", "attacks", "both"]
 
 
-#: The EER of a group counts only if each class has at least this many trials (an assumption). If a class has 20 trials,
-#: one trial changes the miss or false-alarm rate by 5 %.
-FEWEST = 20
 # Names of row labels that are not fields of the key. If a field of the key has one of these names, :func:`label_of`
 # renames the field.
 _OWN_LABELS = ("system", "set")
@@ -214,8 +212,8 @@ def breakdown(
 
     Returns:
         The rows sorted by value, each with a bootstrap interval if ``num_resamples`` is above 0.
-        The EER is None if no bona fide trial belongs to the row. If a row has no interval, and a
-        class has fewer than 20 trials, ``is_shown`` of the row is False.
+        The EER is None if no bona fide trial belongs to the row. If a class has fewer than 20
+        trials, the row has no interval, and ``is_shown`` is False.
     """
     # Find the fields that describe recordings, `shared_names`; the other fields describe only the spoofing.
     table = matched_trials.table
@@ -235,23 +233,23 @@ def breakdown(
     for values, spoof_of_group in spoof.items():
         group = dict(zip(names, values))
         bonafide_of_group = bonafide.get(tuple(group[name] for name in shared_names), np.empty(0, dtype=np.int64))
+        num_bonafide = bonafide_of_group.size
+        num_spoof = spoof_of_group.size
+        labels = dict(zip(map(label_of, names), values))
+        has_enough_trials = min(num_bonafide, num_spoof) >= FEWEST
         eer = Figure()
-        if bonafide_of_group.size:
+        if num_bonafide:
             positions = np.concatenate((bonafide_of_group, spoof_of_group))
             rule = functools.partial(metrics.compute_eer, method=method, order=positions)
             scores = matched_trials.scores[bonafide_of_group], matched_trials.scores[spoof_of_group]
-            if num_resamples:
+            if num_resamples and has_enough_trials:
                 groups = drawn.at(positions).groups(unit)
                 measured = Measured({"eer": rule}, *scores, num_resamples=num_resamples, seed=seed, **groups)
                 eer = measured.figure("eer")
             else:
                 eer = Figure(rule(*scores)[0])
-        num_bonafide = bonafide_of_group.size
-        num_spoof = spoof_of_group.size
-        labels = dict(zip(map(label_of, names), values))
         figures = {"eer": eer, "num_bonafide": Figure(num_bonafide), "num_spoof": Figure(num_spoof)}
-        is_shown = eer.interval is not None or min(num_bonafide, num_spoof) >= FEWEST
-        rows.append(Row(labels, figures, is_shown))
+        rows.append(Row(labels, figures, has_enough_trials))
     return rows
 
 
@@ -502,7 +500,7 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
             continue
         for row in breakdown(corpus, "attack", method=methods[name]):
             eer = row["eer"].value
-            if eer is not None and min(row.value("num_bonafide"), row.value("num_spoof")) >= FEWEST:
+            if eer is not None and row.has_enough_trials:
                 groups[f"{name}/{row.labels['attack']}"] = eer
     # Pool the trials of all corpora. ``Matched`` needs a mismatch, but the EER does not depend on the mismatch.
     mismatch = next(iter(scored.values())).mismatch

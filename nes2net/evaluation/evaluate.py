@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
@@ -23,7 +24,7 @@ from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.evaluation.breakdown import Unit, breakdown_tables, groups_of, resolved_unit
 from nes2net.evaluation.key import Key, describe_excluded, score_input, unofficial_note
 from nes2net.evaluation.matching import system_names
-from nes2net.evaluation.origin import read_origin
+from nes2net.evaluation.origin import differences_of_one_detector, read_origin
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.system import ROW_RESAMPLES, SystemFigures, evaluate_scores
 from nes2net.evaluation.tables import (
@@ -52,6 +53,7 @@ from nes2net.evaluation.transfer_tables import transfer_tables
 from nes2net.lib.errors import InputError
 from nes2net.lib.text_files import recorded_digests
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
+from nes2net.scoring.record import record_of
 
 #: Name of the organisers' speaker-verification system in notes; the official min t-DCF uses its scores.
 ORGANISERS = "the organisers’ ASV system"
@@ -74,6 +76,7 @@ _DIFFERENCES = (
     Measure("p_value", "p", "p-value"),
     Measure("first_eer", "EER % of the first", text_digits=3),
     Measure("second_eer", "EER % of the second", text_digits=3),
+    Measure("rank_correlation", "rank correlation", "correlation", 4),
     Measure("num_trials", "trials", "count"),
 )
 
@@ -189,10 +192,11 @@ def evaluate_systems(
             *transfer_tables(transfers),
             *_breakdown_tables(key, systems),
         ],
-        _notes(key, systems, asv_system),
+        [*_notes(key, systems, asv_system), *_notes_on_records(names, files.scored)],
         warnings,
         functools.partial(_plots, systems, transfers),
         functools.partial(_det_curves, systems),
+        draw=functools.partial(_draw, systems) if systems else None,
     )
 
 
@@ -265,11 +269,7 @@ class _Files:
 
 
 def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[str]:
-    """Collect the notes about the figures.
-
-    A note that holds for all systems is given once. Any other note begins with the name of its
-    system. ``asv_system`` comes from :func:`_asv_system`.
-    """
+    """Collect the notes: a note on all systems is given once, any other begins with the name of its system."""
     notes = [unofficial_note(key)]
     if asv_system not in ("", ORGANISERS):
         notes.append(f"min t-DCF is computed with {asv_system}")
@@ -278,6 +278,16 @@ def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[
             is_of_all = all(note in other_system.notes for other_system in systems)
             notes.append(note if is_of_all else f"{system.name}: {note}")
     return list(dict.fromkeys(filter(None, notes)))
+
+
+def _notes_on_records(names: Sequence[str], scored: Sequence[ScoredSet]) -> Iterator[str]:
+    """Say of any two score files of one detector in what their records differ."""
+    for first, second in itertools.combinations(zip(names, scored), 2):
+        records = [record_of(of_system.scores, of_system.sha256) for _, of_system in (first, second)]
+        differences = differences_of_one_detector(*records)
+        if differences is not None:
+            what = ", ".join(differences) or "nothing"
+            yield f"{first[0]} and {second[0]} are scores of one detector, and their records differ in {what}"
 
 
 def _first_lines(
@@ -329,9 +339,6 @@ def _differences(
 ) -> Iterator[Row]:
     """Compare every two systems on their common trials, with the same bootstrap draws for both systems.
 
-    A row has the EERs of both systems, their difference, and the p-value of the difference.
-    ``unit`` is what the bootstrap draws.
-
     Raises:
         InputError: if two systems have no trials of both classes in common.
     """
@@ -343,16 +350,15 @@ def _differences(
             raise InputError(
                 f"{first.name} and {second.name} cannot be compared: they have no trials of both classes in common"
             )
-        classes = []
+        both_scores = []
         for system in (first, second):
             score_of_row = np.empty(len(key.trials))
             score_of_row[system.matched.table.rows] = system.matched.scores
-            scores = score_of_row[rows]
-            classes.append((scores[is_bonafide], scores[~is_bonafide]))
+            both_scores.append(score_of_row[rows])
         smallest_p = 2 / (num_resamples + 1)
         compared = metrics.compare_systems(
             functools.partial(metrics.compute_eer, method=key.definition.eer_method),
-            *classes,
+            *((scores[is_bonafide], scores[~is_bonafide]) for scores in both_scores),
             num_resamples=num_resamples,
             seed=seed,
             **(groups_of(common, unit) | bootstrap_options()),
@@ -362,9 +368,20 @@ def _differences(
             "p_value": Figure(compared.p_value, is_bound=compared.p_value <= smallest_p),
             "first_eer": Figure(compared.first),
             "second_eer": Figure(compared.second),
+            "rank_correlation": Figure(_rank_correlation(both_scores)),
             "num_trials": Figure(len(common)),
         }
         yield Row({"first": first.name, "second": second.name}, figures)
+
+
+def _rank_correlation(both_scores: Sequence[NDArray]) -> float | None:
+    """Compute Spearman's correlation of the scores (N,) of two systems; None if all scores of one are equal."""
+    from scipy.stats import rankdata  # quick start-up: only comparisons need SciPy
+
+    ranks = rankdata(both_scores, axis=1)  # 2 × N
+    if (ranks.min(axis=1) == ranks.max(axis=1)).any():
+        return None
+    return float(np.corrcoef(ranks)[0, 1])
 
 
 def _same_trials(systems: Sequence[SystemFigures]) -> bool:
@@ -382,13 +399,8 @@ def _tables(
 ) -> Iterator[Table]:
     """Make the tables ``systems``, ``differences`` and ``calibration``; no tables if there are no systems.
 
-    In ``systems``, the best figure of a column is marked if it is certainly the best. If the
+    Only in ``systems``, the best figure of a column is marked if it is certainly the best. If the
     systems have different trials, no figure is marked, and a note says so.
-
-    Args:
-        excluded: field → values of the trials that were left out, for the caption.
-        asv_system: from :func:`_asv_system`.
-        differences: the rows of :func:`_differences`; if empty, there is no table of differences.
     """
     if not systems:
         return
@@ -402,7 +414,7 @@ def _tables(
     if excluded:
         caption += f", without {describe_excluded(excluded)}"
     caption += f". minDCF with the costs of {key.definition.min_dcf_costs}."
-    if asv_system:
+    if asv_system == ORGANISERS:
         caption += f" min t-DCF is computed with {asv_system}."
     yield Table("systems", caption, _POOLED, [row.only(_POOLED) for row in rows], notes=notes)
     if differences:
@@ -418,7 +430,8 @@ def _tables(
         "actDCF and Cllr mean something for calibrated scores only: for raw scores they say how far those are from "
         "log-likelihood ratios, and nothing about the detector."
     )
-    of_ratios = [row.only(_CALIBRATION) for row in rows]
+    # No figure is marked as the best: whether scores are calibrated is not known here.
+    of_ratios = [system.row.only(_CALIBRATION) for system in systems]
     yield Table("calibration", caption, _CALIBRATION, of_ratios, "As log-likelihood ratios", [note])
 
 
@@ -436,10 +449,15 @@ def _breakdown_tables(key: Key, systems: Sequence[SystemFigures]) -> Iterator[Ta
 
 
 def _plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> Mapping[str, Sequence[Plot]]:
-    """Draw all plots of the evaluation; :class:`Result` calls this function only to write the page."""
     from nes2net.evaluation.plots import score_plots  # quick start-up: the text needs no Matplotlib
 
     return score_plots(systems, transfers)
+
+
+def _draw(systems: Sequence[SystemFigures], path: str | Path) -> None:
+    from nes2net.evaluation.plots import write_score_plot  # quick start-up: the text needs no Matplotlib
+
+    write_score_plot(systems, path)
 
 
 def _det_curves(systems: Sequence[SystemFigures]) -> dict[str, Any]:

@@ -15,11 +15,14 @@ from typing import Any, NamedTuple
 
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.corpora.trial import Part
+from nes2net.lib.claims import differing_names
 from nes2net.lib.errors import listed
 from nes2net.models.provenance import Provenance, architecture_words
 from nes2net.models.registry import corpora
 from nes2net.scoring.decisions.calibration import ScoredBy
-from nes2net.scoring.record import record_of, record_path
+from nes2net.scoring.record import WholeRecord, record_of, record_path
+
+_LONGEST_VALUE = 40  # of a fact of a record in notes; longer values are digests and the like
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
     if _look_up_text(content, "corpus", "name") == corpus:
         split = _look_up_text(content, "corpus", "split") or ""
     root = _look_up_text(content, "corpus", "root") or ""
-    trials = _look_up_mapping(content, "scored_trials")
+    trials = _look_up_mapping(content, "scored_trials") or None
     return Origin(
         record=str(record_path(scores)),
         model=" + ".join(filter(None, component_names)) or None,
@@ -122,6 +125,27 @@ def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
     return ScoredBy(fingerprint, precision, num_samples, resolution)
 
 
+def differences_of_one_detector(first: WholeRecord | None, second: WholeRecord | None) -> list[str] | None:
+    """List in what the records of two score files differ: settings, software, device and so on, with short values.
+
+    The result is None if a record is missing, or the scores come from detectors with different
+    weights.
+    """
+    if first is None or second is None or first.run.get("model") != second.run.get("model"):
+        return None
+    both_facts = []
+    for record in (first, second):
+        content = record.model_extra or {}
+        facts = {name: content.get(name) for name in ("score_rule", "device_name", "threads", "batch_size")}
+        both_facts.append(facts | record.run | _look_up_mapping(content, "versions"))
+    differences = []
+    for name in differing_names(*both_facts):
+        values = [str(facts.get(name, "none")) for facts in both_facts]
+        is_short = max(map(len, values)) <= _LONGEST_VALUE
+        differences.append(f"{name} ({values[0]}, {values[1]})" if is_short else name)
+    return differences
+
+
 def recorded_part(path: Path) -> Part | None:
     """Read from the record beside ``path`` which part of a corpus was scored or embedded; None if this is not known."""
     record = record_of(path)
@@ -142,10 +166,9 @@ def _look_up_text(content: Any, *keys: str) -> str | None:
     return content if isinstance(content, str) else None
 
 
-def _look_up_mapping(content: Mapping[str, Any], key: str) -> dict[str, Any] | None:
-    """Look up the mapping ``content[key]``; None if the value is missing or not a mapping."""
+def _look_up_mapping(content: Mapping[str, Any], key: str) -> dict[str, Any]:
     value = content.get(key)
-    return value if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
 
 
 # How the detector used the trials → sentence. The four gaps are filled with the name of the detector, the scored
@@ -345,7 +368,6 @@ def _corpus_title(corpus: str, root: str = "") -> str:
 
 
 def _detector_name(provenance: Provenance) -> str:
-    """Find the name of the detector for a sentence; a detector without a name is "this detector"."""
     return provenance.name or "this detector"
 
 

@@ -6,13 +6,12 @@ page's own policy forbids scripts and requests. The same result gives the same b
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from nes2net.evaluation.glossary import terms_in
 from nes2net.evaluation.result import Plot, Result
@@ -101,15 +100,10 @@ def sections(result: Result) -> list[Section]:
 def html_page(result: Result) -> str:
     """Render the HTML page of ``result``; the same result gives the same bytes."""
     environment = page_templates("nes2net.evaluation")
-    environment.filters |= {"date": _date, "name": _breakable}
+    environment.filters["date"] = _date
     style = Markup((files("nes2net.evaluation") / "page.css").read_text(encoding="utf-8"))
     template = environment.get_template("page.html.jinja")
     return template.render(result=result, sections=sections(result), style=style, terms_in=terms_in)
-
-
-def _breakable(text: str) -> Markup:
-    """Escape a name for HTML, and allow a line break after each underscore. Templates call this filter ``name``."""
-    return Markup(re.sub("_(?=.)", "_<wbr>", str(escape(text))))
 
 
 def _date(scored_at: str) -> str:

@@ -1,8 +1,8 @@
 """Draw plots as SVG, in the colours of the page: DET curves, score distributions, errors by threshold, reliability.
 
-In reading order: ``score_plots`` draws all plots of an evaluation of recordings with ``det_svg``,
-``distribution_svgs``, ``threshold_svg`` and ``reliability_svg``; ``strip_plots`` draws utterances
-with their segments. ``figure_of`` creates every Matplotlib figure, and ``svg_of`` turns it into SVG.
+In reading order: ``score_plots`` draws all plots of a page about scores of recordings;
+``write_score_plot`` draws for a paper; ``strip_plots`` draws utterances with their segments.
+``figure_of`` creates every figure of a page, and ``svg_of`` turns it into SVG.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from nes2net.evaluation.result import Plot
 from nes2net.evaluation.system import SystemFigures
 from nes2net.evaluation.transfer import JudgedSet, Transfer
 from nes2net.evaluation.transfer_tables import SECTION
+from nes2net.lib.files import replacing, writing
 from nes2net.lib.pictures import Axes, Figure, MaxNLocator, matplotlib
 from nes2net.metrics.localisation.metrics import ScoredUtterance
 from nes2net.metrics.localisation.segments import BONAFIDE
@@ -49,19 +51,20 @@ _LINES = (
     _Line((5, 1.5, 1, 1.5), "^", "M18 1.5l4.5 8h-9z"),
     _Line((1, 1.3), "D", "M18 1l5 5l-5 5l-5 -5z"),
 )
-# Plots are drawn in placeholder colours. CSS variables then replace the placeholder colours, so that plots suit light
-# and dark pages.
-INK = "#010203"
-GRID = "#010204"
-BONAFIDE_COLOUR = "#010205"
-SPOOF_COLOUR = "#010206"
-_PLACEHOLDERS = {
+# Plots are drawn in the colours of light pages; INK, bona fide and spoof differ a little from those of page.css and of
+# other pictures. On a page, CSS variables replace these colours, so that plots suit light and dark pages.
+INK = "#1b1f25"
+GRID = "#c9ced6"
+BONAFIDE_COLOUR = "#0f766f"
+SPOOF_COLOUR = "#c2410d"
+SERIES_COLOURS = ("#1c58fc", "#be19bf", "#16181d", "#5d1d03", "#981b44", "#3d1261", "#624682", "#000ba3")
+_CSS_COLOURS = {
     INK: "currentColor",
     GRID: "var(--line)",
     BONAFIDE_COLOUR: "var(--bonafide)",
     SPOOF_COLOUR: "var(--spoof)",
-} | {f"#0102{16 + n:02x}": colour for n, colour in enumerate(SERIES)}
-SERIES_PLACEHOLDERS = [placeholder for placeholder, colour in _PLACEHOLDERS.items() if colour in SERIES]
+} | dict(zip(SERIES_COLOURS, SERIES))
+_UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 _FEWEST_BINS = 5
 _MOST_BINS = 100
 _HEIGHTS = {1: 3.4, 2: 2.2, 3: 1.8}  # height of a histogram in inches, by the number of histograms
@@ -110,8 +113,8 @@ def score_plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer])
         for number, system in enumerate(systems):
             entries.append(Markup("{}{}").format(swatch_svg(number), system.name))
         legend = Markup(" ").join(entries)
-        plots["DET curves and scores"] = [Plot(det_svg(systems), _DET_CAPTION.format(legend))]
-        for system, svg in zip(systems, distribution_svgs(systems)):
+        plots["DET curves and scores"] = [Plot(_det_svg(systems), _DET_CAPTION.format(legend))]
+        for system, svg in zip(systems, _distribution_svgs(systems)):
             plots["DET curves and scores"].append(Plot(svg, _SCORES_CAPTION.format(system.name)))
     for number, transfer in enumerate(transfers):
         for position, judged in enumerate(transfer.sets):
@@ -152,25 +155,41 @@ _RAW_CAPTION = Markup("; {}the scores as they are, read as ratios")
 # DET curves and scores
 
 
-def det_svg(systems: Sequence[SystemFigures]) -> Markup:
-    """Draw the DET curves of ``systems`` with a mark at each EER; the legend is in the caption of the plot."""
+def _det_svg(systems: Sequence[SystemFigures]) -> Markup:
+    figure, axes = figure_of(4.6, 4.4)
+    _draw_det(axes, systems)
+    title = f"DET curves of {len(systems)} systems" if len(systems) > 1 else "DET curve"
+    eer_texts = "; ".join(f"{system.name}: EER {100 * system.row.value('eer'):.2f} %" for system in systems)
+    return svg_of(figure, "det", title, f"Misses against false alarms at all thresholds. {eer_texts}.")
+
+
+def _draw_det(axes: Axes, systems: Sequence[SystemFigures]) -> None:
     curves = []
     eers = []
     for system in systems:
         curves.append(thinned_det(system.matched.bonafide, system.matched.spoof))
         eers.append(system.row.value("eer"))
     low, high = det_range(curves, eers)
-    figure, axes = figure_of(4.6, 4.4)
     limits = (float(ndtri(low)), float(ndtri(high)))
     axes.plot(limits, limits, color=GRID, linewidth=0.8, linestyle=":")
     for number, (misses, false_alarms) in enumerate(curves):
         series, line = line_of(number)
-        colour = SERIES_PLACEHOLDERS[series]
+        colour = SERIES_COLOURS[series]
         # A rate of 0 or 1 lies at infinity: let the line end outside of the frame of the plot.
         x, y = np.clip(ndtri([false_alarms, misses]), limits[0] - 1, limits[1] + 1)
         axes.plot(x, y, color=colour, linewidth=1.6, linestyle=_linestyle(line))
         eer = float(np.clip(ndtri(eers[number]), *limits))
-        axes.plot([eer], [eer], marker=line.marker, markersize=5.5, color=colour, clip_on=False, zorder=3)
+        axes.plot(
+            [eer],
+            [eer],
+            linestyle=_linestyle(line),
+            marker=line.marker,
+            markersize=5.5,
+            color=colour,
+            clip_on=False,
+            zorder=3,
+            label=systems[number].name,
+        )
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="false alarms: spoof accepted, %")
     axes.set_ylabel("misses: bona fide rejected, %")
     ticks: dict[float, str] = {}
@@ -184,23 +203,32 @@ def det_svg(systems: Sequence[SystemFigures]) -> Markup:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(list(ticks), labels=list(ticks.values()))
     axes.grid(color=GRID, linewidth=0.5)
-    title = f"DET curves of {len(systems)} systems" if len(systems) > 1 else "DET curve"
-    eer_texts = "; ".join(f"{system.name}: EER {100 * eer:.2f} %" for system, eer in zip(systems, eers))
-    return svg_of(figure, "det", title, f"Misses against false alarms at all thresholds. {eer_texts}.")
 
 
 def _linestyle(line: _Line) -> tuple[int, tuple[float, ...]] | str:
-    """Convert the dashes of a line to Matplotlib's ``linestyle``."""
     return (0, line.dashes) if line.dashes else "-"
 
 
-def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
+def _distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
+    height = _HEIGHTS.get(len(systems), 2.6)
+    drawings = [figure_of(4.6, height) for _ in systems]
+    descriptions = _draw_distributions([axes for _, axes in drawings], systems)
+    svgs = []
+    for number, ((figure, _), description) in enumerate(zip(drawings, descriptions)):
+        title = f"Scores of {systems[number].name} by class"
+        svgs.append(svg_of(figure, f"scores-{number}", title, description))
+    return svgs
+
+
+def _draw_distributions(all_axes: Sequence[Axes], systems: Sequence[SystemFigures]) -> list[str]:
     """Draw a histogram for each system: the scores of both classes, and a line at the threshold of the EER.
 
     All histograms have the same axis of scores, if the scores of each system fill at least half of
-    this axis. Otherwise each histogram has its own axis of scores. The vertical axes, which show
-    shares of trials, are chosen by the same rule. All histograms have the same number of bins. A
-    text at an end of the axis of scores says how many scores lie beyond this end.
+    this axis; otherwise each has its own. The same rule chooses the vertical axes, which show shares
+    of trials. All histograms have the same number of bins.
+
+    Returns:
+        A description of each histogram.
     """
     scores = []
     ranges = []
@@ -216,10 +244,8 @@ def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
         edges.append(np.linspace(*ends, bins + 1))
         limits.append((0.0, 105 * float(np.max(_shares_in_bins(classes, edges[-1])))))
     limits = _common_ranges(limits)
-    height = _HEIGHTS.get(len(systems), 2.6)
-    svgs = []
-    for number, system in enumerate(systems):
-        figure, axes = figure_of(4.6, height)
+    descriptions = []
+    for number, (axes, system) in enumerate(zip(all_axes, systems)):
         bonafide = system.matched.bonafide
         spoof = system.matched.spoof
         threshold = system.row.value("threshold")
@@ -227,13 +253,49 @@ def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
         facts = draw_histograms(axes, scores_of, edges[number], threshold, "threshold of the EER")
         axes.set(ylim=limits[number], xlabel="score", ylabel="trials of the class, %")
         count = f"Scores of {bonafide.size} bona fide and {spoof.size} spoofed trials"
-        title = f"Scores of {system.name} by class"
-        svgs.append(svg_of(figure, f"scores-{number}", title, "; ".join([count, *facts]) + "."))
-    return svgs
+        descriptions.append("; ".join([count, *facts]) + ".")
+    return descriptions
+
+
+def write_score_plot(systems: Sequence[SystemFigures], path: str | Path) -> None:
+    """Draw the DET curves and the scores of ``systems`` for a paper into the file ``path``: a .svg, .pdf or .png.
+
+    The same systems give the same bytes.
+    """
+    # Letters can be searched and copied, names are written as they are, and the text of the threshold has room below
+    # the titles.
+    with matplotlib.rc_context(
+        {
+            "svg.hashsalt": "nes2net",
+            "pdf.fonttype": 42,
+            "text.parse_math": False,
+            "axes.titlecolor": INK,
+            "axes.titlepad": 18,
+            "axes.titlesize": 8.5,
+            "legend.fontsize": 8.5,
+            "legend.frameon": False,
+            "legend.labelcolor": INK,
+        }
+    ):
+        figure = Figure(figsize=(9.2, max(4.4, 2.2 * len(systems))), layout="constrained")
+        grid = figure.add_gridspec(len(systems), 2)
+        det = figure.add_subplot(grid[:, 0])
+        histograms = [figure.add_subplot(grid[number, 1]) for number in range(len(systems))]
+        _draw_det(det, systems)
+        _draw_distributions(histograms, systems)
+        for axes, system in zip(histograms, systems):
+            axes.set_title(system.name, loc="left")
+        lines, _ = det.get_legend_handles_labels()
+        areas, _ = histograms[0].get_legend_handles_labels()
+        figure.legend(handles=[*lines, *areas], loc="outside upper center", ncols=3)
+        for axes in figure.axes:
+            _style(axes)
+        with writing(path), replacing(path, durable=True) as temporary:
+            suffix = Path(path).suffix
+            figure.savefig(temporary, format=suffix[1:], dpi=300, metadata=_UNDATED.get(suffix))
 
 
 def _shares_in_bins(classes: Iterable[NDArray], edges: NDArray) -> list[NDArray]:
-    """Compute the shares of the scores of each class in the bins between ``edges``."""
     return [np.histogram(scores, edges)[0] / scores.size for scores in classes]
 
 
@@ -269,9 +331,9 @@ def draw_histograms(
     low = float(edges[0])
     high = float(edges[-1])
     colours = (SPOOF_COLOUR, BONAFIDE_COLOUR)
-    for scores, colour in zip(reversed(list(classes.values())), colours):
+    for (kind, scores), colour in zip(reversed(list(classes.items())), colours):
         (shares,) = _shares_in_bins([scores], edges)
-        axes.stairs(100 * shares, edges, fill=True, color=colour, alpha=0.35)
+        axes.stairs(100 * shares, edges, fill=True, color=colour, alpha=0.35, label=kind)
         axes.stairs(100 * shares, edges, color=colour, linewidth=1.4)
     axes.set(xlim=(low, high))
     facts = []
@@ -359,7 +421,7 @@ def reliability_svg(judged: JudgedSet, name: str) -> Markup:
     curves = {1: reliability(judged.raw), 0: calibrated} if judged.raw else {0: calibrated}
     for number, bins in curves.items():
         series, line = line_of(number)
-        colour = SERIES_PLACEHOLDERS[series]
+        colour = SERIES_COLOURS[series]
         x, y, low, high, _ = np.array(bins).T
         axes.plot(
             x,
@@ -431,14 +493,19 @@ def figure_of(width: float, height: float) -> tuple[Figure, Axes]:
     """Create a figure of ``width`` × ``height`` inches with one pair of axes, in the style of all plots."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
-    axes.tick_params(colors=INK, labelsize=8.5)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6 if width > height else 5, steps=[1, 2, 5, 10]))
+    _style(axes)
+    return figure, axes
+
+
+def _style(axes: Axes) -> None:
+    axes.tick_params(colors=INK, labelsize=8.5)
+    for axis in (axes.xaxis, axes.yaxis):
         axis.label.set(color=INK, fontsize=9)
     for spine in axes.spines.values():
         spine.set_color(GRID)
     axes.patch.set_visible(False)
-    return figure, axes
 
 
 def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
@@ -464,8 +531,8 @@ def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
     for reference in (r'(\bid=")', r"(url\(#)", r'(href="#)'):  # ids must be unique in a page with several plots
         text = re.sub(reference, rf"\1{name}-", text)
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px sans-serif", text)
-    for placeholder, colour in _PLACEHOLDERS.items():
-        text = text.replace(placeholder, colour)
+    for colour, css_colour in _CSS_COLOURS.items():
+        text = text.replace(colour, css_colour)
     # Add the texts for screen readers.
     head, _, body = text.strip().partition(">")
     head = head.replace("<svg ", f'<svg role="img" aria-labelledby="{name}-title" aria-describedby="{name}-desc" ', 1)

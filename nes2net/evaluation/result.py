@@ -7,9 +7,11 @@ One set of functions writes every result as text, Markdown, LaTeX, JSON and HTML
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nes2net.evaluation import writers
@@ -17,6 +19,9 @@ from nes2net.evaluation.tables import Figure, Row, Table, plain
 from nes2net.lib.errors import check_known
 from nes2net.lib.terminal import markdown_text
 from nes2net.version import __version__
+
+# The folders of a path that begins with a folder, in running text: papers name files only.
+_FOLDERS = re.compile(r"(?<![\w.:/-])\.{0,2}/(?:[^\s/]+/)+")
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -32,8 +37,7 @@ class Plot(NamedTuple):
 
 
 def _no_content() -> dict[str, Any]:
-    """Return an empty mapping; a :class:`Result` without plots, curves or further files uses this
-    function in their place."""
+    """Stand in for the plots, curves or further files that a :class:`Result` lacks."""
     return {}
 
 
@@ -52,6 +56,7 @@ class Result:
       computes the data of the plots for the JSON. ``beside_page`` gives the tables that are too
       large for the page: ending of a file name → the text of the file. Each of these three
       functions takes time, so it is called only if its result is needed.
+    - ``draw`` draws a plot for a paper into a file; None for results without such a plot.
     """
 
     title: str
@@ -63,6 +68,7 @@ class Result:
     plots: Callable[[], Mapping[str, Sequence[Plot]]] = _no_content
     curves: Callable[[], Mapping[str, Any]] = _no_content
     beside_page: Callable[[], Mapping[str, str]] = _no_content
+    draw: Callable[[str | Path], None] | None = None
 
     @property
     def notices(self) -> list[str]:
@@ -133,13 +139,13 @@ class Result:
         return "\n".join(lines)
 
     def markdown(self) -> str:
-        """Write the title, the header, the tables and the notices in Markdown."""
+        """Write the title, the header, the tables and the notices in Markdown, without folders of this machine."""
         head = [f"# {markdown_text(self.title)}", *map(markdown_text, self.lines)]
-        return "\n\n".join([*head, writers.markdown(self.printed, self.notices)])
+        return _FOLDERS.sub("", "\n\n".join([*head, writers.markdown(self.printed, self.notices)]))
 
     def latex(self) -> str:
-        """Write the tables and the notices in LaTeX."""
-        return writers.latex(self.printed, self.notices)
+        """Write the tables and the notices in LaTeX, without folders of this machine."""
+        return _FOLDERS.sub("", writers.latex(self.printed, self.notices))
 
 
 def versions() -> dict[str, str]:

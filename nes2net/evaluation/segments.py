@@ -155,7 +155,6 @@ def evaluate_segments(
 def _tables(
     title: str, rates: Sequence[Row], detections: Sequence[Row], examples: Sequence[Example]
 ) -> Iterator[Table]:
-    """Make the tables of the result: the EERs, the figures at thresholds, and the worst and best utterances."""
     yield Table("rates", f"{title}: equal error rates.", _RATES, rates, notes=[_RATES_NOTE])
     caption = "Figures of the time that is called spoof, at a threshold or below it."
     note = "The boundary error is the mean distance of the boundaries that were found from the true ones."
@@ -194,7 +193,6 @@ def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> list[Exa
 
 
 def _plots(examples: Sequence[Example], resolution_ms: float, threshold: float | None) -> Mapping[str, Sequence[Plot]]:
-    """Draw the worst and the best utterances; :class:`Result` calls this function only to write the page."""
     from nes2net.evaluation.plots import strip_plots  # quick start-up: the text needs no Matplotlib
 
     return {EXAMPLES_SECTION: strip_plots(examples, resolution_ms, threshold)}

@@ -24,8 +24,12 @@ from nes2net.metrics.intervals import Draws
 #: a percentile interval from 1,000 draws vary by 4 %.
 ROW_RESAMPLES = 200
 _OF_OFFICIAL_ROWS = ("eer", "min_dcf", "num_bonafide", "num_spoof")
-#: Note about an EER above 50 %.
-REVERSED = "the EER is above 50 %, so higher scores probably mean spoof: negate the scores, or check the labels"
+# Notes about an EER above 50 %.
+_REVERSED = "the EER is above 50 %, so higher scores probably mean spoof: negate the scores, or check the labels"
+_BY_CHANCE = (
+    "the EER is above 50 %, but its interval holds 50 %: these scores tell the classes apart no better than chance, and "
+    "negated scores would not either"
+)
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,7 @@ def evaluate_scores(
         [
             *filter(None, [partial]),
             *notes,
-            *_doubt_notes(matched_trials, measured.values["eer"]),
+            *_doubt_notes(matched_trials, figures["eer"]),
             *few_speakers_notes(facts),
         ],
     )
@@ -152,11 +156,13 @@ def _partial_note(matched_trials: Matched) -> str:
     return f"PARTIAL: rests on {basis} {counted(matched_trials.num_expected, 'trial')}; {left_out}"
 
 
-def _doubt_notes(matched_trials: Matched, eer: float) -> Iterator[str]:
+def _doubt_notes(matched_trials: Matched, eer: Figure) -> Iterator[str]:
+    assert eer.value is not None
+    assert eer.interval is not None
     if matched_trials.scores.min() == matched_trials.scores.max():
         yield f"all trials have the same score, {matched_trials.scores[0]:.6g}, so no rate here tells the classes apart"
-    elif eer > 0.5:
-        yield REVERSED
+    elif eer.value > 0.5:
+        yield _REVERSED if eer.interval[0] > 0.5 else _BY_CHANCE
     yield from matched_trials.doubts
 
 

@@ -23,6 +23,9 @@ from nes2net.metrics.intervals import Draws, measure_and_resample, num_trials_by
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+#: The EER of a group counts only if each class has at least this many trials (an assumption). If a class has 20 trials,
+#: one trial changes the miss or false-alarm rate by 5 %.
+FEWEST = 20
 # With fewer bootstrap draws, no figure is marked as the best, because 2.5 % of the draws would be less than one draw.
 _FEWEST_DRAWS = 40
 
@@ -86,7 +89,8 @@ class Measure:
         if self.unit == "count" and in_text:
             return str(int(value))
         digits = self.text_digits if in_text and self.text_digits is not None else self.digits
-        return UNITS[self.unit](value, digits)
+        text = UNITS[self.unit](value, digits)
+        return text if in_text else text.replace("-", "−")  # a score on a terminal can be copied to a flag
 
     def write_interval(self, interval: tuple[float, float]) -> str:
         """Write both ends of an interval."""
@@ -124,6 +128,11 @@ class Row:
         if value is None:
             raise KeyError(f"the row has no figure '{name}'")
         return value
+
+    @property
+    def has_enough_trials(self) -> bool:
+        """Whether each class has at least :data:`FEWEST` trials."""
+        return min(self.value("num_bonafide"), self.value("num_spoof")) >= FEWEST
 
     def only(self, measures: Sequence[Measure]) -> Row:
         """Return the row with only the figures of ``measures``."""
@@ -258,12 +267,13 @@ def with_best(rows: Sequence[Row], label: str) -> list[Row]:
     Rows are compared if they differ only in ``label``, such as ``"system"``. Subtract the second
     lowest figure from the lowest: if the 95 % interval of this difference lies below 0, the lowest
     figure is certainly the lowest. The figures of all rows must come from the same bootstrap draws.
-    With fewer than 40 draws, no figure is marked.
+    With fewer than 40 draws, or fewer than 20 trials of a class, no figure is marked.
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for number, row in enumerate(rows):
         values = tuple(value for name, value in row.labels.items() if name != label)
-        groups.setdefault(values, []).append(number)
+        if row.has_enough_trials:
+            groups.setdefault(values, []).append(number)
     marked = list(rows)
     for numbers in groups.values():
         for name in rows[numbers[0]].figures:
@@ -275,11 +285,7 @@ def with_best(rows: Sequence[Row], label: str) -> list[Row]:
 
 
 def _certain_best(figures: Mapping[int, Figure]) -> int | None:
-    """Find the index of the row whose figure is certainly the lowest; None if there is no such row.
-
-    Args:
-        figures: index of a row → the figure of one measure.
-    """
+    """Find the index of the row whose figure is certainly the lowest; None if there is no such row."""
     ranked = []
     for number, figure in figures.items():
         if figure.value is not None and figure.draws is not None and len(figure.draws) >= _FEWEST_DRAWS:
@@ -325,7 +331,7 @@ def format_p(p_value: float) -> str:
 
 
 def decimal(value: float, digits: int = 2) -> str:
-    """Write a number, such as a cost, a number of bits or a number of seconds, with ``digits`` decimals."""
+    """Write a number, such as a cost or a correlation, with ``digits`` decimals."""
     return f"{value:.{digits}f}"
 
 
@@ -337,6 +343,7 @@ UNITS: dict[str, Callable[[float, int], str]] = {
     "points": points,
     "cost": decimal,
     "bits": decimal,
+    "correlation": decimal,
     "seconds": decimal,
     "milliseconds": lambda seconds, digits: decimal(1000 * seconds, digits),
     "count": lambda value, digits: count(int(value)),

@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
-from nes2net.evaluation.breakdown import FEWEST, grouping_fields, label_of
+from nes2net.evaluation.breakdown import grouping_fields, label_of
 from nes2net.evaluation.class_reference import label_lines
 from nes2net.evaluation.class_trials import ClassGroup, ClassTrials, class_trials, differ_in_words
 from nes2net.evaluation.key import Key, Labels, score_input, unofficial_note
 from nes2net.evaluation.resampled_classes import RATES_OF_SCORES, Resamples, Rule
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.system import ROW_RESAMPLES
-from nes2net.evaluation.tables import Figure, Measure, Row, Table, words
+from nes2net.evaluation.tables import FEWEST, Figure, Measure, Row, Table, words
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.text_files import as_cell
 from nes2net.metrics.classes import class_rates, pair_counts
@@ -366,7 +366,6 @@ def _generator_rows(trials: ClassTrials, kind: str) -> list[Row]:
 
 
 def _class_rows(known: ClassGroup) -> Iterator[Row]:
-    """Compute a row for each known class: precision, recall and F1."""
     columns = {**class_rates(known.confusion)._asdict(), "num_trials": known.confusion.sum(1)}
     for number, name in enumerate(known.names):
         yield Row({"class": name}, {measure: Figure(values[number].item()) for measure, values in columns.items()})
@@ -382,7 +381,6 @@ def _fields_of_breakdowns(trials: ClassTrials) -> list[str]:
 
 
 def _breakdown_rows(trials: ClassTrials, name: str, resamples: Resamples) -> Iterator[Row]:
-    """Compute the closed-set figures for each value of the field ``name`` with at least 20 trials of known classes."""
     few_resamples = Resamples(min(resamples.num_resamples, ROW_RESAMPLES), resamples.seed)
     numbers, values = trials.known.trials.column(name)
     for number in np.unique(numbers[numbers >= 0]).tolist():
@@ -403,7 +401,6 @@ def _confusion_rows(known: ClassGroup) -> Iterator[Row]:
 
 
 def _plots(systems: Sequence[ClassTrials], kind: str) -> Mapping[str, Sequence[Plot]]:
-    """Draw all plots of the evaluation; :class:`Result` calls this function only to write the page."""
     from nes2net.evaluation.tracing_plots import confusion_plot, known_plot  # quick start-up: text needs no Matplotlib
 
     with_unknown = [trials for trials in systems if trials.unknown.names]

@@ -301,7 +301,6 @@ def judge_sets(
     draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed}
 
     def judge(scored: ScoredSet, *, is_development: bool = False) -> JudgedSet:
-        """Calibrate the scores of a set with both classes, and compute its figures."""
         trials = scored.matched.trials
         raw = Llrs(scored.matched.bonafide, scored.matched.spoof)
         llrs = Llrs(*map(decider.calibration, raw))

@@ -100,7 +100,6 @@ def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
 
 
 def _reliability_rows(system: str, judged: JudgedSet) -> Iterator[Row]:
-    """Make a row for each bin of the reliability of a set, for the table ``reliability``."""
     from nes2net.evaluation.curves import reliability  # quick start-up: SciPy takes long to import
 
     for number, trials in enumerate(reliability(judged.llrs), 1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from nes2net.lib.errors import InputError
 from nes2net.lib.files import check_writable, make_folder, writing
 
 
@@ -26,6 +27,16 @@ def output_names(files: Iterable[Path], suffix: str) -> dict[Path, str]:
             name = f"{path.stem}_{number}{suffix}"
         names[name] = path
     return {path: name for name, path in names.items()}
+
+
+#: Suffixes of the pictures that commands draw.
+PICTURES = (".png", ".svg", ".pdf")
+
+
+def check_picture(path: str | Path) -> None:
+    """Raise :class:`InputError` if ``path`` has none of the suffixes :data:`PICTURES`."""
+    if Path(path).suffix not in PICTURES:
+        raise InputError(f"`plot` draws a .png, .svg or .pdf, not {path}: name another file")
 
 
 def check_output_paths(paths: Iterable[Path], remedy: str) -> None:

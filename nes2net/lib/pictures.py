@@ -31,6 +31,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg as FigureCanvasAgg  
 from matplotlib.collections import QuadMesh as QuadMesh  # noqa: E402
 from matplotlib.colors import LinearSegmentedColormap as LinearSegmentedColormap  # noqa: E402
 from matplotlib.colors import to_rgba as to_rgba  # noqa: E402
+from matplotlib.dates import ConciseDateFormatter as ConciseDateFormatter  # noqa: E402
 from matplotlib.figure import Figure as Figure  # noqa: E402
 from matplotlib.font_manager import FontProperties as FontProperties  # noqa: E402
 from matplotlib.font_manager import findfont as findfont  # noqa: E402

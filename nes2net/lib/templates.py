@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from nes2net.lib.terminal import markdown_text
 
@@ -17,13 +18,20 @@ def page_templates(package: str) -> Environment:
     Only one environment is made for each package, so that each template is compiled only once.
     """
     parent, _, folder = package.rpartition(".")
-    return Environment(
+    environment = Environment(
         loader=PackageLoader(parent, folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["name"] = _breakable
+    return environment
+
+
+def _breakable(name: str) -> Markup:
+    """Escape a name for HTML, and allow a line break after each separator. Templates call this filter ``name``."""
+    return Markup(re.sub(r"_(?=.)|\.(?=[a-zA-Z])", r"\g<0><wbr>", str(escape(name))))
 
 
 @cache

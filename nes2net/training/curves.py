@@ -55,7 +55,6 @@ def plot_curves(
 def _draw(
     history: list[dict[str, Any]], path: Path, title: str, saved: Collection[int], offered: Sequence[Measure]
 ) -> None:
-    """Draw panels for losses, measures and learning rates to ``path``, with the arguments of :func:`plot_curves`."""
     # All measures in percent, such as the EER, share a panel. Every other measure has a panel of its own.
     percentages = []
     other_measures = []
@@ -93,7 +92,7 @@ def _draw(
         )
     for axis in axes:
         if axis.get_legend_handles_labels()[0]:
-            axis.legend(frameon=False, fontsize="small")
+            axis.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, frameon=False, fontsize="small")
     axes[-1].set_xlabel("epoch")
     axes[-1].set_xlim(history[0]["epoch"] - 0.5, history[-1]["epoch"] + 0.5)
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -151,7 +150,6 @@ def _plot_learning_rates(axis: Axes, history: list[dict[str, Any]]) -> None:
 def _plot_values(
     axis: Axes, history: list[dict[str, Any]], name: str, label: str | None, colour: str, factor: float = 1
 ) -> None:
-    """Plot the value ``name``, multiplied by ``factor``, over the epochs that have this value; each epoch has a dot."""
     points = [(epoch["epoch"], factor * epoch[name]) for epoch in history if epoch.get(name) is not None]
     if points:
         axis.plot(*zip(*points), color=colour, label=label, marker=".", markersize=5, linewidth=1.2)

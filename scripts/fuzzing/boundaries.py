@@ -496,7 +496,7 @@ BOUNDARIES = {
     "resume file": Boundary(
         _make_resume_files,
         {
-            "info": lambda folder: nes2net("info", next(folder.glob("models/*/resume.pt"))),
+            "info": lambda folder: nes2net("info", next(folder.glob("models/*")) / "resume.pt"),
             "train": lambda folder: train(_recipe(folder)),
             "average": lambda folder: nes2net("average", *folder.glob("models/*"), "--last", 1),
         },

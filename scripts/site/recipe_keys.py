@@ -25,7 +25,8 @@ by the group of MPIF-Res2Net. *toolkit* marks a key that none of these has.
 
 def page() -> str:
     """Write the page in Markdown: the keys outside of sections, then those of each section."""
-    blocks = [PAGE, "## Outside of the sections", *map(paragraph, keys_of(Recipe))]
+    keys_outside = [*find_keys("base"), *keys_of(Recipe)]
+    blocks = [PAGE, "## Outside of the sections", *map(paragraph, keys_outside)]
     for name, kind in SECTIONS.items():
         blocks += [f"## `{name}`", " ".join((kind.__doc__ or "").split()), *map(paragraph, find_keys(name))]
     return "\n\n".join(block.strip() for block in blocks) + "\n"

@@ -6,6 +6,10 @@ import re
 import pytest
 from builders.report_case import make_case
 
+from nes2net.actions.evaluation import Pages
+from nes2net.evaluation.result import Result
+from nes2net.lib.errors import InputError
+
 
 @pytest.fixture
 def good(tmp_path, monkeypatch):
@@ -46,6 +50,28 @@ def test_what_is_drawn_and_what_is_shown(good, tmp_path, command, refused):
         f"{good.replace('good.txt', 'frames.txt')} --draw speakers",
         "--draw is for scores of recordings, not for scores",
     )
+
+
+def test_det_curves_and_scores_are_drawn_for_a_paper(good, tmp_path, command, refused):
+    """Into one file, whose bytes are the same again; letters can be searched, and nothing needs the page's colours."""
+    beginnings = {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}
+    for suffix, beginning in beginnings.items():
+        contents = []
+        for number in range(2):
+            path = tmp_path / f"plot{number}.{suffix}"
+            status, _, err = command(f"{good} --plot {path}")
+            assert status == 0
+            assert f"wrote {path}" in err
+            contents.append(path.read_bytes())
+        assert contents[0].startswith(beginning)
+        assert contents[0] == contents[1]
+    drawn = (tmp_path / "plot0.svg").read_text()
+    for text in ("false alarms: spoof accepted, %", "good", "bona fide", "spoof", "trials of the class, %"):
+        assert f"<!-- {text} -->" in drawn
+    assert "var(--" not in drawn
+    refused(f"{good} --plot curves.jpg", "--plot draws a .png, .svg or .pdf, not curves.jpg")
+    with pytest.raises(InputError, match="`plot` draws scores of recordings of both classes"):
+        Pages(plot=tmp_path / "none.svg").write(Result("Frames", {}, [], []))
 
 
 def transferred(path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from builders import golden_metrics
 from builders.files import write
+from builders.report_case import make_case
 
 from nes2net import metrics
 from nes2net.data.corpora import generic
@@ -53,11 +54,15 @@ def test_2021_la_against_the_published_program(case, phase):
     for name in ("by attack", "by codec", "by attack and codec"):
         assert sum(row.value("num_spoof") for row in result.rows(name)) == num_spoof
     assert {row.value("num_bonafide") for row in result.rows("by attack")} == {num_bonafide}
-    eers = [row["eer"] for row in [*result.rows("by codec"), *result.rows("by attack")] if row["eer"].value is not None]
-    assert eers and all(eer.interval[0] <= eer.value <= eer.interval[1] for eer in eers)
-    if phase == "eval":  # rows have fewer trials
-        widths = [eer.interval[1] - eer.interval[0] for eer in eers]
-        assert len(eers) > 15 and np.median(widths) > high - low
+    eers = []
+    for row in [*result.rows("by codec"), *result.rows("by attack")]:
+        eer = row["eer"]
+        assert (eer.interval is not None) == row.has_enough_trials
+        if eer.interval is not None:
+            eers.append(eer)
+            assert eer.interval[0] <= eer.value <= eer.interval[1]
+    if len(eers) > 15:  # rows have fewer trials
+        assert np.median([eer.interval[1] - eer.interval[0] for eer in eers]) > high - low
 
 
 def test_2021_df_and_in_the_wild_against_the_published_programs(case):
@@ -166,10 +171,11 @@ def test_the_text_of_a_result(tmp_path):
     # Two speakers are too few to draw.
     assert "5 trials (2 bona fide, 3 spoof)" in text and "bootstrap over 5 trials" in text
     lines = [" ".join(line.split()) for line in text.splitlines()]
-    assert {"attack EER % 95 % interval bona fide spoof", "A08 0.000 0.00–48.99 2 2"} <= {*lines}
-    # Without an interval, rows of so few trials stand in the JSON only.
-    assert "3 rows of fewer than 20 trials of a class left out, which the JSON holds." in lines
-    assert "opus – – 0 1" not in lines and "A08 none 0.000 1 1" not in lines
+    # Rows of so few trials stand in the JSON only.
+    for number in (2, 3):  # by attack and by codec, by attack and codec
+        assert f"{number} rows of fewer than 20 trials of a class left out, which the JSON holds." in lines
+    assert "opus – – 0 1" not in lines
+    assert "A08 0.000 2 2" not in lines
     plain = json.loads(json.dumps(result.to_dict()))
     codecs = next(table for table in plain["tables"] if table["name"] == "by codec")
     opus = {"system": "scores", "codec": "opus"}, {"value": None}, {"value": 0}, {"value": 1}
@@ -203,7 +209,7 @@ def test_further_columns_are_tabulated_unless_they_have_a_single_value(tmp_path)
     rooms = (("a", "bonafide", "kitchen"), ("b", "spoof", "kitchen"), ("c", "spoof", "hall"))
     key = [Trial(id, label=label, codec="x", extra=(("room", room),)) for id, label, room in rooms]
     ((fields, found),) = breakdowns(match(key, ["a", "b", "c"], [1.0, 0.0, 2.0]), num_resamples=5).items()
-    rows = [("hall", Figure()), ("kitchen", Figure(0, metrics.wilson_interval(0, 2)))]
+    rows = [("hall", Figure()), ("kitchen", Figure(0))]
     assert fields == ("room",) and [(row.labels["room"], row["eer"]) for row in found] == rows
     rows = ["a,real,kitchen", "b,real,hall", "c,fake,kitchen", "d,fake,hall"]
     scores = {"a": 2, "b": 0, "c": 1, "d": 3}
@@ -328,8 +334,10 @@ def test_decisions_instead_of_scores_have_no_tdcf(tmp_path):
     assert result.notes[-1] == note and f"note: {note}" in result.text()
 
 
-def test_rows_have_the_draws_that_were_asked_for_up_to_200(la, monkeypatch):
-    seen, measure = [], tables.measure_and_resample
+def test_rows_have_the_draws_that_were_asked_for_up_to_200(tmp_path, monkeypatch):
+    folder = make_case(tmp_path)
+    seen = []
+    measure = tables.measure_and_resample
 
     def draw(*args, num_resamples, **more):
         seen.append(num_resamples)
@@ -338,17 +346,16 @@ def test_rows_have_the_draws_that_were_asked_for_up_to_200(la, monkeypatch):
     monkeypatch.setattr(tables, "measure_and_resample", draw)
     for asked, drawn in ((60, 60), (201, 200)):
         seen.clear()
-        assert (
-            la(num_resamples=asked).header["num_row_resamples"] == drawn
-            and seen[0] == asked
-            and set(seen[1:]) == {drawn}
-        )
+        result = evaluate_systems("asvspoof2021_la", folder / "good.txt", folder, num_resamples=asked)
+        assert result.header["num_row_resamples"] == drawn
+        assert seen[0] == asked
+        assert set(seen[1:]) == {drawn}
 
 
 def test_rows_beyond_the_first_have_no_interval(tmp_path):
     """A list may have hundreds of columns with hundreds of values each."""
-    rows = [f"{n},{('real', 'fake')[n % 2]},{n // 4},{n // 4},{n // 4}" for n in range(800)]
-    scores = {str(n): n % 7 for n in range(800)}
+    rows = [f"{n},{('real', 'fake')[n % 2]},{n // 40},{n // 40},{n // 40}" for n in range(8000)]
+    scores = {str(n): n % 7 for n in range(8000)}
     result = of_list(tmp_path, rows, scores, columns="path,label,a,b,c", num_resamples=2)
     by_column = [result.rows(f"by {name}") for name in "abc"]
     assert [len(rows) for rows in by_column] == [200, 200, 200]
@@ -409,6 +416,85 @@ def test_every_writer_says_that_scores_are_reversed(tmp_path):
     notice = "higher scores probably mean spoof"
     assert all(notice in text for text in (report.text(), html_page(report), report.latex(), report.markdown()))
     assert notice in report.to_dict()["notices"][0]
+
+
+@pytest.mark.parametrize(("num_errors", "says"), [(13, "no better than chance"), (19, "negate the scores")])
+def test_scores_are_called_reversed_only_if_the_interval_lies_above_50_percent(tmp_path, num_errors, says):
+    """Of 24 trials of each class, so many lie on the wrong side of 0: an EER of 54.2 %, and of 79.2 %."""
+    rows = []
+    scores = {}
+    for number in range(48):
+        label = "real" if number % 2 else "fake"
+        is_wrong = number // 2 < num_errors
+        rows.append(f"{number},{label}")
+        scores[str(number)] = 1 if (label == "real") != is_wrong else -1
+    result = of_list(tmp_path, rows, scores, num_resamples=100)
+    low, _ = result["eer"].interval
+    assert result["eer"].value == num_errors / 24
+    assert (low > 0.5) == (says == "negate the scores")
+    assert [note for note in result.notes if "50 %" in note and says in note]
+    assert ("negate the scores" in result.text()) == (says == "negate the scores")
+
+
+def test_few_trials_have_no_interval_and_no_mark(tmp_path):
+    """An attack of one trial, beside another of 40: its EER is in the JSON alone."""
+    rows = [f"b{number},real," for number in range(40)] + [f"a{number},fake,A1" for number in range(40)]
+    rows.append("c,fake,A2")
+    paths = []
+    for name, sign in (("good", 1), ("bad", -1)):
+        scores = {row.split(",")[0]: sign * (1 if "real" in row else -1) for row in rows}
+        of_list(tmp_path, rows, scores, columns="path,label,attack")
+        paths.append((tmp_path / "s.txt").rename(tmp_path / f"{name}.txt"))
+    result = evaluate_systems("generic", paths, tmp_path / "list.csv", num_resamples=50)
+    by_attack = {(row.labels["system"], row.labels["attack"]): row for row in result.rows("by attack")}
+    few = by_attack["good", "A2"]
+    assert few["eer"] == Figure(0.0)
+    assert not few["eer"].is_best
+    assert not few.is_shown
+    many = by_attack["good", "A1"]
+    assert many["eer"].interval is not None
+    assert many["eer"].is_best
+    few_trials = "\n".join(["path,label,attack", *rows[:4], *rows[40:44]])
+    key = write(tmp_path / "few.csv", few_trials)
+    result = evaluate_systems("generic", paths, key, allow_partial=True, num_resamples=50)
+    assert [row["eer"].is_best for row in result.rows("systems")] == [False, False]
+
+
+def test_figures_of_scores_that_may_not_be_calibrated_have_no_mark(tmp_path):
+    folder = make_case(tmp_path)
+    result = evaluate_systems("asvspoof2021_la", [folder / "good.txt", folder / "useless.txt"], folder)
+    assert result.rows("systems")[0]["eer"].is_best
+    for row in result.rows("calibration"):
+        for figure in row.figures.values():
+            assert not figure.is_best
+
+
+def test_tables_for_papers_name_no_folders_and_have_one_kind_of_minus(tmp_path):
+    case = golden_metrics.load("g200", tmp_path)
+    lines = []
+    for line in (case.folder / "scores_LA.txt").read_text().splitlines():
+        id, score = line.split()
+        lines.append(f"{id} {float(score) - 10}\n")
+    scores = write(tmp_path / "shifted.txt", "".join(lines))
+    report = evaluate_systems("asvspoof2021_la", scores, case.folder / "keys", num_resamples=5)
+    threshold = report["threshold"].value
+    assert threshold < 0
+    for text in (report.latex(), report.markdown()):
+        assert str(tmp_path) not in text
+        assert "min t-DCF is computed with the ASV scores of trial" in text.replace("\\_", "_")
+        assert f"-{abs(threshold):.4g}" not in text.replace("$-$", "−")
+    assert f"$-${abs(threshold):.4g}" in report.latex()
+    assert f"{threshold:.6g}" in report.text()  # to be copied
+
+
+def test_a_note_on_missing_files_names_no_folders_in_papers(tmp_path):
+    folder = make_case(tmp_path)
+    report = evaluate_systems("asvspoof2021_la", folder / "good.txt", folder, num_resamples=5)
+    assert f"looked for {folder}" in report.text()
+    for paper in (report.latex(), report.markdown()):
+        text = paper.replace("\\_", "_")
+        assert "looked for trial_metadata.txt, trial_metadata.txt" in text
+        assert str(tmp_path) not in text
 
 
 def test_the_terminal_says_that_trials_and_asv_scores_are_not_the_official_ones(tmp_path):

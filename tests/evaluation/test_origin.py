@@ -7,12 +7,16 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 import soundfile
+from builders.files import write
 from builders.report_case import make_case, report_of
+from scipy.stats import spearmanr
 
 from nes2net.data.corpora.trial import Trial
+from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.judgements import Scores
 from nes2net.evaluation.origin import read_origin, read_scored_by, training_in_words, uses_in_words
 from nes2net.evaluation.page import html_page
+from nes2net.lib.files import sha256_of
 from nes2net.models.provenance import Provenance
 from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
@@ -222,3 +226,32 @@ def test_training_data_that_nobody_states():
     assert training_in_words(Provenance("spectra_aasist")).startswith(
         "spectra_aasist, whose training data are not stated, attacks until"
     )
+
+
+def scores_with_record(path, scores, **changes):
+    """A score file with the record of a run on a CPU, in which some facts differ."""
+    write(path, "".join(f"{id} {score}\n" for id, score in scores.items()))
+    run = {"model": "a" * 64, "num_samples": 64600, "dtype": "float32", "trials": "b" * 64} | changes.pop("run", {})
+    record = {"run": run, "failures": {}, "sha256": sha256_of(path), "threads": 4, "versions": {"torch": "2.7.0"}}
+    write(path.with_name(f"{path.name}.json"), json.dumps(record | changes))
+    return path
+
+
+def test_two_score_files_of_one_detector_are_compared(tmp_path):
+    """By the order of their scores, and by what their records differ in; files of other detectors by the order alone."""
+    labels = "".join(f"u{n},{'real' if n % 2 else 'fake'}\n" for n in range(40))
+    key = write(tmp_path / "key.csv", f"path,label\n{labels}")
+    scores = {f"u{n}": n * 7 % 40 + 10 * (n % 2) for n in range(40)}
+    first = scores_with_record(tmp_path / "float32.txt", scores)
+    rounded = {id: score // 8 for id, score in scores.items()}
+    settings = {"dtype": "bfloat16", "num_samples": None, "trials": "c" * 64}
+    second = scores_with_record(tmp_path / "bfloat16.txt", rounded, run=settings, versions={"torch": "2.8.0"})
+    other = scores_with_record(tmp_path / "other.txt", dict.fromkeys(scores, 1), run={"model": "d" * 64})
+    result = evaluate_systems("generic", [first, second, other], key, num_resamples=5)
+    correlations = [row["rank_correlation"].value for row in result.rows("differences")]
+    assert correlations[0] == pytest.approx(spearmanr([*scores.values()], [*rounded.values()]).statistic)
+    assert correlations[1:] == [None, None]
+    assert "rank correlation" in result.text()
+    differences = "num_samples (64600, None), dtype (float32, bfloat16), trials, torch (2.7.0, 2.8.0)"
+    note = f"float32 and bfloat16 are scores of one detector, and their records differ in {differences}"
+    assert [text for text in result.notes if "one detector" in text] == [note]

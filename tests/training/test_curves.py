@@ -45,6 +45,13 @@ def test_curves_of_what_there_is(drawn):
     assert list(marks.get_xdata()) == [1, 3] and list(eers.lines[1].get_ydata()) == [20, 10]
 
 
+def test_legends_do_not_cover_the_curves(drawn):
+    *with_legend, rates = drawn(HISTORY, title="run", saved={1, 3}).axes
+    assert rates.get_legend() is None
+    for axes in with_legend:
+        assert axes.get_legend().get_window_extent().y0 >= axes.bbox.y1
+
+
 @pytest.mark.parametrize(
     "losses, scale", [([0.7], "log"), ([0.34, 0.3], "log"), ([float("nan"), 0.5], "log"), ([0.5, 0], "linear")]
 )

@@ -389,6 +389,7 @@ class EvaluateJob(Job):
             trials=trials if isinstance(trials, str) else None,
             key=key_digests[0] if key_digests else None,
             page=self.page.relative_to(self.page.parents[3]).as_posix(),  # relative to the experiment's folder
+            notices=tuple(notice for notice in result.notices if notice != facts["partial"]),
         )
         make_folder(self.page.parent)
         header = {"asked": self.settings(), "measured": asdict(measured), **result.header}

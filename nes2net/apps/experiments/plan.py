@@ -213,7 +213,6 @@ def _short_key(key: str) -> str:
 
 
 def _value_text(value: Any) -> str:
-    """Write a value of the grid as text, as in an override of a recipe."""
     if isinstance(value, str):
         return value
     return json_text(value, ensure_ascii=False)

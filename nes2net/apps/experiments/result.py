@@ -9,6 +9,7 @@ from typing import Any
 
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import EER, MIN_DCF, NUM_BONAFIDE, NUM_SPOOF, Figure, Measure, Row, Table, plain
+from nes2net.lib.errors import listed
 from nes2net.lib.plain_data import Natural, NotNegative
 
 #: Name of a metric → its column in tables.
@@ -37,6 +38,7 @@ class Measured:
     EER, and ``interval_over`` says which units the bootstrap draws, such as trials or speakers.
     ``left_out`` says which trials have no score. ``trials`` and ``key`` are checksums of the
     recordings and of the labels. ``page`` is the path of the report in the experiment's folder.
+    ``notices`` are the other notices of the report.
     """
 
     run: str
@@ -50,6 +52,7 @@ class Measured:
     trials: str | None
     key: str | None
     page: str
+    notices: tuple[str, ...] = ()
 
     def figures(self) -> dict[str, Figure]:
         """Return the figures of all metrics and the numbers of trials; the EER has its interval."""
@@ -173,7 +176,17 @@ def experiment_result(
     num_systems = len({on_set.system for on_set in measurements})
     num_sets = len({on_set.set for on_set in measurements})
     lines = [f"systems: {num_systems}, evaluation sets: {num_sets}, seeds: {len(seeds)}"]
-    return Result(title, header, lines, tables, notes)
+    return Result(title, header, lines, tables, [*notes, *_notices_of_reports(measurements)])
+
+
+def _notices_of_reports(measurements: Sequence[SystemOnSet]) -> list[str]:
+    """List the notices of all reports, such as that trials are not the official ones, each with its set and systems."""
+    systems_by_notice: dict[str, dict[str, None]] = {}
+    for on_set in measurements:
+        for measured in on_set.measured:
+            for notice in measured.notices:
+                systems_by_notice.setdefault(f"{on_set.set}: {notice}", {})[on_set.system] = None
+    return [f"{notice} (of {listed(list(systems))})" for notice, systems in systems_by_notice.items()]
 
 
 def _metric_table(measurements: Sequence[SystemOnSet], metric: str, num_seeds: int, left_out_in_turn: bool) -> Table:

@@ -167,7 +167,6 @@ def _last_log_line(log: Path) -> str:
 
 
 def _start_process(command: Sequence[str], log: Path, environment: dict[str, str]) -> subprocess.Popen:
-    """Start a process with this command line; its output goes to the file ``log``."""
     with writing(log), open(log, "wb", opener=never_linked) as file:
         # The new process has its own session, so it does not get Ctrl-C from the terminal; `do_in_processes` passes
         # Ctrl-C on.

@@ -109,7 +109,6 @@ def explain(
                     display.update(count)
 
                 def show_coarse(coarse: Relevance, display: ProgressDisplay[None] = display) -> None:
-                    """Show the parts that moved the score most in the coarse pass."""
                     display.facts = [f"{ends} {value:+.4f} so far" for ends, value in _strongest_parts(coarse)]
 
                 explanation = explained(

@@ -166,7 +166,6 @@ def explain(
     subject.progress = lambda count: progress(count, total)
 
     def after_coarse_pass(coarse: Relevance, num_skipped: int) -> None:
-        """Lower ``total`` by the number of skipped versions, and show the relevance so far."""
         nonlocal total
         total -= num_skipped
         show_coarse(replace(coarse, times=coarse.times + start))

@@ -63,6 +63,7 @@ def draw(
     bands.barh(edges[:-1], relevance.over_bands, np.diff(edges), align="edge", color=colours, alpha=0.7)
     bands.axvline(0, color=INK, linewidth=0.8)
     bands.set_xlabel("relevance")
+    bands.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))  # more labels would touch each other
     # Draw the weights and shares of the layers.
     if layers is not None:
         numbers = np.arange(len(layers.shares))
@@ -70,8 +71,9 @@ def draw(
         axes.bar(numbers, layers.shares, color=_BAR, label="share of the weighted sum")
         axes.plot(numbers, layers.weights, color=INK, marker="o", markersize=3, linewidth=1, label="weight")
         axes.set_xlabel("hidden state (0: input of the first layer)")
+        axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
         axes.set_ylabel("layers")
-        axes.legend(frameon=False, fontsize="x-small", ncols=2)
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.97), frameon=False, fontsize="x-small", ncols=2)
         style(axes)
     for axes in (time, bands):
         style(axes)

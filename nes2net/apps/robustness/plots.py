@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
-from nes2net.evaluation.plots import GRID, SERIES_PLACEHOLDERS, figure_of, line_of, svg_of, swatch_svg
+from nes2net.evaluation.plots import GRID, SERIES_COLOURS, figure_of, line_of, svg_of, swatch_svg
 from nes2net.evaluation.result import Plot
 from nes2net.evaluation.tables import Row
 from nes2net.models.registry import effects
@@ -56,7 +56,7 @@ def conditions_svg(clean: Row, families: Sequence[Sequence[Row]]) -> Markup:
     figure, axes = figure_of(4.6, 0.8 + 0.18 * float(heights[-1]))
     for number, name in enumerate(("eer", "hter")):
         series, line = line_of(number)
-        colour = SERIES_PLACEHOLDERS[series]
+        colour = SERIES_COLOURS[series]
         shifted = heights + 0.3 * (number - 0.5)
         bounds = 100 * np.array([row[name].interval for row in rows])
         rates = 100 * np.array([row[name].value for row in rows])

@@ -36,10 +36,17 @@ _MOST_POINTS = 400  # largest number of points of the score line over the pictur
 _BOX_STEPS = 1200  # fake stretches with gaps below 1/1200 of the duration are drawn as one box
 _MOST_LISTED = 200  # largest number of fake stretches in the list below the picture
 _BASIS = ("prior", "operating_point", "llr_threshold")  # columns of the downloaded table with facts of the calibration
-_EMPTY = (
-    '<p class="n2-empty">No recording at hand? <button type="button" data-n2-sample>Score synthetic vowels</button>, '
-    "which your browser makes.</p>"
-)
+# What the place of the results holds before the first upload.
+_EMPTY = """<div class="n2 n2-empty">
+<h2>What you get for each recording</h2>
+<ul>
+<li>the answer of the detector: its score, and a decision if the page was started with a calibration</li>
+<li>the waveform and the spectrogram, with the score of each window over time</li>
+<li>a player that starts at the place in the picture on which you click</li>
+<li>all figures as CSV and JSON</li>
+</ul>
+<p>No recording at hand? <button type="button" data-n2-sample>Score synthetic vowels</button>, which your browser makes.</p>
+</div>"""
 _FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
 _TEMPLATES = page_templates("nes2net.apps.serve")
 _TEMPLATES.filters["number"] = lambda pattern, value: (pattern % value).replace("-", "−")

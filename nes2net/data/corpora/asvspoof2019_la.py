@@ -64,8 +64,8 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
 def _files(split: str, protocol: str) -> Files:
     return Files(
         protocols=(protocol,),
-        folders=(*_PROTOCOL_FOLDERS, *(f"LA/{folder}" for folder in _PROTOCOL_FOLDERS)),
-        audio=(f"ASVspoof2019_LA_{split}/flac", f"LA/ASVspoof2019_LA_{split}/flac"),
+        folders=_PROTOCOL_FOLDERS,
+        audio=(f"ASVspoof2019_LA_{split}/flac",),
         remedy=f"give `root` the folder that holds ASVspoof2019_LA_{split}",
     )
 
@@ -73,6 +73,7 @@ def _files(split: str, protocol: str) -> Files:
 CORPUS = ListedCorpus(
     title="ASVspoof 2019 LA",
     rows=COLUMNS,
+    below=(".", "LA"),
     parts={
         "train": _files("train", "ASVspoof2019.LA.cm.train.trn.txt"),
         "dev": _files("dev", "ASVspoof2019.LA.cm.dev.trl.txt"),

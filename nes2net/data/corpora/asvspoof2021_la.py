@@ -37,6 +37,7 @@ def shared_arguments(track: str, key: Columns) -> dict[str, Any]:
     return {
         "title": f"ASVspoof 2021 {track}",
         "rows": Columns("utterance"),
+        "below": (".", track),
         "parts": {
             "eval": Files(
                 protocols=(f"ASVspoof2021.{track}.cm.eval.trl.txt",),
@@ -49,6 +50,7 @@ def shared_arguments(track: str, key: Columns) -> dict[str, Any]:
         "key_files": [
             f"{track}/CM/trial_metadata.txt",
             f"keys/{track}/CM/trial_metadata.txt",
+            f"{track}/keys/{track}/CM/trial_metadata.txt",
             "CM/trial_metadata.txt",
             "keys/CM/trial_metadata.txt",
             "./trial_metadata.txt",
@@ -75,7 +77,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
     CORPUS.check_known_phase(files.canonical_phase(phase))
     path = Path(path)
     # Find the file of the key and the file of the scores.
-    folders = [path / "LA", path / "keys" / "LA", path, path / "keys"]
+    folders = [path / "LA", path / "keys" / "LA", path / "LA" / "keys" / "LA", path, path / "keys"]
     if path.is_file():
         folders = [path.parent.parent]
     elif path.name == "CM":

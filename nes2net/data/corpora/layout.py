@@ -245,6 +245,8 @@ class ListedCorpus(Corpus):
 
     parts: Mapping[str, Files]
     """Split → its files."""
+    below: Sequence[str] = (".",)
+    """Folders below the root in which the corpus may lie, such as ``LA`` of an official archive."""
     rows: Rows
     """The meaning of a protocol's rows: :class:`Columns`, a :class:`Table`, or a function."""
     variants: Sequence[Columns | Table] = ()
@@ -358,7 +360,9 @@ class ListedCorpus(Corpus):
                 return protocols
             roots.insert(0, protocols)
         is_protocol = split_files.protocols.__contains__
-        folders = [_find_folder(base, folder, is_protocol) for base, folder in product(roots, split_files.folders)]
+        folders = []
+        for base, below, folder in product(roots, self.below, split_files.folders):
+            folders.append(_find_folder(base / below, folder, is_protocol))
         protocol = files.first_file(
             [folder / name for folder, name in product(folders, split_files.protocols)],
             what=f"protocol of {title}",
@@ -370,8 +374,8 @@ class ListedCorpus(Corpus):
         """Find the audio as ``Corpus.find_audio`` does; the folders of ``Files.audio`` are tried in order."""
         split_files, _, title = self._files_of(split)
         audio_of: dict[Path, Path] = {}  # subfolder to look for (``holds``) → folder of the audio that contains it
-        for folder in split_files.audio:
-            audio = _find_folder(self.place(root), folder, is_recording)
+        for below, folder in product(self.below, split_files.audio):
+            audio = _find_folder(self.place(root) / below, folder, is_recording)
             for subfolder in split_files.holds:
                 audio_of[audio / subfolder] = audio
         subfolder_path = files.first_file(

@@ -306,7 +306,7 @@ def load(path: str | Path) -> LinearCalibration:
     Raises:
         InputError: if the file cannot be read or is not a calibration.
     """
-    remedy = "give the path of a file that calibrate or fuse saved"
+    remedy = "give the path of a file that calibrate saved"
     file = Unchanged(path)
     saved = read_json_as(_File, path, _MOST_BYTES, "a calibration", remedy).root
     facts = {**vars(saved), "sha256": file.digests()[path]}

@@ -168,6 +168,13 @@ class Comparison:
     fewest: int
     """Among n new recordings, the smallest number of unusual recordings that shows drift, whatever
     the tests of other traits find; n + 1 if there is no such number."""
+    num_needed: int
+    """The smallest n with which this test can show drift."""
+
+    @property
+    def is_powerless(self) -> bool:
+        """Whether the recordings are too few to show drift, even if all of them are unusual."""
+        return self.fewest > len(self.values)
 
     @property
     def name(self) -> str:
@@ -227,7 +234,6 @@ def usual_of(calibration: LinearCalibration) -> list[UsualValues]:
             chance.append(_beta_of_share_outside(len(class_llrs), 2))
 
         def llr_of(score: float, traits: Traits) -> float:
-            """Compute the log-likelihood ratio of a recording, for :attr:`UsualValues.value_of`."""
             return float(calibration([score])[0])
 
         all_usual.append(UsualValues("llr", tuple(ranges), tuple(chance), llr_of))
@@ -251,7 +257,6 @@ def _usual_traits(population: Population) -> list[UsualValues]:
         factor, unit = SHOWN[name]
 
         def scalar_of(score: float, traits: Traits, name: str = name) -> float:
-            """Return the scalar trait ``name`` of a recording, for :attr:`UsualValues.value_of`."""
             return float(getattr(traits, name))
 
         low, middle, high = edges[name]
@@ -278,7 +283,6 @@ def _usual_traits(population: Population) -> list[UsualValues]:
         chance = ((float(num_unusual), float(number + 1 - num_unusual)),)
 
         def p_value_of(score: float, traits: Traits) -> float:
-            """Compute the p-value of a recording by all of its traits together, for :attr:`UsualValues.value_of`."""
             return population.typicality(traits).p_value
 
         words = f"p > {_OUTSIDE:g}"
@@ -286,7 +290,6 @@ def _usual_traits(population: Population) -> list[UsualValues]:
         usual_traits.append(UsualValues("all traits", (usual_p,), chance, p_value_of, words=words, unusual=unusual))
 
     def unfit_of(score: float, traits: Traits) -> float:
-        """Return 1 if a recording is unfit to decide on, else 0, for :attr:`UsualValues.value_of`."""
         return float(bool(traits.unfit))
 
     # A calibration does not state how many of its recordings are unfit; a share of 5 % is an assumption.
@@ -334,8 +337,8 @@ def compare(
         alpha: probability that at least one test finds drift if there is no drift.
 
     Returns:
-        The comparisons, in the order of ``all_usual``, and the smallest number of recordings that
-        can show any drift; the search for this number stops at 10,000.
+        The comparisons, in the order of ``all_usual``, and the smallest :attr:`Comparison.num_needed`;
+        the search for this number stops at 10,000.
     """
     # Compare only the traits that new recordings have.
     compared = [usual for usual in all_usual if len(values.get(usual.name, ()))]
@@ -348,11 +351,11 @@ def compare(
     comparisons = []
     for usual, by_number, p_value, adjusted_p in zip(compared, all_p_values, p_values, holm(p_values)):
         fewest = int((len(compared) * by_number > alpha).sum())  # p-values fall as more recordings lie outside
-        comparisons.append(Comparison(usual, values[usual.name], p_value, adjusted_p, fewest))
-    num_needed = 1
-    while num_needed < _MOST_NEEDED and len(compared) * min(usual.least_p(num_needed) for usual in compared) > alpha:
-        num_needed += 1
-    return comparisons, num_needed
+        num_needed = 1
+        while num_needed < _MOST_NEEDED and len(compared) * usual.least_p(num_needed) > alpha:
+            num_needed += 1
+        comparisons.append(Comparison(usual, values[usual.name], p_value, adjusted_p, fewest, num_needed))
+    return comparisons, min(comparison.num_needed for comparison in comparisons)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

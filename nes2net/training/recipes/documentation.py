@@ -67,6 +67,18 @@ class Key:
         return f"{self.name.rpartition('.')[0]}.{used_with}"
 
 
+#: The key of a recipe that :func:`nes2net.training.recipes.reading.load_recipe` resolves, so no section has it.
+BASE = Key(
+    "base",
+    {
+        "description": "Packaged recipe, or file beside this one, that gives the keys that this one leaves out.",
+        "type": "string",
+        "default": None,
+        "source": "none, it is a name",
+    },
+)
+
+
 def keys_of(kind: type[Section]) -> list[Key]:
     """List the keys of the section ``kind``. For :class:`Recipe`, list the keys that are in no section."""
     properties = kind.model_json_schema()["properties"]
@@ -118,11 +130,11 @@ def find_keys(name: str | None) -> list[Key]:
     Raises:
         InputError: if no key or section has this name.
     """
-    if name is None:
-        return all_keys()
     if name in SECTIONS:
         return _keys_with_items(SECTIONS[name])
-    keys = {key.name: key for key in all_keys()}
+    keys = {key.name: key for key in (BASE, *all_keys())}
+    if name is None:
+        return list(keys.values())
     if name not in keys:
         meant = did_you_mean(name, [*keys, *SECTIONS], "nes2net info recipe", meant=meant_key(name[:100]))
         raise InputError(f"a recipe has no key '{name}'{meant}")
@@ -145,7 +157,7 @@ def json_schema() -> dict[str, Any]:
             **_mapping_schema(_schemas_of_keys(kind)),
             "type": ["object", "null"],
         }
-    base = {"type": "string", "description": "File beside this one that gives the keys that this one leaves out."}
+    base = {"type": "string", "description": BASE.meaning}
     head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Recipe of nes2net"}
     return {**head, **_mapping_schema({"base": base, **properties})}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -21,50 +20,66 @@ PACKAGED = _IN_WHEEL if _IN_WHEEL.is_dir() else Path(__file__).parents[3] / "con
 def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe, a YAML file or a packaged recipe by name, and apply ``key=value`` overrides.
 
-    The key ``base`` of a recipe gives the name of a file beside the recipe, the base. The keys that
-    the recipe leaves out are taken from the base. Sections are merged key by key; the parts of the model (front-end,
-    aggregation and back-end) are replaced as a whole. The base must not have a base itself. A run
-    is named after the parts of its model (:func:`named_after_model`) in two cases: if overrides
-    change a part but not ``name``, or if a recipe changes a part of its base but states neither
-    ``name`` nor ``comment``.
+    The key ``base`` of a recipe names its base: a packaged recipe, or a file beside the recipe, which
+    must not have a base itself. The keys that the recipe leaves out are taken from the base. Sections
+    are merged key by key; the parts of the model (front-end, aggregation and back-end) are replaced
+    as a whole. A run is named after the parts of its model (:func:`named_after_model`) in two cases:
+    if overrides change a part but not ``name``, or if a recipe changes a part of its base but states
+    neither ``name`` nor ``comment``.
 
     Raises:
         InputError: if the recipe does not exist, or if its text or an override is wrong. For an
             unknown key or name, the message suggests the most similar key or name.
     """
     path = Path(recipe)
-    names = packaged_recipes()
     overrides = list(overrides)
-    if is_absent(path) or path.is_dir():
+    if _has_no_file(path):
+        names = packaged_recipes()
         if str(recipe) not in names:
             suggestion = did_you_mean(path.stem, names, "nes2net info")
             raise InputError(f"recipe {recipe} is neither a YAML file nor a packaged recipe{suggestion}")
         path = PACKAGED / f"{recipe}.yaml"
-    values = _read_file(path)
-    # Merge the recipe into its base.
-    if "base" in values:
-        base = values.pop("base")
-        if not isinstance(base, str) or not base or Path(base).name != base:
-            raise InputError(f"recipe {path}: base is the name of a file beside it, not {shown(base)}")
-        base_path = path.parent / base
-        if not isfile(base_path):
-            raise InputError(f"recipe {path} builds on {base_path}, which is not there: base is a file beside it")
-        of_base = _read_file(base_path)
-        if "base" in of_base:
-            raise InputError(
-                f"recipe {path} builds on {base_path}, which has a base itself: name {shown(of_base['base'])} as base"
-            )
-        merged = dict(of_base)
-        for key, value in values.items():
-            if isinstance(value, dict | None) and isinstance(merged.get(key), dict):
-                value = {**merged[key], **(value or {})}
-            merged[key] = value
-        if not values.keys() & {"name", "comment"}:
-            merged = named_after_model(of_base, merged, values)
-        values = merged
+    values = _read_with_base(path)
     # Apply the overrides.
     stated_keys = {override.partition("=")[0] for override in overrides}
     return recipe_from_dict(named_after_model(values, apply_overrides(values, overrides), stated_keys))
+
+
+def _has_no_file(path: Path) -> bool:
+    return is_absent(path) or path.is_dir()
+
+
+def _read_with_base(path: Path) -> dict[str, Any]:
+    values = _read_file(path)
+    if "base" not in values:
+        return values
+    base = values.pop("base")
+    if not isinstance(base, str) or not base or Path(base).name != base:
+        raise InputError(f"recipe {path}: base is the name of a file beside it, not {shown(base)}")
+    base_path = path.parent / base
+    names = packaged_recipes()
+    if not _has_no_file(base_path):
+        of_base = _read_file(base_path)
+    elif base in names:
+        of_base = _read_with_base(PACKAGED / f"{base}.yaml")
+    else:
+        suggestion = did_you_mean(Path(base).stem, names, "nes2net info")
+        raise InputError(
+            f"recipe {path} builds on {base_path}, which is not there: base is a packaged recipe, or a file beside "
+            f"it{suggestion}"
+        )
+    if "base" in of_base:
+        raise InputError(
+            f"recipe {path} builds on {base_path}, which has a base itself: name {shown(of_base['base'])} as base"
+        )
+    merged = dict(of_base)
+    for key, value in values.items():
+        if isinstance(value, dict | None) and isinstance(merged.get(key), dict):
+            value = {**merged[key], **(value or {})}
+        merged[key] = value
+    if values.keys() & {"name", "comment"}:
+        return merged
+    return named_after_model(of_base, merged, values)
 
 
 def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_keys: Collection[str]) -> dict[str, Any]:

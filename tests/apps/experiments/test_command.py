@@ -53,6 +53,8 @@ def test_one_command_trains_averages_scores_evaluates_and_tabulates(done, corpus
         assert [one["metrics"]["eer"] for one in measured] == eers
         assert (row["eer"]["value"], row["mean"]["value"]) == (min(eers), pytest.approx(sum(eers) / 2))
     assert (out / "experiment.yaml").read_text().startswith("name: tiny\n")
+    for suffix in ("html", "tex", "md"):
+        assert "wild: not the official trials of In-the-Wild" in (out / f"table.{suffix}").read_text()
     # The scores are those that the commands give by themselves.
     (folder,) = out.glob("models/*_seed2")
     checkpoint = folder / f"Averaged_Model_IDs_{'_'.join(map(str, best_epochs(folder, 2, 'val_loss_wo_aug')))}.pth"

@@ -1,6 +1,7 @@
 """Best, mean and deviation over seeds, and the tables of an experiment."""
 
 import json
+from dataclasses import replace
 from statistics import stdev
 
 import pytest
@@ -71,6 +72,24 @@ def test_what_cannot_be_compared_is_said(measurements):
         "LA: a partial result, because scores are missing: seed2",
     ]
     assert comparability_notes(measurements) == []
+
+
+def test_notices_of_the_reports_stand_in_every_table(measurements, tmp_path):
+    """Once for a set, with the systems whose reports have it."""
+    official = "not the official trials of ASVspoof 2021 LA"
+    chance = "no better than chance"
+    first, second, *_ = measurements[0].measured
+    measured_on_la = [replace(first, notices=(official,)), replace(second, notices=(official, chance))]
+    sets = [SystemOnSet(name, "LA", measured_on_la[:number], 2) for name, number in (("single", 2), ("fused", 1))]
+    result = experiment_result("Title", sets, ["eer"], [1, 2], 100, notes=["a note"])
+    expected = ["a note", f"LA: {official} (of single, fused)", f"LA: {chance} (of single)"]
+    assert list(result.notes) == expected
+    assert result.header["notes"] == ["a note"]
+    paths = [tmp_path / name for name in ("table.html", "table.json", "table.tex", "table.md")]
+    write_result(result, *paths)
+    for path in paths:
+        for notice in expected:
+            assert notice in path.read_text()
 
 
 def test_page_json_latex_and_markdown_hold_the_table_and_escape_its_text(result, tmp_path):

@@ -1,6 +1,8 @@
 """Explanations of a detector that hears a tone, whose place and band are known."""
 
 import re
+from dataclasses import replace
+from itertools import pairwise
 
 import matplotlib
 import numpy as np
@@ -42,12 +44,17 @@ def test_the_relevance_is_where_the_cue_is(method):
     assert again.layers is None  # a spectrum has one hidden state
 
 
-@pytest.fixture
-def transformer():
+def small_transformer(aggregation="last"):
     torch.manual_seed(0)
     options = {"encoder_layers": 1, "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "encoder_attention_heads": 4}
     frontend = {"name": "wav2vec2_small", **options, "conv_feature_layers": [[16, 16, 8], [16, 4, 4], [16, 4, 4]]}
-    return Detector.from_config({"frontend": frontend, "backend": "asp_mlp"}).eval()
+    config = {"frontend": frontend, "aggregation": aggregation, "backend": "asp_mlp"}
+    return Detector.from_config(config).eval()
+
+
+@pytest.fixture
+def transformer():
+    return small_transformer()
 
 
 def test_gradients_add_up(transformer):
@@ -193,3 +200,21 @@ def test_the_picture_has_a_scale_and_says_what_the_check_found(tmp_path):
     assert {"relevance of a cell", "spoof", "bona fide", "frequency, kHz"} <= places.keys()
     (about,) = (text for text in places if text.startswith("$5$.pth: score "))
     assert places["tone.wav"] == places[about] == places[in_words(found.checks)]
+
+
+def test_labels_of_ticks_do_not_touch_and_hidden_states_have_whole_numbers(tmp_path):
+    detector = small_transformer("weighted_sum")
+    found = explained(detector, hears_a_tone.recording(0.1, seconds=0.5), method="gradient_x_input", draws=1)
+    assert found.layers is not None
+    small = replace(found.relevance, over_bands=found.relevance.over_bands / 100)
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        draw(tmp_path / "a.svg", replace(found, relevance=small))
+    drawn = (tmp_path / "a.svg").read_text()
+    labels_by_row = {}
+    for x, y, label in re.findall(r'<text [^>]*x="([\d.]+)" y="([\d.]+)"[^>]*>([−\d.]+)</text>', drawn):
+        labels_by_row.setdefault(y, []).append((float(x), label))
+    for labels in labels_by_row.values():
+        labels.sort()
+        for (x, label), (next_x, next_label) in pairwise(labels):
+            assert next_x - x > 5.5 * (len(label) + len(next_label)) / 2, f"{label} touches {next_label}"
+    assert [label for _, label in labels_by_row[max(labels_by_row, key=float)]] == ["0", "1"]

@@ -1,10 +1,15 @@
 """The bridges and the client of docs/listen.md: conversations of frames have the scores of the decoded audio."""
 
+import ast
 import base64
 import json
+import os
 import re
 import runpy
+import subprocess
+import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -111,12 +116,48 @@ def test_the_vonage_bridge_scores_its_16_bit_audio(bridge, small, call, capsys, 
     assert windows(said(capsys)) == expected(small, samples / np.float32(32768), rate)
 
 
-def test_the_client_of_the_manual(serve, small, call, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def client_of_the_manual(serve, tmp_path):
+    """A function that starts the script of docs/listen.md, with a pipe in place of the call's file."""
     page = (REPOSITORY / "docs" / "listen.md").read_text(encoding="utf-8")
-    (block,) = [text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "connect(" in text]
-    content, decoded = mulaw(call[0, :16000], tmp_path)
-    (tmp_path / "call.ulaw").write_bytes(content)
-    monkeypatch.chdir(tmp_path)
-    exec(block.replace("ws://127.0.0.1:7861", serve()), {})
-    lines = [eval(line) for line in capsys.readouterr().out.splitlines()]
-    assert windows(lines) == expected(small, decoded, 8000)
+    script, shown = re.search(r"```python\n([^`]*connect\([^`]*)```\n\n```text\n(.*?)```", page, re.DOTALL).groups()
+    os.mkfifo(tmp_path / "call.ulaw")
+    processes = []
+
+    def start():
+        program = script.replace("ws://127.0.0.1:7861", serve(keep=None, max_behind=1.5))
+        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=tmp_path, text=True)
+        processes.append(process)
+        return process, tmp_path / "call.ulaw", shown
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_the_client_of_the_manual_prints_every_window_while_the_call_goes_on(
+    client_of_the_manual, small, call, tmp_path, monkeypatch
+):
+    """The rest of the call is spoken only after the first score was printed; no window is skipped by a slow server."""
+    scores = small.scores
+    content, decoded = mulaw(np.tile(call[0], 3)[:32000], tmp_path)
+    windows_of_the_file = expected(small, decoded, 8000)
+    monkeypatch.setattr(small, "scores", lambda *waveforms: (time.sleep(0.05), scores(*waveforms))[1])
+    process, pipe, shown = client_of_the_manual()
+    lines = []
+    with pipe.open("wb", buffering=0) as speech:
+        speech.write(content[:8000])
+        while not windows(lines):
+            lines.append(ast.literal_eval(process.stdout.readline()))
+        speech.write(content[8000:])
+    for line in process.stdout:
+        lines.append(ast.literal_eval(line))
+    assert windows(lines) == windows_of_the_file
+    assert lines[-1]["skipped"] == 0
+    events = {line["event"]: line for line in lines}
+    for text in shown.splitlines():
+        if text != "…":
+            event = re.search(r"'event': '(\w+)'", text)[1]
+            keys = re.findall(r"'(\w+)': ", text)
+            assert set(keys) <= set(events[event])

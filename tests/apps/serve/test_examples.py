@@ -1,7 +1,9 @@
-"""The queue worker of docs/serve.md."""
+"""The requests and the queue worker of docs/serve.md."""
 
 import json
+import re
 import runpy
+import shlex
 import shutil
 import signal
 import subprocess
@@ -9,7 +11,7 @@ import sys
 import threading
 
 import pytest
-from builders import wait
+from builders import needs_gradio, wait
 from conftest import REPOSITORY
 
 SCRIPT = REPOSITORY / "docs" / "examples" / "spool_worker.py"
@@ -18,6 +20,25 @@ SCRIPT = REPOSITORY / "docs" / "examples" / "spool_worker.py"
 @pytest.fixture(scope="module")
 def Worker():
     return runpy.run_path(str(SCRIPT))["Worker"]
+
+
+@needs_gradio
+def test_the_requests_of_the_manual_have_the_answers_that_it_shows(server, speech):
+    page = (REPOSITORY / "docs" / "serve.md").read_text(encoding="utf-8")
+    [session] = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
+    client, _ = server
+    paths = []
+    for command, shown in re.findall(r"\$ curl (.*)\n(.*)\n", session):
+        *form, url = shlex.split(command)
+        path = url.removeprefix("http://127.0.0.1:7860")
+        if form:
+            _, _, name = form[1].partition("=@")
+            answer = client.post(path, files={"file": (name, (speech / name).read_bytes())}).json()
+        else:
+            answer = client.get(path).json()
+        assert list(answer) == list(json.loads(shown.replace("…", "0")))
+        paths.append(path)
+    assert paths == ["/api/score?track=0", "/health"]
 
 
 def answers(folder):

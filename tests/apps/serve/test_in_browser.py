@@ -131,6 +131,38 @@ def test_rows_of_several_files_appear_as_they_are_scored(
     check_widths(page)
 
 
+def test_the_page_says_what_comes_and_breaks_names_of_files_at_their_separators_only(
+    page, serving, speech, calibration, tmp_path
+):
+    """On the screen of a phone, before and after an upload; the table itself does not stick out."""
+    client, _ = serving(decider=Decider(calibration))
+    page.set_viewport_size({"width": 400, "height": 900})
+    page.goto(str(client.base_url))
+    assert "What you get for each recording" in page.locator("#n2-results").inner_text()
+    files = [tmp_path / name for name in ("interview_2024_05_minister.wav", "notes_of_meeting.txt")]
+    files[0].write_bytes((speech / "talk.wav").read_bytes())
+    files[1].write_text("no recording")
+    page.wait_for_selector("#n2-files input[type=file]", state="attached")
+    page.set_input_files("#n2-files input[type=file]", [str(file) for file in files])
+    page.wait_for_selector(CARD)
+    names = page.locator(".n2-table tbody th")
+    assert names.all_inner_texts() == [file.name for file in files]
+    lines_of_pieces = """(header) => {
+        const walker = document.createTreeWalker(header, NodeFilter.SHOW_TEXT), counts = [];
+        while (walker.nextNode()) {
+            const range = document.createRange();
+            range.selectNodeContents(walker.currentNode);
+            counts.push([walker.currentNode.data, range.getClientRects().length]);
+        }
+        return counts;
+    }"""
+    pieces = [["interview_", 1], ["2024_", 1], ["05_", 1], ["minister.", 1], ["wav", 1]]
+    assert names.first.evaluate(lines_of_pieces) == pieces
+    table = page.locator(".n2-wide").first
+    assert table.evaluate("(element) => element.scrollWidth") == table.evaluate("(element) => element.clientWidth")
+    check_widths(page)
+
+
 def test_the_openapi_page_tries_a_request_of_this_server_alone(page, serving):
     """It comes from this server alone, and tries a request."""
     client, _ = serving()

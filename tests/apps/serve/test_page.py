@@ -82,6 +82,12 @@ def test_a_remark_is_shown_and_one_window_has_a_message_and_no_line(small, score
     assert "<polyline" in render([scored]) and "one score stands" not in render([scored])
 
 
+def test_sentences_of_a_card_do_not_touch(scored):
+    html = render([replace(scored, remark="no signal above 4.3 kHz", num_samples=16000)])
+    text = " ".join(re.sub("<[^>]*>", "", html).split())
+    assert "Mind: no signal above 4.3 kHz. The score is that of the first 1 s: " in text
+
+
 def test_axes_stand_beside_the_picture_and_numbers_have_a_minus_sign(scored):
     lower = replace(scored, score=-1.5, track=replace(scored.track, scores=scored.track.scores - 10))
     html = render([lower])

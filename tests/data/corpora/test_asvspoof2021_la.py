@@ -1,11 +1,15 @@
 """ASVspoof 2021, the tracks LA and DF."""
 
+import shutil
+
 import pytest
 from builders.files import folder, write
 
 from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la
+from nes2net.data.corpora.check import check_corpus
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError
+from nes2net.models.registry import corpora
 
 TRACKS = [(asvspoof2021_la, "LA"), (asvspoof2021_df, "DF")]
 KEY_LA = (
@@ -102,3 +106,26 @@ def test_keys_with_labels_alone_are_read(tmp_path, corpus):
     assert corpus.CORPUS.keys(file) == corpus.CORPUS.keys(file, "eval") == expected
     with pytest.raises(InputError, match="has no (phase|split) 'final'"):
         corpus.CORPUS.keys(file, "final")
+
+
+@pytest.mark.parametrize("place", [".", "TRACK"])
+@pytest.mark.parametrize("protocol", ["ASVspoof2021_TRACK_eval", "ASVspoof_TRACK_cm_protocols"])
+@pytest.mark.parametrize("track", ["LA", "DF"])
+def test_the_folders_of_the_archives_are_found_by_scoring_and_by_data_check(tmp_path, corpus, track, protocol, place):
+    """The archive of the audio holds the protocol; users put both tracks into folders of one database."""
+    folder = tmp_path / "DB" / place.replace("TRACK", track)
+    audio = f"ASVspoof2021_{track}_eval"
+    name = f"ASVspoof2021.{track}.cm.eval.trl.txt"
+    shutil.copytree(corpus / audio, folder / audio)
+    target = folder / protocol.replace("TRACK", track)
+    target.mkdir(exist_ok=True)
+    shutil.copy(corpus / f"ASVspoof_{track}_cm_protocols" / name, target)
+    shutil.copytree(corpus / "keys", folder / "keys")
+    definition = corpora.get(f"asvspoof2021_{track.lower()}")
+    trials = definition.trials(tmp_path / "DB")
+    assert len(trials) == 12
+    assert all(trial.path.is_file() for trial in trials)
+    check = check_corpus(definition, tmp_path / "DB", subset=True)
+    assert check.splits[0].protocol == target / name
+    assert check.findings == []
+    assert len(definition.keys(tmp_path / "DB", "eval")) == 12

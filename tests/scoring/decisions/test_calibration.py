@@ -189,5 +189,5 @@ def test_numbers_that_are_not_sorted_are_sorted(tmp_path):
     ],
 )
 def test_files_that_are_not_a_calibration(tmp_path, change):
-    with pytest.raises(InputError, match=r"parameters\.json: not a calibration"):
+    with pytest.raises(InputError, match=r"parameters\.json: not a calibration.* that calibrate saved"):
         calibration.load(saved_with(tmp_path / "parameters.json", **change))

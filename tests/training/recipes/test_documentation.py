@@ -111,3 +111,8 @@ def test_a_packaged_recipe_names_the_schema_beside_it():
         mark, _, schema = path.read_text(encoding="utf-8").splitlines()[0].partition("=")
         assert mark == "# yaml-language-server: $schema"
         assert (path.parent / schema).read_bytes() == SCHEMA.read_bytes()
+
+
+def test_the_base_of_a_recipe_is_described_with_the_other_keys():
+    assert describe().startswith("base  (")
+    assert "Packaged recipe, or file beside this one" in describe("base")

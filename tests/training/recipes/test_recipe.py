@@ -1,11 +1,13 @@
 """Recipes: YAML, overrides, errors, and the published run-folder names."""
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 from builders import golden
+from conftest import REPOSITORY
 
 from nes2net import InputError
 from nes2net.data.augment.rawboost import ALGORITHMS
@@ -215,6 +217,27 @@ def test_a_recipe_builds_on_a_file_beside_it(path):
     assert load_recipe("empty.yaml", ["train="]).train == TrainConfig()
 
 
+@pytest.mark.parametrize("base", ["asvspoof2019_nes2net_x", "asvspoof5_aasist"])
+def test_a_recipe_builds_on_a_packaged_one_by_its_name(path, base):
+    """Which may have a base itself."""
+    path.write_text(f"base: {base}\ntrain: {{lr: 1e-5}}\n")
+    packaged = load_recipe(base)
+    recipe = load_recipe(path)
+    assert recipe.train.lr == 1e-5
+    assert recipe.model == packaged.model
+    assert recipe.train.epochs == packaged.train.epochs
+
+
+def test_the_recipe_of_the_manual_builds_on_a_packaged_one(path):
+    page = (REPOSITORY / "docs" / "train.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"```yaml\n(base: .*?)```", page, re.DOTALL)
+    path.write_text(block)
+    recipe = load_recipe(path)
+    assert recipe.name == "mine"
+    assert recipe.train.lr == 1e-5
+    assert recipe.model == load_recipe("asvspoof2019_nes2net_x").model
+
+
 def test_what_is_no_base(path):
     named = [(base, "is the name of a file beside it, not") for base in ("", "[]", "../other.yaml", "sub/plain.yaml")]
     for name, text in (("plain", "seed: 3\n"), ("with_base", "base: plain.yaml\n")):
@@ -223,6 +246,7 @@ def test_what_is_no_base(path):
         *named,
         ("with_base.yaml", r"with_base\.yaml, which has a base itself: name 'plain\.yaml' as base"),
         ("none.yaml", r"recipe\.yaml builds on .*none\.yaml, which is not there"),
+        ("asvspoof2019_nes2net", "base is a packaged recipe, or a file beside it; did you mean"),
     ):
         path.write_text(f"base: {base}\n")
         with pytest.raises(InputError, match=message):

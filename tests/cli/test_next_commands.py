@@ -1,0 +1,53 @@
+"""The commands that may come next name folders that hold what the command needs."""
+
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from builders.files import write
+
+from nes2net.cli.next_commands import after_scoring, command_line
+
+
+@pytest.fixture
+def database(corpus, tmp_path) -> Path:
+    """Recordings and protocols in ``DB/LA``, as users of the archives of 2019 and 2021 have them, and no keys."""
+    shutil.copytree(corpus, tmp_path / "DB" / "LA")
+    shutil.move(tmp_path / "DB" / "LA" / "keys", tmp_path / "elsewhere")
+    return tmp_path / "DB"
+
+
+def after(name, root, split="eval", **options):
+    """The only command after scoring a corpus."""
+    (words,) = after_scoring(name, root, split, "s.txt", **options)
+    return command_line(words)
+
+
+@pytest.mark.parametrize("folder_of_keys", ["DB", "DB/LA", "."])
+def test_keys_in_and_beside_the_folder_of_the_audio_are_found(database, tmp_path, folder_of_keys):
+    keys = tmp_path / folder_of_keys / "keys"
+    shutil.copytree(tmp_path / "elsewhere", keys)
+    command = after("asvspoof2021_la", database)
+    keys_folder = Path(shlex.split(command)[-1])
+    assert keys_folder in (keys.parent, database)
+    assert (keys_folder / keys.relative_to(keys_folder)).is_dir()
+
+
+def test_keys_that_are_not_there_are_a_placeholder_with_their_source(database):
+    command = after("asvspoof2021_la", database)
+    assert command.startswith("nes2net evaluate asvspoof2021_la s.txt --keys KEYS  # KEYS: get https://")
+    assert shlex.split(command, comments=True)[-1] == "KEYS"
+
+
+def test_labels_of_a_protocol_are_found_where_the_protocol_is(database, tmp_path):
+    protocols = database / "LA" / "ASVspoof_LA_cm_protocols"
+    folder = "nes2net evaluate asvspoof2019_la s.txt --keys"
+    assert after("asvspoof2019_la", database, "dev") == f"{folder} {database} --phase dev"
+    moved = shutil.move(protocols, tmp_path / "protocols")
+    assert after("asvspoof2019_la", database, "dev", protocols=moved) == f"{folder} {moved} --phase dev"
+
+
+def test_recordings_without_labels_are_not_evaluated_next(tmp_path):
+    unlabelled = write(tmp_path / "list.csv", "path\na.wav\nb.wav\n")
+    assert after_scoring("generic", unlabelled, "eval", "s.txt") == []
