@@ -326,7 +326,6 @@ class Rows(OfRecordings[NDArray]):
         from nes2net.scoring.kernel import start_rows  # quick start-up: reading files needs no torch
 
         def compute(waveforms: Tensor) -> Tensor:
-            """Compute the rows B×K, and check that they are rows."""
             with judgements.guarded(self.name, "compute"):
                 computed = self.compute(scorer, waveforms)
             shape = (len(waveforms), len(self.columns))

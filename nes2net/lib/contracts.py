@@ -13,13 +13,7 @@ from nes2net.lib.this_process import is_out_of_memory
 
 
 class PartCheck:
-    """Calls the methods of a part, and compares what they return with what its contract declares.
-
-    Every fault is a :class:`BrokenPart` that names part, method, the expected and the found value.
-
-    Args:
-        subject: kind, name and package of the part.
-    """
+    """Calls the methods of the part ``subject``; a fault is a :class:`BrokenPart` with expected and found value."""
 
     def __init__(self, subject: str) -> None:
         self.subject = subject
@@ -35,12 +29,7 @@ class PartCheck:
             return getattr(part, method)(*arguments, **options)
 
     def tensor(self, method: str, value: Any, shape: Sequence[int | None] = (), why: str = "") -> None:
-        """Check that a method returned a tensor of finite numbers.
-
-        Args:
-            shape: the sizes; None for any size.
-            why: where the sizes come from, for the message.
-        """
+        """Check that a method returned finite numbers of this ``shape``, with None for any size; ``why`` explains it."""
         sizes = tuple(getattr(value, "shape", ("none",)))
         fits = len(sizes) == len(shape) and all(wanted in (None, size) for size, wanted in zip(sizes, shape))
         words = " × ".join("any" if size is None else str(size) for size in shape)
@@ -51,11 +40,7 @@ class PartCheck:
 
 @contextmanager
 def raised_by(subject: str, method: str, *errors: type[Exception]) -> Iterator[None]:
-    """Within this context, which calls a ``method`` of a part, an error in its code becomes a :class:`BrokenPart`.
-
-    Args:
-        errors: :class:`InputError`, if this class becomes one, too.
-    """
+    """In this context, an error in the code of a part becomes a :class:`BrokenPart`; an InputError only if in ``errors``."""
     try:
         yield
     except Exception as error:  # the code of another package may raise any error
@@ -72,7 +57,7 @@ def raised_by(subject: str, method: str, *errors: type[Exception]) -> Iterator[N
 
 
 def described(value: Any) -> str:
-    """Describe a value for a message: tensors and arrays by shape and type, classes and functions by name.
+    """Describe a value for a message.
 
     >>> import torch
     >>> described(torch.zeros(2, 3)), described(int), described(None)

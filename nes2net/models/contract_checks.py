@@ -1,26 +1,21 @@
-"""Check what the methods of a part return for tiny batches.
-
-The registry calls ``check_part`` for the parts of other packages. A test calls it for the built-in
-parts, which are not checked at run time.
-"""
+"""Check what the parts of other packages return for tiny batches; a test checks the built-in parts in the same way."""
 
 from __future__ import annotations
 
 import copy
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nes2net.lib.contracts import PartCheck
 from nes2net.lib.terminal import print_note
 from nes2net.models.backends.base import Backend
-from nes2net.models.registry import aggregations, backends, frontends
 
 #: A part with more parameters is not checked, because this would take too long.
 MOST_PARAMETERS = 10_000_000
@@ -29,7 +24,7 @@ _MOST_SECONDS = 0.15  # processor time after which the second length is not trie
 
 
 def is_skipped(subject: str, module: nn.Module) -> bool:
-    """Whether ``module`` cannot be checked: it is on the meta device, or is too large, which a note says."""
+    """Whether ``module`` is on the meta device or, which a note says, too large to be checked."""
     is_large = sum(parameter.numel() for parameter in module.parameters()) > MOST_PARAMETERS
     if is_large:
         print_note(f"{subject} is too large to be checked before it is used")
@@ -38,11 +33,7 @@ def is_skipped(subject: str, module: nn.Module) -> bool:
 
 @contextmanager
 def undisturbed(device: torch.device | None = None) -> Iterator[None]:
-    """Compute without gradients in this context, and restore the generators of random numbers at its end.
-
-    Args:
-        device: a GPU whose generator is restored, too.
-    """
+    """Compute without gradients; restore the random generators, and that of ``device``, at the end."""
     numpy_state = np.random.get_state()
     python_state = random.getstate()
     devices = [device] if device is not None and device.type == "cuda" else []
@@ -54,14 +45,7 @@ def undisturbed(device: torch.device | None = None) -> Iterator[None]:
 
 
 def check_part(kind: str, subject: str, part: Any, *facts: Any) -> None:
-    """Check what a copy of ``part`` computes, in eval mode, for batches of two lengths.
-
-    A part on the meta device has no numbers to check. A note is printed for a part that is too
-    large.
-
-    Args:
-        subject: kind, name and package of the part, for messages.
-        facts: further arguments of the function for this kind of part.
+    """Check what a copy of ``part`` computes in eval mode, for batches of two lengths.
 
     Raises:
         BrokenPart: if a method raises an error, or returns something else than its contract says.
@@ -156,26 +140,3 @@ _CHECKS: dict[str, Callable[..., None]] = {
     "judgement": _check_judgement,
     "condition": _check_effect,
 }
-
-
-def part_not_finite(network: Any, waveforms: Tensor) -> str | None:
-    """Compute step by step, to find the first part whose output for ``waveforms`` B×N is not finite.
-
-    Returns:
-        Kind, name and package of this part; the text is empty if the part is built in, or if its
-        weights are not finite. None if the outputs of all parts are finite.
-    """
-    states = network.hidden_states(waveforms)
-    features = network.features(states)
-    outputs = [(frontends, network.frontend, states), (aggregations, network.aggregation, features)]
-    if not network.num_scores:
-        outputs.append((backends, network.backend, network.logits(features)))
-    for registry, module, output in outputs:
-        if not _are_finite(output if isinstance(output, list) else [output]):
-            is_foreign = not registry.is_built_in(module.config["name"])
-            return registry.subject(module.config["name"]) if is_foreign and _are_finite(module.parameters()) else ""
-    return None
-
-
-def _are_finite(tensors: Iterable[Tensor]) -> bool:
-    return all(bool(tensor.isfinite().all()) for tensor in tensors)

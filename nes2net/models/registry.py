@@ -87,7 +87,7 @@ class Registry(Generic[T]):
         return name in self._built_in
 
     def package_of(self, name: str) -> str:
-        """Return distribution and version of the package that adds ``name``; empty if they are not known."""
+        """Return distribution and version of the package that adds ``name``; empty if not known."""
         point = None if name in self._built_in else self._points.get(name)
         return f"{point.dist.name} {point.dist.version}" if point and point.dist else ""
 
@@ -97,15 +97,11 @@ class Registry(Generic[T]):
         return f"{self.kind} '{name}' (package {package})" if package else f"{self.kind} '{name}'"
 
     def guarded(self, name: str, method: str = "its constructor") -> AbstractContextManager[None]:
-        """Make a context in which an error in the code of another package's part becomes one line."""
+        """Make a context in which an error in another package's code becomes one line."""
         return nullcontext() if name in self._built_in else raised_by(self.subject(name), method)
 
     def checked(self, name: str, part: Any, *facts: Any) -> Any:
-        """Return ``part``; check first what it computes if it belongs to another package.
-
-        Args:
-            facts: further arguments of the check in :mod:`nes2net.models.contract_checks`.
-        """
+        """Return ``part``, after a check of what it computes if it belongs to another package."""
         if name not in self._built_in:
             from nes2net.models.contract_checks import check_part  # imported late, because it imports torch
 
@@ -432,12 +428,7 @@ def packages_of(parts: Iterable[tuple[Registry, str]]) -> dict[str, str]:
 
 
 def check_installed(owner: str, packages: Any, registries: Sequence[Registry] = PARTS) -> None:
-    """Raise :class:`InputError` if a part of a package that the file ``owner`` names is not installed.
-
-    Args:
-        packages: what the file says, usually the result of :func:`packages_of`.
-        registries: the kinds of parts that are needed.
-    """
+    """Raise :class:`InputError` if a part is not installed whose package the file ``owner`` names."""
     named = packages if isinstance(packages, dict) else {}
     for registry in registries:
         for part in named.keys() - {f"{registry.kind} {name}" for name in registry.names()}:

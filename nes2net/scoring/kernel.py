@@ -24,7 +24,6 @@ from nes2net.lib.devices import float32_products
 from nes2net.lib.errors import BrokenPart, InputError, counted
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.models.backends.base import Backend, ScoreRule
-from nes2net.models.contract_checks import part_not_finite
 from nes2net.models.frontends.base import UsedSamples
 from nes2net.models.provenance import Provenance
 from nes2net.models.registry import named_parts, packages_of
@@ -358,11 +357,10 @@ def _not_finite_reason(message: str, number: float) -> str:
 
 
 def _check_parts(scorer: Any, waveforms: Tensor) -> None:
-    """Raise :class:`BrokenPart` if a part of another package gives the first numbers that are not finite."""
-    if not isinstance(scorer, nn.Module) or not packages_of(named_parts(scorer.config)):
+    if not hasattr(scorer, "part_not_finite") or not packages_of(named_parts(scorer.config)):
         return
     with torch.inference_mode():
-        subject = part_not_finite(scorer, waveforms[:1].to(scorer.device))
+        subject = scorer.part_not_finite(waveforms[:1].to(scorer.device))
     if subject:
         raise BrokenPart(f"{subject}: gave numbers that are not finite for a recording; mend the part")
 

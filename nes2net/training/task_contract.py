@@ -1,8 +1,4 @@
-"""Check a task of another package: what its examples carry, its terms of the loss, and its figures.
-
-``check_task`` runs the objective on two examples before the first step; ``check_figures`` checks the
-figures of a validation; ``check_parts_finite`` finds the part that made a loss that is not finite.
-"""
+"""Check a task of another package: what its examples carry, its terms of the loss, and its figures."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ import torch
 
 from nes2net.lib.contracts import PartCheck, raised_by
 from nes2net.lib.errors import BrokenPart, InputError
-from nes2net.models.contract_checks import is_skipped, part_not_finite, undisturbed
+from nes2net.models.contract_checks import is_skipped, undisturbed
 from nes2net.models.registry import Registry, corpora, effects, losses, packages_of, tasks
 from nes2net.training.dataset import TrainingSet, collate
 from nes2net.training.measures import Validated
@@ -27,10 +23,9 @@ _MOST_TRIALS = 1000  # largest number of trials among which examples of two clas
 
 
 def check_task(task: Any, objective: Objective, dataset: TrainingSet) -> None:
-    """Check a task on one example of each of two classes, by the terms of the loss and by a validation.
+    """Check a copy of ``objective`` on one example of each of two classes, in eval mode.
 
-    A copy of the objective computes, in eval mode. A large detector is not copied and not checked,
-    which a note says. If reading an example would change later examples, nothing is checked.
+    Nothing is checked if reading an example would change later examples.
 
     Raises:
         BrokenPart: if the task does not return what its contract says.
@@ -68,7 +63,7 @@ def check_task(task: Any, objective: Objective, dataset: TrainingSet) -> None:
 
 
 def packages_of_recipe(recipe: Recipe) -> dict[str, str]:
-    """List the packages of the corpora, the conditions, the loss and the task of ``recipe`` that are not built in."""
+    """List the packages of the loss, the task, the corpora and the conditions of ``recipe``."""
     parts: list[tuple[Registry, Any]] = [(losses, recipe.train.loss), (tasks, recipe.train.task)]
     parts += [(corpora, corpus.name) for corpus in recipe.data.corpora]
     parts += [(effects, text.partition(":")[0]) for text in recipe.augment.conditions]
@@ -76,11 +71,7 @@ def packages_of_recipe(recipe: Recipe) -> dict[str, str]:
 
 
 def check_figures(task: Any, name: str, figures: Mapping[str, float]) -> None:
-    """Check the figures of the pass ``name``: a finite number for each of the measures that ``task`` declares.
-
-    Raises:
-        BrokenPart: if a measure is missing, or a figure is not a finite number.
-    """
+    """Raise :class:`BrokenPart` unless the figures of the pass ``name`` are finite and have each measure of ``task``."""
     check = PartCheck(task.subject)
     for key, figure in figures.items():
         is_finite = isinstance(figure, (int, float)) and math.isfinite(figure)
@@ -92,14 +83,10 @@ def check_figures(task: Any, name: str, figures: Mapping[str, float]) -> None:
 
 
 def check_parts_finite(task: Any, objective: Objective, parts: Sequence[Part], recipe: Recipe) -> None:
-    """After a step whose loss is not finite, find the first part whose output is not finite.
-
-    Raises:
-        BrokenPart: if this part belongs to another package, and its weights are finite.
-    """
+    """Raise :class:`BrokenPart` if a part of another package is the first whose output is not finite."""
     inputs = [part.inputs for part in parts if part.inputs.ndim == 2 and len(part.inputs)]
     with torch.no_grad():
-        subjects = [part_not_finite(objective.detector, waveforms) for waveforms in inputs]
+        subjects = [objective.detector.part_not_finite(waveforms) for waveforms in inputs]
     subject = next((name for name in subjects if name is not None), None)
     if subject is None:  # the outputs of the detector are finite
         loss = recipe.train.loss

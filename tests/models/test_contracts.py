@@ -104,11 +104,11 @@ FAULTS = {
     "raises_inside": (f"{TRAIN} model.backend.name=", "embed raised IndexError: too many indices"),
     "number": (
         f"{TRAIN} model.backend.name=",
-        "its entry point names 5; expected a function or subclass of",
+        "its entry point names 5; expected a part of the class nes2net.models.backends",
     ),
     "table": (
         f"{TRAIN} model.backend.name=",
-        "its entry point names {'name': 'table'}; expected a function or subclass",
+        "its entry point names {'name': 'table'}; expected a part of the class",
     ),
     "wrong_out_dim": (f"{TRAIN} model.frontend.name=", "expected a tensor of 2 × any × 5 (the last size is 'out_dim')"),
     "single_tensor": (
@@ -137,7 +137,10 @@ FAULTS = {
         f"{TRAIN} train.loss=",
         "numerator returned a tensor () of float32; expected a number with a gradient",
     ),
-    "number_loss": (f"{TRAIN} train.loss=", "its entry point names 5; expected a subclass of nes2net.training.losses"),
+    "number_loss": (
+        f"{TRAIN} train.loss=",
+        "its entry point names 5; expected a part of the class nes2net.training.losses",
+    ),
     "few_denominators": (f"{TRAIN} train.task=", "expected a tensor of 1, a number for each of the denominators"),
     "carries_text": (f"{TRAIN} train.task=", "an example carries 'speaker' as 'train_0', and another one"),
     "carries_shapes": (
@@ -165,7 +168,7 @@ FAULTS = {
     ),
     "table_corpus": (
         "data check {} tones",
-        "its entry point names {'name': 'table'}; expected an object of nes2net.data.corpora",
+        "its entry point names {'name': 'table'}; expected a part of the class nes2net.data.corpora",
     ),
     "returns_none": (EFFECT, "__call__ returned None; expected finite samples, an array of shape (N,)"),
     "no_samples": (EFFECT, "__call__ returned an array (0,) of float32; expected finite samples"),
@@ -340,3 +343,11 @@ def test_info_of_a_part_that_cannot_be_built_without_numbers(package, command): 
     text = " ".join(out.split())
     assert "size not computed: back-end 'good_but_reads_numbers' (package faulty-parts 1.2): its constructor" in text
     assert "feature_dim" in text
+
+
+def test_a_score_that_is_not_finite_names_the_part(package, command):  # noqa: F811
+    Detector.from_config({"frontend": "good_frontend", "backend": "loud_is_nan"}).save("nan.pth")
+    for words in ("score good_corpus tones --out out.txt", "predict tones/eval/eval_0.wav"):
+        status, _, error = command(f"{words} --model nan.pth")
+        assert status == 2
+        assert f"back-end 'loud_is_nan' (package {PACKAGE}): gave numbers that are not finite" in error

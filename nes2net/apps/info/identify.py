@@ -289,7 +289,7 @@ def _compare_with_config(
 
     Args:
         path: file of the state dict, for error messages.
-        packages: the packages of parts that the file names.
+        packages: packages that the file names.
 
     Returns:
         The tensors that do not fit; and whether this is an adapted detector whose file omits the
