@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 from nes2net.lib.command_line import INCOMPLETE, Listed
 from nes2net.lib.commands import Count, File, Flag, FromZero
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.lib.terminal import print_note, printable
+from nes2net.lib.terminal import print_note, say
 from nes2net.lib.this_process import is_first
 from nes2net.models.registry import corpora
 
@@ -290,13 +290,13 @@ def report_finished(result: Finished, file: TextIO | None = None) -> int:
         return 0
     # If an earlier run has written all rows, say so, and print nothing else.
     if result.already_complete:
-        print(f"{result.path} is complete already: {result.done:,} {result.what} of this same detector", file=file)
+        say(f"{result.path} is complete already: {result.done:,} {result.what} of this same detector", file=file)
         return 0
-    print(f"{result.done:,} of {result.total:,} {result.what} written to {result.path}", file=file)
+    say(f"{result.done:,} of {result.total:,} {result.what} written to {result.path}", file=file)
     if not result.failures:
         return 0
-    names = printable(listed(list(result.failures)))
-    print(
+    names = listed(list(result.failures))
+    say(
         f"{counted(len(result.failures), 'file')} failed: {names}; {result.record_path} says why for each",
         file=sys.stderr,
     )

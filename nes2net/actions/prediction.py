@@ -22,7 +22,7 @@ from nes2net.evaluation.judgements import Scores
 from nes2net.evaluation.origin import training_in_words
 from nes2net.lib.errors import InputError, counted, worded
 from nes2net.lib.progress import ProgressDisplay
-from nes2net.lib.terminal import printable_name
+from nes2net.lib.terminal import printable_name, say
 from nes2net.lib.times import readable_duration
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule, fake_stretches
@@ -490,7 +490,7 @@ class _Scoring:
         most_samples = self.asking.detector.used_samples.most
         # Print a note if the detector reads only a part of the samples.
         if most_samples is not None and min(file.num_samples, self.num_samples or file.num_samples) > most_samples:
-            print(
+            say(
                 f"{_display_name(source)}: the detector reads the first {most_samples / SAMPLE_RATE:g} s alone; "
                 f"{worded('`score_track`')} scores all of it",
                 file=sys.stderr,
@@ -534,7 +534,7 @@ class _Scoring:
         duration = count_samples(source) / SAMPLE_RATE
         window, hop = self.windows.suited(duration)
         if not self.question.track:
-            print(
+            say(
                 f"{_display_name(source)} lasts {readable_duration(duration, exact=True)}: its score is "
                 f"the mean over windows of {window:.3g} s, one every {hop:.3g} s; "
                 + worded("`num_samples=N` scores the beginning alone, `num_samples=None` all of it in one piece"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, Literal
 from nes2net.lib.commands import Count, Flag, Folder, FromZero, called
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import replacing
-from nes2net.lib.terminal import say_written
+from nes2net.lib.terminal import printable_name, say_written
 
 
 @dataclass(frozen=True)
@@ -127,11 +128,13 @@ def augment(
         words.append(f"{crop} {num_samples}")
     name = Path(out, "_".join([path.stem, *(word.replace(" ", "") for word in words)]))
     writers: dict[Path, Callable[[Path], None]] = {
-        Path(f"{name}.wav"): lambda file: soundfile.write(file, after, SAMPLE_RATE, subtype="FLOAT", format="WAV")
+        Path(f"{name}.wav"): lambda file: soundfile.write(os.fsencode(file), after, SAMPLE_RATE, "FLOAT", format="WAV")
     }
     if plot:
         title = f"after: {', '.join(words)}"
-        writers[Path(f"{name}.png")] = lambda file: draw(file, before, after, f"before: {path.name}", title)
+        writers[Path(f"{name}.png")] = lambda file: draw(
+            file, before, after, f"before: {printable_name(path.name)}", title
+        )
     # Write the files.
     if not overwrite and (existing := [str(file) for file in writers if file.exists()]):
         raise InputError(f"{', '.join(existing)} is there already: give --overwrite, or another folder with --out")

@@ -11,7 +11,7 @@ from nes2net.cli.next_commands import after_averaging, print_next
 from nes2net.lib.command_line import WRONG_INPUT
 from nes2net.lib.commands import File, Flag, called
 from nes2net.lib.errors import InputError
-from nes2net.lib.terminal import printable_name
+from nes2net.lib.terminal import say
 
 
 @called(names={"folder": "checkpoints", "batch_norm_batches": "--update-bn"})
@@ -65,19 +65,17 @@ def average(
         run_average = average_run(folder, ids, mode, last=last, weights=weights, batch_norm_batches=update_bn, out=out)
         path = run_average.path
         if run_average.earlier == "used":
-            print(f"{path} is there already, made of these checkpoints, and stays; --out names another file")
+            say(f"{path} is there already, made of these checkpoints, and stays; --out names another file")
         else:
-            print(f"average written to {path}")
+            say(f"average written to {path}")
     # If no epochs of a run folder are chosen, list its epochs and suggest choices.
     elif len(checkpoints) == 1 and Path(checkpoints[0]).is_dir():
         folder = checkpoints[0]
         offered_choices, table = choices(folder, offered=measures_of(folder))
-        print(
-            f"saved in {printable_name(folder)}, epochs counted from 1; best means the lowest val_loss_wo_aug (--by):"
-        )
-        print("\n".join(table))
+        say(f"saved in {folder}, epochs counted from 1; best means the lowest val_loss_wo_aug (--by):")
+        say(*table)
         print_next([["average", folder, f"--{choice.which}", choice.number] for choice in offered_choices])
-        print("nothing was averaged: choose with --best K, --last K or --ids N …", file=sys.stderr)
+        say("nothing was averaged: choose with --best K, --last K or --ids N …", file=sys.stderr)
         return WRONG_INPUT
     # Average the given files.
     else:
@@ -86,7 +84,7 @@ def average(
         if not out:
             raise InputError("where should the average go? name a file with --out")
         path = average_files(checkpoints, out, mode, weights)
-        print(f"average written to {out}")
+        say(f"average written to {out}")
     if recipe := recipe_of(path):
         print_next(after_averaging(path, recipe))
     return 0

@@ -23,7 +23,7 @@ from nes2net.cli.next_commands import print_next
 from nes2net.lib.command_line import FOUND, INCOMPLETE
 from nes2net.lib.commands import Count, File, Flag, Folder, FromZero, called
 from nes2net.lib.errors import InputError, counted, listed, worded
-from nes2net.lib.terminal import print_note, print_warnings, printable, printable_name, say_written, table_line
+from nes2net.lib.terminal import print_note, print_warnings, printable, say, say_written, table_line
 
 if TYPE_CHECKING:
     from nes2net.actions.calibration import Calibrated
@@ -151,7 +151,7 @@ def fit(
         recordings=recordings,
     )
     classes = f"{calibrated.num_bonafide} bona fide and {calibrated.num_spoof} spoofed {calibrated.unit}"
-    print(f"trained on {corpus}, phase {phase}: {classes}, prior {prior:g}\n{_weights_text(calibrated.calibration)}")
+    say(f"trained on {corpus}, phase {phase}: {classes}, prior {prior:g}", *_weights_lines(calibrated.calibration))
     _print_notes(calibrated, dev_scores if save else ())
     rows = list(calibrated.rows)
     warnings = [calibrated.warning]
@@ -167,7 +167,8 @@ def fit(
             learned_from=labels,
             allow_partial=evaluating.allow_partial,
         )
-        print("".join(f"note: {printable(note)}\n" for note in applied.notes), end="")
+        for note in applied.notes:
+            say(f"note: {note}")
         rows = [*rows, *applied.rows]
         warnings = [*warnings, applied.warning]
     # Save the calibration. The saved file holds the traits of the recordings, such as level and bandwidth, so the files
@@ -208,7 +209,7 @@ def apply(
     elif evaluating.eval_keys:
         raise InputError("--eval-keys needs --eval-corpus, to say how to read them")
     applied = apply_calibration(calibration, scores, out, labels=labels, allow_partial=evaluating.allow_partial)
-    print("\n".join([_weights_text(calibration), *(f"note: {printable(note)}" for note in applied.notes)]))
+    say(*_weights_lines(calibration), *(f"note: {note}" for note in applied.notes))
     _print_figures(applied.rows, [applied.warning], out)
 
 
@@ -266,13 +267,11 @@ def recordings(
         num_workers=batches.num_workers,
     )
     status = report_finished(scores)
-    print(
-        f"trained on {calibrated.num_bonafide} bona fide and {calibrated.num_spoof} spoofed recordings, prior {prior:g}"
-    )
-    print(_weights_text(calibrated.calibration))
+    classes = f"{calibrated.num_bonafide} bona fide and {calibrated.num_spoof} spoofed recordings"
+    say(f"trained on {classes}, prior {prior:g}", *_weights_lines(calibrated.calibration))
     _print_notes(calibrated, [str(scores.path)])
     if not calibrated.warning:
-        print(f"note: {calibrated.worth}")
+        say(f"note: {calibrated.worth}")
     _print_figures(list(calibrated.rows), [calibrated.warning], save)
     print_next([["predict", "FILE", "--model", model, "--calibration", save]])
     return status
@@ -326,7 +325,7 @@ def classes(
     reached = f"at or above which lie 95 % of {num_known}"
     if equal_errors:
         reached = f"where the errors are equal on {num_known} of known classes and {len(trials.unknown.numbers)} of unknown ones"
-    print(
+    say(
         f"none of the {counted(len(known.classes), 'class', 'classes')} is named below a {score} of "
         f"{known.threshold:.4g}, {reached}"
     )
@@ -396,7 +395,7 @@ def drift(
     print_warnings(map(worded, result.warnings))
     if outcome.failures:
         failures = [f"{path}: {reason}" for path, reason in outcome.failures.items()]
-        print(f"{counted(len(failures), 'file')} failed: {printable_name(worded(listed(failures)))}", file=sys.stderr)
+        say(f"{counted(len(failures), 'file')} failed: {worded(listed(failures))}", file=sys.stderr)
     # Write the files.
     if save:
         write_output(save, report + "\n")
@@ -434,31 +433,31 @@ def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
             was not saved.
     """
     if calibrated.separated:
-        print("note: the classes are separated without error here; only --l2 limits the size of the weights")
+        say("note: the classes are separated without error here; only --l2 limits the size of the weights")
     if calibrated.failed:
         recordings = counted(len(calibrated.failed), "recording")
-        print(f"{recordings} failed: {printable(listed(calibrated.failed))}", file=sys.stderr)
+        say(f"{recordings} failed: {listed(calibrated.failed)}", file=sys.stderr)
     if len(saved) != 1:
         return
     scored_by = calibrated.calibration.scored_by
     population = calibrated.calibration.population
     if scored_by is None:
-        print(
-            f"note: no record of these scores is beside {printable(saved[0])}, so predict cannot check that it "
+        say(
+            f"note: no record of these scores is beside {saved[0]}, so predict cannot check that it "
             "applies the calibration to the same detector"
         )
     else:
         scored_part = "whole recordings"
         if scored_by.num_samples is not None:
             scored_part = f"the first {scored_by.num_samples} samples"
-        print(f"detector: {scored_by.fingerprint[:12]} in {scored_by.precision}, scored {scored_part}")
+        say(f"detector: {scored_by.fingerprint[:12]} in {scored_by.precision}, scored {scored_part}")
     if population is None:
-        print("note: the recordings were not measured, so predict cannot say 'cannot tell'; add --root DIR")
+        say("note: the recordings were not measured, so predict cannot say 'cannot tell'; add --root DIR")
     else:
         traits = "duration, level, bandwidth"
         if population.has_embeddings:
             traits += ", embedding"
-        print(f"recordings: {population.num_recordings} measured by {traits}")
+        say(f"recordings: {population.num_recordings} measured by {traits}")
 
 
 def _check_files_differ(files: Sequence[str], *written: str | None) -> None:
@@ -480,15 +479,15 @@ def _check_files_differ(files: Sequence[str], *written: str | None) -> None:
         raise InputError(f"--out and --save are both {written[0]}; name two files")
 
 
-def _weights_text(calibration: LinearCalibration) -> str:
+def _weights_lines(calibration: LinearCalibration) -> list[str]:
     weights = [*zip(calibration.systems, calibration.weights), ("offset", calibration.offset)]
     width = max(len(name) for name, _ in weights)
-    lines = []
+    lines = ["weights:"]
     for name, weight in weights:
         lines.append(f"  {table_line([name, f'{weight:+.6g}'], [width, 0], 'l', gap=1)}")
     if negative := [name for name, weight in zip(calibration.systems, calibration.weights) if weight < 0]:
         lines.append(f"note: the weight of {', '.join(negative)} is negative: higher scores count as spoofed")
-    return printable("\n".join(["weights:", *lines]))
+    return lines
 
 
 def _print_figures(rows: list[tuple[str, dict]], warnings: Sequence[str], *written: str | None) -> None:
@@ -504,7 +503,7 @@ def _print_figures(rows: list[tuple[str, dict]], warnings: Sequence[str], *writt
         lines.append([name, *(f"{factor * values[column]:.4f}" for column, (_, factor) in _COLUMNS.items())])
     widths = [max(len(name) for name, *_ in lines), 10]
     if rows:
-        print("\n".join(table_line(line, widths, gap=0) for line in lines))
+        say(*(table_line(line, widths, gap=0) for line in lines))
     print_warnings(filter(None, warnings))
     for path in filter(None, written):
         say_written(path, beside_data=True)

@@ -13,7 +13,7 @@ from nes2net.lib.command_line import INCOMPLETE, Listed
 from nes2net.lib.commands import Flag, Folder, called
 from nes2net.lib.errors import InputError, counted, listed, readable_size, worded
 from nes2net.lib.findings import listing
-from nes2net.lib.terminal import printable, text_table, wrapped
+from nes2net.lib.terminal import printable, say, text_table, wrapped
 from nes2net.models.registry import corpora
 
 if TYPE_CHECKING:
@@ -185,10 +185,10 @@ def pack(
     for name, trials in trials_of_splits.items():
         unlabelled = sum(trial.label is None for trial in trials)
         without = f", {unlabelled:,} without a label" if unlabelled else ""
-        print(f"{name}: {counted(len(trials), 'recording')}{without}")
+        say(f"{name}: {counted(len(trials), 'recording')}{without}")
     before = f", {result.there_before} of which were there" if result.there_before else ""
     shards = counted(len(result.shards), "shard")
-    print(printable(f"{readable_size(result.size)} of audio in {shards}{before}, in {out}"))
+    say(f"{readable_size(result.size)} of audio in {shards}{before}, in {out}")
 
 
 @called(subcommands=(download, check, pack))

@@ -80,7 +80,6 @@ def _installed_command(name: str) -> Callable[..., int | None]:
         reason = str(error)
 
         def raise_reason() -> None:
-            """Cannot be used; call the command to see why."""
             raise InputError(reason)
 
         return raise_reason

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nes2net.lib.terminal import printable_name
+from nes2net.lib.terminal import printable_name, say
 from nes2net.lib.this_process import is_first
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ def command_line(words: Words) -> str:
 def print_next(commands: Sequence[Words]) -> None:
     """Print ``commands`` as suggestions; print nothing without commands, or in any process but the first."""
     if commands and is_first():
-        print("next:")
+        say("next:")
         for words in commands:
-            print(f"  {command_line(words)}")
+            say(f"  {command_line(words)}")
 
 
 def after_training(folder: Path, recipe: Recipe) -> list[Words]:

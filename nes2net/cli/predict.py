@@ -18,7 +18,7 @@ from nes2net.lib.command_line import INCOMPLETE
 from nes2net.lib.commands import Count, Flag, Folder, called, changed_fields
 from nes2net.lib.errors import InputError, counted, readable_size, worded
 from nes2net.lib.progress import ProgressDisplay
-from nes2net.lib.terminal import printable_name, table_line, written_said_last
+from nes2net.lib.terminal import printable_name, say, table_line, written_said_last
 from nes2net.lib.text_files import as_cell
 
 # The columns after the name of the file, as heading → width. The three tables are for scores, fake
@@ -183,7 +183,7 @@ def predict(
         table = DictWriter(sys.stdout, COLUMNS, restval="", lineterminator="\n")
         table.writeheader()
     elif not json_:
-        print("\n".join([*(f"# {worded(note)}" for note in predictions.notes), table_line(["file", *columns], widths)]))
+        say(*(f"# {worded(note)}" for note in predictions.notes), table_line(["file", *columns], widths))
     # Print the rows and write the files. A terminal gets no progress display, because the rows show the progress there.
     shown = not sys.stdout.isatty()
     failed = 0
@@ -206,9 +206,9 @@ def predict(
             print(line, flush=True)
         if not json_ and not csv:
             advice = [] if decider or segments or judgement else _how_to_get_a_probability(model)
-            print("\n".join([*(f"# {worded(sentence)}" for sentence in predictions.meaning), *advice]))
+            say(*(f"# {worded(sentence)}" for sentence in predictions.meaning), *advice)
     if failed:
-        print(f"{failed:,} of {counted(predictions.count, 'file')} could not be scored", file=sys.stderr)
+        say(f"{failed:,} of {counted(predictions.count, 'file')} could not be scored", file=sys.stderr)
     return INCOMPLETE if failed else 0
 
 
@@ -255,13 +255,7 @@ def _no_detector_message() -> str:
 
 
 def _judged_line(row: dict[str, Any], words: str, widths: list[int]) -> str:
-    """Write the line of the table for a recording whose judgement is not a score.
-
-    Args:
-        row: facts of the recording; the object that --json prints.
-        words: the judgement in words.
-        widths: widths of the columns.
-    """
+    """Write the line of the table for a recording whose judgement is not a score; ``words`` says the judgement."""
     remarks = "; ".join(filter(None, [words, row.get("remark")]))
     return table_line([_name_in_table(row), f"{row['duration']:.2f} s", remarks], widths, "lrl")
 

@@ -19,6 +19,7 @@ from nes2net.actions.flags import (
 from nes2net.cli.next_commands import after_scoring, print_next
 from nes2net.lib.commands import File, Flag, Folder, FromZero, called
 from nes2net.lib.errors import InputError
+from nes2net.lib.terminal import say
 
 
 @called(names={"resolution_ms": "--segments"})
@@ -130,10 +131,10 @@ def score(
     # Report the scores and the decisions, and suggest the next command.
     status = report_finished(scores)
     if decider and decisions:
-        print("\n".join(decider.described()))
+        say(*decider.described())
         counts = ", ".join(f"{count} {name}" for name, count in decisions.counts.items())
         state = "complete already" if decisions.already_complete else "written"
-        print(f"decisions: {counts}, {state} in {decisions.path}")
+        say(f"decisions: {counts}, {state} in {decisions.path}")
     assert located_part.root is not None
     commands = after_scoring(corpus, located_part.root, split, out, protocols)
     print_next([[*words, *(["--allow-partial"] if scores.failures else [])] for words in commands])

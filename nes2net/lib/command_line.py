@@ -227,8 +227,7 @@ def run(
     with settings_called(args.parser.flags()), no_empty_folders(*texts):
         try:
             status = command(args) or 0
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            sys.stdout.flush()
             return status
         except InputError as error:
             if args.debug:
@@ -269,16 +268,14 @@ def _path_problem(error: OSError) -> str:
 
 
 def _open_closed_streams() -> None:
-    """Open each closed standard stream on the null device.
-
-    Otherwise the next opened file would get the descriptor of a closed stream, and messages would
-    be written into that file.
-    """
-    for number in range(3):
+    """Open each closed standard stream on the null device; otherwise the next file would get its descriptor."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+"))
 
 
 def _discard_closed_output() -> None:
@@ -286,8 +283,6 @@ def _discard_closed_output() -> None:
 
     Otherwise Python would fail to write the remaining output at its exit, and print a traceback.
     """
-    if sys.stdout is None:
-        return
     try:
         sys.stdout.flush()
     except (OSError, ValueError):

@@ -97,7 +97,6 @@ def called(
     """
 
     def mark(function: Any) -> Any:
-        """Store the arguments of :func:`called` as attributes of ``function``, and return ``function``."""
         function.resumes = resumes
         function.names = names or {}
         function.subcommands = subcommands
@@ -143,7 +142,6 @@ def add_command(
     add_debug(parser)
 
     def run(args: argparse.Namespace) -> int | None:
-        """Check the minimums of the numbers, call the command with the parsed arguments, and return its exit status."""
         for key, smallest in minimums.items():
             argument_value = getattr(args, key)
             values = argument_value if isinstance(argument_value, list) else [argument_value]

@@ -99,7 +99,7 @@ def _cut_middle(text: str) -> str:
     return f"{text[: half - 1]} … {text[-half + 2 :]}"
 
 
-_SETTING = re.compile(r"`([\w.]+)(?:=([^`\s]+))?`")
+_SETTING = re.compile(r"`([\w.]+)(?:=([^`]+))?`")
 _flags: ContextVar[Mapping[str, str]] = ContextVar("flags", default=MappingProxyType({}))
 
 
@@ -134,7 +134,6 @@ def worded(text: str) -> str:
     flags = _flags.get()
 
     def flag_of(match: re.Match[str]) -> str:
-        """Find the text that replaces the setting in ``match``: its flag; without a flag, the setting itself."""
         setting, value = match.groups()
         if value is not None and (whole_setting := f"{setting}={value}") in flags:
             return flags[whole_setting]

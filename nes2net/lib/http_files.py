@@ -91,7 +91,6 @@ class HttpFiles:
         """
 
         def ask() -> bytes:
-            """Make one request for the page."""
             content = bytearray()
             with self._request("GET", url) as answer:
                 _check_found(answer, url)
@@ -115,7 +114,6 @@ class HttpFiles:
         """
 
         def ask() -> RemoteFile:
-            """Make one request for the headers of the file."""
             # Collect the headers of all answers: the hub states size and digest in the answer that redirects to its
             # store.
             headers: dict[str, str] = {}

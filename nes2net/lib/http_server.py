@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import socket
+import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from nes2net.lib.errors import InputError
+from nes2net.lib.repeated_logs import OncePerMinute
+from nes2net.lib.this_process import most_open_files
+
+_LOGGER = logging.getLogger("nes2net.connections")
+_LOGGER.addFilter(OncePerMinute())
+_PAUSE = 0.005  # seconds in which a connection that was cut off usually ends
 
 
 class Refused(Exception):
@@ -45,7 +55,11 @@ def check_site(headers: Mapping[str, str], names: Collection[str]) -> None:
     origin = headers.get("origin")
     foreign = headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate"
     if foreign or (origin is not None and _host_and_port(origin) != host):
-        raise Refused(403, "a page of another site may not use this server")
+        raise Refused(
+            403,
+            "a page of another site may not use this server. Behind a proxy, let the proxy pass on the header Host that "
+            "it got (nginx: proxy_set_header Host $http_host)",
+        )
 
 
 def is_address(name: str) -> bool:
@@ -102,7 +116,71 @@ def address_to_serve(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
 
 
-def listening_socket(host: str, ports: range) -> socket.socket:
+class Listener(socket.socket):
+    """A listening socket that bounds the number of its connections, each of which needs a file descriptor.
+
+    A connection beyond :attr:`most` cuts off the oldest one outside :attr:`served`, or is closed if
+    there is none. Without a descriptor, :meth:`accept` waits: an error would end the server of
+    websockets, and asyncio would log it thousands of times.
+    """
+
+    #: Connections of all listeners with a request or a call under way.
+    served: ClassVar[WeakSet[socket.socket]] = WeakSet()
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.most = most_connections()
+        self._connections: list[socket.socket] = []
+        self._must_pause = False
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept a connection.
+
+        Raises:
+            BlockingIOError: if the socket does not block, and no connection can be accepted now.
+            OSError: if the socket was closed.
+        """
+        while True:
+            if self._must_pause:  # so that connections that were cut off end
+                self._must_pause = False
+                time.sleep(_PAUSE)
+                if self.gettimeout() == 0:
+                    raise BlockingIOError
+            try:
+                connection, address = super().accept()
+            except OSError as error:
+                if self.fileno() < 0 or isinstance(error, BlockingIOError):
+                    raise
+                if not isinstance(error, TimeoutError):
+                    _LOGGER.warning("a connection could not be opened (%s)", error.strerror)
+                    self._must_pause = True
+                continue
+            if self._makes_room():
+                self._connections.append(connection)
+                return connection, address
+            connection.close()
+
+    def _makes_room(self) -> bool:
+        self._connections = [connection for connection in self._connections if connection.fileno() >= 0]
+        if len(self._connections) < self.most:
+            return True
+        _LOGGER.warning("more than %d connections: those that ask for nothing are closed", self.most)
+        idle = next((connection for connection in self._connections if connection not in self.served), None)
+        if idle is None:
+            return False
+        self._connections.remove(idle)
+        self._must_pause = True
+        with suppress(OSError):  # the client was faster
+            idle.shutdown(socket.SHUT_RDWR)
+        return True
+
+
+def most_connections(files_each: int = 1) -> int:
+    """Bound the connections of a server: 500, or as many as need half of the files that it may open."""
+    return min(500, most_open_files() // 2 // files_each)
+
+
+def listening_socket(host: str, ports: range) -> Listener:
     """Open a socket that listens at ``host``, at the first port of ``ports`` that is free.
 
     Raises:
@@ -111,7 +189,7 @@ def listening_socket(host: str, ports: range) -> socket.socket:
     family, _, _, _, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
     reason: object = None
     for port in ports:
-        listener = socket.socket(family)
+        listener = Listener(family)
         try:
             if os.name == "posix":
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import TextIO
 from unicodedata import category
 
-from nes2net.lib.errors import visible, worded
+from nes2net.lib.errors import InputError, shown, visible, worded
 from nes2net.lib.this_process import is_first
 
 _ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
@@ -23,7 +23,7 @@ def print_note(text: str) -> None:
     Settings in backticks are replaced by flags (:func:`nes2net.lib.errors.worded`).
     """
     if text and is_first():
-        print(f"note: {printable(worded(text))}", file=sys.stderr)
+        say(f"note: {worded(text)}", file=sys.stderr)
 
 
 def print_warnings(lines: Iterable[str]) -> None:
@@ -31,7 +31,12 @@ def print_warnings(lines: Iterable[str]) -> None:
     if not is_first():
         return
     for line in lines:
-        print(f"warning: {printable(line)}", file=sys.stderr)
+        say(f"warning: {line}", file=sys.stderr)
+
+
+def say(*lines: object, file: TextIO | None = None) -> None:
+    """Print each of ``lines`` as one line, whatever names of strangers it holds; ``file`` is standard output by default."""
+    print(*map(printable_name, lines), sep="\n", file=file, flush=True)
 
 
 def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", gap: int = 2) -> str:
@@ -122,6 +127,15 @@ def printable_name(name: object) -> str:
     return "".join(c if category(c) == "Zs" else visible(c) for c in str(name))
 
 
+def check_one_line(names: Iterable[str], owner: str) -> None:
+    """Raise InputError if one of ``names`` does not fit a line, or a column between tabs, as it is."""
+    for name in names:
+        if printable_name(name).strip() != name:
+            raise InputError(
+                f"{owner} has the name {shown(name)}: remove tabs, line breaks, control characters, and spaces at its ends"
+            )
+
+
 def printable(text: object) -> str:
     r"""Escape control characters that a terminal obeys, and bytes of a file name that are not UTF-8 (``\udcff``).
 
@@ -148,11 +162,11 @@ def say_written(path: object, *, beside_data: bool = False) -> None:
     >>> say_written("scores.txt")
     wrote scores.txt
     """
-    line = f"wrote {printable_name(path)}"
+    line = f"wrote {path}"
     stream = sys.stderr if beside_data else sys.stdout
     lines = _deferred_lines.get()
     if lines is None:
-        print(line, file=stream)
+        say(line, file=stream)
     else:
         lines.append((line, stream))
 
@@ -167,4 +181,4 @@ def written_said_last() -> Iterator[None]:
     finally:
         _deferred_lines.reset(token)
         for line, stream in lines:
-            print(line, file=stream)
+            say(line, file=stream)

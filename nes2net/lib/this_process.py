@@ -82,6 +82,13 @@ def enough_memory(problem: Callable[[], str]) -> Iterator[None]:
         raise InputError(problem()) from error
 
 
+def most_open_files() -> int:
+    """Read how many files and connections this process may have open at once; a large number without a limit."""
+    if sys.platform == "win32":
+        return 1 << 20
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] % (1 << 62)  # -1: no limit
+
+
 def peak_bytes() -> int | None:
     """Read the largest memory, in bytes, that this process has held so far; None if the system does not count memory.
 

@@ -25,7 +25,7 @@ from nes2net.lib.devices import PRECISIONS, check_precision, choose_device, name
 from nes2net.lib.errors import InputError, MissingLibrary, check_known, did_you_mean, first_line, nearest, shown
 from nes2net.lib.files import is_absent, write_text
 from nes2net.lib.options import check_model, name_and_options
-from nes2net.lib.terminal import print_note
+from nes2net.lib.terminal import check_one_line, print_note
 from nes2net.lib.without_memory import without_memory
 from nes2net.lib.yaml_text import set_value
 from nes2net.models.card import CARD, model_card, provenance_with_figures
@@ -437,6 +437,7 @@ class SavedNetwork(Network):
         detector.load_state_dict(state_dict, strict=not partial, assign=detector is empty)
         detector.provenance = provenance
         detector.source = str(path_or_name)
+        check_one_line(detector.classes, f"a class of {path_or_name}")
         # Move the detector to its device, and convert it to its precision.
         types = {tensor.dtype for tensor in detector.state_dict().values() if tensor.is_floating_point()}
         if dtype == "fastest":

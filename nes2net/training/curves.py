@@ -14,6 +14,7 @@ import numpy as np
 
 from nes2net.lib.files import replacing
 from nes2net.lib.pictures import Axes, Figure, FigureCanvasAgg, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from nes2net.lib.terminal import say
 from nes2net.training.measures import ERROR_RATES, Measure
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
@@ -49,7 +50,7 @@ def plot_curves(
         with replacing(path) as temporary:
             _draw(history, temporary, title, saved, offered)
     except Exception as error:
-        print(f"warning: {path} was not drawn ({error})", file=sys.stderr)
+        say(f"warning: {path} was not drawn ({error})", file=sys.stderr)
 
 
 def _draw(

@@ -6,6 +6,7 @@ makes a ``Batch`` of several examples; ``training_loader`` loads the batches.
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
@@ -206,7 +207,7 @@ class TrainingSet(Dataset):
         trial = self.trials[index]
         frame_labels = self.examples.labels
         excerpt = None if self.examples.excerpts is None else self.examples.excerpts[index]
-        utterance_number = zlib.crc32(f"{self.part}/{trial.id}".encode())
+        utterance_number = zlib.crc32(os.fsencode(f"{self.part}/{trial.id}"))
         rng = np.random.default_rng(seed_of_stream(self.seed, epoch, utterance_number))
         if num_samples is None:
             num_samples = self.num_samples

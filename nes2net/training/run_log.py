@@ -17,7 +17,7 @@ import torch
 from nes2net.lib.errors import InputError, one_line
 from nes2net.lib.files import never_linked
 from nes2net.lib.progress import LOGGER
-from nes2net.lib.terminal import printable_name
+from nes2net.lib.terminal import printable_name, say
 from nes2net.lib.this_process import processor_name, usable_processors
 from nes2net.version import __version__
 
@@ -71,7 +71,7 @@ class RunLog(logging.FileHandler):
             self._failed = True
             error = sys.exc_info()[1]
             problem = error if isinstance(error, InputError) else f"{self.baseFilename} cannot be written ({error})"
-            print(f"warning: {problem}", file=sys.stderr)
+            say(f"warning: {problem}", file=sys.stderr)
 
 
 def device_name(device: torch.device) -> str:

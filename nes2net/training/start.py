@@ -14,7 +14,7 @@ from nes2net.detector import Detector
 from nes2net.lib.claims import differences_in_words
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.options import with_options
-from nes2net.lib.terminal import print_note
+from nes2net.lib.terminal import check_one_line, print_note
 from nes2net.lib.without_memory import without_memory
 from nes2net.models.checkpoints.folder import base_digest
 from nes2net.models.checkpoints.published_names import unwrap_frontend
@@ -162,6 +162,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
 
 def _stated_model(recipe: Recipe, task: Task) -> dict[str, Any]:
     """Return the detector that ``recipe`` states, without the options in a checkpoint."""
+    check_one_line(recipe.model.get("backend", {}).get("classes") or (), "`model.backend.classes`")
     return with_head(with_classes(recipe.model, task.classes), recipe.train.loss, len(task.classes))
 
 

@@ -1,9 +1,10 @@
-"""Clients of `nes2net listen --serve` in real time: two that behave, one that vanishes, one that sends garbage, one that never reads."""
+"""Five calls to `nes2net listen --serve` in real time, beside clients that vanish, send garbage, never read or never ask."""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import random
 import re
 import socket
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import ClientConnection, connect
 
 from nes2net.data.audio.pcm import RawAudio
@@ -27,8 +28,12 @@ from nes2net.detector import Detector
 
 RATE = 8000
 FRAME = 160  # bytes of mu-law, 20 ms
+NUM_CALLS = 5
+MOST_CLIENTS = 12  # calls and hostile clients, also those whose end the server has not yet noticed
+MOST_FILES = 200  # files and connections that the server may have open
+NUM_SILENT = 300  # connections that ask for nothing, at once
 START = {"event": "start", "rate": RATE, "encoding": "mulaw"}
-LOST = (ConnectionClosed, OSError, TimeoutError)
+LOST = (ConnectionClosed, InvalidHandshake, OSError, TimeoutError)
 
 
 def own_memory(pid: int | str = "self") -> float:
@@ -61,7 +66,8 @@ def call(url: str, content: bytes, lines: list[dict[str, Any]]) -> None:
         server.send(json.dumps(START))
         sender = threading.Thread(target=send, args=[server], daemon=True)
         sender.start()
-        lines += [json.loads(line) for line in server]
+        for line in server:
+            lines.append(json.loads(line))
         sender.join()
 
 
@@ -101,6 +107,20 @@ def never_read(url: str, rng: random.Random) -> None:
                 time.sleep(0.01)
 
 
+def ask_nothing(url: str, rng: random.Random) -> None:
+    """Open more connections than the server has file descriptors, and send nothing."""
+    host, _, port = url.removeprefix("ws://").partition(":")
+    connections = []
+    try:
+        for _ in range(NUM_SILENT):
+            with suppress(*LOST):
+                connections.append(socket.create_connection((host, int(port)), 1))
+        time.sleep(5 * rng.random())
+    finally:
+        for connection in connections:
+            connection.close()
+
+
 def repeat(act: Callable[[str, random.Random], None], url: str, until: threading.Event, counts: dict[str, int]) -> None:
     """Call ``act`` again and again until the end, and count the calls."""
     rng = random.Random(act.__name__)
@@ -117,18 +137,19 @@ def windows(lines: list[dict[str, Any]]) -> list[tuple[float, float, float]]:
 
 
 def measure(seconds: float, config: dict[str, Any]) -> None:
-    """Serve the five clients for ``seconds``, and print what the two that behave got, and the memory of the server.
+    """Serve the calls for ``seconds``, and print what each got, and the memory of the server, which has few files.
 
     Args:
         config: the configuration of the detector, which gets random weights.
     """
     logging.getLogger("websockets.client").setLevel(logging.CRITICAL)  # who never reads answers no ping
     detector = Detector.from_config(config).eval()
-    contents = [noise(seconds, seed) for seed in range(2)]
+    contents = [noise(seconds, seed) for seed in range(NUM_CALLS)]
     with tempfile.TemporaryDirectory() as folder:
         detector.save(Path(folder) / "random.pth")
-        words = ["listen", "--serve", "0", "--clients", "5", "--device", "cpu", "--model", f"{folder}/random.pth"]
-        command = [sys.executable, "-m", "nes2net", *words]
+        words = ["listen", "--serve", "0", "--clients", str(MOST_CLIENTS), "--device", "cpu"]
+        program = [sys.executable, "-m", "nes2net", *words, "--model", f"{folder}/random.pth"]
+        command = ["bash", "-c", f'ulimit -n {MOST_FILES}; exec "$@"', "bash", *program]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
             assert server.stdout is not None
             first_line = server.stdout.readline()
@@ -139,11 +160,14 @@ def measure(seconds: float, config: dict[str, Any]) -> None:
             counts: dict[str, int] = {}
             hostile = [
                 threading.Thread(target=repeat, args=[act, url, until, counts], daemon=True)
-                for act in (vanish, send_garbage, never_read)
+                for act in (vanish, send_garbage, never_read, ask_nothing)
             ]
             lines: list[list[dict[str, Any]]] = [[] for _ in contents]
             calls = [threading.Thread(target=call, args=[url, *pair], daemon=True) for pair in zip(contents, lines)]
-            for thread in (*hostile, *calls):
+            for thread in calls:
+                thread.start()
+            time.sleep(1)  # until the calls are accepted
+            for thread in hostile:
                 thread.start()
             memory = []
             while any(thread.is_alive() for thread in calls):
@@ -152,17 +176,21 @@ def measure(seconds: float, config: dict[str, Any]) -> None:
             until.set()
             server.terminate()
             server.wait()
-    for name, of_client, content in zip("AB", lines, contents):
+    for name, of_client, content in zip("ABCDE", lines, contents):
         stream = detector.stream(RATE, hop=1.0)
         expected = []
         for samples, _ in RawAudio(content, RATE, "mulaw").blocks():
             expected += [tuple(window) for window in stream.push(samples)]
         expected += [tuple(window) for window in stream.finish()]
         last = of_client[-1]
+        if last["event"] != "end":
+            print(f"client {name}: ENDED EARLY, after {len(windows(of_client))} windows: {last}")
+            continue
         verdict = "those of the decoded call" if windows(of_client) == expected else "OTHERS than those of the call"
         print(
             f"client {name}: {len(windows(of_client))} windows, {verdict}; {last['skipped']} skipped; lag in s {last['lag']}"
         )
+    print("load:", " ".join(f"{number:.1f}" for number in os.getloadavg()))
     print("hostile:", ", ".join(f"{name} {count} times" for name, count in sorted(counts.items())))
     tenths = [memory[(number + 1) * len(memory) // 10 - 1] for number in range(10)]
     print("memory of the server in MiB after each tenth of the time:", ", ".join(f"{tenth:.1f}" for tenth in tenths))

@@ -4,7 +4,7 @@ Weights are random, except for ``--alarms``. Times are processor time of one thr
 machine changes little.
 
     scripts/bench stream                                    # minutes; XLS-R 300M needs 3 GB of memory
-    scripts/bench stream --minutes 10                       # five WebSocket clients in real time, three of them hostile
+    scripts/bench stream --minutes 10                       # five calls in real time, beside hostile clients
     scripts/bench stream --alarms PARTIALSPOOF --model CKPT --calibration FILE
     scripts/bench stream --small                            # as a test; the figures mean nothing
 

@@ -1,12 +1,18 @@
 """What a command does if its outputs, its standard streams or one of its inputs cannot be."""
 
 import os
+import re
+import resource
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import soundfile
+from builders.voices import voice
 
+from nes2net import Detector
 from nes2net.cli.main import build_parser, main
 from nes2net.lib.command_line import WRONG_INPUT, run
 
@@ -61,3 +67,65 @@ def test_a_folder_that_somebody_else_makes_meanwhile_stays(scored):
 
     run(command, build_parser(), EVALUATE)
     assert Path("all").is_dir()
+
+
+@pytest.fixture
+def detector(tmp_path, monkeypatch):
+    """A detector and a recording in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    frontend = {"name": "lps", "n_fft": 128, "num_bins": 20}
+    Detector.from_config({"frontend": frontend, "backend": "mean_linear"}).save("d.pth")
+    soundfile.write("a.wav", 0.3 * voice(seconds=3), 16000)
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- 2>&-"])
+def test_predict_prints_its_rows_without_standard_error(detector, closed):
+    command = f'"{sys.executable}" -m nes2net predict a.wav nowhere.wav --model d.pth {closed}'
+    ended = subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE, text=True)
+    _, scored, failed, *_ = ended.stdout.splitlines()
+    assert ended.returncode == 1
+    assert scored.startswith("a.wav  ")
+    assert failed.endswith("not found")
+
+
+def test_predict_ends_well_without_any_stream(detector):
+    command = f'"{sys.executable}" -m nes2net predict a.wav --model d.pth <&- >&- 2>&-'
+    assert subprocess.run(["bash", "-c", command]).returncode == 0
+
+
+@contextmanager
+def small_disk(size=100):
+    """A limit on the size of files acts as a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize(
+    "words, file",
+    [
+        ("export d.pth --to safetensors --out det", "det/model.safetensors"),
+        ("export d.pth --to onnx --out x.onnx", "x.onnx"),
+        ("export d.pth --to pth --out x.pth", "x.pth"),
+        ("augment a.wav --algo 4 --out augmented", "augmented/a_algo4_seed1234_epoch1.wav"),
+    ],
+)
+def test_a_full_disk_is_one_line_that_names_the_file(detector, capsys, words, file):
+    if file.endswith(".onnx"):
+        pytest.importorskip("onnx")
+    with small_disk():
+        assert main(words.split()) == WRONG_INPUT
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(f"{re.escape(file)}:? cannot be written [(]", line)
+
+
+def test_augment_reads_and_writes_names_that_are_not_utf_8(detector, capsys):
+    names = [os.fsdecode(b"b\xff.wav"), os.fsdecode(b"to\xff")]
+    os.rename("a.wav", names[0])
+    assert main(["augment", names[0], "--algo", "4", "--plot", "--out", names[1]]) == 0
+    written = sorted(path.suffix for path in Path(names[1]).iterdir())
+    assert written == [".png", ".wav"]
+    assert r"wrote to\udcff/b\udcff_algo4" in capsys.readouterr().out

@@ -1,11 +1,17 @@
 """Where a server listens, and by which names it is known."""
 
+import errno
+import os
+import resource
 import socket
+import threading
+from contextlib import contextmanager
 
 import pytest
+from builders import PATIENCE, wait
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.http_server import address_of, is_loopback, listening_socket, names_at
+from nes2net.lib.http_server import Listener, address_of, is_loopback, listening_socket, most_connections, names_at
 
 
 def test_the_names_of_this_machine_are_those_by_which_it_can_be_reached():
@@ -24,3 +30,109 @@ def test_the_first_free_port_is_taken():
         with listening_socket("127.0.0.1", range(port, port + 20)) as listener:
             assert port < listener.getsockname()[1] < port + 20
             assert address_of(listener, "::1", "ws") == f"ws://[::1]:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def listener():
+    with listening_socket("127.0.0.1", range(0, 1)) as opened:
+        opened.most = 3
+        opened.settimeout(PATIENCE)
+        yield opened
+
+
+def connected(listener):
+    """A client, and the connection of the server to it."""
+    client = socket.create_connection(listener.getsockname(), PATIENCE)
+    return client, listener.accept()[0]
+
+
+def is_cut(client):
+    client.settimeout(0.05)
+    try:
+        return client.recv(1) == b""
+    except TimeoutError:
+        return False
+
+
+def test_a_connection_too_many_cuts_the_oldest_that_asks_for_nothing(listener, caplog):
+    pairs = [connected(listener) for _ in range(3)]
+    Listener.served.add(pairs[0][1])
+    pairs.append(connected(listener))
+    assert [is_cut(client) for client, _ in pairs] == [False, True, False, False]
+    assert caplog.messages == ["more than 3 connections: those that ask for nothing are closed"]
+
+
+def test_a_connection_too_many_is_closed_if_all_others_are_served(listener):
+    pairs = [connected(listener) for _ in range(3)]
+    for _, connection in pairs:
+        Listener.served.add(connection)
+    late = socket.create_connection(listener.getsockname(), PATIENCE)
+    accepted = []
+    thread = threading.Thread(target=lambda: accepted.append(listener.accept()))
+    thread.start()
+    wait(lambda: is_cut(late))
+    pairs[0][1].close()
+    later = socket.create_connection(listener.getsockname(), PATIENCE)
+    thread.join(PATIENCE)
+    assert len(accepted) == 1
+    assert not is_cut(later)
+
+
+@contextmanager
+def no_free_descriptor():
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_without_a_descriptor_it_waits_and_says_so_once(listener, caplog):
+    client = socket.create_connection(listener.getsockname(), PATIENCE)
+    accepted = []
+    thread = threading.Thread(target=lambda: accepted.append(listener.accept()))
+    with no_free_descriptor():
+        thread.start()
+        wait(lambda: caplog.messages)
+        thread.join(0.5)
+        assert thread.is_alive()
+    thread.join(PATIENCE)
+    assert accepted[0][1] == client.getsockname()
+    assert caplog.messages == [f"a connection could not be opened ({os.strerror(errno.EMFILE)})"]
+
+
+def test_without_a_descriptor_a_socket_that_does_not_block_raises_what_asyncio_expects(listener):
+    listener.setblocking(False)
+    with socket.create_connection(listener.getsockname(), PATIENCE), no_free_descriptor():
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    with pytest.raises(BlockingIOError):  # also if no client comes
+        while True:
+            listener.accept()
+
+
+def test_accepting_ends_when_the_socket_is_closed(listener):
+    listener.settimeout(0.1)
+    ended = threading.Event()
+
+    def accept():
+        with pytest.raises(OSError):
+            listener.accept()
+        ended.set()
+
+    threading.Thread(target=accept, daemon=True).start()
+    listener.close()
+    assert ended.wait(PATIENCE)
+
+
+def test_the_bound_follows_from_the_files_that_may_be_open():
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, limits[1]))
+    try:
+        assert most_connections() == 100
+        assert most_connections(files_each=4) == 25
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

@@ -16,7 +16,7 @@ from nes2net.lib.errors import InputError, counted, worded
 from nes2net.lib.files import json_text, replacing, write_text, writing
 from nes2net.lib.outputs import check_output_paths, output_names
 from nes2net.lib.progress import ProgressDisplay
-from nes2net.lib.terminal import print_note, printable_name, say_written
+from nes2net.lib.terminal import print_note, printable_name, say, say_written
 
 if TYPE_CHECKING:
     from nes2net.apps.explanation.explain import Explanation
@@ -130,14 +130,14 @@ def explain(
             if json_:
                 print(json.dumps({"file": str(path), "error": why}), flush=True)
             else:
-                print(f"{printable_name(path)}: {why}\n", flush=True)
+                say(f"{path}: {why}", "")
             continue
         # Print the explanation, and write it with its picture.
         row = {"file": str(path), "model": model, **explanation.to_dict()}
         if json_:
             print(json_text(row), flush=True)
         else:
-            print("\n".join(_explanation_lines(path, explanation)) + "\n", flush=True)
+            say(*_explanation_lines(path, explanation), "")
         if pictures:
             from nes2net.apps.explanation.picture import draw
 
@@ -149,7 +149,7 @@ def explain(
             for written in (drawing, data):
                 say_written(written, beside_data=True)
     if num_failed:
-        print(f"{num_failed:,} of {counted(len(paths), 'file')} could not be explained", file=sys.stderr)
+        say(f"{num_failed:,} of {counted(len(paths), 'file')} could not be explained", file=sys.stderr)
     return INCOMPLETE if num_failed else 0
 
 
@@ -157,7 +157,7 @@ def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
     from nes2net.apps.explanation.picture import TITLES
 
     relevance = explanation.relevance
-    lines = [f"{printable_name(path)}: score {explanation.score:.4f}"]
+    lines = [f"{path}: score {explanation.score:.4f}"]
     if explanation.remark:
         lines.append(f"  remark: {explanation.remark}")
     # Describe the explained part, and the stretches and bands that moved the score most.

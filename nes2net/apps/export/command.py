@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from nes2net.actions.flags import Architecture, Length, ModelName, Precision
 from nes2net.lib.commands import File, Flag, called, changed_fields
 from nes2net.lib.errors import InputError
-from nes2net.lib.terminal import printable_name, say_written
+from nes2net.lib.terminal import say, say_written
 
 if TYPE_CHECKING:
     from nes2net.detector import Detector
@@ -62,14 +62,14 @@ class Arena(Length):
         say_written(folder / ADAPTER)
         say_written(folder / META)
         if "paper" not in meta:
-            print("no paper is named, so the Arena will not rank the system: --arxiv NUMBER names one")
+            say("no paper is named, so the Arena will not rank the system: --arxiv NUMBER names one")
         elif self.arxiv is None:
-            print(f"paper: arXiv {meta['paper']['arxiv_id']}, of a published system of the same parts")
+            say(f"paper: arXiv {meta['paper']['arxiv_id']}, of a published system of the same parts")
         if empty := lacking(meta):
-            print(f"{META} lacks {', '.join(f'system.{key}' for key in empty)}: fill in before you submit")
-        name = printable_name(shlex.quote(str(folder)))
+            say(f"{META} lacks {', '.join(f'system.{key}' for key in empty)}: fill in before you submit")
+        name = shlex.quote(str(folder))
         run = "speech-spoof-bench run --model-module arena_model:Model --datasets OWNER/NAME"
-        print(f"next:\n  cd {name} && {run}")
+        say("next:", f"  cd {name} && {run}")
 
 
 @called(resumes=False)
@@ -117,7 +117,7 @@ def export(
         if out or push:
             raise InputError("`check` looks at an existing folder: leave out `out` and `push`")
         check_meta(Path(model))
-        print(f"{printable_name(Path(model) / META)} says all that the Arena asks")
+        say(f"{Path(model) / META} says all that the Arena asks")
         return
     if bool(to) != bool(out) or not (to or push):
         raise InputError("name a format and a path with --to and --out, or a hub repository with --push")
@@ -140,4 +140,4 @@ def export(
         if (weights := written.with_name(f"{written.name}.data")).exists():
             say_written(weights)
     if push:
-        print(f"pushed to {detector.push_to_hub(push, private=private)}")
+        say(f"pushed to {detector.push_to_hub(push, private=private)}")

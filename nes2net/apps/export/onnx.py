@@ -155,7 +155,7 @@ def export_onnx(
         "external_data": f"{path.name}.data" if size > LARGEST_FILE else None,
     }
     # Write the file under a temporary name, check it, quantise and check it again if required, and rename it.
-    with scoring_mode(detector), temporary_folder(path) as folder:
+    with writing(path), scoring_mode(detector), temporary_folder(path) as folder:
         unchecked = folder / path.name
         linear_layers = _write_float32(detector, description, unchecked)
         _compare_with_torch(detector, unchecked, path)

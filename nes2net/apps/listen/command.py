@@ -12,10 +12,12 @@ from nes2net.actions.flags import Deciding, Loading, ScorerName
 from nes2net.lib.commands import Count, Flag, called, changed_fields
 from nes2net.lib.errors import InputError, MissingLibrary
 from nes2net.lib.installation import how_to_install
-from nes2net.lib.terminal import print_note, print_warnings, printable_name
+from nes2net.lib.stop_signals import StopSignals
+from nes2net.lib.terminal import print_note, print_warnings, say
 
 if TYPE_CHECKING:
     from nes2net.apps.listen.listening import Judge
+    from nes2net.apps.listen.sources import Source
 
 
 @dataclass(frozen=True)
@@ -90,69 +92,78 @@ def listen(
         clients: most clients at once
         allow_name: a further name of this machine
     """
-    from nes2net.apps.listen.listening import LONGEST_WAIT, Judge, Listening, stopped_by_signals
-    from nes2net.apps.listen.sources import opened
+    with StopSignals() as stop:
+        from nes2net.apps.listen.listening import Judge
+        from nes2net.apps.listen.sources import opened
+        from nes2net.data.audio.waveform import SAMPLE_RATE
+        from nes2net.scoring.calibrated import notes_on, usual_window
+
+        if (source is None) == (serve is None):
+            raise InputError("name one source, such as - for the standard input, or `serve`")
+        # Open the source, or check that a server for clients can be started.
+        heard = None
+        if source is not None:
+            heard = opened(source, **vars(audio))
+        elif unused := changed_fields(audio):
+            raise InputError(f"each client says {unused[0]} itself: leave it out")
+        elif find_spec("websockets") is None:
+            raise MissingLibrary(f"clients need websockets, which is not installed: {how_to_install('listen')}")
+        # Load the detector and the calibration.
+        stop.check()
+        decider = deciding.decider()
+        scorer = loading.scorer(model)
+        window = usual_window(scorer, decider) if windows.window is None else windows.window
+        calibration = deciding.calibration and Path(deciding.calibration).name
+        judge = Judge(scorer, Path(model).name, decider, calibration, **{**vars(windows), "window": window})
+        if decider is not None:
+            for note in notes_on(scorer, decider, round(window * SAMPLE_RATE)):
+                print_note(note)
+        # Serve clients, or listen to the source.
+        if heard is None:
+            _serve(judge, str(serve), clients, allow_name, stop)
+        else:
+            _listen(judge, heard, json_, stop)
+
+
+def _listen(judge: Judge, source: Source, as_json: bool, stop: StopSignals) -> None:
+    from nes2net.apps.listen.listening import LONGEST_WAIT, Listening
     from nes2net.apps.listen.words import heading, in_words
-    from nes2net.data.audio.waveform import SAMPLE_RATE
     from nes2net.lib.files import json_text
-    from nes2net.scoring.calibrated import notes_on, usual_window
 
-    if (source is None) == (serve is None):
-        raise InputError("name one source, such as - for the standard input, or `serve`")
-    # Open the source, or check that a server for clients can be started.
-    heard = None
-    if source is not None:
-        heard = opened(source, **vars(audio))
-    elif unused := changed_fields(audio):
-        raise InputError(f"each client says {unused[0]} itself: leave it out")
-    elif find_spec("websockets") is None:
-        raise MissingLibrary(f"clients need websockets, which is not installed: {how_to_install('listen')}")
-    # Load the detector and the calibration.
-    decider = deciding.decider()
-    scorer = loading.scorer(model)
-    window = usual_window(scorer, decider) if windows.window is None else windows.window
-    calibration = deciding.calibration and Path(deciding.calibration).name
-    judge = Judge(scorer, Path(model).name, decider, calibration, **{**vars(windows), "window": window})
-    if decider is not None:
-        for note in notes_on(scorer, decider, round(window * SAMPLE_RATE)):
-            print_note(note)
-    # Serve clients, or listen to the source.
-    if heard is None:
-        _serve(judge, str(serve), clients, allow_name)
-        return
-    session = judge.session(heard.rate, heard.encoding, heard.names, heard.is_live, heard.keep)
-    listening = Listening(session, heard.blocks)
-    print(json_text(session.ready) if json_ else "\n".join(heading(session.ready)), flush=True)
-    with stopped_by_signals(listening.stop):
-        try:
-            for line in listening.lines():
-                print(json_text(line) if json_ else in_words(line), flush=True)
-        finally:
-            listening.stop()
-            listening.wait(LONGEST_WAIT)
+    session = judge.session(source.rate, source.encoding, source.names, source.is_live, source.keep)
+    listening = Listening(session, source.blocks)
+    stop.action = listening.stop
+    stop.check()
+    if as_json:
+        print(json_text(session.ready), flush=True)
+    else:
+        say(*heading(session.ready))
+    try:
+        for line in listening.lines():
+            if as_json:
+                print(json_text(line), flush=True)
+            else:
+                say(in_words(line))
+    finally:
+        listening.stop()
+        listening.wait(LONGEST_WAIT)
 
 
-def _serve(judge: Judge, address: str, clients: int, names: Sequence[str]) -> None:
-    """Serve WebSocket clients at ``address`` until Ctrl-C or SIGTERM.
-
-    Args:
-        address: ``PORT`` or ``HOST:PORT`` to listen at.
-        clients: largest number of clients at once.
-        names: further names by which a client may address this machine.
-    """
-    from nes2net.apps.listen.listening import stopped_by_signals
+def _serve(judge: Judge, address: str, clients: int, names: Sequence[str], stop: StopSignals) -> None:
+    """Serve WebSocket clients at ``address``, ``[HOST:]PORT``, until a signal comes."""
     from nes2net.apps.listen.server import Server
     from nes2net.lib.http_server import address_of, address_to_serve, is_loopback, listening_socket, names_at
 
     host, port = address_to_serve(address)
     is_local = is_loopback(host)
     with listening_socket(host, range(port, port + 1)) as listener:
+        server = Server(judge, clients, [*names_at(host), *names])
+        stop.action = server.stop
+        stop.check()
         url = address_of(listener, host, "ws")
         if not is_local:
             print_warnings(
                 [f"everyone who can reach {url} can use this server; there is no password and no encryption"]
             )
-        print(f"{printable_name(judge.model)} listens at {url} (Ctrl-C ends it)", flush=True)
-        server = Server(judge, clients, [*names_at(host), *names])
-        with stopped_by_signals(server.stop):
-            server.serve(listener)
+        say(f"{judge.model} listens at {url} (Ctrl-C ends it)")
+        server.serve(listener)

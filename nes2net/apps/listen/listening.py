@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from secrets import token_urlsafe
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from numpy.typing import NDArray
 
@@ -126,29 +124,6 @@ class Session:
     """The first line, ``ready``, which states the settings."""
     most_waiting: int
     """Number of windows of a channel that may wait before old windows are skipped, if ``keep`` is ``"latest"``."""
-
-
-@contextmanager
-def stopped_by_signals(stop: Callable[[], object]) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM inside of this context call ``stop``; a second signal has its usual effect."""
-    before: dict[int, Any] = {}
-
-    def handle(*_: object) -> None:
-        """Call ``stop``, and let the next signal have its usual effect; Python calls this function on a signal."""
-        stop()
-        restore()
-
-    def restore() -> None:
-        """Restore the handlers that the signals had before this context."""
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        restore()
 
 
 class Listening:

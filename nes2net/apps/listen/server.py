@@ -6,7 +6,6 @@ import logging
 import socket
 import threading
 import time
-import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Annotated, Literal, NamedTuple
@@ -23,9 +22,13 @@ from nes2net.apps.listen.sources import channel_names
 from nes2net.data.audio.pcm import Encoding, PcmDecoder
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import json_text
-from nes2net.lib.http_server import Refused, check_site
+from nes2net.lib.http_server import Listener, Refused, check_site, most_connections
 from nes2net.lib.plain_data import validated_json
+from nes2net.lib.repeated_logs import OncePerMinute
+from nes2net.lib.this_process import most_open_files
 
+_LOGGER = logging.getLogger("nes2net.apps.listen")
+_LOGGER.addFilter(OncePerMinute())
 #: Seconds after which a client that sends no message is disconnected.
 LONGEST_SILENCE = 30.0
 #: Seconds that sending a line to a client may take; after that, the client is disconnected.
@@ -36,6 +39,8 @@ _HANDSHAKE = 10.0  # seconds within which a handshake must be complete
 _MOST_BYTES = 1 << 20  # largest number of bytes in a message
 _MOST_TEXT = 1 << 16  # largest number of characters in a text message
 _MOST_CHANNELS = 8
+_FILES_EACH = 4  # file descriptors of a connection in websockets 17
+_MOST_STRANGERS = 60  # largest number of connections besides those of the clients that are served
 _QUEUED = 4  # largest number of WebSocket frames that wait to be read; a client that sends more must wait
 _LOOK = 0.1  # seconds between two checks whether the server was stopped or a session has ended
 # Codes with which a WebSocket connection is closed, from RFC 6455.
@@ -88,9 +93,18 @@ class Server:
         most_clients: largest number of clients at once. Any further client gets the error "busy".
         names: names by which clients may address this machine, in addition to ``localhost`` and IP
             addresses.
+
+    Raises:
+        InputError: if ``most_clients`` need more file descriptors than this process may have.
     """
 
     def __init__(self, judge: Judge, most_clients: int, names: Iterable[str]) -> None:
+        self._most_connections = most_connections(_FILES_EACH)
+        if most_clients > self._most_connections:
+            raise InputError(
+                f"`clients` is at most {self._most_connections}, not {most_clients}, because this process may open only "
+                f"{most_open_files()} files: allow it more with ulimit -n"
+            )
         self._judge = judge
         self._most_clients = most_clients
         self._slots = threading.BoundedSemaphore(most_clients)
@@ -104,10 +118,12 @@ class Server:
         """Let :meth:`serve` end after each client has got its last lines. A signal handler may call this method."""
         self._is_stopped = True
 
-    def serve(self, listener: socket.socket) -> None:
-        """Serve the clients that connect to the socket ``listener``, until :meth:`stop` is called."""
-        logger = logging.getLogger("nes2net.apps.listen")
+    def serve(self, listener: Listener) -> None:
+        """Serve the clients that connect to ``listener``, until :meth:`stop` is called."""
+        logger = logging.getLogger("nes2net.apps.listen.websockets")
         logger.setLevel(logging.CRITICAL)  # a stranger's failed handshake is no error of this program
+        listener.most = min(self._most_connections, self._most_clients + _MOST_STRANGERS)
+        listener.settimeout(1.0)  # so that the thread that accepts connections notices the end
         server = websocket_server(
             self._serve_client,
             sock=listener,
@@ -121,16 +137,20 @@ class Server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         while not self._is_stopped:
             time.sleep(_LOOK)
-        # Stop all sessions, and wait until their last lines are sent.
-        with self._lock:
-            last_ones = [listening for listening, _ in self._running.values()]
-        for listening in last_ones:
-            listening.stop()
-        while self._running:
+        # Stop all sessions, also those that begin meanwhile, and wait until their last lines are sent.
+        last_ones: set[Listening] = set()
+        while running := self._running_sessions():
+            for listening in running:
+                listening.stop()
+            last_ones.update(running)
             time.sleep(_LOOK)
         server.shutdown()
         for listening in last_ones:
             listening.wait(LONGEST_WAIT)
+
+    def _running_sessions(self) -> list[Listening]:
+        with self._lock:
+            return [listening for listening, _ in self._running.values()]
 
     def _check_handshake(self, connection: ServerConnection, request: Request) -> Response | None:
         """Refuse the handshake ``request`` if it comes from a page of another site, or is addressed to another machine.
@@ -140,6 +160,8 @@ class Server:
         Returns:
             The response that refuses the handshake, or None to accept the handshake.
         """
+        if self._is_stopped:
+            return connection.respond(503, "the server is being stopped\n")
         headers: dict[str, str] = {}
         for name, value in request.headers.raw_items():
             headers.setdefault(name.lower(), value)
@@ -155,25 +177,33 @@ class Server:
         The WebSocket server calls this method in a thread for each client. A client that is refused
         or has made an error gets a line ``error``.
         """
-        code = _OK
         with suppress(ConnectionClosed, Gone):
             if not self._slots.acquire(blocking=False):
                 _send(connection, {"event": "error", "message": f"busy: {self._most_clients} clients are served"})
                 connection.close(_TRY_LATER)
                 return
+            Listener.served.add(connection.socket)
             try:
-                self._run_session(connection)
-            except InputError as error:
-                _send(connection, {"event": "error", "message": str(error)})
-                code = _REFUSED
-            except (ConnectionClosed, Gone):
-                raise
-            except Exception:  # a bug in this program disconnects only this client
-                traceback.print_exc()
-                code = _FAILED
-            finally:
-                self._slots.release()
-            connection.close(_GOING_AWAY if self._is_stopped else code)
+                code = self._code_of_session(connection)
+                connection.close(_GOING_AWAY if self._is_stopped else code)
+            finally:  # not before the client has the last lines
+                Listener.served.discard(connection.socket)
+
+    def _code_of_session(self, connection: ServerConnection) -> int:
+        """Run a session, release its slot, and return the code with which to close the connection."""
+        try:
+            self._run_session(connection)
+        except InputError as error:
+            _send(connection, {"event": "error", "message": str(error)})
+            return _REFUSED
+        except (ConnectionClosed, Gone):
+            raise
+        except Exception:  # a bug in this program disconnects only this client
+            _LOGGER.exception("a client was disconnected")
+            return _FAILED
+        finally:
+            self._slots.release()
+        return _OK
 
     def _run_session(self, connection: ServerConnection) -> None:
         """Run the session of a client: receive audio, and send the lines about the audio.
@@ -186,7 +216,7 @@ class Server:
         start = _receive(connection)
         if not isinstance(start, _Start):
             raise InputError('the first message is text such as {"event": "start", "rate": 16000}')
-        names = channel_names(start.names, start.channels)
+        names = channel_names(start.names, start.channels, "names")
         parked = self._take_parked(start, names)
         if parked is None:
             session = self._judge.session(start.rate, start.encoding, names, True, "latest")

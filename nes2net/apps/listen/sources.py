@@ -41,12 +41,13 @@ class Source(NamedTuple):
     """Which windows are scored by default if computing is too slow."""
 
 
-def channel_names(names: list[str] | None, num_channels: int) -> list[str]:
+def channel_names(names: list[str] | None, num_channels: int, setting: str = "split") -> list[str]:
     """Check and return the names of the channels to judge; without names, return ``mix``, the mean of all channels.
 
     Args:
         names: a name for each channel, if each is judged by itself; None to judge the mean of all
             channels, which gets the name ``mix``.
+        setting: the setting that has the names, for a message.
 
     Raises:
         InputError: if there is not one distinct name for each channel, or if more than two channels
@@ -57,10 +58,10 @@ def channel_names(names: list[str] | None, num_channels: int) -> list[str]:
     """
     if names is None:
         if num_channels > 2:
-            raise InputError(f"{num_channels} channels are those of several speakers: name each, with `split`")
+            raise InputError(f"{num_channels} channels are those of several speakers: name each, with `{setting}`")
         return ["mix"]
     if len(names) != num_channels or len(set(names)) < len(names) or "" in names:
-        raise InputError(f"`split` names each of {num_channels} channels once, such as A,B, not '{','.join(names)}'")
+        raise InputError(f"`{setting}` names each of {num_channels} channels once, not {','.join(names)!r}")
     return names
 
 

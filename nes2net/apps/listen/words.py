@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nes2net.apps.listen.channel import Line
 from nes2net.lib.errors import counted
-from nes2net.lib.terminal import printable_name, table_line
+from nes2net.lib.terminal import table_line
 from nes2net.lib.times import clock
 
 _WIDTHS = (8, 8, 10, 8, 11, 0)  # widths of the columns of the table in characters; 0 for any width
@@ -15,19 +15,19 @@ def heading(line: Line) -> list[str]:
     calibration = line["calibration"]
     calibration_words = "no calibration, so there are scores and no probabilities"
     if calibration is not None:
-        calibration_words = f"calibration {printable_name(calibration)}"
+        calibration_words = f"calibration {calibration}"
     columns = ["channel", "to", "score", "llr", "probability", ""]
     if calibration is None:
         columns[3:5] = ["", ""]
     return [
-        f"# {printable_name(line['model'])} hears {line['window']:.4g} s every {line['hop']:g} s; {calibration_words}",
+        f"# {line['model']} hears {line['window']:.4g} s every {line['hop']:g} s; {calibration_words}",
         table_line(columns, _WIDTHS),
     ]
 
 
 def in_words(line: Line) -> str:
     """Write any line but ``ready`` for people: the line ``end`` as a summary, all other lines as rows of a table."""
-    cells = [printable_name(line["channel"])]
+    cells = [line["channel"]]
     if line["event"] == "score":
         cells.append(clock(line["end"], 1))
         for key in ("score", "llr", "probability"):

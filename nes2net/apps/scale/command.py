@@ -9,7 +9,7 @@ from nes2net.actions.flags import Length, Loading, ModelName
 from nes2net.lib.command_line import INCOMPLETE
 from nes2net.lib.commands import File, Flag, Folder
 from nes2net.lib.errors import counted, listed
-from nes2net.lib.terminal import printable
+from nes2net.lib.terminal import say
 
 
 def scale(
@@ -73,16 +73,16 @@ def scale(
     read = outcome.shards - len(outcome.unread)
     from_earlier_runs = f", {outcome.kept} of them by earlier runs" if outcome.kept else ""
     scored = f"{outcome.scored:,} of {counted(outcome.rows, 'recording has a score', 'recordings have scores')}"
-    print(f"{scored}, in {outcome.out}; {read:,} of {counted(outcome.shards, 'shard')}{from_earlier_runs}")
+    say(f"{scored}, in {outcome.out}; {read:,} of {counted(outcome.shards, 'shard')}{from_earlier_runs}")
     if outcome.without_score:
-        print(
+        say(
             f"{counted(outcome.without_score, 'recording has', 'recordings have')} no score: the column `error` says why",
             file=sys.stderr,
         )
     if outcome.unread:
-        reasons = printable(listed(list(outcome.unread.values())))
-        print(f"{counted(len(outcome.unread), 'shard')} could not be read: {reasons}", file=sys.stderr)
+        reasons = listed(list(outcome.unread.values()))
+        say(f"{counted(len(outcome.unread), 'shard')} could not be read: {reasons}", file=sys.stderr)
     if scores and outcome.scored:
         written = to_score_file(outcome.out, scores)
-        print(f"{written.done:,} {written.what} written to {written.path}")
+        say(f"{written.done:,} {written.what} written to {written.path}")
     return 0 if outcome.complete else INCOMPLETE

@@ -24,9 +24,9 @@ from starlette.responses import Response
 from nes2net.apps.serve.answers import Health, Info, ScoredRecording, error_answers
 from nes2net.apps.serve.desk import STOPPING, Busy, Closed, Desk, TooLarge, TooSlow, display_name, safe_suffix
 from nes2net.apps.serve.drops import DATA, HEARTBEAT, KEYS_OF_PATH
-from nes2net.apps.serve.guard import Admit, Guard
+from nes2net.apps.serve.guard import Admit, Admitted, Guard
 from nes2net.apps.serve.observing import ObservedRequests
-from nes2net.apps.serve.page import mount_page
+from nes2net.apps.serve.page import forget_requests, mount_page
 from nes2net.apps.serve.uploads import Uploads
 from nes2net.lib.errors import InputError, readable_size
 from nes2net.lib.http_server import Refused
@@ -36,14 +36,19 @@ from nes2net.version import __version__
 _STATUS = {TooLarge: 413, Busy: 503, Closed: 503, TooSlow: 504}
 _SCORE_PATH = "/api/score"
 _UPLOAD_PATH = "/gradio_api/upload"
+_PROGRESS_PATH = "/gradio_api/upload_progress"
 # The only paths to which the server answers. Gradio has further routes, which the page does not need.
 _POST_PATHS = {_SCORE_PATH, _UPLOAD_PATH, *KEYS_OF_PATH}
+_API_PATHS = {"/api/info", "/health", "/metrics", "/docs", "/openapi.json"}
 _GET_PATHS = {
     *("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt"),
-    *("/api/info", "/health", "/metrics", "/docs", "/openapi.json"),
-    *(f"/gradio_api/{name}" for name in ("app_id", "info", "startup-events", "theme.css", "upload_progress")),
+    *(f"/gradio_api/{name}" for name in ("app_id", "info", "startup-events", "theme.css")),
+    *_API_PATHS,
+    _PROGRESS_PATH,
     DATA,
 }
+_PARAMETERS = {_SCORE_PATH: ("track", "channel"), DATA: ("session_hash",)}
+_PARAMETERS |= dict.fromkeys((_UPLOAD_PATH, _PROGRESS_PATH), ("upload_id",))
 _GET_PREFIXES = ("/assets/", "/static/", "/static-offline-docs/", "/svelte/", "/heard/", HEARTBEAT)
 _LONGEST_PATH = 250  # largest number of bytes in a path; the page uses shorter paths
 _TIDY_EVERY = 20.0  # seconds from one removal of old files to the next
@@ -62,10 +67,9 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
 
     @asynccontextmanager
     async def tidy_while_serving(_: FastAPI) -> AsyncIterator[None]:
-        """Remove old files in the background; FastAPI holds this context while the server runs."""
         # Allow a thread for each worker, beside the threads of recordings that wait.
         current_default_thread_limiter().total_tokens += desk.limits.workers
-        task = asyncio.create_task(_tidy(desk, uploads))
+        task = asyncio.create_task(_tidy(desk, uploads, blocks))
         yield
         task.cancel()
 
@@ -106,6 +110,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         responses={200: {"model": ScoredRecording}, **error_answers(403, 408, 413, 421, 422, 503, 504)},
     )
     def score(
+        request: Request,
         file: UploadFile = File(description="The recording, in any format that libsndfile or FFmpeg reads."),  # noqa: B008
         track: bool = Query(True, description="Whether the answer has the scores of the windows."),
         channel: int | None = Query(
@@ -114,6 +119,8 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
     ) -> JSONResponse:
         """Score a recording."""
         name = printable(display_name(file.filename))
+        if len(request._form.multi_items()) > 1:  # type: ignore[union-attr]  # FastAPI has read the form
+            return JSONResponse({"error": "one recording is scored at a time: send one form field, file"}, 422)
         try:
             with desk.work_folder() as folder:
                 source = folder / f"upload{safe_suffix(name)}"
@@ -141,17 +148,15 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
 
     @app.exception_handler(RequestValidationError)
     def answer_malformed(_: Request, error: RequestValidationError) -> JSONResponse:
-        """Say which field of a request has the wrong form; FastAPI calls this in place of its own answer."""
         problem = error.errors()[0]
         text = f"{problem['loc'][-1]}: {problem['msg']}; the recording is expected in the form field file"
         return JSONResponse({"error": printable(text)}, 422)
 
     @app.exception_handler(HTTPException)
     def answer_error(_: Request, error: HTTPException) -> JSONResponse:
-        """Send an HTTP error as JSON, because all answers of the API are JSON; FastAPI calls this for each error."""
         return JSONResponse({"error": printable(str(error.detail))}, error.status_code)
 
-    mount_page(app, desk, uploads, collect_info(desk, model))
+    blocks = mount_page(app, desk, uploads, collect_info(desk, model))
     app.add_middleware(Guard, names=list(names), admit=_make_admit(desk, uploads), frames=list(frames))
     app.add_middleware(ObservedRequests, observer=desk.observer, route_of=_route_of)
     detector = desk.detector
@@ -175,13 +180,9 @@ def _make_admit(desk: Desk, uploads: Uploads) -> Admit:
     slots = threading.BoundedSemaphore(desk.most_present)  # one slot for each request to the API that may run at once
 
     @contextmanager
-    def admit(method: str, path: str, length: int | None) -> Iterator[int]:
-        """Yield the largest number of bytes that the body of a request may have, or refuse the request.
-
-        Args:
-            length: stated length of the body in bytes; None if the length is unknown.
-        """
-        is_allowed_get = method in ("GET", "HEAD") and (path in _GET_PATHS or path.startswith(_GET_PREFIXES))
+    def admit(method: str, path: str, length: int | None) -> Iterator[Admitted]:
+        is_allowed_get = method == "GET" and (path in _GET_PATHS or path.startswith(_GET_PREFIXES))
+        is_allowed_get |= method == "HEAD" and path in {"/", *_API_PATHS}
         is_allowed_post = method == "POST" and path in _POST_PATHS
         if not (is_allowed_get or is_allowed_post) or len(path.encode()) > _LONGEST_PATH:
             raise Refused(
@@ -189,26 +190,28 @@ def _make_admit(desk: Desk, uploads: Uploads) -> Admit:
             )
         if is_allowed_post and desk.is_finishing:
             raise Refused(503, STOPPING)
+        parameters = _PARAMETERS.get(path, ())
         if path == _UPLOAD_PATH:
             with uploads.reserve_room(length) as room:
-                yield room
+                yield Admitted(room, parameters)
         elif path == _SCORE_PATH:
             if desk.is_full or not slots.acquire(blocking=False):
                 raise Refused(503, str(desk.busy_error()))
             try:
-                yield desk.limits.max_bytes
+                yield Admitted(desk.limits.max_bytes, parameters, is_strict=True)
             finally:
                 slots.release()
         else:
-            yield 0
+            yield Admitted(0, parameters, is_strict=path in _API_PATHS)
 
     return admit
 
 
-async def _tidy(desk: Desk, uploads: Uploads) -> None:
-    """Remove old files every :data:`_TIDY_EVERY` seconds, without end."""
+async def _tidy(desk: Desk, uploads: Uploads, blocks: Any) -> None:
+    """Remove old files, and what ``blocks`` keep, every :data:`_TIDY_EVERY` seconds."""
     while True:
         await asyncio.sleep(_TIDY_EVERY)
+        forget_requests(blocks)
         with suppress(OSError):  # the folder is removed when the server stops
             desk.tidy()
             uploads.tidy()

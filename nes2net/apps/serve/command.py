@@ -10,6 +10,7 @@ from nes2net.actions.flags import Deciding, Loading, ScorerName
 from nes2net.lib.commands import Count, Flag, called
 from nes2net.lib.errors import MissingLibrary
 from nes2net.lib.installation import how_to_install
+from nes2net.lib.stop_signals import StopSignals
 
 
 @called(resumes=False)
@@ -50,19 +51,21 @@ def serve(
         waiting: recordings that may wait, at most 30
         workers: recordings that are scored at once
     """
-    for library in ("gradio", "prometheus_client", "fastapi_offline"):
-        if find_spec(library) is None:
-            raise MissingLibrary(f"the page needs {library}, which is not installed: {how_to_install('serve')}")
-    from nes2net.apps.serve.desk import Limits
-    from nes2net.apps.serve.server import Address
-    from nes2net.apps.serve.server import serve as served
+    with StopSignals() as stop:
+        for library in ("gradio", "prometheus_client", "fastapi_offline"):
+            if find_spec(library) is None:
+                raise MissingLibrary(f"the page needs {library}, which is not installed: {how_to_install('serve')}")
+        from nes2net.apps.serve.desk import Limits
+        from nes2net.apps.serve.server import Address
+        from nes2net.apps.serve.server import serve as served
 
-    served(
-        model,
-        deciding.decider(),
-        Address(host, port, allow_name),
-        loading,
-        limits=Limits(max_size, max_duration, timeout, waiting, workers),
-        log=log,
-        open_browser=open_,
-    )
+        served(
+            model,
+            deciding.decider(),
+            Address(host, port, allow_name),
+            loading,
+            limits=Limits(max_size, max_duration, timeout, waiting, workers),
+            log=log,
+            open_browser=open_,
+            stop=stop,
+        )

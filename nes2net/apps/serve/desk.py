@@ -326,7 +326,6 @@ class Desk:
             finds_segments = self.detector.trained_on_segments
 
             def show_scoring(seconds: float) -> None:
-                """Show that the recording is scored from its beginning to ``seconds``."""
                 end_check.check()
                 share = seconds / duration / (2 if finds_segments else 1)  # the search for fakes fills the other half
                 progress(share, f"scored {clock(seconds)} of {clock(duration)}")
@@ -376,7 +375,6 @@ class Desk:
 
     def _find_fakes(self, path: Path, duration: float, end_check: _EndCheck, progress: Progress) -> Fakes:
         def show_progress(seconds: float) -> None:
-            """Show that the recording is searched for fakes from its beginning to ``seconds``."""
             end_check.check()
             # Scoring took the first half of the progress bar.
             progress(0.5 + seconds / duration / 2, f"searched {clock(seconds)} of {clock(duration)} for fakes")

@@ -136,11 +136,10 @@ def _checked_name(key: str, value: Any) -> str:
 
 
 def _receive_again(content: bytes, receive: Any) -> Any:
-    """Make an ASGI ``receive`` that gives ``content`` as the body, and after it the messages of ``receive``."""
+    """Make an ASGI ``receive`` that gives ``content`` as the body, then the messages of ``receive``."""
     messages = iter([{"type": "http.request", "body": content}])
 
     async def receive_content_first() -> Any:
-        """Return the message with ``content`` first, then the messages of ``receive``; the application calls this."""
         return next(messages, None) or await receive()
 
     return receive_content_first

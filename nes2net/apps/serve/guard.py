@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, suppress
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlencode
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from nes2net.lib.errors import readable_size
+from nes2net.lib.errors import readable_size, visible
 from nes2net.lib.http_server import Refused, check_site
 
 #: Seconds within which a whole request must arrive.
@@ -22,6 +24,15 @@ _SLACK = 1 << 20  # largest number of bytes of a request besides the file
 # closed at once, a client that is still sending might not see the answer.
 _MOST_DISCARDED = 64 << 20
 _DISCARD_WITHIN = 60.0  # seconds within which a refused body is received and discarded
+# Longer parameters and headers are cut off, before the application gets them.
+_LONGEST_PARAMETER = 100
+_LONGEST_HEADER = 1000
+# The headers that the application gets. It would keep others, which may be as long as a stranger likes.
+_HEADERS = {
+    *(b"host", b"content-length", b"transfer-encoding", b"accept", b"accept-encoding", b"x-forwarded-proto"),
+    *(b"range", b"if-range", b"if-none-match", b"if-modified-since"),
+}
+_BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{1,70}")  # RFC 2046, Sec. 5.1.1
 # The page and all its parts come from this server, so the browser needs to fetch nothing from elsewhere.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -30,10 +41,21 @@ _POLICY = (
 )
 
 
+class Admitted(NamedTuple):
+    """What an admitted request may hold."""
+
+    room: int = 0
+    """Largest size of the body in bytes."""
+    parameters: Collection[str] = ()
+    """Names of the parameters that the query may have."""
+    is_strict: bool = False
+    """Whether other parameters are refused; if not, they are ignored."""
+
+
 #: Function that admits a request or raises Refused. The function is called before the body is received, with the
 #: method, the path and the stated length of the body. The function returns a context manager, which is open while the
-#: request lasts. The context manager yields the largest allowed size of the body in bytes.
-Admit = Callable[[str, str, "int | None"], AbstractContextManager[int]]
+#: request lasts.
+Admit = Callable[[str, str, "int | None"], AbstractContextManager[Admitted]]
 
 
 class Guard:
@@ -44,6 +66,7 @@ class Guard:
     - A body that is too long, or arrives too slowly, is refused while it arrives.
     - Only the body of a form may be as long as an uploaded file. A form must hold files only,
       because text fields would be kept in memory.
+    - The application gets only those parameters and headers that are known here.
     - The answers forbid the browser to load anything from other servers, and forbid other sites to
       show the page in a frame.
 
@@ -77,12 +100,15 @@ class Guard:
         body = _Body(receive, self.patience)
         try:
             check_site(headers, self.names)
-            with self.admit(scope["method"], scope["path"], length) as room:
-                body.form = _Form.from_content_type(headers.get("content-type", ""))
-                body.allow(room if body.form else min(room, _SLACK))
+            with self.admit(scope["method"], scope["path"], length) as admitted:
+                query = _known_query(scope["query_string"], admitted)
+                content_type, body.form = _Form.from_content_type(headers.get("content-type", ""))
+                body.allow(admitted.room if body.form else min(admitted.room, _SLACK))
                 if (length or 0) > body.num_allowed:
                     raise body.too_large
-                await self._forward(scope, body, send)
+                known = {"query_string": query, "headers": _known_headers(scope["headers"], content_type)}
+                # The server itself omits the content of an answer to HEAD.
+                await self._forward({**scope, **known, "method": scope["method"].replace("HEAD", "GET")}, body, send)
         except Refused as refusal:
             await _send_refusal(body, send, refusal)
 
@@ -91,7 +117,6 @@ class Guard:
         started = False  # whether the beginning of the answer was sent
 
         async def send_with_headers(message: dict[str, Any]) -> None:
-            """Send a part of the answer; the application calls this in place of ``send``."""
             nonlocal started
             if body.refusal and not started:
                 return  # the refusal replaces the answer of the application
@@ -168,6 +193,21 @@ class _Body:
         return message
 
 
+def _known_query(query: bytes, admitted: Admitted) -> bytes:
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    known = {name: value for name, value in pairs if name in admitted.parameters}
+    if admitted.is_strict and len(known) < len(pairs):
+        expected = " and ".join(admitted.parameters) or "no parameters"
+        came = visible(query[:_LONGEST_PARAMETER].decode("latin-1"))
+        raise Refused(422, f"?{came} is not understood: expected {expected} here, each at most once")
+    return urlencode({name: value[:_LONGEST_PARAMETER] for name, value in known.items()}).encode()
+
+
+def _known_headers(headers: Iterable[tuple[bytes, bytes]], content_type: bytes) -> list[tuple[bytes, bytes]]:
+    known = [(name, value) for name, value in headers if name in _HEADERS]
+    return [(name, value[:_LONGEST_HEADER]) for name, value in known] + [(b"content-type", content_type)]
+
+
 class _Form:
     """Checks that a form, which arrives in pieces, holds files only."""
 
@@ -179,19 +219,19 @@ class _Form:
         self.parser = MultipartParser(boundary, callbacks)
 
     @classmethod
-    def from_content_type(cls, content_type: str) -> _Form | None:
-        """Make a check for the form that the header ``content_type`` announces; None if the request is no form.
+    def from_content_type(cls, content_type: str) -> tuple[bytes, _Form | None]:
+        """Return the part of the header ``content_type`` that is understood, and a check if it announces a form.
 
         Raises:
             Refused: if the header lacks the boundary between the parts of the form.
         """
         kind, options = parse_options_header(content_type)
         if kind != b"multipart/form-data":
-            return None
-        try:
-            return cls(options[b"boundary"])
-        except (FormParserError, KeyError):
-            raise Refused(422, "not a form: its header gives no boundary, or too long a one") from None
+            return kind[:_LONGEST_PARAMETER], None
+        boundary = options.get(b"boundary", b"")
+        if not _BOUNDARY.fullmatch(boundary):
+            raise Refused(422, "not a form: its header gives no boundary, or too long a one")
+        return kind + b'; boundary="' + boundary + b'"', cls(boundary)
 
     def refusal_of(self, content: bytes) -> Refused | None:
         """Parse ``content``, the next part of the form; return a refusal if the form is wrong, or else None."""

@@ -13,11 +13,13 @@ from typing import Any, Literal, TypeAlias
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
 
 from nes2net.lib.files import json_text
+from nes2net.lib.repeated_logs import OncePerMinute
 
 #: The form of the log. ``"text"`` prints only notes, warnings and errors, for people. ``"json"`` prints a line of JSON
 #: on standard error for each note, warning, error, recording and request.
 LogKind: TypeAlias = Literal["text", "json"]
 LOGGER = logging.getLogger("nes2net.serve")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")  # others may be as long as a stranger likes
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 600)  # upper bounds in seconds of the histograms' buckets
 
 
@@ -112,7 +114,6 @@ class ObservedRequests:
         status = 500  # if the application fails, the server itself answers with this status
 
         async def send_and_note(message: dict[str, Any]) -> None:
-            """Send a part of the answer, and note its status for the log."""
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -123,7 +124,8 @@ class ObservedRequests:
         finally:
             route = self.route_of(scope["path"])
             self.observer.requests.labels(route, status).inc()
-            facts = {"method": scope["method"], "route": route, "status": status}
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            facts = {"method": method, "route": route, "status": status}
             LOGGER.info("request", extra={"facts": {**facts, "seconds": round(time.monotonic() - begin, 3)}})
 
 
@@ -150,9 +152,10 @@ def logging_as(kind: LogKind) -> Iterator[None]:
 
     ``"text"`` prints notes, warnings and errors as text. ``"json"`` prints each note, warning and
     error as a line of JSON, and also a line for each recording, each request and each Python
-    warning.
+    warning. What strangers can repeat is logged once a minute.
     """
     handler = logging.StreamHandler()
+    handler.addFilter(OncePerMinute())
     if kind == "json":
         handler.setFormatter(JsonLines())
         LOGGER.setLevel(logging.INFO)

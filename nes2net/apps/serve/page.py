@@ -14,6 +14,7 @@ from typing import Any
 import gradio
 import numpy as np
 from fastapi import FastAPI
+from gradio.routes import file_upload_statuses
 
 from nes2net.actions.prediction import COLUMNS, as_columns
 from nes2net.apps.serve.answers import Info
@@ -34,6 +35,8 @@ from nes2net.scoring.track import LEAST_SPAN, Track
 MOST_FILES = 100
 _MOST_POINTS = 400  # largest number of points of the score line over the picture
 _BOX_STEPS = 1200  # fake stretches with gaps below 1/1200 of the duration are drawn as one box
+_MOST_REMEMBERED = 200  # largest number of sessions, drops and uploads that Gradio remembers; more than may wait
+_MOST_MESSAGES = 20  # largest number of messages that wait for a page which does not fetch them
 _MOST_LISTED = 200  # largest number of fake stretches in the list below the picture
 _BASIS = ("prior", "operating_point", "llr_threshold")  # columns of the downloaded table with facts of the calibration
 # What the place of the results holds before the first upload.
@@ -53,8 +56,8 @@ _TEMPLATES.filters["number"] = lambda pattern, value: (pattern % value).replace(
 _TEMPLATES.filters["time"] = functools.partial(readable_duration, exact=True)
 
 
-def mount_page(app: FastAPI, desk: Desk, uploads: Uploads, server_facts: Info) -> FastAPI:
-    """Mount the page at the root of ``app``, and return ``app``; first call ``set_up_gradio(desk.folder)``.
+def mount_page(app: FastAPI, desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Blocks:
+    """Mount the page at the root of ``app``, and return the page; first call ``set_up_gradio(desk.folder)``.
 
     Args:
         server_facts: facts about the server, for the templates of the page.
@@ -65,7 +68,7 @@ def mount_page(app: FastAPI, desk: Desk, uploads: Uploads, server_facts: Info) -
     app.add_middleware(DropsCheck, events=events, sessions=sessions, folder=uploads.folder)
     fonts, monospaced = _FONTS
     theme = gradio.themes.Default(primary_hue="slate", neutral_hue="slate", font=fonts, font_mono=monospaced)
-    return gradio.mount_gradio_app(
+    gradio.mount_gradio_app(
         app,
         blocks,
         path="/",
@@ -78,6 +81,24 @@ def mount_page(app: FastAPI, desk: Desk, uploads: Uploads, server_facts: Info) -
         css=_resource("page.css"),
         head=f"<script>{_resource('page.js')}</script>",
     )
+    return blocks
+
+
+def forget_requests(blocks: gradio.Blocks) -> None:
+    """Shorten tables of Gradio that grow with each upload and drop, and messages that nobody fetches."""
+    queue = blocks._queue
+    tables: list[dict[str, Any]] = [queue.pending_event_ids_session, queue.event_ids_to_events]
+    tables += [file_upload_statuses._statuses, file_upload_statuses._signals]
+    for table in tables:
+        for key in list(table)[:-_MOST_REMEMBERED]:
+            del table[key]
+    for event_ids in queue.pending_event_ids_session.values():
+        if len(event_ids) > _MOST_REMEMBERED:
+            event_ids.clear()
+    for messages in queue.pending_messages_per_session.values():
+        while messages.qsize() > _MOST_MESSAGES:
+            messages.get_nowait()
+    blocks.upload_file_set.clear()
 
 
 def _accept_uploads_only(component: gradio.components.Component, folder: Path) -> None:
@@ -118,7 +139,6 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Bloc
         rows: list[dict[str, Any]] = []
 
         def check() -> None:
-            """Raise :class:`Closed` if the page of this drop was closed."""
             if not any(event.alive for event in _running_events(blocks) if event.session_hash == request.session_hash):
                 raise Closed("the page was closed")
 
@@ -165,7 +185,9 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Bloc
         spoken.stop_recording(score_drop, spoken, [shown, spoken], **private)
     # Mark the page as launched, because before the launch Gradio accepts any path of this machine as an upload.
     blocks.has_launched = blocks.is_running = True
+    blocks.state_session_capacity = _MOST_REMEMBERED
     blocks.queue(max_size=desk.limits.waiting, default_concurrency_limit=desk.limits.workers, api_open=False)
+    blocks._queue.ANALYTICS_MAX_EVENTS = _MOST_REMEMBERED
     uploads.queued_paths = lambda: _queued_paths(blocks)
     return blocks
 
@@ -213,7 +235,6 @@ def _score_upload(
     title = name if count == 1 else f"{number + 1} of {count}, {name}"
 
     def show_progress(share: float, step: str) -> None:
-        """Show the progress of the drop; ``share`` is the fraction of the current file that is done."""
         progress((number + share) / count, desc=f"{title}: {step}")
 
     check()
@@ -282,29 +303,20 @@ def _picture_facts(scored: Scored) -> dict[str, Any]:
     lowest, highest = score_axis(track, threshold)
 
     def x(seconds: float) -> float:
-        """Return the horizontal place of a time in the picture, in ‰ of the duration."""
-        return round(1000 * seconds / track.duration, 2)
+        return round(1000 * seconds / track.duration, 2)  # ‰ of the width
 
     def y(score: float) -> float:
-        """Return the vertical place of a score in the picture, in % of the height from the top."""
-        return round(100 * (highest - score) / (highest - lowest), 2)
+        return round(100 * (highest - score) / (highest - lowest), 2)  # % of the height, from the top
 
     def line(values: Sequence[float]) -> list[str]:
-        """Return the points "x,y" of an SVG line through the scores ``values`` at ``times``."""
         return [f"{x(t)},{y(v)}" for t, v in zip(times, values)]
 
-    # Make the outline of the waveform.
+    # Make the outline of the waveform, in a box of 1000 × 100.
     loudest = max(1e-4, float(np.abs([picture.low, picture.high]).max()))
     columns = np.linspace(0, 1000, len(picture.low)) if len(picture.low) > 1 else np.array([500.0])
 
     def outline(samples: np.ndarray) -> list[str]:
-        """Return the points "x,y" of the upper or lower outline of the waveform, in a box of 1000 × 100.
-
-        Args:
-            samples: the largest or smallest sample of each column.
-        """
-        points = [f"{column:.1f},{50 - 48 * sample / loudest:.1f}" for column, sample in zip(columns, samples)]
-        return points
+        return [f"{column:.1f},{50 - 48 * sample / loudest:.1f}" for column, sample in zip(columns, samples)]
 
     band = " ".join([*line(low), *reversed(line(high))]) if len(track) > _MOST_POINTS else ""
     return {

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 import webbrowser
 from collections.abc import Iterator, Sequence
@@ -25,10 +24,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nes2net.actions.flags import Loading
 from nes2net.apps.serve.desk import UPLOADS, Desk, Limits
-from nes2net.apps.serve.guard import Guard
+from nes2net.apps.serve.guard import Admitted, Guard
 from nes2net.apps.serve.observing import LOGGER, LogKind, logging_as, tell
 from nes2net.lib.errors import worded
-from nes2net.lib.http_server import Refused, address_of, is_loopback, listening_socket, names_at
+from nes2net.lib.http_server import Listener, Refused, address_of, is_loopback, listening_socket, names_at
+from nes2net.lib.stop_signals import StopSignals
 from nes2net.lib.terminal import printable, printable_name
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.kernel import check_takes_audio_alone
@@ -36,7 +36,6 @@ from nes2net.scoring.kernel import check_takes_audio_alone
 #: Gradio's usual port.
 PORT = 7860
 _PORTS_TRIED = 20  # number of ports to try, beginning with PORT, if no port is given
-_CONNECTIONS = 500  # largest number of connections at once, because a process may open only a limited number of files
 _HEAD_WITHIN = 20.0  # seconds within which the head of a request must arrive
 _GRACE = 2  # seconds within which answers must end after the server is stopped
 
@@ -64,6 +63,7 @@ def serve(
     limits: Limits | None = None,
     log: LogKind = "text",
     open_browser: bool = False,
+    stop: StopSignals,
 ) -> None:
     """Serve the page of ``model`` until Ctrl-C, SIGTERM or SIGHUP.
 
@@ -80,6 +80,7 @@ def serve(
             defaults.
         log: form of the log.
         open_browser: open the page in a browser.
+        stop: notes signals while the server starts.
 
     Raises:
         InputError: if the model or the calibration cannot be used, or if no port is free.
@@ -94,10 +95,7 @@ def serve(
         ports = range(address.port, address.port + 1)
     listener = listening_socket(host, ports)
     with listener, TemporaryDirectory(prefix="nes2net-serve-") as folder, logging_as(log):
-        # Exit on SIGTERM and SIGHUP, so that temporary files are removed.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
-            signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+        stop.check()
         with _answering_while_loading(listener, name, names):
             # Divide the processors among the workers, because every worker starts as many torch threads as are set
             # here.
@@ -105,11 +103,13 @@ def serve(
             detector = (loading or Loading()).scorer(str(model))
             check_takes_audio_alone(detector)
             detector.check_score()
+            stop.check()
             desk = Desk(detector, Path(folder), limits, decider)
             set_up_gradio(desk.folder)
             from nes2net.apps.serve.app import build  # start-up: Gradio reads its settings when it is imported
 
             app = build(desk, name, names, address.frames)
+        stop.check()
         for note in desk.notes:
             LOGGER.warning("note: %s", worded(note))
         url = address_of(listener, host)
@@ -123,11 +123,13 @@ def serve(
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         try:
-            _Server(uvicorn_config(app), desk).run(sockets=[listener])
-        except KeyboardInterrupt:
-            tell("stopped", "\nstopped")
+            _Server(uvicorn_config(app), desk, stop).run(sockets=[listener])
         finally:
             desk.close()
+        if stop.number == signal.SIGINT:
+            tell("stopped", "\nstopped")
+        else:
+            stop.check()
 
 
 @contextmanager
@@ -141,15 +143,13 @@ def _answering_while_loading(listener: socket.socket, model: str, names: Sequenc
     """
 
     async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Answer a request for ``/health``: the detector is being loaded."""
         content = {"status": "loading", "model": printable(model)}
         await JSONResponse(content, 503, {"Retry-After": "10"})(scope, receive, send)
 
-    def admit(_: str, path: str, __: int | None) -> AbstractContextManager[int]:
-        """Refuse all requests but those for ``/health``, before their bodies are read."""
+    def admit(_: str, path: str, __: int | None) -> AbstractContextManager[Admitted]:
         if path != "/health":
             raise Refused(503, "the detector is being loaded: try again later")
-        return nullcontext(0)
+        return nullcontext(Admitted())
 
     guard = Guard(answer, names, admit)
     server = uvicorn.Server(uvicorn_config(guard, lifespan="off"))
@@ -175,33 +175,45 @@ def uvicorn_config(app: Any, **settings: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=_TimedProtocol,
+        loop="asyncio",  # uvloop would not ask the Listener for its connections
         log_config=None,
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=_GRACE,
-        limit_concurrency=_CONNECTIONS,
         **settings,
     )
 
 
 class _TimedProtocol(H11Protocol):
-    """Closes a connection if the head of a request takes too long; uvicorn alone would wait without end."""
+    """Closes a connection if the head of a request takes too long; uvicorn alone would wait without end.
+
+    The listener may cut off a connection without a request.
+    """
 
     timer: asyncio.TimerHandle | None = None  # timer that closes the connection; None while no request is expected
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timer for the first request."""
         super().connection_made(transport)
+        self.socket = transport.get_extra_info("socket")._sock
         self.timer = self.loop.call_later(_HEAD_WITHIN, transport.close)
 
     def data_received(self, data: bytes) -> None:
         """Stop the timer once the head of a request is complete; until then, start the timer unless it runs already."""
         super().data_received(data)
-        has_head = self.cycle is not None and not self.cycle.response_complete
-        if has_head:
+        if self._has_request():
+            Listener.served.add(self.socket)
             self._stop_timer()
         elif self.timer is None:
             self.timer = self.loop.call_later(_HEAD_WITHIN, self.transport.close)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._has_request():
+            Listener.served.discard(self.socket)
+
+    def _has_request(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
     def _should_upgrade(self) -> bool:
         """Return False, because WebSockets are not served: the request is answered like any other."""
@@ -219,11 +231,15 @@ class _TimedProtocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """A web server that finishes the present recordings at SIGTERM, and stops scoring at other signals."""
+    """A web server that finishes the present recordings at SIGTERM, and stops scoring at other signals.
 
-    def __init__(self, config: uvicorn.Config, desk: Desk) -> None:
+    ``stop`` has a signal that came before uvicorn noted signals.
+    """
+
+    def __init__(self, config: uvicorn.Config, desk: Desk, stop: StopSignals) -> None:
         super().__init__(config)
         self.desk = desk
+        self.stop = stop
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop the server; at the first SIGTERM, wait for the present recordings. uvicorn calls this on a signal."""
@@ -241,6 +257,8 @@ class _Server(uvicorn.Server):
         Returns:
             Whether the server stops now.
         """
+        if self.stop.number and not self.should_exit and not self.desk.is_finishing:
+            self.handle_exit(self.stop.number, None)
         if self.desk.is_finishing and not self.desk.num_present and not self.should_exit:
             self.handle_exit(signal.SIGTERM, None)
         return await super().on_tick(counter)

@@ -20,6 +20,7 @@ from nes2net.data.audio.packed import status_of
 from nes2net.data.audio.read import load_audio, load_head
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import make_folder, path_below, replacing
+from nes2net.lib.terminal import say
 
 # Increase this number if :func:`load_audio` is changed so that the same file gives other samples. The cache then no
 # longer finds earlier entries.
@@ -143,7 +144,7 @@ class AudioCache:
             if concerns_one_entry or error.errno not in lasting_errors:  # the next entry may be written
                 return
             self._full[0] = 1
-            print(
+            say(
                 f"warning: nothing more is cached in {self.folder} ({error.strerror}); "
                 "recordings not yet in it are decoded every time",
                 file=sys.stderr,

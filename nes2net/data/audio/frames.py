@@ -125,6 +125,18 @@ def _frame_ends(file: BinaryIO) -> Iterator[int]:
         yield position
 
 
+def begins_with_frames(content: bytes) -> bool:
+    """Whether ``content`` begins with four MPEG frames, of which each begins where the last one ends."""
+    position = 0
+    for _ in range(4):
+        head = content[position : position + _HEADER_BYTES]
+        length = _frame_length(head)
+        if length is None or head[:2] != content[:2] or not head[1] & 6:  # 0: ADTS
+            return False
+        position += length
+    return True
+
+
 def _frame_length(head: bytes) -> int | None:
     """Compute the length in bytes of the MPEG or ADTS frame that begins with ``head``.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import BinaryIO, Literal, TypeAlias, get_args
 import numpy as np
 
 from nes2net.data.audio.blocks import pushed
+from nes2net.data.audio.frames import begins_with_frames
 from nes2net.data.audio.waveform import check_rate
 from nes2net.lib.errors import InputError
 
@@ -19,6 +21,21 @@ from nes2net.lib.errors import InputError
 Encoding: TypeAlias = Literal["s16le", "f32le", "mulaw", "alaw"]
 _TYPES = {"s16le": "<i2", "f32le": "<f4", "mulaw": "u1", "alaw": "u1"}
 _READ_BYTES = 1 << 16  # most bytes to read at once
+# The first bytes of audio files, and of MP4 the second four.
+_KINDS = {
+    **dict.fromkeys((b"RIFF", b"RF64", b"BW64"), "WAV"),
+    **{b"FORM": "AIFF", b"caff": "CAF", b"OggS": "Ogg", b"fLaC": "FLAC", b"\x1aE\xdf\xa3": "Matroska or WebM"},
+    **{b"ftyp": "MP4", b".snd": "AU", b"#!AM": "AMR", b"0&\xb2u": "ASF", b"FLV\1": "FLV"},
+    **dict.fromkeys((b"ID3\2", b"ID3\3", b"ID3\4"), "MP3"),
+}
+# Headers that do not occur in audio by chance. The first byte stands by itself, so that `re` passes over audio quickly.
+_HEADER = re.compile(
+    rb"[BFORcf\x1a](?:(?:IFF|F64|W64)....WAVE|ORM....AIF[CF]|aff\0\x01\0\0|ggS\0\x02\0{8}|LaC[\0\x80]\0\0\x22"
+    rb"|E\xdf\xa3.{1,50}?(?:webm|matroska)|typ(?:iso|mp4|M4A|qt  |dash|3gp))",
+    re.DOTALL,
+)
+_LONGEST_HEADER = 64  # bytes
+_BEGINNING = 8192  # bytes, in which four MPEG frames fit
 
 
 def _mulaw_table() -> np.ndarray:
@@ -50,7 +67,8 @@ class PcmDecoder:
         channels: number of interleaved channels.
 
     Raises:
-        InputError: if the encoding is unknown, or if ``channels`` is below 1.
+        InputError: if the encoding is unknown, or if ``channels`` is below 1. :meth:`push` raises it
+            if the bytes have the header of an audio file.
 
     >>> decoder = PcmDecoder("s16le")
     >>> [decoder.push(piece)[0].tolist() for piece in (b"\\x00", b"\\x40\\x00", b"\\xc0")]
@@ -66,9 +84,26 @@ class PcmDecoder:
         self._channels = channels
         self._type = np.dtype(_TYPES[encoding])
         self._held = b""  # first bytes of a sample whose last bytes have not arrived
+        self._recent = b""  # all bytes so far, or the latest of them
+        self._is_beginning = True
+
+    def _check_samples(self, content: bytes) -> None:
+        """Refuse the header of an audio file, also in the middle: some programs send files in pieces."""
+        recent = self._recent + content
+        header = _HEADER.search(recent)
+        kind = _KINDS[header[0][:4]] if header else ""
+        if self._is_beginning and not header:  # elsewhere, four bytes may occur by chance
+            kind = "MP3" if begins_with_frames(recent) else _KINDS.get(recent[:4], "")
+        if kind:
+            raise InputError(
+                f"raw audio has the header of an audio file ({kind}): give the file itself, or its samples without headers"
+            )
+        self._is_beginning &= len(recent) < _BEGINNING
+        self._recent = recent if self._is_beginning else recent[-_LONGEST_HEADER:]
 
     def push(self, content: bytes) -> list[np.ndarray]:
         """Take the next bytes; return a list of one block (channels, N) float32, with all samples that are complete."""
+        self._check_samples(content)
         content = self._held + content
         frame_bytes = self._channels * self._type.itemsize
         end = len(content) // frame_bytes * frame_bytes
@@ -117,28 +152,17 @@ class RawAudio:
         """Yield (block, rate in Hz) as the bytes arrive; a block is (channels, N) float32.
 
         Raises:
-            InputError: if the file cannot be read, does not give bytes, or begins with the header of an
-                audio file.
+            InputError: if the file cannot be read, does not give bytes, or has the header of an audio file.
         """
         for samples in pushed(self._checked_pieces(), PcmDecoder(self.encoding, self.channels)):
             yield samples, self.sample_rate
 
     def _checked_pieces(self) -> Iterator[bytes]:
-        """Yield the bytes of ``source`` in pieces; raise InputError if the bytes begin like an audio file."""
-        is_first = True
+        """Yield the bytes of ``source`` in pieces; raise InputError for anything else."""
         for content in _bytes_of(self.source):
             if not isinstance(content, (bytes, bytearray, memoryview)):
                 raise InputError(f"raw audio is bytes, not {type(content).__name__}: open a file in binary mode, 'rb'")
-            if is_first and bytes(content[:4]).startswith(_FIRST_BYTES):
-                raise InputError(
-                    f"raw audio begins with {content[:4]!r}, the header of an audio file: give the file itself, which "
-                    "states its rate and encoding"
-                )
-            is_first = False
-            yield content
-
-
-_FIRST_BYTES = (b"RIFF", b"fLaC", b"OggS", b"ID3")
+            yield bytes(content)
 
 
 def _bytes_of(source: bytes | str | os.PathLike[str] | BinaryIO | Iterator[bytes]) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.terminal import check_one_line
 
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
@@ -239,7 +240,7 @@ def class_names(trials: Sequence[Trial], field: str, aliases: Mapping[str, str],
         remedy: what to do if a trial has no class, for the message.
 
     Raises:
-        InputError: if a spoofed trial has no class; the message names up to ten such trials.
+        InputError: if a spoofed trial has no class, or one whose name does not fit a line of a table.
     """
     names = [class_name(trial, field, aliases) or "" for trial in trials]
     unnamed = [trial.id for trial, name in zip(trials, names) if not name]
@@ -248,4 +249,5 @@ def class_names(trials: Sequence[Trial], field: str, aliases: Mapping[str, str],
             f"{counted(len(unnamed), 'spoofed trial')} of {source} without {field}, which names the class: "
             f"{listed(unnamed)}; {remedy}"
         )
+    check_one_line(sorted(set(names)), f"the field {field} of {source}")
     return names

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -271,9 +272,9 @@ def order_of_classes(labels: Sequence[str], folder: Path, bonafide: str | None =
     # Check that exactly one class is bona fide.
     numbers = [number for number, meaning in enumerate(meanings) if meaning == BONAFIDE]
     if None in meanings or len(numbers) != 1:
+        choices = [f"`config={quote(POLARITY + label)}`" for label in (labels[-1], labels[0])]
         raise InputError(
             f"{folder / CONFIG_FILE}: the classes are called {listed(labels)}, which does not tell which one is bona fide: "
-            f"find out, name it with `config={POLARITY}{labels[-1]}` or `config={POLARITY}{labels[0]}`, and check the scores "
-            "on labelled recordings"
+            f"find out, name it with {' or '.join(choices)}, and check the scores on labelled recordings"
         )
     return [*(number for number in range(len(labels)) if number != numbers[0]), numbers[0]]

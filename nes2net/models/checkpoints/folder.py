@@ -13,10 +13,11 @@ from os.path import exists
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nes2net.lib.errors import InputError, listed, shown
+from nes2net.lib.errors import InputError, first_line, listed, shown
 from nes2net.lib.files import is_absent, make_folder, replacing, temporary_folder, write_text, writing
 from nes2net.lib.hub_errors import hub_errors
 from nes2net.lib.yaml_text import read_yaml_file, write_yaml
@@ -59,7 +60,10 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """
     with writing(path), temporary_folder(path) as folder, replacing(path, durable=True) as temporary:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(weights, folder / path.name, metadata={"format": "pt"})
+        try:
+            save_file(weights, folder / path.name, metadata={"format": "pt"})
+        except SafetensorError as error:  # such as a full disk
+            raise OSError(0, first_line(error)) from error
         os.replace(folder / path.name, temporary)
 
 

@@ -117,6 +117,8 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     except Exceeded as error:
         raise InputError(f"{path} was not read: {error}; {_REMEDY}") from error
     except Exception as error:  # a damaged pickle may raise any exception
+        if isinstance(error, OSError) and not is_out_of_memory(error):
+            raise InputError(f"{path} cannot be read: {error.strerror}") from error
         text = codecs.getincrementaldecoder("utf-8")("replace").decode(beginning)  # the last character may be cut off
         if all(c.isprintable() or c.isspace() for c in text) and "\ufffd" not in text:
             kind = "a text file" if beginning else "an empty file"

@@ -21,6 +21,7 @@ from builders.live import HOP, WINDOW, expected, windows
 from nes2net.apps.listen.sources import opened
 from nes2net.data.audio.pcm import RawAudio
 from nes2net.lib.installation import how_to_install
+from nes2net.scoring import calibrated
 
 OPTIONS = ["--device", "cpu", "--window", WINDOW, "--hop", HOP]
 
@@ -118,10 +119,30 @@ def test_a_signal_ends_it_with_the_last_lines(made, small, call, number):
     lines = [json.loads(process.stdout.readline()) for _ in range(5)]
     assert windows(lines) == expected(small, call[0, :20000])[:4]
     process.send_signal(number)
-    rest, err = process.communicate(timeout=PATIENCE)
+    last_lines, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0 and err == b""
-    lines += map(json.loads, rest.splitlines())
+    lines += map(json.loads, last_lines.splitlines())
     assert windows(lines) == expected(small, call[0, :20000]) and lines[-1]["event"] == "end"
+
+
+class SendsCtrlC:
+    """Python drops the KeyboardInterrupt that comes while an object is destroyed."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_while_it_starts_is_not_lost(command, made, monkeypatch):
+    usual_window = calibrated.usual_window
+
+    def interrupted(*arguments):
+        SendsCtrlC()
+        return usual_window(*arguments)
+
+    monkeypatch.setattr(calibrated, "usual_window", interrupted)
+    status, out, _ = command(["listen", made / "call.wav", "--model", made / "small.pth", "--speed", "inf"])
+    assert status == 130
+    assert out == ""
 
 
 def test_who_reads_its_lines_may_end_before_it(made, call):
@@ -163,7 +184,7 @@ def test_wrong_input_is_one_line(refused, made, tmp_path, call):
         ([wav, "--window", 0.001], "too short for this detector"),
     ):
         refused(["listen", *words, *model], message, silent=True)
-    refused(["listen", wav, "--rate", 16000, *model], "begins with b'RIFF', the header of an audio file")
+    refused(["listen", wav, "--rate", 16000, *model], "raw audio has the header of an audio file (WAV)")
 
 
 def test_the_microphone(monkeypatch):

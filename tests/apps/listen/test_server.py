@@ -2,28 +2,33 @@
 
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 import zlib
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import numpy as np
 import pytest
 import soundfile
-from builders import PATIENCE
+from builders import PATIENCE, wait
 from builders.live import HOP, WINDOW, expected, serving, windows
 
 pytest.importorskip("websockets")
 
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
+from websockets.sync.server import ServerConnection
 
 from nes2net.apps.listen import server as server_module
+from nes2net.apps.listen.listening import Listening
 from nes2net.data.audio.pcm import RawAudio
+from nes2net.lib.errors import InputError
+from nes2net.lib.http_server import Listener
 
 START = {"event": "start", "rate": 16000, "encoding": "f32le"}
 
@@ -156,6 +161,13 @@ def deep(client):
     client.send("[" * 60000)
 
 
+def send_file(client, num_bytes):
+    """The header of a WAV file behind some bytes of audio."""
+    say(client, **START)
+    client.send(bytes(num_bytes))
+    client.send(b"RIFF\xff\xff\xff\xffWAVEfmt " + bytes(640))
+
+
 GARBAGE = {
     "no start": (lambda client: client.send(b"\0" * 640), "the first message is text such as"),
     "no JSON": (lambda client: client.send("hello"), "is not understood"),
@@ -164,7 +176,10 @@ GARBAGE = {
     "unknown key": (lambda client: say(client, **START, volume=3), "volume: Extra inputs are not permitted"),
     "unknown encoding": (lambda client: say(client, event="start", rate=8000, encoding="mp3"), "encoding"),
     "wrong rate": (lambda client: say(client, event="start", rate=1), "rate"),
-    "channels": (lambda client: say(client, **START, channels=3), "name each"),
+    "channels": (lambda client: say(client, **START, channels=3), "name each, with `names`"),
+    "names": (lambda client: say(client, **START, channels=2, names=["a"]), "`names` names each of 2 channels once"),
+    "a file": (lambda client: send_file(client, 0), "the header of an audio file (WAV)"),
+    "a file in pieces": (lambda client: send_file(client, 9999), "the header of an audio file (WAV)"),
     "NaN": (lambda client: (say(client, **START), client.send(np.full(4000, np.nan, "<f4").tobytes())), "NaN"),
     "twice": (lambda client: (say(client, **START), say(client, **START)), "was started already"),
 }
@@ -188,7 +203,7 @@ def rest_or_closed(client):
     return lines
 
 
-def test_an_error_of_the_program_is_shown_and_ends_one_client(serve, small, call, monkeypatch, capfd):
+def test_an_error_of_the_program_is_shown_and_ends_one_client(serve, small, call, monkeypatch, caplog):
     url = serve()
     with connect(url) as client:
         say(client, **START)
@@ -198,7 +213,7 @@ def test_an_error_of_the_program_is_shown_and_ends_one_client(serve, small, call
             client.send(call[0, :20000].tobytes())
             say(client, event="stop")
             rest_or_closed(client)
-        assert client.close_code == 1011 and "ZeroDivisionError" in capfd.readouterr().err
+        assert client.close_code == 1011 and "ZeroDivisionError" in caplog.text
     assert windows(call_of(url, call[0].tobytes())) == expected(small, call[0])
 
 
@@ -241,8 +256,7 @@ def test_a_compressed_frame_is_refused(serve):
 
 def test_a_handshake_that_trickles_is_cut(serve, monkeypatch):
     monkeypatch.setattr(server_module, "_HANDSHAKE", 0.3)
-    host, port = serve().removeprefix("ws://").split(":")
-    with socket.create_connection((host, int(port)), PATIENCE) as client, suppress(OSError):
+    with socket.create_connection(address_of(serve()), PATIENCE) as client, suppress(OSError):
         while True:
             client.sendall(b"G")
             client.settimeout(0.05)
@@ -273,11 +287,12 @@ def test_a_frame_that_trickles_is_given_up(serve, monkeypatch):
 
 
 @contextmanager
-def server_process(made):
+def server_process(made, before=()):
     """A server in a process of its own; gives the process and its address."""
     options = ["--window", WINDOW, "--hop", HOP, "--keep", "all", "--device", "cpu"]
-    words = [sys.executable, "-m", "nes2net", "listen", "--serve", 0, "--model", made / "small.pth", *options]
-    with subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, text=True) as process:
+    words = [*before, sys.executable, "-m", "nes2net", "listen", "--serve", 0, "--model", made / "small.pth", *options]
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(list(map(str, words)), **output) as process:
         try:
             yield process, re.search(r"ws://[\d.:]+", process.stdout.readline()).group()
         finally:
@@ -368,12 +383,80 @@ def test_the_server_ends_with_the_last_lines_of_each_client(judge, small, call):
         assert idle.close_code == 1001
 
 
+def address_of(url):
+    host, port = url.removeprefix("ws://").split(":")
+    return host, int(port)
+
+
+def test_no_session_begins_after_the_end(judge):
+    """Neither of a client that comes, nor of one that has come; even while another session does not end."""
+    with serving(judge()) as (url, server), connect(url) as early:
+        never_ending = Listening(judge().session(16000, "s16le", ["mix"], True, "all"), [])
+        server._running["never ending"] = never_ending, None
+        try:
+            server.stop()
+            wait(lambda: never_ending._is_stopped)
+            with pytest.raises(InvalidStatus, match="503"):
+                connect(url)
+            say(early, **START)
+            assert [line["event"] for line in rest_or_closed(early)] == ["ready", "end"]
+            assert early.close_code == 1001
+        finally:
+            del server._running["never ending"]
+
+
+def test_strangers_that_say_nothing_keep_no_client_out(serve, small, call):
+    """Neither one that comes, nor one whose call is under way."""
+    url = serve()
+    with connect(url) as client, ExitStack() as strangers:
+        say(client, **START)
+        client.send(call[0, :20000].tobytes())
+        for _ in range(200):
+            strangers.enter_context(socket.create_connection(address_of(url), PATIENCE))
+        assert windows(call_of(url, call[0].tobytes())) == expected(small, call[0])
+        client.send(call[0, 20000:].tobytes())
+        say(client, event="stop")
+        assert windows(rest(client)) == expected(small, call[0])
+
+
+def test_a_client_is_not_cut_off_before_it_has_its_last_lines(serve, call, monkeypatch):
+    close = ServerConnection.close
+    were_served = []
+
+    def closed(connection, *arguments):
+        were_served.append(connection.socket in Listener.served)
+        close(connection, *arguments)
+
+    monkeypatch.setattr(ServerConnection, "close", closed)
+    call_of(serve(), call[0].tobytes())
+    assert were_served[0]
+
+
+@pytest.mark.slow
+def test_a_server_with_few_descriptors_is_not_deaf_afterwards(made, small, call):
+    limited = ["bash", "-c", 'ulimit -n 128; exec "$@"', "limited"]
+    with server_process(made, limited) as (process, url), ExitStack() as strangers:
+        for _ in range(300):
+            strangers.enter_context(socket.create_connection(address_of(url), PATIENCE))
+        assert windows(call_of(url, call[0].tobytes())) == expected(small, call[0])
+        strangers.close()
+        assert windows(call_of(url, call[0].tobytes())) == expected(small, call[0])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+        assert process.stderr.read() == "more than 16 connections: those that ask for nothing are closed\n"
+
+
+def test_more_clients_than_descriptors_are_refused(judge, monkeypatch):
+    monkeypatch.setattr(server_module, "most_connections", lambda files_each: 128 // files_each)
+    with pytest.raises(InputError, match="`clients` is at most 32, not 33, because this process may open only"):
+        server_module.Server(judge(), 33, [])
+
+
 def never_reads(url, until):
     """A client that sends all the time and reads nothing; whether it was cut."""
-    host, port = url.removeprefix("ws://").split(":")
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        sock.connect((host, int(port)))
+        sock.connect(address_of(url))
         with connect(url, sock=sock, max_queue=1, compression=None) as client, suppress(ConnectionClosed, OSError):
             say(client, **{**START, "rate": 1000, "encoding": "mulaw"})
             while not until.is_set():

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +22,8 @@ from builders.voices import voice
 from nes2net import Detector
 from nes2net.apps.serve import decoding
 from nes2net.apps.serve.desk import Desk
+from nes2net.lib.http_server import listening_socket
+from nes2net.lib.stop_signals import StopSignals
 from nes2net.scoring.decisions.calibration import LinearCalibration
 
 
@@ -80,8 +81,9 @@ def started(detector: Detector, folder: Path, limits=None, decider=None) -> Iter
             patch.setenv(name, os.environ.get(name, ""))  # put back at the end
         desk = Desk(detector, folder, limits, decider)
         set_up_gradio(folder)
-        listener = socket.create_server(("127.0.0.1", 0))
-        server = _Server(uvicorn_config(build(desk, "small.pth")), desk)
+        listener = listening_socket("127.0.0.1", range(0, 1))
+        listener.most = 500
+        server = _Server(uvicorn_config(build(desk, "small.pth")), desk, StopSignals())
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=PATIENCE) as client:

@@ -4,7 +4,9 @@ import json
 import logging
 import socket
 import time
+from contextlib import ExitStack
 
+import httpx
 import numpy as np
 import pytest
 import soundfile
@@ -147,6 +149,100 @@ def test_a_form_holds_files_alone(server, address):
         answer = client.post(address, **options)
         assert answer.status_code == status and error in answer.json()["error"], options.keys()
     assert left(desk) == []
+
+
+@pytest.mark.parametrize(
+    "query", ["chanel=1", "track=0&%1b%5B2J=1", "channel=1&channel=0", "&".join(["track=0"] * 2000)]
+)
+def test_a_parameter_that_has_no_effect_is_refused(server, query):
+    client, desk = server
+    answer = client.post(f"/api/score?{query}", files={"file": ("a.wav", wav())})
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith(f"?{query[:100]} is not understood: expected track and channel here")
+    assert left(desk) == []
+
+
+@pytest.mark.parametrize("path", ["/health", "/metrics", "/api/info", "/docs", "/openapi.json"])
+def test_routes_without_parameters_take_none_and_have_a_head(server, path):
+    client, _ = server
+    assert client.get(f"{path}?verbose=1").status_code == 422
+    head = client.head(path)
+    assert head.status_code == 200
+    assert head.headers["content-type"] == client.get(path).headers["content-type"]
+    assert head.content == b""
+
+
+def test_the_head_of_what_is_sent_once_is_not_asked_for(server, speech):
+    client, desk = server
+    scored = desk.score(speech / "talk.wav", "talk.wav", look=True)
+    assert client.head(f"/heard/{scored.token}").status_code == 404
+    assert client.get(f"/heard/{scored.token}").status_code == 200
+
+
+def test_the_page_is_shown_whatever_its_address_says(server):
+    assert server[0].get("/?utm_source=mail&deep_link=x").status_code == 200
+
+
+@pytest.mark.parametrize("second", ["file", "other"])
+def test_one_recording_is_scored_at_a_time(server, second):
+    client, desk = server
+    answer = client.post("/api/score", files=[("file", ("a.wav", wav())), (second, ("b.wav", wav()))])
+    assert answer.status_code == 422
+    assert answer.json()["error"] == "one recording is scored at a time: send one form field, file"
+    assert left(desk) == []
+
+
+@pytest.mark.parametrize("path", ["/api/score", "/gradio_api/upload"])
+@pytest.mark.parametrize("charset", ["undefined", "x" * 2000, "idna"])
+def test_the_charset_of_a_form_is_of_no_account(server, path, charset):
+    head = b'--B\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+    headers = {"content-type": f"multipart/form-data; boundary=B; charset={charset}"}
+    answer = server[0].post(path, content=head + wav() + b"\r\n--B--\r\n", headers=headers)
+    assert answer.status_code == 200
+
+
+def test_gradio_remembers_only_the_latest_uploads_and_drops(serving, monkeypatch):
+    """And only the latest messages for a page that does not fetch them."""
+    from nes2net.apps.serve import page
+
+    pages = []
+
+    def forget(blocks):
+        pages.append(blocks)
+        page.forget_requests(blocks)
+
+    monkeypatch.setattr("nes2net.apps.serve.app.forget_requests", forget)
+    monkeypatch.setattr("nes2net.apps.serve.app._TIDY_EVERY", 0.05)
+    monkeypatch.setattr(page, "_MOST_REMEMBERED", 3)
+    monkeypatch.setattr(page, "_MOST_MESSAGES", 2)
+    client, _ = serving()
+    for number in range(6):
+        client.post(f"/gradio_api/upload?upload_id=id{number}", files={"files": (f"{number}.wav", wav())})
+        client.post("/gradio_api/queue/join", json={**joined([]), "session_hash": f"session{number}"})
+        client.post("/gradio_api/queue/join", json={**joined([]), "session_hash": "one"})
+    queue = pages[0]._queue
+    wait(lambda: len(page.file_upload_statuses._statuses) <= 3)
+    wait(lambda: len(page.file_upload_statuses._signals) <= 3)
+    wait(lambda: len(queue.event_ids_to_events) <= 3)
+    wait(lambda: len(queue.pending_event_ids_session) <= 3)
+    wait(lambda: max(messages.qsize() for messages in queue.pending_messages_per_session.values()) <= 2)
+    assert not pages[0].upload_file_set
+
+
+def test_connections_that_ask_for_nothing_keep_nobody_out(server, caplog):
+    """Neither before their first request nor after it."""
+    client, _ = server
+    address = ("127.0.0.1", client.base_url.port)
+    with ExitStack() as strangers:
+        for number in range(700):
+            stranger = strangers.enter_context(socket.create_connection(address, PATIENCE))
+            if number % 100 == 0:
+                stranger.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        for _ in range(3):
+            with httpx.Client(base_url=client.base_url, timeout=PATIENCE) as second_client:
+                assert second_client.get("/health").status_code == 200
+    assert len(caplog.messages) == 1
+    assert "those that ask for nothing are closed" in caplog.messages[0]
 
 
 def test_a_client_that_is_slow_with_the_head_of_a_request_is_cut_off(server, monkeypatch):

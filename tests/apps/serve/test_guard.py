@@ -6,11 +6,11 @@ from contextlib import nullcontext
 import pytest
 from builders import PATIENCE
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from nes2net.apps.serve.guard import Guard
+from nes2net.apps.serve.guard import Admitted, Guard
 
 
 async def read(request):
@@ -24,7 +24,7 @@ def client():
 
     app = Starlette(routes=[Route("/", read, methods=["GET", "POST"]), Route("/fails", fail)])
     frames = ["https://huggingface.co"]
-    app.add_middleware(Guard, names=["lab.example"], admit=lambda *_: nullcontext(1000), frames=frames)
+    app.add_middleware(Guard, names=["lab.example"], admit=lambda *_: nullcontext(Admitted(1000)), frames=frames)
     return TestClient(app, base_url="http://127.0.0.1:7860")
 
 
@@ -43,6 +43,7 @@ def test_a_page_of_another_site_may_not_ask(client):
     for origin in ("http://evil.example", "https://evil.example:7860", "http://127.0.0.1:8888", "null", "http://["):
         answer = client.post("/", headers={"origin": origin})
         assert answer.status_code == 403 and "another site" in answer.json()["error"]
+        assert "proxy_set_header Host $http_host" in answer.json()["error"]
     assert client.get("/", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}).status_code == 403
     assert client.post("/", headers={"origin": "http://127.0.0.1:7860"}).status_code == 200
     assert client.get("/", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}).status_code == 200
@@ -73,7 +74,9 @@ def test_a_request_that_comes_too_slowly_is_refused():
         await asyncio.sleep(PATIENCE)
 
     async def ask():
-        guard = Guard(Starlette(routes=[Route("/", read, methods=["POST"])]), [], lambda *_: nullcontext(1000), (), 0.1)
+        guard = Guard(
+            Starlette(routes=[Route("/", read, methods=["POST"])]), [], lambda *_: nullcontext(Admitted(1000)), (), 0.1
+        )
         sent, parts = [], slow()
 
         async def receive():
@@ -88,3 +91,43 @@ def test_a_request_that_comes_too_slowly_is_refused():
 
     start, content = asyncio.run(ask())
     assert start["status"] == 408 and b"did not come as a whole within 0.1 s" in content["body"]
+
+
+async def tell(request):
+    headers = {name: value for name, value in request.headers.items() if name != "host"}
+    return JSONResponse({"method": request.method, "query": request.url.query, "headers": headers})
+
+
+def asked(admitted, path="/", **headers):
+    """What the application gets of a request."""
+    app = Starlette(routes=[Route("/", tell, methods=["GET", "POST"])])
+    app.add_middleware(Guard, names=["lab.example"], admit=lambda *_: nullcontext(admitted))
+    answer = TestClient(app, base_url="http://lab.example").post(path, headers=headers)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_the_application_gets_only_headers_that_are_known():
+    """It may keep what it gets: Gradio keeps the last requests of each drop."""
+    foreign = {"cookie": "a=b", "x-gradio-server": "http://evil.example", "user-agent": "x" * 5000}
+    known = {"accept-encoding": "gzip", "content-type": "a/b; charset=undefined", "accept": "y" * 5000}
+    assert asked(Admitted(), **foreign, **known)["headers"] == {
+        "accept": "y" * 1000,
+        "accept-encoding": "gzip",
+        "content-length": "0",
+        "content-type": "a/b",
+    }
+
+
+def test_other_parameters_are_ignored_where_they_do_no_harm():
+    assert asked(Admitted(parameters=("a", "b")), f"/?b={'x' * 200}&c=3&&d")["query"] == f"b={'x' * 100}"
+
+
+@pytest.mark.parametrize("boundary", ["", "x" * 71, "a;b", 'a\\"b', "ä"])
+def test_a_boundary_is_passed_on_if_it_can_be_one(boundary):
+    app = Starlette(routes=[Route("/", tell, methods=["POST"])])
+    app.add_middleware(Guard, names=["lab.example"], admit=lambda *_: nullcontext(Admitted(1000)))
+    client = TestClient(app, base_url="http://lab.example")
+    kind = f'multipart/form-data; boundary="{boundary}"'.encode()
+    assert client.post("/", headers={"content-type": kind}).status_code == 422
+    assert client.post("/", headers={"content-type": "multipart/form-data; boundary=a+b/c"}).status_code == 200

@@ -16,9 +16,10 @@ from builders.page_requests import send
 
 from nes2net.apps.export.formats import export
 from nes2net.apps.serve import server
-from nes2net.apps.serve.desk import Limits
+from nes2net.apps.serve.desk import Desk, Limits
 from nes2net.cli.main import build_parser, main
 from nes2net.lib.installation import how_to_install
+from nes2net.lib.stop_signals import StopSignals
 from nes2net.scoring.decisions.calibration import LinearCalibration
 
 POSIX = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX")
@@ -63,6 +64,37 @@ def test_it_serves_until_ctrl_c_or_the_end_of_the_terminal(started, speech, smal
     assert not list(tmp_path.iterdir())
 
 
+class SendsSignal:
+    """Python drops the errors that a signal raises while an object is destroyed."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __del__(self):
+        signal.raise_signal(self.number)
+
+
+@needs_gradio
+@POSIX
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+def test_a_signal_while_it_starts_is_not_lost(command, model, monkeypatch, number, status):
+    """Although Python drops the error that such a signal raises."""
+
+    def interrupted(*arguments):
+        SendsSignal(number)
+        return Desk(*arguments)
+
+    monkeypatch.setattr(server, "Desk", interrupted)
+    monkeypatch.setattr(server._Server, "run", lambda *_, **__: pytest.fail("the server was started"))
+    for name in ("GRADIO_TEMP_DIR", "GRADIO_RUN_HISTORY"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))  # restores them at the end
+    before = signal.getsignal(number)
+    ended_with, out, _ = command(["serve", "--model", model, "--device", "cpu"])
+    assert ended_with == status
+    assert "is served" not in out
+    assert signal.getsignal(number) == before
+
+
 @pytest.mark.slow
 @needs_gradio
 @POSIX
@@ -105,15 +137,12 @@ def test_each_worker_computes_an_exported_detector_with_its_part_of_the_threads(
     monkeypatch.setattr(server._Server, "run", lambda self, **_: desks.append(self.desk))  # stops at once
     for name in ("GRADIO_TEMP_DIR", "GRADIO_RUN_HISTORY"):
         monkeypatch.setenv(name, os.environ.get(name, ""))  # restores them at the end
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     threads = torch.get_num_threads()
     torch.set_num_threads(4)
     try:
-        server.serve(exported, limits=Limits(workers=2))
+        server.serve(exported, limits=Limits(workers=2), stop=StopSignals())
     finally:
         torch.set_num_threads(threads)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
     (desk,) = desks
     assert desk.detector.session.get_session_options().intra_op_num_threads == 2
 

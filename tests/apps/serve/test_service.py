@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from nes2net.apps.serve.desk import Desk, Limits
 from nes2net.apps.serve.observing import logging_as, tell
 from nes2net.lib.errors import InputError
+from nes2net.lib.stop_signals import StopSignals
 from nes2net.scoring.decisions import Decider
 
 pytestmark = needs_gradio
@@ -89,7 +90,7 @@ def test_the_first_sigterm_finishes_and_the_second_ends(small, tmp_path):
     from nes2net.apps.serve.server import _Server, uvicorn_config
 
     desk = Desk(small, tmp_path)
-    server = _Server(uvicorn_config(None), desk)
+    server = _Server(uvicorn_config(None), desk, StopSignals())
     level = logging.getLogger("uvicorn.error").level
     try:
         server.handle_exit(signal.SIGTERM, None)

@@ -6,7 +6,10 @@ import threading
 
 import numpy as np
 import pytest
+import soundfile
 from builders import golden
+from builders.recordings import encode
+from builders.voices import voice
 
 from nes2net import InputError
 from nes2net.data.audio.blocks import pushed
@@ -59,6 +62,54 @@ def test_a_pipe_gives_what_has_arrived():
                 target=writer.write, args=(SAMPLES[0, number * 320 : (number + 1) * 320].tobytes(),)
             ).start()
             assert next(blocks)[0].shape == (1, 320)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """The bytes of a short recording in files of many formats; MP3 without an ID3 tag."""
+    folder = tmp_path_factory.mktemp("files")
+    voiced = 0.3 * voice(seconds=2)
+    contents = {}
+    for name in ("WAV", "RF64", "AIFF", "CAF", "FLAC", "OGG", "MP3", "AU"):
+        soundfile.write(folder / name, voiced, 16000, format=name)
+        contents[name] = (folder / name).read_bytes()
+    for suffix, codec in (("webm", "libopus"), ("mkv", "pcm_s16le"), ("m4a", "aac")):
+        encode(folder / f"talk.{suffix}", voiced, codec)
+        contents[suffix] = (folder / f"talk.{suffix}").read_bytes()
+    return contents
+
+
+KINDS = {"RF64": "WAV", "OGG": "Ogg", "webm": "Matroska or WebM", "mkv": "Matroska or WebM", "m4a": "MP4"}
+FILES = ["WAV", "RF64", "AIFF", "CAF", "FLAC", "OGG", "MP3", "AU", "webm", "mkv", "m4a"]
+
+
+@pytest.mark.parametrize("size", [1, 7, 640, 10**6])
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_is_not_decoded_as_samples_however_it_is_cut(files, name, size):
+    content = files[name]
+    decoder = PcmDecoder("mulaw")
+    with pytest.raises(InputError, match=rf"has the header of an audio file \({KINDS.get(name, name)}\)"):
+        for first in range(0, len(content), size):
+            decoder.push(content[first : first + size])
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name not in ("MP3", "AU")])
+def test_a_header_between_samples_is_no_samples(files, name):
+    decoder = PcmDecoder("s16le")
+    decoder.push(SAMPLES.tobytes() * 10)
+    decoder.push(files[name][:5])
+    with pytest.raises(InputError, match="has the header of an audio file"):
+        decoder.push(files[name][5:640])
+
+
+@pytest.mark.parametrize("encoding", ["s16le", "f32le", "mulaw", "alaw"])
+def test_audio_is_not_mistaken_for_a_file(encoding):
+    """Silence, noise, a tone and all bytes, in pieces."""
+    tone = np.round(9000 * np.sin(np.arange(16000) / 5)).astype("<i2").tobytes()
+    noise = np.random.default_rng(0).bytes(300_000)
+    for content in (bytes(20_000), b"\xff" * 20_000, b"\xd5" * 20_000, bytes(range(256)) * 100, tone, noise):
+        whole = content * (1 if encoding == "s16le" else 2)
+        assert decoded([whole[first : first + 160] for first in range(0, len(whole), 160)], encoding).shape[1] > 0
 
 
 def test_what_is_not_raw_audio_is_refused(tmp_path):

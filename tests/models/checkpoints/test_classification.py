@@ -1,6 +1,7 @@
 """Hugging Face folders of sequence classification: the transformers library's logits, polarity by names, refusals."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -97,6 +98,14 @@ def test_a_user_says_which_class_is_bona_fide(tmp_path, waveform):
     folder_of("Wav2Vec2", tmp_path)
     with pytest.raises(InputError, match="contradicts that fake is bona fide"):
         Detector.from_pretrained(tmp_path, "cpu", config="bonafide=fake")
+
+
+def test_the_name_of_a_class_in_an_advice_is_quoted_for_the_shell(tmp_path, capsys):
+    folder_of("Wav2Vec2", tmp_path, ("voice A", "it's B"))
+    assert main(["predict", "a.wav", "--model", str(tmp_path)]) == 2
+    choices = ["bonafide=it's B", "bonafide=voice A"]
+    advice = " or ".join(f"--architecture {shlex.quote(choice)}" for choice in choices)
+    assert f"name it with {advice}, and check" in capsys.readouterr().err
 
 
 def test_several_spoofed_classes_have_names(tmp_path, waveform):

@@ -13,6 +13,7 @@ import tracemalloc
 import typing
 import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -323,3 +324,19 @@ def test_damaged_files_are_refused_or_harmless(path, zipped):
             assert "evil.pth" in str(error)
             continue
         assert not zipped or all(torch.equal(found[k], v) for k, v in TENSORS.items())
+
+
+def test_a_checkpoint_without_permission_is_not_called_empty():
+    user = os.geteuid()
+    with TemporaryDirectory() as folder:  # every user may look up the folder above, other than that of pytest
+        os.chmod(folder, 0o755)
+        path = Path(folder, "d.pth")
+        torch.save(TENSORS, path)
+        os.chmod(path, 0)
+        if user == 0:  # whom no permission stops
+            os.seteuid(65534)
+        try:
+            with pytest.raises(InputError, match=r"d\.pth cannot be read: Permission denied"):
+                read_torch_file(path)
+        finally:
+            os.seteuid(user)

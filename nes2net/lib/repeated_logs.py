@@ -1,0 +1,27 @@
+"""Bound the log of a server that runs for months, whatever strangers send."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+
+class OncePerMinute(logging.Filter):
+    """Passes a warning or an error of one line of the program at most once a minute.
+
+    The rest may quote a stranger. Only warnings of nes2net differ by what they say.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._minutes: dict[object, float] = {}  # of each line: the minute in which it was logged last
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
+        words = str(record.args) if record.name.startswith("nes2net") else ""
+        line = (record.pathname, record.lineno, words)
+        minute = time.monotonic() // 60
+        is_first = self._minutes.get(line) != minute
+        self._minutes[line] = minute
+        return is_first

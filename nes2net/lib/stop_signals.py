@@ -1,0 +1,45 @@
+"""Signals that ask a program to end, for commands that run until they are told to stop."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+
+class StopSignals:
+    """Within this context, the first Ctrl-C, SIGTERM or SIGHUP is noted, and the second ends the program.
+
+    Without it, a signal is lost if Python raises its error in a ``__del__``. Call :meth:`check`
+    between the steps of a start. Under ``nohup``, SIGHUP stays ignored.
+    """
+
+    def __init__(self) -> None:
+        #: The first signal that came, SIGINT or SIGTERM.
+        self.number: int | None = None
+        #: Function that the first signal calls.
+        self.action: Callable[[], object] = lambda: None
+        self._before: dict[int, Any] = {}
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt after Ctrl-C, or SystemExit after another signal."""
+        if self.number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.number is not None:
+            raise SystemExit(128 + self.number)
+
+    def __enter__(self) -> StopSignals:
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            if number and (name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN):
+                self._before[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, _: object) -> None:
+        self.check()
+        self.number = signal.SIGINT if number == signal.SIGINT else signal.SIGTERM
+        self.action()

@@ -1,0 +1,108 @@
+"""Names in checkpoints and calibrations of strangers, as commands print them, and where names of classes enter."""
+
+import json
+
+import pytest
+import soundfile
+from builders.source_tracing import TRACING
+from builders.voices import voice
+
+from nes2net import Detector, InputError
+from nes2net.data.corpora.trial import Trial, class_names
+from nes2net.models.provenance import Provenance
+from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.start import build_detector
+from nes2net.training.tasks.task import Task
+
+EVIL = "\x1b]0;owned\x07\x9b2J\ntalk.wav  9.9  3 s  bonafide"
+SMALL = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": {"name": "mean_linear"}}
+RECIPES = {
+    "name": {"name": EVIL, "data": {"corpora": [{"name": "generic", "root": "x"}]}},
+    "corpus": {"name": "n", "data": {"corpora": [{"name": EVIL, "root": "x"}]}},
+    "split": {"name": "n", "data": {"corpora": [{"name": "generic", "root": "x", "train_split": EVIL}]}},
+}
+
+
+@pytest.fixture
+def recording(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, 0.3 * voice(seconds=3), 16000)
+    return path
+
+
+def check_lines(printed):
+    """Each line of a table begins with a name or a mark, and no line is a stranger's."""
+    assert "owned" in printed
+    assert printed.replace("\n", "").isprintable()
+    assert not any(line.startswith("talk.wav") for line in printed.split("\n"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_names_in_a_checkpoint_stay_on_their_line(recipe, recording, tmp_path, command):
+    detector = Detector.from_config(SMALL)
+    detector.provenance = Provenance.read({"recipe": recipe})
+    detector.save(tmp_path / "d.pth")
+    status, out, err = command(["predict", recording, "--model", tmp_path / "d.pth"])
+    assert status == 0, err
+    check_lines(out)
+
+
+def calibration_of(detector, **facts):
+    scored_by = {"fingerprint": detector.fingerprint(), "precision": EVIL, "num_samples": None}
+    return {
+        "format": "nes2net linear calibration",
+        "weights": [1.0],
+        "offset": 0.0,
+        "prior": 0.5,
+        "l2": 0.0,
+        "systems": [EVIL],
+        "scored_by": scored_by,
+    }
+
+
+@pytest.mark.parametrize("command_name", ["predict", "apply"])
+def test_names_in_a_calibration_stay_on_their_line(command_name, recording, tmp_path, command):
+    detector = Detector.from_config(SMALL)
+    detector.save(tmp_path / "d.pth")
+    calibration = tmp_path / "c.json"
+    calibration.write_text(json.dumps(calibration_of(detector)))
+    scores = tmp_path / "scores.txt"
+    scores.write_text("a 1.5\nb -0.5\n")
+    words = ["predict", recording, "--model", tmp_path / "d.pth", "--calibration", calibration]
+    if command_name == "apply":
+        words = ["calibrate", "apply", calibration, scores, "--out", tmp_path / "calibrated.txt"]
+    status, out, err = command(words)
+    assert status == 0, err
+    check_lines(out)
+
+
+UNPRINTABLE = ["A\tB", "A\nB", "A\x1b[2J"]
+
+
+def tracing(name):
+    return {**TRACING, "backend": {**TRACING["backend"], "classes": [name, "B", "bonafide"]}}
+
+
+@pytest.mark.parametrize("name", UNPRINTABLE)
+def test_a_checkpoint_with_an_unprintable_class_is_refused_before_anything_is_scored(
+    name, recording, tmp_path, command
+):
+    Detector.from_config(tracing(name)).save(tmp_path / "d.pth")
+    status, out, err = command(["predict", recording, "--model", tmp_path / "d.pth", "--judgement", "classes"])
+    assert status == 2
+    assert out == ""
+    assert f"a class of {tmp_path}/d.pth has the name {name!r}: remove tabs" in err
+
+
+@pytest.mark.parametrize("name", UNPRINTABLE)
+def test_a_recipe_with_an_unprintable_class_is_refused_before_training(name, tmp_path):
+    recipe = Recipe(model=tracing(name), output=str(tmp_path / "run"))
+    with pytest.raises(InputError, match="`model.backend.classes` has the name .*: remove tabs"):
+        build_detector(recipe, tmp_path, None, Task(recipe))
+
+
+@pytest.mark.parametrize("name", UNPRINTABLE)
+def test_labels_with_an_unprintable_class_are_refused(name):
+    trials = [Trial("a", label="spoof", attack=name), Trial("b", label="bonafide")]
+    with pytest.raises(InputError, match="the field attack of train has the name .*: remove tabs"):
+        class_names(trials, "attack", {}, "train", "fill it in")

@@ -1,0 +1,54 @@
+"""Signals are noted instead of raising an error wherever the program is."""
+
+import signal
+
+import pytest
+
+from nes2net.lib.stop_signals import StopSignals
+
+
+class Dying:
+    """Python drops errors that are raised while an object is destroyed."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __del__(self):
+        signal.raise_signal(self.number)
+
+
+@pytest.mark.parametrize(
+    "number, error",
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit), (signal.SIGHUP, SystemExit)],
+)
+def test_a_signal_is_not_lost_while_an_object_dies(number, error):
+    with StopSignals() as stop:
+        stop.check()
+        Dying(number)
+        with pytest.raises(error) as raised:
+            stop.check()
+    if error is SystemExit:
+        assert raised.value.code == 143
+
+
+def test_the_first_signal_calls_and_the_second_ends_the_program_at_once():
+    calls = []
+    with StopSignals() as stop:
+        stop.action = lambda: calls.append("stopped")
+        signal.raise_signal(signal.SIGHUP)
+        assert stop.number == signal.SIGTERM
+        with pytest.raises(SystemExit):
+            signal.raise_signal(signal.SIGINT)
+    assert calls == ["stopped"]
+
+
+def test_the_handlers_are_put_back_and_nohup_is_kept():
+    before = signal.getsignal(signal.SIGINT)
+    hangup_before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert stop.number is None
+    finally:
+        signal.signal(signal.SIGHUP, hangup_before)
+    assert signal.getsignal(signal.SIGINT) is before

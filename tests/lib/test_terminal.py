@@ -1,0 +1,34 @@
+"""What strangers wrote into files stays on its line, and does not command the terminal."""
+
+import sys
+
+import pytest
+
+from nes2net import InputError
+from nes2net.lib.terminal import check_one_line, print_note, print_warnings, say, say_written
+
+EVIL = "\x1b]0;owned\x07\x9b2J\ntalk.wav\t9.9\u202e"
+ESCAPED = r"\x1b]0;owned\x07\x9b2J\ntalk.wav\t9.9\u202e"
+
+
+def test_each_line_is_printed_as_one_line(capsys):
+    say(f"# detector: {EVIL}", "–  全角")
+    say(EVIL, file=sys.stderr)
+    printed = capsys.readouterr()
+    assert printed.out == f"# detector: {ESCAPED}\n–  全角\n"
+    assert printed.err == f"{ESCAPED}\n"
+
+
+def test_notes_warnings_and_names_of_files_are_one_line_each(capsys):
+    print_note(EVIL)
+    print_warnings([EVIL])
+    say_written(EVIL, beside_data=True)
+    assert capsys.readouterr().err == f"note: {ESCAPED}\nwarning: {ESCAPED}\nwrote {ESCAPED}\n"
+
+
+@pytest.mark.parametrize("name", ["A\tB", "A\nB", "A\rB", "A\x1b[2J", "A\u2028B", "A\x85B", " A", "A\u3000"])
+def test_a_name_that_does_not_fit_a_line_is_refused(name):
+    check_one_line(["全角", "a b", "bonafide"], "the file")
+    with pytest.raises(InputError, match="the file has the name .*: remove tabs, line breaks") as refusal:
+        check_one_line(["C", name], "the file")
+    assert str(refusal.value).isprintable()
