@@ -26,7 +26,6 @@ from nes2net.lib.this_process import is_out_of_memory
 from nes2net.models.backends.base import Backend, ScoreRule
 from nes2net.models.frontends.base import UsedSamples
 from nes2net.models.provenance import Provenance
-from nes2net.models.registry import named_parts, packages_of
 
 #: A score, or the reason why the score is missing.
 Result: TypeAlias = float | str
@@ -201,12 +200,9 @@ def start(
     """
 
     def results_of(scores: Tensor) -> list[Result]:
-        """Turn the scores (B,) into results: a score that is not finite is replaced by a reason."""
         results = []
         for score in scores.tolist():
             results.append(score if math.isfinite(score) else _not_finite_reason("score is {}", score))
-        if not scores.isfinite().all():
-            _check_parts(scorer, waveforms[~scores.isfinite()])
         return results
 
     inputs = [waveforms] if system_scores is None else [waveforms, system_scores]
@@ -230,7 +226,6 @@ def start_rows(
     """
 
     def results_of(computed: Tensor) -> list[np.ndarray | str]:
-        """Turn the rows B×K into results: a row with a number that is not finite is replaced by a reason."""
         results: list[np.ndarray | str] = []
         for row in computed.numpy():
             is_finite = np.isfinite(row)
@@ -268,7 +263,6 @@ def _start_or_split(
         most_rows = max(1, fitting // waveforms.shape[1])
 
     def start_parts(rows: int | None, size: int) -> Callable[[], list[T | str]]:
-        """Start to compute parts of at most ``size`` waveforms; return a function that waits for all results."""
         splits = zip(*(tensor.split(size) for tensor in inputs))
         started = []
         for tensors in splits:
@@ -300,7 +294,15 @@ def _start_or_split(
             # Do not keep the moved inputs in a variable: if the batch must be split, they would take memory in addition
             # to the parts.
             pending = _Pending(compute(*map(moved, inputs))[:count])
-            return lambda: [*results_of(pending.wait())]
+
+            def finish() -> list[T | str]:
+                rows = pending.wait()
+                is_finite = rows.isfinite().reshape(len(rows), -1).all(1)
+                if not is_finite.all():
+                    _check_parts(scorer, waveforms[~is_finite])
+                return [*results_of(rows)]
+
+            return finish
     except BrokenPart:
         raise
     except InputError as error:
@@ -357,7 +359,7 @@ def _not_finite_reason(message: str, number: float) -> str:
 
 
 def _check_parts(scorer: Any, waveforms: Tensor) -> None:
-    if not hasattr(scorer, "part_not_finite") or not packages_of(named_parts(scorer.config)):
+    if not hasattr(scorer, "part_not_finite"):  # an exported detector
         return
     with torch.inference_mode():
         subject = scorer.part_not_finite(waveforms[:1].to(scorer.device))
@@ -369,7 +371,6 @@ class _ModeInForce:
     """The mode (train or eval) of a scorer while threads score, and the state to restore after the last thread."""
 
     def __init__(self, scorer: Scorer, train: bool) -> None:
-        """Remember the state of ``scorer``, and put ``scorer`` into train or eval mode."""
         self.num_threads = 0
         self.modes = [(module, module.training) for module in scorer.modules()]
         self.buffers: list[tuple[Tensor, Tensor]] = []

@@ -149,7 +149,6 @@ class TrainingSet(Dataset):
         carries: Carries = no_tensors,
         target: Target = binary_target,
     ) -> None:
-        """Store the settings; audio is read only when an item is asked for."""
         self.examples = examples
         self.trials = examples.trials
         self.num_samples = num_samples

@@ -45,7 +45,6 @@ class Trainer:
     stop: StopRequests
 
     def __post_init__(self) -> None:
-        """Prepare model and optimiser for device, precision and processes, and make the learning-rate schedule."""
         self.steps_per_epoch = len(self.loader.batch_sampler)
         self.learning_rate = learning_rate_schedule(self.recipe.train, self.steps_per_epoch)
         # Accelerate adds autocast and DDP to the model, and the GradScaler of fp16 to the optimiser.
@@ -166,7 +165,6 @@ class Trainer:
         return step_part, self.objective.denominators(targets, carried)
 
     def iteration(self, epoch: int, step: int) -> int:
-        """Count the steps before this ``step`` of ``epoch``, over all epochs."""
         return (epoch - 1) * self.steps_per_epoch + step
 
     def backward(self, parts: Sequence[Part], plan: StepPlan) -> Tensor:

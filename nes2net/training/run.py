@@ -250,7 +250,6 @@ class Run:
             monitor.open_logs(state.progress.epoch, self.recipe, detector.device)
 
     def summary(self, trainer: Trainer, training: Examples, development: Examples) -> list[str]:
-        """Write a few lines about the detector and the trials of both sets."""
         detector = trainer.state.detector
         accelerator = self.accelerator
         names = " + ".join(detector.config[kind]["name"] for kind in ("frontend", "aggregation", "backend"))
@@ -295,7 +294,6 @@ class Run:
         return lines
 
     def fit(self, trainer: Trainer) -> None:
-        """Print where the run resumes, train the remaining epochs, and print the table of all epochs."""
         selection = trainer.state.selection
         progress = trainer.state.progress
         monitor = trainer.monitor

@@ -117,7 +117,6 @@ class Validator:
         recipe: Recipe,
         task: Any = None,
     ) -> None:
-        """Check the mode, and store what a validation needs."""
         self.mode = recipe.validation.mode
         self.seed = recipe.seed
         if self.mode == "train" and accelerator.num_processes > 1:
@@ -177,7 +176,6 @@ class Validator:
 
     @torch.inference_mode()
     def _run_pass(self, name: str, loader: BatchLoader, epoch: int) -> list[_BatchResult]:
-        """Run the objective on this process's batches in the pass ``name``, and return the result of each batch."""
         loader.begin(epoch)
         accelerator = self.accelerator
         results = []

@@ -243,8 +243,8 @@ class GoodObjective(Objective):
     def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
         return [*super().denominators(targets), float(len(targets))]
 
-    def numerators(self, computed: Any, part: Part) -> list[Tensor]:
-        return [*super().numerators(computed, part), computed[:, -1].square().sum()]
+    def numerators(self, computed: Any, batch_part: Part) -> list[Tensor]:
+        return [*super().numerators(computed, batch_part), computed[:, -1].square().sum()]
 
 
 class GoodTask(Task):
@@ -304,8 +304,8 @@ class MeasureNever(GoodTask):
 class BareOutcomeObjective(GoodObjective):
     """The outcome is a tensor."""
 
-    def outcome(self, computed: Any, part: Part) -> Any:
-        return super().outcome(computed, part).loss
+    def outcome(self, computed: Any, batch_part: Part) -> Any:
+        return super().outcome(computed, batch_part).loss
 
 
 class BareOutcome(GoodTask):

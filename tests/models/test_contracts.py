@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 from builders import noise_folders
-from builders.command_fixtures import command, here, one_parser  # noqa: F401
+from builders.command_fixtures import command, one_parser  # noqa: F401
 from builders.faulty_parts import PACKAGE, PARTS, install
 from builders.runs import same, weights_of
 from builders.small_parts import AGGREGATIONS, BACKENDS, FRONTENDS, frontend_families, small_options
@@ -60,99 +60,106 @@ def forget_packages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def package(here, monkeypatch) -> Path:  # noqa: F811
+def package(tmp_path, monkeypatch) -> Path:
     """The current folder, with a small corpus; the package of planted faults is installed."""
-    site = here / "site"
+    monkeypatch.chdir(tmp_path)
+    site = tmp_path / "site"
     site.mkdir()
     install(site)
     monkeypatch.syspath_prepend(str(site))
     forget_packages(monkeypatch)
     rng = np.random.default_rng(0)
     for split in ("train", "dev", "eval"):
-        (here / "tones" / split).mkdir(parents=True)
+        (tmp_path / "tones" / split).mkdir(parents=True)
         lines = []
         for number in range(8):
             label = ("genuine", "fake")[number % 2]
             samples = (0.1 + 0.1 * (number % 2)) * rng.standard_normal(8000).clip(-3, 3) / 3
-            soundfile.write(here / "tones" / split / f"{split}_{number}.wav", samples, 16000)
+            soundfile.write(tmp_path / "tones" / split / f"{split}_{number}.wav", samples, 16000)
             lines.append(f"{split}_{number} {label}\n")
-        (here / "tones" / f"{split}.txt").write_text("".join(lines))
-    (here / "tones.yaml").write_text(RECIPE)
-    yield here
+        (tmp_path / "tones" / f"{split}.txt").write_text("".join(lines))
+    (tmp_path / "tones.yaml").write_text(RECIPE)
+    yield tmp_path
     sys.modules.pop("faulty_parts", None)
 
 
 TRAIN = "train tones.yaml "
+BACKEND = "train tones.yaml model.backend.name="
+FRONTEND = "train tones.yaml model.frontend.name="
+AGGREGATION = "train tones.yaml model.aggregation.name="
+LOSS = "train tones.yaml train.loss="
+TASK = "train tones.yaml train.task="
+SELECTED = "train tones.yaml validation.select_on=odd train.task="
 EFFECT = "train tones.yaml augment.conditions=[{}]"
 SCORE = "score good_corpus tones --model good.pth --out out.tsv --judgement "
 #: Name of a faulty part → the command that uses it, and the fault in the message.
 FAULTS = {
     "embeds_none": (
-        f"{TRAIN} model.backend.name=",
+        BACKEND,
         "embed returned None; expected a tensor of 2 × 4 (the last size is 'in_features' of the last layer)",
     ),
-    "embeds_frames": (f"{TRAIN} model.backend.name=", "embed returned a tensor (2, 12, 4) of float32; expected"),
-    "no_such_layer": (f"{TRAIN} model.backend.name=", "its attribute 'last_layer_name' is 'lineal'; expected"),
+    "embeds_frames": (BACKEND, "embed returned a tensor (2, 12, 4) of float32; expected"),
+    "no_such_layer": (BACKEND, "its attribute 'last_layer_name' is 'lineal'; expected"),
     "wide_layer": (
-        f"{TRAIN} model.backend.name=",
+        BACKEND,
         "expected a tensor of 2 × 8 (the last size is",
     ),
-    "many_logits": (f"{TRAIN} model.backend.name=", "forward returned a tensor (2, 3) of float32; expected"),
-    "needs_width": (f"{TRAIN} model.backend.name=", "its constructor has no default for 'width'"),
-    "divides_by_zero": (f"{TRAIN} model.backend.name=", "embed returned NaN or infinity in a tensor (2, 4)"),
-    "loud_is_nan": (f"{TRAIN} model.backend.name=", "gave numbers that are not finite for the batch"),
-    "raises_inside": (f"{TRAIN} model.backend.name=", "embed raised IndexError: too many indices"),
+    "many_logits": (BACKEND, "forward returned a tensor (2, 3) of float32; expected"),
+    "needs_width": (BACKEND, "its constructor has no default for 'width'"),
+    "divides_by_zero": (BACKEND, "embed returned NaN or infinity in a tensor (2, 4)"),
+    "loud_is_nan": (BACKEND, "gave numbers that are not finite for the batch"),
+    "raises_inside": (BACKEND, "embed raised IndexError: too many indices"),
     "number": (
-        f"{TRAIN} model.backend.name=",
+        BACKEND,
         "its entry point names 5; expected a part of the class nes2net.models.backends",
     ),
     "table": (
-        f"{TRAIN} model.backend.name=",
+        BACKEND,
         "its entry point names {'name': 'table'}; expected a part of the class",
     ),
-    "wrong_out_dim": (f"{TRAIN} model.frontend.name=", "expected a tensor of 2 × any × 5 (the last size is 'out_dim')"),
+    "wrong_out_dim": (FRONTEND, "expected a tensor of 2 × any × 5 (the last size is 'out_dim')"),
     "single_tensor": (
-        f"{TRAIN} model.frontend.name=",
+        FRONTEND,
         "returned a tensor (2, 12, 4) of float32; expected a list of 1",
     ),
-    "fewer_states": (f"{TRAIN} model.frontend.name=", "expected a list of 3 (of 'num_layers' 3)"),
-    "no_hop_length": (f"{TRAIN} model.frontend.name=", "its attribute 'hop_length' is None; expected a whole number"),
-    "wrong_hop_length": (f"{TRAIN} model.frontend.name=", "expected 12 frames in each, by 'hop_length'"),
-    "log_of_zero": (f"{TRAIN} model.frontend.name=", "returned NaN or infinity in a tensor (2, 12, 4) of float32"),
+    "fewer_states": (FRONTEND, "expected a list of 3 (of 'num_layers' 3)"),
+    "no_hop_length": (FRONTEND, "its attribute 'hop_length' is None; expected a whole number"),
+    "wrong_hop_length": (FRONTEND, "expected 12 frames in each, by 'hop_length'"),
+    "log_of_zero": (FRONTEND, "returned NaN or infinity in a tensor (2, 12, 4) of float32"),
     "transposed": (
-        f"{TRAIN} model.aggregation.name=",
+        AGGREGATION,
         "forward returned a tensor (2, 4, 12) of float32; expected a tensor of 2 × 12 × 4",
     ),
     "numerator_of_rows": (
-        f"{TRAIN} train.loss=",
+        LOSS,
         "numerator returned a tensor (2,) of float32; expected a tensor of one number",
     ),
-    "no_numerator": (f"{TRAIN} train.loss=", "numerator raised NotImplementedError"),
-    "no_denominator": (f"{TRAIN} train.loss=", "weight_of raised NotImplementedError"),
+    "no_numerator": (LOSS, "numerator raised NotImplementedError"),
+    "no_denominator": (LOSS, "weight_of raised NotImplementedError"),
     "denominator_of_rows": (
-        f"{TRAIN} train.loss=",
+        LOSS,
         "weight_of returned a tensor (2,) of float64; expected a tensor of one number",
     ),
     "detached_loss": (
-        f"{TRAIN} train.loss=",
+        LOSS,
         "numerator returned a tensor () of float32; expected a number with a gradient",
     ),
     "number_loss": (
-        f"{TRAIN} train.loss=",
+        LOSS,
         "its entry point names 5; expected a part of the class nes2net.training.losses",
     ),
-    "few_denominators": (f"{TRAIN} train.task=", "expected a tensor of 1, a number for each of the denominators"),
-    "carries_text": (f"{TRAIN} train.task=", "an example carries 'speaker' as 'train_0', and another one"),
+    "few_denominators": (TASK, "expected a tensor of 1, a number for each of the denominators"),
+    "carries_text": (TASK, "an example carries 'speaker' as 'train_0', and another one"),
     "carries_shapes": (
-        f"{TRAIN} train.task=",
+        TASK,
         "an example carries 'frames' as a tensor (3,) of float32",
     ),
-    "nan_figure": (f"{TRAIN} train.task=", "figures returned for 'val_odd_wo_aug' nan; expected a finite number"),
+    "nan_figure": (TASK, "figures returned for 'val_odd_wo_aug' nan; expected a finite number"),
     "measure_never": (
-        f"{TRAIN} validation.select_on=odd train.task=",
+        SELECTED,
         "expected the declared measure 'odd', too, as 'val_odd_wo_aug'",
     ),
-    "bare_outcome": (f"{TRAIN} train.task=", "outcome returned a tensor () of float32; expected an Outcome"),
+    "bare_outcome": (TASK, "outcome returned a tensor () of float32; expected an Outcome"),
     "numpy_rows": (SCORE, "compute returned an array (8, 2) of float32; expected a tensor (8, 2) of a row"),
     "extra_column": (SCORE, "compute returned a tensor (8, 3) of float32; expected a tensor (8, 2) of a row"),
     "scores_of_columns": (
@@ -239,10 +246,10 @@ def test_a_run_has_the_same_bits_with_and_without_the_checks(package, command, m
     assert checked["calls"] > 0
 
 
-def checked_time(kind: str, part: object, *facts: object) -> float:
+def checked_time(kind: str, module: object, *facts: object) -> float:
     """Processor time of the check of a part."""
     began = time.process_time()
-    check_part(kind, f"{kind} 'test'", part, *facts)
+    check_part(kind, f"{kind} 'test'", module, *facts)
     return time.process_time() - began
 
 

@@ -66,18 +66,18 @@ class TrainConfig(Section):
     """Optimiser. With `adam`, weight decay is an L2 term of the gradient; with `adamw`, it shrinks
     the weights themselves. `logistic` takes no steps: everything before the last layer is frozen,
     and scikit-learn fits the last layer to the embeddings by logistic regression, without
-    augmentation. Settings of the steps, such as `train.lr`, are then refused, and `train.epochs` is
-    1."""
+    augmentation. Learning rate, schedule and weight decay then have no effect, and `train.epochs`
+    is 1."""
     logistic_c: Annotated[
         AboveZero, UsedWith("optimizer", ("logistic",)), Source("assumed; Pascu et al.: weak regularisation is best")
     ] = 1e6
     """C of the logistic regression, the weight of the loss against the L2 term ½|w|²; a larger C
     regularises less. The embeddings are first scaled to unit variance in each dimension."""
     lr: Annotated[
-        AboveZero, _OF_STEPS, AlsoCalled(("learning_rate",)), Source("main.py --lr; 2.5e-7 in the published command")
+        AboveZero, AlsoCalled(("learning_rate",)), Source("main.py --lr; 2.5e-7 in the published command")
     ] = 2.5e-7
     """Learning rate; with a schedule, the highest learning rate."""
-    weight_decay: Annotated[NotNegative, _OF_STEPS, Source("main.py --weight_decay")] = 1e-4
+    weight_decay: Annotated[NotNegative, Source("main.py --weight_decay")] = 1e-4
     """Weight decay, as `train.optimizer` applies it."""
     adam_betas: Annotated[
         list[BelowOne], Field(min_length=2, max_length=2), _OF_STEPS, Source("main.py (PyTorch's default)")
@@ -89,7 +89,6 @@ class TrainConfig(Section):
     """In Adam's step, divide by the largest mean of the squared gradient so far."""
     schedule: Annotated[
         Literal["constant", "cosine", "cosine_epochs", "inverse_sqrt", "step"],
-        _OF_STEPS,
         Source(
             "constant: main.py; cosine: ASVspoof 5 program; cosine_epochs: CtrSVDD program; "
             "inverse_sqrt: SR-LA Res2Net code, Vaswani et al. 2017, Section 5.3; "

@@ -397,12 +397,9 @@ def test_what_does_not_go_with_several_corpora(overrides, message):
 #: Keys that only an optimiser with gradient steps uses, and a value that is not the default.
 KEYS_OF_STEPS = {
     "drop_last": False,
-    "lr": 1e-3,
-    "weight_decay": 0.5,
     "adam_betas": [0.8, 0.9],
     "adam_eps": 1e-3,
     "amsgrad": True,
-    "schedule": "step",
     "warmup_steps": 5,
     "plateau_patience": 3,
     "max_grad_norm": 1.0,
@@ -410,9 +407,10 @@ KEYS_OF_STEPS = {
     "layer_decay": 0.5,
     "adapt": {"kind": "bitfit"},
 }
-#: Further keys: they mean the same with every optimiser, or other keys decide whether they are used.
+#: Further keys: they mean the same with every optimiser, other keys decide whether they are used, or `optimizer` says
+#: that they have no effect.
 OTHER_KEYS = (
-    "epochs batch_size accumulate optimizer logistic_c min_lr t_max decay_epochs decay_factor warmup_epochs "
+    "lr weight_decay schedule epochs batch_size accumulate optimizer logistic_c min_lr t_max decay_epochs decay_factor warmup_epochs "
     "warmup_from_zero task loss precision deterministic activation_checkpointing compile freeze_frontend_epochs "
     "freeze_frontend frontend_mode init_from keep save_every_minutes"
 )
