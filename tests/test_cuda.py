@@ -147,7 +147,7 @@ def test_a_score_file_in_every_precision(detector, recordings, tmp_path, device,
 
 
 @needs_cuda
-@pytest.mark.parametrize("measure", [partial(one_score, what="float32", precision="float32"), too_little_memory])
+@pytest.mark.parametrize("measure", [partial(one_score, label="float32", precision="float32"), too_little_memory])
 def test_what_the_benchmark_measures_in_full_size(measure, tmp_path):
     """One score in `score`, `score_files` and `judge_trials`; and in parts, of what memory is too small for."""
     measure(Stage("tiny", torch.device("cuda"), small=True, seconds=PATIENCE, out=tmp_path, work=tmp_path))

@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 from builders import PATIENCE
 from builders.files import write
+from builders.runs import assert_same_run, folder_of, state_of, stop
+from builders.strangers import install, installed_in
 from conftest import REPOSITORY
+
+from nes2net.training.run import train
 
 TEXT = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
 #: A file: its name on a line of its own, then a block that holds it.
@@ -18,6 +22,8 @@ FILE = re.compile(r"^`(?P<name>[\w./]+)`:\n\n```\w+\n(?P<content>.*?)^```$", re.
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: A command, and the output that the page shows.
 COMMAND = re.compile(r"^\$ (?P<command>.*)\n(?P<output>(?:(?!\$ ).*\n)*)", re.MULTILINE)
+#: A table of entry points in pyproject.toml.
+POINTS = re.compile(r'^\[project\.entry-points\."nes2net\.(\w+)"\]\n((?:\w.*\n)*)', re.MULTILINE)
 INSTALL = "pip install --no-deps --no-build-isolation -e ."
 PROGRAMS = {"nes2net": ["-m", "nes2net"], "python": [], "pip": ["-m", "pip"]}
 
@@ -39,6 +45,21 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for block in FILE.finditer(TEXT):
         write(folder / block["name"], block["content"])
     return folder
+
+
+def test_the_auxiliary_head_of_the_page_resumes_to_the_bit(package, recipe):
+    points: dict[str, dict[str, str]] = {}
+    for kind, names in POINTS.findall(TEXT):
+        points[kind] = dict(re.findall(r'^(\w+) = "(.*)"$', names, re.MULTILINE))
+    install(package, "my-parts 0.1", points, {})
+    model = {"frontend": {"name": "band_energy"}, "aggregation": "layer_mean", "backend": "mean_frame"}
+    values = {"model": model, "train": {"task": "level", "epochs": 2}}
+    with installed_in(package):
+        uninterrupted = train(recipe(comment="whole", **values), "cpu")
+        torn = recipe(comment="torn", **values)
+        stop(torn, 2, 1, "cpu")
+        assert state_of(folder_of(torn))["objective"].keys() == {"level.weight", "level.bias"}
+        assert_same_run(train(torn, "cpu"), uninterrupted)
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ WRITING = frozenset(
 #: Module → how many calls in it write without `temporary`, and why they write through no link.
 DIRECT_WRITES = {
     "apps.explanation.picture": 1,  # its caller gives the temporary file
-    "apps.info.bench_command": 1,  # in a temporary folder
+    "apps.bench.command": 1,  # in a temporary folder
     "apps.scale.cluster": 1,  # the null device
     "apps.serve.app": 2,  # in the page's temporary folder
     "apps.serve.desk": 1,  # as above

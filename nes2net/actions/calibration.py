@@ -38,15 +38,17 @@ from nes2net.scoring.decisions.calibration import (
     figures,
     fit,
     how_sure,
+    resampled,
     separates,
 )
+from nes2net.scoring.decisions.decision import CAUSES_OF_INVERSION
 from nes2net.scoring.decisions.population import Population
 from nes2net.scoring.engine import Finished
 from nes2net.scoring.judgement import judgement_of
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.measuring import drawn, forget_traits, measure_trials
 from nes2net.scoring.score_file import write_scores
-from nes2net.scoring.score_length import samples_to_score
+from nes2net.scoring.score_length import samples_to_calibrate
 
 #: A list of rows (name, figures): first the scores of each system, then the calibrated scores; see
 #: :func:`nes2net.scoring.decisions.calibration.figures`.
@@ -147,12 +149,14 @@ def calibrate(
     if scored_by is not None:
         scored_by = replace(scored_by, resolution_ms=labelled.resolution_ms)
     calibration = fit(bonafide, spoof, prior=prior, l2=l2, systems=system_names(list(map(str, scores))))
+    if len(paths) == 1:
+        calibration = resampled(calibration)
     # Higher scores must mean bona fide, unless the caller allows the opposite.
     if max(calibration.weights) < 0 and not allow_inverted:
         raise InputError(
             f"the weight of {', '.join(calibration.systems)} is {calibration.weights[0]:.3g}: among these {len(bonafide)} "
-            f"bona fide and {len(spoof)} spoofed {labelled.unit}, higher scores mean spoofed. Labels or scores are "
-            "inverted, or the trials are too few to tell: mend them, or pass `allow_inverted=True`"
+            f"bona fide and {len(spoof)} spoofed {labelled.unit}, higher scores mean spoofed. Either {CAUSES_OF_INVERSION}: "
+            "mend them, take another detector, or pass `allow_inverted=True`"
         )
     checksums: str | list[str] = digests[0] if len(digests) == 1 else digests
     # Collect facts about the trials and scores from which the calibration was learned, for the file of the calibration.
@@ -220,8 +224,8 @@ def calibrate_recordings(
         save: the file of the calibration to write.
         checkpoint: the file, folder or name from which ``detector`` was loaded, for the record
             beside the scores.
-        num_samples: how many leading samples of each recording are scored; None for all, ``"auto"``
-            for a number that suits the detector.
+        num_samples: how many leading samples of each recording are scored; ``"auto"`` for a window
+            that suits the detector; None for all, and then much longer recordings are not decided.
         prior, l2, allow_inverted: as for :func:`calibrate`.
         batch_size, num_workers: as for :class:`nes2net.scoring.corpus.ScoringSettings`.
 
@@ -250,7 +254,7 @@ def calibrate_recordings(
         rows.writerows((path.absolute(), label, f"{label}/{path.relative_to(top)}") for path in classes[label])
     write_text(recordings, text.getvalue())
     # Score the listed recordings.
-    score_length = samples_to_score(detector.provenance, num_samples)
+    score_length = samples_to_calibrate(detector.provenance, num_samples)
     print_note(score_length.words and f"{score_length.words}; `num_samples` chooses another part")
     scored = score_corpus(
         detector,

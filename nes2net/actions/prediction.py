@@ -162,9 +162,7 @@ class Along:
         :attr:`window` must be set.
         """
         assert self.window is not None
-        hop = self.hop
-        if hop is None:
-            hop = suitable_hop(duration, self.window)
+        hop = suitable_hop(duration, self.window) if self.hop is None else self.hop
         return TrackWindows(self.window, hop)
 
 
@@ -195,10 +193,8 @@ class Once(Question):
         """
         detector = asking.detector
         windows = self.along or Along()
-        window = windows.window
-        if window is None:
-            window = usual_window(detector, asking.decider)
-        windows = replace(windows, window=window)
+        if windows.window is None:
+            windows = replace(windows, window=usual_window(detector, asking.decider))
         # Choose the windows along recordings.
         if self.along or self.track:
             window_samples(detector, *windows.suited(0))  # wrong numbers raise an error before any file is read
@@ -275,6 +271,8 @@ class Judged(Question):
     judgement: Judgement[Any]
     num_samples: int | Literal["auto"] | None = "auto"
     """Number of leading samples to judge, as in :class:`Once`, but a long recording is judged in one piece."""
+    first: Predictions | None = None
+    """What a detector of fakes says of the same recordings, which is told first."""
 
     def answer(self, asking: Asking, recordings: list[AnyRecording]) -> Answer:
         """Judge each recording; see :meth:`Question.answer`. If a calibration is given, raise :class:`InputError`."""
@@ -291,20 +289,16 @@ class Judged(Question):
             batch_size=asking.batch_size,
             workers=asking.workers,
         )
-        notes = []
-        if score_length.words:
-            notes.append(score_length.words)
-        return Answer(_judged_predictions(judgement, judged, score_length.num_samples), notes, judgement.meaning())
+        notes = [score_length.words] if score_length.words else []
+        rows = _judged_predictions(judgement, judged, score_length.num_samples)
+        if self.first is None:
+            return Answer(rows, notes, judgement.meaning())
+        return Answer(map(_with_first, self.first.rows, rows), notes, [*judgement.meaning(), *self.first.meaning])
 
 
 def _judged_predictions(
     judgement: Judgement[Any], judged: Iterator[JudgedFile[Any]], num_samples: int | None
 ) -> Iterator[Prediction]:
-    """Turn the files of :class:`Judged` into results; if a file could not be judged, its result states the reason.
-
-    Args:
-        num_samples: leading samples that were judged; None for all.
-    """
     for file in judged:
         source = file.path
         if isinstance(file.result, InputError):
@@ -313,9 +307,16 @@ def _judged_predictions(
         facts = judgement.tell(file.result)
         row = {**_identity_facts(source), "judgement": judgement.name, **facts}
         remark = "; ".join(filter(None, [row.pop("remark", ""), file.remark.text]))
-        if remark:
-            row["remark"] = remark
+        row |= _remark_facts(Remark(remark))
         yield Prediction(source, row | _extent_facts(file, num_samples), words=judgement.in_words(facts))
+
+
+def _with_first(first: Prediction, judged: Prediction) -> Prediction:
+    decision = first.row.get("decision") or first.row.get("error") or f"score {first.row['score']:.4f}"
+    words = f"the detector says first: {decision}"
+    if decision in ("bonafide", CANNOT_TELL):
+        words += ", so the name of a class means nothing"
+    return replace(judged, row=judged.row | {"first": first.row}, words=f"{words}; {judged.words}")
 
 
 def predict(
@@ -380,7 +381,7 @@ def predict(
 #: The columns of a table of predictions, in order. A table leaves out a column for which no row has a value.
 COLUMNS = (
     *("file", "channel", "score", "duration", "llr", "probability", "decision", "reason", "p_value", "judged"),
-    *("rests_on", "stretch_start", "stretch_end", "shortest_found", "remark", "error"),
+    *("rests_on", "stretch_start", "stretch_end", "shortest_found", "score_of", "decided_by", "remark", "error"),
 )
 
 
@@ -421,16 +422,15 @@ def _identity_facts(source: AnyRecording) -> dict[str, Any]:
     return names
 
 
+def _remark_facts(remark: Remark) -> dict[str, str]:
+    return {"remark": worded(remark.text)} if remark.text else {}
+
+
 def _display_name(source: AnyRecording) -> str:
     return printable_name(Path(str(source)).name)
 
 
 def _extent_facts(file: JudgedFile[Any], num_samples: int | None) -> dict[str, Any]:
-    """Collect facts for a row: how long the recording is, and which part of it was judged.
-
-    Args:
-        num_samples: leading samples that were judged; None for all.
-    """
     extent = {"duration": file.num_samples / SAMPLE_RATE, "judged": file.judged}
     if num_samples is None:
         return {**extent, "method": "whole"}
@@ -451,7 +451,6 @@ class _Scoring:
     """Whether a recording of more than two minutes gets the mean score of its windows."""
 
     def rows(self, recordings: list[AnyRecording]) -> Iterator[Prediction]:
-        """Yield a result for each of ``recordings``, in order; a recording that fails gets a row with the reason."""
         asking = self.asking
         longest_whole = round(LONG_RECORDING * SAMPLE_RATE) if self.means_along else None
         judged = judge_files(
@@ -477,7 +476,7 @@ class _Scoring:
                 yield _failed_prediction(source, error)
 
     def _predict_scored(self, source: AnyRecording, file: JudgedFile[float], score: float) -> Prediction:
-        """Decide on a recording that has a ``score``; score windows along the recording, if windows are needed.
+        """Decide on a recording that has a ``score``.
 
         Windows along the recording are scored in two cases: if ``score`` is the score of the
         beginning only, but the decision is on the whole recording; or if the question asks for the
@@ -513,9 +512,7 @@ class _Scoring:
             row |= along
         else:
             row |= self._decide(score, file.traits, remark)
-        row |= extent
-        if remark.text:
-            row["remark"] = remark.text
+        row |= {**extent, **_remark_facts(remark)}
         if not self.question.track:
             return Prediction(source, row, words=words)
         # The question asks for the scores of windows. If the decision already needed windows of the same length and
@@ -523,14 +520,9 @@ class _Scoring:
         shown = self.windows.suited(duration)
         if track is None or windows != shown:
             track = self._score_along(source, duration, *shown)
-        return Prediction(source, row | self._track_facts(track, shown.hop), track, words=words)
+        return Prediction(source, row | self._track_facts(track, shown.hop, row), track, words=words)
 
     def _predict_by_mean(self, source: AnyRecording) -> Prediction:
-        """Score a long recording by the mean of the scores of its windows.
-
-        If the question does not ask for the scores of the windows, a note on standard error
-        explains the score of the recording.
-        """
         duration = count_samples(source) / SAMPLE_RATE
         window, hop = self.windows.suited(duration)
         if not self.question.track:
@@ -549,18 +541,10 @@ class _Scoring:
             "score": track.score,
             **self._decide(track.score, traits, track.remark),
         }
-        row |= {"duration": track.duration, "judged": track.judged, "method": "track"}
-        if track.remark.text:
-            row["remark"] = track.remark.text
-        return Prediction(source, row | self._track_facts(track, hop), track if self.question.track else None)
+        row |= {"duration": track.duration, "judged": track.judged, "method": "track", **_remark_facts(track.remark)}
+        return Prediction(source, row | self._track_facts(track, hop, row), track if self.question.track else None)
 
     def _score_along(self, source: AnyRecording, duration: float, window: float, hop: float) -> Track:
-        """Score windows along the recording ``source``, and show the progress.
-
-        Args:
-            duration: duration of the recording in seconds.
-            window, hop: length and distance of the windows in seconds.
-        """
         with _progress_in_seconds(source, duration, f"a `hop` above {hop:.3g} s takes less") as progress:
             return score_track(
                 self.asking.detector,
@@ -571,11 +555,12 @@ class _Scoring:
                 progress=progress,
             )
 
-    def _track_facts(self, track: Track, hop: float) -> dict[str, Any]:
+    def _track_facts(self, track: Track, hop: float, row: Mapping[str, Any]) -> dict[str, Any]:
         """Collect the facts of a row about ``track``, the scores of windows along a recording.
 
-        The scores of all windows are included only if the question asks for these scores. ``hop``
-        is the distance of the windows in seconds.
+        The scores of all windows are included only if the question asks for these scores, and their
+        ratios only if the ``row`` of the recording has a ratio. ``hop`` is the distance of the
+        windows in seconds.
         """
         start, end, lowest = track.lowest
         facts: dict[str, Any] = {
@@ -587,7 +572,7 @@ class _Scoring:
         if self.question.track:
             facts |= {"times": track.times.round(6).tolist(), "scores": track.scores.tolist()}
             decider = self.asking.decider
-            if decider and not track.remark.unfit:
+            if decider and row.get("llr") is not None:
                 facts["llrs"] = decider.llrs(track.scores).tolist()
                 facts["probabilities"] = decider.probabilities(track.scores).tolist()
         return facts
@@ -595,20 +580,15 @@ class _Scoring:
     def _decide_by_track(
         self, source: AnyRecording, score: float, track: Track, beginning: Traits | None
     ) -> tuple[dict[str, Any], str]:
-        """Decide by ``track``, the scores of windows; return the decision as facts for a row, and its reason in words.
+        """Decide by the scores of windows; return facts for a row, and the reason in words.
 
-        Without a calibration, the mean score of the windows is compared with the threshold.
-
-        Args:
-            source: the recording, whose traits are measured.
-            score: the score of the recording, or of its beginning.
-            beginning: the traits of the scored beginning of the recording; None without a
-                calibration.
+        ``beginning`` has the traits of the scored beginning; None without a calibration.
         """
         decider = self.asking.decider
         if decider is None:
             row = {**self._decide(track.score, None, track.remark), "mean": track.score}
-            return row, f"decided by the mean of {counted(len(track), 'window')}, {track.score:.4f}"
+            of_beginning = f"while the score is that of its first {readable_duration(track.window, exact=True)}"
+            return row, f"decided by the mean of {counted(len(track), 'window')}, {track.score:.4f}, {of_beginning}"
         decision = decide_by_track(self.asking.detector, decider, score, track, stream_audio(source), beginning)
         return decision.row(), "; ".join(decision.words)
 
@@ -628,21 +608,12 @@ class _Scoring:
         if threshold is None:
             return {}
         if remark.unfit:
-            return {"threshold": threshold, "decision": CANNOT_TELL, "reason": remark.unfit}
+            return {"threshold": threshold, "decision": CANNOT_TELL, "reason": worded(remark.unfit)}
         return {"threshold": threshold, "decision": "bonafide" if score >= threshold else "spoof"}
 
 
 def _predict_stretches(asking: Asking, source: AnyRecording, rule: StretchRule, resolution_ms: float) -> Prediction:
-    """Find the fake stretches of a recording, for :class:`Stretches`.
-
-    With a calibration, each stretch also has a log-likelihood ratio and a probability, unless the
-    recording is unfit for a decision.
-
-    Args:
-        source: the recording.
-        rule: how scores of frames become fake stretches.
-        resolution_ms: length of the frames in ms.
-    """
+    """Find the fake stretches of a recording; with a calibration, with ratio and probability unless it is unfit."""
     detector = asking.detector
     decider = asking.decider
     try:
@@ -653,14 +624,13 @@ def _predict_stretches(asking: Asking, source: AnyRecording, rule: StretchRule, 
     except InputError as error:
         return _failed_prediction(source, error)
     stretches = fake_stretches(frames.scores, frames.resolution_ms, frames.duration, rule)
-    remark_of_row = {"remark": frames.remark.text} if frames.remark.text else {}
     row = {
         **_identity_facts(source),
         "duration": frames.duration,
         "method": "segments",
         "trained_on_segments": detector.trained_on_segments,
         "resolution_ms": frames.resolution_ms,
-        **remark_of_row,
+        **_remark_facts(frames.remark),
         **rule._asdict(),
         "segments": [],
     }
@@ -676,7 +646,6 @@ def _predict_stretches(asking: Asking, source: AnyRecording, rule: StretchRule, 
 
 
 def _is_long(source: AnyRecording) -> bool:
-    """Whether a recording is longer than :data:`LONG_RECORDING`; False if the recording cannot be read."""
     try:
         return count_samples(source) > LONG_RECORDING * SAMPLE_RATE
     except InputError:

@@ -213,7 +213,12 @@ def apply(
     _print_figures(applied.rows, [applied.warning], out)
 
 
-@called(names={"num_samples=None": "--samples full"})
+@called(
+    about="Take recordings like the recordings to judge later: 73 of each class bound an error rate to 5 %, and "
+    "381 bound it to 1 %. The list and the scores of the recordings are kept beside the calibration. The "
+    "same command resumes an interrupted run. Exit status 1 means that a file could not be scored.",
+    names={"num_samples=None": "--samples full"},
+)
 def recordings(
     bonafide: Folder,
     spoof: Folder,
@@ -227,12 +232,7 @@ def recordings(
     l2: float = 1e-4,
     allow_inverted: bool = False,
 ) -> int:
-    """Learn log-likelihood ratios from two folders of recordings.
-
-    Take recordings like the recordings to judge later: 73 of each class bound an error rate to 5 %,
-    and 381 bound it to 1 %. The list and the scores of the recordings are kept beside the
-    calibration. The same command resumes an interrupted run. Exit status 1 means that a file could
-    not be scored.
+    """Learn log-likelihood ratios from two folders of recordings, from the first seconds of each.
 
     Example:
         nes2net calibrate recordings REAL FAKE --model AASIST --save c.json
@@ -333,7 +333,12 @@ def classes(
     print_next([["predict", "FILE", "--model", "MODEL", "--judgement", f"{{name: classes, known: {save}}}"]])
 
 
-@called(resumes=False)
+@called(
+    about="The recordings need no labels. Exit status 3 means that drift was found. Otherwise, exit status 1 "
+    "means that a file could not be compared, or that the recordings are too few to show drift. Exit "
+    "status 0 means that no drift was found.",
+    resumes=False,
+)
 def drift(
     calibration: Annotated[str, Flag("CALIBRATION")],
     files: Annotated[Sequence[str], Flag("RECORDING")],
@@ -349,9 +354,6 @@ def drift(
     workers: Count | None = None,
 ) -> int:
     """Compare new recordings with those of a calibration, to see whether the calibration still holds.
-
-    The recordings need no labels. Exit status 3 means that drift was found. Otherwise, exit status 1 means that a file
-    could not be compared, or that the recordings are too few to show drift. Exit status 0 means that no drift was found.
 
     Example:
         nes2net calibrate drift c.json NEW --model AASIST
@@ -423,10 +425,7 @@ def calibrate() -> None:
 
 
 def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
-    """Print notes on a new calibration; if it was saved, also print which detector and recordings its file describes.
-
-    The calibration of several systems describes neither a detector nor recordings. Recordings that
-    could not be measured are named on standard error.
+    """Print notes on a new calibration, and what its file describes.
 
     Args:
         saved: the score files from which a saved calibration was learned; empty if the calibration
@@ -458,6 +457,8 @@ def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
         if population.has_embeddings:
             traits += ", embedding"
         say(f"recordings: {population.num_recordings} measured by {traits}")
+        if scored_by is not None and scored_by.num_samples is None and scored_by.resolution_ms is None:
+            say("note: whole recordings were scored, so predict cannot tell of much longer ones, and listen of no call")
 
 
 def _check_files_differ(files: Sequence[str], *written: str | None) -> None:
@@ -491,11 +492,10 @@ def _weights_lines(calibration: LinearCalibration) -> list[str]:
 
 
 def _print_figures(rows: list[tuple[str, dict]], warnings: Sequence[str], *written: str | None) -> None:
-    """Print a table of figures, the warnings that are not empty, and the names of the files that were written.
+    """Print a table of figures, warnings, and the names of files.
 
     Args:
-        rows: for each row, the name of the scores, and the figures as name → value; without rows,
-            no table is printed.
+        rows: for each row, the name of the scores, and the figures as name → value.
         written: files that were written; None for a flag that was not given.
     """
     lines = [["", *(heading for heading, _ in _COLUMNS.values())]]

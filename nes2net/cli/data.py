@@ -144,6 +144,10 @@ def check(
     return 0 if check.complete else INCOMPLETE
 
 
+@called(
+    about="The bytes of the audio files are copied as they are. Commands such as `nes2net score shards OUT` "
+    "read the shards."
+)
 def pack(
     corpus: CorpusName,
     root: str,
@@ -156,9 +160,6 @@ def pack(
     shard_size: Annotated[str, Flag("SIZE")] = "500MB",
 ) -> None:
     """Pack the recordings of a corpus into Parquet or tar shards.
-
-    The bytes of the audio files are copied as they are. Commands such as `nes2net score shards OUT`
-    read the shards.
 
     Example:
         nes2net data pack in_the_wild DB/release_in_the_wild packed

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from nes2net.actions.flags import Batches, CorpusName, Length, Loading, ModelName, OnError, located, report_finished
-from nes2net.lib.commands import File, Flag, Folder
+from nes2net.lib.commands import File, Flag, Folder, called
 from nes2net.lib.errors import InputError
 
 
+@called(
+    about="A .npy file has a row for each utterance, with ids and labels in OUT.csv; a .parquet file has "
+    "columns. The same command resumes an interrupted run. Exit status 1 means that files failed."
+)
 def embed(
     corpus: CorpusName | None = None,
     root: str | None = None,
@@ -30,9 +34,6 @@ def embed(
     batches: Batches,
 ) -> int:
     """Write the embeddings of a corpus or of files.
-
-    A .npy file has a row for each utterance, with ids and labels in OUT.csv; a .parquet file has columns. The same
-    command resumes an interrupted run. Exit status 1 means that files failed.
 
     Example:
         nes2net embed asvspoof2019_la DB --split dev --model model.pth --out dev.npy

@@ -128,8 +128,8 @@ def evaluate(
         json: write all figures
         latex: write the tables in LaTeX
         markdown: write the tables in Markdown
-        plot: draw DET curves and scores into a .svg, .pdf or .png
-        card: add the EERs to the model card of this run folder, whose detectors made the scores
+        plot: draw DET curves and scores: .svg, .pdf or .png
+        card: add the EERs to the model card of this run folder
 
     Scores of frames, from nes2net score --segments:
         threshold: frames of at most this score are spoof

@@ -5,15 +5,19 @@ Installed packages add commands by entry points of the group ``nes2net.commands`
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, get_type_hints
 
 from nes2net.cli.completion import SHELLS, PrintCompletion
 from nes2net.lib.command_line import WRONG_INPUT, OneLineParser, run
 from nes2net.lib.commands import add_command
+from nes2net.lib.docstrings import read_docstring
 from nes2net.lib.errors import InputError
+from nes2net.lib.source_text import docstring_in_source
 from nes2net.models.registry import COMMANDS, commands
 from nes2net.version import __version__
 
@@ -38,8 +42,39 @@ class _Parser(OneLineParser):
         return namespace, unparsed
 
 
+class _Command(argparse.Action):
+    """A command in the help, with the first line of its docstring, which is read only if the help is printed."""
+
+    def __init__(self, name: str, target: str) -> None:
+        self.typed = name.replace("_", "-")
+        super().__init__([], name, metavar=self.typed)
+        self.target = target
+        del self.help
+
+    @cached_property
+    def help(self) -> str:  # type: ignore[override]
+        return read_docstring(docstring_in_source(self.target)).title
+
+
+class _Parsers(dict[str, Any]):
+    """What is typed → the parser of the command, or the registered name of a command that no one has asked for."""
+
+    def __getitem__(self, typed: str) -> OneLineParser:
+        parser = super().__getitem__(typed)
+        if isinstance(parser, str):
+            subparsers = _Parser(prog="nes2net").add_subparsers()
+            self[typed] = parser = add_command(subparsers, _function_of(parser), parser)
+        return parser
+
+    def items(self) -> Any:
+        return [(typed, self[typed]) for typed in self]
+
+
 def build_parser() -> OneLineParser:
-    """Build the parser of all commands. The help lists the commands by task, and commands of other packages last."""
+    """Build the parser of all commands; the parser of a command is built, and its module imported, when it is needed.
+
+    The help lists the commands by task, and commands of other packages last.
+    """
     parser = _Parser(prog="nes2net", description="Speech anti-spoofing with Nes2Net.", example=_EXAMPLE)
     parser.epilog = "nes2net COMMAND --help says more about a command."
     parser.add_argument("--version", action="version", version=f"nes2net {__version__}")
@@ -48,28 +83,26 @@ def build_parser() -> OneLineParser:
         "--completion", action=PrintCompletion, choices=SHELLS, metavar="SHELL", help=f"print the script for {shells}"
     )
     subparsers = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
-    own_names = commands.names(installed=False)
-    installed = [name for name in commands.names() if name not in own_names]
-    for task, names in [*COMMANDS.items(), ("of other packages", installed)]:
-        num_before = len(subparsers._choices_actions)
-        for name in names:
-            if name in installed:
-                add_command(subparsers, _installed_command(name), name)
-            elif name in own_names:  # a command is missing if its folder was deleted
-                add_command(subparsers, commands.get(name), name)
-        if added := subparsers._choices_actions[num_before:]:
+    subparsers.choices = subparsers._name_parser_map = _Parsers()
+    registered = commands.names()  # a command is missing if its folder was deleted
+    further = [name for name in registered if name not in commands.names(installed=False)]
+    for task, names in [*COMMANDS.items(), ("of other packages", further)]:
+        listed = [_Command(name, commands.target(name)) for name in names if name in registered]
+        subparsers.choices |= {command.typed: command.dest for command in listed}
+        subparsers._choices_actions += listed
+        if listed:
             # This makes the help show a group of commands for each task, instead of one list of all commands.
-            parser.add_argument_group(task)._group_actions += added
+            parser.add_argument_group(task)._group_actions += listed
     groups = [group for group in parser._action_groups if group not in (parser._subparsers, parser._optionals)]
     parser._action_groups = [*groups, parser._optionals]
     return parser
 
 
-def _installed_command(name: str) -> Callable[..., int | None]:
-    """Load the function of the command ``name``, which another package adds.
+def _function_of(name: str) -> Callable[..., int | None]:
+    """Load the function of the command ``name``.
 
-    If the command cannot be loaded, or if a parameter has no annotation, the returned function
-    raises an error when it is called. So one faulty package does not stop all other commands.
+    If another package's command cannot be loaded, or if a parameter has no annotation, the returned
+    function raises an error when it is called.
     """
     try:
         function = commands.get(name)

@@ -77,9 +77,9 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
         name = corpus_choice.name
         root = corpus_choice.root
         protocols = corpus_choice.protocols
-        if root is None or name not in corpora.names():
+        corpus = corpora.find(name)
+        if root is None or corpus is None:
             continue
-        corpus = corpora.get(name)
         for split in ("eval", "dev"):
             if split == corpus_choice.train_split:
                 continue

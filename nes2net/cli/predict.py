@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 from csv import DictWriter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from nes2net.actions.flags import Deciding, Length, Loading, ScorerName
@@ -69,7 +69,12 @@ class WithSegments:
     out: Folder | None = None
 
 
-@called(resumes=False, names={"score_track": "--track", "num_samples=None": "--samples full"})
+@called(
+    about="A higher score means more bona fide. With a calibration, a decision is made on the whole recording. "
+    "Exit status 1 means that a file could not be scored.",
+    resumes=False,
+    names={"score_track": "--track", "num_samples=None": "--samples full"},
+)
 def predict(
     files: Annotated[Sequence[str], Flag("FILE")],
     *,
@@ -80,6 +85,7 @@ def predict(
     threshold: float | None = None,
     deciding: Deciding,
     judgement: Annotated[str | None, Flag("NAME|OPTIONS")] = None,
+    detector: ScorerName | None = None,
     channel: Annotated[str, Flag("N|mix|each")] = "mix",
     segments: bool = False,
     stretches: WithSegments,
@@ -90,18 +96,16 @@ def predict(
 ) -> int:
     """Score audio files of any format.
 
-    A higher score means more bona fide. With a calibration, a decision is made on the whole recording.
-    Exit status 1 means that a file could not be scored.
-
     Example:
         nes2net predict recording.mp3 folder/ --model AASIST
 
     Args:
         files: audio files, or folders of them
         judgement: another result than a score, e.g. classes
+        detector: with --judgement: a detector of fakes to ask first
         channel: one channel, from 0; each: a row for each channel
         json_: print a JSON object for each recording
-        csv: print a table with a row for each recording, also for a failed one
+        csv: print a row for each recording, also a failed one
         batch_size: recordings or windows at once (8, or 64 on a GPU)
         workers: threads that read files
 
@@ -122,6 +126,10 @@ def predict(
     # Check the flags, and choose what to ask about each recording: a judgement, fake stretches, or scores.
     if model is None:
         raise InputError(_no_detector_message())
+    if detector is not None and judgement is None:
+        raise InputError(
+            "`detector` is asked before another judgement than a score: add `judgement`, or name it `model`"
+        )
     if csv and (json_ or segments or judgement is not None):
         raise InputError("--csv is a table of scores and decisions: leave out --json, --segments and --judgement")
     excluded = changed_fields(along if segments else stretches)
@@ -155,17 +163,19 @@ def predict(
     # Check the output paths before a large model is loaded.
     beside = FilesBeside(paths, model, threshold, plot, stretches.rttm, stretches.labels, stretches.out)
     decider = deciding.decider()
-    detector = loading.scorer(model)
-    predictions = predicted(
-        detector,
-        paths,
-        question,
-        channel=chosen_channel,
-        decider=decider,
-        calibration=deciding.calibration or "",
-        batch_size=batch_size,
-        workers=workers,
-    )
+    settings: dict[str, Any] = {
+        "channel": chosen_channel,
+        "decider": decider,
+        "calibration": deciding.calibration or "",
+        "batch_size": batch_size,
+        "workers": workers,
+    }
+    if detector is not None and isinstance(question, Judged):
+        first = replace(loading, config=None, base=None).scorer(detector)
+        question = replace(question, first=predicted(first, paths, **settings))
+        settings["decider"] = None
+    scorer = loading.scorer(model)
+    predictions = predicted(scorer, paths, question, **settings)
     # Choose the columns of the table, and print its head.
     columns = _SEGMENTS if segments else _SCORES
     if decider:
@@ -187,7 +197,7 @@ def predict(
     # Print the rows and write the files. A terminal gets no progress display, because the rows show the progress there.
     shown = not sys.stdout.isatty()
     failed = 0
-    with written_said_last(), beside.writer(detector, decider) as write:
+    with written_said_last(), beside.writer(scorer, decider) as write:
         for prediction in ProgressDisplay(
             predictions.rows, title="scoring", unit="file", total=predictions.count, shown=shown
         ):
@@ -255,7 +265,6 @@ def _no_detector_message() -> str:
 
 
 def _judged_line(row: dict[str, Any], words: str, widths: list[int]) -> str:
-    """Write the line of the table for a recording whose judgement is not a score; ``words`` says the judgement."""
     remarks = "; ".join(filter(None, [words, row.get("remark")]))
     return table_line([_name_in_table(row), f"{row['duration']:.2f} s", remarks], widths, "lrl")
 
@@ -301,8 +310,8 @@ def _table_lines(row: dict[str, Any], words: str, widths: list[int], show_window
     elif row["judged"] < _NEARLY_ALL:
         remarks.append(f"{100 * row['judged']:.2g} % of it was judged")
     if row.get("windows", 1) > 1:
-        kind = "mean of " if row["method"] == "track" else "beside it "
-        remarks.append(f"{kind}{counted(row['windows'], 'window')}")
+        pattern = "the score is the mean of {}" if row["method"] == "track" else "{} were scored along it, too"
+        remarks.append(pattern.format(f"{counted(row['windows'], 'window')} of {row['window']:.3g} s"))
     meaning = ["–" if row[key] is None else f"{row[key]:.4f}" for key in _MEANT if key in row]
     meaning += [row[key] for key in _DECIDED if key in row]
     lines = [

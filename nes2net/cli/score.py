@@ -22,7 +22,11 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import say
 
 
-@called(names={"resolution_ms": "--segments"})
+@called(
+    about="The same command resumes a run. On several GPUs: torchrun --nproc-per-node N -m nes2net score …. "
+    "Exit status 1 means that files failed.",
+    names={"resolution_ms": "--segments"},
+)
 def score(
     corpus: CorpusName,
     root: str | None = None,
@@ -49,9 +53,6 @@ def score(
     deciding: Deciding,
 ) -> int:
     """Score a corpus with a trained detector.
-
-    The same command resumes a run. On several GPUs: torchrun --nproc-per-node N -m nes2net score …. Exit status 1 means
-    that files failed.
 
     Example:
         nes2net score asvspoof2021_df DB --model detector.pth --out scores_DF.txt

@@ -9,7 +9,13 @@ from nes2net.cli.next_commands import after_training, print_next
 from nes2net.lib.commands import Flag, called
 
 
-@called(names={"root": "data.root", "protocols": "data.protocols"})
+@called(
+    about="One process trains on one device. For N devices: torchrun --nproc-per-node N -m nes2net train RECIPE "
+    "key=value …, or accelerate launch -m nes2net train …; train.batch_size counts the utterances of all "
+    "processes together. The same command resumes an interrupted run (exit status 75 after SIGTERM or on "
+    "a full disk, 130 after Ctrl-C; torchrun itself exits with 1 in both cases).",
+    names={"root": "data.root", "protocols": "data.protocols"},
+)
 def train(
     recipe: str,
     overrides: Annotated[Sequence[str], Flag("key=value")] = (),
@@ -17,11 +23,6 @@ def train(
     device: str = "auto",
 ) -> None:
     """Train a detector from a recipe.
-
-    One process trains on one device. For N devices: torchrun --nproc-per-node N -m nes2net train RECIPE key=value …, or
-    accelerate launch -m nes2net train …; train.batch_size counts the utterances of all processes together. The same
-    command resumes an interrupted run (exit status 75 after SIGTERM or on a full disk, 130 after Ctrl-C; torchrun
-    itself exits with 1 in both cases).
 
     Example:
         nes2net train asvspoof2019_nes2net_x data.root=DB

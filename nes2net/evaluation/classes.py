@@ -14,7 +14,7 @@ from typing_extensions import Self
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.judgements import Rows
 from nes2net.lib.errors import InputError, listed
-from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable, holds_classes, read_class_table
+from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable, read_class_table
 from nes2net.scoring.decisions.known import KnownThreshold, class_posteriors, known_scores, logsumexp, read_known
 from nes2net.scoring.judgement import judgement_of
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from nes2net.evaluation.result import Result
     from nes2net.scoring.kernel import Scorer
 
+#: Title of the figure of a checkpoint that says how often a development trial gets the name of a wrong class.
+ERROR_TITLE = "error"
 _MOST_TOLD = 3  # largest number of classes in a line of `predict`
 
 
@@ -42,11 +44,13 @@ class Classes(Rows):
             classes; None to take the threshold in the checkpoint.
         threshold: the threshold from the file or the checkpoint, filled in by :meth:`fitted`; None if
             there is no threshold.
+        worth: how often the detector is wrong, in words, filled in by :meth:`fitted`.
     """
 
     classes: tuple[str, ...] = ()
     known: str | None = None
     threshold: KnownThreshold | None = field(default=None, repr=False)
+    worth: str = field(default="", repr=False)
 
     name = "classes"
     what = "logits of classes"
@@ -75,7 +79,11 @@ class Classes(Rows):
         threshold = KnownThreshold.read(scorer.provenance.class_labels.get("known"))
         if self.known is not None:
             threshold = read_known(self.known, classes)
-        return replace(self, classes=classes, threshold=threshold)
+        errors = [figure.get("value") for figure in scorer.provenance.figures if figure.get("measure") == ERROR_TITLE]
+        worth = "how often it is wrong is not known: its file has no development error"
+        if errors and isinstance(errors[0], float):
+            worth = f"it was wrong on {100 * errors[0]:.0f} % of its development trials"
+        return replace(self, classes=classes, threshold=threshold, worth=worth)
 
     def compute(self, scorer: Any, waveforms: Tensor) -> Tensor:
         """Compute the logits B×K of ``waveforms`` B×N."""
@@ -134,12 +142,13 @@ class Classes(Rows):
         """
         known = told.get("known")
         if known is not None and not known["is_known"]:
-            return f"none of the known (p {known['p']:.2g}); nearest: {told['class']}"
+            words = [f"none of the known (p {known['p']:.2g}); nearest: {told['class']}", self.worth]
+            return "   ".join(filter(None, words))
         ranked = sorted(told["posteriors"].items(), key=lambda item: -item[1])[:_MOST_TOLD]
         words = [f"{name} {100 * posterior:.0f} %" for name, posterior in ranked]
         if known is not None:
             words.append(f"none of the known: no (p {known['p']:.2g})")
-        return "   ".join(words)
+        return "   ".join(filter(None, [*words, self.worth]))
 
     def meaning(self) -> list[str]:
         """Explain to users of `predict` which classes the detector knows, and what the names of classes mean.
@@ -147,17 +156,14 @@ class Classes(Rows):
         If there is no threshold, a further sentence says why unknown classes are not recognised.
         """
         lines = [f"the detector knows {listed(self.classes, 20)}; {MEANING_OF_NAMES}"]
+        if BONAFIDE not in self.classes:
+            lines.append("real speech gets the name of a class, too: ask a detector of fakes first, with `detector`")
         if self.threshold is None:
             lines.append(
                 "whether a recording is of none of the known classes is not told: an average of checkpoints has no scores of "
                 "development trials; `nes2net calibrate classes` makes a file of them"
             )
         return lines
-
-    @classmethod
-    def holds(cls, path: Path) -> bool:
-        """Whether the file ``path``, which has no record, begins with the header of logits of classes."""
-        return holds_classes(path)
 
     def table(self, path: Path) -> ClassTable:
         """Read a file of logits into a table.

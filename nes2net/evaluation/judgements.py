@@ -370,11 +370,6 @@ class Frames(InLines[NDArray]):
     what = "scores of frames"
     of_whole = of_batch = True
 
-    @classmethod
-    def holds(cls, path: Path) -> bool:
-        """Whether the file ``path``, which has no record, looks like scores of frames."""
-        return segment_file.holds_frames(path)
-
     def fitted(self, scorer: Scorer) -> Self:
         """Return this judgement; if it has no length of a frame, fill in the shortest length that ``scorer`` scores.
 

@@ -281,7 +281,8 @@ def _list_uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator
     # List the corpora in the recipe of a detector of this toolkit.
     for used in provenance.corpora:
         folder = None
-        if used.name in corpora.names() and corpora.get(used.name).user_defined:
+        definition = corpora.find(used.name)
+        if definition is not None and definition.user_defined:
             folder = used.root
         in_folder = _same_folder(used.root, root)
         if used.train_split is not None:
@@ -360,11 +361,10 @@ def training_in_words(provenance: Provenance) -> str:
 
 def _corpus_title(corpus: str, root: str = "") -> str:
     """Find the name of a corpus for texts: its title, or the name of the folder or list of a user's own corpus."""
-    if corpus not in corpora.names():
+    definition = corpora.find(corpus)
+    if definition is None:
         return corpus
-    if corpora.get(corpus).user_defined and root:
-        return Path(root).name
-    return corpora.get(corpus).title
+    return Path(root).name if definition.user_defined and root else definition.title
 
 
 def _detector_name(provenance: Provenance) -> str:
@@ -377,9 +377,9 @@ def _chosen_part(corpus: str, split: str, phase: str | None) -> str:
     The part is the phase if the corpus has phases, because all phases lie in one split. The part is
     also the phase if the split is empty or names the whole corpus. Otherwise the part is the split.
     """
-    has_phases = corpus in corpora.names() and corpora.get(corpus).phases
+    definition = corpora.find(corpus)
     part = split
-    if has_phases or split in ("", WHOLE):
+    if (definition is not None and definition.phases) or split in ("", WHOLE):
         part = phase or ""
     part = canonical_phase(part)
     return "" if part == WHOLE else part

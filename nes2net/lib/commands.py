@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import re
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from operator import attrgetter
@@ -13,6 +11,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from nes2net.lib.command_line import OneLineParser, add_debug
+from nes2net.lib.docstrings import docstring_of
 from nes2net.lib.errors import InputError
 
 
@@ -41,45 +40,11 @@ FromZero = Annotated[int, Flag("N", minimum=0)]
 #: Name of a parameter → name of its flag, if the two differ. Other flags have the name of the parameter, without
 #: ``num_`` at its beginning and ``_`` at its end, and with ``-`` for ``_``.
 _FLAGS = {"bin_seconds": "bin", "config": "architecture", "resolution_ms": "resolution"}
-_ARGUMENT = re.compile(r"^(\w+): (.*(?:\n +.*)*)", re.MULTILINE)
-
-
-class Page(NamedTuple):
-    """The parts of a docstring that the help shows."""
-
-    title: str
-    """The first line, without the full stop."""
-    example: str
-    """The block below `Example:`."""
-    prose: str
-    """The paragraphs that are not in a section."""
-    arguments: dict[str, tuple[str, str]]
-    """Name of an argument → title of its section, and what the argument means."""
-
-
-def page_of(docstring: str | None) -> Page:
-    """Split a docstring into the parts that the help shows.
-
-    A section is a line that ends with a colon, with indented lines below.
-    """
-    title, *blocks = inspect.cleandoc(docstring or "").split("\n\n")
-    example = ""
-    prose = []
-    arguments = {}
-    for block in blocks:
-        head, _, body = block.partition("\n")
-        if not (head.endswith(":") and body.startswith("    ")):
-            prose.append(" ".join(block.split()))
-        elif head == "Example:":
-            example = textwrap.dedent(body)
-        else:
-            for name, text in _ARGUMENT.findall(textwrap.dedent(body)):
-                arguments[name] = head[0].lower() + head[1:-1], " ".join(text.split()).rstrip(".")
-    return Page(title.rstrip("."), example, " ".join(prose), arguments)
 
 
 def called(
     *,
+    about: str = "",
     resumes: bool = True,
     names: Mapping[str, str] | None = None,
     subcommands: Sequence[Callable[..., int | None]] = (),
@@ -89,6 +54,7 @@ def called(
     The arguments state facts about the command that its signature and its docstring do not state.
 
     Args:
+        about: text at the end of the help.
         resumes: whether an interrupted run is resumed if the user gives the command again.
         names: setting of the library → its flag, for settings that are not parameters of the
             command.
@@ -97,6 +63,7 @@ def called(
     """
 
     def mark(function: Any) -> Any:
+        function.about = about
         function.resumes = resumes
         function.names = names or {}
         function.subcommands = subcommands
@@ -125,10 +92,10 @@ def add_command(
         The parser of the command. The parsed arguments contain ``function``: a function that takes
         the parsed arguments and runs the command.
     """
-    page = page_of(function.__doc__)
+    page = docstring_of(function)
     name = (name or function.__name__.strip("_")).replace("_", "-")
     parser: OneLineParser = commands.add_parser(
-        name, help=page.title, description=f"{page.title}.", epilog=page.prose, example=page.example
+        name, help=page.title, description=f"{page.title}.", epilog=getattr(function, "about", ""), example=page.example
     )
     if subcommands := getattr(function, "subcommands", ()):
         below = parser.add_subparsers(title="subcommands", dest="subcommand", required=True, metavar="SUBCOMMAND")
@@ -173,7 +140,7 @@ def _add_arguments(
         # For a dataclass, add its fields as flags. The docstrings of the dataclass and of its base
         # classes explain the flags.
         if is_dataclass(hints[key]):
-            pages = [page_of(base.__doc__) for base in reversed(hints[key].__mro__) if is_dataclass(base)]
+            pages = [docstring_of(base) for base in reversed(hints[key].__mro__) if is_dataclass(base)]
             title = pages[-1].title[0].lower() + pages[-1].title[1:]
             arguments = {name: (title, text) for page in pages for name, (_, text) in page.arguments.items()}
             values[key] = _add_arguments(parser, hints[key], arguments | dict(meanings), minimums)
@@ -193,7 +160,7 @@ def _add_arguments(
                 options["default"] = parameter.default
         meaning = options.pop("meaning", "")
         title, text = meanings.get(key, ("args", meaning))
-        options["help"] = text.replace("%", "%%") or argparse.SUPPRESS
+        options["help"] = text.rstrip(".").replace("%", "%%") or argparse.SUPPRESS
         groups = {group.title: group for group in parser._action_groups}
         group: argparse._ActionsContainer = parser
         if title != "args":

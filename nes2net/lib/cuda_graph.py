@@ -2,49 +2,53 @@
 
 from __future__ import annotations
 
+import pickle
+import random
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from nes2net.lib.errors import first_line
 
 
 class Replayed:
-    """Makes ``compute`` faster on a GPU: records a CUDA graph once for each shape and type of input, and replays it.
+    """Makes ``compute`` faster on a GPU: records a CUDA graph once for each shape and type of inputs, and replays it.
 
     Launching hundreds of kernels from Python can take longer than the GPU needs to compute a batch.
-    ``compute`` must launch the same kernels each time: it must not draw random numbers or read
-    values on the CPU. The weights that ``compute`` reads must not move in memory. A graph is
-    recorded only for tensors on a GPU and in ``torch.inference_mode``. Otherwise, and if recording
-    fails, ``compute`` is called without a graph. After a failure, nothing more is recorded. A
-    failure also prints a warning, unless memory ran out. At most ``max_shapes`` shapes are
-    recorded, because each recorded graph takes memory. Several threads may use this object. A copy
-    of the object has no recorded graphs.
+    ``compute`` must launch the same kernels each time: it must not draw random numbers on the CPU
+    or read values on the CPU. The tensors that ``compute`` reads besides its inputs, such as
+    weights, must not move in memory. A graph is recorded only for tensors on a GPU and in
+    ``torch.inference_mode``. Otherwise, and if recording fails, ``compute`` is called without a
+    graph. After a failure, nothing more is recorded. A failure also prints a warning, unless memory
+    ran out. At most ``max_shapes`` shapes are recorded, because each recorded graph takes memory.
+    Several threads may use this object. A copy of the object has no recorded graphs.
 
     >>> Replayed(torch.square)(torch.tensor([3.0]))  # on a CPU there is nothing to record
     tensor([9.])
     """
 
-    def __init__(self, compute: Callable[[Tensor], Tensor], max_shapes: int = 4) -> None:
+    def __init__(self, compute: Callable[..., Any], max_shapes: int = 4) -> None:
         self.compute = compute
         self.max_shapes = max_shapes
         self._lock = threading.Lock()
-        # Device, type and shape of an input → what _record returns: the graph, its input and its
-        # result.
-        self._recorded: dict[tuple, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
+        self._recorded: dict[tuple, Graph] = {}  # by key_of(inputs)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return ``compute(x)`` by replaying a graph; the first call with a shape and type records the graph."""
-        if not (x.is_cuda and torch.is_inference_mode_enabled()):
-            return self.compute(x)
-        key = (x.device, x.dtype, *x.shape)
+    def __call__(self, *inputs: Any) -> Any:
+        """Return ``compute(*inputs)`` by replaying a graph; the first call with shapes and types records the graph."""
+        key = key_of(inputs)
+        if key[0][0].type != "cuda" or not torch.is_inference_mode_enabled():
+            return self.compute(*inputs)
         with self._lock:
             if key not in self._recorded and len(self._recorded) < self.max_shapes:
                 try:
-                    self._recorded[key] = _record(self.compute, x)
+                    self._recorded[key] = Graph(self.compute, inputs, num_trials=3)
                 except torch.OutOfMemoryError:  # stop recording, because each recorded graph takes memory
                     self.max_shapes = len(self._recorded)
                 except RuntimeError as error:
@@ -52,40 +56,80 @@ class Replayed:
                     warnings.warn(f"no CUDA graph can be recorded ({reason})", stacklevel=2)
                     self.max_shapes = len(self._recorded)
             if key not in self._recorded:
-                return self.compute(x)
-            graph, graph_input, result = self._recorded[key]
-            graph_input.copy_(x)
-            graph.replay()
-            return result.clone()  # a copy, because the next replay overwrites ``result``
+                return self.compute(*inputs)
+            return self._recorded[key](*inputs)
 
     def __reduce__(self) -> tuple:
-        """Copy or pickle this object without its recorded CUDA graphs."""
         return Replayed, (self.compute, self.max_shapes)
+
+
+@contextmanager
+def obstacles() -> Iterator[list[str]]:
+    """Watch the computation in this context; at the end, the list has a reason if no CUDA graph can record it."""
+    reasons: list[str] = []
+    before = _random_states()
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as caught_warnings:
+            warnings.simplefilter("always")
+            yield reasons
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+    if any("synchronizing CUDA operation" in str(warning.message) for warning in caught_warnings):
+        reasons.append("the computation waits for the GPU")
+    if _random_states() != before:
+        reasons.append("the computation draws random numbers on the CPU")
+
+
+def _random_states() -> list[object]:
+    return [bytes(torch.get_rng_state().tolist()), random.getstate(), pickle.dumps(np.random.get_state())]
 
 
 _recording = threading.Lock()  # a process can record only one graph at a time
 
 
-def _record(compute: Callable[[Tensor], Tensor], x: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
-    """Record a graph of ``compute`` for tensors that have the shape and type of ``x``.
+class Graph:
+    """A CUDA graph of ``compute`` for inputs whose tensors have the shapes and types of those in ``inputs``.
 
-    Returns:
-        The graph, the tensor that it reads as its input, and the tensor that each replay fills with
-        the result.
+    Args:
+        inputs: arguments of ``compute``: tensors, and lists, tuples and dictionaries of tensors. All
+            else in them stays as it is here.
+        num_trials: how often to compute before recording, so that libraries choose kernels and
+            allocate memory.
     """
-    current = torch.cuda.current_stream(x.device)
-    # If recording fails, PyTorch does not switch back to the caller's CUDA stream. The context
-    # stream(current) switches back in every case.
-    with _recording, torch.cuda.device(x.device), torch.cuda.stream(current):
-        graph_input = x.clone()
-        graph = torch.cuda.CUDAGraph()
-        stream = torch.cuda.Stream()
-        stream.wait_stream(current)
-        with torch.cuda.stream(stream):
-            for _ in range(3):  # warm up, so that libraries choose kernels and allocate memory before the recording
-                compute(graph_input)
-        current.wait_stream(stream)
-        # With "thread_local", other threads may pin memory while this thread records.
-        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-            result = compute(graph_input)
-        return graph, graph_input, result
+
+    def __init__(self, compute: Callable[..., Any], inputs: Sequence[Any], num_trials: int = 0) -> None:
+        self.key = key_of(inputs)
+        device = self.key[0][0]
+        current = torch.cuda.current_stream(device)
+        # If recording fails, PyTorch does not switch back to the caller's CUDA stream. The context
+        # stream(current) switches back in every case.
+        with _recording, torch.cuda.device(device), torch.cuda.stream(current):
+            self.inputs = tree_map_only(Tensor, torch.clone, inputs)
+            self.graph = torch.cuda.CUDAGraph()
+            stream = torch.cuda.Stream()
+            stream.wait_stream(current)
+            with torch.cuda.stream(stream):
+                for _ in range(num_trials):
+                    compute(*self.inputs)
+            current.wait_stream(stream)
+            # With "thread_local", other threads may pin memory while this thread records.
+            with torch.cuda.graph(self.graph, stream=stream, capture_error_mode="thread_local"):
+                self.result = compute(*self.inputs)
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Replay the graph with ``inputs``; return a copy of the result, which the next replay overwrites."""
+        for graph_input, x in zip(_tensors(self.inputs), _tensors(inputs)):
+            graph_input.copy_(x)
+        self.graph.replay()
+        return tree_map_only(Tensor, torch.clone, self.result)
+
+
+def key_of(inputs: Any) -> tuple:
+    """Identify the devices, types and shapes of the tensors in ``inputs``."""
+    return tuple((x.device, x.dtype, *x.shape) for x in _tensors(inputs))
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]

@@ -87,6 +87,28 @@ def without_autocast(device: torch.device) -> AbstractContextManager[None]:
     return torch.autocast(device.type, enabled=False)
 
 
+class QueuedCopy:
+    """A copy of a tensor on the CPU, which a GPU may still be computing.
+
+    The copy is queued directly after the computation. A copy that is queued only when the numbers
+    are needed would also wait for what was queued in between.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.computed: torch.cuda.Event | None = None
+        self.copy = tensor
+        if tensor.is_cuda:
+            self.copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            self.copy.copy_(tensor, non_blocking=True)
+            self.computed = torch.cuda.current_stream(tensor.device).record_event()
+
+    def wait(self) -> Tensor:
+        """Wait until the tensor is computed, and return its copy."""
+        if self.computed is not None:
+            self.computed.synchronize()
+        return self.copy
+
+
 #: Name of a precision → type of the weights. For ``int8``, this is the type before the weights are quantised
 #: (:mod:`nes2net.models.quantisation`).
 PRECISIONS = {

@@ -27,6 +27,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from nes2net.lib.docstrings import docstring_of
 from nes2net.lib.errors import InputError, check_known, nearest, shown
 
 if TYPE_CHECKING:
@@ -138,6 +139,8 @@ class Option:
     """The allowed names, if the option is one of several names; empty for other options."""
     default: Any
     """``inspect.Parameter.empty`` if the option has no default."""
+    meaning: str
+    """What the docstring says of the option in its section `Args:`; may be empty."""
     follows: Follows | None = None
     """The rule that chooses the value for a front-end; None without a rule."""
 
@@ -203,6 +206,7 @@ def declared(factory: Callable[..., Any]) -> dict[str, Option]:
         hints = typing.get_type_hints(function, include_extras=True)
     except NameError:  # another package may import the types of its annotations only under TYPE_CHECKING
         hints = {}
+    meanings = docstring_of(factory).meanings
     options = {}
     for name, parameter in inspect.signature(factory).parameters.items():
         if name not in hints:
@@ -214,7 +218,9 @@ def declared(factory: Callable[..., Any]) -> dict[str, Option]:
             continue
         names = tuple(choice for kind in schema.get("anyOf", [schema]) for choice in kind.get("enum", ()))
         follows = next((fact for fact in getattr(hints[name], "__metadata__", ()) if isinstance(fact, Follows)), None)
-        options[name] = Option(adapter, what_it_takes(schema), names, parameter.default, follows)
+        options[name] = Option(
+            adapter, what_it_takes(schema), names, parameter.default, meanings.get(name, ""), follows
+        )
     return options
 
 

@@ -37,6 +37,15 @@ def readable_duration(seconds: float, exact: bool = False) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
+def plain_duration(seconds: float) -> str:
+    """Write about how long ``seconds`` are, for readers of any kind.
+
+    >>> plain_duration(8.08), plain_duration(1320)
+    ('8.1 s', '22 minutes')
+    """
+    return f"{seconds:.2g} s" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+
+
 def clock(seconds: float, digits: int = 0) -> str:
     """Write a position in a recording as h:mm:ss or m:ss, with ``digits`` decimal places.
 

@@ -16,7 +16,23 @@ from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError
 
-METHODS = ("asvspoof", "interpolated", "arena", "roc", "sklearn", "rocch")
+#: Rule of the equal error rate → what it says.
+METHODS = {
+    "asvspoof": "the rule of the evaluation packages of ASVspoof 2019, 2021 and 5. Every trial is a step; among equal "
+    "scores, bona fide comes first. The EER is (FRR + FAR) / 2 at the first step where |FRR − FAR| is smallest.",
+    "interpolated": "the rule of the published figures on In-the-Wild. Every trial is a step; equal scores are in file "
+    "order. FRR is interpolated linearly where FAR − FRR first changes its sign.",
+    "arena": "the rule of the Speech Anti-Spoofing Arena. Equal scores are one step. Both rates and the threshold are "
+    "interpolated linearly where FAR − FRR first changes its sign. If FAR − FRR stays positive, because the highest "
+    "score is tied, the EER is (FRR + FAR) / 2 at the highest score.",
+    "roc": "the rule for known against unknown classes. This rule is like arena, but the ROC curve has one more point, "
+    "at which all trials are rejected. The EER is therefore 0.5 if all scores are equal, and the EERs of scores and of "
+    "negated scores add up to 1.",
+    "sklearn": "the rule of the published figures on CtrSVDD. The EER is (FRR + FAR) / 2 at the first corner of the "
+    "ROC curve where |FRR − FAR| is smallest.",
+    "rocch": "the rule of BOSARIS. This rule is like roc, but takes the convex hull of the ROC curve, so the EER is the "
+    "same or lower, and at most 0.5.",
+}
 
 
 def compute_eer(
@@ -25,26 +41,8 @@ def compute_eer(
     """Compute the equal error rate: the rate at the threshold where FRR and FAR are equal.
 
     With finitely many trials, FRR and FAR are rarely equal at any threshold, so the EER is defined
-    by a rule. In the rules, a *step* is what a rising threshold rejects at once: one trial, or all
-    trials with the same score. There are six rules:
-
-    - ``"asvspoof"`` is the rule of the evaluation packages of ASVspoof 2019, 2021 and 5. Every
-      trial is a step; among equal scores, bona fide comes first. The EER is (FRR + FAR) / 2 at the
-      first step where ``|FRR − FAR|`` is smallest.
-    - ``"interpolated"`` is the rule of the published figures on In-the-Wild. Every trial is a step;
-      equal scores are in file order. FRR is interpolated linearly where FAR − FRR first changes its
-      sign.
-    - ``"arena"`` is the rule of the Speech Anti-Spoofing Arena. Equal scores are one step. Both
-      rates and the threshold are interpolated linearly where FAR − FRR first changes its sign. If
-      FAR − FRR stays positive, because the highest score is tied, the EER is (FRR + FAR) / 2 at the
-      highest score.
-    - ``"roc"`` is the rule for known against unknown classes. This rule is like ``"arena"``, but
-      the ROC curve has one more point, at which all trials are rejected. The EER is therefore 0.5
-      if all scores are equal, and the EERs of scores and of negated scores add up to 1.
-    - ``"sklearn"`` is the rule of the published figures on CtrSVDD. The EER is (FRR + FAR) / 2 at
-      the first corner of the ROC curve (see :func:`roc_points`) where ``|FRR − FAR|`` is smallest.
-    - ``"rocch"`` is the rule of BOSARIS. This rule is like ``"roc"``, but takes the convex hull of
-      the ROC curve, so the EER is the same or lower, and at most 0.5.
+    by a rule (:data:`METHODS`). In the rules, a *step* is what a rising threshold rejects at once:
+    one trial, or all trials with the same score.
 
     If all scores are equal, the EER is 1 with ``"asvspoof"``, as in the published programs, and 0.5
     with all other rules but ``"interpolated"``. With ``"interpolated"``, the EER of equal

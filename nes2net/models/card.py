@@ -316,19 +316,20 @@ def _corpus_licences(provenance: Provenance) -> Iterator[str]:
     terms = {}
     for described in provenance.trials:
         name = described.get("corpus")
-        if name not in corpora.names() or not (licence := corpora.get(name).licence):
+        corpus = corpora.find(str(name))
+        if corpus is None or not corpus.licence:
             continue
-        title = _title(name)
         if described.get("official"):
-            terms[title] = licence
+            terms[corpus.title] = corpus.licence
         else:
-            terms[f"{_IN_LAYOUT} {title}"] = f"not known here. {title} itself is under {licence}"
+            terms[f"{_IN_LAYOUT} {corpus.title}"] = f"not known here. {corpus.title} itself is under {corpus.licence}"
     for title, licence in terms.items():
         yield f"{title}: {licence}"
 
 
 def _title(corpus: str) -> str:
-    return corpora.get(corpus).title if corpus in corpora.names() else corpus
+    definition = corpora.find(corpus)
+    return corpus if definition is None else definition.title
 
 
 def _stated_values(provenance: Provenance, part: str, key: str) -> list[str]:

@@ -1,9 +1,8 @@
 """One-class distillation: a student, trained on bona fide speech only, imitates a teacher trained on both classes.
 
-J. Lu et al., "One-class knowledge distillation for spoofing speech detection", ICASSP 2024 (arXiv
-2309.08285). The authors published no code. In training, the student sees only bona fide speech, and
-learns to compute the same embeddings as the teacher. Speech is therefore likely spoofed if the
-embeddings of teacher and student differ.
+The authors published no code. In training, the student sees only bona fide speech, and learns to
+compute the same embeddings as the teacher. Speech is therefore likely spoofed if the embeddings of
+teacher and student differ.
 
 ``TeacherStudent`` is a front-end that contains the front-ends of teacher and student.
 ``OneClassDistillation`` is a back-end that contains the back-ends of teacher and student. Together,
@@ -60,6 +59,10 @@ class TeacherStudent(Frontend):
     [(2, 61, 128), (2, 61, 128)]
     """
 
+    source = (
+        'J. Lu et al., "One-class knowledge distillation for spoofing speech detection", ICASSP 2024 (arXiv '
+        "2309.08285)."
+    )
     num_layers = 2
 
     def __init__(
@@ -153,13 +156,14 @@ class TeacherStudent(Frontend):
 
 
 class OneClassDistillation(Backend):
-    """Compare the hidden states of teacher and student, B×T×``feature_dim`` each: compute logits (−s, s), B×2.
+    """One-class distillation: a student, trained on bona fide speech only, imitates a teacher trained on both classes.
 
-    The score s is the mean of two cosines between teacher and student: the cosine between their
-    hidden states, averaged over time, and the cosine between the embeddings of their back-ends.
-    Using these two cosines, with equal weights, is an assumption. The last layers of the back-ends
-    are removed. The teacher's back-end is never trained and always in eval mode. The front-end must
-    be ``teacher_student``.
+    Compare the hidden states of teacher and student, B×T×``feature_dim`` each: compute logits (−s,
+    s), B×2. The score s is the mean of two cosines between teacher and student: the cosine between
+    their hidden states, averaged over time, and the cosine between the embeddings of their
+    back-ends. Using these two cosines, with equal weights, is an assumption. The last layers of the
+    back-ends are removed. The teacher's back-end is never trained and always in eval mode. The
+    front-end must be ``teacher_student``.
 
     Args:
         feature_dim: size of a hidden state, D; the front-end's ``out_dim``.
@@ -177,6 +181,10 @@ class OneClassDistillation(Backend):
     torch.Size([2, 2])
     """
 
+    source = (
+        'J. Lu et al., "One-class knowledge distillation for spoofing speech detection", ICASSP 2024 (arXiv '
+        "2309.08285)."
+    )
     wants_layers = "all"
     num_states = 2
     score_rule = "cosine"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -21,7 +22,13 @@ from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.lib.cuda_graph import Replayed
-from nes2net.lib.devices import PRECISIONS, at_least_float32, check_precision, named_precision
+from nes2net.lib.devices import (
+    PRECISIONS,
+    at_least_float32,
+    check_precision,
+    named_precision,
+    without_autocast,
+)
 from nes2net.lib.errors import InputError, listed
 from nes2net.lib.options import Input, declared, fitted, name_and_options
 from nes2net.lib.terminal import printable_name
@@ -130,7 +137,6 @@ class Network(nn.Module):
         }
 
     def __repr__(self) -> str:
-        """Describe the network in a few lines: its parts with their main options, then precision, device and mode."""
         # List the options of the back-end, with the defaults of options that its configuration lacks.
         name = self.backend.config["name"]
         options = self.backend.config
@@ -291,12 +297,16 @@ class Network(nn.Module):
                 and back-end need.
         """
         weight = next(self.frontend.parameters(), None)
+        context: AbstractContextManager[None] = nullcontext()
         if weight is not None:
             dtype = weight.dtype
+            if dtype.itemsize < 4:  # weights of half precision need no autocast, which would convert to and fro
+                context = without_autocast(waveform.device)
             if self.frontend.full_precision:
                 dtype = torch.promote_types(dtype, torch.float32)
             waveform = waveform.to(dtype)
-        states = self.frontend(waveform, layers=layers or self.layers, final_norm=self.backend.wants_final_norm)
+        with context:
+            states = self.frontend(waveform, layers=layers or self.layers, final_norm=self.backend.wants_final_norm)
         if weight is None:  # a front-end without weights, such as a spectrum, computes in the waveform's precision
             return [state.to(self.dtype) for state in states]
         return states
@@ -380,7 +390,6 @@ class Network(nn.Module):
             )
 
     def _scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
-        """Check that the detector has a score, and compute :meth:`scores` without a CUDA graph."""
         self.check_score()
         if system_scores is None:
             return self.backend.scores(self(waveform))

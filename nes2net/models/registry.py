@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cached_property, partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from nes2net.lib.contracts import raised_by
 from nes2net.lib.errors import InputError, MissingLibrary, check_known, one_line
+from nes2net.lib.terminal import print_note
 from nes2net.models.contracts import check_listings, check_object
 from nes2net.models.frontends.sizes import SIZES, check_exists, check_size, pretraining_file
 
@@ -66,21 +67,25 @@ class Registry(Generic[T]):
         self._built_in = {name: target for name, target in table.items() if not _is_deleted(target)}
 
     @cached_property
-    def _points(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=self.group)}
+    def _added(self) -> dict[str, list[EntryPoint]]:
+        """Name → entry points of other packages with this name, of which there should be one."""
+        added: dict[str, list[EntryPoint]] = {}
+        for point in entry_points(group=self.group):
+            added.setdefault(point.name, []).append(point)
+        return added
 
     @cached_property
     def _table(self) -> dict[str, str]:
         """Name → ``"module:attribute"``, for this package and others; names of this package take precedence."""
-        return {**{name: point.value for name, point in self._points.items()}, **self._built_in}
+        return {**{name: points[0].value for name, points in self._added.items()}, **self._built_in}
 
     def names(self, *, installed: bool = True) -> list[str]:
         """List all registered names, sorted; only this package's names if ``installed`` is false."""
         return sorted(self._table if installed else self._built_in)
 
-    def module(self, name: str) -> str:
-        """Return the name of the module that holds the object registered under ``name``."""
-        return self._table[name].partition(":")[0]
+    def target(self, name: str) -> str:
+        """Return ``"module:attribute"`` of the object registered under ``name``."""
+        return self._table[name]
 
     def is_built_in(self, name: str) -> bool:
         """Whether the object registered under ``name`` belongs to this package."""
@@ -88,8 +93,8 @@ class Registry(Generic[T]):
 
     def package_of(self, name: str) -> str:
         """Return distribution and version of the package that adds ``name``; empty if not known."""
-        point = None if name in self._built_in else self._points.get(name)
-        return f"{point.dist.name} {point.dist.version}" if point and point.dist else ""
+        points = [] if name in self._built_in else self._added.get(name, [])
+        return " and ".join(f"{point.dist.name} {point.dist.version}" for point in points if point.dist)
 
     def subject(self, name: str) -> str:
         """Describe a part for messages, such as ``back-end 'mean_frame' (package my-parts 0.1)``."""
@@ -126,9 +131,11 @@ class Registry(Generic[T]):
 
         Raises:
             InputError: if the name is unknown (the message suggests the nearest name), or if the
-                object of an installed package cannot be imported or breaks its contract.
+                object of an installed package cannot be imported or breaks its contract, or if several
+                packages add it.
         """
         check_known([name], self._table, f"unknown {self.kind}", "nes2net info")
+        self._check_owner(name)
         module, _, attribute = self._table[name].partition(":")
         try:
             registered = getattr(import_module(module), attribute)
@@ -142,6 +149,27 @@ class Registry(Generic[T]):
         if name not in self._built_in:
             check_object(self.kind, name, self.subject(name), registered)
         return registered
+
+    def find(self, name: str) -> Any | None:
+        """Import an object as :meth:`get` does; None if ``name`` is not registered or its package is broken."""
+        with suppress(InputError):
+            return self.get(name) if name in self.names() else None
+        return None
+
+    def _check_owner(self, name: str) -> None:
+        """Raise InputError if several packages add ``name``. If a package adds a built-in name, print a note once."""
+        points = self._added.get(name, [])
+        owners = [f"{point.dist.name} {point.dist.version} ({point.value})" for point in points if point.dist]
+        if owners and name in self._built_in:
+            del self._added[name]
+            print_note(
+                f"{self.kind} '{name}' is the one of nes2net; that of {' and '.join(owners)} cannot be used: its author "
+                "has to choose a new name"
+            )
+        elif len(owners) > 1:
+            raise InputError(
+                f"{self.kind} '{name}' is added by {' and by '.join(owners)}: uninstall all of these packages but one"
+            )
 
     def checked_factory(self, name: str, options: Mapping[str, Any]) -> Any:
         """Import and return the factory that is registered under ``name``, after checking ``options`` for it.
@@ -178,7 +206,7 @@ class CorpusRegistry(Registry["Corpus"]):
     """The names of corpora. A name ``hub:OWNER/NAME`` stands for a data set on the Hugging Face hub."""
 
     def get(self, name: str) -> Corpus:
-        """Import a corpus as :meth:`Registry.get` does; ``hub:OWNER/NAME`` is downloaded when first needed."""
+        """Import a corpus; ``hub:OWNER/NAME`` is downloaded when first needed."""
         if not name.startswith("hub:"):
             corpus = super().get(name)
             if name not in self._built_in:
@@ -187,12 +215,6 @@ class CorpusRegistry(Registry["Corpus"]):
         from nes2net.data.corpora.hub import hub_corpus  # imported late, so that listing names needs no NumPy
 
         return hub_corpus(name)
-
-    def module(self, name: str) -> str:
-        """Return a module's name as :meth:`Registry.module` does; all names ``hub:OWNER/NAME`` have the same module."""
-        if name.startswith("hub:"):
-            return "nes2net.data.corpora.hub"
-        return super().module(name)
 
 
 frontends: Registry[Frontend] = Registry(
@@ -390,7 +412,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "inspect and share": {
         "info": "nes2net.apps.info.command:info",
-        "bench": "nes2net.apps.info.bench_command:bench",
+        "bench": "nes2net.apps.bench.command:bench",
         "export": "nes2net.apps.export.command:export",
     },
     "more": {"published": "nes2net.cli.published.command:published"},
@@ -448,6 +470,8 @@ def takes_checkpoint(name: str) -> bool:
     Raises:
         InputError: if there is no such front-end.
     """
+    if name in SIZES:
+        return True
     from nes2net.models.frontends.base import Frontend  # imported late, so that listing names needs no torch
 
     factory = frontends.get(name)
@@ -615,7 +639,10 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
     sources = sources or Sources()
     suite = ConditionSuite([], {})
     for name in dict.fromkeys([*effects._built_in, *effects.names()]):  # this package's effects come first
-        effect = effects.get(name)
+        effect = effects.find(name)
+        if effect is None:
+            suite.left_out[name] = f"cannot be imported; nes2net info {name} says why"
+            continue
         if missing := [source for source in effect.needs if not getattr(sources, source)]:
             suite.left_out[name] = f"needs {' and '.join(missing)}"
             continue

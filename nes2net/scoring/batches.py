@@ -132,7 +132,6 @@ def plan_batches(
 
 
 def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
-    """Divide the indices of ``num_trials`` trials into windows: ranges that grow up to a limit."""
     size = batch_size * _FIRST_WINDOW_BATCHES
     start = 0
     largest = max(1, min(_WINDOW_BATCHES, _WINDOW_TRIALS // batch_size)) * batch_size
@@ -157,11 +156,9 @@ def _grouped_by_length(
         return
 
     def lengths(indices: range) -> list[int]:
-        """Find the lengths of the trials with these ``indices``; called in a thread."""
         return [length_of(trials[i]) for i in indices]
 
     def start(window: range) -> list[Future[list[int]]]:
-        """Start to read the lengths of a window's trials in threads; return the tasks in the order of the trials."""
         chunks = (window[i : i + _HEADERS_AT_ONCE] for i in range(0, len(window), _HEADERS_AT_ONCE))
         return [pool.submit(lengths, chunk) for chunk in chunks]
 
@@ -275,7 +272,6 @@ class Reading(Dataset):
     """
 
     def __init__(self, read: Callable[[Item], Any]) -> None:
-        """Keep the function that reads an item."""
         self.read = read
 
     def __getitem__(self, item: Item) -> Read:
@@ -304,7 +300,6 @@ def collate(read: Sequence[Read]) -> ReadBatch:
     groups = []
 
     def num_samples(trial: tuple[str, Tensor, str]) -> int:
-        """Count the samples of the waveform of a trial, which is (id, waveform, stamp of the file)."""
         return len(trial[1])
 
     for _, alike in groupby(sorted(usable, key=num_samples), key=num_samples):
@@ -344,7 +339,6 @@ def waveforms_for(
     def read(
         trials: Sequence[Trial], done: Container[str] = frozenset(), processes: Processes = ALONE
     ) -> Generator[ReadBatch, None, None]:
-        """Read the batches of this process; see :data:`nes2net.scoring.engine.Read`."""
         on_gpu = device.type == "cuda"
         if plan.whole and on_gpu:
             # Limit the number of convolution plans that PyTorch keeps. A plan takes 200 KiB, a batch needs some 85
@@ -412,7 +406,6 @@ class Compute(Generic[T]):
     ahead: int | None = None
 
     def __call__(self, batches: Iterable[ReadBatch]) -> Generator[BatchResult[T], None, None]:
-        """Judge ``batches``, and yield the result of each batch, in order."""
         ahead = int(self.scorer.device.type == "cuda") if self.ahead is None else self.ahead
         under_way: deque[Callable[[], BatchResult[T]]] = deque()
         for batch in batches:
@@ -423,11 +416,9 @@ class Compute(Generic[T]):
             yield under_way.popleft()()
 
     def _start_batch(self, batch: ReadBatch) -> Callable[[], BatchResult[T]]:
-        """Start to judge a batch; the returned function waits for the result of the batch."""
         started = [(group, self._start_group(group)) for group in batch.groups]
 
         def wait() -> BatchResult[T]:
-            """Wait for the values of all groups, and collect them by the ids of the trials."""
             rows: dict[str, Row[T]] = {}
             failures = dict(batch.failures)
             for group, values in started:

@@ -130,7 +130,6 @@ def decide(
         return decider(score, traits)
 
     def blocks(compared: Channels | None = None) -> Iterator[np.ndarray]:
-        """Yield blocks of the recording from its beginning; ``compared`` compares the channels of a file."""
         return iter([recording]) if isinstance(recording, np.ndarray) else stream_audio(recording, compared)
 
     if not isinstance(recording, np.ndarray):
@@ -172,9 +171,7 @@ def usual_window(scorer: Scorer, decider: Decider | None) -> float:
     A window has the length that was scored for the calibration. Without such a length, a window has
     the length of the detector's training crops.
     """
-    num_samples = None
-    if decider is not None:
-        num_samples = calibrated_samples(decider, scorer.provenance).num_samples
+    num_samples = decider and calibrated_samples(decider, scorer.provenance).num_samples
     return (num_samples or length_of_training(scorer.provenance)) / SAMPLE_RATE
 
 

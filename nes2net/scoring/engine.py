@@ -76,7 +76,6 @@ class RunSettings:
     """A progress display that several runs use together; None to make a display for this run."""
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         if self.batch_size is not None and self.batch_size < 1:
             raise InputError(f"`batch_size` is at least 1, not {self.batch_size}")
         if self.on_error not in ("skip", "raise"):
@@ -91,7 +90,6 @@ class NothingDone(InputError):
     """
 
     def __init__(self, message: str, failures: Mapping[str, str]) -> None:
-        """Keep the reasons for the failures in addition to the message."""
         super().__init__(message)
         self.failures = failures
 

@@ -141,7 +141,6 @@ class _File(Generic[T]):
     """
 
     def __init__(self, path: AnyRecording, reading: Future[_ReadFile]) -> None:
-        """Keep ``reading``, the task of a thread that reads the file, and guess how much memory the samples take."""
         self.path = path
         self.judged: JudgedFile[T] | None = None
         self._reading = reading

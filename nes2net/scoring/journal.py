@@ -65,7 +65,6 @@ class Journal(Generic[T]):
     """
 
     def __init__(self, path: Path, run: Mapping[str, Any], to_json: Callable[[T], Any]) -> None:
-        """Open the file, cut off an incomplete last line, and write the first line of a new journal."""
         self.path = path
         self.to_json = to_json
         with writing(path):
@@ -93,11 +92,9 @@ class Journal(Generic[T]):
                 unwritten = unwritten[self._file.write(unwritten) :]
 
     def __enter__(self) -> Journal[T]:
-        """Return the journal itself, which is open already."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Wait until all lines are on the disk, and close the journal."""
         with suppress(OSError):
             # The rows must be on the disk before a finished file with the same rows is replaced.
             os.fsync(self._file.fileno())
@@ -164,7 +161,6 @@ class Journalled(Generic[T]):
     def __init__(
         self, files: Sequence[BinaryIO], value: Callable[[Any], T], without: Container[tuple[str, str]] = ()
     ) -> None:
-        """Read all lines once, to find where each row begins."""
         self.files = files
         self._value = value
         self.places: dict[str, Place] = {}

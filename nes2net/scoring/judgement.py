@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from nes2net.data.corpora.id_tables import first_line
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import print_note
 from nes2net.models.registry import PACKAGES_KEY, check_installed, judgements
+from nes2net.scoring.class_file import holds_classes
 from nes2net.scoring.output import Output
 from nes2net.scoring.record import record_of
 from nes2net.scoring.score_file import ScoreTable
+from nes2net.scoring.segment_file import holds_frames
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from nes2net.scoring.waveforms import WaveformReader
 
 T = TypeVar("T")
+
+#: Judgement → whether the first line of a file without a record is one of the judgement's.
+_FIRST_LINES = {"classes": holds_classes, "frames": holds_frames}
 
 
 class Judgement(Output[T]):
@@ -175,14 +179,6 @@ class Judgement(Output[T]):
         """Return sentences that explain the rows of ``nes2net predict`` to a user."""
         return []
 
-    @classmethod
-    def holds(cls, path: Path) -> bool:
-        """Whether the first line of a file without a record shows that the file holds this judgement.
-
-        Most judgements do not recognise their files, and return False.
-        """
-        return False
-
     def score_table(self, path: Path) -> ScoreTable:
         """Read a file as :meth:`scores` does, and labels that a file of another toolkit has beside the scores."""
         return ScoreTable(*self.scores(path), ())
@@ -209,8 +205,8 @@ def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgeme
 def judgement_of(path: str | Path) -> Judgement[Any]:
     """Find the judgement that a file holds, from the record of the file.
 
-    A file of another toolkit has no record; the first line of such a file shows the judgement. If
-    no judgement recognises the line, the file is taken for a score file.
+    A file of another toolkit has no record. If its first line is not one of :data:`_FIRST_LINES`,
+    the file is taken for a score file.
 
     Raises:
         InputError: if the record names a judgement that is not installed, or options that the
@@ -221,10 +217,7 @@ def judgement_of(path: str | Path) -> Judgement[Any]:
     if record is not None and record.judgement is not None:
         check_installed(str(path), (record.model_extra or {}).get(PACKAGES_KEY), [judgements])
         return as_judgement(record.judgement)
-    # If the first line has two words, the file holds scores, as most files do, and no other judgement is imported.
-    if len(first_line(path).split()) == 2:
-        return as_judgement("scores")
-    return as_judgement(next((name for name in judgements.names() if judgements.get(name).holds(path)), "scores"))
+    return as_judgement(next((name for name, holds in _FIRST_LINES.items() if holds(path)), "scores"))
 
 
 def scores_of(path: str | Path) -> tuple[list[str], NDArray]:

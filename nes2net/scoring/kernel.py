@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from nes2net.data.audio.read import SAMPLE_RATE
-from nes2net.lib.devices import float32_products
+from nes2net.lib.devices import QueuedCopy, float32_products
 from nes2net.lib.errors import BrokenPart, InputError, counted
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.models.backends.base import Backend, ScoreRule
@@ -293,14 +293,14 @@ def _start_or_split(
                 torch.manual_seed(zlib.crc32(stream.encode()))
             # Do not keep the moved inputs in a variable: if the batch must be split, they would take memory in addition
             # to the parts.
-            pending = _Pending(compute(*map(moved, inputs))[:count])
+            queued = QueuedCopy(compute(*map(moved, inputs))[:count].float())
 
             def finish() -> list[T | str]:
-                rows = pending.wait()
-                is_finite = rows.isfinite().reshape(len(rows), -1).all(1)
+                computed = queued.wait()
+                is_finite = computed.isfinite().reshape(len(computed), -1).all(1)
                 if not is_finite.all():
                     _check_parts(scorer, waveforms[~is_finite])
-                return [*results_of(rows)]
+                return [*results_of(computed)]
 
             return finish
     except BrokenPart:
@@ -328,30 +328,6 @@ def _start_or_split(
 # For each scorer that ran out of memory before: its device, its precision, and the largest number of samples to compute
 # at once, in all rows of a batch together.
 _fitting: WeakKeyDictionary[Scorer, tuple[torch.device, str, int]] = WeakKeyDictionary()
-
-
-class _Pending:
-    """Rows of numbers, one for each waveform of a batch, which a GPU may still be computing.
-
-    The copy to the CPU is queued directly after the computation. A copy that is queued only when
-    the numbers are needed would also wait for the next batch.
-    """
-
-    def __init__(self, rows: Tensor) -> None:
-        """Keep ``rows``; if they are on a GPU, queue their copy to the CPU."""
-        self.computed: torch.cuda.Event | None = None
-        if not rows.is_cuda:
-            self.rows = rows.float()
-            return
-        self.rows = torch.empty(rows.shape, dtype=torch.float32, pin_memory=True)
-        self.rows.copy_(rows.float(), non_blocking=True)
-        self.computed = torch.cuda.current_stream(rows.device).record_event()
-
-    def wait(self) -> Tensor:
-        """Wait until the rows are computed; return them in float32 on the CPU."""
-        if self.computed is not None:
-            self.computed.synchronize()
-        return self.rows
 
 
 def _not_finite_reason(message: str, number: float) -> str:
@@ -393,7 +369,7 @@ _lock = threading.Lock()
 
 
 @contextmanager
-def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
+def scoring_mode(scorer: Scorer, train: bool = False, precision: str | None = None) -> Iterator[None]:
     """Put ``scorer`` into eval mode, and set the precision of float32 products; restore both at the end.
 
     Any number of threads may be in this context: the first thread makes the changes, and the last
@@ -403,6 +379,7 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
     Args:
         train: put ``scorer`` into train mode instead. In train mode, batch normalisation changes
             its running statistics, which affect no score in this mode and are restored at the end.
+        precision: precision of float32 products; None for the precision of ``scorer``.
     """
     with _lock:
         modes_in_force = _in_force.setdefault(scorer, {})
@@ -411,7 +388,7 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
         mode = modes_in_force[train]
         mode.num_threads += 1
     try:
-        with float32_products(scorer.precision):
+        with float32_products(precision or scorer.precision):
             yield
     finally:
         with _lock, torch.no_grad():

@@ -162,12 +162,10 @@ def measure_trials(
     out, embeddings = _files_beside(beside)
 
     def read(trials: Sequence[Trial], done: Container[str], processes: Processes) -> Generator[list[Read], None, None]:
-        """Measure recordings in workers, and yield the results in batches; called by :func:`run_over`."""
         batches = Plan(_BATCH).batches([trial for trial in trials if trial.id not in done], processes=processes)
         yield from Loader(Reading(partial(_measure_item, num_samples, most_samples, channel)), batches, list, workers)
 
     def compute(batches: Iterable[list[Read]]) -> Generator[BatchResult[Traits], None, None]:
-        """Divide the results of the workers into rows and failures; called by :func:`run_over`."""
         for batch in batches:
             rows = {}
             reasons = {}
@@ -221,10 +219,6 @@ def _files_beside(beside: str | Path) -> tuple[Path, Path]:
 
 
 def _measure_item(num_samples: int | None, longest: int | None, channel: int | None, item: Item) -> Traits:
-    """Measure the recording of the trial ``item`` by :func:`measure_file`; called in a worker.
-
-    ``channel`` is the number of the channel to measure; None for the mean of all channels.
-    """
     recording = item.path if channel is None else ChannelOf(item.path, channel)
     return measure_file(recording, num_samples, longest)
 
@@ -283,9 +277,6 @@ class Measurer:
     def along(self, blocks: Iterable[NDArray], track: Track, beginning: Traits | None = None) -> Traits:
         """Measure the traits of a recording whose windows were scored; ``track`` has the scores of the windows.
 
-        The detector scores one window at a time, so the trait ``duration`` is the length of a
-        window.
-
         Args:
             blocks: the whole recording in blocks (N,), 16 kHz in [−1, 1].
             beginning: the traits of the recording's beginning, if the recording's score is the
@@ -294,7 +285,7 @@ class Measurer:
                 window has speech.
         """
         traits = measure_blocks(blocks)._replace(
-            duration=track.window, judged=track.judged, unfit=track.remark.unfit, clipping=track.remark.clipping
+            judged=track.judged, unfit=track.remark.unfit, clipping=track.remark.clipping, in_windows=True
         )
         if beginning is None:
             return traits

@@ -122,7 +122,6 @@ def read_score_table(path: str | Path) -> ScoreTable:
 
 
 def _advice(header: Sequence[str]) -> str:
-    """Say which columns of ``header`` may hold the scores, or that all are of spoof."""
     label_of: dict[str, str] = {}
     for word, label in LABELS.items():
         label_of.update(dict.fromkeys([name for name in header if word in name], label))

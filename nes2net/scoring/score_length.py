@@ -90,6 +90,18 @@ def samples_to_score(
     return ScoreLength(samples, why)
 
 
+def samples_to_calibrate(provenance: Provenance, requested: int | Literal["auto"] | None = "auto") -> ScoreLength:
+    """Choose how many samples of each recording are scored for a calibration: a window, unless the user chooses.
+
+    Windows along a recording of any length can then be judged. If nothing else decides
+    (:func:`samples_to_score`), a window is as long as the crops of training.
+    """
+    score_length = samples_to_score(provenance, requested)
+    if requested != "auto" or score_length.num_samples:
+        return score_length
+    return ScoreLength(length_of_training(provenance), "in training")
+
+
 def length_of_training(provenance: Provenance) -> int:
     """Return the number of :func:`samples_to_score`; 64,600 if that is the usual number or whole recordings."""
     return samples_to_score(provenance).num_samples or ASVSPOOF_SAMPLES

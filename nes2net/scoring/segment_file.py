@@ -115,7 +115,6 @@ class _Reader:
     """
 
     def __init__(self, path: Path) -> None:
-        """Begin without scores; ``path``, the path of the file, is for messages."""
         self.path = path
         self.scores: dict[str, NDArray] = {}
         self.id = ""  # id of the utterance whose lines are being read

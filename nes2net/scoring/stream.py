@@ -42,7 +42,6 @@ class HeldSamples:
     """The latest samples of a recording that is arriving, from sample number ``first`` up to, but without, ``end``."""
 
     def __init__(self) -> None:
-        """Begin without samples."""
         self.first = 0
         self.end = 0
         self._blocks: list[np.ndarray] = []
@@ -84,7 +83,6 @@ class SlidingWindows:
     """
 
     def __init__(self, length: int, hop: int) -> None:
-        """Begin a recording, with windows of ``length`` samples, one every ``hop`` samples."""
         self._length = length
         self._hop = hop
         self._held = HeldSamples()
@@ -126,7 +124,6 @@ class Batches:
     """
 
     def __init__(self, size: int) -> None:
-        """Begin with an empty queue of windows."""
         self._size = size
         self._waiting: list[Window] = []
 
@@ -215,7 +212,6 @@ class Stream:
         channels: Channels | None = None,
         progress: Callable[[float], object] | None = None,
     ) -> None:
-        """Check the arguments, and begin the stream at 0 s."""
         check_takes_audio_alone(scorer)
         scorer.check_score()
         self._scorer = scorer
@@ -362,7 +358,6 @@ class Stream:
             self._measure_and_cut(block)
 
     def _measure_and_cut(self, block: np.ndarray) -> None:
-        """Measure a block (N,) at 16 kHz for the remarks, and cut windows from the block."""
         self._listener.push(block)
         self._take_windows(self._windows.push(block))
 
@@ -383,7 +378,6 @@ class Stream:
         self.waiting.extend(WaitingBatch(self.piece_start, batch) for batch in self._batching.finish())
 
     def _scores(self) -> list[Scored]:
-        """Score the batches in :attr:`waiting`; return all scores that no call has returned so far."""
         while self.waiting:
             batch = self.waiting.popleft()
             self._scored += self.score(batch)

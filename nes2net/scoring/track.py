@@ -63,7 +63,6 @@ class Track:
     """(K,) float64: the share of speech in each window, from 0 to 1; None if speech was not measured."""
 
     def __len__(self) -> int:
-        """Number of windows."""
         return len(self.times)
 
     @property
@@ -153,7 +152,6 @@ class FrameScores:
     """Remarks about the recording, such as silence or clipping."""
 
     def __len__(self) -> int:
-        """Number of frames."""
         return len(self.scores)
 
     @property
@@ -279,7 +277,6 @@ class FrameWindows:
     """
 
     def __init__(self, longest: int, step: int) -> None:
-        """Begin a recording; for ``longest`` and ``step``, in samples, see the class."""
         self._longest = longest
         self._step = step
         self._held = HeldSamples()

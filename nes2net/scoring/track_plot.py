@@ -205,7 +205,6 @@ def column_quantiles(track: Track) -> tuple[np.ndarray, dict[float, np.ndarray]]
 
 
 def _shade(axes: Axes, intervals: list[tuple[float, float]], label: str = "") -> None:
-    """Shade ``intervals``, (start, end) in seconds, over the full height of ``axes``."""
     low, high = axes.get_ylim()
     axes.broken_barh(
         [(start, end - start) for start, end in intervals],

@@ -262,10 +262,6 @@ class TrainingSet(Dataset):
         return self._decode(path, excerpt)  # the file can be read now: decode it, or raise the error if it is damaged
 
     def _decode(self, path: Path, excerpt: tuple[int, int] | None) -> np.ndarray:
-        """Decode the samples of ``excerpt``. Without an excerpt, decode the whole recording or its head.
-
-        The decoded audio comes from the cache if there is one.
-        """
         if excerpt is not None:
             start, length = excerpt
             if self.cache is None:

@@ -59,8 +59,7 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
             )
         if torch_device.index is not None:
             torch.cuda.set_device(torch_device)  # accelerate computes on the current device
-    if precision in ("fp16", "tf32") and torch_device.type != "cuda":
-        raise InputError(f"`train.precision={precision}` needs CUDA, not {torch_device.type}: take bf16 or fp32")
+    check_supports("train.precision", precision, torch_device)
     # Accelerate keeps one precision for a process, but each run in this process may have another precision.
     for state in (AcceleratorState, GradientState, PartialState):
         state._reset_state()
@@ -75,11 +74,17 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
         ],
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the loop itself accumulates gradients
     )
-    check_precision(IN_SCORING[precision], accelerator.device, "`train.precision=fp16` or `train.precision=fp32`")
     # Keep the process group until this process ends, because later runs in this process use the same group.
     if first and dist.is_initialized():
         atexit.register(dist.destroy_process_group)
     return accelerator
+
+
+def check_supports(key: str, precision: str, device: torch.device) -> None:
+    """Raise :class:`InputError` if ``device`` does not support the ``precision`` that ``key`` of a recipe names."""
+    if precision in ("fp16", "tf32") and device.type != "cuda":
+        raise InputError(f"`{key}={precision}` needs CUDA, not {device.type}: take bf16 or fp32")
+    check_precision(IN_SCORING[precision], device, f"`{key}=fp16` or `{key}=fp32`")
 
 
 def sum_over_processes(accelerator: Accelerator, values: Sequence[float]) -> list[float]:

@@ -56,13 +56,11 @@ class StopRequests:
         self._process = os.getpid()
 
     def __enter__(self) -> StopRequests:
-        """Handle SIGTERM and SIGINT from now on, if this is the main thread."""
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Restore the earlier handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -90,7 +88,6 @@ class StopRequests:
         raise Unfinished("stopped by SIGTERM; the same command resumes from the last save")
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
-        """Handle a signal: store its number for the end of :meth:`deferred`, or raise its exception at once."""
         if os.getpid() != self._process:  # this is a forked worker, which leaves the signal to its parent
             return
         # The terminal or scheduler sends a signal to all processes, and torchrun sends the signal again. A SIGINT that

@@ -12,18 +12,21 @@ from itertools import chain
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
-from nes2net.lib.devices import float32_products
+from nes2net.lib.devices import QueuedCopy, float32_products
 from nes2net.lib.errors import InputError
 from nes2net.models.registry import PACKAGES_KEY
 from nes2net.training.card import with_last_epoch, write_card
 from nes2net.training.dataset import Batch, BatchLoader
-from nes2net.training.distributed import IN_SCORING, StepPlan, plan_step, write_once
+from nes2net.training.distributed import IN_SCORING, plan_step, write_once
+from nes2net.training.half_weights import half_weights
 from nes2net.training.interruption import StopRequests, stop_without_data
 from nes2net.training.monitor import Monitor, check_finite
 from nes2net.training.objective import Objective, Part
 from nes2net.training.optimisation import count_plateaus, learning_rate_schedule, set_learning_rate
 from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.recorded_step import RecordedStep, obstacle
 from nes2net.training.sampling import by_step
 from nes2net.training.seeding import seed_step
 from nes2net.training.state import Progress, RunState
@@ -47,9 +50,18 @@ class Trainer:
     def __post_init__(self) -> None:
         self.steps_per_epoch = len(self.loader.batch_sampler)
         self.learning_rate = learning_rate_schedule(self.recipe.train, self.steps_per_epoch)
+        if self.accelerator.num_processes > 1:
+            self.accelerator.ddp_handler.find_unused_parameters = not self.objective.uses_all_weights
         # Accelerate adds autocast and DDP to the model, and the GradScaler of fp16 to the optimiser.
         self.model = self.accelerator.prepare_model(self.objective)
         self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)
+        self.half_weights = half_weights(self.objective.detector, self.recipe.train.precision)
+        # Until it is read: loss and gradient norm of the last step, its epoch, its number, and how many utterances it had.
+        self.unread: tuple[QueuedCopy, int, int, int, Sequence[Part]] | None = None
+        self.recorded_step: RecordedStep | None = None
+        self.why_not_recorded = obstacle(self.recipe, self.objective, self.accelerator)
+        if self.accelerator.device.type == "cuda" and not self.why_not_recorded:
+            self.recorded_step = RecordedStep(self.change_weights, self.monitor.say)
 
     def fit(self) -> None:
         """Train, validate and save the remaining epochs; SIGTERM and Ctrl-C take effect after a step or a save."""
@@ -59,6 +71,7 @@ class Trainer:
                 self.train_epoch(epoch)
             values = {"loss": self.state.progress.loss, "lr": self.state.progress.lr}
             if is_due(epoch, self.recipe.train, self.recipe.validation):
+                self.validator.replays = self.recorded_step is not None and self.recorded_step.is_recordable is True
                 values |= self.validator.run(epoch)
             with self.stop.deferred():
                 self.end_epoch(epoch, values)
@@ -84,8 +97,10 @@ class Trainer:
             save_is_due = time.monotonic() - saved_at >= 60 * self.recipe.train.save_every_minutes
             utterances_before = progress.utterances
             signal, must_save = self.train_step(batches, epoch, progress.step, save_is_due)
-            meter.update(progress.utterances - utterances_before, loss=progress.loss, lr=progress.lr)
             is_last_step = progress.step == self.steps_per_epoch
+            if signal or must_save or is_last_step:
+                self.read_result()
+            meter.update(progress.utterances - utterances_before, loss=progress.loss, lr=progress.lr)
             if is_last_step and not progress.utterances:
                 raise InputError("each step lacked a usable file in some process: mend the files named above")
             if signal or must_save or is_last_step:
@@ -93,6 +108,8 @@ class Trainer:
                 saved_at = time.monotonic()
             if signal:
                 self.stop.stop(signal)
+        if self.recorded_step is not None:
+            self.recorded_step.forget()  # validation needs the memory, and the next epoch may train other layers
         self.monitor.after_training(meter, self.loader)
 
     def train_step(self, batches: list[Batch], epoch: int, step: int, save_is_due: bool) -> tuple[int, bool]:
@@ -110,7 +127,7 @@ class Trainer:
         Raises:
             Unfinished: if a file of the step cannot be read at present, or if no process can use
                 any file of the step. The error is raised before the step changes any weight.
-            InputError: if the loss or the gradient is not finite.
+            InputError: if the loss or the gradient of the step before is not finite.
         """
         accelerator = self.accelerator
         progress = self.state.progress
@@ -128,20 +145,10 @@ class Trainer:
             stop_without_data(lost_files, f"epoch {epoch}, step {step}")
         self.monitor.unused += plan.unused
         if any(denominator > 0 for denominator in plan.denominators):
-            loss = self.backward(step_parts, plan)
-            norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
-            # In a step, the CPU waits for the GPU at three places: here, in messages between processes, and in fp16's
-            # GradScaler.
-            loss_of_step, gradient_norm = torch.stack([loss, norm.to(loss)]).tolist()
-            if accelerator.scaler:  # with a GradScaler, gradients may be infinite, because the scaler skips such steps
-                gradient_norm = 0.0
-            if not math.isfinite(loss_of_step):
-                check_parts_finite(self.validator.task, self.objective, step_parts, self.recipe)
-            check_finite(loss_of_step, gradient_norm, self.recipe.train, self.loader, epoch, step)
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
-            progress.loss_sum += loss_of_step * plan.utterances
-            progress.utterances += plan.utterances
+            values = self.update([step_parts[number] for number in plan.used], plan.denominators)
+            queued = QueuedCopy(values)
+            self.read_result()  # of the step before: the GPU computes this step meanwhile
+            self.unread = queued, epoch, step, plan.utterances, step_parts
         progress.step = step + 1
         return plan.signal, plan.save
 
@@ -167,23 +174,92 @@ class Trainer:
     def iteration(self, epoch: int, step: int) -> int:
         return (epoch - 1) * self.steps_per_epoch + step
 
-    def backward(self, parts: Sequence[Part], plan: StepPlan) -> Tensor:
+    def read_result(self) -> None:
+        """Wait for the result of the last step, check it, and add it to the progress.
+
+        The next step reads the result after it has queued its own work, so that a GPU never waits.
+        Saving and validation read the result first.
+
+        Raises:
+            InputError: if the loss or the gradient is not finite; that step has changed no weight.
+        """
+        if self.unread is None:
+            return
+        values, epoch, step, utterances, step_parts = self.unread
+        self.unread = None
+        loss, gradient_norm = values.wait().tolist()
+        if not math.isfinite(loss):
+            check_parts_finite(self.validator.task, self.objective, step_parts, self.recipe)
+        check_finite(loss, gradient_norm, self.recipe.train, self.loader, epoch, step)
+        self.state.progress.loss_sum += loss * utterances
+        self.state.progress.utterances += utterances
+
+    def update(self, parts: Sequence[Part], denominators: Sequence[float]) -> Tensor:
+        """Do :meth:`change_weights`, by replaying a CUDA graph if there is one.
+
+        Args:
+            denominators: the denominator of each term of the loss, over the whole step.
+        """
+        on_device = torch.tensor(denominators, dtype=torch.float64).to(self.accelerator.device, non_blocking=True)
+        if self.recorded_step is None:
+            return self.change_weights(parts, on_device)
+        return self.recorded_step(parts, on_device)
+
+    def change_weights(self, parts: Sequence[Part], denominators: Tensor) -> Tensor:
+        """Change the weights by one optimisation step; no operation waits for a GPU.
+
+        Nothing is changed if the loss or the gradient is not finite. On a GPU, the kernel of the
+        optimiser reads whether they are.
+
+        Args:
+            denominators: the denominator of each term of the loss, in float64 on the device; 0 for a
+                term without samples.
+
+        Returns:
+            The loss of the step and the norm of its gradient, (2,) in float64 on the device.
+        """
+        loss = self.backward(parts, denominators)
+        values = torch.stack([loss, self.gradient_norm().to(loss)])
+        if self.accelerator.scaler is None:
+            is_finite = values.isfinite().all()
+            if self.state.optimizer.defaults["fused"]:
+                self.state.optimizer.found_inf = (~is_finite).float()  # type: ignore[attr-defined]
+            elif not is_finite:
+                return values
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return values
+
+    def backward(self, parts: Sequence[Part], denominators: Tensor) -> Tensor:
         """Sum the gradients of a step over its parts and all processes; return the loss of the step.
 
-        Parts that ``plan`` skips are not computed.
+        The arguments are as for :meth:`change_weights`.
         """
         accelerator = self.accelerator
-        denominators = plan.denominators
-        factors = [accelerator.num_processes / weight if weight > 0 else 0.0 for weight in denominators]
-        sums = torch.zeros(len(denominators), dtype=torch.float64, device=accelerator.device)
-        for number in plan.used:
-            # DDP averages gradients over processes; the factor turns this into their sum.
-            with nullcontext() if number == plan.used[-1] else accelerator.no_sync(self.model):
-                numerators: Tensor = self.model(*parts[number])
-                accelerator.backward(sum(n * factor for n, factor in zip(numerators, factors)))
-            sums += numerators.detach()
+        denominators = denominators.where(denominators > 0, math.inf)
+        factors = accelerator.num_processes / denominators  # DDP averages gradients, but we want their sum
+        sums = torch.zeros_like(denominators)
+        with self.half_weights():
+            for number, part in enumerate(parts, 1):
+                with nullcontext() if number == len(parts) else accelerator.no_sync(self.model):
+                    numerators: Tensor = self.model(*part)
+                    accelerator.backward((numerators * factors.to(numerators)).sum())
+                sums += numerators.detach()
         sums = accelerator.reduce(sums, "sum")
-        return sum(n / weight for n, weight in zip(sums, denominators) if weight > 0)
+        return sum(sums / denominators)
+
+    def gradient_norm(self) -> Tensor:
+        """Compute the norm of the gradient, and clip the gradient if the recipe says so."""
+        accelerator = self.accelerator
+        if self.recipe.train.max_grad_norm is not None:
+            norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm)
+        else:
+            accelerator.unscale_gradients()
+            gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+            norm = get_total_norm(gradients)
+        if accelerator.scaler:  # gradients may be infinite, because the GradScaler skips such steps
+            return torch.zeros_like(norm)
+        return norm
 
     def plateau_factor(self) -> float:
         """Compute the factor by which plateaus of the development loss lower the learning rate: ½ per plateau."""
@@ -211,7 +287,6 @@ class Trainer:
         is_kept = epoch in selection.kept_epochs()
 
         def write() -> None:
-            """Write the files of the epoch, and report it; :func:`write_once` calls this in the main process only."""
             if is_kept:
                 state.detector.provenance = with_last_epoch(state.detector.provenance, selection)
                 record = state.detector.provenance.to_dict() | {"recipe": state.recipe, "epoch": epoch, **values}

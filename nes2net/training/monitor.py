@@ -15,15 +15,13 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, first_line, one_line, worded
-from nes2net.training.curves import plot_curves
 from nes2net.training.dataset import BatchLoader
 from nes2net.training.progress import Meter, advice
 from nes2net.training.recipes.recipe import Recipe
@@ -31,6 +29,9 @@ from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.run_log import LOG_FILE, RunLog, circumstances
 from nes2net.training.selection import Row, Selection
 from nes2net.training.tracker import Tracker, start_tracker
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 CURVES_FILE = "curves.png"
 _DRAW_EVERY = 60.0  # shortest time in seconds between two pictures; drawing takes about 1 s
@@ -71,7 +72,6 @@ class Monitor:
     def __init__(
         self, selection: Selection, log: Path, shown: bool = True, reporter: RunReporter | None = None
     ) -> None:
-        """Prepare the monitor; :meth:`open_logs` opens the logs later."""
         self.selection = selection
         self.log = log
         self.shown = shown
@@ -99,6 +99,8 @@ class Monitor:
             InputError: if TensorBoard's folder cannot be written to, or if the recipe's tracker
                 cannot start.
         """
+        from torch.utils.tensorboard import SummaryWriter  # imported late: a run may be refused before it has logs
+
         self.run_log.open()
         for line in circumstances(device):
             self.run_log.write(line)
@@ -118,7 +120,6 @@ class Monitor:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """Draw the curves if needed, log the ``error`` if one ended the run, and close the logs."""
         if not self._is_drawn or not self.curves.is_file():
             self._draw()
         if error is not None:
@@ -215,8 +216,9 @@ class Monitor:
             self.tracker.log(values, epoch)
 
     def _draw(self) -> None:
-        """Draw the curves of all epochs so far, if there are any; only the main process draws."""
         if self.shown and self.selection.history:
+            from nes2net.training.curves import plot_curves  # imported late, because it needs matplotlib
+
             selection = self.selection
             kept_epochs = selection.kept_epochs()
             plot_curves(selection.history, self.curves, selection.folder.name, kept_epochs, selection.offered)

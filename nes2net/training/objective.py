@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,7 +98,6 @@ class Objective(nn.Module):
     """
 
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
-        """Make the loss, check that the recipe's settings fit the detector, and freeze what is never trained."""
         super().__init__()
         train = recipe.train
         augment = recipe.augment
@@ -159,17 +159,33 @@ class Objective(nn.Module):
         classes = self.detector.classes
         return classes.index(BONAFIDE) if BONAFIDE in classes else len(classes)
 
+    @property
+    def uses_all_weights(self) -> bool:
+        """Whether each step gives a gradient to all trained weights, so that DDP need not look for those without."""
+        detector = self.detector
+        parts = (detector.frontend, detector.aggregation, detector.backend)
+        return self.freeze_epochs in (0, math.inf) and all(part.uses_all_weights for part in parts)
+
     def make_criterion(self, recipe: Recipe) -> Criterion:
         """Make the loss of an utterance; raise :class:`InputError` if the loss does not fit the detector."""
         return create_loss(recipe.train.loss, self.detector.backend)
 
     def trained_parameters(self) -> list[nn.Parameter]:
-        """List the parameters that the optimiser gets: all parameters that are ever trained.
+        """List the parameters that the optimiser gets: those of the detector, and the objective's own.
 
         A frozen front-end or its frozen layers, the base of an adapted front-end, and a teacher are
         never trained. With ``train.optimizer: logistic``, only the last layer is trained.
         """
-        return [parameter for parameter in self.detector.parameters() if parameter.requires_grad]
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def own_tensors(self) -> dict[str, Tensor]:
+        """Map names to the parameters and buffers that are not the detector's, such as those of an auxiliary head.
+
+        The class weights of the loss are left out, because the recipe states them.
+        """
+        named = chain(self.named_parameters(), self.named_buffers())  # a shared tensor has its name in the detector
+        others = ("detector.", "criterion.weight")
+        return {name: tensor.detach() for name, tensor in named if not name.startswith(others)}
 
     def begin_training(self, epoch: int) -> None:
         """Put all modules into train mode for ``epoch``, except for a front-end that is frozen.
@@ -272,9 +288,13 @@ class Objective(nn.Module):
 
         A loss whose margin grows in training uses the final margin.
         """
+        return self.validate_features(self.features(part.inputs), part)
+
+    def validate_features(self, features: Tensor | list[Tensor], part: Part) -> Outcome:
+        """Do :meth:`validate_batch` from the back-end's input, which :meth:`features` has computed."""
         remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _explain_single_utterance("a batch of the development set", remedy):
-            computed = self.compute_outputs(self.features(part.inputs), part)
+            computed = self.compute_outputs(features, part)
         self.detector.aggregation.penalty = None  # validation does not use the penalty
         return self.outcome(computed, part)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
@@ -26,7 +26,8 @@ def create_optimizer(
     With ``adam`` (ASVspoof recipes), weight decay is an L2 term of the gradient; with ``adamw``
     (Loshchilov and Hutter, ICLR 2019; CtrSVDD recipe), weight decay is separate from the gradient.
     The same value of ``train.weight_decay`` therefore has a different effect in the two optimisers.
-    On CUDA the whole step of the optimiser runs as a single kernel (``fused``).
+    On CUDA the whole step of the optimiser runs as a single kernel (``fused``), which reads the
+    learning rate on the GPU, so that a CUDA graph can repeat the step.
 
     >>> create_optimizer([nn.Parameter(torch.zeros(2))], TrainConfig(optimizer="adamw", lr=1e-6)).defaults["weight_decay"]
     0.0001
@@ -35,23 +36,28 @@ def create_optimizer(
     trained: list[nn.Parameter] = []
     for group in groups:
         trained += group["params"] if isinstance(group, dict) else [group]
-    return _OPTIMIZERS[train.optimizer](
+    on_gpu = all(parameter.is_cuda for parameter in trained)
+    optimizer = _OPTIMIZERS[train.optimizer](
         groups,
         lr=train.lr,
         weight_decay=train.weight_decay,
         betas=tuple(train.adam_betas),
         eps=train.adam_eps,
         amsgrad=train.amsgrad,
-        fused=all(parameter.is_cuda for parameter in trained) or None,  # with None, PyTorch chooses the kernel
+        fused=on_gpu or None,  # with None, PyTorch chooses the kernel
+        capturable=on_gpu,
     )
+    if on_gpu:
+        for group in optimizer.param_groups:
+            group["lr"] = torch.tensor(train.lr, device=trained[0].device)
+    return optimizer
 
 
-def parameter_groups(detector: Detector, layer_decay: float) -> list[dict[str, Any]]:
-    """Group the trained parameters of ``detector`` by the factor of their learning rate.
+def parameter_groups(detector: Detector, trained: Iterable[nn.Parameter], layer_decay: float) -> list[dict[str, Any]]:
+    """Group the ``trained`` parameters, of ``detector`` and its objective, by the factor of their learning rate.
 
     With x = ``layer_decay``, the factor of the l-th of L transformer layers is x^(L + 1 − l).
-    Parameters before these layers have the factor x^(L + 1). Parameters after these layers, in
-    front-end, aggregation and back-end, have the factor 1. The code of BEiT (Bao et al., arXiv
+    Parameters before these layers have the factor x^(L + 1). All other parameters have the factor 1. The code of BEiT (Bao et al., arXiv
     2106.08254) has the same factors. The idea comes from ELECTRA (Clark et al., arXiv 2003.10555).
     ELECTRA's code has smaller factors: only the head for the final task has the factor 1, and every
     other factor is x times the factor in BEiT's code.
@@ -76,9 +82,8 @@ def parameter_groups(detector: Detector, layer_decay: float) -> list[dict[str, A
     for module in frontend.after_layers:
         depths |= {id(p): top for p in module.parameters()}
     groups: list[list[nn.Parameter]] = [[] for _ in range(top + 1)]
-    for parameter in detector.parameters():
-        if parameter.requires_grad:
-            groups[depths.get(id(parameter), top)].append(parameter)
+    for parameter in trained:
+        groups[depths.get(id(parameter), top)].append(parameter)
     optimizer_groups = []
     for depth, parameters in enumerate(groups):
         if parameters:
@@ -89,7 +94,11 @@ def parameter_groups(detector: Detector, layer_decay: float) -> list[dict[str, A
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Set the learning rate of each parameter group to ``rate``, times the group's factor if it has one."""
     for group in optimizer.param_groups:
-        group["lr"] = rate * group.get("factor", 1.0)
+        rate_of_group = rate * group.get("factor", 1.0)
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate_of_group)  # in place, because a recorded CUDA graph reads it there
+        else:
+            group["lr"] = rate_of_group
 
 
 def count_plateaus(losses: Iterable[float], patience: int) -> int:
@@ -150,7 +159,6 @@ def learning_rate_schedule(train: TrainConfig, steps_per_epoch: int) -> Callable
         return lambda step: train.lr * min((step + 1) / peak, (peak / (step + 1)) ** 0.5)
 
     def cosine_epochs(epoch: int) -> float:
-        """Compute the factor of the schedule ``cosine_epochs`` in ``epoch``, counted from 0, with the warm-up."""
         warmup = train.warmup_epochs
         if epoch < warmup:
             if train.warmup_from_zero:

@@ -67,7 +67,6 @@ class Meter(Generic[T]):
         )
 
     def __iter__(self) -> Iterator[T]:
-        """Yield the batches, show the progress, and add up the time spent waiting for each batch but the first."""
         asked_at = self.clock()
         with self.display:
             for batch in self.batches:

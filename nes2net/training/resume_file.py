@@ -31,14 +31,14 @@ RESUME_FILE = "resume.pt"
 #: File of the frozen tensors of an adapted front-end that began with random weights.
 BASE_FILE = "base.pth"
 #: Version of the content of ``resume.pt``.
-VERSION = 4
+VERSION = 5
 #: End of the message about a file that no version of nes2net can have written.
 REMEDY = "copy it again from an intact copy, or move the folder away and start anew"
 
 # Limits of the plain data in each part of the file, and the names of the parts that contain tensors.
 _MOST_VALUES = 10**6
 _MOST_CHARACTERS = 10**7
-_WITH_TENSORS = ("detector", "optimizer", "stream")
+_WITH_TENSORS = ("detector", "objective", "optimizer", "stream")
 
 
 class _Part(BaseModel):
@@ -191,6 +191,7 @@ class _ResumeFile(_Part):
     data: _Data
     model: ModelDescription
     detector: dict[str, Tensor]
+    objective: dict[str, Tensor]
     optimizer: _Optimizer
     selection: Annotated[list[_SavedRow], FailFast()]
     scaler: _Scaler | None

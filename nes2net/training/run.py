@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
 
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, counted, worded
+from nes2net.lib.errors import InputError, counted, listed, worded
 from nes2net.lib.files import path_below
 from nes2net.lib.this_process import enough_memory
 from nes2net.training.augmentation import augmentation_stream
@@ -43,6 +43,7 @@ from nes2net.training.monitor import Monitor, RunReporter
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer, parameter_groups
 from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.recorded_step import line_about
 from nes2net.training.resume_file import BASE_FILE, RESUME_FILE, read_resume_file
 from nes2net.training.run_folder import check_same_run, run_folder, write_recipe
 from nes2net.training.sampling import StepShare
@@ -91,7 +92,7 @@ def train(
     recipe = without_needless_checkpoint(recipe)
     task = create_task(recipe)
     check_parts(recipe)
-    with StopRequests() as stop, cuda_algorithms(recipe.train.deterministic):
+    with StopRequests() as stop:
         train_trials = task.trials("train")
         dev_trials = task.trials("dev")
         # Check early that there are enough trials for a batch. With pieces or a balance, an epoch may have more
@@ -99,10 +100,12 @@ def train(
         if recipe.data.crop != "pieces" and not recipe.data.balanced:
             check_fills_a_batch(len(train_trials), recipe.train)
         check_unseen(recipe.data, train_trials, dev_trials)
-        accelerator = create_accelerator(device, recipe.train.precision)
-        folder = path_below(recipe.output, recipe.tag)
-        with run_folder(folder, recipe, accelerator.is_main_process):
-            Run(recipe, task, accelerator, folder, stop, reporter).resume(train_trials, dev_trials)
+        # Deterministic algorithms import SymPy, so switch them on only now that all trials are there.
+        with cuda_algorithms(recipe.train.deterministic):
+            accelerator = create_accelerator(device, recipe.train.precision)
+            folder = path_below(recipe.output, recipe.tag)
+            with run_folder(folder, recipe, accelerator.is_main_process):
+                Run(recipe, task, accelerator, folder, stop, reporter).resume(train_trials, dev_trials)
     return folder
 
 
@@ -164,15 +167,16 @@ class Run:
         objective = self.objective(detector)
         if self.task.subject:
             check_task(self.task, objective, train_loader.dataset)
-        decay = recipe.train.layer_decay
-        trained_parameters = objective.trained_parameters() if decay == 1 else parameter_groups(detector, decay)
-        optimizer = create_optimizer(trained_parameters, recipe.train)
+        parameters: list[Any] = objective.trained_parameters()
+        if recipe.train.layer_decay != 1:
+            parameters = parameter_groups(detector, parameters, recipe.train.layer_decay)
+        optimizer = create_optimizer(parameters, recipe.train)
         selection = Selection(self.folder, recipe.train, recipe.validation, list(dev_loaders), self.task.measures)
         fingerprints = {
             "training": fingerprint(training.trials, training.labels, train_loader.batch_sampler.balance, target),
             "development": fingerprint(development.trials, development.labels, target=target),
         }
-        state = RunState(recipe.to_dict(), fingerprints, detector, optimizer, selection, accelerator.scaler, stream)
+        state = RunState(recipe.to_dict(), fingerprints, objective, optimizer, selection, accelerator.scaler, stream)
         log_folder = path_below(recipe.logs, recipe.tag)
         disk = failing_disk_is_temporary(self.folder, state.num_bytes)
         with disk, Monitor(selection, log_folder, is_main, self.reporter) as monitor:
@@ -228,7 +232,7 @@ class Run:
             synchronise_batch_norms(detector, self.accelerator.device)
         modules = (detector.frontend, detector.backend)
         trained_modules = [module for module in modules if any(p.requires_grad for p in module.parameters())]
-        objective = self.task.objective(detector)
+        objective = self.task.objective(detector).to(self.accelerator.device)
         if self.recipe.train.compile:  # Module.compile works in place, so that names of weights do not change
             for module in trained_modules:
                 module.compile()
@@ -254,8 +258,10 @@ class Run:
         accelerator = self.accelerator
         names = " + ".join(detector.config[kind]["name"] for kind in ("frontend", "aggregation", "backend"))
         num_trained = sum(p.numel() for p in trainer.objective.trained_parameters())
-        num_parameters = sum(p.numel() for p in detector.parameters())
+        num_parameters = sum(p.numel() for p in trainer.objective.parameters())
         line = f"detector: {names}, {num_parameters:,} parameters"
+        if own_tensors := trainer.objective.own_tensors():
+            line += f" with {listed([*own_tensors], 3)} of the objective"
         if num_trained < num_parameters:
             line += f", {num_trained:,} of them trained ({100 * num_trained / num_parameters:.3g} %),"
         line += f" on {detector.device}"
@@ -272,6 +278,8 @@ class Run:
                 f"note: zeros fill up the hidden states of {frontend_dim} numbers to the {feature_dim} that the back-end "
                 "reads"
             )
+        if detector.device.type == "cuda":
+            lines.append(line_about(trainer.why_not_recorded))
         # Add the number of trials of each set. If a set has several corpora, add the number for each corpus, too.
         data = self.recipe.data
         for title, data_set, corpora in (
@@ -347,6 +355,8 @@ def out_of_memory_message(trainer: Trainer) -> str:
     same_results = []
     other_results = []
     keeps_activations = not train.activation_checkpointing and not train.freeze_frontend
+    if trainer.recorded_step is not None:
+        same_results.append("`train.graph=never`")
     if not validates and keeps_activations and trainer.state.detector.frontend.transformer_layers:
         same_results.append("`train.activation_checkpointing=true`")
     if not validates and part_size >= 4:  # half of the part still has two utterances, as batch statistics need

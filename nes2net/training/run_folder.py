@@ -37,7 +37,7 @@ _NOT_COMPARED = (
     *("data.corpora.root", "data.corpora.protocols", "data.corpora.dev_keys"),
     *("data.train_scores", "data.dev_scores"),  # the scores in the files are part of the fingerprint of the data
     *("data.num_workers", "data.cache", "ssl_checkpoint", "output", "logs", "tracker"),
-    *("train.activation_checkpointing", "train.keep", "train.save_every_minutes"),
+    *("train.activation_checkpointing", "train.graph", "train.keep", "train.save_every_minutes"),
 )
 # A resumed run may set these keys to other folders, but may not add or remove the keys.
 _COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")

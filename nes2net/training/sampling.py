@@ -147,7 +147,6 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         self._firsts = range(rank * batch_size, length, world_size * batch_size)
 
     def __len__(self) -> int:
-        """Count the steps of an epoch; without ``shuffle``, count this process's batches."""
         if self.shuffle:
             return count_steps(self.draws, self.batch_size, self.drop_last)
         return len(self._firsts)

@@ -355,7 +355,6 @@ def _best_of_run(folder: Path, rows: Sequence[Row], count: int, by: str) -> list
 
 
 def _epochs_with_lowest(rows: Sequence[Row], count: int, by: str, ties: Ties) -> list[int]:
-    """Find the ``count`` epochs with the lowest values of the key ``by``, in ascending order."""
     order = -1 if ties == "last" else 1
     lowest = sorted(rows, key=lambda row: (row[by], order * row["epoch"]))[:count]
     return sorted(row["epoch"] for row in lowest)

@@ -161,7 +161,6 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
 
 
 def _stated_model(recipe: Recipe, task: Task) -> dict[str, Any]:
-    """Return the detector that ``recipe`` states, without the options in a checkpoint."""
     check_one_line(recipe.model.get("backend", {}).get("classes") or (), "`model.backend.classes`")
     return with_head(with_classes(recipe.model, task.classes), recipe.train.loss, len(task.classes))
 

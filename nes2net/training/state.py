@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from nes2net.data.augment.legacy import LegacyStream
@@ -22,6 +22,7 @@ from nes2net.models.provenance import START_KEY
 from nes2net.training.balance import Balance
 from nes2net.training.dataset import Target, binary_target
 from nes2net.training.frame_labels import FrameLabels
+from nes2net.training.objective import Objective
 from nes2net.training.optimisation import set_learning_rate
 from nes2net.training.resume_file import REMEDY, RESUME_FILE, VERSION, Progress
 from nes2net.training.sampling import count_steps
@@ -52,15 +53,29 @@ class TrainedWeights:
     detector: Detector
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the weights that are saved in ``resume.pt``."""
         return self.detector.trained_state_dict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Check the weights ``state``, and load them; an adapted detector already has its frozen tensors."""
         weights = self.state_dict()
         check_tensors(state, weights)
         strict = not self.detector.frontend.adapted  # the detector has the frozen tensors already
         self.detector.load_state_dict(with_metadata(state, metadata_of(weights)), strict=strict)
+
+
+@dataclass
+class OwnTensors:
+    """The tensors of an objective that are not its detector's, as a part of a run."""
+
+    objective: Objective
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self.objective.own_tensors()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        tensors = self.state_dict()
+        check_tensors(state, tensors)
+        for name, tensor in tensors.items():
+            tensor.copy_(state[name])
 
 
 @dataclass
@@ -70,8 +85,8 @@ class OptimizerState:
     optimizer: Optimizer
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the optimiser, as PyTorch defines it."""
-        return self.optimizer.state_dict()
+        """Return the state of the optimiser, as PyTorch defines it, without groups."""
+        return {**self.optimizer.state_dict(), "param_groups": []}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Check the moments in ``state``, and restore them.
@@ -119,16 +134,48 @@ def check_tensors(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -
         raise ValueError(f"not finite: {listed(damaged, 5)}")
 
 
+def check_saved(optimizer: Optimizer, objective: Objective) -> None:
+    """Raise InputError if ``optimizer`` moves a tensor that neither the detector nor the objective saves."""
+    names = {id(parameter): name for name, parameter in objective.named_parameters()}
+    tensors = objective.detector.state_dict(keep_vars=True)
+    base_ids = {id(tensors[name]) for name in objective.detector.base_names()}
+    unsaved = {}  # in the order of the optimiser
+    for parameter in chain.from_iterable(group["params"] for group in optimizer.param_groups):
+        if id(parameter) in base_ids or id(parameter) not in names:
+            unsaved[names.get(id(parameter)) or _holder_of(parameter, objective)] = parameter
+    if unsaved:
+        freezes = ", and leave out the weights that `train.adapt` freezes" if base_ids else ""
+        raise InputError(
+            f"{type(objective).__name__}.trained_parameters has tensors that {RESUME_FILE} does not hold, "
+            f"{listed([*unsaved], 5)}: make them parameters or submodules (nn.Parameter, nn.ModuleList){freezes}"
+        )
+
+
+def _holder_of(parameter: Tensor, objective: Objective) -> str:
+    """Name the attribute that holds ``parameter``, or, if no module of ``objective`` has it, the parameter's shape."""
+    for path, module in objective.named_modules():
+        for attribute, value in vars(module).items():
+            for member in value if isinstance(value, list) else [value]:
+                tensors = member.parameters() if isinstance(member, nn.Module) else [member]
+                if any(tensor is parameter for tensor in tensors):
+                    return f"{path}.{attribute}".lstrip(".")
+    return f"one of {tuple(parameter.shape)}"
+
+
 @dataclass
 class RunState:
-    """The parts of a run that have a state; :meth:`load` restores the state that :meth:`save` wrote."""
+    """The parts of a run that have a state; :meth:`load` restores the state that :meth:`save` wrote.
+
+    Raises:
+        InputError: if the optimiser moves a tensor that no part saves.
+    """
 
     #: the recipe as plain data
     recipe: dict[str, Any]
     #: :func:`fingerprint` of the training set and of the development set
     data: dict[str, dict[str, int | str]]
 
-    detector: Detector
+    objective: Objective
     optimizer: Optimizer
     selection: Selection
     #: the GradScaler of fp16; None for other precisions
@@ -137,11 +184,20 @@ class RunState:
     stream: LegacyStream | None = None
     progress: Progress = field(default_factory=Progress)
 
+    def __post_init__(self) -> None:
+        check_saved(self.optimizer, self.objective)
+
+    @property
+    def detector(self) -> Detector:
+        """The detector that is trained."""
+        return self.objective.detector
+
     @property
     def parts(self) -> dict[str, Stateful | None]:
         """The parts of the run that have a state: key in ``resume.pt`` → part, None for a part that this run lacks."""
         return {
             "detector": TrainedWeights(self.detector),
+            "objective": OwnTensors(self.objective),
             "optimizer": OptimizerState(self.optimizer),
             "selection": self.selection,
             "scaler": self.scaler,
@@ -224,7 +280,8 @@ class RunState:
         moments = 3 if self.optimizer.defaults.get("amsgrad") else 2
         groups = self.optimizer.param_groups
         trained = sum(parameter.nbytes for parameter in chain.from_iterable(group["params"] for group in groups))
-        return sum(weight.nbytes for weight in self.detector.trained_state_dict().values()) + moments * trained
+        tensors = self.detector.trained_state_dict() | self.objective.own_tensors()
+        return sum(tensor.nbytes for tensor in tensors.values()) + moments * trained
 
 
 def fingerprint(
@@ -250,7 +307,6 @@ def fingerprint(
     frame_labels = {} if labels is None else labels.of_trial
 
     def line(trial: Trial) -> str:
-        """Write the line of ``trial`` for the digest: its id, its class, and its scores and labels if it has any."""
         text = f"{trial.id}\t{target(trial)}"
         if trial.system_scores:
             text += f"\t{trial.system_scores}"

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.devices import float32_products
+from nes2net.lib.cuda_graph import Replayed
+from nes2net.lib.devices import PRECISIONS, float32_products
 from nes2net.lib.errors import InputError
-from nes2net.scoring.kernel import scoring_mode
+from nes2net.scoring.kernel import depends_on_batch, scoring_mode
 from nes2net.training.dataset import BatchLoader
-from nes2net.training.distributed import gather_values
+from nes2net.training.distributed import IN_SCORING, check_supports, gather_values
+from nes2net.training.half_weights import half_weights
 from nes2net.training.interruption import stop_without_data
 from nes2net.training.measures import Validated
 from nes2net.training.monitor import Monitor
@@ -73,9 +79,13 @@ def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool
 
 
 class _BatchResult(NamedTuple):
-    """The result of one batch, on the CPU; :class:`nes2net.training.dataset.Batch` explains ``errors`` and ``lost``."""
+    """The result of a group of ``train.batch_size`` utterances, for which the loss is computed, on the CPU.
 
-    #: index of the batch in the development set, over all processes
+    A result without utterances has the ``errors`` and ``lost`` files of a batch, which
+    :class:`nes2net.training.dataset.Batch` explains.
+    """
+
+    #: index of the group in the development set, over all processes
     number: int
     loss: float
     #: the outputs of the objective; empty if no file could be used
@@ -98,14 +108,15 @@ class Validator:
         loaders: name of a pass (:func:`passes`) → loader of this process's batches, in the order of
             the set (:class:`nes2net.training.sampling.EpochBatches`).
         monitor: reports the files that failed.
-        recipe: gives ``validation.mode``, and ``seed`` for the bootstrap and for dropout in train
-            mode. In ``train`` mode, dropout is on, and batch normalisation updates its running
-            statistics on development data.
+        recipe: gives mode, precision and sizes, and ``seed`` for the bootstrap and for dropout in
+            train mode. In ``train`` mode, dropout is on, and batch normalisation updates its
+            running statistics on development data.
         task: the task (:mod:`nes2net.training.tasks.task`), which declares measures; None for no
             check of the figures.
 
     Raises:
-        InputError: if several processes are to validate in train mode.
+        InputError: if several processes are to validate in train mode, or if the device does not
+            support the precision.
     """
 
     def __init__(
@@ -118,11 +129,21 @@ class Validator:
         task: Any = None,
     ) -> None:
         self.mode = recipe.validation.mode
+        self.may_replay = self.mode == "eval" and not recipe.validation.whole_utterances
         self.seed = recipe.seed
+        self.group_size = recipe.train.batch_size
+        self.precision = recipe.validation.precision or recipe.train.precision
+        self.replays = False  # whether to replay the front-end as a CUDA graph; the trainer sets it
         if self.mode == "train" and accelerator.num_processes > 1:
             raise InputError(
                 "`validation.mode=train` needs the batches of the development set one after the other, but there are "
                 f"{accelerator.num_processes} processes: train in one, or take `validation.mode=eval`"
+            )
+        check_supports("validation.precision", self.precision, accelerator.device)
+        if recipe.validation.batch_size is not None and depends_on_batch(objective.detector):
+            raise InputError(
+                "`model.frontend.normalize=batch` normalises over the utterances computed at once: leave "
+                "`validation.batch_size` out"
             )
         self.objective = objective
         self.task = task
@@ -135,11 +156,11 @@ class Validator:
 
         :meth:`nes2net.training.objective.Objective.figures` computes the figures.
 
-        Outputs are computed in float32, the type of the weights, as by ``nes2net score``, even if
-        training has another precision. The detector is in eval mode, unless ``mode`` is ``train``.
+        The detector is in eval mode, unless ``mode`` is ``train``.
 
-        The loss is computed as published, with any number of processes: Σ(batch loss × batch
-        size)/N, summed in float64. The loss of a batch is a weighted mean. Deviation 19: the
+        The loss is computed as published, with any number of processes and of utterances computed
+        at once: Σ(group loss × group size)/N, summed in float64, over groups of
+        ``train.batch_size`` utterances. The loss of a group is a weighted mean. Deviation 19: the
         published code printed half of this loss for the pass without augmentation.
 
         Returns:
@@ -152,13 +173,13 @@ class Validator:
         """
         values: dict[str, float] = {}
         began = time.monotonic()
-        detector = self.objective.detector
         if self.mode == "train":  # running statistics of batch normalisation change, and are not restored
             self.objective.begin_training(epoch)
-        with float32_products(detector.precision) if self.mode == "train" else scoring_mode(detector):
+        features = Replayed(self.objective.features, max_shapes=int(self.replays and self.may_replay))
+        with self._in_precision():
             for name, loader in self.loaders.items():
                 # Bring the results of all processes into the order of the set.
-                batch_results = self._run_pass(name, loader, epoch)
+                batch_results = self._run_pass(name, loader, epoch, features)
                 results = list(chain.from_iterable(gather_values(self.accelerator, batch_results)))
                 results.sort(key=lambda result: result.number)
                 lost = []
@@ -174,11 +195,29 @@ class Validator:
         self.monitor.validation_seconds = time.monotonic() - began
         return values
 
+    @contextmanager
+    def _in_precision(self) -> Iterator[None]:
+        detector = self.objective.detector
+        precision = IN_SCORING[self.precision]
+        with ExitStack() as stack:
+            if self.mode == "train":
+                stack.enter_context(float32_products(precision))
+            else:
+                stack.enter_context(scoring_mode(detector, precision=precision))
+            if self.precision in ("bf16", "fp16"):
+                stack.enter_context(torch.autocast(detector.device.type, PRECISIONS[precision]))
+            stack.enter_context(half_weights(detector, self.precision)())
+            yield
+
     @torch.inference_mode()
-    def _run_pass(self, name: str, loader: BatchLoader, epoch: int) -> list[_BatchResult]:
+    def _run_pass(
+        self, name: str, loader: BatchLoader, epoch: int, compute_features: Callable[[Tensor], Any]
+    ) -> list[_BatchResult]:
         loader.begin(epoch)
         accelerator = self.accelerator
-        results = []
+        batch_size = loader.batch_sampler.batch_size
+        group_size = min(self.group_size, batch_size)  # whole utterances are computed, and counted, one at a time
+        results: list[tuple[Outcome, _BatchResult]] = []
         meter = Meter(
             loader,
             title=f"epoch {epoch} of {self.monitor.selection.epochs}, development set{_DESCRIBED[name]}",
@@ -186,29 +225,31 @@ class Validator:
             shown=accelerator.is_main_process,
         )
         for number, batch in enumerate(meter):
-            outcome = Outcome(torch.zeros(()), {})
-            if len(batch.targets):
+            # A tensor from a worker is shared memory and keeps a file open, so store a copy.
+            targets = batch.targets.clone().numpy()
+            first_group = (accelerator.process_index + number * accelerator.num_processes) * batch_size // group_size
+            failures = _BatchResult(first_group, 0.0, {}, targets[:0], batch.errors, batch.lost, [])
+            results.append((Outcome(torch.zeros(()), {}), failures))
+            if len(targets):
                 carried = self.objective.ready(batch.carried, batch.waveforms.shape[1])
                 inputs = Part.of_batch(batch, carried, accelerator.device)
                 if self.mode == "train":
                     seed_validation(self.seed, epoch, number, list(self.loaders).index(name))
-                outcome = self.objective.validate_batch(inputs)
-            # A tensor from a worker is shared memory and keeps a file open, so store a copy.
-            results.append((outcome, batch.targets.clone(), batch.errors, batch.lost, batch.trial_indices))
-            meter.update(len(batch.targets) * accelerator.num_processes)
+                features = compute_features(inputs.inputs)
+                end = 0
+                for group, indices in groupby(batch.trial_indices, lambda index: index // group_size):
+                    trial_indices = list(indices)
+                    rows = slice(end, end + len(trial_indices))
+                    end = rows.stop
+                    group_features, group_part = tree_map_only(Tensor, itemgetter(rows), (features, inputs))
+                    outcome = self.objective.validate_features(group_features, group_part)
+                    results.append((outcome, _BatchResult(group, 0.0, {}, targets[rows], [], [], trial_indices)))
+            meter.update(len(targets) * accelerator.num_processes)
         batch_results = []
-        for number, (outcome, targets, errors, lost, trial_indices) in enumerate(results):
-            batch_results.append(
-                _BatchResult(
-                    accelerator.process_index + number * accelerator.num_processes,
-                    outcome.loss.item(),  # item() waits for the device, so call it after the last batch
-                    {output: rows.double().cpu().numpy() for output, rows in outcome.outputs.items()},
-                    targets.numpy(),
-                    errors,
-                    lost,
-                    trial_indices,
-                )
-            )
+        for outcome, result in results:
+            outputs = {output: rows.double().cpu().numpy() for output, rows in outcome.outputs.items()}
+            loss = outcome.loss.item()  # item() waits for the device, so call it after the last batch
+            batch_results.append(result._replace(loss=loss, outputs=outputs))
         return batch_results
 
     def _loss_and_figures(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from _gpu import Stage
-from scoring import PUBLISHED_BATCH, PublishedDetector, by_turns, difference, quietly, score_as_published
+from scoring import PUBLISHED_BATCH, PublishedDetector, by_turns, difference, quietly, repeated, score_as_published
 from torch import Tensor, nn
 from train import generated_trials
 
@@ -87,11 +87,6 @@ def measure(stage: Stage) -> None:
     race("compiled", jobs, 60)
     if not stage.small:
         stage.attempt("two processes", "score file", partial(two_processes, stage, folder, recordings[:64]), 45)
-
-
-def repeated(recordings: Sequence[Trial], copies: int) -> list[Trial]:
-    """Repeat the recordings as trials with different ids."""
-    return [Trial(f"{copy:03d}_{t.id}", t.path, t.label) for copy in range(copies) for t in recordings]
 
 
 def decoding(stage: Stage, recordings: Sequence[Trial], detector: Detector) -> None:

@@ -6,15 +6,13 @@ import time
 from functools import partial
 
 import torch
-from _gpu import Run, Stage, configuration, scoring
+from _gpu import Run, Stage, add_kernels, configuration, kernels, scoring
 from scoring import PUBLISHED_BATCH, PublishedDetector
 from torch import Tensor, nn
-from torch.autograd import DeviceType
-from torch.profiler import ProfilerActivity, profile
 
-from nes2net.apps.info.info import count_flops
 from nes2net.detector import Detector
 from nes2net.lib.cuda_graph import Replayed
+from nes2net.lib.flops import count_flops
 from nes2net.scoring.kernel import scoring_mode
 
 SECTION = "throughput"
@@ -41,7 +39,7 @@ def measure(stage: Stage) -> None:
             stage.attempt(SECTION, "bfloat16, CUDA graph", run, 10)
     for precision in stage.precisions:
         label = f"kernels, {precision}"
-        stage.attempt(label, label, partial(kernels, stage, label, models[precision], batches[0]), 10)
+        stage.attempt(label, label, partial(longest_kernels, stage, label, models[precision], batches[0]), 10)
 
 
 def forward_with_autograd(model: nn.Module, waveforms: Tensor) -> Run:
@@ -111,22 +109,8 @@ def as_graph(stage: Stage, published: nn.Module, model: Detector, batch: int, fl
     finish(stage, published, {"bfloat16": scoring(model, waveforms), "bfloat16, CUDA graph": run}, batch, flops)
 
 
-def kernels(stage: Stage, label: str, model: Detector, batch: int) -> None:
+def longest_kernels(stage: Stage, label: str, model: Detector, batch: int) -> None:
     """List the kernels that take longest; the name of attention's kernel shows which implementation it is."""
     run = scoring(model, stage.noise(batch).to(stage.device))
     run(1)
-    stage.synchronise()
-    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if stage.cuda else [])]) as profiler:
-        run(1)
-        stage.synchronise()
-
-    def milliseconds(event: object) -> float:
-        """The time of an event on the device."""
-        return (event.self_device_time_total if stage.cuda else event.self_cpu_time_total) / 1e3
-
-    kind = DeviceType.CUDA if stage.cuda else DeviceType.CPU  # an operation has the time of its kernels too
-    events = [e for e in profiler.key_averages() if e.device_type == kind]
-    total = sum(milliseconds(event) for event in events)
-    for event in sorted(events, key=milliseconds, reverse=True)[:12]:
-        each = {"ms": milliseconds(event), "share": milliseconds(event) / total, "calls": event.count}
-        stage.add(label, event.key[:80].replace("|", "/"), **each)
+    add_kernels(stage, label, kernels(stage, run), 12)

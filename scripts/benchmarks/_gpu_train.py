@@ -1,22 +1,31 @@
-"""Training steps of the project's trainer: precisions, activation checkpointing, Adam, compiled; memory."""
+"""Training steps of the project's trainer: precisions, batches, CUDA graphs, kernels, memory; and an epoch.
+
+The published step is measured with the settings of its program, `cudnn.deterministic`, and freely.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import itertools
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, get_args
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
-from _gpu import Run, Stage, configuration
-from scoring import PublishedDetector
+from _epoch import ALGORITHM, EpochTrials, PublishedProgram, labelled, measure_trainer
+from _gpu import Run, Stage, add_kernels, configuration, kernels
+from _launches import count_step
+from scoring import PublishedDetector, recordings, repeated
 from torch import nn
 
 from nes2net.lib.devices import float32_products
+from nes2net.lib.this_process import usable_processors
 from nes2net.training.dataset import Batch
 from nes2net.training.distributed import IN_SCORING, create_accelerator
 from nes2net.training.loop import Trainer
@@ -31,7 +40,12 @@ from nes2net.training.state import RunState
 from nes2net.training.tasks.task import create_task
 
 SECTION = "training step"
+PROFILE = "profile of a training step"
+EPOCH = "epoch"
 REFERENCE = "published way"
+FREE_REFERENCE = "published way, free"
+#: Steps after the first one until a CUDA graph is recorded, and one that replays it.
+WARM_STEPS = 3
 #: Precisions that a recipe can name.
 RECIPE_PRECISIONS: tuple[str, ...] = get_args(TrainConfig.model_fields["precision"].annotation)
 
@@ -47,23 +61,41 @@ def batch_size(stage: Stage) -> int:
 
 
 def measure(stage: Stage) -> None:
-    """Measure each kind of step against the published step."""
+    """Measure each kind of step against the published step; then look into some steps, and measure an epoch."""
     model = PublishedDetector(stage.load(stage.published(), "float32"))
-    published = published_step(stage, model, batch_size(stage), stage.device)[1]
-    modes: dict[str, dict[str, Any]] = {name: {"precision": name} for name in precisions(stage)}
-    for name in ("bf16", "fp32"):
-        modes[f"{name}, activation checkpointing"] = {"precision": name, "activation_checkpointing": True}
-    modes["bf16, Adam for each tensor"] = {"precision": "bf16", "adam": {"fused": False, "foreach": False}}
-    modes["bf16, cuDNN times its algorithms"] = {"precision": "bf16", "deterministic": False}
-    modes["bf16, four times the batch"] = {"precision": "bf16", "batch": 4 * batch_size(stage)}
-    modes["bf16, compiled"] = {"precision": "bf16", "compile": True}
-    for name, options in list(modes.items())[1::3] if stage.small else modes.items():
+    published = {}
+    for name, deterministic in ((REFERENCE, True), (FREE_REFERENCE, False)):
+        published[name] = published_step(stage, model, batch_size(stage), stage.device, deterministic)[1]
+    for name, options in modes(stage).items():
         needs = 60 if "compiled" in name else 12
         stage.attempt(SECTION, name, partial(mode, stage, published, name, **options), needs)
+    del published, model
+    stage.attempt(PROFILE, PROFILE, partial(profiles, stage), 60)
+    stage.attempt(EPOCH, EPOCH, partial(epochs, stage), 120)
+
+
+def modes(stage: Stage) -> dict[str, dict[str, Any]]:
+    """Name the kinds of steps, with their options for :func:`mode`."""
+    kinds: dict[str, dict[str, Any]] = {name: {"precision": name} for name in precisions(stage)}
+    kinds["bf16, no graph"] = {"precision": "bf16", "graph": "never"}
+    if stage.small:
+        return {name: kinds[name] for name in ("bf16", "bf16, no graph")}
+    if stage.cuda:
+        kinds["tf32, no graph"] = {"precision": "tf32", "graph": "never"}
+    for name in ("bf16", "fp32"):
+        kinds[f"{name}, activation checkpointing"] = {"precision": name, "activation_checkpointing": True}
+    kinds["bf16, Adam for each tensor"] = {"precision": "bf16", "adam": {"fused": False, "foreach": False}}
+    kinds["bf16, cuDNN times its algorithms"] = {"precision": "bf16", "deterministic": False}
+    for factor in (2, 4, 8):
+        batch = factor * batch_size(stage)
+        kinds[f"bf16, batch {batch}"] = {"precision": "bf16", "batch": batch}
+        kinds[f"bf16, batch {batch}, no graph"] = {"precision": "bf16", "batch": batch, "graph": "never"}
+    kinds["bf16, compiled"] = {"precision": "bf16", "compile": True}
+    return kinds
 
 
 def published_step(
-    stage: Stage, model: nn.Module, batch: int, device: torch.device
+    stage: Stage, model: nn.Module, batch: int, device: torch.device, deterministic: bool = True
 ) -> tuple[torch.optim.Optimizer, Callable[[int], float]]:
     """Make the training step of the published computation: float32, weighted cross-entropy, Adam.
 
@@ -79,50 +111,170 @@ def published_step(
 
     def run(count: int) -> float:
         """Do ``count`` steps, and return the last loss."""
-        for _ in range(count):
-            loss = F.cross_entropy(model(waveforms), targets, weights)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            printed = loss.item()  # as the published program does
+        with cudnn_algorithms(deterministic):
+            for _ in range(count):
+                loss = F.cross_entropy(model(waveforms), targets, weights)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                printed = loss.item()  # as the published program does
         return printed
 
     return optimizer, run
 
 
 def mode(
-    stage: Stage, published: Run, name: str, *, deterministic: bool = True, batch: int | None = None, **options: Any
+    stage: Stage,
+    published: Mapping[str, Run],
+    name: str,
+    *,
+    deterministic: bool = True,
+    batch: int | None = None,
+    **options: Any,
 ) -> None:
-    """Measure steps of one kind and the published step in turn."""
+    """Measure steps of one kind and the published steps in turn.
+
+    Args:
+        published: the published step, by the name of its settings.
+    """
     batch = batch or batch_size(stage)
     with TemporaryDirectory() as folder:
         trainer = make_trainer(stage, stage.published(), Path(folder), batch=batch, **options)
-        step_batch = training_batch(stage, batch)
-        steps = iter(range(10**9))
-
-        def run(count: int) -> None:
-            """Train ``count`` steps."""
-            with as_in_a_run(trainer, deterministic):
-                for _ in range(count):
-                    trainer.train_step([step_batch], 1, next(steps), False)
-
-        seconds = stage.race(SECTION, {REFERENCE: published, name: run}, 1.0, 3)
-        if name not in seconds:
+        run = steps_of(stage, trainer, batch, deterministic)
+        run(1)  # makes Adam's averages
+        gibibytes = stage.memory(partial(run, WARM_STEPS))  # in which a CUDA graph is recorded
+        seconds = stage.race(SECTION, {**published, name: run}, 1.0, 3)
+        if len(seconds) <= len(published):  # a run has failed, which has a row
             return
-        reference = batch_size(stage) / seconds[REFERENCE]
         speed = batch / seconds[name]
-        columns = {"utterances/s": speed, "ms": 1e3 * seconds[name], "× published": speed / reference}
-        columns["GiB added"] = stage.memory(lambda: run(1))  # to weights and Adam's averages
+        columns: dict[str, Any] = {"utterances/s": speed, "ms": 1e3 * seconds[name]}
+        for reference in published:
+            columns[f"× {reference.removesuffix(' way')}"] = speed * seconds[reference] / batch_size(stage)
+        columns["GiB added"] = gibibytes  # to weights and Adam's averages
         stage.add(SECTION, name, batch=batch, **columns, loss=last_loss(trainer))
+
+
+def steps_of(stage: Stage, trainer: Trainer, batch: int, deterministic: bool) -> Run:
+    """Make a run of training steps of one batch."""
+    step_batch = training_batch(stage, batch)
+    steps = iter(range(10**9))
+
+    def run(count: int) -> None:
+        """Train ``count`` steps."""
+        with as_in_a_run(trainer, deterministic):
+            for _ in range(count):
+                trainer.train_step([step_batch], 1, next(steps), False)
+
+    return run
+
+
+def profiles(stage: Stage) -> None:
+    """Profile steps for each of two precisions, algorithms and batches."""
+    kinds = list(itertools.product(("bf16", "tf32"), (True, False), (1, 4)))
+    if not stage.cuda:
+        kinds = [("bf16", True, 1)]
+    for precision, deterministic, factor in kinds[:2] if stage.small else kinds:
+        batch = factor * batch_size(stage)
+        name = f"{precision}, {'deterministic' if deterministic else 'free'}, batch {batch}"
+        stage.attempt(PROFILE, name, partial(profile_steps, stage, name, precision, deterministic, batch), 8)
+
+
+def profile_steps(stage: Stage, name: str, precision: str, deterministic: bool, batch: int) -> None:
+    """Compare the time of a step with that of its kernels, and count what a step without a graph launches."""
+    with TemporaryDirectory() as folder:
+        trainer = make_trainer(stage, stage.published(), Path(folder), precision=precision, batch=batch)
+        run = steps_of(stage, trainer, batch, deterministic)
+        counts: dict[str, Any] = {}
+        if stage.cuda:
+            with mock.patch.object(trainer, "recorded_step", None):
+                run(1)
+                with as_in_a_run(trainer, deterministic), counted_waits() as num_waits:
+                    launches = count_step(trainer, [training_batch(stage, batch)], 1, num_waits)
+            counts["launches"] = launches.total(*launches.counts)
+            counts["casts"] = launches.casts("forward", "backward")
+            counts["waits"] = launches.waits.total()
+        run(WARM_STEPS)
+        seconds = stage.race(PROFILE, {name: run}, 0.5, 3)[name]
+        count = 1 if stage.small else 3
+        longest = kernels(stage, run, count)
+        milliseconds = sum(kernel.milliseconds for kernel in longest) / count
+        columns = {"ms": 1e3 * seconds, "ms of kernels": milliseconds, "kernels / wall": milliseconds / (1e3 * seconds)}
+        columns["kernels"] = sum(kernel.calls for kernel in longest) / count
+        stage.add(PROFILE, name, **columns, **counts)
+        add_kernels(stage, f"kernels of {count} training steps, {name}", longest, 10)
+
+
+@contextmanager
+def counted_waits() -> Iterator[Callable[[], int]]:
+    """Within this context, the function that is yielded counts the waits for the GPU so far, as PyTorch warns of them."""
+    with warnings.catch_warnings(record=True) as caught_warnings:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield lambda: sum("synchronizing" in str(warning.message) for warning in caught_warnings)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+def epochs(stage: Stage) -> None:
+    """Measure epochs with as many workers as there are processors, at most eight."""
+    workers = 0 if stage.small else min(8, usable_processors())
+    measure_epochs(stage, batch_size(stage), 4 if stage.small else 40, workers)
+
+
+def measure_epochs(stage: Stage, batch: int, num_steps: int, workers: int) -> None:
+    """Measure slices of an epoch with real files, and extrapolate: the published program, then the project's trainer.
+
+    The development set of the slice has half as many utterances as its training set.
+    """
+    algorithms = {REFERENCE: True, FREE_REFERENCE: False} if stage.cuda else {REFERENCE: True}
+    measured = {}
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        files = labelled(recordings(folder, batch * num_steps // 2))
+        trials = EpochTrials(repeated(files, 2), files, files[: len(files) // 2])
+        model = PublishedDetector(stage.load(stage.published(), "float32"))
+        for name, deterministic in algorithms.items():
+            program = PublishedProgram(model, stage.num_samples, batch, workers, stage.device)
+            with cudnn_algorithms(deterministic):
+                measured[name] = program.measure(trials)
+        del model, program
+        stage.release()
+        for name, train, validation in epoch_kinds(batch):
+            data = {"num_samples": stage.num_samples, "num_workers": workers}
+            sections = {"data": data, "augment": {"algo": ALGORITHM}, "validation": validation}
+            trainer = make_trainer(stage, stage.published(), folder, batch=batch, sections=sections, **train)
+            with as_in_a_run(trainer):
+                measured[name] = measure_trainer(trainer, trials)
+            del trainer
+            stage.release()
+    for name, epoch in measured.items():
+        columns = epoch.columns()
+        for reference in algorithms:
+            columns[f"× {reference.removesuffix(' way')}"] = measured[reference].seconds / epoch.seconds
+        stage.add(EPOCH, name, **columns, note=epoch.note)
+
+
+def epoch_kinds(batch: int) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Name the kinds of epochs, with their sections `train` and `validation`."""
+    yield "fp32", {"precision": "fp32"}, {}
+    yield "bf16, validation in fp32", {"precision": "bf16"}, {"precision": "fp32"}
+    yield "bf16", {"precision": "bf16"}, {}
+    yield f"bf16, validation in batches of {4 * batch}", {"precision": "bf16"}, {"batch_size": 4 * batch}
 
 
 @contextmanager
 def as_in_a_run(trainer: Trainer, deterministic: bool = True) -> Iterator[None]:
-    """Set what `train` sets around the steps of an epoch."""
+    """Set what `train` sets around the steps of an epoch; at the end, read the result of the last step."""
     precision = IN_SCORING[trainer.recipe.train.precision]
-    cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=not deterministic, deterministic=deterministic)
-    with cuda_algorithms(deterministic), cudnn, float32_products(precision):
+    with cuda_algorithms(deterministic), cudnn_algorithms(deterministic), float32_products(precision):
         yield
+        trainer.read_result()
+
+
+def cudnn_algorithms(deterministic: bool) -> AbstractContextManager[None]:
+    """Set what the published program sets: cuDNN's deterministic algorithms, or the fastest ones, which cuDNN times."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=not deterministic, deterministic=deterministic)
 
 
 def last_loss(trainer: Trainer) -> float:
@@ -139,6 +291,8 @@ def make_trainer(
     precision: str,
     batch: int,
     adam: dict[str, Any] | None = None,
+    model: dict[str, Any] | None = None,
+    sections: Mapping[str, Any] | None = None,
     **train: Any,
 ) -> Trainer:
     """Make the trainer of a run that starts from ``checkpoint``, without a corpus.
@@ -146,13 +300,14 @@ def make_trainer(
     Args:
         folder: the run folder.
         adam: options of a plain Adam that replaces the project's optimizer.
+        model: architecture of the checkpoint; None for XLS-R 300M and Nes2Net-X.
+        sections: further sections of a recipe.
         train: further keys of a recipe's section `train`.
     """
     settings = {"batch_size": batch, "precision": precision, "epochs": 1, "lr": 1e-6, **train}
     folders = {"output": str(folder), "logs": str(folder / "logs")}
-    recipe = recipe_from_dict(
-        {"model": configuration(small=stage.small), "augment": {"algo": 0}, "train": settings, **folders}
-    )
+    values = {"model": model or configuration(small=stage.small), "augment": {"algo": 0}, "train": settings, **folders}
+    recipe = recipe_from_dict({**values, **(sections or {})})
     accelerator = create_accelerator(str(stage.device), precision)
     detector = stage.load(checkpoint, "float32")
     stop: Any = SimpleNamespace(requested=0)
@@ -162,7 +317,7 @@ def make_trainer(
         optimizer = torch.optim.Adam(detector.parameters(), lr=recipe.train.lr, weight_decay=1e-4, **adam)
     selection = Selection(folder, recipe.train, recipe.validation, [])
     data = {name: {"trials": 1000 * batch, "digest": ""} for name in ("training", "development")}
-    state = RunState(recipe.to_dict(), data, detector, optimizer, selection, accelerator.scaler)
+    state = RunState(recipe.to_dict(), data, objective, optimizer, selection, accelerator.scaler)
     loader: Any = SimpleNamespace(batch_sampler=range(1000))  # the trainer asks the loader only for the number of steps
     validator: Any = None
     monitor = Monitor(selection, folder / "logs", shown=False)

@@ -32,8 +32,8 @@ from _published import fairseq_model, seconds_by_turns
 from torch import Tensor, nn
 
 from nes2net import create_frontend
-from nes2net.apps.info.info import count_flops
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
+from nes2net.lib.flops import count_flops
 from nes2net.models.frontends.onednn import OneDNNLinear
 from nes2net.models.quantisation import fastest_product, has_fast_product, quantise
 

@@ -43,12 +43,12 @@ from _published import PublishedNes2NetX
 from frontends import PEAK_SIZE, fairseq_model, matrix_products
 from torch import Tensor, nn
 
-from nes2net.apps.info.info import count_flops
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError
+from nes2net.lib.flops import count_flops
 from nes2net.lib.this_process import peak_bytes
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.kernel import score_batch
@@ -108,6 +108,15 @@ def recordings(folder: Path, count: int) -> list[Trial]:
             soundfile.write(path, np.convolve(samples, np.hanning(16) / 8, "same"), 16000)
         print(f"{count} generated recordings")
     return [Trial(f"{number:04d}", path) for number, path in enumerate(paths)]
+
+
+def repeated(recordings: Sequence[Trial], copies: int) -> list[Trial]:
+    """Repeat the recordings as trials with different ids."""
+    trials = []
+    for copy in range(copies):
+        for trial in recordings:
+            trials.append(Trial(f"{copy:03d}_{trial.id}", trial.path, trial.label))
+    return trials
 
 
 def quietly(run: Callable[[], Any]) -> Any:

@@ -9,18 +9,22 @@ In each, both programs begin with the same parameters:
   Both detectors share their weights. It takes 10 GiB of memory and 6 to 8 minutes on two cores.
 
 All rows of a table run in turn (A B A B …). Figures are medians, of CPU time on one thread,
-otherwise of wall time; ratios are to the published computation in the same precision. Last, the
+otherwise of wall time; ratios are to the published computation in the same precision. Then the
 demonstration's small detector (wav2vec2_small, Nes2Net-X) trains on generated recordings with
-RawBoost 4 and one worker. It should wait for data less than a fifth of the time.
+RawBoost 4 and one worker. It should wait for data less than a fifth of the time. Last is an epoch
+of the published recipe with real files, extrapolated from a slice: the trainer and the validation
+of the project, and those of the published program, with one worker each (_epoch.py).
 
     OMP_NUM_THREADS=2 scripts/bench train
     scripts/bench train --parts backend data
+    OMP_NUM_THREADS=2 scripts/bench train --parts epoch --batch 12
     scripts/bench train --small              # tiny models, as a test; the figures mean nothing
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -30,6 +34,7 @@ import numpy as np
 import soundfile
 import torch
 import torch.nn.functional as F
+from _epoch import STEPS
 from _published import FEATURE_DIM, PublishedNes2NetX, fairseq_model, seconds_by_turns
 from torch import Tensor, nn
 
@@ -202,7 +207,20 @@ def data(arguments: argparse.Namespace) -> None:
     print(f"  {'data-bound' if meter.wait_share > WAIT_LIMIT else 'not data-bound'} (limit {WAIT_LIMIT:.0%})")
 
 
-MEASUREMENTS = {"backend": backend, "detector": detector, "data": data}
+def epoch(arguments: argparse.Namespace) -> None:
+    """Measure an epoch of the trainer in both precisions, and one of the published program."""
+    from _gpu import Stage
+    from _gpu_train import measure_epochs  # imports this file's neighbours, which import this file
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        stage = Stage("epoch", torch.device("cpu"), arguments.small, seconds=math.inf, out=folder, work=folder)
+        num_steps = 4 if arguments.small else 8
+        print(f"\nepoch of {STEPS} steps of {arguments.batch} utterances, and its validation")
+        measure_epochs(stage, arguments.batch, num_steps, workers=1)
+
+
+MEASUREMENTS = {"backend": backend, "detector": detector, "data": data, "epoch": epoch}
 
 
 def main() -> None:

@@ -453,7 +453,7 @@ CHECKS: dict[str, Callable[[Workspace], None]] = {
     "too little memory": check_too_little_memory,
     "unreadable files": check_unreadable_files,
     "training, fp32": check_training,
-    "training, tf32": lambda p: check_training(p, tolerance=0.05, train={"precision": "tf32"}),
+    "training, tf32": lambda p: check_training(p, tolerance=0.1, train={"precision": "tf32"}),
     "training, bf16": lambda p: check_training(p, tolerance=0.1, train={"precision": "bf16"}),
     "training, fp16": lambda p: check_training(p, tolerance=0.05, train={"precision": "fp16"}),
     "training in parts": lambda p: check_training(p, train={"accumulate": 2}),

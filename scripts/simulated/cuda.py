@@ -57,7 +57,7 @@ def install() -> None:
     import torch  # after the library: functions of the library then replace those of PyTorch
 
     from simulated import tensors
-    from simulated.kernels import as_cudnn
+    from simulated.kernels import as_cudnn, as_one_kernel
     from simulated.rules import no_gradients_in_eval_mode, within_a_grid
     from simulated.streams import patches
 
@@ -87,8 +87,12 @@ def install() -> None:
         layer.forward = no_gradients_in_eval_mode(layer.forward, on_device)
     torch._VF.lstm = as_cudnn(torch._VF.lstm, on_device)
     functional = torch.nn.functional
-    functional.scaled_dot_product_attention = within_a_grid(functional.scaled_dot_product_attention, on_device)
+    attention = as_one_kernel(functional.scaled_dot_product_attention, on_device)
+    functional.scaled_dot_product_attention = within_a_grid(attention, on_device)
     torch.profiler.profile = _without_kernels(torch.profiler.profile)
+    torch.distributed.init_process_group = _without_nccl(torch.distributed.init_process_group)
+    # DDP's logger wants a timer of the device, which only real devices have.
+    torch._C._distributed_c10d.Logger.set_runtime_stats_and_log = lambda _: None
     torch.nn.Module._apply = _swap_parameters(torch.nn.Module._apply)
     _enter_in_threads(tensors.Mode)
 
@@ -121,6 +125,16 @@ def _without_kernels(profile: Any) -> Any:
             super().__init__(activities=[ProfilerActivity.CPU], **options)
 
     return Profile
+
+
+def _without_nccl(init_process_group: Any) -> Any:
+    """Wrap ``init_process_group`` so that processes talk by gloo, on the CPU, where a GPU has NCCL."""
+
+    def by_gloo(*_: Any, **options: Any) -> None:
+        """Start the process group; ``backend`` and ``device_id`` are those of a GPU."""
+        init_process_group("gloo", **{name: options[name] for name in options.keys() - {"backend", "device_id"}})
+
+    return by_gloo
 
 
 def _enter_in_threads(mode: type) -> None:

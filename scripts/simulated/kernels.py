@@ -85,6 +85,13 @@ KERNELS = {
 PRODUCTS = {
     **dict.fromkeys(("aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm"), "matmul"),
     **dict.fromkeys(("aten::convolution", "aten::convolution_backward"), "conv"),
+    "aten::_scaled_dot_product_flash_attention_for_cpu": "matmul",
+    "aten::_scaled_dot_product_flash_attention_for_cpu_backward": "matmul",
+}
+#: Number of the first arguments of a product that are its operands; of other products, all tensors are.
+_OPERANDS = {
+    "aten::_scaled_dot_product_flash_attention_for_cpu": 3,
+    "aten::_scaled_dot_product_flash_attention_for_cpu_backward": 4,
 }
 
 
@@ -105,7 +112,44 @@ def rounded(name: str, args: tuple) -> tuple:
             return x
         return ((x.view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
 
-    return tree_map_only(Tensor, ten_bits, args)
+    num_operands = _OPERANDS.get(name, len(args))
+    return tree_map_only(Tensor, ten_bits, args[:num_operands]) + args[num_operands:]
+
+
+def as_one_kernel(attention: Any, on_device: Any) -> Any:
+    """Wrap ``scaled_dot_product_attention`` so that it is one operation, and its gradient another, as on a GPU.
+
+    PyTorch would take it apart for a device that it does not know. What the CPU's kernel does not
+    take, such as dropout, is still taken apart. ``on_device`` says whether a tensor is on the
+    simulated device.
+    """
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+
+    def fused(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        **options: Any,
+    ) -> Tensor:
+        """Compute attention, by the kernel if it takes these operands."""
+        takes = on_device(query)
+        if query.ndim != 4 or query.shape[-1] != value.shape[-1]:
+            takes = False
+        if dropout_p or is_causal or options:
+            takes = False
+        if attn_mask is not None and attn_mask.requires_grad:
+            takes = False
+        for operand in (query, key, value):
+            if operand.stride(-1) != 1:
+                takes = False
+        if takes:
+            return kernel(query, key, value, attn_mask=attn_mask)[0]
+        return attention(query, key, value, attn_mask, dropout_p, is_causal, **options)
+
+    return fused
 
 
 def as_cudnn(lstm: Any, on_device: Any) -> Any:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from simulated.tensors import Device, count_wait, memory
+from simulated.tensors import Device, Recording, count_wait, memory
 
 
 class Event:
@@ -52,24 +52,24 @@ class Stream(Event):
 
     wait_event = wait_stream
 
-    def __eq__(self, other: object) -> bool:
+    def __eq__(self, stream: object) -> bool:
         """All streams are equal."""
-        return isinstance(other, Stream)
+        return isinstance(stream, Stream)
 
     __hash__ = object.__hash__
 
 
 class Graph:
-    """``torch.cuda.CUDAGraph``: operations that are recorded once; :meth:`replay` computes them again."""
+    """``torch.cuda.CUDAGraph``: operations that are recorded once; :meth:`replay` computes them."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        self.steps: list[tuple[Any, tuple, dict, Any]] = []
+        self.steps: list[tuple[Callable[[], Any], Any]] = []
 
     def replay(self) -> None:
-        """Compute the recorded operations again, and write the results into the same tensors."""
-        for compute, args, kwargs, recorded_results in self.steps:
-            results = compute(*args, **kwargs)
-            for target, values in zip(tree_leaves(recorded_results), tree_leaves(results)):
+        """Compute the recorded operations, and write the results into the same tensors."""
+        for compute, recorded_result in self.steps:
+            result = compute()
+            for target, values in zip(tree_leaves(recorded_result), tree_leaves(result)):
                 if isinstance(target, Tensor) and target.untyped_storage()._cdata != values.untyped_storage()._cdata:
                     target.copy_(values)
 
@@ -77,11 +77,19 @@ class Graph:
 @contextmanager
 def recording(graph: Graph, **_: Any) -> Any:
     """``torch.cuda.graph``: record the operations of this context in ``graph``."""
-    Device.recorded = graph.steps
+    count_wait()
+    Device.recording = Recording()
+    graph.steps = Device.recording.steps
     try:
         yield
     finally:
-        Device.recorded = None
+        Device.recording.finish()
+        Device.recording = None
+
+
+def set_sync_debug_mode(mode: int | str) -> None:
+    """``torch.cuda.set_sync_debug_mode``: whether each wait is a warning."""
+    Device.warns_of_waits = mode in (1, "warn")
 
 
 @contextmanager
@@ -114,7 +122,7 @@ def patches(library: ctypes.CDLL, count: int, total: int) -> dict[str, Any]:
         "is_available": _constant(True),
         "is_initialized": lambda: bool(Device.process),
         "is_bf16_supported": _constant(True),
-        "is_current_stream_capturing": lambda: Device.recorded is not None,
+        "is_current_stream_capturing": lambda: Device.recording is not None,
         "_lazy_init": _constant(None),
         "init": _constant(None),
         "_is_in_bad_fork": lambda: bool(Device.process) and Device.process != os.getpid(),
@@ -122,6 +130,8 @@ def patches(library: ctypes.CDLL, count: int, total: int) -> dict[str, Any]:
         "get_device_capability": _constant((9, 0)),
         "get_device_properties": _constant(properties),
         "synchronize": lambda device=None: count_wait(),
+        "set_sync_debug_mode": set_sync_debug_mode,
+        "get_sync_debug_mode": lambda: int(Device.warns_of_waits),
         "Event": Event,
         "Stream": Stream,
         "current_stream": lambda device=None: Stream(),

@@ -10,10 +10,11 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,10 @@ class Device:
     process = 0
     #: The most bytes that tensors may take; None for no limit.
     memory_limit: int | None = None
-    #: Operations of the CUDA graph that is being recorded, with arguments and results; None outside a recording.
-    recorded: list[tuple[Any, tuple, dict, Any]] | None = None
+    #: The CUDA graph that is being recorded; None outside a recording.
+    recording: Recording | None = None
+    #: Whether each wait for the device is a warning (``torch.cuda.set_sync_debug_mode``).
+    warns_of_waits: bool = False
     #: The state of the device's random numbers, by device.
     random: dict[int, torch.Tensor] = {}  # noqa: RUF012
 
@@ -78,6 +81,53 @@ class Device:
         """Complete the name of a device of this kind by its number; without a number it is the current device."""
         device = torch.device(device)
         return torch.device(cls.type, cls.current() if device.index is None else device.index)
+
+
+class Recording:
+    """The operations of a CUDA graph while it is recorded.
+
+    A GPU computes nothing while it records. The simulation has to compute, so that the program goes
+    on with tensors of the right shape; :meth:`finish` undoes what it changed, and writes NaN into
+    the results.
+    """
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[Callable[[], Any], Any]] = []  # a function that computes, and its result
+        self._values_before: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
+        self._made: set[int] = set()  # storages that the recorded operations made
+        self._random_before = {index: state.clone() for index, state in Device.random.items()}
+
+    def before(self, leaves: list) -> None:
+        """Keep the values of an operation's arguments, which the operation may change."""
+        for leaf in leaves:
+            if isinstance(leaf, OnDevice):
+                storage = leaf.there.untyped_storage()
+                if storage._cdata not in self._made and storage._cdata not in self._values_before:
+                    self._values_before[storage._cdata] = (storage, storage.clone())
+
+    def add(self, compute: Callable[[], Any], result: Any) -> None:
+        """Record an operation, and keep its result."""
+        self.steps.append((compute, result))
+        for tensor in _tensors(result):
+            if tensor.untyped_storage()._cdata not in self._values_before:
+                self._made.add(tensor.untyped_storage()._cdata)
+
+    def finish(self) -> None:
+        """Give all tensors, and the random numbers of the device, the state that they had before the recording."""
+        with torch.inference_mode():
+            for storage, values in self._values_before.values():
+                storage.copy_(values)
+            for _, result in self.steps:
+                for tensor in _tensors(result):
+                    if tensor.untyped_storage()._cdata in self._made and tensor.is_floating_point():
+                        tensor.fill_(float("nan"))
+        Device.random.clear()
+        Device.random.update(self._random_before)
+
+
+def _tensors(result: Any) -> list[torch.Tensor]:
+    """List the tensors in the result of an operation."""
+    return [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, torch.Tensor)]
 
 
 class Memory:
@@ -218,8 +268,10 @@ _under_way: list[tuple[torch.Tensor, torch.Tensor]] = []
 
 def count_wait() -> None:
     """Count a wait for the device, and let all copies from the device arrive."""
-    if Device.recorded is not None:
+    if Device.recording is not None:
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+    if Device.warns_of_waits:
+        warnings.warn("called a synchronizing CUDA operation", stacklevel=2)
     waits[package_line()] += 1
     with torch.inference_mode():  # allows writing to tensors that inference mode made, and to others
         for to, values in _under_way:
@@ -281,13 +333,19 @@ def computed(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         return arrives
     on_cpu = {**kwargs, "device": torch.device("cpu")} if requested_device is not None else kwargs
     plain_args, plain_kwargs = tree_map_only(OnDevice, lambda x: x.there, (args, on_cpu))
-    compute = KERNELS.get(name, function)
-    if name in PRODUCTS and Device.type == "cuda":
-        plain_args = rounded(name, plain_args)
-    draws = is_on_device and torch.Tag.nondeterministic_seeded in function.tags
-    result = _draw(compute, device, plain_args, plain_kwargs) if draws else compute(*plain_args, **plain_kwargs)
-    if Device.recorded is not None and is_on_device:
-        Device.recorded.append((compute, plain_args, plain_kwargs, result))
+    is_recorded = Device.recording is not None and is_on_device
+    if is_recorded:
+        if name in COPIES and any(not is_pinned(tensor) for tensor in cpu_tensors):
+            raise RuntimeError("CUDA error: a copy from pageable memory is not permitted when stream is capturing")
+        Device.recording.before(leaves)
+    result = _compute(function, device, plain_args, plain_kwargs, is_on_device)
+    if is_recorded and torch.Tag.inplace_view not in function.tags:  # such an operation only changes shapes
+        # Aliases keep their shapes if the tensors are reshaped in place later.
+        recorded_args, recorded_kwargs, recorded_result = tree_map_only(
+            torch.Tensor, torch.Tensor.detach, (plain_args, plain_kwargs, result)
+        )
+        compute = partial(_compute, function, device, recorded_args, recorded_kwargs, is_on_device)
+        Device.recording.add(compute, recorded_result)
     return _wrap_result(function, args, kwargs, device_tensors, is_on_device, device, result)
 
 
@@ -356,6 +414,17 @@ def _transfer(name: str, args: tuple, kwargs: dict[str, Any], to_device: bool) -
     elif to_device and not isinstance(source, OnDevice) and not non_blocking:
         count_wait()  # PyTorch synchronises the stream after such a copy, whatever its size
     return None
+
+
+def _compute(function: Any, device: torch.device, args: tuple, kwargs: dict[str, Any], is_on_device: bool) -> Any:
+    """Compute an operation from copies on the CPU, with the rounding and the random numbers of the device."""
+    name = function._schema.name
+    kernel = KERNELS.get(name, function)
+    if name in PRODUCTS and Device.type == "cuda":
+        args = rounded(name, args)
+    if is_on_device and torch.Tag.nondeterministic_seeded in function.tags:
+        return _draw(kernel, device, args, kwargs)
+    return kernel(*args, **kwargs)
 
 
 def _draw(compute: Any, device: torch.device, args: tuple, kwargs: dict[str, Any]) -> Any:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 
 from nes2net.apps.info import names
-from nes2net.apps.info.command import published_results
 from nes2net.apps.info.overview import STORED
 
 
 def listed() -> str:
     """Write the list as JSON, a line for each name, so that a change shows in a diff."""
-    tables = names.overview(published_results()).tables
+    tables = names.overview().tables
     kinds = []
     for kind, rows in tables.items():
         lines = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows)

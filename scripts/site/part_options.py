@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Sequence
 from typing import Any
 
 from nes2net.apps.info.part_options import PLURALS, option_rows, rows_of
-from nes2net.apps.info.sheet import plain
+from nes2net.lib.docstrings import docstring_of
 from nes2net.lib.options import declared
 from nes2net.lib.terminal import markdown_table
 from nes2net.models.backends.heads import GeneralOptions
@@ -108,7 +107,7 @@ def table_of_heads() -> str:
     lines = ["| head | logits | score | options |", "| --- | --- | --- | --- |"]
     for name in heads.names(installed=False):
         kind = heads.get(name)
-        meaning = plain((inspect.getdoc(kind) or "").partition("\n\n")[0]).replace("|", "\\|")
+        meaning = f"{docstring_of(kind).title}.".replace("|", "\\|")
         rows = option_rows(heads, name)
         options = [f"`{row['option']}`, {row['takes']}; default {row['default']}" for row in rows]
         lines.append(f"| `{name}` | {meaning} | {kind.score_rule} | {'; '.join(options)} |")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nes2net.lib.docstrings import docstring_of
 from nes2net.training.recipes.documentation import Key, find_keys, keys_of
 from nes2net.training.recipes.recipe import SECTIONS, Recipe
 
@@ -10,7 +11,8 @@ PAGE = """\
 
 A recipe is a YAML file. On the command line a key is written `train.lr=1e-6`. A key that is not
 given has its default. `base: other.yaml` takes over what the recipe does not say from a file beside
-it. `nes2net info recipe` prints what follows; `nes2net info recipe train.lr` prints one key.
+it. `about`, a list of texts, and `sources`, a mapping of keys to texts, are for `nes2net info`.
+`nes2net info recipe` prints what follows; `nes2net info recipe train.lr` prints one key.
 
 An editor with a YAML language server completes and checks a recipe whose first line is
 `# yaml-language-server: $schema=PATH`, where PATH leads to
@@ -28,7 +30,7 @@ def page() -> str:
     keys_outside = [*find_keys("base"), *keys_of(Recipe)]
     blocks = [PAGE, "## Outside of the sections", *map(paragraph, keys_outside)]
     for name, kind in SECTIONS.items():
-        blocks += [f"## `{name}`", " ".join((kind.__doc__ or "").split()), *map(paragraph, find_keys(name))]
+        blocks += [f"## `{name}`", f"{docstring_of(kind).title}.", *map(paragraph, find_keys(name))]
     return "\n\n".join(block.strip() for block in blocks) + "\n"
 
 

@@ -40,22 +40,23 @@ def given(path):
     return {"path": path, "meta": {"_type": "gradio.FileData"}}
 
 
-def joined(payload):
-    return {"data": [payload], "fn_index": 0, "session_hash": "one"}
+def joined(payload, each_channel=False):
+    return {"data": [payload, each_channel], "fn_index": 0, "session_hash": "one"}
 
 
-def messages(client, payload):
+def messages(client, payload, each_channel=False):
     """What the page's own event tells about ``payload``."""
-    client.post("/gradio_api/queue/join", json=joined(payload)).raise_for_status()
+    client.post("/gradio_api/queue/join", json=joined(payload, each_channel)).raise_for_status()
     with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": "one"}) as stream:
         for line in stream.iter_lines():
             if line.startswith("data:"):
                 yield json.loads(line[5:])
 
 
-def ask_page(client, payload):
+def ask_page(client, payload, each_channel=False):
     """What the page's own event answers to ``payload``."""
-    return next(message for message in messages(client, payload) if message["msg"] == "process_completed")
+    told = messages(client, payload, each_channel)
+    return next(message for message in told if message["msg"] == "process_completed")
 
 
 def shown(message):

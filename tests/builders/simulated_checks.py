@@ -22,61 +22,18 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from builders.simulated_device import simulated_device, waits
+from builders.training_steps import FRAME_SCORES, MODEL, SAMPLES, STEPS
 from nes2net import Detector
-from nes2net.models.frontends.adaptation import KINDS
-from nes2net.models.registry import losses
 from nes2net.scoring.kernel import differentiable, scoring_mode, start
-from nes2net.training.dataset import FRAMES, Batch
+from nes2net.training.dataset import Batch
 from nes2net.training.distributed import create_accelerator
 from nes2net.training.loop import Trainer
-from nes2net.training.losses.by_name import with_head
 from nes2net.training.objective import Part
 from nes2net.training.optimisation import create_optimizer
 from nes2net.training.recipes.recipe import recipe_from_dict
 from nes2net.training.start import build_detector
 from nes2net.training.state import Progress
 from nes2net.training.tasks.task import create_task
-
-SPECTRUM = {"name": "lps", "n_fft": 320, "hop_length": 320, "num_bins": 32}
-MODEL: dict[str, Any] = {
-    "frontend": SPECTRUM,
-    "aggregation": "last",
-    "backend": {"name": "asp_mlp", "hidden_dim": 8},
-}
-MPIF = {"name": "mpif_res2net", "planes": [4, 8], "blocks": [1, 1], "strides": [1, 2], "num_frames": 24}
-FRAME_SCORES = {"name": "nes2net_x", "nes_ratio": [4, 4], "pool": None, "utterance": "min"}
-SAMPLES = 8000
-
-
-def with_logits_of(loss: str) -> dict[str, Any]:
-    """The model with the head and the number of logits of a loss."""
-    backend = {**MODEL["backend"], "num_logits": losses.get(loss).num_logits or 2}
-    return with_head({**MODEL, "backend": backend}, loss)
-
-
-#: Recipes, and what their examples carry, by name.
-STEPS: dict[str, tuple[dict[str, Any], dict[str, Tensor]]] = {
-    "Specmix": ({"model": {**MODEL, "backend": MPIF}, "augment": {"specmix": {"mix_labels": True}}}, {}),
-    "latent augmentation": ({"augment": {"latent": {"probability": 1.0}}}, {}),
-    "segments": (
-        {"model": {**MODEL, "backend": FRAME_SCORES}, "segments": {"resolutions": [20]}},
-        {FRAMES: torch.ones(4, 50, dtype=torch.int8)},
-    ),
-    "fusion": (
-        {
-            "model": {"frontend": WAV2VEC2, "backend": {"name": "ensemble", "num_layers": 2}},
-            "data": {"train_scores": [*"abcd"], "dev_scores": [*"abcd"]},
-        },
-        {"scores": torch.rand(4, 4)},
-    ),
-    "distillation": ({"model": systems()["back-end one_class_distillation"], "train": {"task": "distillation"}}, {}),
-    "a frozen front-end": ({"model": {**MODEL, "frontend": WAV2VEC2}, "train": {"freeze_frontend": True}}, {}),
-    **{
-        f"adaptation {kind}": ({"model": {**MODEL, "frontend": WAV2VEC2}, "train": {"adapt": {"kind": kind}}}, {})
-        for kind in KINDS
-    },
-    **{f"loss {name}": ({"model": with_logits_of(name), "train": {"loss": name}}, {}) for name in losses.names()},
-}
 
 
 def checked_system(name: str) -> dict[str, int]:

@@ -17,6 +17,8 @@ def write_detector_and_calibrations(folder, call, window, hop):
     scores = detector.score_track(call, 16000, window=window, hop=hop).scores
     spread = np.random.default_rng(0).standard_normal(100)
     llrs = Llrs(np.sort(3 + spread), np.sort(-3 + spread))
+    llrs.spoof[0] = -100.0  # so that no score lies outside of those of the trials
+    llrs.bonafide[-1] = 100.0
     scored_by = ScoredBy(detector.fingerprint(), "float32", round(16000 * window))
     for name, offset in (("bonafide", 3.0), ("spoof", -3.0)):
         offset -= 20.0 * float(np.median(scores))

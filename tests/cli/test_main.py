@@ -71,7 +71,7 @@ def test_a_command_of_another_package(command, monkeypatch):
     own = {name: target for group in command_line.COMMANDS.values() for name, target in group.items()}
     monkeypatch.setattr(command_line, "commands", Registry("command", "nes2net.commands", own))
     monkeypatch.setattr(command_line, "build_parser", build_parser)
-    assert "of other packages:\n  gone " in (helped := command("--help")[1]) and "Greet somebody" in helped
+    assert "of other packages:\n  gone\n" in (helped := command("--help")[1]) and "Greet somebody" in helped
     assert command("hello you --times 2")[:2] == (0, "hello you hello you \n")
     for words, message in (
         ("hello nobody", "error: --times says how often, but nobody is there"),

@@ -98,7 +98,7 @@ def test_a_track_has_the_windows_of_score_track(predict, rows, detector, calibra
     assert (row["duration"], row["window"], row["score"]) == (1.5, 0.5, close(detector.score(FILES[0])))
     assert row["times"] == pytest.approx(track.times.tolist()) and row["scores"] == close(track.scores.tolist())
     _, line, *windows = table(predict(*words)[1])
-    assert line.endswith("beside it 5 windows")
+    assert line.endswith("5 windows of 0.5 s were scored along it, too")
     assert rows(FILES[1], "--track")[0][0]["remark"].startswith("lasts 0.50 s")
     assert [line.split()[:3] for line in windows] == [["at", f"{time:.2f}", "s"] for time in track.times]
     words += ["--calibration", calibrations / "known.json"]

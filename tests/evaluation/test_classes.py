@@ -601,3 +601,38 @@ def test_intervals_are_those_of_trials_that_are_drawn_anew():
     figure = Resamples(2000, 0).of_confusion({"accuracy": Rule(metrics.accuracy, 100)}, confusion)["accuracy"]
     accuracies = rng.binomial(50, 0.8, 20_000) + rng.binomial(50, 0.6, 20_000)
     assert figure.interval == pytest.approx(metrics.rate_interval(0.7, accuracies / 100, 100), abs=0.011)
+
+
+def test_the_line_says_what_the_detector_is_worth_and_that_real_speech_gets_a_name_too(checkpoint, tones):
+    detector = Detector.from_pretrained(checkpoint, device="cpu")
+    (error,) = [figure["value"] for figure in detector.provenance.figures if figure["measure"] == "error"]
+    recording = tones.parent / "eval_900_0.wav"
+    predictions = predict(detector, [recording], Judged(as_judgement("classes")))
+    (prediction,) = predictions.rows
+    assert prediction.words.endswith(f"it was wrong on {100 * error:.0f} % of its development trials")
+    assert any(sentence.startswith("real speech gets the name of a class, too") for sentence in predictions.meaning)
+    unknown = replace(detector.provenance, figures=())
+    detector.provenance = unknown
+    (prediction,) = predict(detector, [recording], Judged(as_judgement("classes"))).rows
+    assert "how often it is wrong is not known" in prediction.words
+
+
+def test_a_detector_of_fakes_is_asked_first(checkpoint, tones, tmp_path, capsys):
+    """By its score, or by its decision; only what it takes for a fake has a class to name."""
+    first = Detector.from_config(MODEL)
+    first.save(tmp_path / "first.pth")
+    recording = str(tones.parent / "eval_900_0.wav")
+    words = ["predict", recording, "--model", str(checkpoint), "--judgement", "classes"]
+    words += ["--detector", str(tmp_path / "first.pth"), "--device", "cpu"]
+    assert not main([*words, "--json"])
+    row = json.loads(capsys.readouterr().out)
+    assert row["class"] == "B, middle"
+    assert row["first"]["score"] == pytest.approx(first.eval().score(recording), abs=1e-5)
+    scored_by = decisions.ScoredBy(first.fingerprint(), "float32", None)
+    calibration = decisions.LinearCalibration((1.0,), 100.0, 0.5, 1e-6, ("first",), scored_by=scored_by)
+    calibration.save(tmp_path / "c.json")
+    assert not main([*words, "--calibration", str(tmp_path / "c.json")])
+    printed = capsys.readouterr().out
+    assert "the detector says first: bonafide, so the name of a class means nothing; " in printed
+    assert main(["predict", recording, "--model", str(checkpoint), "--detector", "first.pth"]) == 2
+    assert "--detector is asked before another judgement" in capsys.readouterr().err

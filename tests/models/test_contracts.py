@@ -54,7 +54,7 @@ train: {epochs: 1, batch_size: 4, loss: good_loss}
 def forget_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every registry read the entry points again, now and after the test."""
     for part_registry in REGISTRIES.values():
-        for attribute in ("_points", "_table"):
+        for attribute in ("_added", "_table"):
             monkeypatch.setitem(vars(part_registry), attribute, None)
             monkeypatch.delitem(vars(part_registry), attribute)
 

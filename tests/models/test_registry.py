@@ -1,6 +1,7 @@
 """Every option of every part has a declared type and range, which is checked when the part is created."""
 
 import inspect
+import json
 import math
 import re
 from importlib.metadata import EntryPoint
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from builders.strangers import install
 
 from nes2net import InputError, create_backend, create_frontend
 from nes2net.lib.options import check_options, declared
@@ -73,3 +75,28 @@ def test_what_can_start_from_a_pre_training_file(monkeypatch):
         assert takes_checkpoint(name) is takes
     monkeypatch.setattr(Registry, "get", lambda *_: lambda checkpoint=None: None)
     assert takes_checkpoint("theirs")  # a function that builds a front-end
+
+
+@pytest.fixture
+def registry_of_two_packages(tmp_path, monkeypatch):
+    """Back-ends of two packages, both of which add `mine` and one of which adds the built-in name `own`."""
+    install(tmp_path, "first-parts 1.0", {"backends": {"mine": "first:Mine", "own": "first:Own"}}, {})
+    install(tmp_path, "second-parts 0.2", {"backends": {"mine": "second:Mine", "theirs": "json:dumps"}}, {})
+    monkeypatch.syspath_prepend(tmp_path)
+    return Registry(BACK, "nes2net.backends", {"own": "nes2net.lib.errors:InputError"})
+
+
+def test_a_name_of_two_packages_is_refused_when_it_is_used(registry_of_two_packages):
+    assert registry_of_two_packages.get("theirs") is json.dumps
+    message = (
+        "back-end 'mine' is added by first-parts 1.0 (first:Mine) and by second-parts 0.2 (second:Mine): uninstall"
+    )
+    with pytest.raises(InputError, match=re.escape(message)):
+        registry_of_two_packages.get("mine")
+
+
+def test_a_part_with_a_built_in_name_is_told_once(registry_of_two_packages, capsys):
+    assert registry_of_two_packages.get("own") is InputError
+    assert "back-end 'own' is the one of nes2net; that of first-parts 1.0 (first:Own) cannot" in capsys.readouterr().err
+    registry_of_two_packages.get("own")
+    assert not capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 from builders.scripts import SCRIPTS, loaded, run
@@ -43,6 +44,31 @@ def test_the_report_says_what_failed_and_keeps_the_rest(benchmark, tmp_path, cap
     lines = capsys.readouterr().out.splitlines()
     assert "| float32 | 1e-07 | yes |" in lines
     assert {"problem: steps, fp32: does not hold", "problem: stages, files: stopped after 9 s"} <= {*lines}
+
+
+def test_the_goal_of_training_takes_the_best_batch(benchmark):
+    speeds = {"bf16": 2.0, "bf16, batch 48": 6.0, "bf16, batch 48, no graph": 7.0, "tf32": 9.0}
+    rows = [{"section": "training step", "what": kind, "× published": speed} for kind, speed in speeds.items()]
+    measured = {title: value for title, value, *_ in benchmark.goals(rows)}
+    assert measured["training in bf16 with the best batch"] == "6.0"
+    assert measured["training step in bf16 against the published way"] == "2.0"
+
+
+def test_an_epoch_is_extrapolated_from_the_end_of_a_slice(benchmark, monkeypatch):
+    """The first steps take longer, and a validation has a constant part: here 10 s for a step, and 3 s."""
+    epoch = loaded("benchmarks/_epoch.py")
+    seconds = [0.0]
+    monkeypatch.setattr(epoch, "time", SimpleNamespace(perf_counter=lambda: seconds[0]))
+
+    def validate(trials):
+        seconds[0] += 3.0 + 0.5 * len(trials)
+
+    trials = epoch.EpochTrials(training=[], development=range(8), few=range(4))
+    result = epoch.epoch_of([10.0, 20.0, 21.0, 22.0], validate, trials)
+    assert result.step == 1.0
+    assert result.validated == 0.5
+    assert result.seconds == 2115 * 1.0 + 24844 * 0.5
+    assert result.note == "extrapolated from 2 steps and 4 utterances"
 
 
 def test_unknown_stages_are_refused():

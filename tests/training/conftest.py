@@ -58,4 +58,4 @@ def drawn_curves() -> None:
 def _curves_on_request(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw no curves where nobody looks at them: they are a quarter of the time of a short run."""
     if "drawn_curves" not in request.fixturenames:
-        monkeypatch.setattr("nes2net.training.monitor.plot_curves", lambda *_: None)
+        monkeypatch.setattr("nes2net.training.curves.plot_curves", lambda *_: None)

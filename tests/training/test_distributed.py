@@ -13,6 +13,7 @@ import torch.distributed as dist
 import yaml
 from builders import PATIENCE
 from builders.runs import folder_of, same, state_of
+from builders.scripts import run as run_script
 from torch import nn
 
 from nes2net import InputError
@@ -165,6 +166,7 @@ def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
     assert reports[0]["patience"] >= 3600  # the others wait while the main process saves gigabytes
     assert printed.count("epoch 1 - loss") == len(pairs) and ", 2 processes" in printed
     assert remarks.count("LA_T_1000002.flac was read by neither") == 1
+    assert "find_unused_parameters=True" not in remarks  # DDP warns if it looks in vain for weights without a gradient
     written = [[name for name in report["written"] if str(tmp_path) in name] for report in reports]
     assert any("resume.pt" in name for name in written[0]) and not written[1]  # the second process writes nothing
 
@@ -250,3 +252,36 @@ def test_two_processes_end_together_and_go_on(recipe, model_with_dropout, tmp_pa
         assert same(state["detector"], whole["detector"]), name
         losses = [[row["loss"] for row in s["selection"]] for s in (state, whole)]
         assert losses[0] == losses[1] and len(losses[0]) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ for the simulated CUDA device")
+def test_two_simulated_gpus_are_as_one(recipe, small_model, tmp_path):
+    """In float32 and with weights converted to bfloat16, up to rounding; the lines say that no graph is captured."""
+    model = {**small_model, "backend": "mean_linear"}
+    program = PROGRAM.with_name("two_devices.py")
+    launchers = {"one": [], "two": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]}
+    folders = {}
+    printed = {}
+    for name, launcher in launchers.items():
+        recipe_files = []
+        for precision in ("fp32", "bf16"):
+            train_options = {"adam_eps": 1.0, "lr": 2e-3, "batch_size": 8, "accumulate": 2, "precision": precision}
+            output = str(tmp_path / name)
+            values = recipe(model=model, train=train_options, comment=precision, output=output, logs=output)
+            recipe_file = tmp_path / f"{name}_{precision}.yaml"
+            recipe_file.write_text(yaml.safe_dump(values.to_dict()))
+            recipe_files.append(recipe_file)
+            folders[name, precision] = folder_of(values)
+        finished = run_script("simulated_cuda", "--run", sys.executable, *launcher, program, *recipe_files)
+        assert finished.returncode == 0, finished.stderr[-3000:]
+        printed[name] = finished.stdout
+    for precision, tolerance in (("fp32", 1e-6), ("bf16", 1e-4)):
+        single = state_of(folders["one", precision])
+        double = state_of(folders["two", precision])
+        assert largest_difference(single["detector"], double["detector"]) < tolerance
+        for single_row, double_row in zip(single["selection"], double["selection"], strict=True):
+            expected = pytest.approx(single_row["val_loss_wo_aug"], rel=100 * tolerance)
+            assert double_row["val_loss_wo_aug"] == expected
+    assert printed["one"].count("steps are captured as a CUDA graph") == 2
+    assert printed["two"].count("because several processes share each step") == 2

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from _gpu_parity import systems
 from builders.runs import refused, same, weights_of
+from builders.training_steps import STEPS, batch_of, recipe_of, trainer_of
 from torch.autograd.graph import saved_tensors_hooks
 
 from nes2net import Detector, InputError
@@ -183,3 +185,20 @@ def test_the_lower_part_of_a_front_end_never_trained(small_model, norm_first):
     assert len(objective.trained_parameters()) == len(trained) + len(list(detector.backend.parameters()))
     with pytest.raises(InputError, match="`train.freeze_layers=4` is more than the 3 transformer layers"):
         Objective(detector, Recipe(train=TrainConfig(freeze_layers=4)))
+
+
+def test_weights_that_are_said_to_be_used_have_gradients(tmp_path):
+    """DDP does not look for weights without a gradient then, and would wait for them."""
+    recipes = [{"model": model} for model in systems().values()]
+    recipes += [changes for changes, _ in STEPS.values()]
+    num_declared = 0
+    for changes in recipes:
+        trainer = trainer_of(recipe_of(changes, tmp_path), tmp_path)
+        objective = trainer.objective
+        if objective.uses_all_weights:
+            part, _ = trainer.prepare_part(batch_of(trainer, 0, {}), 1, 0, 0)
+            objective(*part).sum().backward()
+            without = [name for name, p in objective.named_parameters() if p.requires_grad and p.grad is None]
+            assert not without, objective.detector.config
+            num_declared += 1
+    assert num_declared >= 5

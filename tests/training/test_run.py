@@ -13,11 +13,11 @@ from nes2net.evaluation.origin import training_in_words, uses_in_words
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.models.provenance import Provenance
 from nes2net.models.registry import corpora
+from nes2net.training import run
 from nes2net.training.averaging import average_run
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.run import train
 from nes2net.training.start import without_needless_checkpoint
-from nes2net.training.tasks import task
 
 
 def test_a_run_writes_what_is_published(recipe, corpus, capsys, tmp_path):
@@ -84,10 +84,16 @@ def test_algorithms_that_repeat_themselves(recipe, monkeypatch, deterministic):
     def settings():
         return torch.backends.cudnn.deterministic, torch.are_deterministic_algorithms_enabled()
 
-    found, before = [], settings()
-    monkeypatch.setattr(task, "read_trials", lambda *_: found.append(settings()) or [])
-    refused(recipe(train={"deterministic": deterministic}), "0 training trials")
-    assert set(found) == {(deterministic, deterministic)} and settings() == before
+    def refuse(*_):
+        found.append(settings())
+        raise InputError("no device")
+
+    found = []
+    before = settings()
+    monkeypatch.setattr(run, "create_accelerator", refuse)
+    refused(recipe(train={"deterministic": deterministic}), "no device")
+    assert found == [(deterministic, deterministic)]
+    assert settings() == before
 
 
 def test_a_run_goes_on_without_the_file_it_started_from(recipe, small_model, tmp_path, capsys):

@@ -218,3 +218,54 @@ def test_dropout_in_validation_draws_by_seed_epoch_and_batch(trials, model_with_
         torch.manual_seed(seed)
         found.append(validator.run(epoch)["val_loss_wo_aug"])
     assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_precision_of_validation_is_the_runs_unless_it_has_one(detector, trials, precision):
+    """The checkpoint has float32 weights in any case."""
+
+    def validated(**sections):
+        recipe = recipe_of(**sections)
+        return make(detector, trials, recipe).run(1)
+
+    plain = validated()
+    in_the_runs = validated(train={"batch_size": BATCH, "precision": precision})
+    in_its_own = validated(validation={"precision": precision})
+    in_float32 = validated(train={"batch_size": BATCH, "precision": "bf16"}, validation={"precision": "fp32"})
+    assert same(in_the_runs, in_its_own)
+    assert same(in_float32, plain)
+    assert same(in_its_own, plain) == (precision == "fp32")
+    assert in_its_own["val_loss_wo_aug"] == pytest.approx(plain["val_loss_wo_aug"], rel=0.02)
+    types = {weight.dtype for weight in detector.parameters()}
+    assert types == {torch.float32}
+
+
+@pytest.mark.parametrize("size", [2 * BATCH, 3 * BATCH])
+@pytest.mark.parametrize("frontend", [{"name": "lps", "num_bins": 64}, "wav2vec2_small"], ids=["lps", "wav2vec2"])
+def test_a_larger_batch_has_the_loss_of_the_published_groups(trials, tmp_path, frontend, size):
+    """To the bit, also if files of a group, or all of them, cannot be read: 12 trials, in groups of five."""
+    torch.manual_seed(0)
+    backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}
+    detector = Detector.from_config({"frontend": frontend, "backend": backend})
+    rawboost = {"algo": 4}
+    in_groups = recipe_of(augment=rawboost)
+    in_larger_batches = recipe_of(augment=rawboost, validation={"batch_size": size})
+    for broken in ((), (1,), (5, 6, 7, 8, 9)):
+        usable = damaged(trials, tmp_path, broken)
+        expected = make(detector, usable, in_groups).run(1)
+        computed = make(detector, usable, in_larger_batches).run(1)
+        assert same(computed, expected)
+
+
+@pytest.mark.parametrize("sections", [{"batch_size": BATCH + 1}, {"batch_size": 2 * BATCH, "mode": "train"}])
+def test_sizes_that_validation_does_not_take(sections):
+    with pytest.raises(InputError, match=r"several groups of `train.batch_size` \(5\) at once"):
+        recipe_of(validation=sections)
+
+
+def test_devices_and_front_ends_that_a_validation_does_not_fit(detector, trials):
+    with pytest.raises(InputError, match="`validation.precision=tf32` needs CUDA, not cpu"):
+        make(detector, trials, recipe_of(validation={"precision": "tf32"}))
+    model = {"frontend": {"name": "wav2vec2_small", "normalize": "batch"}, "backend": "asp_mlp"}
+    with pytest.raises(InputError, match="normalises over the utterances computed at once"):
+        make(Detector.from_config(model), trials, recipe_of(validation={"batch_size": 10}))

@@ -26,7 +26,11 @@ _File = Annotated[Path, Flag("FILE")]
 _Folder = Annotated[Path, Flag("DIR")]
 
 
-@called(names={"data.root": "data.root", "root": "evaluate: root", "keys": "evaluate: keys"})
+@called(
+    about="Finished work is not repeated: the same command resumes after an interruption, a failure, or a "
+    "change of the file. Exit status 1 means that figures are missing.",
+    names={"data.root": "data.root", "root": "evaluate: root", "keys": "evaluate: keys"},
+)
 def run(
     file: str,
     overrides: Annotated[Sequence[str], Flag("key=value")] = (),
@@ -45,9 +49,6 @@ def run(
     task: str | None = None,
 ) -> int:
     """Train with several seeds, evaluate, make one table.
-
-    Finished work is not repeated: the same command resumes after an interruption, a failure, or a change of the file.
-    Exit status 1 means that figures are missing.
 
     Example:
         nes2net experiment run nes2net_x_2019 --set data=DB --dry-run
@@ -134,7 +135,13 @@ def run(
         return _write_and_print_tables(plan, failures)
 
 
-@called(names={"root": "--data", "data.root": "--data", "data.protocols": "--protocols", "ids": "--checkpoint"})
+@called(
+    about="Exit status 1 means that there is no verdict, because the trials, the architecture, the checkpoint "
+    "or the speaker-verification system differ from the published ones. Without a checkpoint, one "
+    "training serves all results of a recipe; it is in the folder training beside the folders of the "
+    "results.",
+    names={"root": "--data", "data.root": "--data", "data.protocols": "--protocols", "ids": "--checkpoint"},
+)
 def reproduce(
     row: str | None = None,
     *,
@@ -154,10 +161,6 @@ def reproduce(
     device: str = "auto",
 ) -> int:
     """Measure a published result again, and compare the figures.
-
-    Exit status 1 means that there is no verdict, because the trials, the architecture, the checkpoint or the
-    speaker-verification system differ from the published ones. Without a checkpoint, one training serves all results
-    of a recipe; it is in the folder training beside the folders of the results.
 
     Example:
         nes2net experiment reproduce nes2net_x-2021_df --data DB \\
@@ -191,8 +194,7 @@ def reproduce(
         marked = [(each.id, "the paper's own" if each.by_authors else "", each.describe()) for each in all_rows]
         print("\n".join(text_table(marked, "l")))
         return 0
-    from nes2net.apps.experiments.reproduce import Paths, find_missing
-    from nes2net.apps.experiments.reproduce import reproduce as reproduced
+    from nes2net.apps.experiments.missing import Paths, find_missing
 
     published = find_row(row, all_rows)
     if data is None:
@@ -211,6 +213,8 @@ def reproduce(
         print(worded("\n".join([heading, *listing(missing)])), file=sys.stderr)
         if not can_continue:
             return WRONG_INPUT
+    from nes2net.apps.experiments.reproduce import reproduce as reproduced
+
     result = reproduced(
         published,
         paths,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -15,9 +15,10 @@ from nes2net.data.corpora.trial import Part
 from nes2net.lib.errors import InputError
 from nes2net.lib.findings import Finding
 from nes2net.models.frontends.sizes import SIZES, obtain
+from nes2net.models.published_results import PublishedRow
 from nes2net.models.registry import corpora, takes_checkpoint
+from nes2net.training.recipes.reading import PACKAGED, load_recipe
 from nes2net.training.recipes.recipe import Recipe
-from nes2net.training.tasks.task import create_task
 
 
 def training_parts(recipe: Recipe) -> list[Part]:
@@ -53,7 +54,11 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
     if start is not None and not Path(start).exists():
         problem = f"{start} not found; name it with `train.init_from`"
         missing.append(Finding("checkpoint to start from", problem, "get it from whoever trained it"))
-    needed = create_task(recipe).start
+    needed = None
+    if recipe.train.task is not None:  # only tasks that are named start from a file
+        from nes2net.training.tasks.task import create_task  # start-up: torch
+
+        needed = create_task(recipe).start
     if needed is not None and not (needed.path and Path(needed.path).is_file()):
         problem = f"{needed.path} not found"
         if not needed.path:
@@ -126,3 +131,97 @@ def corpus_called(name: str) -> Corpus | None:
     if name not in corpora.names():
         return None
     return corpora.get(name)
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The files and folders of a reproduction.
+
+    ``data`` is the folder of all corpora; each corpus may be in a subfolder with its registered
+    name. Scores and reports are written to ``out``, trainings to the folder ``training`` beside
+    ``out``, where all rows of a recipe share one. If ``keys`` or ``protocols`` is None, they are in
+    the folder of the corpus. If ``recipe`` or ``ssl_checkpoint`` is None, the row's recipe and its
+    pre-trained front-end are used. ``checkpoint`` is a detector or a run folder; if it is None, the
+    detector is trained.
+    """
+
+    data: Path
+    out: Path
+    keys: Path | None = None
+    protocols: Path | None = None
+    checkpoint: Path | None = None
+    ssl_checkpoint: Path | None = None
+    recipe: Path | None = None
+
+    def root(self, corpus: str) -> Path:
+        """Return the folder of ``corpus``: the subfolder of ``data`` with this name, or else ``data`` itself."""
+        folder = self.data / corpus
+        return folder if folder.is_dir() else self.data
+
+    def key(self, row: PublishedRow) -> Path:
+        """Return the file or folder of the labels of ``row``."""
+        return self.keys or self.root(row.corpus)
+
+    def recipe_of(self, row: PublishedRow) -> Path | None:
+        """Return the path of the recipe that trains ``row``; None if there is no recipe."""
+        if self.recipe is not None or row.recipe is None:
+            return self.recipe
+        return recipe_path(row.recipe)
+
+
+def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
+    """List the missing inputs of a reproduction of ``row``.
+
+    If no checkpoint is given, the list includes the missing inputs of the training. If an input of
+    the training is missing, the list also says where to get a checkpoint.
+    """
+    released = row.obtain
+    if not row.ways and row.here:
+        released += f". The figure is only reported: {row.here}"
+    # Look for the checkpoint, or for the inputs of its training.
+    path = paths.recipe_of(row)
+    missing = list[Finding]()
+    if paths.checkpoint is not None:
+        if not paths.checkpoint.exists():
+            missing.append(Finding("checkpoint", f"{paths.checkpoint} not found", released))
+    elif path is None:
+        problem = "none given (`checkpoint`), and there is no recipe to train it"
+        missing.append(Finding("checkpoint", problem, released))
+    else:
+        try:
+            recipe = recipe_with_folders(path, row, paths)
+        except InputError as error:
+            missing.append(Finding("recipe", str(error), f"give another one (`recipe`), or a checkpoint: {released}"))
+        else:
+            missing += missing_for_training(recipe, path.name)
+            if recipe.data.train_scores:
+                problem = "the detector fuses them, and a row is measured with the audio alone"
+                remedy = "in three steps instead: nes2net train, nes2net score with --system-scores, nes2net evaluate"
+                missing.append(Finding("scores of other systems", problem, remedy))
+            if missing:
+                missing.append(Finding("or, in place of training, a checkpoint", "none given (`checkpoint`)", released))
+    # Check the recordings and labels to evaluate on.
+    missing += missing_part(Part(row.corpus, paths.root(row.corpus), row.split, paths.protocols))
+    problems = [finding.problem for finding in missing]
+    for finding in missing_keys(row.corpus, paths.key(row), row.phase):
+        if finding.problem not in problems:  # list a file once, even if it has both protocol and labels
+            missing.append(finding)
+    return missing
+
+
+def recipe_with_folders(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
+    recipe = load_recipe(path, row.overrides)
+    training_corpora = [corpus.name for corpus in recipe.data.parts("train")]
+    for corpus in recipe.data.corpora:
+        corpus.root = str(paths.root(corpus.name))
+        if paths.protocols is not None and corpus.name in training_corpora:
+            corpus.protocols = str(paths.protocols)
+    if paths.ssl_checkpoint is not None:
+        recipe.ssl_checkpoint = str(paths.ssl_checkpoint)
+    return recipe
+
+
+def recipe_path(recipe: str) -> Path:
+    """Return the path of the ``recipe`` of a row: a packaged recipe with this file name, or else any file."""
+    packaged = PACKAGED / Path(recipe).name
+    return packaged if packaged.is_file() else Path(recipe)

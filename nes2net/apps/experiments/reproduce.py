@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from nes2net.actions.scoring import score_corpus
-from nes2net.apps.experiments.missing import missing_for_training, missing_keys, missing_part
+from nes2net.apps.experiments.missing import Paths, recipe_path, recipe_with_folders
 from nes2net.apps.experiments.result import METRICS
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import Part
@@ -21,7 +21,6 @@ from nes2net.evaluation.page import write_result
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, listed
 from nes2net.lib.files import path_below
-from nes2net.lib.findings import Finding
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.published_results import PublishedRow
@@ -29,8 +28,7 @@ from nes2net.models.registry import Registry, aggregations, backends, corpora, f
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.training.averaging import average_run
-from nes2net.training.recipes.reading import PACKAGED, load_recipe
-from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.run import train
 from nes2net.training.selection import best_epochs, saved_epochs
 
@@ -45,94 +43,6 @@ _WITHOUT_EFFECT = frozenset(
     "checkpoint engine dropout attention_dropout activation_dropout dropout_input encoder_layerdrop feature_grad_mult "
     "pretraining_heads final_dim latent_vars latent_groups".split()
 )
-
-
-@dataclass(frozen=True)
-class Paths:
-    """The files and folders of a reproduction.
-
-    ``data`` is the folder of all corpora; each corpus may be in a subfolder with its registered
-    name. Scores and reports are written to ``out``, trainings to the folder ``training`` beside
-    ``out``, where all rows of a recipe share one. If ``keys`` or ``protocols`` is None, they are in
-    the folder of the corpus. If ``recipe`` or ``ssl_checkpoint`` is None, the row's recipe and its
-    pre-trained front-end are used. ``checkpoint`` is a detector or a run folder; if it is None, the
-    detector is trained.
-    """
-
-    data: Path
-    out: Path
-    keys: Path | None = None
-    protocols: Path | None = None
-    checkpoint: Path | None = None
-    ssl_checkpoint: Path | None = None
-    recipe: Path | None = None
-
-    def root(self, corpus: str) -> Path:
-        """Return the folder of ``corpus``: the subfolder of ``data`` with this name, or else ``data`` itself."""
-        folder = self.data / corpus
-        return folder if folder.is_dir() else self.data
-
-    def key(self, row: PublishedRow) -> Path:
-        """Return the file or folder of the labels of ``row``."""
-        return self.keys or self.root(row.corpus)
-
-    def recipe_of(self, row: PublishedRow) -> Path | None:
-        """Return the path of the recipe that trains ``row``; None if there is no recipe."""
-        if self.recipe is not None or row.recipe is None:
-            return self.recipe
-        return recipe_path(row.recipe)
-
-
-def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
-    """List the missing inputs of a reproduction of ``row``.
-
-    If no checkpoint is given, the list includes the missing inputs of the training. If an input of
-    the training is missing, the list also says where to get a checkpoint.
-    """
-    released = row.obtain
-    if not row.ways and row.here:
-        released += f". The figure is only reported: {row.here}"
-    # Look for the checkpoint, or for the inputs of its training.
-    path = paths.recipe_of(row)
-    missing = list[Finding]()
-    if paths.checkpoint is not None:
-        if not paths.checkpoint.exists():
-            missing.append(Finding("checkpoint", f"{paths.checkpoint} not found", released))
-    elif path is None:
-        problem = "none given (`checkpoint`), and there is no recipe to train it"
-        missing.append(Finding("checkpoint", problem, released))
-    else:
-        try:
-            recipe = _recipe_with_folders(path, row, paths)
-        except InputError as error:
-            missing.append(Finding("recipe", str(error), f"give another one (`recipe`), or a checkpoint: {released}"))
-        else:
-            missing += missing_for_training(recipe, path.name)
-            if recipe.data.train_scores:
-                problem = "the detector fuses them, and a row is measured with the audio alone"
-                remedy = "in three steps instead: nes2net train, nes2net score with --system-scores, nes2net evaluate"
-                missing.append(Finding("scores of other systems", problem, remedy))
-            if missing:
-                missing.append(Finding("or, in place of training, a checkpoint", "none given (`checkpoint`)", released))
-    # Check the recordings and labels to evaluate on.
-    missing += missing_part(Part(row.corpus, paths.root(row.corpus), row.split, paths.protocols))
-    problems = [finding.problem for finding in missing]
-    for finding in missing_keys(row.corpus, paths.key(row), row.phase):
-        if finding.problem not in problems:  # list a file once, even if it has both protocol and labels
-            missing.append(finding)
-    return missing
-
-
-def _recipe_with_folders(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
-    recipe = load_recipe(path, row.overrides)
-    training_corpora = [corpus.name for corpus in recipe.data.parts("train")]
-    for corpus in recipe.data.corpora:
-        corpus.root = str(paths.root(corpus.name))
-        if paths.protocols is not None and corpus.name in training_corpora:
-            corpus.protocols = str(paths.protocols)
-    if paths.ssl_checkpoint is not None:
-        recipe.ssl_checkpoint = str(paths.ssl_checkpoint)
-    return recipe
 
 
 @dataclass
@@ -275,12 +185,6 @@ def published_architectures(row: PublishedRow) -> dict[str, dict[str, Any]]:
     return architectures
 
 
-def recipe_path(recipe: str) -> Path:
-    """Return the path of the ``recipe`` of a row: a packaged recipe with this file name, or else any file."""
-    packaged = PACKAGED / Path(recipe).name
-    return packaged if packaged.is_file() else Path(recipe)
-
-
 def _relevant_options(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return role → name and options of the part with this role, without options that change no score.
 
@@ -375,7 +279,7 @@ def reproduce(
         path = paths.recipe_of(row)
         if path is None:
             raise InputError(f"there is no recipe to train {row.id}: give `checkpoint` or `recipe`")
-        recipe = _recipe_with_folders(path, row, paths)
+        recipe = recipe_with_folders(path, row, paths)
         training = path_below(paths.out.parent, "training")
         recipe.output = str(training)
         recipe.logs = str(path_below(training, "logs"))

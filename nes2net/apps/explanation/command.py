@@ -46,7 +46,12 @@ class Method:
     seed: FromZero = 0
 
 
-@called(resumes=False)
+@called(
+    about="A part of relevance above 0 moves the score towards bona fide. The check says whether relevance can "
+    "be trusted: removing the most relevant tenth must change the score more than removing a random "
+    "tenth. Exit status 1 means that a file could not be explained.",
+    resumes=False,
+)
 def explain(
     files: Annotated[Sequence[str], Flag("FILE")],
     *,
@@ -62,10 +67,6 @@ def explain(
     batch_size: Count | None = None,
 ) -> int:
     """Explain the score of recordings.
-
-    A part of relevance above 0 moves the score towards bona fide. The check says whether relevance can be trusted:
-    removing the most relevant tenth must change the score more than removing a random tenth. Exit status 1 means that
-    a file could not be explained.
 
     Example:
         nes2net explain recording.wav --model detector.pth --out pictures/

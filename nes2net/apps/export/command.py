@@ -72,7 +72,10 @@ class Arena(Length):
         say("next:", f"  cd {name} && {run}")
 
 
-@called(resumes=False)
+@called(
+    about="An adapted detector is first merged with its base weights.",
+    resumes=False,
+)
 def export(
     model: ModelName,
     *,
@@ -87,8 +90,6 @@ def export(
     arena: Arena,
 ) -> None:
     """Write a detector in another format, or upload it.
-
-    An adapted detector is first merged with its base weights.
 
     Example:
         nes2net export detector.pth --to onnx --out detector.onnx

@@ -1,8 +1,7 @@
-"""Say what a name, a file or a recipe is, and how fast this machine runs a model.
+"""Say what a name, a file or a recipe is.
 
 In reading order: ``names`` describes the thing that a name stands for, with options from
-``part_options`` and costs from ``info``. ``identify`` finds out what a file is, and ``files``
-describes it. ``sheet`` has the class of descriptions, and ``overview`` reads a stored description
-of all names. ``benchmark`` measures the speed of a model on this machine, and ``training_memory``
-estimates the memory of its training.
+``part_options``, ``costs`` and published ``results``. ``identify`` finds out what a file is, and
+``files`` describes it. ``overview`` reads a stored description of all names. The class of
+descriptions is in ``nes2net.lib.sheet``.
 """

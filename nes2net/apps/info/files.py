@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from nes2net.apps.info.costs import cost_rows, costs_of_config
 from nes2net.apps.info.identify import Identity, identify
-from nes2net.apps.info.info import cost_rows, costs_of_config
-from nes2net.apps.info.names import Result, describe_recipe, model_rows, published_facts
-from nes2net.apps.info.sheet import Sheet, shown
+from nes2net.apps.info.names import describe_recipe, model_rows, published_facts
+from nes2net.apps.info.results import lines_about
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import Unchanged, is_absent, sha256_of
 from nes2net.lib.options import name_and_options
+from nes2net.lib.sheet import Sheet, shown
 from nes2net.models.checkpoints.folder import CONFIG, WEIGHTS
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE
 from nes2net.models.loading import build_errors_as_input_errors
@@ -29,7 +30,7 @@ from nes2net.models.registry import corpora
 from nes2net.scoring.decisions.calibration import load as load_calibration
 from nes2net.scoring.judgement import scores_of
 from nes2net.scoring.record import read_whole_record, record_path
-from nes2net.training.recipes.reading import load_recipe
+from nes2net.training.recipes.reading import load_recipe, recipe_notes
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.resume_file import RESUME_FILE
 from nes2net.training.selection import HISTORY_FILE, RECIPE_FILE, Row, read_history, saved_epochs
@@ -47,11 +48,8 @@ _HEADINGS = {
 _SHOWN_ELSEWHERE = ("epoch", "val_eer_wo_aug_low", "val_eer_wo_aug_high", *_HEADINGS)
 
 
-def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
+def file_sheet(path: str | Path) -> Sheet:
     """Describe a file or folder by its content; no code in the file or folder is executed.
-
-    Args:
-        results: published results; the description shows the results of the detector's architecture.
 
     Raises:
         InputError: if ``path`` is missing, damaged, or of an unknown kind.
@@ -66,12 +64,12 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
         )
         if is_run and not is_detector:
             return _run_sheet(path)
-        sheet = _detector_sheet(identify(path), results)
+        sheet = _detector_sheet(identify(path))
         files.check()
         return sheet
     # Describe a recipe.
     if path.suffix in (".yaml", ".yml"):
-        sheet = describe_recipe(load_recipe(path))
+        sheet = describe_recipe(load_recipe(path), recipe_notes(path))
         sheet.title = f"{path}: recipe"
         sheet.commands = [f"nes2net train {quote(str(path))} data.root=FOLDER", *sheet.commands]
         return sheet
@@ -97,17 +95,12 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
     if start and not any(byte < 9 or 13 < byte < 32 for byte in start):
         sheet = _scores_sheet(path)
     else:
-        sheet = _detector_sheet(identify(path), results)
+        sheet = _detector_sheet(identify(path))
     files.check()
     return sheet
 
 
-def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
-    """Describe an identified file or folder with weights.
-
-    Args:
-        results: published results; the description shows the results of the same architecture.
-    """
+def _detector_sheet(identity: Identity) -> Sheet:
     # Find the published models with exactly this architecture.
     path = identity.path
     config = identity.architecture
@@ -160,7 +153,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
         **_training_facts(identity.provenance),
         "not rebuilt": ", ".join(identity.records),
         "notes": [*identity.notes, *notes],
-        "published": [result.line for result in results if result.about.intersection(published)],
+        "published": lines_about(*published),
     }
     # Make the tables, and list commands that use the detector.
     tables: dict[str, list[dict[str, Any]]] = {}
@@ -273,12 +266,6 @@ def _run_sheet(folder: Path) -> Sheet:
 
 
 def _epoch_rows(rows: Sequence[Row], checkpoints: set[str]) -> list[dict[str, Any]]:
-    """Make the table of a history: the figures of each epoch, and its checkpoint if the file exists.
-
-    Args:
-        rows: the rows of the history.
-        checkpoints: names of the existing checkpoint files.
-    """
     measures = [name for name in _HEADINGS if any(name in row for row in rows)]
     cells = []
     for row in rows:
@@ -290,7 +277,6 @@ def _epoch_rows(rows: Sequence[Row], checkpoints: set[str]) -> list[dict[str, An
 
 
 def _calibration_sheet(path: Path) -> Sheet:
-    """Describe a calibration or fusion; raise InputError if the file is neither."""
     calibration = load_calibration(path)
     kind = "calibration" if len(calibration.weights) == 1 else "fusion"
     facts: dict[str, Any] = {
@@ -320,6 +306,7 @@ def _calibration_sheet(path: Path) -> Sheet:
         facts["recordings"] = "not measured, so no recording is called 'cannot tell'"
     else:
         facts["recordings"] = f"{population.num_recordings:,} measured"
+        facts |= {"scored lengths, in s": population.durations or "not kept"}
         facts |= {f"usual {name}": text for name, text in population.usual_ranges().items()}
         facts["embeddings"] = "count as well" if population.has_embeddings else "not computed"
     # Make the tables.

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict
 from typing import Any
 
+from nes2net.lib.commands import called
 from nes2net.lib.errors import check_known
-from nes2net.lib.terminal import printable
 
 
+@called(
+    about="A file is fetched once from its publisher, checked, and kept in the folder of huggingface_hub (HF_HOME)."
+)
 def models(name: str | None = None, *, json_: bool = False) -> None:
     """List the detectors that --model fetches by name, or describe one of them.
-
-    A file is fetched once from its publisher, checked, and kept in the folder of huggingface_hub (HF_HOME).
 
     Example:
         nes2net models
@@ -25,7 +25,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         name: print the card of this detector, or of this front-end for ssl_checkpoint
         json_: print the list or the card as JSON
     """
-    from nes2net.apps.info.sheet import Sheet
+    from nes2net.lib.sheet import Sheet, as_json
     from nes2net.models.catalogue import list_models
     from nes2net.models.frontends.sizes import SIZES
     from nes2net.models.published_models import BEGIN_WITH, PUBLISHED
@@ -67,7 +67,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
             "front-ends": frontends,
             "by hand": by_hand,
         }
-        print(printable(json.dumps(data, indent=1, ensure_ascii=False)))
+        print(as_json(data))
         return
     # Print all models as tables.
     detectors = []

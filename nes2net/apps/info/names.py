@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
-import sys
 from argparse import SUPPRESS
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
+from inspect import cleandoc
 from typing import Any, NamedTuple
 
-from nes2net.apps.info.info import cost_rows, costs_of, estimate_memory_and_time
+from nes2net.apps.info.costs import cost_rows, costs_of_config, costs_of_part
 from nes2net.apps.info.overview import COMMANDS
-from nes2net.apps.info.part_options import PLURALS, about, bound_arguments, general_rows, option_rows, source, title
-from nes2net.apps.info.sheet import Sheet, plain, shown
+from nes2net.apps.info.part_options import PLURALS, general_rows, option_rows
+from nes2net.apps.info.results import figure_of, lines_about, result_sheet, rows_about
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import ListedCorpus
 from nes2net.lib.command_line import OneLineParser
-from nes2net.lib.commands import add_command, page_of
+from nes2net.lib.commands import add_command
+from nes2net.lib.docstrings import docstring_of
 from nes2net.lib.errors import BrokenPart, InputError, MissingLibrary, counted, did_you_mean
 from nes2net.lib.options import PARTS, name_and_options
-from nes2net.metrics.eer import compute_eer
+from nes2net.lib.sheet import Sheet, shown
+from nes2net.metrics.eer import METHODS
 from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
+from nes2net.models.published_results import published_rows
 from nes2net.models.registry import (
     Registry,
     aggregations,
@@ -41,39 +42,19 @@ from nes2net.models.registry import (
     losses,
     tasks,
 )
-from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_recipes
+from nes2net.training.recipes.reading import PACKAGED, RecipeNotes, load_recipe, packaged_recipes, recipe_notes
 from nes2net.training.recipes.recipe import SECTIONS, Recipe
 
 #: Role of a part in a configuration → registry of the parts with this role.
 REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, backends)))
 
 
-@dataclass(frozen=True)
-class Result:
-    """A published result, written as texts."""
-
-    id: str
-    figure: str
-    """System and figure, abbreviated."""
-    line: str
-    """Training and test corpus, figures and source, on one line."""
-    about: frozenset[str]
-    """Names of the model, the recipe and the corpora of the result."""
-    facts: dict[str, Any] = field(default_factory=dict)
-    """Further facts: heading → text."""
-
-
-def overview(results: Sequence[Result]) -> Sheet:
-    """Make the overview: tables of all names by kind, with one line about each name.
-
-    Args:
-        results: the published results.
-    """
-    tables = {kind.plural: kind.table() for kind in _all_kinds(results)}
+def overview() -> Sheet:
+    """Make the overview: tables of all names by kind, with one line about each name."""
+    tables = {kind.plural: kind.table() for kind in _all_kinds()}
     tables["keys of a recipe"] = []
     for name, section in SECTIONS.items():
-        meaning = plain(section.__doc__ or "").partition(". ")[0].rstrip(".")
-        tables["keys of a recipe"].append({"name": f"recipe {name}", "meaning": meaning})
+        tables["keys of a recipe"].append({"name": f"recipe {name}", "meaning": docstring_of(section).title})
     return Sheet("What nes2net knows by name", tables=tables, commands=COMMANDS, brief=True)
 
 
@@ -105,49 +86,44 @@ class _Kind(NamedTuple):
         return rows
 
 
-def _all_kinds(results: Sequence[Result]) -> list[_Kind]:
-    figures = {result.id: result.figure for result in results}
-    parts = []
-    for part_registry in REGISTRIES.values():
-        line = partial(_part_line, part_registry)
-        sheet = partial(part_sheet, part_registry, results=results)
-        parts.append(_Kind(part_registry.kind, part_registry.names(), line, sheet))
-    for registry, key in ((heads, "model.backend.head"), (losses, "train.loss"), (tasks, "train.task")):
-        sheet = partial(_trained_part_sheet, registry, key)
-        parts.append(_Kind(registry.kind, registry.names(), partial(_part_line, registry), sheet))
+def _all_kinds() -> list[_Kind]:
+    figures = {row.id: figure_of(row) for row in published_rows()}
+    chosen_by_recipes = [(registry, f"model.{role}", _network_facts) for role, registry in REGISTRIES.items()]
+    chosen_by_recipes += [
+        (heads, "model.backend.head", _head_facts),
+        (losses, "train.loss", _loss_facts),
+        (tasks, "train.task", _task_facts),
+    ]
+    kinds_of_parts = []
+    for registry, key, facts in chosen_by_recipes:
+        sheet = partial(part_sheet, registry, key, facts)
+        kinds_of_parts.append(_Kind(registry.kind, registry.names(), partial(_title, registry), sheet))
     return [
-        _Kind(
-            "recipe",
-            packaged_recipes(),
-            lambda name: plain(header_paragraphs(name)[0]).partition(". ")[0].rstrip("."),
-            partial(recipe_sheet, results=results),
-        ),
-        _Kind("model", list(PUBLISHED_MODELS), _model_line, partial(model_sheet, results=results)),
-        *parts,
-        _Kind("judgement", judgements.names(), partial(_part_line, judgements), judgement_sheet),
-        _Kind("corpus", corpora.names(), _corpus_line, partial(corpus_sheet, results=results)),
+        _Kind("recipe", packaged_recipes(), lambda name: recipe_notes(name).about[0], recipe_sheet),
+        _Kind("model", list(PUBLISHED_MODELS), _model_line, model_sheet),
+        *kinds_of_parts,
+        _Kind("judgement", judgements.names(), partial(_title, judgements), judgement_sheet),
+        _Kind("corpus", corpora.names(), _corpus_line, corpus_sheet),
         _Kind("condition", effects.names(), _condition_line, condition_sheet),
-        _Kind("command", commands.names(), lambda name: page_of(commands.get(name).__doc__).title, command_sheet),
-        _Kind(
-            "published result", list(figures), figures.__getitem__, partial(_published_result_sheet, results=results)
-        ),
+        _Kind("command", commands.names(), partial(_title, commands), command_sheet),
+        _Kind("published result", list(figures), figures.__getitem__, result_sheet),
     ]
 
 
-def names(results: Sequence[Result] = ()) -> dict[str, list[str]]:
+def names() -> dict[str, list[str]]:
     """Return the names of each kind, such as ``"corpora"`` → names of the corpora."""
-    return {kind.plural: kind.names for kind in _all_kinds(results)}
+    return {kind.plural: kind.names for kind in _all_kinds()}
 
 
-def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
+def sheets(name: str) -> list[Sheet]:
     """Describe every thing with this name, usually one; if ``name`` is a kind, list the names of the kind.
 
     Raises:
         InputError: if nothing has this name; the message suggests the nearest name.
     """
     if name.startswith("hub:"):
-        return [corpus_sheet(name, results)]
-    kinds = _all_kinds(results)
+        return [corpus_sheet(name)]
+    kinds = _all_kinds()
     if listed := [kind for kind in kinds if kind.plural == name]:
         return [Sheet(name, tables={"names": listed[0].table()}, brief=True)]
     all_names: list[str] = []
@@ -171,18 +147,8 @@ def _model_line(name: str) -> str:
     return f"not for commercial use: {parts}" if PUBLISHED[name].non_commercial else parts
 
 
-def _part_line(registry: Registry, name: str) -> str:
-    """Return the line of a part in the overview: its title, without shapes such as ``B×T×D → B×2``.
-
-    If the registry builds the part from blocks, the names of the blocks come first.
-    """
-    if registry is frontends and name in SIZES and name != SIZES[name].frontend:
-        return f"{SIZES[name].title}, read by {SIZES[name].frontend}"
-    line = re.sub(r":? B×\S* → \S+$", "", title(registry, name).rstrip("."))
-    blocks = [word for word in bound_arguments(registry, name).split(", ") if word.isidentifier()]
-    if not blocks:
-        return line
-    return f"{', '.join(blocks)}: {line.partition(': ')[2] or line}"
+def _title(registry: Registry, name: str) -> str:
+    return docstring_of(registry.get(name)).title
 
 
 def _corpus_line(name: str) -> str:
@@ -195,7 +161,7 @@ def _corpus_line(name: str) -> str:
 def _condition_line(name: str) -> str:
     condition = effects.get(name)
     strengths = ", ".join(f"{strength:g}" for strength in condition.strengths)
-    line = plain((inspect.getdoc(condition) or name).partition("\n\n")[0]).rstrip(".")
+    line = docstring_of(condition).title
     if strengths:
         strengths = f"{strengths} {condition.unit}".rstrip()
         line += f" ({strengths})"
@@ -241,86 +207,66 @@ def model_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) -> Sheet:
-    """Describe a front-end, an aggregation or a back-end, with its costs and options.
-
-    Args:
-        registry: registry of the part.
-        name: name of the part.
-        results: published results; the description shows the results of the model with this name.
-    """
-    is_frontend = registry is frontends
-    facts = {
-        "what": title(registry, name),
-        "made of": bound_arguments(registry, name),
-        "about": about(registry, name),
-        "source": source(registry, name),
-        **_cost_facts(registry, name),
-        **published_size_facts(name if is_frontend else ""),
-        "published": [result.line for result in results if name in result.about],
-    }
-    role = PARTS[list(REGISTRIES.values()).index(registry)]
-    options = option_rows(registry, name) + general_rows(registry, name)
-    commands = [f"In a recipe: model.{role}.name={name}"]
-    if is_frontend and name in SIZES:
-        commands.append(f"Its weights, fetched once: ssl_checkpoint={name}")
-    if options:
-        commands.append(f"An option of it: model.{role}.{options[0]['option']}=…")
-    return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
-
-
-def _cost_facts(registry: Registry, name: str) -> dict[str, Any]:
-    """Compute the costs of a part on the meta device, which has no numbers; a part may need numbers."""
-    try:
-        with registry.guarded(name, "a computation on PyTorch's meta device"):
-            (cost,) = costs_of(name, registry)
-            estimate = estimate_memory_and_time(name) if registry is frontends else {}
-    except BrokenPart as error:
-        return {"size": f"not computed: {error}"}
-    return {
-        "parameters": cost.parameters,
-        "multiply-adds": f"{cost.multiply_adds / 1e9:.3f} G per second of audio",
-        "size": cost.notes,
-        **estimate,
-    }
-
-
-def _trained_part_sheet(registry: Registry, key: str, name: str) -> Sheet:
-    """Describe a head, a loss or a task, with its requirements and options.
+def part_sheet(
+    registry: Registry, key: str, further_facts: Callable[[Registry, str], dict[str, Any]], name: str
+) -> Sheet:
+    """Describe a front-end, an aggregation, a back-end, a head, a loss or a task, with its options.
 
     Args:
         key: key of a recipe that chooses the part by its name.
+        further_facts: function that collects the facts of parts of this kind.
     """
-    kind = registry.get(name)
-    options = option_rows(registry, name)
-    facts = {"what": title(registry, name), "about": about(registry, name)[1:]}
-    if registry is heads:
-        facts["score rule"] = kind.score_rule
-        facts["trained by"] = [loss for loss in losses.names() if losses.get(loss).needs_head == name]
-    elif registry is tasks:
-        measures = ", ".join(measure.name for measure in kind.measures)
-        facts["measures"] = f"{measures}, for validation.select_on, beside loss and train_loss"
-    else:
-        head = "any head" if kind.needs_head is None else f"the head {kind.needs_head}"
-        logits = "a logit for each class" if kind.num_logits is None else counted(kind.num_logits, "logit")
-        facts["needs"] = f"{head}, {logits}"
-        facts["takes"] = "embeddings" if kind.takes_embeddings else "logits"
+    facts = {"what": _title(registry, name), **further_facts(registry, name)}
+    options = option_rows(registry, name) + general_rows(registry, name)
     commands = [f"In a recipe: {key}={name}"]
     if options:
         commands.append(f"An option of it: {key}.{options[0]['option']}=…")
     return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
 
 
+def _network_facts(registry: Registry, name: str) -> dict[str, Any]:
+    size = published_size_facts(name) if registry is frontends else {}
+    try:
+        with registry.guarded(name, "a computation on PyTorch's meta device"):
+            costs = costs_of_part(registry, name)
+    except BrokenPart as error:
+        return {"size": f"not computed: {error}"}
+    return {
+        "source": costs.module.source,
+        "parameters": costs.parameters,
+        "multiply-adds": f"{costs.multiply_adds / 1e9:.3f} G per second of audio",
+        "size": costs.notes,
+        **size,
+        "published": lines_about(name),
+    }
+
+
+def _head_facts(registry: Registry, name: str) -> dict[str, Any]:
+    trained_by = [loss for loss in losses.names() if losses.get(loss).needs_head == name]
+    return {"score rule": registry.get(name).score_rule, "trained by": trained_by}
+
+
+def _loss_facts(registry: Registry, name: str) -> dict[str, Any]:
+    loss = registry.get(name)
+    head = "any head" if loss.needs_head is None else f"the head {loss.needs_head}"
+    logits = "a logit for each class" if loss.num_logits is None else counted(loss.num_logits, "logit")
+    return {"needs": f"{head}, {logits}", "takes": "embeddings" if loss.takes_embeddings else "logits"}
+
+
+def _task_facts(registry: Registry, name: str) -> dict[str, Any]:
+    measures = ", ".join(measure.name for measure in registry.get(name).measures)
+    return {"measures": f"{measures}, for validation.select_on, beside loss and train_loss"}
+
+
 def judgement_sheet(name: str) -> Sheet:
     """Describe a judgement and its options."""
-    facts = {"what": title(judgements, name), "about": about(judgements, name)[1:]}
+    facts = {"what": _title(judgements, name)}
     commands = [f"nes2net score CORPUS FOLDER --model CKPT --judgement {name} --out FILE"]
     return Sheet(f"{name}: judgement", facts, tables={"options": option_rows(judgements, name)}, commands=commands)
 
 
 def command_sheet(name: str) -> Sheet:
     """Describe a command by its arguments and flags, or by its subcommands."""
-    page = page_of(commands.get(name).__doc__)
     parser = add_command(OneLineParser().add_subparsers(), commands.get(name), name)
     rows = []
     for action in parser._actions:
@@ -329,7 +275,7 @@ def command_sheet(name: str) -> Sheet:
             values = ", ".join(map(str, action.choices or ())) or action.metavar or ""
             rows.append({"option": option, "takes": values, "meaning": (action.help or "") % vars(action)})
     tables = {"arguments and flags": rows}
-    return Sheet(f"{name}: command", {"what": page.title, "about": page.prose}, "", tables, [f"nes2net {name} --help"])
+    return Sheet(f"{name}: command", {"what": _title(commands, name)}, "", tables, [f"nes2net {name} --help"])
 
 
 def condition_sheet(name: str) -> Sheet:
@@ -348,7 +294,7 @@ def condition_sheet(name: str) -> Sheet:
         except MissingLibrary as error:
             lacks = str(error)
     facts = {
-        "what": about(effects, name),
+        "what": _title(effects, name),
         "strength": condition.strengths_in_words() or "none",
         "in nes2net robustness": ", ".join(strengths),
         "needs": " and ".join(condition.needs),
@@ -377,6 +323,7 @@ def published_size_facts(name: str) -> dict[str, Any]:
         configuration = f"{waveforms}; here the option normalize decides, or if it is null the folder's do_normalize"
     return {
         "pre-trained model": size.title,
+        "its weights": f"ssl_checkpoint={name}, fetched once",
         "its file": files,
         "its numbers": size.parameters,
         "its licence": size.licence,
@@ -386,20 +333,16 @@ def published_size_facts(name: str) -> dict[str, Any]:
     }
 
 
-def model_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """Describe a published model: its parts, their costs, and its published results.
-
-    Args:
-        results: published results; the description shows the results of this model.
-    """
+def model_sheet(name: str) -> Sheet:
+    """Describe a published model: its parts, their costs, and its published results."""
     config = PUBLISHED_MODELS[name]
     facts = {
         "parts": architecture(config),
         **published_facts(name),
-        "published": [result.line for result in results if name in result.about],
+        "published": lines_about(name),
     }
     tables = {
-        "costs": cost_rows(costs_of(name)),
+        "costs": cost_rows(costs_of_config(config)),
         "options that differ from the defaults of the parts": model_rows(config),
     }
     build = f"Build it, with random weights: Detector.from_config('{name}')"
@@ -450,42 +393,26 @@ def weights_facts(shelf: Shelf) -> dict[str, Any]:
     }
 
 
-def header_paragraphs(recipe: str) -> list[str]:
-    """Return the paragraphs of the comment at the head of a packaged recipe.
-
-    A paragraph ends with a line that ends with a full stop.
-    """
-    text = (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8")
-    head = re.match(r"(?:#.*\n)*", text)
-    header = head[0] if head else ""
-    lines = [line.lstrip("# ") for line in header.splitlines() if "$schema" not in line]
-    return re.split(r"(?<=\.)\n", "\n".join(lines)) or [""]
-
-
-def recipe_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """Describe a packaged recipe: its model, its data, and the keys that differ from the defaults.
-
-    Args:
-        results: published results; the description shows the results of this recipe.
-    """
-    sheet = describe_recipe(load_recipe(name), _value_comments(name))
+def recipe_sheet(name: str) -> Sheet:
+    """Describe a packaged recipe: its model, its data, and the keys that differ from the defaults."""
+    sheet = describe_recipe(load_recipe(name), recipe_notes(name))
     sheet.title = f"{name}: recipe"
     sheet.facts = {
-        "what": [plain(text) for text in header_paragraphs(name)],
         **sheet.facts,
-        "published": [result.line for result in results if name in result.about],
+        "published": lines_about(name),
         "file": str(PACKAGED / f"{name}.yaml"),
     }
     sheet.commands = [f"nes2net train {name} data.root=FOLDER", *sheet.commands]
     return sheet
 
 
-def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) -> Sheet:
+def describe_recipe(recipe: Recipe, notes: RecipeNotes | None = None) -> Sheet:
     """Describe a recipe: its model, its data, and the keys that differ from the defaults.
 
     Args:
-        sources: comments on the sources of values, as key → comment; None to show no sources.
+        notes: what the file of the recipe says about itself; None for a recipe without a file.
     """
+    notes = notes or RecipeNotes()
     names = corpora.names()
     checked = "CORPUS"
     trains_on = []
@@ -507,6 +434,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
         start = create_task(recipe).start
     begins = start.path or f"a {start.what} ({start.key})" if start is not None else "random weights"
     facts = {
+        "what": list(notes.about),
         "trains on": "; ".join(trains_on),
         "model": architecture(recipe.model),
         "starts from": recipe.train.init_from or recipe.ssl_checkpoint or begins,
@@ -517,10 +445,8 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
     changed = []
     for key, value in _values_by_key(recipe.written()).items():
         if value != defaults.get(key):
-            row = {"key": key, "value": value, "default": defaults.get(key)}
-            if sources is not None:
-                row["source"] = sources.get(key, "")
-            changed.append(row)
+            source = notes.sources.get(key, "")
+            changed.append({"key": key, "value": value, "default": defaults.get(key), "source": source})
     tables = {"options of the parts that differ from their defaults": model_rows(recipe.model)}
     tables["keys that differ from the defaults"] = changed
     commands = [
@@ -541,45 +467,19 @@ def _values_by_key(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _value_comments(recipe: str) -> dict[str, str]:
-    comments: dict[str, str] = {}
-    section = ""
-    for line in (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines():
-        entry = re.match(r"( *)(\w+):(.*?)(?: +# (.*))?$", line)
-        if entry and len(entry[1]) <= 2:
-            key = entry[2]
-            if entry[1]:
-                key = f"{section}.{key}"
-            else:
-                section = key
-            if entry[2] == "base":
-                comments = {**_value_comments(entry[3].strip().removesuffix(".yaml")), **comments}
-            elif entry[4]:
-                comments[key] = entry[4]
-    return comments
-
-
-def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """Describe a corpus: its parts, its expected files, its official numbers, and how to check a copy.
-
-    Args:
-        results: published results; the description shows the results on this corpus.
-    """
+def corpus_sheet(name: str) -> Sheet:
+    """Describe a corpus: its parts, its expected files, its official numbers, and how to check a copy."""
     # Collect the facts.
     corpus = corpora.get(name)
-    rule = re.search(
-        rf'- ``"{corpus.eer_method}"`` is (.*?)(?=\n\n|\n- )', inspect.getdoc(compute_eer) or "", re.DOTALL
-    )
     recipes = []
     for recipe in packaged_recipes():
         if name in [corpus.name for corpus in load_recipe(recipe).data.parts("train")]:
             recipes.append(recipe)
-    eer_rule = f"{corpus.eer_method}: {plain(rule[1])}" if rule else corpus.eer_method
     tdcf_form = f"form of {corpus.tdcf_version}" if corpus.asv_scores else ""
     facts = {
         "parts": ", ".join(corpus.splits),
         "phases": ", ".join(corpus.phases),
-        "EER rule": eer_rule,
+        "EER rule": f"{corpus.eer_method}: {METHODS[corpus.eer_method]}",
         "min t-DCF": tdcf_form,
         "minDCF costs": f"those of {corpus.min_dcf_costs}",
         "left out": [f"{key} {', '.join(values)}" for key, values in corpus.excluded.items()],
@@ -589,7 +489,7 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         "to be had": [f"{files}: {address}" for files, address in corpus.obtain.items()],
         "numbers from": corpus.counts_from,
         "recipes": ", ".join(recipes),
-        "published": [f"{result.id}: {result.figure}" for result in results if name in result.about],
+        "published": [f"{row.id}: {figure_of(row)}" for row in rows_about([name])],
     }
     # Make the tables of the expected files and of the official numbers.
     layout = []
@@ -606,15 +506,10 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         tables[f"numbers of {edition}"] = _count_rows(counts)
     tables["official numbers of the labels"] = _count_rows(corpus.key_counts)
     tables["expected layout, the first that is there"] = layout
-    # Remove the markup from the docstring of the module, but keep its line breaks and columns.
-    notes = (sys.modules[corpora.module(name)].__doc__ or "").partition("\n\n")[2].strip()
-    for pattern, text in ((r"^=+ =+\n", ""), (r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1"), (r"^``(.*?)``( +)", r"\1    \2")):
-        notes = re.sub(pattern, text, notes, flags=re.MULTILINE)
-    notes = notes.replace("``", "").replace("=" * 18, "").rstrip("= \n")
     command = f"nes2net data check {name}"
     if not corpus.home:
         command = f"{command} {corpus.takes}"
-    return Sheet(f"{name}: corpus, {corpus.title}", facts, notes, tables, [command])
+    return Sheet(f"{name}: corpus, {corpus.title}", facts, cleandoc(corpus.notes), tables, [command])
 
 
 def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
@@ -624,9 +519,3 @@ def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
         numbers = {"trials": trials.trials, "bona fide": trials.bonafide, "spoofed": trials.spoof}
         rows.append({"part": split, **numbers, "by": fields})
     return rows
-
-
-def _published_result_sheet(name: str, results: Sequence[Result]) -> Sheet:
-    result = next(result for result in results if result.id == name)
-    commands = [f"nes2net experiment reproduce {name} --data FOLDER"]
-    return Sheet(f"{name}: published result", {"what": result.line, **result.facts}, commands=commands)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from nes2net.apps.info.sheet import Sheet
+from nes2net.lib.sheet import Sheet
 from nes2net.models.registry import (
     aggregations,
     backends,

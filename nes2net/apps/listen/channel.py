@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nes2net.data.audio.remarks import remark_of
 from nes2net.data.audio.speech import speech_share
-from nes2net.lib.errors import InputError
+from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.lib.errors import InputError, worded
 from nes2net.scoring.decisions.along import LEAST_SPEECH
 from nes2net.scoring.decisions.evidence import Evidence
-from nes2net.scoring.decisions.population import measure
+from nes2net.scoring.decisions.population import Traits, measure
 from nes2net.scoring.kernel import Scorer
+from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.score_length import length_of_training
 from nes2net.scoring.stream import Scored, Stream, WaitingBatch
+from nes2net.scoring.waveforms import WaveformReader
 
 #: A message about a channel, such as the score of a window, which can be written as a line of JSON.
 Line: TypeAlias = dict[str, Any]
@@ -25,6 +30,8 @@ Line: TypeAlias = dict[str, Any]
 #: of speech, or 0 if this share is below a quarter. ``"skip"``: as ``"weigh"``, but windows with the weight 0 are not
 #: scored. ``"none"``: speech is not measured, and every window has the weight 1.
 Vad: TypeAlias = Literal["weigh", "skip", "none"]
+#: Seconds after which a line says that a channel is not judged.
+LONGEST_UNJUDGED = 10.0
 _MOST_FAILED = 10  # listening ends if so many windows in a row cannot be scored
 _MOST_TIMES = 1000  # computing times and lags are kept for at most this many windows, the latest
 
@@ -58,6 +65,8 @@ class Channel:
         self._scorer = scorer
         self._hop = hop
         self._evidence = evidence
+        self._embedding: NDArray | None = None  # embedding of the latest embedded window
+        self._embedded_until = 0.0  # end of this window
         self._is_live = is_live
         self._vad = vad
         self._began: float | None = None  # reading of the monotonic clock when the stream began
@@ -70,6 +79,8 @@ class Channel:
         self._num_weighed = 0  # number of windows that were added to the evidence
         self._num_speaking = 0
         self._num_alarms = 0
+        # Time from which on a line says that the channel is not judged; None if the latest window was judged.
+        self._warn_from: float | None = None
         self._last: Line = {}  # state of the evidence, as in the line about the latest window
         self._computing: deque[float] = deque(maxlen=_MOST_TIMES)
         self._lags: deque[float] = deque(maxlen=_MOST_TIMES)
@@ -168,6 +179,7 @@ class Channel:
         # Add the window to the evidence, and measure the computing time and the lag.
         if self._evidence is not None:
             lines += self._add_evidence(self._evidence, line, weight, samples)
+        lines += self._say_unjudged(line)
         self._computing.append(time.perf_counter() - began)
         if self._is_live and self._began is not None:
             line["lag"] = time.monotonic() - self._began - item.end
@@ -200,28 +212,31 @@ class Channel:
         """Add a window to ``evidence``, and write the state of the evidence into ``line``, the line about the window.
 
         Args:
-            weight: the weight of the window, usually its share of speech. If the weight is 0, the
-                window changes neither the mean nor the sum of the evidence, and its line has None
-                for ``llr`` and ``probability``.
+            weight: the weight of the window, usually its share of speech. If the weight is 0, or if
+                the window is unlike the calibration's recordings, it changes neither the mean nor
+                the sum of the evidence, and its line has None for ``llr`` and ``probability``.
             samples: (N,), the samples of the window.
 
         Returns:
             A list with a line ``alarm`` or ``clear`` if an alarm begins or ends with the window,
             otherwise an empty list.
         """
-        running = evidence.add(line["end"], line["score"] or 0.0, weight)  # a window without a score has the weight 0
+        # A window without a score has the weight 0.
+        traits = self._traits(evidence, line, samples) if weight else None
+        running = evidence.add(line["end"], line["score"] or 0.0, weight, traits)
         was_alarm = self._last.get("alarm", False)
         self._num_weighed += 1
-        self._num_speaking += weight > 0
+        self._num_speaking += running.weight > 0
         self._num_alarms += running.alarm
         self._last = {"probability": None, "mean": None, "against": running.against, "alarm": running.alarm}
         if self._num_speaking:
             self._last |= {"probability": running.probability, "mean": running.mean}
         line |= {"llr": running.llr, **self._last}
-        if not weight:
+        if not running.weight:
             line |= {"llr": None, "probability": None}
-        elif unusual := evidence.decider(line["score"], measure(samples)).reason:
-            line["unusual"] = unusual
+        if running.unusual and traits:
+            message = f"cannot tell of calls like this: calibrate on {traits.kind}"
+            line |= {"unusual": running.unusual, "message": message}
         if running.alarm == was_alarm:
             return []
         event: Line = {"event": "clear", "channel": self.name, "time": line["end"]}
@@ -229,6 +244,35 @@ class Channel:
             event["event"] = "alarm"
             event["because"] = "probability" if running.probability <= evidence.alarm_probability else "against"
         return [{**event, "probability": running.probability, "against": running.against}]
+
+    def _traits(self, evidence: Evidence, line: Line, samples: np.ndarray) -> Traits:
+        """Measure the traits of a window (N,) of a stream without end.
+
+        Windows that overlap share an embedding, because computing it takes as long as a score.
+        """
+        traits = measure(samples)._replace(embedding=self._embedding, duration=math.inf, in_windows=True)
+        if line["start"] >= self._embedded_until:
+            waveform = WaveformReader.of(self._scorer, None).take(samples, SAMPLE_RATE).waveform
+            (traits,) = Measurer.of(self._scorer, evidence.decider).with_embeddings([traits], waveform[None])
+            self._embedding = traits.embedding
+            self._embedded_until = line["end"]
+        return traits
+
+    def _say_unjudged(self, line: Line) -> list[Line]:
+        """Say that the channel is not judged, if that is so for long or from its first window with speech on."""
+        reason = line.get("unusual") or line.get("reason")
+        if not reason:
+            self._warn_from = None
+            return []
+        if self._warn_from is None:
+            is_first = "unusual" in line and not self._num_speaking
+            self._warn_from = line["start"] if is_first else line["start"] + LONGEST_UNJUDGED
+        if line["end"] < self._warn_from:
+            return []
+        self._warn_from = math.inf
+        message = line.get("message", f"not judged for {LONGEST_UNJUDGED:g} s")
+        unjudged: Line = {"event": "unjudged", "channel": self.name, "start": line["start"], "end": line["end"]}
+        return [{**unjudged, "message": message, "reason": reason}]
 
     def end(self) -> None:
         """End the stream, and move its last windows to the queue."""
@@ -240,7 +284,7 @@ class Channel:
         summary: Line = {"event": "end", "channel": self.name, "seconds": self.stream.now}
         summary |= {"windows": self._num_scored, "skipped": self._num_skipped, "failed": self._num_failed}
         summary["lowest"] = self._lowest and self._lowest._asdict()
-        summary |= {"filled": self.stream.filled, "remark": self.stream.remark.text}
+        summary |= {"filled": self.stream.filled, "remark": worded(self.stream.remark.text)}
         if self._evidence is not None:
             alarm_share = self._num_alarms / max(1, self._num_weighed)
             summary |= {"probability": None, "mean": None, **self._last, "alarm_share": alarm_share}

@@ -60,7 +60,12 @@ class Windows:
     vad: Literal["weigh", "skip", "none"] = "weigh"
 
 
-@called(resumes=False, names={"host": "--serve", "port": "--serve"})
+@called(
+    about="Print a line for each window, until the audio ends or Ctrl-C, and alarms if calibrated. The scores "
+    "are the same as with nes2net predict --track.",
+    resumes=False,
+    names={"host": "--serve", "port": "--serve", "channel": "--split"},
+)
 def listen(
     source: str | None = None,
     *,
@@ -75,9 +80,6 @@ def listen(
     allow_name: Annotated[Sequence[str], Flag("NAME", repeated=True)] = (),
 ) -> None:
     """Score live audio while it arrives.
-
-    Print a line for each window, until the audio ends or Ctrl-C, and alarms if calibrated.
-    The scores are the same as with nes2net predict --track.
 
     Example:
         nes2net listen microphone --model detector.pth

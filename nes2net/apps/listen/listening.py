@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from numpy.typing import NDArray
 
 from nes2net.apps.listen.channel import Channel, Line, Vad
+from nes2net.data.audio.speech import SPEECH_RULE
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError
 from nes2net.scoring.decisions.decision import Decider
@@ -110,6 +111,7 @@ class Judge:
             "channels": list(names),
             "calibration": self.calibration,
             "keep": self.keep or keep,
+            "speech": None if self.vad == "none" else SPEECH_RULE,
             "session": token_urlsafe(16),
         }
         return Session(channels, ready, max(1, int(self.max_behind / self.hop)))

@@ -40,8 +40,9 @@ def in_words(line: Line) -> str:
     if line["event"] in ("alarm", "clear"):
         cells += [clock(line["time"], 1), line["event"], "", f"{line['probability']:.4f}", line.get("because", "")]
         return table_line(cells, _WIDTHS, "lrrrrl")
-    if line["event"] in ("gap", "skipped", "silence"):
-        cells += [clock(line["end"], 1), line["event"], "", "", f"from {clock(line['start'], 1)}"]
+    if line["event"] in ("gap", "skipped", "silence", "unjudged"):
+        notes = [f"from {clock(line['start'], 1)}", line.get("message"), line.get("reason")]
+        cells += [clock(line["end"], 1), line["event"], "", "", "; ".join(filter(None, notes))]
         return table_line(cells, _WIDTHS, "lrrrrl")
     # The line "end"
     facts = [counted(line["windows"], "window")]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nes2net.actions.prediction import Prediction
 from nes2net.lib.errors import counted
-from nes2net.lib.times import clock, readable_duration
+from nes2net.lib.times import clock, plain_duration, readable_duration
 from nes2net.scoring.decisions.along import LEAST_SPEECH, Stretch
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 
@@ -67,9 +67,11 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
     if row["decision"] == "bonafide" and "shortest_found" in along:
         facts.append(("What would be missed", _missed_words(along["shortest_found"])))
     if "p_value" in row:
+        # If windows decided, the length of the recording was not compared.
+        compared = "level or bandwidth" if along else "length, level or bandwidth"
         usualness = (
             f"Of the recordings that the calibration was learned from, {in_hundred(row['p_value'])} are as unusual as "
-            "this one in length, level or bandwidth, or in how the detector hears them."
+            f"this one in {compared}, or in how the detector hears them."
         )
         facts.append(("How usual it is", usualness))
     # Put the decision into words: bona fide, spoof in part, or spoof.
@@ -143,8 +145,11 @@ def in_hundred(share: float) -> str:
 
 def _without_calibration(row: dict[str, Any], model: str) -> Answer:
     score = f"{row['score']:.4f}".replace("-", "−")
+    part = "this recording"
+    if row["judged"] < 1:
+        part = f"the first {readable_duration(row['judged'] * row['duration'], exact=True)} of this recording"
     meaning = (
-        f"The detector gives this recording a score of {score}, and a score alone is no answer. It is higher for real "
+        f"The detector gives {part} a score of {score}, and a score alone is no answer. It is higher for real "
         "speech than for fakes, but where the border lies differs from detector to detector, and from one kind of "
         "recording to another."
     )
@@ -164,7 +169,8 @@ def _basis_words(row: dict[str, Any]) -> str:
     if along := row.get("along"):
         windows = counted(along["windows"], "window")
         window = readable_duration(along["window"], exact=True)
-        return f"{percent(along['rests_on'])} of the recording: {windows} of {window} in which there is speech."
+        number = f" The number that decided is {row['decided_by']}." if row["decided_by"] else ""
+        return f"{percent(along['rests_on'])} of the recording: {windows} of {window} in which there is speech.{number}"
     if row["method"] == "track":
         windows = counted(row["windows"], "window")
         return f"The mean of {windows} of {readable_duration(row['window'], exact=True)}, over the whole recording."
@@ -214,12 +220,6 @@ def _low_window_words(low: dict[str, Any], num_windows: int, decision: str) -> s
 
 
 def _missed_words(shortest_found: float | None) -> str:
-    """Say below which length a fake part would mostly be missed.
-
-    Args:
-        shortest_found: length in seconds of the shortest part that would mostly be found; None if
-            parts of any length would mostly be missed.
-    """
     if shortest_found is None:
         return "A fake part of any length would mostly be missed."
-    return f"A fake part shorter than about {shortest_found:.2g} s would mostly be missed."
+    return f"A fake part shorter than about {plain_duration(shortest_found)} would mostly be missed."

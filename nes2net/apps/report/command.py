@@ -15,7 +15,12 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import printable_name, say_written
 
 
-@called(resumes=False)
+@called(
+    about="The page says what a detector takes the recording for, and why; how often the detector is wrong; and "
+    "what it cannot tell. The page needs no other file. A recording of at most ten minutes can be played "
+    "in the page.",
+    resumes=False,
+)
 def report(
     file: Annotated[str, Flag("FILE")],
     *,
@@ -28,10 +33,6 @@ def report(
     batch_size: Count | None = None,
 ) -> int:
     """Report on one recording in plain words.
-
-    The page says what a detector takes the recording for, and why; how often the detector is wrong; and what it cannot
-    tell. The page needs no other file. A recording of at most ten minutes can be played in the
-    page.
 
     Example:
         nes2net report talk.mp3 --model AASIST --calibration c.json --html r.html

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -16,7 +15,6 @@ from nes2net.evaluation.origin import training_in_words
 from nes2net.lib.errors import InputError, counted, readable_size, worded
 from nes2net.lib.files import sha256_of
 from nes2net.lib.times import readable_duration
-from nes2net.metrics import wilson_interval
 from nes2net.models.published_results import published_rows
 from nes2net.scoring.calibrated import calibrated_samples, notes_on
 from nes2net.scoring.decisions.decision import Decider
@@ -77,29 +75,6 @@ class AudioFile(NamedTuple):
         return self.path if self.channel is None else ChannelOf(self.path, self.channel)
 
 
-class ErrorCount(NamedTuple):
-    """The number of wrong decisions on the calibration's recordings of one class."""
-
-    truth: str
-    """The true class of the recordings."""
-    called: str
-    """The class that the wrong decisions chose instead."""
-    number: int
-    """Number of recordings of the class ``truth``."""
-    wrong: int
-    """Number of wrong decisions."""
-
-    @property
-    def share(self) -> float:
-        """Fraction of the decisions that are wrong."""
-        return self.wrong / self.number
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of :attr:`share`."""
-        return wilson_interval(self.share, self.number)
-
-
 @dataclass(frozen=True)
 class Examination:
     """The examination of a recording: what the detector says of it, and facts about recording and detector."""
@@ -139,19 +114,6 @@ class Examination:
             ("Level", level),
         ]
         return [*facts, ("Remarks", self.prediction.row.get("remark") or "nothing remarkable")]
-
-    def errors(self) -> Iterator[ErrorCount]:
-        """Count the wrong decisions on the recordings of the calibration, for each class.
-
-        Yields nothing without a calibration, or if the calibration does not keep the likelihood
-        ratios of its recordings.
-        """
-        if self.decider is None or self.decider.calibration.llrs is None:
-            return
-        threshold = self.decider.llr_threshold
-        bonafide, spoof = self.decider.calibration.llrs
-        yield ErrorCount("bona fide", "spoof", len(bonafide), int((bonafide < threshold).sum()))
-        yield ErrorCount("spoof", "bona fide", len(spoof), int((spoof >= threshold).sum()))
 
 
 def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_size: int | None) -> Examination:

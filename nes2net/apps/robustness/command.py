@@ -13,7 +13,11 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import print_warnings, printable, say_written
 
 
-@called(names={"augment.musan": "--musan", "augment.rir": "--rir"})
+@called(
+    about="OUT gets a score file for each condition, and a report. The same command resumes an interrupted run "
+    "and adds further conditions. Exit status 1 means that figures or files are missing.",
+    names={"augment.musan": "--musan", "augment.rir": "--rir"},
+)
 def robustness(
     corpus: CorpusName,
     root: str | None = None,
@@ -39,9 +43,6 @@ def robustness(
     num_resamples: int = 1000,
 ) -> int:
     """Score the same trials clean, coded, noisy and cut, and compare the errors.
-
-    OUT gets a score file for each condition, and a report. The same command resumes an interrupted run and adds
-    further conditions. Exit status 1 means that figures or files are missing.
 
     Example:
         nes2net robustness in_the_wild DB --model detector.pth --out robustness \\

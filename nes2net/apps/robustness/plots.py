@@ -13,6 +13,7 @@ from markupsafe import Markup
 from nes2net.evaluation.plots import GRID, SERIES_COLOURS, figure_of, line_of, svg_of, swatch_svg
 from nes2net.evaluation.result import Plot
 from nes2net.evaluation.tables import Row
+from nes2net.lib.docstrings import docstring_of
 from nes2net.models.registry import effects
 
 _CAPTION = Markup(
@@ -32,7 +33,7 @@ def condition_plots(clean: Row, rows: Sequence[Row]) -> list[Plot]:
     caption = _CAPTION.format(swatch_svg(0), swatch_svg(1))
     for name, family in families.items():
         effect = effects.get(name)
-        meaning = " ".join((effect.__doc__ or "").strip().partition("\n\n")[0].split())
+        meaning = f"{docstring_of(effect).title}."
         has_strength = ":" in family[0].labels["condition"]
         unit = f", {effect.unit}" if has_strength and effect.unit else ""
         caption += Markup("<br><b>{}</b>{}: {}").format(name, unit, meaning)

@@ -7,11 +7,16 @@ from typing import Annotated
 
 from nes2net.actions.flags import Length, Loading, ModelName
 from nes2net.lib.command_line import INCOMPLETE
-from nes2net.lib.commands import File, Flag, Folder
+from nes2net.lib.commands import File, Flag, Folder, called
 from nes2net.lib.errors import counted, listed
 from nes2net.lib.terminal import say
 
 
+@called(
+    about="OUT gets a .parquet file for each shard. The same command resumes an interrupted run, and scores "
+    "shards that were added or replaced. Exit status 1 means that a recording or a shard could not be "
+    "read."
+)
 def scale(
     source: str,
     *,
@@ -30,9 +35,6 @@ def scale(
     address: str | None = None,
 ) -> int:
     """Score a collection of any size on Ray, shard by shard.
-
-    OUT gets a .parquet file for each shard. The same command resumes an interrupted run, and scores shards that were
-    added or replaced. Exit status 1 means that a recording or a shard could not be read.
 
     Example:
         nes2net scale 's3://bucket/set/*.parquet' --model detector.pth --out DIR

@@ -118,15 +118,20 @@ class ScoredRecording(TypedDict):
     score: float
     """The score of the detector."""
     llr: NotRequired[float | None]
-    """With a calibration: natural-log likelihood ratio of bona fide against spoof. Null if the recording is unfit."""
+    """With a calibration: natural-log likelihood ratio of bona fide against spoof. Null if the recording is unfit or
+    unlike the calibration's recordings."""
     probability: NotRequired[float | None]
-    """With a calibration: probability of bona fide at the prior. Null if the recording is unfit."""
+    """With a calibration: probability of bona fide at the prior. Null if `llr` is null."""
     decision: NotRequired[Literal["bonafide", "spoof", "cannot tell"]]
     """With a calibration: the decision."""
     reason: NotRequired[str]
     """Why the decision is `cannot tell`."""
     p_value: NotRequired[float]
     """Share of the calibration's recordings that are at least as unusual as this recording."""
+    score_of: NotRequired[str]
+    """Of which part of the recording `score` is the score, if the decision was made along the recording."""
+    decided_by: NotRequired[str]
+    """The number that decided, if the decision was made along the recording."""
     along: NotRequired[dict[str, Any]]
     """Facts on which a decision along the whole recording rests."""
     basis: NotRequired[dict[str, Any]]

@@ -13,7 +13,10 @@ from nes2net.lib.installation import how_to_install
 from nes2net.lib.stop_signals import StopSignals
 
 
-@called(resumes=False)
+@called(
+    about="Programs use the server over HTTP: curl -F file=@talk.wav http://127.0.0.1:7860/api/score",
+    resumes=False,
+)
 def serve(
     *,
     model: ScorerName,
@@ -31,8 +34,6 @@ def serve(
     workers: Count = 1,
 ) -> None:
     """Open a page that plays recordings and shows their scores over time.
-
-    Programs use the server over HTTP: curl -F file=@talk.wav http://127.0.0.1:7860/api/score
 
     Example:
         nes2net serve --model detector.pth --open

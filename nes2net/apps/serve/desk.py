@@ -455,7 +455,6 @@ class _EndCheck:
     """Function that raises an exception if nobody waits for the answer any more."""
 
     def check(self) -> None:
-        """Raise an exception if nobody waits for the answer, the server is being stopped, or the time is over."""
         self.check_caller()
         if self.closed.is_set():
             raise Closed(STOPPING)

@@ -52,7 +52,6 @@ class DropsCheck:
         self.folder = folder
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Check and pass on a request, or answer with an error; the server calls this as the ASGI interface asks."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         path = scope["path"]
@@ -83,42 +82,41 @@ class DropsCheck:
             await send({"type": "http.response.body", "body": b""})
 
     def _rewrite(self, content: bytes, keys: tuple[str, ...]) -> bytes:
-        """Check the JSON of a request, and rewrite it with only these ``keys``; raise ValueError for wrong JSON."""
         request = parsed_json(content, "it")
         if not isinstance(request, dict):
             raise ValueError("it is no JSON object")
         return json.dumps({key: self._checked_value(key, request) for key in keys}).encode()
 
     def _checked_value(self, key: str, request: Mapping[str, Any]) -> Any:
-        """Check and return the value of ``key`` in ``request``; raise ValueError if the value is wrong."""
         value = request.get(key)
         if key == "data":
-            return [self._checked_files(value, self.events[request["fn_index"]])]
+            return self._checked_data(value, self.events[request["fn_index"]])
         if key != "fn_index":
             return _checked_name(key, value)
         if type(value) is not int or value not in self.events:
             raise ValueError("there is no such event (fn_index)")
         return value
 
-    def _checked_files(self, data: Any, takes_list: bool) -> Any:
-        """Check and return the files of a drop as Gradio takes them: a list, a single file, or None for no file.
+    def _checked_data(self, data: Any, takes_list: bool) -> list[Any]:
+        """Check and return the data of a drop as Gradio takes them: its files, and the box for channels.
+
+        The files are a list, a single file, or None for no file.
 
         Raises:
-            ValueError: if ``data`` is not a list of one value, or a file is not an upload.
+            ValueError: if ``data`` are other values, or a file is not an upload.
         """
-        if not isinstance(data, list) or len(data) != 1:
-            raise ValueError("data is no list of one value")
-        (value,) = data
-        if value is None:
-            return None
+        if not isinstance(data, list) or len(data) != 2 or type(data[1]) is not bool:
+            raise ValueError("data is no list of files and a box")
+        files, each_channel = data
+        if files is None:
+            return data
         if not takes_list:
-            return self._checked_file(value)
-        if not isinstance(value, list):
+            return [self._checked_file(files), each_channel]
+        if not isinstance(files, list):
             raise ValueError("data holds no list of files")
-        return [self._checked_file(item) for item in value]
+        return [[self._checked_file(item) for item in files], each_channel]
 
     def _checked_file(self, item: Any) -> dict[str, Any]:
-        """Check and return a file of a request as Gradio takes it; raise ValueError if the file is not an upload."""
         path = item.get("path") if isinstance(item, dict) else None
         if not isinstance(path, str) or has_control(path):
             raise ValueError("data holds what is no file")

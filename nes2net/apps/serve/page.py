@@ -18,11 +18,12 @@ from gradio.routes import file_upload_statuses
 
 from nes2net.actions.prediction import COLUMNS, as_columns
 from nes2net.apps.serve.answers import Info
+from nes2net.apps.serve.decoding import NotDecoded
 from nes2net.apps.serve.desk import Closed, Desk, Scored, display_name
 from nes2net.apps.serve.drops import DropsCheck
 from nes2net.apps.serve.observing import LOGGER
 from nes2net.apps.serve.uploads import Uploads
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, settings_called, worded
 from nes2net.lib.files import json_text
 from nes2net.lib.templates import page_templates
 from nes2net.lib.terminal import printable, printable_name
@@ -31,7 +32,9 @@ from nes2net.lib.times import clock, readable_duration
 from nes2net.metrics.localisation.stretches import drawn_places
 from nes2net.scoring.track import LEAST_SPAN, Track
 
-#: Largest number of files that are scored after one drop.
+#: The box on the page for recordings whose channels are to be scored one by one.
+EACH_CHANNEL = "score each channel by itself"
+#: Largest number of files that are scored after one drop, and of channels of a file.
 MOST_FILES = 100
 _MOST_POINTS = 400  # largest number of points of the score line over the picture
 _BOX_STEPS = 1200  # fake stretches with gaps below 1/1200 of the duration are drawn as one box
@@ -54,6 +57,7 @@ _FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
 _TEMPLATES = page_templates("nes2net.apps.serve")
 _TEMPLATES.filters["number"] = lambda pattern, value: (pattern % value).replace("-", "−")
 _TEMPLATES.filters["time"] = functools.partial(readable_duration, exact=True)
+_TEMPLATES.filters["worded"] = settings_called({"channel": EACH_CHANNEL})(worded)
 
 
 def mount_page(app: FastAPI, desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Blocks:
@@ -108,7 +112,6 @@ def _accept_uploads_only(component: gradio.components.Component, folder: Path) -
     """
 
     async def take_upload(url_or_file_path: str | Path | None) -> str | None:
-        """Return the path of an upload, and refuse any other file; Gradio calls this for each file of a request."""
         if url_or_file_path is not None:
             url_or_file_path = str(Path(url_or_file_path).resolve())
             # Gradio stores an upload as FOLDER/HASH/NAME.
@@ -124,10 +127,11 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Bloc
 
     def score_drop(
         paths: list[str] | str | None,
+        each_channel: bool,
         request: gradio.Request,
         progress: gradio.Progress = gradio.Progress(),  # noqa: B008
     ) -> Iterator[tuple[str, Any]]:
-        """Score the files of a drop; Gradio calls this with the paths of the files.
+        """Score the files of a drop, or each of their channels; Gradio calls this with the paths of the files.
 
         Yields:
             A pair after each file. The first value is HTML with the results so far. The second
@@ -145,11 +149,16 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Bloc
         try:
             with uploads.move_to_drop(paths) as uploaded:
                 for number, path in enumerate(paths):
-                    results.append(_score_upload(desk, path, uploaded.get(path), number, len(paths), progress, check))
-                    rows.append(_template_facts(results[-1]))
-                    if len(rows) < len(paths):
+                    source = uploaded.get(path)
+                    for channel in range(MOST_FILES) if each_channel else [None]:
+                        result = _score_upload(desk, path, source, channel, number, len(paths), progress, check)
+                        if result is None:
+                            break
+                        results.append(result)
+                        rows.append(_template_facts(result))
+                    if number + 1 < len(paths):
                         yield (
-                            template.render(rows=rows, about=server_facts, unscored=len(paths) - len(rows)),
+                            template.render(rows=rows, about=server_facts, unscored=len(paths) - number - 1),
                             gradio.skip(),
                         )
             shown = template.render(rows=rows, about=server_facts, downloads=_download_urls(results))
@@ -177,12 +186,13 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Bloc
                 label="Microphone", sources=["microphone"], type="filepath", elem_id="n2-microphone", scale=2, buttons=[],
                 editable=False, min_width=280,
             )  # fmt: skip
+        each_channel = gradio.Checkbox(label=EACH_CHANNEL, elem_id="n2-channels")
         shown = gradio.HTML(_EMPTY, elem_id="n2-results", min_height=120, apply_default_css=False)
         _accept_uploads_only(dropped, uploads.folder)
         _accept_uploads_only(spoken, uploads.folder)
         private: dict[str, Any] = {"api_visibility": "private", "show_progress_on": shown, "concurrency_id": "desk"}
-        dropped.upload(score_drop, dropped, [shown, dropped], **private)
-        spoken.stop_recording(score_drop, spoken, [shown, spoken], **private)
+        dropped.upload(score_drop, [dropped, each_channel], [shown, dropped], **private)
+        spoken.stop_recording(score_drop, [spoken, each_channel], [shown, spoken], **private)
     # Mark the page as launched, because before the launch Gradio accepts any path of this machine as an upload.
     blocks.has_launched = blocks.is_running = True
     blocks.state_session_capacity = _MOST_REMEMBERED
@@ -196,9 +206,7 @@ def _queued_paths(blocks: gradio.Blocks) -> Iterator[str]:
     lines = list(blocks._queue.event_queue_per_concurrency_id.values())
     waiting = [event for line in lines for event in list(line.queue)]
     for event in (*waiting, *_running_events(blocks)):
-        value = None
-        if event.data and len(event.data.data) == 1:
-            (value,) = event.data.data
+        value = event.data.data[0] if event.data and event.data.data else None
         items = value if isinstance(value, list) else [value]
         paths = [item.get("path") for item in items if isinstance(item, dict)]
         yield from {path for path in paths if isinstance(path, str)}
@@ -216,22 +224,26 @@ def _score_upload(
     desk: Desk,
     path: str,
     source: Path | None,
+    channel: int | None,
     number: int,
     count: int,
     progress: gradio.Progress,
     check: Callable[[], object],
-) -> Scored | dict[str, str]:
-    """Score one file of a drop. Return the result; if scoring failed, return the name of the file and the error.
+) -> Scored | dict[str, str] | None:
+    """Score one file of a drop, or one of its channels.
 
     Args:
         path: path under which the file was uploaded; its last part is shown.
         source: present path of the file; None if the file was removed.
+        channel: counted from 0; None for the mean of all channels.
         number: index of the file in the drop, from 0.
         count: number of files in the drop.
-        progress: progress bar of the page.
-        check: called often; raises :class:`Closed` if the page was closed.
+
+    Returns:
+        The result, or the name of the file and the error; None if there is no such channel.
     """
-    name = printable_name(display_name(Path(path).name))
+    suffix = "" if channel is None else f", channel {channel}"
+    name = printable_name(display_name(Path(path).name)) + suffix
     title = name if count == 1 else f"{number + 1} of {count}, {name}"
 
     def show_progress(share: float, step: str) -> None:
@@ -243,10 +255,12 @@ def _score_upload(
             raise InputError(f"not scored: {MOST_FILES} files are taken at once")
         if source is None:
             raise InputError("was removed already: drop it again")
-        return desk.score(source, name, look=True, progress=show_progress, check=check)
+        return desk.score(source, name, look=True, channel=channel, progress=show_progress, check=check)
     except Closed:
         raise
     except InputError as error:
+        if channel and isinstance(error, NotDecoded):  # channel 0 was decoded, so only this channel is missing
+            return None
         return {"file": name, "error": str(error)}
     except Exception as error:
         LOGGER.exception("a recording was not scored")
@@ -378,7 +392,6 @@ def score_axis(track: Track, threshold: float | None) -> tuple[float, float]:
 
 
 def _score_labels(lowest: float, highest: float) -> list[float]:
-    """Return round scores to label on the axis: multiples of 1, 2 or 5 times a power of ten, away from the ends."""
     rough = (highest - lowest) / 5
     power = 10.0 ** np.floor(np.log10(rough))
     step = float(next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999))
@@ -389,14 +402,12 @@ def _score_labels(lowest: float, highest: float) -> list[float]:
 
 
 def _time_labels(duration: float) -> list[float]:
-    """Return the times in seconds to label on the time axis, at most six."""
     steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
     step = next((step for step in steps if duration / step <= 6), 14400)
     return [float(t) for t in np.arange(0, duration * 0.85, step)]  # no label near the end: a narrow screen lacks room
 
 
 def _download_urls(results: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
-    """Return two links that download the results: ``csv`` has a line per recording, ``json`` also has the tracks."""
     rows: list[dict[str, Any]] = [item if isinstance(item, dict) else item.row() for item in results]
     columns = [*COLUMNS, *_BASIS]
     lines = []
@@ -414,7 +425,6 @@ def _download_urls(results: Sequence[Scored | dict[str, str]]) -> dict[str, str]
 
 
 def _data_url(kind: str, text: str) -> str:
-    """Return a URL that contains ``text``, so that a link can download the text; ``kind`` is its MIME type."""
     return f"data:{kind};charset=utf-8;base64,{base64.b64encode(printable(text).encode()).decode()}"
 
 

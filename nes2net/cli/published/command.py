@@ -11,14 +11,15 @@ from nes2net.lib.commands import Flag, called
 Program = Literal["main", "easy_inference_demo", "evaluate_2021_LA", "evaluate_2021_DF", "Cal_EER_in_the_wild"]
 
 
-@called(resumes=False)
+@called(
+    about="nes2net published PROGRAM --help lists the arguments of a program.",
+    resumes=False,
+)
 def published(
     program: Annotated[Program, Flag("PROGRAM")],
     arguments: Annotated[Sequence[str], Flag("...", nargs=argparse.REMAINDER)],
 ) -> int:
     """Run a published program, with its flags and printed lines.
-
-    nes2net published PROGRAM --help lists the arguments of a program.
 
     Example:
         nes2net published evaluate_2021_DF scores.txt keys eval

@@ -230,15 +230,10 @@ class Listener:
             self._speech.drop(self._piece_start)
 
     @property
-    def _lacks_speech(self) -> bool:
-        """Whether no voice was found so far; false if less than a second of audio has arrived."""
-        if self._has_speech or self.num_samples < _SHORTEST * SAMPLE_RATE:
-            return False
-        rest = self._speech.finished()
-        return rest.share(self._piece_start) == 0
+    def _finds_speech(self) -> bool:
+        return self._has_speech or self._speech.finished().share(self._piece_start) > 0
 
     def _measure_frames(self, block: NDArray) -> None:
-        """Count frames of 20 ms by level, and add up the energies in the bands of speech and of high frequencies."""
         samples = np.concatenate([self._rest, block])
         num_frames = len(samples) // _FRAME
         self._rest = samples[num_frames * _FRAME :].copy()  # a view would keep the whole block in memory
@@ -276,7 +271,7 @@ class Listener:
         if self.channels.cancel:
             return "its channels cancel each other (opposite phase): next to nothing is left in their mean"
         if self.channels.differ:
-            return f"its {self.channels.count} channels differ, as those of two speakers do: score each by itself"
+            return f"its {self.channels.count} channels differ, as those of two speakers do: score each by itself, with `channel`"
         nearly_all = _NEARLY_ALL * self.num_samples
         mode = int(self._amplitude_counts.argmax())  # the most frequent absolute value
         if self._amplitude_counts[0] >= nearly_all:
@@ -288,11 +283,12 @@ class Listener:
             return "constant: its samples do not change"
         if self._frame_levels.any() and self._level_percentile(_LOUD) < _LEAST_LEVEL:
             return f"next to silence: its loud parts have {self._level_percentile(_LOUD):.0f} dB of full scale"
+        if self._finds_speech:
+            return ""
         if self._is_steady:
             return "a steady sound, such as a tone or noise: its level hardly changes"
-        if self._lacks_speech:
-            return NO_VOICE
-        return ""
+        # In less than a second of audio, other sounds cannot be told from speech.
+        return NO_VOICE if self.num_samples >= _SHORTEST * SAMPLE_RATE else ""
 
     def clipping(self) -> str:
         """Say in words which share of the samples is clipped; empty if no clipping is found."""

@@ -1,14 +1,19 @@
-"""Tell speech from silence, noise, tones and music: only speech has a pitch that moves all the time.
+"""Tell speech from silence, noise, tones and music: in speech, sound and loudness change all the time.
 
-The pitch of a voice rises and falls all the time. The pitch of a musical note or of a tone stays
-the same, and noise has no pitch. A frame of 10 ms is voiced if the normalised cross-correlation of
-its samples, low-passed at 1.5 kHz, has a peak above 0.6 at the lag of a pitch of 70 to 400 Hz. The
-method is from Talkin, "A robust algorithm for pitch tracking (RAPT)", 1995, without the dynamic
-programming.
+Two measures find speech of any pitch, also monotone and whispered speech. Both are taken over the
+audible frames of a window, a frame every 10 ms.
 
-All other numbers in this module are assumptions. With these numbers, speech is found in 2,878 of
-2,881 recordings of real and synthetic speech of at least one second. Among 22 artificial sounds
-(tests/builders/sounds.py), only a sweep, a siren and a violin with vibrato are taken for speech.
+1. The envelope of the spectrum moves, because the mouth does: the median distance between the
+   cepstra c1 to c5 of two frames 50 ms apart is large. The cepstra are those of the log energies,
+   in nepers, of 20 bands of equal width. Noise hides this movement.
+2. The pitch moves, which noise hides less. The pitch of a voice rises and falls, and the pitch of
+   a musical note stays the same. A frame is voiced if the normalised cross-correlation of its
+   samples, low-passed at 1.5 kHz, has a peak above 0.6 at the lag of a pitch of 70 to 400 Hz. The
+   method is from Talkin, "A robust algorithm for pitch tracking (RAPT)", 1995, without the dynamic
+   programming.
+
+In both cases the level has to move, too, unlike that of a siren. All numbers in this module are
+assumptions; docs/score.md has what they find, and `scripts/bench speech` measures it.
 """
 
 from __future__ import annotations
@@ -21,6 +26,8 @@ from numpy.typing import NDArray
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 
+#: Name and version of the rule by which speech is found; a change of the rule changes the version.
+SPEECH_RULE = "envelope or pitch moves, version 2"
 _HOP = 160  # samples from one frame to the next, 10 ms
 _LAG = 228  # longest lag in samples: the period of 70 Hz
 _FRAME = 480 + _LAG  # length of a frame in samples
@@ -36,10 +43,18 @@ _FIRST_PEAK = 0.9  # the pitch comes from the first peak that reaches this share
 _BELOW_LOUDEST = 30.0
 _LEAST_LEVEL = -60.0
 _JUMP = 0.08  # from frame to frame, the logarithm of a voice's pitch changes by less than this number
-_RUN = 4  # a pitch is used only if it continues for at least this many frames
-_SPAN = 3  # the movement of the pitch is measured over this many frames
+_SPAN = 3  # the movement of the pitch is measured over this many frames, over which the pitch has to continue
 _MOVES = 0.006  # the pitch moves if its logarithm changes by more than this number over _SPAN frames
 _MOVING = 0.5  # in speech, at least this share of the measured pitches move; in music, a smaller share
+_BAND_LINES = (5, 125)  # of a spectrum of 32 ms: 20 bands of 6 lines each, from 156 to 3,906 Hz
+_BANDS = 20
+_DEEPEST = 11.5  # nepers of energy, 50 dB: a band counts as at most this far below the loudest band
+# Cosine transform from the log energies of the bands to the cepstra c1 to c5: 20×5.
+_CEPSTRA = np.sqrt(2 / _BANDS) * np.cos(np.pi / _BANDS * np.outer(np.arange(_BANDS) + 0.5, np.arange(1, 6)))
+_LATER = 5  # movements of envelope and level are measured over this many frames
+_ENVELOPE_MOVES = 3.2  # the envelope moves if the median distance of cepstra is at least this number
+_LEVEL_MOVES = 1.0  # the level moves if a tenth of its changes are at least this many dB
+_FEWEST_PAIRS = 10  # with fewer pairs of audible frames, no movement of envelope and level is measured
 _REACH = 25  # this many frames before and after a moving pitch count as speech, 0.25 s
 _FEWEST_AT_ONCE = 8000  # number of samples to collect before frames are measured
 
@@ -48,7 +63,7 @@ class SpeechFrames:
     """Finds speech in a recording while the recording arrives: measures level and pitch in frames of 10 ms.
 
     The class is a :class:`nes2net.data.audio.blocks.Stage` that takes blocks (N,) at 16 kHz in
-    [−1, 1] and returns the blocks unchanged. The measured frames of an hour take 3 MB of memory;
+    [−1, 1] and returns the blocks unchanged. The measured frames of an hour take 17 MB of memory;
     :meth:`drop` forgets early frames.
     """
 
@@ -56,6 +71,7 @@ class SpeechFrames:
         self._first = 0  # index of the first frame that is kept
         self._levels: NDArray = np.zeros(0, np.float32)
         self._pitches: NDArray = np.zeros(0, np.float32)
+        self._bands: NDArray = np.zeros((0, _BANDS), np.float16)
         self._num_samples = 0
         # Samples that are not measured yet. Half a frame of zeros comes first, so that the first sample of the
         # recording is in the middle of the first frame.
@@ -98,23 +114,37 @@ class SpeechFrames:
         if dropped > 0:
             self._levels = self._levels[dropped:].copy()
             self._pitches = self._pitches[dropped:].copy()
+            self._bands = self._bands[dropped:].copy()
             self._first += dropped
 
     def share(self, start: float = 0.0, end: float = math.inf) -> float:
         """Compute the share of frames with speech, 0 to 1, among the frames from ``start`` to ``end`` seconds.
 
-        The share is 0 if the pitch stays the same in most frames, as in music.
+        The share is 0 if neither envelope nor pitch moves as in speech.
         """
         first = max(0, round(start * SAMPLE_RATE / _HOP) - self._first)
         stop = len(self._levels)
         if math.isfinite(end):
             stop = max(first, round(end * SAMPLE_RATE / _HOP) - self._first)
         levels = self._levels[first:stop]
-        pitches = self._pitches[first:stop]
         if not len(levels):
             return 0.0
-        moves, stays = _moves_and_stays(levels, pitches)
-        if not moves.any() or moves.sum() < _MOVING * (moves.sum() + stays.sum()):
+        is_audible = (levels > levels.max() - _BELOW_LOUDEST) & (levels > _LEAST_LEVEL)
+        is_pair = is_audible[_LATER:] & is_audible[:-_LATER]
+        if is_pair.sum() < _FEWEST_PAIRS:
+            return 0.0
+        level_changes = np.abs(levels[_LATER:] - levels[:-_LATER])
+        if np.quantile(level_changes[is_pair], 0.9) < _LEVEL_MOVES:
+            return 0.0
+        moves, stays = _moves_and_stays(is_audible, self._pitches[first:stop])
+        is_speech = moves.sum() >= _MOVING * (moves.sum() + stays.sum())
+        bands = self._bands[first:stop].astype(np.float64)
+        cepstra = np.maximum(bands, bands.max() - _DEEPEST) @ _CEPSTRA
+        distances = np.linalg.norm(cepstra[_LATER:] - cepstra[:-_LATER], axis=1)
+        if np.median(distances[is_pair]) >= _ENVELOPE_MOVES:
+            is_speech = True
+            moves[_LATER:] |= is_pair & (distances >= _ENVELOPE_MOVES)
+        if not is_speech:
             return 0.0
         return float((np.convolve(moves, np.ones(2 * _REACH + 1), mode="same") > 0).mean())
 
@@ -124,6 +154,7 @@ class SpeechFrames:
         frames = np.lib.stride_tricks.sliding_window_view(samples, _FRAME)[: count * _HOP : _HOP]
         self._levels = np.concatenate([self._levels, _levels(frames)])
         self._pitches = np.concatenate([self._pitches, _pitches(frames)])
+        self._bands = np.concatenate([self._bands, _log_energies(frames)])
         rest = samples[count * _HOP :].copy()
         self._waiting = [rest]
         self._num_waiting = len(rest)
@@ -146,6 +177,13 @@ def _levels(frames: NDArray) -> NDArray:
     """Compute the levels (T,), in dB of full scale, of ``frames`` (T, N)."""
     middle = frames[:, (_FRAME - _LEVEL) // 2 : (_FRAME + _LEVEL) // 2]
     return (10 * np.log10(np.square(middle, dtype=np.float64).mean(1) + 1e-12)).astype(np.float32)
+
+
+def _log_energies(frames: NDArray) -> NDArray:
+    """Compute the log energies (T, 20) in the bands of the middle 32 ms of ``frames`` (T, N), in nepers."""
+    power = np.square(np.abs(np.fft.rfft(frames[:, 98:610] * np.hanning(514)[1:-1])))
+    energies = power[:, slice(*_BAND_LINES)].reshape(len(frames), _BANDS, -1).mean(2)
+    return np.log(energies + 1e-9).astype(np.float16)
 
 
 def _pitches(frames: NDArray) -> NDArray:
@@ -183,20 +221,16 @@ def _pitches(frames: NDArray) -> NDArray:
     return np.where(is_peak.any(1) & (top > _VOICED), pitches, 0).astype(np.float32)
 
 
-def _moves_and_stays(levels: NDArray, pitches: NDArray) -> tuple[NDArray, NDArray]:
+def _moves_and_stays(is_audible: NDArray, pitches: NDArray) -> tuple[NDArray, NDArray]:
     """For each of T frames, decide whether the pitch moves, and whether the pitch stays the same: two flags (T,).
 
-    ``levels`` are in dB of full scale. ``pitches`` are in Hz, and 0 for a frame without a pitch.
-
-    Both flags are false for a frame without a pitch, and for a frame whose pitch lasts for only a
-    few frames.
+    ``pitches`` are in Hz, and 0 for a frame without a pitch. Both flags are false for a frame
+    without a pitch, and for a frame whose pitch lasts for only a few frames.
     """
-    is_audible = (levels > levels.max() - _BELOW_LOUDEST) & (levels > _LEAST_LEVEL)
     is_voiced = is_audible & (pitches > 0)
     logarithms = np.log(np.where(pitches > 0, pitches, 1))
     joins = np.zeros(len(pitches), bool)  # whether frame t continues the pitch of frame t − 1
     joins[1:] = is_voiced[1:] & is_voiced[:-1] & (np.abs(np.diff(logarithms)) < _JUMP)
-    joins = _long_runs(joins, _RUN)
     moves = np.zeros(len(pitches), bool)
     stays = np.zeros(len(pitches), bool)
     if len(pitches) <= _SPAN:
@@ -209,13 +243,3 @@ def _moves_and_stays(levels: NDArray, pitches: NDArray) -> tuple[NDArray, NDArra
     moves[_SPAN:] = is_continued & (change > _MOVES)
     stays[_SPAN:] = is_continued & (change <= _MOVES)
     return moves, stays
-
-
-def _long_runs(flags: NDArray, shortest: int) -> NDArray:
-    """Copy ``flags`` (T,), but turn runs of fewer than ``shortest`` true flags into false flags."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
-    long_runs = np.zeros_like(flags)
-    for start, stop in edges.reshape(-1, 2):
-        if stop - start >= shortest:
-            long_runs[start:stop] = True
-    return long_runs

@@ -1,20 +1,4 @@
-"""ADD 2022, Audio Deep Synthesis Detection: tracks 1 (low quality) and 3.2 (detection in the game).
-
-Yi et al., "ADD 2022: the First Audio Deep Synthesis Detection Challenge", ICASSP 2022.
-
-Layout: a list for each part, with lines ``ADD_E1_00000000.wav genuine`` (or ``fake``), and the WAV
-files. The lists are ``ADD_train_dev/label/{train,dev}_label.txt`` (audio in
-``ADD_train_dev/{train,dev}``), ``track1_label.txt`` (audio in ``track1test``),
-``track3_R1_label.txt`` and ``track3_R2_label.txt``.
-We have not seen the folder names in the archives of the two rounds of track 3.2. ``nes2net data
-download`` unpacks these archives into ``track3_r1`` and ``track3_r2``. Within each of these two
-folders, the first folder that holds recordings is taken.
-
-The splits are ``train``, ``dev``, ``track1``, ``track3_r1`` and ``track3_r2``; no split is called
-``eval``. The id of a trial is the name of its file without suffix. Lists of the second round have a
-third field, a number of unknown meaning, which is not read. Track 2 (partly fake) and the
-adaptation sets are not read.
-"""
+"""ADD 2022, Audio Deep Synthesis Detection: tracks 1 (low quality) and 3.2 (detection in the game)."""
 
 from __future__ import annotations
 
@@ -49,6 +33,21 @@ def _evaluation_files(split: str, protocol: str, folder: str) -> Files:
 
 CORPUS = ListedCorpus(
     title="ADD 2022",
+    notes="""
+    Yi et al., "ADD 2022: the First Audio Deep Synthesis Detection Challenge", ICASSP 2022.
+
+    Layout: a list for each part, with lines ADD_E1_00000000.wav genuine (or fake), and the WAV
+    files. The lists are ADD_train_dev/label/{train,dev}_label.txt (audio in
+    ADD_train_dev/{train,dev}), track1_label.txt (audio in track1test), track3_R1_label.txt and
+    track3_R2_label.txt. We have not seen the folder names in the archives of the two rounds of
+    track 3.2. nes2net data download unpacks these archives into track3_r1 and track3_r2. Within
+    each of these two folders, the first folder that holds recordings is taken.
+
+    The splits are train, dev, track1, track3_r1 and track3_r2; no split is called eval. The id of a
+    trial is the name of its file without suffix. Lists of the second round have a third field, a
+    number of unknown meaning, which is not read. Track 2 (partly fake) and the adaptation sets are
+    not read.
+    """,
     rows=TABLE,
     variants=(_TABLE_OF_ROUND_2,),
     parts={

@@ -1,13 +1,4 @@
-"""ADD 2023, Audio Deepfake Detection: both rounds of track 1.2, detection in the game.
-
-Yi et al., "ADD 2023: the Second Audio Deepfake Detection Challenge", DADA 2023.
-
-Layout: the folders ``<root>/Track1.2/{train,dev,testR1,testR2}``, each with ``label.txt``, whose
-lines are ``ADD2023_T1.2R2_E_00000003.wav genuine`` (or ``fake``), and the WAV files in ``wav``. The
-splits are ``train``, ``dev``, ``round1`` and ``round2``; no split is called ``eval``. The id of a
-trial is the name of its file without suffix. If an archive was unpacked into ``testR1`` or
-``testR2``, as ``nes2net data download`` does, the folders in the archive may have any names.
-"""
+"""ADD 2023, Audio Deepfake Detection: both rounds of track 1.2, detection in the game."""
 
 from nes2net.data.corpora.add2022 import TABLE
 from nes2net.data.corpora.corpus import Counts, Download
@@ -25,6 +16,15 @@ def _files(folder: str) -> Files:
 
 CORPUS = ListedCorpus(
     title="ADD 2023",
+    notes="""
+    Yi et al., "ADD 2023: the Second Audio Deepfake Detection Challenge", DADA 2023.
+
+    Layout: the folders <root>/Track1.2/{train,dev,testR1,testR2}, each with label.txt, whose lines
+    are ADD2023_T1.2R2_E_00000003.wav genuine (or fake), and the WAV files in wav. The splits are
+    train, dev, round1 and round2; no split is called eval. The id of a trial is the name of its
+    file without suffix. If an archive was unpacked into testR1 or testR2, as nes2net data download
+    does, the folders in the archive may have any names.
+    """,
     rows=TABLE,
     parts={
         "train": _files("train"),

@@ -1,14 +1,4 @@
-"""ADD 2023, track 3: recognise the algorithm that made a recording, or say that the algorithm is unknown.
-
-Yi et al., "ADD 2023: the Second Audio Deepfake Detection Challenge", DADA 2023.
-
-Layout: the folders ``<root>/{train,dev,test}``, each with ``label.txt``, whose lines are
-``ADD2023_T3_E_00000000.wav 3``, and the WAV files in ``wav``. We have not seen the folder names in
-the archives, so the first folder with ``label.txt`` in the folder of the split is taken. Class 0 is
-bona fide. All other classes are spoofed, and the class is the ``attack`` of the trial. Classes 1 to
-6 are the algorithms of the training set. Class 7 occurs only in the evaluation and stands for other
-algorithms. The id of a trial is the name of its file without suffix.
-"""
+"""ADD 2023, track 3: recognise the algorithm that made a recording, or say that the algorithm is unknown."""
 
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import Files, ListedCorpus, Table
@@ -20,6 +10,16 @@ _ALGORITHMS = dict(zip("1234567", (10474, 7169, 10461, 10391, 10507, 10507, 1046
 
 CORPUS = ListedCorpus(
     title="ADD 2023, track 3",
+    notes="""
+    Yi et al., "ADD 2023: the Second Audio Deepfake Detection Challenge", DADA 2023.
+
+    Layout: the folders <root>/{train,dev,test}, each with label.txt, whose lines are
+    ADD2023_T3_E_00000000.wav 3, and the WAV files in wav. We have not seen the folder names in the
+    archives, so the first folder with label.txt in the folder of the split is taken. Class 0 is
+    bona fide. All other classes are spoofed, and the class is the attack of the trial. Classes 1 to
+    6 are the algorithms of the training set. Class 7 occurs only in the evaluation and stands for
+    other algorithms. The id of a trial is the name of its file without suffix.
+    """,
     rows=Table(
         "file",
         {"label": "class", "attack": "class"},

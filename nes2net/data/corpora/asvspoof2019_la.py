@@ -1,11 +1,4 @@
-"""ASVspoof 2019 LA.
-
-Wang et al., "ASVspoof 2019: A large-scale public database", Computer Speech & Language 64, 2020.
-
-Layout: ``<root>/ASVspoof2019_LA_{train,dev,eval}/flac/ID.flac`` and one protocol per split with
-five fields a line: speaker, utterance, ``-``, attack (``-`` or A01–A19), ``bonafide`` or ``spoof``.
-The splits have 25,380, 24,844 and 71,237 trials.
-"""
+"""ASVspoof 2019 LA."""
 
 from __future__ import annotations
 
@@ -72,6 +65,14 @@ def _files(split: str, protocol: str) -> Files:
 
 CORPUS = ListedCorpus(
     title="ASVspoof 2019 LA",
+    notes="""
+    Wang et al., "ASVspoof 2019: A large-scale public database", Computer Speech & Language 64,
+    2020.
+
+    Layout: <root>/ASVspoof2019_LA_{train,dev,eval}/flac/ID.flac and one protocol per split with
+    five fields a line: speaker, utterance, -, attack (- or A01–A19), bonafide or spoof. The splits
+    have 25,380, 24,844 and 71,237 trials.
+    """,
     rows=COLUMNS,
     below=(".", "LA"),
     parts={

@@ -1,12 +1,4 @@
-"""ASVspoof 2021 DF.
-
-Liu et al., "ASVspoof 2021: Towards Spoofed and Deepfake Speech Detection in the Wild", TASLP 31,
-2023.
-
-Layout: ``<root>/ASVspoof2021_DF_eval/flac/ID.flac`` (from four archives) and a protocol of ids. The
-labels come in an archive of their own, the keys: ``DF/CM/trial_metadata.txt``. The corpus has
-611,829 trials; 533,928 of them belong to the phase ``eval``.
-"""
+"""ASVspoof 2021 DF."""
 
 from nes2net.data.corpora import asvspoof2021_la as la
 from nes2net.data.corpora.corpus import Counts, Download
@@ -22,6 +14,14 @@ CORPUS = ListedCorpus(
             words={"attack": {"bonafide": None}, "vocoder": {"bonafide": None}},
         ),
     ),
+    notes="""
+    Liu et al., "ASVspoof 2021: Towards Spoofed and Deepfake Speech Detection in the Wild", TASLP
+    31, 2023.
+
+    Layout: <root>/ASVspoof2021_DF_eval/flac/ID.flac (from four archives) and a protocol of ids. The
+    labels come in an archive of their own, the keys: DF/CM/trial_metadata.txt. The corpus has
+    611,829 trials; 533,928 of them belong to the phase eval.
+    """,
     counts={"eval": Counts(611829)},
     # These numbers are from the paper.
     key_counts={

@@ -1,13 +1,4 @@
-"""ASVspoof 2021 LA.
-
-Liu et al., "ASVspoof 2021: Towards Spoofed and Deepfake Speech Detection in the Wild", TASLP 31,
-2023.
-
-Layout: ``<root>/ASVspoof2021_LA_eval/flac/ID.flac`` and a protocol of ids. The labels come in an
-archive of their own, the keys. This archive holds ``LA/CM/trial_metadata.txt`` for the
-countermeasure, and ``LA/ASV`` for the speaker-verification system of the t-DCF. The corpus has
-181,566 trials; 148,176 of them belong to the phase ``eval``.
-"""
+"""ASVspoof 2021 LA."""
 
 from __future__ import annotations
 
@@ -123,6 +114,15 @@ CORPUS = ListedCorpus(
             words={"attack": {"bonafide": None}},
         ),
     ),
+    notes="""
+    Liu et al., "ASVspoof 2021: Towards Spoofed and Deepfake Speech Detection in the Wild", TASLP
+    31, 2023.
+
+    Layout: <root>/ASVspoof2021_LA_eval/flac/ID.flac and a protocol of ids. The labels come in an
+    archive of their own, the keys. This archive holds LA/CM/trial_metadata.txt for the
+    countermeasure, and LA/ASV for the speaker-verification system of the t-DCF. The corpus has
+    181,566 trials; 148,176 of them belong to the phase eval.
+    """,
     asv_scores=asv_scores,
     tdcf_version=2021,
     counts={"eval": Counts(181566)},

@@ -1,13 +1,4 @@
-"""ASVspoof 5, track 1.
-
-Wang et al., "ASVspoof 5: Crowdsourced speech data, deepfakes, and adversarial attacks at scale",
-2024.
-
-Layout: ``<root>/flac_T``, ``flac_D``, ``flac_E_eval`` and one protocol per split. A line of a
-protocol has ten fields, separated by spaces despite the suffix ``.tsv``: speaker, utterance,
-gender, codec, codec quality, codec seed, attack tag, attack label, ``bonafide`` or ``spoof``,
-``-``. The splits have 182,357, 140,950 and 680,774 trials.
-"""
+"""ASVspoof 5, track 1."""
 
 from nes2net.data.corpora.corpus import Counts, Download
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
@@ -16,6 +7,15 @@ _FOLDERS = (".", "ASVspoof5_protocols", "protocols")
 
 CORPUS = ListedCorpus(
     title="ASVspoof 5",
+    notes="""
+    Wang et al., "ASVspoof 5: Crowdsourced speech data, deepfakes, and adversarial attacks at
+    scale", 2024.
+
+    Layout: <root>/flac_T, flac_D, flac_E_eval and one protocol per split. A line of a protocol has
+    ten fields, separated by spaces despite the suffix .tsv: speaker, utterance, gender, codec,
+    codec quality, codec seed, attack tag, attack label, bonafide or spoof, -. The splits have
+    182,357, 140,950 and 680,774 trials.
+    """,
     rows=Columns(
         "speaker, utterance, gender, codec, quality, seed, attack tag, attack, label, -",
         fields={"attack tag": "attack_type"},

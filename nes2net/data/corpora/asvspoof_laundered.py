@@ -1,20 +1,4 @@
-"""ASVspoof Laundered: the evaluation set of ASVspoof 2019 LA with noise, rooms and codecs applied.
-
-Ali et al., "Is Audio Spoof Detection Robust to Laundering Attacks?", IH&MMSec 2024.
-
-Layout: ``<root>/protocols/ASVspoofLauneredDatabase_TYPE.txt`` (spelt like this) lists the utterances
-of a type. The types are ``Noise_Addition``, ``Reverberation``, ``Recompression``, ``Resampling`` and
-``Filtering``. A line has six fields: speaker, utterance, attack (``-`` or A07–A19), ``bonafide`` or
-``spoof``, type, and setting (``babble_0``). The audio is in ``<root>/flac``, as the corpus's
-Readme.txt says, or in ``<root>/TYPE/flac``. An utterance is named after the original and the
-setting, ``LA_E_2834763_babble_0``.
-
-The ``transmission`` of a trial is the type, and its ``codec`` is the setting. The paper gives a
-figure for each setting (``--by codec``). Each of the 29 settings holds the whole evaluation set,
-71,237 trials. To evaluate only some types, give a folder with their lists as ``protocols``. This
-module does not read the copy on the Hugging Face hub (hashim19/ASVspoofLD), which has other
-columns, in Parquet.
-"""
+"""ASVspoof Laundered: the evaluation set of ASVspoof 2019 LA with noise, rooms and codecs applied."""
 
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
@@ -29,6 +13,22 @@ _PROTOCOL_FOLDERS = (
 
 CORPUS = ListedCorpus(
     title="ASVspoof Laundered",
+    notes="""
+    Ali et al., "Is Audio Spoof Detection Robust to Laundering Attacks?", IH&MMSec 2024.
+
+    Layout: <root>/protocols/ASVspoofLauneredDatabase_TYPE.txt (spelt like this) lists the
+    utterances of a type. The types are Noise_Addition, Reverberation, Recompression, Resampling and
+    Filtering. A line has six fields: speaker, utterance, attack (- or A07–A19), bonafide or spoof,
+    type, and setting (babble_0). The audio is in <root>/flac, as the corpus's Readme.txt says, or
+    in <root>/TYPE/flac. An utterance is named after the original and the setting,
+    LA_E_2834763_babble_0.
+
+    The transmission of a trial is the type, and its codec is the setting. The paper gives a figure
+    for each setting (--by codec). Each of the 29 settings holds the whole evaluation set, 71,237
+    trials. To evaluate only some types, give a folder with their lists as protocols. This module
+    does not read the copy on the Hugging Face hub (hashim19/ASVspoofLD), which has other columns,
+    in Parquet.
+    """,
     rows=Columns(
         "speaker, utterance, attack, label, type, setting", fields={"type": "transmission", "setting": "codec"}
     ),

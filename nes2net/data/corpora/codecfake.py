@@ -1,23 +1,4 @@
-"""Codecfake: speech resynthesised by neural codecs.
-
-Xie et al., "The Codecfake Dataset and Countermeasures for the Universally Detection of Deepfake
-Audio", 2024. CodecFake of Wu et al. (Interspeech 2024) and its successor CodecFake+ are other
-corpora, with another layout.
-
-The layout follows the authors' page. The lists are
-``<root>/label/{train,dev,C1,…,C7,A1,A2,A3}.txt``, with three fields a line: file, ``real`` or
-``fake``, and the number of the codec (0 for real). The files of training and development are in the
-folders ``train`` and ``dev``. The evaluation has ten conditions, with files in ``test/C1`` (or only
-``C1``) and so on; in the archive, ``A3`` is ``A3_fake``. C1 to C6 are the codecs of the training
-set, C7 is an unseen codec, and A1 to A3 are systems with audio language models. The ``source`` of
-an evaluation trial is its condition. An ``attack`` is ``F01`` and so on, as in the file names.
-
-Several conditions have the same bona fide recordings, so the id of an evaluation trial begins with
-its condition (``C1/F01_SSB13650058``). Figures are published for each condition, not for all
-conditions together. The page that ``--html`` writes has your figures for each condition. To
-evaluate only some conditions, give a folder with their lists as ``protocols``. Two editions of the
-archives exist, of May and September 2024. Benchmarks use the first edition.
-"""
+"""Codecfake: speech resynthesised by neural codecs."""
 
 from __future__ import annotations
 
@@ -77,6 +58,25 @@ def _files(lists: Sequence[str], folder: str) -> Files:
 
 CORPUS = ListedCorpus(
     title="Codecfake",
+    notes="""
+    Xie et al., "The Codecfake Dataset and Countermeasures for the Universally Detection of Deepfake
+    Audio", 2024. CodecFake of Wu et al. (Interspeech 2024) and its successor CodecFake+ are other
+    corpora, with another layout.
+
+    The layout follows the authors' page. The lists are
+    <root>/label/{train,dev,C1,…,C7,A1,A2,A3}.txt, with three fields a line: file, real or fake, and
+    the number of the codec (0 for real). The files of training and development are in the folders
+    train and dev. The evaluation has ten conditions, with files in test/C1 (or only C1) and so on;
+    in the archive, A3 is A3_fake. C1 to C6 are the codecs of the training set, C7 is an unseen
+    codec, and A1 to A3 are systems with audio language models. The source of an evaluation trial is
+    its condition. An attack is F01 and so on, as in the file names.
+
+    Several conditions have the same bona fide recordings, so the id of an evaluation trial begins
+    with its condition (C1/F01_SSB13650058). Figures are published for each condition, not for all
+    conditions together. The page that --html writes has your figures for each condition. To
+    evaluate only some conditions, give a folder with their lists as protocols. Two editions of the
+    archives exist, of May and September 2024. Benchmarks use the first edition.
+    """,
     rows=_read_trials,
     folders_of=lambda name: (*_folders(name), _folders(name)[0]),
     parts={

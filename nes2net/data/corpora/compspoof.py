@@ -1,15 +1,4 @@
-"""CompSpoof: mixtures of speech and environmental sound; each component is bona fide or spoofed.
-
-Zhang et al., "CompSpoof: A Dataset and Joint Learning Framework for Component-Level Audio
-Anti-spoofing Countermeasures", arXiv 2509.15804.
-
-Layout: ``<root>/CompSpoof_{train,dev,eval}.txt`` with lines ``mixed_audio speech_source env_source
-class``, whose files lie below ``<root>``. A trial is the mixed audio. The class ``original`` is
-bona fide. The other classes are the ``attack`` of a spoofed trial: ``bonafide_bonafide``,
-``spoof_bonafide``, ``bonafide_spoof`` and ``spoof_spoof``. The first word is the class of the
-speech, and the second word is the class of the environmental sound. So the task ``source_tracing``
-with ``bonafide: true`` has five classes.
-"""
+"""CompSpoof: mixtures of speech and environmental sound; each component is bona fide or spoofed."""
 
 from nes2net.data.corpora.corpus import Download
 from nes2net.data.corpora.layout import Files, ListedCorpus, Table
@@ -19,6 +8,17 @@ _MIXED = ("bonafide_bonafide", "spoof_bonafide", "bonafide_spoof", "spoof_spoof"
 
 CORPUS = ListedCorpus(
     title="CompSpoof",
+    notes="""
+    Zhang et al., "CompSpoof: A Dataset and Joint Learning Framework for Component-Level Audio
+    Anti-spoofing Countermeasures", arXiv 2509.15804.
+
+    Layout: <root>/CompSpoof_{train,dev,eval}.txt with lines mixed_audio speech_source env_source
+    class, whose files lie below <root>. A trial is the mixed audio. The class original is bona
+    fide. The other classes are the attack of a spoofed trial: bonafide_bonafide, spoof_bonafide,
+    bonafide_spoof and spoof_spoof. The first word is the class of the speech, and the second word
+    is the class of the environmental sound. So the task source_tracing with bonafide: true has five
+    classes.
+    """,
     rows=Table(
         "file",
         {"label": "class", "attack": "class"},

@@ -165,6 +165,8 @@ class Corpus(ABC):
 
     title: str
     """The usual name of the corpus."""
+    notes: str = ""
+    """Paper, layout of the files and what is particular, for ``nes2net info``, which prints the lines as they are."""
     segments: Callable[..., dict[str, list[Segment]]] | None = None
     """``segments(root, split, protocols=None)`` returns utterance → its bona fide and spoofed segments,
     which cover the utterance from 0 to its duration. None if the corpus has no labels of segments,

@@ -1,17 +1,4 @@
-"""CtrSVDD, singing voice deepfakes.
-
-Zang et al., "CtrSVDD: A Benchmark Dataset and Baseline Analysis for Controlled Singing Voice
-Deepfake Detection", Interspeech 2024.
-
-Layout: ``<root>/{train,dev,test}_set/ID.flac`` and ``{train,dev,test}.txt`` with six fields a line:
-source set, singer, utterance, ``-``, attack (``-`` or A01–A14), ``bonafide`` or ``deepfake``.
-The splits have 84,404, 43,625 and 92,769 trials.
-
-The evaluation set was first published without labels. If the list of this set is missing, all files
-of the set are unlabelled trials, sorted by name. A listed file that is missing is an error; the
-published code trains on four seconds of silence instead (deviation 16). The published results leave
-out attack A14. The results "w/o ACE" also leave out the source set ``acesinger``.
-"""
+"""CtrSVDD, singing voice deepfakes."""
 
 from __future__ import annotations
 
@@ -60,6 +47,20 @@ def official_table(trials: Sequence[Trial], scores: NDArray) -> list[OfficialRow
 
 CORPUS = ListedCorpus(
     title="CtrSVDD",
+    notes="""
+    Zang et al., "CtrSVDD: A Benchmark Dataset and Baseline Analysis for Controlled Singing Voice
+    Deepfake Detection", Interspeech 2024.
+
+    Layout: <root>/{train,dev,test}_set/ID.flac and {train,dev,test}.txt with six fields a line:
+    source set, singer, utterance, -, attack (- or A01–A14), bonafide or deepfake. The splits have
+    84,404, 43,625 and 92,769 trials.
+
+    The evaluation set was first published without labels. If the list of this set is missing, all
+    files of the set are unlabelled trials, sorted by name. A listed file that is missing is an
+    error; the published code trains on four seconds of silence instead (deviation 16). The
+    published results leave out attack A14. The results "w/o ACE" also leave out the source set
+    acesinger.
+    """,
     rows=Columns(
         "source set, singer, utterance, -, attack, label",
         labels={"bonafide": BONAFIDE, "deepfake": SPOOF},

@@ -1,19 +1,4 @@
-"""Deepfake-Eval-2024, the audio part.
-
-Chandra et al., "Deepfake-Eval-2024: A Multi-Modal In-the-Wild Benchmark of Deepfakes Circulated
-in 2024", 2025.
-
-Layout: the list is ``<root>/audio-metadata-publish.csv`` (also ``audio-metadata.csv``,
-``metadata.csv``). Its columns include ``Filename``, ``Ground Truth`` (``Real`` or ``Fake``) and
-``Finetuning Set`` (``Train`` or ``Test``). The files, in many formats, are in
-``<root>/audio-data``. Figures are published for ``Test``, which is the split ``eval`` here. Rows
-without a part, or with unknown truth, are skipped, as in other people's evaluations.
-
-Some recordings last many minutes. The detectors of the paper, and later detectors compared with
-them, average the scores of windows. ``--samples full`` or ``--track`` scores more than the first
-four seconds. No numbers of trials are given here, because the paper does not state them, and
-getting a copy requires an agreement.
-"""
+"""Deepfake-Eval-2024, the audio part."""
 
 from nes2net.data.corpora.layout import Files, ListedCorpus, Table
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
@@ -26,6 +11,21 @@ _FILES = Files(
 
 CORPUS = ListedCorpus(
     title="Deepfake-Eval-2024",
+    notes="""
+    Chandra et al., "Deepfake-Eval-2024: A Multi-Modal In-the-Wild Benchmark of Deepfakes Circulated
+    in 2024", 2025.
+
+    Layout: the list is <root>/audio-metadata-publish.csv (also audio-metadata.csv, metadata.csv).
+    Its columns include Filename, Ground Truth (Real or Fake) and Finetuning Set (Train or Test).
+    The files, in many formats, are in <root>/audio-data. Figures are published for Test, which is
+    the split eval here. Rows without a part, or with unknown truth, are skipped, as in other
+    people's evaluations.
+
+    Some recordings last many minutes. The detectors of the paper, and later detectors compared with
+    them, average the scores of windows. --samples full or --track scores more than the first four
+    seconds. No numbers of trials are given here, because the paper does not state them, and getting
+    a copy requires an agreement.
+    """,
     rows=Table(
         "Filename",
         {"label": "Ground Truth", "phase": "Finetuning Set"},

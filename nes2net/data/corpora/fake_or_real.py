@@ -1,18 +1,4 @@
-"""Fake-or-Real (FoR).
-
-Reimao and Tzerpos, "FoR: A Dataset for Synthetic Speech Detection", SpeD 2019.
-
-Layout: ``<edition>/{training,validation,testing}/{real,fake}/*``, WAV files. The corpus has four
-editions. ``for-original`` holds the recordings as they were collected, some of them as MP3.
-``for-norm`` is normalised to one rate, loudness and number of channels, and balanced in class and
-gender. ``for-2seconds`` holds recordings cut to two seconds. ``for-rerecorded`` holds recordings
-that were played and recorded again. Use the folder of one edition as the corpus. No file states the
-system of a recording, or its speaker.
-
-The numbers of trials come from other people's reports about the editions on the publishers' server.
-We did not count the files ourselves. The paper reports accuracy; here the EER follows ASVspoof's
-rule.
-"""
+"""Fake-or-Real (FoR)."""
 
 from nes2net.data.corpora.corpus import Counts, Download
 from nes2net.data.corpora.folders import FolderCorpus, Place
@@ -20,6 +6,20 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 
 CORPUS = FolderCorpus(
     title="Fake-or-Real",
+    notes="""
+    Reimao and Tzerpos, "FoR: A Dataset for Synthetic Speech Detection", SpeD 2019.
+
+    Layout: <edition>/{training,validation,testing}/{real,fake}/*, WAV files. The corpus has four
+    editions. for-original holds the recordings as they were collected, some of them as MP3.
+    for-norm is normalised to one rate, loudness and number of channels, and balanced in class and
+    gender. for-2seconds holds recordings cut to two seconds. for-rerecorded holds recordings that
+    were played and recorded again. Use the folder of one edition as the corpus. No file states the
+    system of a recording, or its speaker.
+
+    The numbers of trials come from other people's reports about the editions on the publishers'
+    server. We did not count the files ourselves. The paper reports accuracy; here the EER follows
+    ASVspoof's rule.
+    """,
     places=(Place("{phase}/{label}/*"),),
     split_folders={"training": "train", "validation": "dev", "testing": "eval"},
     labels={"real": BONAFIDE, "fake": SPOOF},

@@ -1,20 +1,4 @@
-"""Famous Figures: public figures and their deepfakes.
-
-Ali et al., "Collecting, Curating, and Annotating Good Quality Speech deepfake dataset for Famous
-Figures: Process and Challenges", Interspeech 2025.
-
-Layout: ``<root>/protocol.txt``, separated by tabs, with the columns ``AudioName``, ``Speaker``,
-``Source`` (the system, ``-`` for bona fide), ``Label`` and ``AudioPath``, and the files in
-``<root>/SPEAKER/SOURCE/NAME.wav``. Bona fide files are in ``SPEAKER/Bonafide``. An ``AudioPath`` is
-an absolute path on the authors' machine, so only its last three parts are used. The id of a trial
-is ``SPEAKER/SOURCE/NAME``, because names are not unique without speaker and source. The corpus has
-no parts: all trials are ``eval``. Sampling rates differ between systems (16, 24 and 44.1 kHz), so
-the class could be guessed from the rate alone. For scoring, all audio is resampled to 16 kHz.
-
-The layout was inferred from other people's programs, not from the corpus. This module does not read
-the copy on the Hugging Face hub (issf/famousfigures, on request), which has other columns, in a
-Parquet file for each speaker. People who evaluate on the corpus report 348,135 trials.
-"""
+"""Famous Figures: public figures and their deepfakes."""
 
 from __future__ import annotations
 
@@ -42,6 +26,22 @@ def _path_below_speakers(path: str) -> str:
 
 CORPUS = ListedCorpus(
     title="Famous Figures",
+    notes="""
+    Ali et al., "Collecting, Curating, and Annotating Good Quality Speech deepfake dataset for
+    Famous Figures: Process and Challenges", Interspeech 2025.
+
+    Layout: <root>/protocol.txt, separated by tabs, with the columns AudioName, Speaker, Source (the
+    system, - for bona fide), Label and AudioPath, and the files in <root>/SPEAKER/SOURCE/NAME.wav.
+    Bona fide files are in SPEAKER/Bonafide. An AudioPath is an absolute path on the authors'
+    machine, so only its last three parts are used. The id of a trial is SPEAKER/SOURCE/NAME,
+    because names are not unique without speaker and source. The corpus has no parts: all trials are
+    eval. Sampling rates differ between systems (16, 24 and 44.1 kHz), so the class could be guessed
+    from the rate alone. For scoring, all audio is resampled to 16 kHz.
+
+    The layout was inferred from other people's programs, not from the corpus. This module does not
+    read the copy on the Hugging Face hub (issf/famousfigures, on request), which has other columns,
+    in a Parquet file for each speaker. People who evaluate on the corpus report 348,135 trials.
+    """,
     rows=Table(
         "AudioPath",
         {"speaker": "Speaker", "attack": "Source", "label": "Label"},

@@ -1,38 +1,4 @@
-"""Read a user's own recordings: from a CSV file that lists them, or from a folder for each class.
-
-A list is a CSV file with a header and the columns below. Tabs separate the columns of a file
-``.tsv``. In other files, the header shows the separator: commas, tabs, semicolons or vertical bars.
-
-================== ============================================================================
-``path``           also named ``file``, ``file_path`` and so on; relative to the folder of the list
-``label``          ``bonafide``, ``genuine``, ``real``, ``human``, ``pristine``; ``spoof``, ``fake``,
-                   ``deepfake``, ``synthetic``, ``generated``; or empty
-``split``          also named ``phase``; train, dev or eval (optional)
-``id`` (also ``utt_id``), ``attack`` and other fields of :class:`~nes2net.data.corpora.trial.Trial` (optional)
-any other name     kept in ``extra`` of the trial; no column may be named ``extra``
-================== ============================================================================
-
-A list may name any file, even by an absolute path or with ``..``, because files are only decoded as
-audio.
-
-Accepted layouts:
-
-======================= ============================================================================
-``list.csv``            one list; the corpus has parts if the list has a column ``split``
-``<root>/train.csv``    a list for each part: ``train.csv``, ``dev.csv``, ``eval.csv``
-``<root>/metadata.csv`` one list in a folder: ``metadata.csv``, ``meta.csv``, ``list.csv``, or the only
-                        CSV file of the folder
-``<root>/train/real/``  a folder for each part, and in it a folder for each class
-``<root>/real/``        a folder for each class; a folder below ``spoof`` is named after the attack
-======================= ============================================================================
-
-Segments of partly spoofed recordings stand in an RTTM file beside the list or in the folder:
-``<list>.rttm``, ``train.rttm`` (``dev.rttm``, ``eval.rttm``), or ``segments.rttm`` for all parts.
-The ids of the utterances in the RTTM file are the ids of the trials.
-
-By default, the id of a trial is the path of its recording from the root, without suffix. Spaces in
-an id become ``%20``, because spaces separate the fields of score files.
-"""
+"""Read a user's own recordings: from a CSV file that lists them, or from a folder for each class."""
 
 from __future__ import annotations
 
@@ -427,6 +393,36 @@ class GenericCorpus(UserCorpus):
 
 CORPUS = GenericCorpus(
     title="Generic corpus",
+    notes="""
+    A list is a CSV file with a header and the columns below. Tabs separate the columns of a file
+    .tsv. In other files, the header shows the separator: commas, tabs, semicolons or vertical bars.
+
+    path               also named file, file_path and so on; relative to the folder of the list
+    label              bonafide, genuine, real, human, pristine; spoof, fake,
+                       deepfake, synthetic, generated; or empty
+    split              also named phase; train, dev or eval (optional)
+    id, attack, …      fields of a trial (optional); id is also named utt_id
+    any other name     kept in extra of the trial; no column may be named extra
+
+    A list may name any file, even by an absolute path or with .., because files are only decoded as
+    audio.
+
+    Accepted layouts:
+
+    list.csv                one list; the corpus has parts if the list has a column split
+    <root>/train.csv        a list for each part: train.csv, dev.csv, eval.csv
+    <root>/metadata.csv     one list in a folder: metadata.csv, meta.csv, list.csv, or the only
+                            CSV file of the folder
+    <root>/train/real/      a folder for each part, and in it a folder for each class
+    <root>/real/            a folder for each class; a folder below spoof is named after the attack
+
+    Segments of partly spoofed recordings stand in an RTTM file beside the list or in the folder:
+    <list>.rttm, train.rttm (dev.rttm, eval.rttm), or segments.rttm for all parts. The ids of the
+    utterances in the RTTM file are the ids of the trials.
+
+    By default, the id of a trial is the path of its recording from the root, without suffix. Spaces
+    in an id become %20, because spaces separate the fields of score files.
+    """,
     about="recordings of your own: a CSV list, or a folder for each class",
     takes="LIST.csv|FOLDER",
     segments=segments,

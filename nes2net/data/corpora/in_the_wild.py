@@ -1,12 +1,4 @@
-"""In-the-Wild.
-
-Müller et al., "Does Audio Deepfake Detection Generalize?", Interspeech 2022.
-
-Layout: ``release_in_the_wild/*.wav`` and, in the same folder, ``meta.csv`` (``file,speaker,label``
-with label ``bona-fide`` or ``spoof``). The corpus has 31,779 trials; 19,963 of them are bona fide.
-The id of a trial is the name of its file without suffix. Every recording in the folder is a trial;
-``meta.csv`` only states labels.
-"""
+"""In-the-Wild."""
 
 from __future__ import annotations
 
@@ -18,6 +10,14 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 _FOLDER = "release_in_the_wild"
 CORPUS = ListedCorpus(
     title="In-the-Wild",
+    notes="""
+    Müller et al., "Does Audio Deepfake Detection Generalize?", Interspeech 2022.
+
+    Layout: release_in_the_wild/*.wav and, in the same folder, meta.csv (file,speaker,label with
+    label bona-fide or spoof). The corpus has 31,779 trials; 19,963 of them are bona fide. The id of
+    a trial is the name of its file without suffix. Every recording in the folder is a trial;
+    meta.csv only states labels.
+    """,
     rows=Table("file", {"speaker": "speaker", "label": "label"}, labels={"bona-fide": BONAFIDE, "spoof": SPOOF}),
     parts={
         "eval": Files(

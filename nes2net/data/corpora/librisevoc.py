@@ -1,19 +1,4 @@
-"""LibriSeVoc: recordings of LibriTTS, resynthesised by six vocoders.
-
-Sun et al., "AI-Synthesized Voice Detection Using Neural Vocoder Artifacts", CVPR Workshops 2023.
-
-Layout of the archive: ``<root>/gt/27_123349_000006_000000.wav`` and, for each vocoder, files such
-as ``<root>/diffwave/27_123349_000006_000000_gen.wav``. The authors' repository has the lists
-``train.txt``, ``dev.txt`` and ``test.txt``. A line of a list is the file name of a recording in
-``gt``. Each of these recordings gives seven trials: itself and its six vocoded copies. The authors'
-program does not use these lists. For training, it takes the first 7,920 files of each folder, in
-the order of the file system, which cannot be reproduced. The parts that the authors' program makes
-have as many files as the lists. The set of the Speech Anti-Spoofing Arena has 18,487 trials,
-as many as ``eval`` here. Benchmarks that report 92,407 trials take all parts together.
-
-The id of a trial is the path of its file below the root, without suffix. The ``attack`` is the
-vocoder, and the speaker is the first field of a name. The sampling rate is 24 kHz.
-"""
+"""LibriSeVoc: recordings of LibriTTS, resynthesised by six vocoders."""
 
 from __future__ import annotations
 
@@ -70,6 +55,22 @@ def _counts(originals: int) -> Counts:
 
 CORPUS = ListedCorpus(
     title="LibriSeVoc",
+    notes="""
+    Sun et al., "AI-Synthesized Voice Detection Using Neural Vocoder Artifacts", CVPR Workshops
+    2023.
+
+    Layout of the archive: <root>/gt/27_123349_000006_000000.wav and, for each vocoder, files such
+    as <root>/diffwave/27_123349_000006_000000_gen.wav. The authors' repository has the lists
+    train.txt, dev.txt and test.txt. A line of a list is the file name of a recording in gt. Each of
+    these recordings gives seven trials: itself and its six vocoded copies. The authors' program
+    does not use these lists. For training, it takes the first 7,920 files of each folder, in the
+    order of the file system, which cannot be reproduced. The parts that the authors' program makes
+    have as many files as the lists. The set of the Speech Anti-Spoofing Arena has 18,487 trials, as
+    many as eval here. Benchmarks that report 92,407 trials take all parts together.
+
+    The id of a trial is the path of its file below the root, without suffix. The attack is the
+    vocoder, and the speaker is the first field of a name. The sampling rate is 24 kHz.
+    """,
     rows=_read_trials,
     parts={"train": _files("train.txt"), "dev": _files("dev.txt"), "eval": _files("test.txt")},
     counts={"train": _counts(7920), "dev": _counts(2640), "eval": _counts(2641)},

@@ -1,20 +1,4 @@
-"""LlamaPartialSpoof: LibriTTS with words or whole sentences replaced by six voice-cloning systems.
-
-Luong et al., "LlamaPartialSpoof: An LLM-Driven Fake Speech Dataset Simulating Disinformation
-Generation", ICASSP 2025.
-
-Layout: the lists ``<root>/label_R01TTS.0.{a,b}.txt``, and the files
-``<root>/R01TTS.0.{a,b}/ID.wav``. A line of a list has an id, the duration in seconds, ``bonafide``
-or ``spoof``, and the segments that cover the utterance, each ``START-END-bonafide`` or
-``START-END-spoof``. List ``a`` has the bona fide, the fully fake and the crossfaded utterances.
-List ``b`` has utterances whose parts were joined by cutting or overlapping.
-
-The id of a bona fide trial is ``dev-clean_SPEAKER_…``. The id of a spoofed trial is
-``dev01-SYSTEM-full_SPEAKER_…`` or ``dev01-SYSTEM-partial-cf_SPEAKER_…``. The ``attack`` of a
-spoofed trial is the system, and its ``attack_type`` is ``full`` or ``partial-cf``. The corpus is
-for evaluation alone, so all trials belong to ``eval``. The layout was inferred from other people's
-programs, not from the corpus.
-"""
+"""LlamaPartialSpoof: LibriTTS with words or whole sentences replaced by six voice-cloning systems."""
 
 from __future__ import annotations
 
@@ -69,6 +53,22 @@ def _read_utterances(path: Path) -> Iterator[LabelledUtterance]:
 
 CORPUS = SegmentListCorpus(
     title="LlamaPartialSpoof",
+    notes="""
+    Luong et al., "LlamaPartialSpoof: An LLM-Driven Fake Speech Dataset Simulating Disinformation
+    Generation", ICASSP 2025.
+
+    Layout: the lists <root>/label_R01TTS.0.{a,b}.txt, and the files <root>/R01TTS.0.{a,b}/ID.wav. A
+    line of a list has an id, the duration in seconds, bonafide or spoof, and the segments that
+    cover the utterance, each START-END-bonafide or START-END-spoof. List a has the bona fide, the
+    fully fake and the crossfaded utterances. List b has utterances whose parts were joined by
+    cutting or overlapping.
+
+    The id of a bona fide trial is dev-clean_SPEAKER_…. The id of a spoofed trial is
+    dev01-SYSTEM-full_SPEAKER_… or dev01-SYSTEM-partial-cf_SPEAKER_…. The attack of a spoofed trial
+    is the system, and its attack_type is full or partial-cf. The corpus is for evaluation alone, so
+    all trials belong to eval. The layout was inferred from other people's programs, not from the
+    corpus.
+    """,
     utterances=_read_utterances,
     folders_of=lambda stem: (stem.removeprefix("label_"),),
     parts={

@@ -1,29 +1,4 @@
-"""MLAAD, with M-AILABS as its bona fide part.
-
-Müller et al., "MLAAD: The Multi-Language Audio Anti-Spoofing Dataset", IJCNN 2024.
-
-Layout: ``<root>/fake/LANGUAGE/MODEL/*.wav``, and in each of these folders a list ``meta.csv``,
-whose fields are separated by ``|``. Its columns are ``path`` (below the root), ``original_file`` (a
-recording of M-AILABS, below the folder of M-AILABS), ``language``, ``model_name``, ``architecture``
-and others. The ``attack`` of a trial is the model, and its ``attack_type`` is the architecture.
-
-The bona fide trials are the recordings of M-AILABS in the column ``original_file``; a recording in
-several lists is one trial. The folder of M-AILABS is ``real``, ``M-AILABS`` or ``m-ailabs``, beside
-``fake``, and holds ``en_US/by_book/…``. Without this folder, all trials are spoofed. The language
-of a bona fide trial is the name of its folder, such as ``en_US``.
-
-The corpus has no parts: all trials are ``eval``. The corpus grows with each edition, so its numbers
-of trials are not given here, and a published figure should name the edition.
-
-The protocols for source tracing (https://deepfake-total.com/sourcetracing) are ``train.csv``,
-``dev.csv`` and ``eval.csv`` in the folder ``protocols``. Their columns are ``path`` and
-``model_name``, separated by commas. All trials in these protocols are spoofed. A repeated row is
-read once, and a note is printed. The folder ``fine`` beside the protocols holds files such as
-``eval___lang_not_seen___model_seen.csv``. If this folder exists, the trials of ``dev`` and ``eval``
-have two further fields, ``language_seen`` and ``model_seen``, with the values ``yes`` and ``no``.
-Evaluation gives figures for each value of these fields, but ignores the fields when it decides
-which models are known.
-"""
+"""MLAAD, with M-AILABS as its bona fide part."""
 
 from __future__ import annotations
 
@@ -126,6 +101,31 @@ def _read_tracing_protocol(path: Path, phase: str | None, audio: Path | None) ->
 
 CORPUS = ListedCorpus(
     title="MLAAD",
+    notes="""
+    Müller et al., "MLAAD: The Multi-Language Audio Anti-Spoofing Dataset", IJCNN 2024.
+
+    Layout: <root>/fake/LANGUAGE/MODEL/*.wav, and in each of these folders a list meta.csv, whose
+    fields are separated by |. Its columns are path (below the root), original_file (a recording of
+    M-AILABS, below the folder of M-AILABS), language, model_name, architecture and others. The
+    attack of a trial is the model, and its attack_type is the architecture.
+
+    The bona fide trials are the recordings of M-AILABS in the column original_file; a recording in
+    several lists is one trial. The folder of M-AILABS is real, M-AILABS or m-ailabs, beside fake,
+    and holds en_US/by_book/…. Without this folder, all trials are spoofed. The language of a bona
+    fide trial is the name of its folder, such as en_US.
+
+    The corpus has no parts: all trials are eval. The corpus grows with each edition, so its numbers
+    of trials are not given here, and a published figure should name the edition.
+
+    The protocols for source tracing (https://deepfake-total.com/sourcetracing) are train.csv,
+    dev.csv and eval.csv in the folder protocols. Their columns are path and model_name, separated
+    by commas. All trials in these protocols are spoofed. A repeated row is read once, and a note is
+    printed. The folder fine beside the protocols holds files such as
+    eval___lang_not_seen___model_seen.csv. If this folder exists, the trials of dev and eval have
+    two further fields, language_seen and model_seen, with the values yes and no. Evaluation gives
+    figures for each value of these fields, but ignores the fields when it decides which models are
+    known.
+    """,
     rows=_read_trials,
     # The protocol of eval is eval.csv or, if this file is missing, the folder fake, which holds the lists.
     parts={

@@ -1,20 +1,4 @@
-"""PartialEdit: recordings of VCTK in which neural speech editing replaced one to three words.
-
-Zhang et al., "PartialEdit: Identifying Partial Deepfakes in the Era of Neural Speech Editing",
-Interspeech 2025.
-
-Layout of edition 1.1: the list ``<root>/PartialEdit_E1E2.csv``, without a header, and the files in
-``<root>/E1/SPEAKER`` and ``<root>/E2/SPEAKER``. A row has a file below ``<root>``, the start and the
-end of each edited region in seconds, and the duration of the recording. Time between regions is
-bona fide. The ``attack`` is ``E1`` (VoiceCraft) or ``E2`` (SSR-Speech). E3 and E4 are not
-published.
-
-All trials are spoofed and belong to ``eval``. So frames can be evaluated, but not whole utterances.
-To evaluate whole utterances, add the originals of VCTK in a list of your own (corpus ``generic``).
-Two things are not read: the official parts by speaker (``PartialEdit_spk.zip``), whose format we
-have not seen, and the folders ``E1-Codec`` and ``E2-Codec``, in which whole recordings went through
-a codec.
-"""
+"""PartialEdit: recordings of VCTK in which neural speech editing replaced one to three words."""
 
 from __future__ import annotations
 
@@ -54,6 +38,21 @@ def _read_utterances(path: Path) -> Iterator[LabelledUtterance]:
 
 CORPUS = SegmentListCorpus(
     title="PartialEdit",
+    notes="""
+    Zhang et al., "PartialEdit: Identifying Partial Deepfakes in the Era of Neural Speech Editing",
+    Interspeech 2025.
+
+    Layout of edition 1.1: the list <root>/PartialEdit_E1E2.csv, without a header, and the files in
+    <root>/E1/SPEAKER and <root>/E2/SPEAKER. A row has a file below <root>, the start and the end of
+    each edited region in seconds, and the duration of the recording. Time between regions is bona
+    fide. The attack is E1 (VoiceCraft) or E2 (SSR-Speech). E3 and E4 are not published.
+
+    All trials are spoofed and belong to eval. So frames can be evaluated, but not whole utterances.
+    To evaluate whole utterances, add the originals of VCTK in a list of your own (corpus generic).
+    Two things are not read: the official parts by speaker (PartialEdit_spk.zip), whose format we
+    have not seen, and the folders E1-Codec and E2-Codec, in which whole recordings went through a
+    codec.
+    """,
     utterances=_read_utterances,
     uncovered="bonafide",
     parts={

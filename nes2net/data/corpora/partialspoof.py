@@ -1,15 +1,4 @@
-"""PartialSpoof.
-
-Zhang et al., "The PartialSpoof Database and Countermeasures for the Detection of Short Fake Speech
-Segments Embedded in an Utterance", IEEE/ACM TASLP 31, 2023.
-
-Layout: the audio is ``<root>/database/{train,dev,eval}/con_wav/ID.wav``. There is one protocol per
-split, with the five fields of ASVspoof 2019 LA; the attack of a spoofed utterance is ``CON``.
-Labels of segments of 10 to 640 ms are ``.npy`` files. The folder ``<split>/con_data/`` holds the
-segments as RTTM (``rttm_2cls_0sil``) and the durations of the utterances (``reco2dur``). Another
-RTTM in this folder, ``rttm_2cls_0sil_spoof``, lists only the spoofed segments. The splits have
-25,380, 24,844 and 71,237 trials. The paper on Nes2Net evaluates whole utterances.
-"""
+"""PartialSpoof."""
 
 from __future__ import annotations
 
@@ -161,6 +150,17 @@ def _files(split: str) -> Files:
 
 CORPUS = ListedCorpus(
     title="PartialSpoof",
+    notes="""
+    Zhang et al., "The PartialSpoof Database and Countermeasures for the Detection of Short Fake
+    Speech Segments Embedded in an Utterance", IEEE/ACM TASLP 31, 2023.
+
+    Layout: the audio is <root>/database/{train,dev,eval}/con_wav/ID.wav. There is one protocol per
+    split, with the five fields of ASVspoof 2019 LA; the attack of a spoofed utterance is CON.
+    Labels of segments of 10 to 640 ms are .npy files. The folder <split>/con_data/ holds the
+    segments as RTTM (rttm_2cls_0sil) and the durations of the utterances (reco2dur). Another RTTM
+    in this folder, rttm_2cls_0sil_spoof, lists only the spoofed segments. The splits have 25,380,
+    24,844 and 71,237 trials. The paper on Nes2Net evaluates whole utterances.
+    """,
     rows=replace(asvspoof2019_la.COLUMNS, suffix=".wav"),
     parts={"train": _files("train"), "dev": _files("dev"), "eval": _files("eval")},
     segments=segments,

@@ -1,33 +1,4 @@
-"""Read a corpus whose recordings are packed in shards: Parquet, Arrow or tar files.
-
-The audio is read from the shards without unpacking them. Listing the trials reads no audio.
-
-=========================== ========================================================================
-``data/test-*.parquet``     the layout of the Speech Anti-Spoofing Arena, and of data sets that
-                            ``datasets`` uploads to the hub
-``data-*-of-*.arrow``       the layout that ``save_to_disk`` of ``datasets`` writes
-``shard-000.tar``           WebDataset: ``utt1.flac`` and, of the same name, ``utt1.json``, or
-                            ``utt1.cls`` or ``utt1.txt`` with the label alone; not compressed
-=========================== ========================================================================
-
-The name of a shard, or of a folder above it, may begin with its split: ``train``, ``validation`` or
-``dev``, ``test`` or ``eval``. If no name states the split, a column ``split`` may state the split
-of each row. A table has these columns, and a ``.json`` has these entries:
-
-================== =================================================================================
-``audio``          the content of an audio file, or ``{bytes, path}``
-``label``          0 bona fide, 1 spoof, unless a ``ClassLabel`` of ``datasets`` names them otherwise;
-                   or a word that a generic list may have; null if unknown
-``utterance_id``   also ``id``; by default the address of the recording, ``data/test-00000.parquet/17``
-``notes``          JSON with entries of the same names; a column overrides an entry of the notes
-``phase``          a phase of the evaluation part, if there are several, such as ``progress``
-``attack`` …       and other fields of :class:`~nes2net.data.corpora.trial.Trial`; ``speaker_id`` is ``speaker``
-any other name     of words and numbers: kept in ``extra`` of the trial
-================== =================================================================================
-
-Files called ``labels.parquet``, and files whose name begins with ``cache-``, do not count as
-shards.
-"""
+"""Read a corpus whose recordings are packed in shards: Parquet, Arrow or tar files."""
 
 from __future__ import annotations
 
@@ -530,6 +501,30 @@ def _read_shard(shard: Shard, root: Path) -> list[Trial]:
 
 CORPUS = ShardCorpus(
     title="Corpus in shards",
+    notes="""
+    The audio is read from the shards without unpacking them. Listing the trials reads no audio.
+
+    data/test-*.parquet         the layout of the Speech Anti-Spoofing Arena, and of data sets that
+                                datasets uploads to the hub
+    data-*-of-*.arrow           the layout that save_to_disk of datasets writes
+    shard-000.tar               WebDataset: utt1.flac and, of the same name, utt1.json, or
+                                utt1.cls or utt1.txt with the label alone; not compressed
+
+    The name of a shard, or of a folder above it, may begin with its split: train, validation or
+    dev, test or eval. If no name states the split, a column split may state the split of each row.
+    A table has these columns, and a .json has these entries:
+
+    audio              the content of an audio file, or {bytes, path}
+    label              0 bona fide, 1 spoof, unless a ClassLabel of datasets names them otherwise;
+                       or a word that a generic list may have; null if unknown
+    utterance_id       also id; by default the address of the recording, data/test-00000.parquet/17
+    notes              JSON with entries of the same names; a column overrides an entry of the notes
+    phase              a phase of the evaluation part, if there are several, such as progress
+    attack, …          and other fields of a trial; speaker_id is speaker
+    any other name     of words and numbers: kept in extra of the trial
+
+    Files called labels.parquet, and files whose name begins with cache-, do not count as shards.
+    """,
     about="recordings of your own in Parquet, Arrow or tar files; hub:OWNER/NAME for shards on the Hugging Face hub",
     eer_method="arena",
 )

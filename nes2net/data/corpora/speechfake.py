@@ -1,21 +1,4 @@
-"""SpeechFake: deepfakes of thirty public generators in 46 languages.
-
-Huang et al., "SpeechFake: A Large-Scale Multilingual Speech Deepfake Dataset Incorporating
-Cutting-Edge Generation Methods", ACL 2025.
-
-Layout: the recordings are below ``<root>/BD`` (English and Chinese), ``<root>/MD`` (46 languages)
-and ``<root>/Real`` (bona fide, from other corpora). The lists are
-``<root>/metadata/experiments/baseline/{train,dev,test}_all.csv``. Their columns are ``file`` (below
-``<root>``), ``label`` (``bonafide`` or ``spoof``), ``generator`` (TTS, VC or NV), ``model`` and
-``language``, and others, which are not read. The ``attack`` of a spoofed trial is its ``model``,
-and its ``attack_type`` is its ``generator``.
-
-There are further lists, of experiments by generator, language and speaker. To use one of these
-lists, give the list as ``protocols``. The layout was inferred from other people's programs, not
-from the corpus. One of these programs removes the recordings of the development list from the
-training list. If the lists share recordings, evaluate with the list of one part, such as
-``test_all.csv``, as key.
-"""
+"""SpeechFake: deepfakes of thirty public generators in 46 languages."""
 
 from __future__ import annotations
 
@@ -52,6 +35,23 @@ def _files(name: str) -> Files:
 
 CORPUS = ListedCorpus(
     title="SpeechFake",
+    notes="""
+    Huang et al., "SpeechFake: A Large-Scale Multilingual Speech Deepfake Dataset Incorporating
+    Cutting-Edge Generation Methods", ACL 2025.
+
+    Layout: the recordings are below <root>/BD (English and Chinese), <root>/MD (46 languages) and
+    <root>/Real (bona fide, from other corpora). The lists are
+    <root>/metadata/experiments/baseline/{train,dev,test}_all.csv. Their columns are file (below
+    <root>), label (bonafide or spoof), generator (TTS, VC or NV), model and language, and others,
+    which are not read. The attack of a spoofed trial is its model, and its attack_type is its
+    generator.
+
+    There are further lists, of experiments by generator, language and speaker. To use one of these
+    lists, give the list as protocols. The layout was inferred from other people's programs, not
+    from the corpus. One of these programs removes the recordings of the development list from the
+    training list. If the lists share recordings, evaluate with the list of one part, such as
+    test_all.csv, as key.
+    """,
     rows=_read_trials,
     parts={"train": _files("train"), "dev": _files("dev"), "eval": _files("test")},
     obtain={

@@ -1,14 +1,4 @@
-"""SpoofCeleb.
-
-Jung et al., "SpoofCeleb: Speech Deepfake Detection and SASV In The Wild", IEEE Open Journal of
-Signal Processing 6, 2025.
-
-Layout: ``<root>/metadata/{train,development,evaluation}.csv`` with columns ``file,speaker,attack``,
-and the files in ``<root>/flac/{train,development,evaluation}/ATTACK/SPEAKER/NAME.flac``. In the
-archive, both folders lie in ``spoofceleb``. Attack ``a00`` is bona fide. The id of a trial is the
-path of its file below the folder of the part, without suffix. Ids differ between parts, because the
-parts have no speaker in common. The parts have 2,540,421, 55,741 and 91,130 trials.
-"""
+"""SpoofCeleb."""
 
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import Files, ListedCorpus, Table
@@ -26,6 +16,16 @@ def _files(folder: str) -> Files:
 
 CORPUS = ListedCorpus(
     title="SpoofCeleb",
+    notes="""
+    Jung et al., "SpoofCeleb: Speech Deepfake Detection and SASV In The Wild", IEEE Open Journal of
+    Signal Processing 6, 2025.
+
+    Layout: <root>/metadata/{train,development,evaluation}.csv with columns file,speaker,attack, and
+    the files in <root>/flac/{train,development,evaluation}/ATTACK/SPEAKER/NAME.flac. In the
+    archive, both folders lie in spoofceleb. Attack a00 is bona fide. The id of a trial is the path
+    of its file below the folder of the part, without suffix. Ids differ between parts, because the
+    parts have no speaker in common. The parts have 2,540,421, 55,741 and 91,130 trials.
+    """,
     rows=Table(
         "file",
         {"label": "attack", "attack": "attack", "speaker": "speaker"},

@@ -1,21 +1,4 @@
-"""STOPA: trials of thirteen synthesis systems, which differ in acoustic model or vocoder.
-
-Firc et al., "STOPA: A Database of Systematic VariaTion Of DeePfake Audio for Open-Set Source
-Tracing and Attribution", Interspeech 2025.
-
-Layout: the list ``<root>/protocols_trials_extended/AA01-co-100_trials.txt``, and the audio
-``ATTACK/eval/FILE`` below ``<root>/wav`` or ``<root>``. The list has a header. In each further
-line, white space separates the fields; the second field is the file, and the fifth is the system.
-All lists of trials hold the same recordings, so only this list is read. The lists ``AA*.txt`` in
-the folder ``protocols_fingerprint_extraction`` hold the recordings of the part ``enrolled``. In
-these lists, the second field is the file, and the fourth is the system; the audio is in
-``ATTACK/dev/FILE``. All recordings of one list together enrol a model of one system. Only the lists
-of AA01, AA03, AA05, AA07 and AA10 are read. The field ``enrolment_models`` of a trial holds the
-names of the lists with its recording. The database's own programs read the lists in this way; we
-have not seen the lists. All trials are spoofed, and ``attack`` is the system, AA01 to AA13. We have
-not seen the training list, whose recordings are from ASVspoof 2019. To use the training list, write
-a list of your own (corpus ``generic``).
-"""
+"""STOPA: trials of thirteen synthesis systems, which differ in acoustic model or vocoder."""
 
 from __future__ import annotations
 
@@ -72,6 +55,23 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
 
 CORPUS = ListedCorpus(
     title="STOPA",
+    notes="""
+    Firc et al., "STOPA: A Database of Systematic VariaTion Of DeePfake Audio for Open-Set Source
+    Tracing and Attribution", Interspeech 2025.
+
+    Layout: the list <root>/protocols_trials_extended/AA01-co-100_trials.txt, and the audio
+    ATTACK/eval/FILE below <root>/wav or <root>. The list has a header. In each further line, white
+    space separates the fields; the second field is the file, and the fifth is the system. All lists
+    of trials hold the same recordings, so only this list is read. The lists AA*.txt in the folder
+    protocols_fingerprint_extraction hold the recordings of the part enrolled. In these lists, the
+    second field is the file, and the fourth is the system; the audio is in ATTACK/dev/FILE. All
+    recordings of one list together enrol a model of one system. Only the lists of AA01, AA03, AA05,
+    AA07 and AA10 are read. The field enrolment_models of a trial holds the names of the lists with
+    its recording. The database's own programs read the lists in this way; we have not seen the
+    lists. All trials are spoofed, and attack is the system, AA01 to AA13. We have not seen the
+    training list, whose recordings are from ASVspoof 2019. To use the training list, write a list
+    of your own (corpus generic).
+    """,
     rows=_read_trials,
     parts={
         "enrolled": Files(

@@ -1,21 +1,4 @@
-"""WaveFake, with LJSpeech and JSUT as its bona fide part.
-
-Frank and Schönherr, "WaveFake: A Data Set to Facilitate Audio Deepfake Detection", NeurIPS 2021.
-
-Layout: the spoofed recordings are ``<root>/generated_audio/CORPUS_SYSTEM/*.wav``, where CORPUS is
-``ljspeech`` or ``jsut``. The folder
-``common_voices_prompts_from_conformer_fastspeech2_pwg_ljspeech`` holds spoofed recordings of other
-texts. The bona fide recordings are the originals that the vocoders resynthesised. These originals
-come from other publishers. The originals are in ``<root>/LJSpeech-1.1/wavs`` and
-``<root>/jsut_ver1.1/basic5000/wav``. Both folders may also be below ``<root>/real_audio``. A
-trial's ``source`` is the corpus from which the recording, or its voice, comes.
-
-The corpus has no official parts: each paper has its own split, so all trials are ``eval``. To
-divide the corpus, use a list of your own (corpus ``generic``). According to the paper, there are
-117,985 generated recordings. A later list of the archive has 134,266 generated recordings. The
-paper averages the EER over systems (aEER). Here the EER is computed from all trials by ASVspoof's
-rule. The page that ``--html`` writes has the EER of each system.
-"""
+"""WaveFake, with LJSpeech and JSUT as its bona fide part."""
 
 from nes2net.data.corpora.corpus import Counts, Download
 from nes2net.data.corpora.folders import FolderCorpus, Place
@@ -26,6 +9,23 @@ _JSUT = {"source": "jsut", "speaker": "JSUT"}
 
 CORPUS = FolderCorpus(
     title="WaveFake",
+    notes="""
+    Frank and Schönherr, "WaveFake: A Data Set to Facilitate Audio Deepfake Detection", NeurIPS
+    2021.
+
+    Layout: the spoofed recordings are <root>/generated_audio/CORPUS_SYSTEM/*.wav, where CORPUS is
+    ljspeech or jsut. The folder common_voices_prompts_from_conformer_fastspeech2_pwg_ljspeech holds
+    spoofed recordings of other texts. The bona fide recordings are the originals that the vocoders
+    resynthesised. These originals come from other publishers. The originals are in
+    <root>/LJSpeech-1.1/wavs and <root>/jsut_ver1.1/basic5000/wav. Both folders may also be below
+    <root>/real_audio. A trial's source is the corpus from which the recording, or its voice, comes.
+
+    The corpus has no official parts: each paper has its own split, so all trials are eval. To
+    divide the corpus, use a list of your own (corpus generic). According to the paper, there are
+    117,985 generated recordings. A later list of the archive has 134,266 generated recordings. The
+    paper averages the EER over systems (aEER). Here the EER is computed from all trials by
+    ASVspoof's rule. The page that --html writes has the EER of each system.
+    """,
     places=(
         Place("generated_audio/common_voices_prompts_from_{attack}_ljspeech/*", SPOOF, _LJSPEECH),
         Place("generated_audio/ljspeech_{attack}/*", SPOOF, _LJSPEECH),

@@ -13,16 +13,22 @@ from nes2net.models.aggregations.base import Aggregation
 
 
 class AttentiveMerging(Aggregation):
-    """AttM multiplies each layer of an utterance by a gate, and merges the layers by one linear map.
+    """AttM: attentive merging of the layers into one feature map.
 
-    Pan et al., "Attentive merging of hidden embeddings from pre-trained speech model for
-    anti-spoofing detection", Interspeech 2024. The published linear map L·D → D reads channel d of
-    layer l as its input d·L + l, so that the layers are interleaved. Here the map is computed as a
-    sum of L maps D → D, so that no interleaved copy of the layers is needed.
+    AttM multiplies each layer of an utterance by a gate, and merges the layers by one linear map.
+    The published linear map L·D → D reads channel d of layer l as its input d·L + l, so that the
+    layers are interleaved. Here the map is computed as a sum of L maps D → D, so that no
+    interleaved copy of the layers is needed.
 
     >>> AttentiveMerging(25, 16)([torch.randn(2, 5, 16)] * 25).shape
     torch.Size([2, 5, 16])
     """
+
+    source = (
+        'Pan et al., "Attentive merging of hidden embeddings from pre-trained speech model for anti-spoofing '
+        'detection", Interspeech 2024.'
+    )
+    uses_all_weights = True
 
     min_layers = 2  # the gates' hidden layer has L // 2 units
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +27,12 @@ class Aggregation(nn.Module):
 
     config: dict[str, Any]
     """The name and options that build this aggregation again; :func:`nes2net.create_aggregation` sets them."""
+    source: ClassVar[str] = ""
+    """Publication of the aggregation, for ``nes2net info``; empty if none is known."""
     wants_layers: Literal["last", "all"] = "all"
     """``"last"`` if the aggregation reads only the last hidden state, otherwise ``"all"``."""
+    uses_all_weights: bool = False
+    """Whether each training step gives a gradient to all weights that are trained; False if that is not known."""
     min_layers: int = 1
     """Smallest allowed L."""
     penalty: Tensor | None = None

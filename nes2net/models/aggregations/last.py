@@ -10,10 +10,10 @@ from nes2net.models.aggregations.base import Aggregation
 
 
 class Last(Aggregation):
-    """Take the last hidden state, after the final layer norm.
+    """The last hidden state only, without learned weights.
 
-    The XLS-R systems and the ASVspoof 5 recipe use this aggregation (Liu et al., "Nes2Net", T-IFS
-    2025).
+    Take the last hidden state, after the final layer norm. The XLS-R systems and the ASVspoof 5
+    recipe use this aggregation (Liu et al., "Nes2Net", T-IFS 2025).
 
     >>> import torch
     >>> states = [torch.zeros(2, 5, 16), torch.ones(2, 5, 16)]
@@ -21,6 +21,8 @@ class Last(Aggregation):
     True
     """
 
+    source = 'Liu et al., "Nes2Net", T-IFS 2025.'
+    uses_all_weights = True
     wants_layers = "last"
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:

@@ -48,13 +48,13 @@ class Choice(NamedTuple):
 
 
 class MixtureOfExperts(Aggregation):
-    """Compute log Σ_e gate_e · exp(expert_e(layer of e)) for each frame; a gate chooses the experts e of the sum.
+    """Mixture of experts over the layers: each layer has experts, and a gate chooses a few experts for each frame.
 
-    Z. Wang et al., "Mixture of experts fusion for fake audio detection using frozen wav2vec 2.0",
-    ICASSP 2025, arXiv 2409.11909. Each of the first L − 1 hidden states has ``experts_per_layer``
-    experts. The last hidden state, after the final layer norm, is only the input of the gate. In
-    training, noise of a learned size is added to the gate's logits (Shazeer et al., "Outrageously
-    large neural networks", ICLR 2017, eqs. 3–5).
+    Compute log Σ_e gate_e · exp(expert_e(layer of e)) for each frame; a gate chooses the experts e
+    of the sum. Each of the first L − 1 hidden states has ``experts_per_layer`` experts. The last
+    hidden state, after the final layer norm, is only the input of the gate. In training, noise of a
+    learned size is added to the gate's logits (Shazeer et al., "Outrageously large neural
+    networks", ICLR 2017, eqs. 3–5).
 
     The gate and the sum are computed in at least float32. Only the chosen experts are computed. In
     a compiled or exported detector all experts are computed, with the same result.
@@ -72,6 +72,10 @@ class MixtureOfExperts(Aggregation):
     torch.Size([2, 5, 16])
     """
 
+    source = (
+        'Z. Wang et al., "Mixture of experts fusion for fake audio detection using frozen wav2vec 2.0", '
+        "ICASSP 2025, arXiv 2409.11909."
+    )
     min_layers = 2  # the last layer is only the input of the gate
     mean: Tensor
     std: Tensor

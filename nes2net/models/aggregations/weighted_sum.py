@@ -11,13 +11,17 @@ from nes2net.models.aggregations.base import Aggregation, gated_sum
 
 
 class WeightedSum(Aggregation):
-    """Compute Σ_l softmax(``weight_hidd``)_l · h_l; ``weight_hidd`` holds a learned number for each layer.
+    """A weighted sum of the layers with learned weights, as in SUPERB.
 
-    Yang et al., "SUPERB: speech processing universal performance benchmark", Interspeech 2021.
+    Compute Σ_l softmax(``weight_hidd``)_l · h_l; ``weight_hidd`` holds a learned number for each
+    layer.
 
     >>> WeightedSum(25, 16)([torch.randn(2, 5, 16)] * 25).shape
     torch.Size([2, 5, 16])
     """
+
+    source = 'Yang et al., "SUPERB: speech processing universal performance benchmark", Interspeech 2021.'
+    uses_all_weights = True
 
     def __init__(self, num_layers: int, feature_dim: int) -> None:
         super().__init__(num_layers, feature_dim)

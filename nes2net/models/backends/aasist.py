@@ -299,10 +299,11 @@ class SpectroTemporalGraph(Backend):
 
 
 class Aasist(SpectroTemporalGraph):
-    """AASIST after a self-supervised front-end: B×T×``feature_dim`` → logits B×``num_logits``.
+    """AASIST on self-supervised features: a residual encoder, then graph attention.
 
-    T is at least 3. In a graph of ``torch.export``, T is at least 24, because two temporal nodes
-    must be left after frames are pooled by 3 and nodes are pooled twice.
+    Features B×T×``feature_dim`` → logits B×``num_logits``. T is at least 3. In a graph of
+    ``torch.export``, T is at least 24, because two temporal nodes must be left after frames are
+    pooled by 3 and nodes are pooled twice.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -314,6 +315,12 @@ class Aasist(SpectroTemporalGraph):
     447242
     """
 
+    source = (
+        'J.-w. Jung et al., "AASIST: audio anti-spoofing using integrated spectro-temporal graph attention '
+        'networks", ICASSP 2022 (arXiv 2110.01200). H. Tak et al., "Automatic speaker verification spoofing '
+        'and deepfake detection using wav2vec 2.0 and data augmentation", Odyssey 2022 (arXiv 2202.12233), '
+        "put AASIST after XLS-R."
+    )
     min_frames = 3  # 3×3 max-pooling makes one temporal node from three frames
 
     def __init__(

@@ -64,14 +64,14 @@ class Res2NetBlock(nn.Module):
 
 
 class Aasist2(Aasist):
-    """AASIST2 after a self-supervised front-end: B×T×``feature_dim`` → cosines B×2.
+    """AASIST2: AASIST with Res2Net blocks in its encoder and a cosine head.
 
-    Y. Zhang et al., "Improving short utterance anti-spoofing with AASIST2", ICASSP 2024 (arXiv
-    2309.08279): :class:`~nes2net.models.backends.aasist.Aasist` with Res2Net blocks instead of
-    residual blocks, trained with additive-margin softmax. The authors published no code, so this
-    module could not be compared with the authors' results. Four choices are assumptions: the order
-    of operations in a block, the width, the scale and the squeeze-excitation. The width, the scale
-    and the squeeze-excitation are taken from the code of other authors.
+    Features B×T×``feature_dim`` → cosines B×2: :class:`~nes2net.models.backends.aasist.Aasist` with
+    Res2Net blocks instead of residual blocks, trained with additive-margin softmax. The authors
+    published no code, so this module could not be compared with the authors' results. Four choices
+    are assumptions: the order of operations in a block, the width, the scale and the
+    squeeze-excitation. The width, the scale and the squeeze-excitation are taken from the code of
+    other authors.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -85,6 +85,8 @@ class Aasist2(Aasist):
     >>> Aasist2()(torch.randn(2, 50, 1024)).shape
     torch.Size([2, 2])
     """
+
+    source = 'Y. Zhang et al., "Improving short utterance anti-spoofing with AASIST2", ICASSP 2024 (arXiv 2309.08279).'
 
     def __init__(
         self,

@@ -16,10 +16,10 @@ from nes2net.models.registry import create_head
 
 
 class AspCosine(LayerSum):
-    """Hidden states of all layers B×T×``feature_dim`` → logits B×2 of a one-class head.
+    """ASP + cosine: a weighted sum of layers, attentive statistics pooling, and a one-class head.
 
-    J. M. Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake detection system based on wav2vec2
-    for the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573): the back-end of FIR-NB and FIR-WB.
+    Hidden states of all layers B×T×``feature_dim`` → logits B×2 of a one-class head. This is the
+    back-end of FIR-NB and FIR-WB.
     Neither code nor checkpoints are published, so this module could not be compared with the
     paper's results. The weighted sum of layers (:class:`LayerSum`) follows later code of a
     co-author. Assumptions: the first hidden state is left out, the two feed-forward layers of
@@ -41,6 +41,10 @@ class AspCosine(LayerSum):
     torch.Size([2, 2])
     """
 
+    source = (
+        'J. M. Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake detection system based on wav2vec2 for '
+        'the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573).'
+    )
     min_frames = 2  # a single frame has no standard deviation over time
     last_layer_name = "head"
 

@@ -10,14 +10,13 @@ from nes2net.models.backends.pooling import AttentiveStatisticsPooling
 
 
 class AspMlp(Backend):
-    """Features B×T×``feature_dim`` → logits B×``num_logits``.
+    """ASP + MLP: attentive statistics pooling over time and a small multi-layer perceptron.
 
-    T. Stourbe, V. Miara, T. Lepage, R. Dehak, "Exploring WavLM back-ends for speech spoofing and
-    deepfake detection", ASVspoof Workshop 2024 (arXiv 2409.05032). The authors pool WavLM's
-    representation by attentive statistics. The authors have published neither code nor checkpoints,
-    so this module could not be compared with the paper's results. Two choices are assumptions: the
-    attention's bottleneck (``bottleneck_dim`` = 128, as in the published Nes2Net), and one hidden
-    layer of the MLP (``hidden_dim`` = 256) with BatchNorm and ReLU.
+    Features B×T×``feature_dim`` → logits B×``num_logits``. The authors pool WavLM's representation
+    by attentive statistics. The authors have published neither code nor checkpoints, so this module
+    could not be compared with the paper's results. Two choices are assumptions: the attention's
+    bottleneck (``bottleneck_dim`` = 128, as in the published Nes2Net), and one hidden layer of the
+    MLP (``hidden_dim`` = 256) with BatchNorm and ReLU.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -30,6 +29,10 @@ class AspMlp(Backend):
     torch.Size([2, 1])
     """
 
+    source = (
+        'T. Stourbe, V. Miara, T. Lepage, R. Dehak, "Exploring WavLM back-ends for speech spoofing and '
+        'deepfake detection", ASVspoof Workshop 2024 (arXiv 2409.05032).'
+    )
     min_frames = 2  # a single frame has no standard deviation over time
     last_layer_name = "mlp.3"
 

@@ -1,8 +1,4 @@
-"""AttM + LSTM: attentive merging of the hidden states, one LSTM layer, mean over time.
-
-Z. Pan, T. Liu, H. B. Sailor, Q. Wang, "Attentive merging of hidden embeddings from pre-trained
-speech model for anti-spoofing detection", Interspeech 2024.
-"""
+"""AttM + LSTM: attentive merging of the hidden states, one LSTM layer, mean over time."""
 
 from __future__ import annotations
 
@@ -74,12 +70,13 @@ class Decoder(nn.Module):
 
 
 class AttMLSTM(Backend):
-    """Hidden states, at least L + 1 tensors B×T×``feature_dim`` → logits B×``num_logits``.
+    """AttM + LSTM: attentive merging of the hidden states, one LSTM layer, mean over time.
 
-    The back-end merges the layers itself, without an aggregation. Two linear layers, L·D → L·D/4 →
-    D, follow the gates; in the aggregation ``attm``, only one linear layer follows. State 0, the
-    input of the first layer, is not used. States 1 to L = ``num_layers``, the outputs of the first
-    L layers, are merged; the front-end may be deeper. One of the paper's systems merges only the
+    Hidden states, at least L + 1 tensors B×T×``feature_dim`` → logits B×``num_logits``. The
+    back-end merges the layers itself, without an aggregation. Two linear layers, L·D → L·D/4 → D,
+    follow the gates; in the aggregation ``attm``, only one linear layer follows. State 0, the input
+    of the first layer, is not used. States 1 to L = ``num_layers``, the outputs of the first L
+    layers, are merged; the front-end may be deeper. One of the paper's systems merges only the
     first 12 of WavLM-Large's 24 layers. As in the published code, the output of the front-end's
     last layer is read before the final layer norm.
 
@@ -98,6 +95,10 @@ class AttMLSTM(Backend):
     torch.Size([2, 2])
     """
 
+    source = (
+        'Z. Pan, T. Liu, H. B. Sailor, Q. Wang, "Attentive merging of hidden embeddings from pre-trained '
+        'speech model for anti-spoofing detection", Interspeech 2024.'
+    )
     wants_layers = "all"
     wants_final_norm = False
     last_layer_name = "decoder.LL"

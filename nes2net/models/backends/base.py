@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +38,8 @@ class Backend(nn.Module):
 
     config: dict[str, Any]
     """The name and options that build this back-end again; :func:`nes2net.create_backend` sets them."""
+    source: ClassVar[str] = ""
+    """Publication of the network, for ``nes2net info``; empty if none is known."""
     feature_dim: int = 0
     """D, the size of a feature vector; 0 if the back-end accepts any size."""
     checkpoint_prefix: str = ""
@@ -67,6 +69,8 @@ class Backend(nn.Module):
     """Lengths, in frames, of the segments that :meth:`segments` scores; empty if the back-end scores no segments."""
     made_for_segments: bool = False
     """Whether a detector with this back-end counts as trained on segments if its checkpoint contains no recipe."""
+    uses_all_weights: bool = False
+    """Whether each training step gives a gradient to all weights that are trained; False if that is not known."""
     last_layer_name: str = ""
     """Dotted name of the last layer, as ``get_submodule`` takes it; empty if there is no such layer."""
 

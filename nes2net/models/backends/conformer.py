@@ -1,15 +1,11 @@
 """Conformer and TCM: a class token reads the utterance through conformer blocks.
 
-Conformer: E. Rosello, A. Gomez-Alanis, A. M. Gomez, A. Peinado, "A conformer-based classifier for
-variable-length utterance processing in anti-spoofing", Interspeech 2023.
-TCM: D.-T. Truong, R. Tao, T. Nguyen, H.-T. Luong, K. A. Lee, E. S. Chng, "Temporal-channel modeling
-in multi-head self-attention for synthetic speech detection", Interspeech 2024. TCM adds a token for
-each head to the self-attention. The token summarises the channels of the head over the utterance.
+TCM adds a token for each head to the self-attention. The token summarises the channels of the head
+over the utterance.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 import torch
@@ -17,7 +13,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, Probability, UpTo64, UpTo1000, UpTo4096
+from nes2net.lib.options import FeatureDim, Logits, Preset, Probability, UpTo64, UpTo1000, UpTo4096
 from nes2net.models.backends.base import Backend, LogitLayer, check_divides
 
 MAX_FRAMES = 10_000  # number of positions in the published table
@@ -230,8 +226,9 @@ class Encoder(nn.Module):
 
 
 class Conformer(Backend):
-    """Features B×T×``feature_dim`` → logits B×``num_logits``, T at most 10,000 frames (200 s).
+    """Conformer and TCM: a class token reads the utterance through conformer blocks.
 
+    Features B×T×``feature_dim`` → logits B×``num_logits``, T at most 10,000 frames (200 s).
     :data:`conformer` and :data:`tcm` are the published variants.
 
     Args:
@@ -254,6 +251,12 @@ class Conformer(Backend):
     2382628
     """
 
+    source = (
+        'Conformer: E. Rosello, A. Gomez-Alanis, A. M. Gomez, A. Peinado, "A conformer-based classifier for '
+        'variable-length utterance processing in anti-spoofing", Interspeech 2023. TCM: D.-T. Truong, R. Tao, '
+        'T. Nguyen, H.-T. Luong, K. A. Lee, E. S. Chng, "Temporal-channel modeling in multi-head '
+        'self-attention for synthetic speech detection", Interspeech 2024.'
+    )
     max_frames = MAX_FRAMES
     last_layer_name = "conformer.fc5"
 
@@ -285,9 +288,16 @@ class Conformer(Backend):
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))
 
 
-tcm = partial(Conformer, HeadTokenAttention)
-"""Conformer with temporal-channel modelling."""
-conformer = partial(Conformer, SelfAttention)
+tcm = Preset(
+    Conformer,
+    HeadTokenAttention,
+    summary="TCM: a conformer with temporal-channel modelling, a token for each head of the self-attention.",
+)
+conformer = Preset(
+    Conformer,
+    SelfAttention,
+    summary="Conformer: a class token reads the utterance through conformer blocks.",
+)
 """The plain conformer: :data:`tcm` without head tokens.
 
 It is an assumption that this variant has the fixed sinusoidal positions of TCM. The two variants

@@ -1,9 +1,4 @@
-"""Ensemble: a fusion of other systems' scores whose weights depend on the utterance.
-
-E. Rosello, A. M. Gomez, I. López-Espejo, A. M. Peinado, J. M. Martín-Doñas, "Anti-spoofing
-ensembling model: dynamic weight allocation in ensemble models for improved voice biometrics
-security", Interspeech 2024.
-"""
+"""Ensemble: a fusion of other systems' scores whose weights depend on the utterance."""
 
 from __future__ import annotations
 
@@ -32,9 +27,10 @@ class ReversedLogitLayer(LogitLayer):
 
 
 class Ensemble(LayerSum):
-    """Hidden states, at least L + 1 tensors B×T×``feature_dim``, and scores B×S → logits B×2.
+    """Ensemble: a fusion of other systems' scores whose weights depend on the utterance.
 
-    Each layer of each utterance is normalised, over time and features together. The layers are
+    Hidden states, at least L + 1 tensors B×T×``feature_dim``, and scores B×S → logits B×2. Each
+    layer of each utterance is normalised, over time and features together. The layers are
     multiplied by weights and added up. The sum passes through a linear map, batch normalisation
     over the whole map, SELU and LSTM layers. The last frame of the LSTM describes the utterance.
     From this frame, two perceptrons, one for each class, compute a weight for each system. The
@@ -74,6 +70,11 @@ class Ensemble(LayerSum):
     torch.Size([2, 2])
     """
 
+    source = (
+        'E. Rosello, A. M. Gomez, I. López-Espejo, A. M. Peinado, J. M. Martín-Doñas, "Anti-spoofing '
+        "ensembling model: dynamic weight allocation in ensemble models for improved voice biometrics "
+        'security", Interspeech 2024.'
+    )
     wants_final_norm = False
 
     def __init__(

@@ -1,8 +1,7 @@
 """GF, LGF and LLGF: the mean over time of the features, of two LSTMs, or of a light CNN and two LSTMs.
 
-X. Wang, J. Yamagishi, "Investigating self-supervised front ends for speech spoofing
-countermeasures", Odyssey 2022, arXiv 2111.07725. The published systems read the last hidden state
-of the unnormalised waveform, and score by the difference of the two logits.
+The published systems read the last hidden state of the unnormalised waveform, and score by the
+difference of the two logits.
 """
 
 from __future__ import annotations
@@ -20,7 +19,9 @@ Even = Annotated[int, Field(ge=2, le=65_536, multiple_of=2), Takes("an even numb
 
 
 class GF(Backend):
-    """Features B×T×``feature_dim`` → logits B×``num_logits``: a linear map and the mean over time.
+    """GF: a linear map of the features and the mean over time.
+
+    Features B×T×``feature_dim`` → logits B×``num_logits``.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -31,6 +32,10 @@ class GF(Backend):
     torch.Size([2, 2])
     """
 
+    source = (
+        'X. Wang, J. Yamagishi, "Investigating self-supervised front ends for speech spoofing '
+        'countermeasures", Odyssey 2022, arXiv 2111.07725.'
+    )
     score_rule = "difference"
     last_layer_name = "m_output_act.0"
 
@@ -126,6 +131,10 @@ class LLGF(Backend):
     torch.Size([2, 2])
     """
 
+    source = (
+        'X. Wang, J. Yamagishi, "Investigating self-supervised front ends for speech spoofing '
+        'countermeasures", Odyssey 2022, arXiv 2111.07725.'
+    )
     score_rule = "difference"
     last_layer_name = "m_output_act.0"
     min_frames = 16  # four max-poolings by 2

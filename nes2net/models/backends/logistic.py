@@ -9,13 +9,12 @@ from nes2net.models.backends.base import Backend, LogitLayer
 
 
 class Logistic(Backend):
-    """Features B×T×``feature_dim`` → logits B×``num_logits``; a single logit is the log odds of bona fide.
+    """A linear probe: the mean of the features over time, and one linear layer, as in logistic regression.
 
-    O. Pascu, A. Stan, D. Oneata, E. Oneata, H. Cucu, "Towards generalisable and calibrated audio
-    deepfake detection with self-supervised representations", Interspeech 2024 (arXiv 2309.05384),
-    fit logistic regression on frozen representations. The mean over time is an assumption. The
-    parameters are ``linear.weight`` n×D and ``linear.bias``: D + 1 numbers for one logit. In a
-    recipe, `train.optimizer: logistic` fits the parameters directly, without gradient steps.
+    Features B×T×``feature_dim`` → logits B×``num_logits``; a single logit is the log odds of bona
+    fide. The mean over time is an assumption. The parameters are ``linear.weight`` n×D and
+    ``linear.bias``: D + 1 numbers for one logit. In a recipe, `train.optimizer: logistic` fits the
+    parameters directly, without gradient steps.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -27,6 +26,11 @@ class Logistic(Backend):
     (torch.Size([2, 1]), 1921)
     """
 
+    source = (
+        'O. Pascu, A. Stan, D. Oneata, E. Oneata, H. Cucu, "Towards generalisable and calibrated audio '
+        'deepfake detection with self-supervised representations", Interspeech 2024 (arXiv 2309.05384), fit '
+        "logistic regression on frozen representations."
+    )
     last_layer_name = "linear"
 
     def __init__(self, *, feature_dim: FeatureDim = 1024, num_logits: Logits = 2) -> None:

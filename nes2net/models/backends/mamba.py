@@ -1,8 +1,6 @@
 """XLSR-Mamba: two columns of Mamba blocks; the second column reads the utterance backwards.
 
-Y. Xiao, R. K. Das, "XLSR-Mamba: a dual-column bidirectional state space model for spoofing attack
-detection", IEEE SPL 2025 (arXiv 2411.10027). The block comes from Mamba (A. Gu, T. Dao, arXiv
-2312.00752, Sec. 3.4).
+The block comes from Mamba (A. Gu, T. Dao, arXiv 2312.00752, Sec. 3.4).
 """
 
 from __future__ import annotations
@@ -181,11 +179,12 @@ def attention_pool(x: Tensor, score: nn.Linear) -> Tensor:
 
 
 class Mamba(Backend):
-    """Features B×T×``feature_dim`` → logits B×``num_logits``.
+    """XLSR-Mamba: two columns of Mamba blocks; the second column reads the utterance backwards.
 
-    The scan is plain PyTorch (:mod:`nes2net.models.backends.selective_scan`). If the package
-    mamba_ssm is installed, its kernel is used on CUDA, except in float64,
-    ``torch.compile``, ``torch.export`` and deterministic training.
+    Features B×T×``feature_dim`` → logits B×``num_logits``. The scan is plain PyTorch
+    (:mod:`nes2net.models.backends.selective_scan`). If the package mamba_ssm is installed, its
+    kernel is used on CUDA, except in float64, ``torch.compile``, ``torch.export`` and deterministic
+    training.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -202,6 +201,10 @@ class Mamba(Backend):
     torch.Size([2, 2])
     """
 
+    source = (
+        'Y. Xiao, R. K. Das, "XLSR-Mamba: a dual-column bidirectional state space model for spoofing attack '
+        'detection", IEEE SPL 2025 (arXiv 2411.10027).'
+    )
     last_layer_name = "conformer.classifier"
 
     def __init__(

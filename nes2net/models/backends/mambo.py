@@ -1,8 +1,6 @@
 """MamBo: groups of state-space mixers, perceptrons and attention (XLSR-MamBo).
 
-Ng et al., Findings of ACL 2026 (arXiv 2601.02944). The mixers come from Mamba, Mamba-2 (T. Dao, A.
-Gu, ICML 2024, arXiv 2405.21060) and Hydra (S. Hwang et al., NeurIPS 2024, arXiv 2407.09941). Hydra
-reads the utterance in both directions.
+Hydra reads the utterance in both directions.
 
 In reading order: the mixers ``Mamba2`` and ``Hydra``; ``GatedPerceptron`` and ``Attention``;
 ``Block`` and ``Stack``; and ``MamBo``, the back-end, which is built of all these.
@@ -246,10 +244,11 @@ class GatedPooling(nn.Module):
 
 
 class MamBo(Backend):
-    """Features B×T×``feature_dim`` → logits B×``num_logits``.
+    """MamBo: groups of state-space mixers, perceptrons and attention (XLSR-MamBo).
 
-    The network is a sequence of ``num_layers`` equal groups. The topology is the list of blocks in
-    a group, with N = ``num_mixers``:
+    Features B×T×``feature_dim`` → logits B×``num_logits``. The network is a sequence of
+    ``num_layers`` equal groups. The topology is the list of blocks in a group, with N =
+    ``num_mixers``:
 
     - ``mambo_1``: N mixers and a perceptron;
     - ``mambo_2``: N mixers and attention;
@@ -290,6 +289,10 @@ class MamBo(Backend):
     torch.Size([2, 2])
     """
 
+    source = (
+        "Ng et al., Findings of ACL 2026 (arXiv 2601.02944). The mixers come from Mamba, Mamba-2 (T. Dao, A. "
+        "Gu, ICML 2024, arXiv 2405.21060) and Hydra (S. Hwang et al., NeurIPS 2024, arXiv 2407.09941)."
+    )
     last_layer_name = "classifier"
     score_rule = "difference"
 

@@ -1,9 +1,4 @@
-"""Mean and linear: the mean over time and one layer, as in AntiDeepfake and Spoof-SUPERB.
-
-W. Ge, X. Wang, X. Liu, J. Yamagishi, "Post-training for deepfake speech detection", ASRU 2025,
-arXiv 2506.21090. H. Ali, N. S. Adupa, S. Subramani, H. Malik, "A SUPERB-style benchmark of
-self-supervised speech models for audio deepfake detection", ICASSP 2026, arXiv 2603.01482.
-"""
+"""Mean and linear: the mean over time and one layer, as in AntiDeepfake and Spoof-SUPERB."""
 
 from __future__ import annotations
 
@@ -18,9 +13,10 @@ from nes2net.models.registry import create_head
 
 
 class MeanLinear(FrameBackend):
-    """Features B×T×``feature_dim`` → logits B×``num_logits``: the mean over time and a head.
+    """Mean and linear: the mean over time and one layer, as in AntiDeepfake and Spoof-SUPERB.
 
-    In the published systems, the whole encoder is post-trained on layer-normalised waveforms
+    Features B×T×``feature_dim`` → logits B×``num_logits``: the mean over time and a head. In the
+    published systems, the whole encoder is post-trained on layer-normalised waveforms
     (``normalize=True`` of the front-end). These systems score whole utterances by the probability
     of bona fide, or by the cosine of the one-class head.
 
@@ -47,8 +43,14 @@ class MeanLinear(FrameBackend):
     torch.Size([16, 1])
     """
 
+    source = (
+        'W. Ge, X. Wang, X. Liu, J. Yamagishi, "Post-training for deepfake speech detection", ASRU 2025, '
+        'arXiv 2506.21090. H. Ali, N. S. Adupa, S. Subramani, H. Malik, "A SUPERB-style benchmark of '
+        'self-supervised speech models for audio deepfake detection", ICASSP 2026, arXiv 2603.01482.'
+    )
     score_rule = "probability"
     last_layer_name = "proj_fc"
+    uses_all_weights = True
 
     def __init__(
         self,

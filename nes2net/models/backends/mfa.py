@@ -1,8 +1,4 @@
-"""MFA: attentive statistics pooling over time in each layer, then over the layers.
-
-Y. Guo, H. Huang, X. Chen, H. Zhao, Y. Wang, "Audio deepfake detection with self-supervised WavLM
-and multi-fusion attentive classifier", ICASSP 2024, arXiv 2312.08089.
-"""
+"""MFA: attentive statistics pooling over time in each layer, then over the layers."""
 
 from __future__ import annotations
 
@@ -77,11 +73,12 @@ class MultiFusion(nn.Module):
 
 
 class MFA(Backend):
-    """Hidden states, at least L + 1 tensors B×T×``feature_dim`` → logits B×``num_logits``.
+    """MFA: attentive statistics pooling over time in each layer, then over the layers.
 
-    The published system fine-tunes WavLM-Large. The code of this system is not public. According to
-    the paper, attentive statistics pooling is done over time in each layer, and then over layers.
-    The other details of the ``paper`` variant are assumptions: mean and standard deviation with a
+    Hidden states, at least L + 1 tensors B×T×``feature_dim`` → logits B×``num_logits``. The
+    published system fine-tunes WavLM-Large. The code of this system is not public. According to the
+    paper, attentive statistics pooling is done over time in each layer, and then over layers. The
+    other details of the ``paper`` variant are assumptions: mean and standard deviation with a
     bottleneck of 128 (:class:`~nes2net.models.backends.pooling.AttentiveStatisticsPooling`); the
     hidden states 1 to L; a linear map 2D → D after the pooling over time, the same for all layers;
     and another linear map after the pooling over layers.
@@ -100,6 +97,10 @@ class MFA(Backend):
     torch.Size([2, 2])
     """
 
+    source = (
+        'Y. Guo, H. Huang, X. Chen, H. Zhao, Y. Wang, "Audio deepfake detection with self-supervised WavLM '
+        'and multi-fusion attentive classifier", ICASSP 2024, arXiv 2312.08089.'
+    )
     wants_layers = "all"
     last_layer_name = "fc"
 

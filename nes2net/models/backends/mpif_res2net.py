@@ -1,9 +1,7 @@
 """MPIF-Res2Net: a Res2Net on spectrograms that fuses its groups by gates over channel, time and frequency.
 
-S. Dong, J. Xue, C. Fan, K. Zhu, Y. Chen, Z. Lv, "Multi-perspective information fusion Res2Net with
-random Specmix for fake speech detection", DADA 2023 (arXiv 2306.15389). The fusion is meant to keep
-the groups from learning the same clues. No code is published; :class:`MpifRes2Net` lists the
-assumptions.
+The fusion is meant to keep the groups from learning the same clues. No code is published;
+:class:`MpifRes2Net` lists the assumptions.
 """
 
 from __future__ import annotations
@@ -154,13 +152,13 @@ class Res2NetBlock(nn.Module):
 
 
 class MpifRes2Net(Backend):
-    """Features B×T×``feature_dim`` → logits B×``num_logits``.
+    """MPIF-Res2Net: a Res2Net on spectrograms that fuses its groups by gates over channel, time and frequency.
 
-    The abstract of the paper explains the purpose of the multi-perspective fusion, but gives no
-    details. The paper reports an EER of 3.29 % and a min t-DCF of 0.2557 on ASVspoof 2021 LA. The
-    following points are assumptions. Most of these points come from the published code of the same
-    research group for SR-LA Res2Net with F0 sub-band (Neural Networks 2024). This module could not
-    be compared with the authors' results.
+    Features B×T×``feature_dim`` → logits B×``num_logits``. The abstract of the paper explains the
+    purpose of the multi-perspective fusion, but gives no details. The paper reports an EER of 3.29
+    % and a min t-DCF of 0.2557 on ASVspoof 2021 LA. The following points are assumptions. Most of
+    these points come from the published code of the same research group for SR-LA Res2Net with F0
+    sub-band (Neural Networks 2024). This module could not be compared with the authors' results.
 
     1. Input: log-magnitude spectrum of the F0 sub-band, ``feature_dim`` = 45 bins (``lps`` with
        ``num_bins=45``). Utterances are repeated or cut to T = ``num_frames`` = 600 frames; with
@@ -207,6 +205,10 @@ class MpifRes2Net(Backend):
     torch.Size([2, 2])
     """
 
+    source = (
+        'S. Dong, J. Xue, C. Fan, K. Zhu, Y. Chen, Z. Lv, "Multi-perspective information fusion Res2Net with '
+        'random Specmix for fake speech detection", DADA 2023 (arXiv 2306.15389).'
+    )
     last_layer_name = "head"
 
     def __init__(

@@ -1,9 +1,4 @@
-"""Multi-resolution gMLP, which scores segments of 20 to 640 ms and the utterance by cosines (PartialSpoof).
-
-L. Zhang, X. Wang, E. Cooper, N. Evans, J. Yamagishi, "The PartialSpoof database and countermeasures
-for the detection of short fake speech segments embedded in an utterance", IEEE/ACM TASLP 31, 2023
-(arXiv 2204.05177); H. Liu, Z. Dai, D. R. So, Q. V. Le, "Pay attention to MLPs", NeurIPS 2021.
-"""
+"""Multi-resolution gMLP, which scores segments of 20 to 640 ms and the utterance by cosines (PartialSpoof)."""
 
 from __future__ import annotations
 
@@ -135,16 +130,17 @@ class Scales(nn.Module):
 
 
 class MultiresGmlp(Backend):
-    """Hidden states, L tensors B×T×``feature_dim`` → cosines B×2, and :meth:`segments` B×T_i×2 of six scales.
+    """Multi-resolution gMLP, which scores segments of 20 to 640 ms and the utterance by cosines (PartialSpoof).
 
-    Scale i scores segments of 2^i frames. The input of scale i has d_i = ``feature_dim``/2^i
-    channels. For i > 0, the input of scale i is the input of scale i − 1, halved by maxima over
-    pairs of frames and pairs of channels. Each scale has its own gMLP blocks and two class vectors.
-    The utterance has its own blocks, which read the input of the last scale. The embedding of the
-    utterance is compared with the class vectors of the last scale. Train the network on the labels
-    of segments alone, or of segments and utterances together, but not of utterances alone. A
-    network that is trained for a single resolution contains the weights of all scales, but the gMLP
-    blocks of the other scales are not trained.
+    Hidden states, L tensors B×T×``feature_dim`` → cosines B×2, and :meth:`segments` B×T_i×2 of six
+    scales. Scale i scores segments of 2^i frames. The input of scale i has d_i =
+    ``feature_dim``/2^i channels. For i > 0, the input of scale i is the input of scale i − 1,
+    halved by maxima over pairs of frames and pairs of channels. Each scale has its own gMLP blocks
+    and two class vectors. The utterance has its own blocks, which read the input of the last scale.
+    The embedding of the utterance is compared with the class vectors of the last scale. Train the
+    network on the labels of segments alone, or of segments and utterances together, but not of
+    utterances alone. A network that is trained for a single resolution contains the weights of all
+    scales, but the gMLP blocks of the other scales are not trained.
 
     The published system fine-tunes wav2vec 2.0 Large and reads its 25 hidden states, which are
     weighted by a softmax of learned numbers. In the published code, the halving before the last
@@ -174,6 +170,11 @@ class MultiresGmlp(Backend):
     torch.Size([2, 2])
     """
 
+    source = (
+        'L. Zhang, X. Wang, E. Cooper, N. Evans, J. Yamagishi, "The PartialSpoof database and countermeasures '
+        'for the detection of short fake speech segments embedded in an utterance", IEEE/ACM TASLP 31, 2023 '
+        '(arXiv 2204.05177); H. Liu, Z. Dai, D. R. So, Q. V. Le, "Pay attention to MLPs", NeurIPS 2021.'
+    )
     wants_layers = "all"
     score_rule = "cosine"
     last_layer_name = f"m_angle_scales.{2 * _LONGEST}"

@@ -3,11 +3,9 @@
 In reading order: ``Res2NetBlock`` and ``Res2NetXBlock`` are the inner levels. ``Nes2Net`` is the
 outer level and the back-end. ``Nes2NetLA`` adds attention between the groups.
 
-T. Liu, D.-T. Truong, R. K. Das, K. A. Lee, H. Li, "Nes2Net: a lightweight nested architecture for
-foundation model driven speech anti-spoofing", IEEE T-IFS 20, 2025 (arXiv 2504.05657). The variants
-of this paper differ only in the inner block and the activation. Channels are split into groups. In
-the paper the first group is not changed; in the published code, and here, the last group is not
-changed.
+The variants of this paper differ only in the inner block and the activation. Channels are split
+into groups. In the paper the first group is not changed; in the published code, and here, the last
+group is not changed.
 
 Within the back-end, a feature map is an image of height 1, B×C×1×T, because PyTorch's 2-D
 convolutions support the channels-last memory layout, and its 1-D convolutions do not. Transposing
@@ -18,7 +16,6 @@ then read and write contiguous channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from math import prod
 from typing import Annotated, Literal
 
@@ -27,7 +24,7 @@ import torch.nn.functional as F
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, Size, Takes, UpTo1000, multiple_of, odd_or_zero
+from nes2net.lib.options import FeatureDim, Logits, Preset, Size, Takes, UpTo1000, multiple_of, odd_or_zero
 from nes2net.models.backends.base import LogitLayer, check_divides
 from nes2net.models.backends.frame_backend import FrameBackend, Utterance
 
@@ -58,6 +55,27 @@ class ColumnConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve ``x`` B×C×1×T, with the two image axes of weight, padding and dilation swapped."""
         return F.conv2d(x, self.weight.mT, self.bias, padding=self.padding[::-1], dilation=self.dilation[::-1])
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation whose training batches :func:`count_batch` counts; without momentum, it counts them itself."""
+
+    num_batches_tracked: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.momentum is None:
+            return super().forward(x)
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
+        )
+
+
+def count_batch(module: nn.Module) -> None:
+    """Add 1 to ``num_batches_tracked`` of each :class:`BatchNorm` in ``module`` that trains, by a single kernel."""
+    norms = [norm for norm in module.modules() if isinstance(norm, BatchNorm)]
+    counters = [norm.num_batches_tracked for norm in norms if norm.training and norm.momentum is not None]
+    if counters:
+        torch._foreach_add_(counters, 1)
 
 
 class SqueezeExcitation(nn.Module):
@@ -91,17 +109,17 @@ class Res2NetBlock(nn.Module):
         super().__init__()
         self.scale = scale
         self.conv1 = Conv(channels, channels, 1)
-        self.bn1 = nn.BatchNorm2d(channels)
+        self.bn1 = BatchNorm(channels)
         self._build_hierarchy(channels // scale, dilation)
         self.conv3 = Conv(channels, channels, 1)
-        self.bn3 = nn.BatchNorm2d(channels)
+        self.bn3 = BatchNorm(channels)
         self.se = SqueezeExcitation(channels, se_channels)
         self.activation = activation
 
     def _build_hierarchy(self, width: int, dilation: int) -> None:
         steps = range(self.scale - 1)
         self.convs = nn.ModuleList(Conv(width, width, 3, padding=dilation, dilation=dilation) for _ in steps)
-        self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)
+        self.bns = nn.ModuleList(BatchNorm(width) for _ in steps)
 
     def hierarchy(self, splits: Sequence[Tensor]) -> list[Tensor]:
         """Compute the output of each of the ``splits`` B×C/scale×1×T except the last.
@@ -147,7 +165,7 @@ class Res2NetXBlock(Res2NetBlock):
         self.convs = nn.ModuleList(
             ColumnConv(width, width, (3, 1), padding=(dilation, 0), dilation=(dilation, 1)) for _ in steps
         )
-        self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)
+        self.bns = nn.ModuleList(BatchNorm(width) for _ in steps)
 
     def hierarchy(self, splits: Sequence[Tensor]) -> list[Tensor]:
         """Compute a weighted sum of columns for each of the ``splits`` B×C/scale×1×T except the last."""
@@ -156,7 +174,8 @@ class Res2NetXBlock(Res2NetBlock):
         for split, conv, bn, weight in zip(splits, self.convs, self.bns, self.weighted_sum):
             columns = bn(self.activation(conv(torch.cat([columns, split]))))  # N·B×C/scale×1×T
             by_column = columns.unflatten(0, (weight.numel(), -1))  # N×B×C/scale×1×T
-            outputs.append((by_column * weight.view(-1, 1, 1, 1, 1)).sum(dim=0))
+            weighted = by_column * weight.view(-1, 1, 1, 1, 1)
+            outputs.append(weighted.sum(dim=0, dtype=weighted.dtype))  # autocast would convert to float32 and back
         return outputs
 
 
@@ -193,8 +212,13 @@ class Nes2Net(FrameBackend):
     512039
     """
 
+    source = (
+        'T. Liu, D.-T. Truong, R. K. Das, K. A. Lee, H. Li, "Nes2Net: a lightweight nested architecture for '
+        'foundation model driven speech anti-spoofing", IEEE T-IFS 20, 2025 (arXiv 2504.05657).'
+    )
     checkpoint_prefix = "Nested_Res2Net_TDNN."
     last_layer_name = "fc"
+    uses_all_weights = True
 
     def __init__(
         self,
@@ -224,8 +248,8 @@ class Nes2Net(FrameBackend):
         self.Build_in_Res2Nets = nn.ModuleList(
             block(channels, scale, dilation, self.activation, se_channels) for _ in range(groups - 1)
         )
-        self.bns = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(groups - 1))
-        self.bn = nn.BatchNorm2d(feature_dim)
+        self.bns = nn.ModuleList(BatchNorm(channels) for _ in range(groups - 1))
+        self.bn = BatchNorm(feature_dim)
         self.fc = LogitLayer(self.build_pooling(pool, utterance, feature_dim), num_logits)
 
     def frames(self, features: Tensor) -> Tensor:
@@ -238,6 +262,8 @@ class Nes2Net(FrameBackend):
         C is D/groups. The last group is not changed.
         """
         self.check_features(features)
+        if self.training:
+            count_batch(self)
         groups = features.transpose(1, 2).unsqueeze(2).chunk(self.groups, dim=1)  # B×C×1×T each
         outputs: list[Tensor] = []
         for group, block, bn in zip(groups, self.Build_in_Res2Nets, self.bns):
@@ -304,11 +330,10 @@ class LocalBlockAttention(nn.Module):
 
 
 class Nes2NetLA(Nes2Net):
-    """Nes2Net-X with attention between the outer groups, and dropout in the inner blocks.
+    """Nes2Net-LA: Nes2Net-X with attention between the outer groups, and dropout in the inner blocks.
 
-    X. Zhang et al., 2025 (arXiv 2512.07352). Features B×T×``feature_dim`` → logits
-    B×``num_logits``. In training, 20 % of an inner block's output and 10 % of the attention weights
-    are dropped.
+    Features B×T×``feature_dim`` → logits B×``num_logits``. In training, 20 % of an inner block's
+    output and 10 % of the attention weights are dropped.
 
     The published files contain an attention over all channels, ``global_attn``, which the published
     code never calls. The weights of this attention are kept so that files load and save completely,
@@ -334,6 +359,8 @@ class Nes2NetLA(Nes2Net):
     >>> Nes2NetLA(feature_dim=64, nes_ratio=(4, 4))(torch.randn(2, 50, 64)).shape
     torch.Size([2, 2])
     """
+
+    source = "X. Zhang et al., 2025 (arXiv 2512.07352)."
 
     def __init__(
         self,
@@ -372,9 +399,22 @@ class Nes2NetLA(Nes2Net):
         return self.join(self.local_block_attn(self.group_outputs(features)))
 
 
-nes2net = partial(Nes2Net, Res2NetBlock, nn.ReLU)
-"""Plain Nes2Net."""
-nes2net_x = partial(Nes2Net, Res2NetXBlock, nn.ReLU)
-"""Nes2Net-X, with learned weighted sums in the inner block."""
-nes2net_x_selu = partial(Nes2Net, Res2NetXBlock, nn.SELU, se_floor=2)
-"""Nes2Net-X with SELU in place of ReLU, except in the squeeze-excitation."""
+nes2net = Preset(
+    Nes2Net,
+    Res2NetBlock,
+    nn.ReLU,
+    summary="Nes2Net: a nested Res2Net without dimensionality reduction.",
+)
+nes2net_x = Preset(
+    Nes2Net,
+    Res2NetXBlock,
+    nn.ReLU,
+    summary="Nes2Net-X: Nes2Net with learned weighted sums in the inner block.",
+)
+nes2net_x_selu = Preset(
+    Nes2Net,
+    Res2NetXBlock,
+    nn.SELU,
+    se_floor=2,
+    summary="Nes2Net-X SeLU: Nes2Net-X with SELU in place of ReLU, except in the squeeze-excitation.",
+)

@@ -1,8 +1,4 @@
-"""RAPTOR, the back-end of DF Arena's detectors: a gate for each hidden state, and the conformer of TCM.
-
-arXiv 2603.06164. The organisation Speech-Arena-2025 on the Hugging Face hub publishes detectors
-with 500M and 1B parameters. The training of these detectors is not public.
-"""
+"""RAPTOR, the back-end of DF Arena's detectors: a gate for each hidden state, and the conformer of TCM."""
 
 from __future__ import annotations
 
@@ -21,8 +17,9 @@ from nes2net.models.backends.conformer import MAX_FRAMES, ConformerBlock, Encode
 
 
 class Raptor(Backend):
-    """Hidden states B×T×``feature_dim`` → logits B×``num_logits``, T at most 10,000 frames (200 s).
+    """RAPTOR, the back-end of DF Arena's detectors: a gate for each hidden state, and the conformer of TCM.
 
+    Hidden states B×T×``feature_dim`` → logits B×``num_logits``, T at most 10,000 frames (200 s).
     The back-end reads all hidden states, including the input of the first layer. Each state is
     pooled over time by attention; all layers share one attention vector. A linear map and a sigmoid
     compute the gate of the state from the pooled vector. The sum of gate · state is
@@ -49,6 +46,10 @@ class Raptor(Backend):
     torch.Size([2, 2])
     """
 
+    source = (
+        "arXiv 2603.06164. The organisation Speech-Arena-2025 on the Hugging Face hub publishes detectors "
+        "with 500M and 1B parameters."
+    )
     wants_layers = "all"
     score_rule = "probability"
     max_frames = MAX_FRAMES

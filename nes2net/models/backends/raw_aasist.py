@@ -1,16 +1,14 @@
 """AASIST and AASIST-L: detectors on the waveform itself, with a fixed filter bank.
 
-J.-w. Jung et al., ICASSP 2022 (arXiv 2110.01200), with the filter bank of RawNet2 for anti-spoofing
-(H. Tak et al., ICASSP 2021). The published weights load into :data:`raw_aasist` and
-:data:`raw_aasist_l` unchanged. In a Detector, these back-ends follow the front-end ``waveform``.
-The only hidden state of this front-end is the waveform, B×N×1.
+The published weights load into :data:`raw_aasist` and :data:`raw_aasist_l` unchanged. In a
+Detector, these back-ends follow the front-end ``waveform``. The only hidden state of this front-end
+is the waveform, B×N×1.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -19,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Logits, Takes
+from nes2net.lib.options import Logits, Preset, Takes
 from nes2net.models.backends.aasist import SpectroTemporalGraph, residual_encoder
 
 
@@ -48,10 +46,11 @@ def sinc_filters(num_filters: int, num_taps: int, sample_rate: int) -> Tensor:
 
 
 class RawAasist(SpectroTemporalGraph):
-    """Waveform B×N or B×N×1 at 16 kHz → logits B×``num_logits``.
+    """AASIST and AASIST-L: detectors on the waveform itself, with a fixed filter bank.
 
-    :data:`raw_aasist` and :data:`raw_aasist_l` are the published variants. A frame is one sample
-    here; N is at least 2,315.
+    Waveform B×N or B×N×1 at 16 kHz → logits B×``num_logits``. :data:`raw_aasist` and
+    :data:`raw_aasist_l` are the published variants. A frame is one sample here; N is at least
+    2,315.
 
     Args:
         channels: output channels of each block of the encoder.
@@ -63,6 +62,10 @@ class RawAasist(SpectroTemporalGraph):
     [297866, 85306]
     """
 
+    source = (
+        "J.-w. Jung et al., ICASSP 2022 (arXiv 2110.01200), with the filter bank of RawNet2 for anti-spoofing "
+        "(H. Tak et al., ICASSP 2021)."
+    )
     sample_rate = 16000
     num_filters = 70
     num_taps = 129
@@ -152,7 +155,19 @@ def _apply_in_stretches(block: nn.Module, x: Tensor) -> Tensor:
 _STRETCH = 3072
 
 
-raw_aasist = partial(RawAasist, (32, 32, 64, 64, 64, 64), (64, 32), (0.5, 0.7, 0.5))
-"""AASIST on the waveform. A graph of ``torch.export`` takes at least 13,250 samples."""
-raw_aasist_l = partial(RawAasist, (32, 32, 24, 24, 24, 24), (24, 32), (0.4, 0.5, 0.7))
-"""AASIST-L, the light variant; it takes the same numbers of samples as :data:`raw_aasist`."""
+raw_aasist = Preset(
+    RawAasist,
+    (32, 32, 64, 64, 64, 64),
+    (64, 32),
+    (0.5, 0.7, 0.5),
+    summary="AASIST: a detector on the waveform itself, with a fixed filter bank.",
+)
+"""A graph of ``torch.export`` takes at least 13,250 samples."""
+raw_aasist_l = Preset(
+    RawAasist,
+    (32, 32, 24, 24, 24, 24),
+    (24, 32),
+    (0.4, 0.5, 0.7),
+    summary="AASIST-L: the light variant of AASIST on the waveform.",
+)
+"""It takes the same numbers of samples as :data:`raw_aasist`."""

@@ -66,7 +66,6 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
 
 
 def _scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """Compute :func:`selective_scan` by ordinary tensor operations, in chunks of time."""
     states = _states(delta * x, delta, A, B)
     return _in_order([(state @ c.unsqueeze(3)).squeeze(3) for state, c in zip(states, _steps(C))], x.shape[1])
 

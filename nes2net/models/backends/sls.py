@@ -1,8 +1,4 @@
-"""SLS, sensitive layer selection: a gated sum of the front-end's layers is read as an image.
-
-Q. Zhang, S. Wen, T. Hu, "Audio deepfake detection with self-supervised XLS-R and SLS classifier",
-ACM Multimedia 2024.
-"""
+"""SLS, sensitive layer selection: a gated sum of the front-end's layers is read as an image."""
 
 from __future__ import annotations
 
@@ -32,8 +28,9 @@ class LogProbabilityLayer(LogitLayer):
 
 
 class SLS(Backend):
-    """Hidden states, L tensors B×T×``feature_dim`` → log-probabilities B×``num_logits``; T is fixed.
+    """SLS, sensitive layer selection: a gated sum of the front-end's layers is read as an image.
 
+    Hidden states, L tensors B×T×``feature_dim`` → log-probabilities B×``num_logits``; T is fixed.
     The output is log-softmax(SELU(·)), as published, and its last column is the score.
     Cross-entropy applies a second log-softmax, which does not change log-probabilities. As in the
     published code, the output of the front-end's last layer is read before the final layer norm.
@@ -52,6 +49,10 @@ class SLS(Backend):
     torch.Size([2, 2])
     """
 
+    source = (
+        'Q. Zhang, S. Wen, T. Hu, "Audio deepfake detection with self-supervised XLS-R and SLS classifier", '
+        "ACM Multimedia 2024."
+    )
     wants_layers = "all"
     wants_final_norm = False
     min_frames = fixed_frames = 201

@@ -1,8 +1,6 @@
 """The back-ends of Spectra-AASIST and Spectra-AASIST3: AASIST with positions in time, four branches, and KAN layers.
 
-Published by lab260 in the hub repositories ``lab260/Spectra-AASIST`` and ``lab260/Spectra-AASIST3``
-(2026); there is no paper. The modules that AASIST also uses are in
-:mod:`nes2net.models.backends.aasist`.
+The modules that AASIST also uses are in :mod:`nes2net.models.backends.aasist`.
 """
 
 from __future__ import annotations
@@ -156,7 +154,9 @@ class SpectraGraph(nn.Module):
 
 
 class SpectraAasist(Backend):
-    """Features B×T×``feature_dim`` → logits B×``num_logits``; T is from 3 to ``max_frames``.
+    """The back-ends of Spectra-AASIST and Spectra-AASIST3: AASIST with positions in time, four branches, and KAN layers.
+
+    Features B×T×``feature_dim`` → logits B×``num_logits``; T is from 3 to ``max_frames``.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -171,6 +171,10 @@ class SpectraAasist(Backend):
     torch.Size([2, 2])
     """
 
+    source = (
+        "Published by lab260 in the hub repositories lab260/Spectra-AASIST and lab260/Spectra-AASIST3 (2026); "
+        "there is no paper."
+    )
     last_layer_name = "aasist.out_layer"
     min_frames = 3  # the max-pooling by 3 makes one temporal node from three frames
 

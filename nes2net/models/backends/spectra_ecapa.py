@@ -1,8 +1,4 @@
-"""The back-end of Spectra-0: an ECAPA-TDNN in which ReLU comes before batch normalisation.
-
-Published by lab260 in the hub repository ``lab260/spectra_0`` (2026); there is no paper.
-ECAPA-TDNN: Desplanques et al., Interspeech 2020 (arXiv 2005.07143).
-"""
+"""The back-end of Spectra-0: an ECAPA-TDNN in which ReLU comes before batch normalisation."""
 
 from __future__ import annotations
 
@@ -114,7 +110,9 @@ class EcapaTdnn(nn.Module):
 
 
 class SpectraEcapa(Backend):
-    """Features B×T×``feature_dim`` → logits B×``num_logits``; T is at least 2.
+    """The back-end of Spectra-0: an ECAPA-TDNN in which ReLU comes before batch normalisation.
+
+    Features B×T×``feature_dim`` → logits B×``num_logits``; T is at least 2.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -129,6 +127,10 @@ class SpectraEcapa(Backend):
     torch.Size([2, 2])
     """
 
+    source = (
+        "Published by lab260 in the hub repository lab260/spectra_0 (2026); there is no paper. ECAPA-TDNN: "
+        "Desplanques et al., Interspeech 2020 (arXiv 2005.07143)."
+    )
     last_layer_name = "ecapa_tdnn.fc6"
     min_frames = 2  # a single frame has no unbiased variance over time
 

@@ -68,6 +68,8 @@ class Frontend(nn.Module):
 
     config: dict[str, Any]
     """The name and options that build this front-end again."""
+    source: str = ""
+    """Publication of the front-end, for ``nes2net info``; empty if none is known."""
     out_dim: int
     """D, the size of a hidden state."""
     num_layers: int = 1
@@ -95,6 +97,8 @@ class Frontend(nn.Module):
     """State-dict names of the frozen tensors of an adapted front-end; empty if it is not adapted."""
     encoder_layerdrop: float = 0.0
     """Probability of skipping a transformer layer in training."""
+    uses_all_weights: bool = False
+    """Whether each training step gives a gradient to all weights that are trained; False if that is not known."""
     takes_checkpoint: ClassVar[bool] = True
     """Whether the constructor takes a pre-training file."""
     takes_prompt: bool = False

@@ -15,14 +15,11 @@ def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
     The library transposes the feature map before and after each layer norm, which copies the map.
     This function uses 2-D convolutions of height 1, which keep the channels innermost in memory,
     and copies nothing. On the CPU, this function takes about half as long as the library's
-    ``forward``, in float32 and bfloat16. On other devices, this function calls the library's
-    ``forward``.
+    ``forward``, in float32 and bfloat16.
     """
-    if waveform.device.type != "cpu":
-        return extractor(waveform).transpose(1, 2)
     weights = [_channels_last(layer.conv.weight) for layer in extractor.conv_layers]
     waveform = waveform[:, None, None]  # B×1×1×N
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if waveform.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return _convolve(extractor, weights, waveform)
     # Compute one utterance at a time, so that the activations of the first layers fit into the processor's cache.
     return torch.cat([_convolve(extractor, weights, utterance) for utterance in waveform.split(1)])

@@ -21,12 +21,11 @@ Filters = UpTo1024
 class LinearFrequencyCepstrum(SpectralFrontend):
     """LFCC with first and second differences, as in the ASVspoof baselines: B×N → B×T×D.
 
-    M. Sahidullah, T. Kinnunen, C. Hanilçi, "A comparison of features for synthetic speech
-    detection", Interspeech 2015. The steps for each frame are: pre-emphasis, a symmetric Hamming
-    window, |FFT|², triangular filters equally spaced from 0 Hz to ``max_frequency``, log10(· +
-    2.2e-16) and an orthonormal DCT-II. The lowest coefficients are kept, including the 0th.
-    Differences are Δc[t] = ``delta_scale``·(c[t+1] − c[t−1]); the first and the last frame are
-    repeated at the ends. ΔΔ is computed from Δ in the same way.
+    The steps for each frame are: pre-emphasis, a symmetric Hamming window, |FFT|², triangular
+    filters equally spaced from 0 Hz to ``max_frequency``, log10(· + 2.2e-16) and an orthonormal
+    DCT-II. The lowest coefficients are kept, including the 0th. Differences are Δc[t] =
+    ``delta_scale``·(c[t+1] − c[t−1]); the first and the last frame are repeated at the ends. ΔΔ is
+    computed from Δ in the same way.
 
     The defaults are the options of the LFCC-GMM baseline of ASVspoof 2019. The MATLAB baseline of
     2021 LA has ``window_length=480, hop_length=240, n_fft=1024, num_filters=70, max_frequency=4000,
@@ -55,6 +54,10 @@ class LinearFrequencyCepstrum(SpectralFrontend):
     [(2, 99, 60)]
     """
 
+    source = (
+        'M. Sahidullah, T. Kinnunen, C. Hanilçi, "A comparison of features for synthetic speech detection", '
+        "Interspeech 2015."
+    )
     name = "lfcc"
     length_option = "window_length"
 

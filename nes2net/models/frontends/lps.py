@@ -48,6 +48,7 @@ class LogPowerSpectrum(SpectralFrontend):
     [(2, 97, 256)]
     """
 
+    source = "The full-band options of SR-LA Res2Net (Neural Networks 2024)."
     name = "lps"
     length_option = "n_fft"
 

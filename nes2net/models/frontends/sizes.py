@@ -28,7 +28,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -281,9 +280,12 @@ def __getattr__(name: str) -> Any:
     """
     if name not in SIZES:
         raise AttributeError(f"module {__name__} has no attribute {name}")
+    from nes2net.lib.options import Preset  # imported late, so that listing names needs no pydantic
+
     size = SIZES[name]
     module, _, attribute = _CLASSES[size.frontend].partition(":")
-    return partial(getattr(import_module(module), attribute), **size.options, **size.training)
+    constructor = getattr(import_module(module), attribute)
+    return Preset(constructor, summary=f"{size.title}, read by {size.frontend}.", **size.options, **size.training)
 
 
 def sizes_of(model_type: str, config: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -48,6 +47,16 @@ OWN_OPTIONS = {
     "wav2vec2": {"final_dim", "latent_vars", "latent_groups", "engine"},
     "hubert": {"final_dim", "num_targets"},
     "wavlm": {"num_buckets", "max_distance"},
+}
+# Network → its publication.
+_SOURCES = {
+    "wav2vec2": 'Baevski et al., "wav2vec 2.0" (NeurIPS 2020), define the network, and Babu et al., "XLS-R" '
+    "(arXiv 2111.09296), the size XLS-R 300M.",
+    "hubert": 'Hsu et al., "HuBERT" (IEEE/ACM TASLP 2021, arXiv 2106.07447): the network of wav2vec 2.0 without its '
+    "quantiser. UniSpeech-SAT (Chen et al., ICASSP 2022, arXiv 2110.05752) and mHuBERT-147 (Zanon Boito et al., "
+    "Interspeech 2024, arXiv 2406.06371) are the same network.",
+    "wavlm": 'Chen et al., "WavLM" (IEEE JSTSP 2022, arXiv 2110.13900): a wav2vec 2.0 encoder with gated relative '
+    "position bias.",
 }
 _OPTIONS_OF_SOME = set().union(*OWN_OPTIONS.values())
 # Limits of the convolutions. Without limits, a short configuration could describe a network that fills the memory.
@@ -227,8 +236,10 @@ class SSLFrontend(Frontend):
         if pre_emphasis:
             self.config["pre_emphasis"] = pre_emphasis
         self.pre_emphasis = pre_emphasis
-        # Set the attributes that follow from the options.
+        # Set the attributes that follow from the name and the options.
+        self.source = _SOURCES[name]
         self.encoder_layerdrop = options["encoder_layerdrop"]
+        self.uses_all_weights = not self.encoder_layerdrop
         self.layer_norm_first = options["layer_norm_first"]
         self.extractor_mode = options["extractor_mode"]
         self.out_dim = options["encoder_embed_dim"]
@@ -463,9 +474,6 @@ wav2vec2 = _preset(
     "wav2vec2",
     """Waveform B×N → hidden states B×T×D of a wav2vec 2.0 transformer.
 
-    Baevski et al., "wav2vec 2.0" (NeurIPS 2020), define the network, and Babu et al., "XLS-R"
-    (arXiv 2111.09296), the size XLS-R 300M.
-
     The waveform, in [−1, 1], is not layer-normalised unless ``normalize`` or the folder says so.
     The published detectors read fairseq's file and do not normalise the waveform, although XLS-R's
     task configuration says ``normalize``.
@@ -478,10 +486,6 @@ wav2vec2 = _preset(
 hubert = _preset(
     "hubert",
     """Waveform B×N → hidden states B×T×D of a HuBERT or UniSpeech-SAT transformer.
-
-    Hsu et al., "HuBERT" (IEEE/ACM TASLP 2021, arXiv 2106.07447): the network of wav2vec 2.0 without
-    its quantiser. UniSpeech-SAT (Chen et al., ICASSP 2022, arXiv 2110.05752) and mHuBERT-147 (Zanon
-    Boito et al., Interspeech 2024, arXiv 2406.06371) are the same network.
 
     The waveform, in [−1, 1], is not layer-normalised unless ``normalize`` or the folder says so. The
     options have fairseq's names and meanings, except ``normalize``, ``pretraining_heads`` and
@@ -501,8 +505,7 @@ wavlm = _preset(
     "wavlm",
     """Waveform B×N → hidden states B×T×D of a WavLM transformer.
 
-    Chen et al., "WavLM" (IEEE JSTSP 2022, arXiv 2110.13900): a wav2vec 2.0 encoder with gated relative
-    position bias. The first layer contains the embedding of the bias; all layers share the bias.
+    The first layer contains the embedding of the bias; all layers share the bias.
 
     The CtrSVDD systems layer-normalise waveforms (s3prl, following WavLM-Large's configuration); the
     ASVspoof 5 systems do not. The options have unilm's names and meanings, except ``normalize`` and
@@ -524,5 +527,9 @@ SMALL: dict[str, Any] = {
     "conv_pos_groups": 4,
     "pretraining_heads": False,
 }
-#: The front-end with the options :data:`SMALL`, for tests and the demonstration: 0.6 M parameters, no pre-training.
-wav2vec2_small = partial(wav2vec2, checkpoint=None, **SMALL)
+wav2vec2_small = Preset(
+    wav2vec2,
+    summary="A small wav2vec 2.0 without pre-training, for tests and the demonstration: 0.6 M parameters.",
+    checkpoint=None,
+    **SMALL,
+)

@@ -1,8 +1,6 @@
 """w2v-BERT 2.0 front-ends on the transformers library.
 
-Barrault et al., "Seamless: Multilingual expressive and streaming speech translation" (2023, arXiv
-2312.05187), Sec. 3.2.1: a Conformer with causal convolutions over pairs of log-mel frames. Options
-that fairseq's ``Wav2Vec2Config`` also has are named as in fairseq.
+Options that fairseq's ``Wav2Vec2Config`` also has are named as in fairseq.
 """
 
 from __future__ import annotations
@@ -70,6 +68,10 @@ class W2VBert2Frontend(MelEncoder):
     [(1, 24, 32), (1, 24, 32), (1, 24, 32)]
     """
 
+    source = (
+        'Barrault et al., "Seamless: Multilingual expressive and streaming speech translation" (2023, arXiv '
+        "2312.05187), Sec. 3.2.1."
+    )
     name = "w2v_bert2"
     family = W2V_BERT2
     hop_length = 2 * HOP

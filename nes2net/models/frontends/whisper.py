@@ -1,7 +1,6 @@
 """Whisper front-ends on the transformers library: the encoder of Whisper, without the decoder.
 
-Two convolutions and a transformer over 30 s of log-mel frames (Radford et al., "Robust speech
-recognition via large-scale weak supervision", ICML 2023, arXiv 2212.04356). Options that fairseq's
+Two convolutions and a transformer over 30 s of log-mel frames . Options that fairseq's
 ``Wav2Vec2Config`` also has are named as in fairseq.
 """
 
@@ -65,6 +64,9 @@ class WhisperFrontend(MelEncoder):
     [(1, 25, 32), (1, 25, 32), (1, 25, 32)]
     """
 
+    source = (
+        'Radford et al., "Robust speech recognition via large-scale weak supervision", ICML 2023, arXiv 2212.04356.'
+    )
     name = "whisper"
     family = WHISPER
     hop_length = min_samples = 2 * HOP

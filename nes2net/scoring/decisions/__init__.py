@@ -6,7 +6,7 @@ thresholds of operating points are read off these ratios.
 """
 
 from nes2net.scoring.decisions.along import DecisionAlong, decide_along
-from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, ScoredBy, fit, load
+from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, ScoredBy, fit, load, resampled
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision, OperatingPoint
 from nes2net.scoring.decisions.evidence import Evidence, Running
 from nes2net.scoring.decisions.known import KnownThreshold, Reference, known_scores, verification_scores
@@ -32,5 +32,6 @@ __all__ = [
     "fit",
     "known_scores",
     "load",
+    "resampled",
     "verification_scores",
 ]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nes2net.data.audio.remarks import NO_VOICE
 from nes2net.lib.errors import counted
-from nes2net.lib.times import clock
+from nes2net.lib.times import clock, plain_duration
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision, factor_of
 from nes2net.scoring.decisions.evidence import Evidence, Running
 from nes2net.scoring.decisions.population import Traits
@@ -120,10 +120,21 @@ class DecisionAlong(Decision):
     simulated."""
 
     @property
+    def decided_by(self) -> str:
+        """Which number decided, in words; empty if nothing was decided."""
+        if self.decision == CANNOT_TELL:
+            return ""
+        if self.in_part and self.stretch is not None:
+            return f"llr {self.stretch.llr:.4f}, the mean of {clock(self.stretch.start)}–{clock(self.stretch.end)}"
+        return f"llr {self.llr:.4f}, their mean"
+
+    @property
     def words(self) -> list[str]:
         """Phrases about the windows that decided, the part that stands out, and the fake parts that would be missed."""
+        number = f" by {self.decided_by}" if self.decided_by else ""
         words = [
             f"decided along {100 * self.rests_on:.0f} % of it ({counted(self.windows, 'window')} of {self.window:.3g} s)"
+            f"{number}, while the score is that of its first {self.window:.3g} s"
         ]
         if self.stretch is None or self.decision == CANNOT_TELL:
             return words
@@ -137,12 +148,12 @@ class DecisionAlong(Decision):
             if self.shortest_found is None:
                 words.append("a fake part of any length would mostly be missed")
             else:
-                words.append(f"a fake part shorter than {self.shortest_found:.2g} s would mostly be missed")
+                words.append(f"a fake part shorter than {plain_duration(self.shortest_found)} would mostly be missed")
         return words
 
     def row(self) -> dict[str, Any]:
         """Return plain data as :meth:`Decision.row` does; the fields of this class are under the key ``along``."""
-        row = super().row()
+        row = {**super().row(), "score_of": f"the first {self.window:.3g} s", "decided_by": self.decided_by}
         along: dict[str, Any] = {"rests_on": self.rests_on, "windows": self.windows}
         along |= {"window": self.window, "hop": self.hop, "in_part": self.in_part}
         if self.stretch is not None and self.low_windows is not None:
@@ -171,9 +182,11 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
     1. "cannot tell" if the recording is unfit or has no speech, or is unlike the calibration's
        recordings, or if clipping makes it uncertain on which side of the threshold the recording
        lies;
-    2. "spoof" if the mean ratio is below the decider's threshold, or if a stretch stands out;
-    3. "cannot tell" if there are more low windows than chance explains, or if the detector would
-       miss a fake part as long as half the recording in most cases;
+    2. "spoof" if the mean ratio is below the decider's threshold, or if a stretch stands out, and
+       the 95 % interval of this ratio does not hold the threshold;
+    3. "cannot tell" if such an interval holds the threshold, if there are more low windows than
+       chance explains, or if the detector would miss a fake part as long as half the recording in
+       most cases;
     4. else "bonafide".
 
     Args:
@@ -208,7 +221,8 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
         threshold = min(threshold, decider.largest_llr)
     is_bonafide = mean >= threshold
     is_certain = is_bonafide == (factor * mean >= threshold)
-    along = replace(along, llr=factor * mean, probability=float(decider.probability(factor * mean)))
+    if base.llr is not None:  # a recording that is unlike the calibration's recordings has no ratio
+        along = replace(along, llr=factor * mean, probability=float(decider.probability(factor * mean)))
     # Compute how many windows without overlap fit into the part of the recording with speech.
     num_windows = max(1, round(rests_on * track.duration / track.window))
     # Compare the recording with simulated bona fide recordings, to find out whether a part stands out.
@@ -222,20 +236,27 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
                 decider, [step.llr for step, speaks in zip(running, has_speech) if speaks], num_windows
             ),
         )
-    if base.decision == CANNOT_TELL:  # clipped near the threshold, or unlike the calibration's recordings
+    if base.llr is None:
         return along
+    along = replace(along, decision="bonafide", reason=None)
     if not is_certain and traits is not None:
         return replace(along, decision=CANNOT_TELL, reason=traits.clipping)
-    if not is_bonafide:
+    uncertain = decider.uncertain(factor * mean)
+    if not is_bonafide and not uncertain:
         return replace(along, decision="spoof")
     if along.stretch is not None and along.stretch.stands_out:
-        return replace(along, decision="spoof", in_part=True)
+        uncertain_part = decider.uncertain(factor * along.stretch.llr)
+        if not uncertain_part:
+            return replace(along, decision="spoof", in_part=is_bonafide)
+        uncertain = uncertain or uncertain_part
+    if uncertain:
+        return replace(along, decision=CANNOT_TELL, reason=uncertain)
     if along.low_windows is not None and num_windows > 1 and along.low_windows.p_value <= _STANDS_OUT:
         return replace(along, decision=CANNOT_TELL, reason=along.low_windows.words(along.windows))
     if simulated is not None and num_windows > 1 and not simulated.finds_half:
-        reason = "this detector would miss a fake half of such a recording more often than find it"
+        reason = "if half of a recording of this length were fake, this detector would mostly miss it"
         return replace(along, decision=CANNOT_TELL, reason=reason)
-    return replace(along, decision="bonafide")
+    return along
 
 
 def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> Stretch:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -31,7 +32,7 @@ from nes2net.metrics import (
     compute_min_dcf,
     wilson_interval,
 )
-from nes2net.scoring.decisions.population import Population, as_saved
+from nes2net.scoring.decisions.population import Population, as_saved, rounded
 
 _FEWEST = 20  # with fewer trials of a class, weights and error rates are worth little
 _STEEPEST = 1e-12  # the solver stops at this slope of the loss
@@ -52,10 +53,14 @@ _MOST_SYSTEMS = 1000
 # _MOST_READ ratios of a class.
 _MOST_KEPT = 1_000_000
 _MOST_READ = 2_500_000
+_RESAMPLES = 500  # number of bootstrap resamples of the trials
+_MOST_DRAWN = 5000  # trials of a class
+_SEED = 0
 
 
 _Weight = Annotated[FiniteFloat, Field(ge=-_LARGEST_WEIGHT, le=_LARGEST_WEIGHT)]
 _Llr = Annotated[FiniteFloat, Field(ge=-_LARGEST_LLR, le=_LARGEST_LLR)]
+_Resamples = Annotated[list[tuple[_Weight, _Weight]], Field(min_length=1), AfterValidator(np.array)]
 _Sorted = Annotated[list[_Llr], Field(min_length=1, max_length=_MOST_READ), AfterValidator(np.sort)]
 
 
@@ -99,8 +104,10 @@ class LinearCalibration:
     ``llrs`` holds the ratios of the trials from which the calibration was learned. ``scored_by``
     identifies the detector that made the scores; ``scored_by`` is None for a fusion, or if the
     scores have no record. ``population`` holds the traits of the recordings; ``population`` is None
-    if the recordings were not measured. ``sha256`` is the digest of the file from which
-    :func:`load` read the calibration.
+    if the recordings were not measured. ``resamples`` (R, 2) has a slope and a shift for each
+    bootstrap resample of the trials: a calibration of the resample has the ratio slope · llr +
+    shift. ``resamples`` is None for a fusion, and without :func:`resampled`. ``sha256`` is the
+    digest of the file from which :func:`load` read the calibration.
     """
 
     weights: Annotated[tuple[_Weight, ...], Field(min_length=1, max_length=_MOST_SYSTEMS)]
@@ -112,7 +119,14 @@ class LinearCalibration:
     llrs: Llrs | None = field(default=None, repr=False, compare=False)
     scored_by: ScoredBy | None = None
     population: Population | None = field(default=None, repr=False, compare=False)
+    resamples: Annotated[NDArray, as_saved(_Resamples)] | None = field(default=None, repr=False, compare=False)
     sha256: str = field(default="", repr=False, compare=False)
+
+    def interval(self, llr: float) -> tuple[float, float]:
+        """Compute the 95 % interval of a ratio: percentiles over the resamples; without resamples, the ratio itself."""
+        ratios = [llr] if self.resamples is None else self.resamples @ (llr, 1.0)
+        low, high = np.quantile(ratios, (0.025, 0.975)).tolist()
+        return low, high
 
     @property
     def largest_llr(self) -> float:
@@ -258,6 +272,8 @@ class LinearCalibration:
             plain["scored_by"] = asdict(self.scored_by)
         if self.llrs:
             plain["llrs"] = self.llrs._asdict()
+        if self.resamples is not None:
+            plain["resamples"] = self.resamples
         if self.population:
             plain["population"] = asdict(self.population)
         return f"{_json_lines(plain)}\n"
@@ -403,6 +419,24 @@ def fit(
         if len(ordered) > _MOST_KEPT:  # keep evenly spaced ratios, including the first and the last
             llrs[number] = ordered[np.linspace(0, len(ordered) - 1, _MOST_KEPT).round().astype(np.int64)]
     return replace(calibration, llrs=Llrs(*llrs))
+
+
+def resampled(calibration: LinearCalibration) -> LinearCalibration:
+    """Add :attr:`LinearCalibration.resamples` to the ``calibration`` of one system that :func:`fit` made.
+
+    Trials are drawn with replacement within each class, the same in every run. Of 10,000 trials of
+    a class or more, every n-th ratio is drawn from, which makes intervals wider.
+    """
+    assert calibration.llrs is not None
+    rng = np.random.default_rng(_SEED)
+    classes = [ordered[:: max(1, len(ordered) // _MOST_DRAWN)] for ordered in calibration.llrs]
+    resamples = [(1.0, 0.0)]  # the trials themselves
+    for _ in range(_RESAMPLES):
+        draws = [rng.choice(class_llrs, len(class_llrs)) for class_llrs in classes]
+        with suppress(InputError):  # the drawn trials are all alike, or separated although there is no penalty
+            refitted = fit(*draws, prior=calibration.prior, l2=calibration.l2)
+            resamples.append((refitted.weights[0], refitted.offset))
+    return replace(calibration, resamples=rounded(np.array(resamples)))
 
 
 def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayLike) -> bool:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.lib.errors import InputError
+from nes2net.data.audio.speech import SPEECH_RULE
+from nes2net.lib.errors import InputError, worded
 from nes2net.lib.terminal import printable_name
+from nes2net.metrics import wilson_interval
 from nes2net.metrics.dcf import act_dcf_threshold
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs
 from nes2net.scoring.decisions.population import Traits
@@ -147,16 +149,23 @@ def rounded_up(value: float) -> str:
 #: The decision on a recording that is unfit, too clipped, or unlike the calibration's recordings, or whose score is too
 #: uncertain.
 CANNOT_TELL = "cannot tell"
-#: A note for the user, shown if the weight of the calibration is negative.
-INVERTED = (
-    "the weight of the calibration is negative, so higher scores count as spoofed: were its labels or scores inverted?"
+#: What may explain that higher scores mean spoofed.
+CAUSES_OF_INVERSION = (
+    "labels or scores are inverted, the trials are too few to tell, or the detector does not work on these recordings"
 )
+#: A note for the user, shown if the weight of the calibration is negative.
+INVERTED = f"the weight of the calibration is negative, so higher scores count as spoofed: {CAUSES_OF_INVERSION}"
 #: The log-likelihood ratio of a clipped recording is multiplied by this factor, because a calibration does not state
 #: how many of its recordings were clipped. The number is an assumption.
 OF_CLIPPED = 0.5
 #: The default of ``abstain``: at most this share of recordings like the calibration's gets "cannot tell" for being
 #: unusual.
 ABSTAIN = 0.01
+# A calibration of whole recordings decides on recordings of at most this many times the length of its longest one. If
+# its file does not hold their lengths, the longest one is taken to last two minutes, the longest recording that
+# `predict` scores in one piece. Both numbers are assumptions.
+_TIMES_LONGER = 1.5
+_LONGEST = 120.0
 
 
 def factor_of(traits: Traits | None) -> float:
@@ -171,9 +180,10 @@ class Decision:
     score: float
     """The score of the detector."""
     llr: float | None
-    """Natural-log likelihood ratio of bona fide against spoof; None if the recording is unfit."""
+    """Natural-log likelihood ratio of bona fide against spoof; None if the recording is unfit, or
+    unlike the calibration's recordings."""
     probability: float | None
-    """Probability of bona fide, at the prior; None if the recording is unfit."""
+    """Probability of bona fide, at the prior; None if ``llr`` is None."""
     decision: str
     """``"bonafide"``, ``"spoof"`` or ``"cannot tell"``."""
     reason: str | None = None
@@ -187,7 +197,32 @@ class Decision:
         """Return the fields as plain data for JSON and tables; leave out None, except for llr and probability."""
         always = ("llr", "probability")
         row = {key: value for key, value in asdict(self).items() if value is not None or key in always}
+        if self.reason is not None:
+            row["reason"] = worded(self.reason)
         return row
+
+
+class ErrorCount(NamedTuple):
+    """The number of wrong decisions on the calibration's recordings of one class."""
+
+    truth: str
+    """The true class of the recordings."""
+    called: str
+    """The class that the wrong decisions chose instead."""
+    number: int
+    """Number of recordings of the class ``truth``."""
+    wrong: int
+    """Number of wrong decisions."""
+
+    @property
+    def share(self) -> float:
+        """Fraction of the decisions that are wrong."""
+        return self.wrong / self.number
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of :attr:`share`."""
+        return wilson_interval(self.share, self.number)
 
 
 @dataclass(frozen=True)
@@ -199,8 +234,9 @@ class Decider:
         operating_point: None for the Bayes threshold at ``prior`` with equal costs.
         abstain: a share of the calibration's recordings, such as 0.01. A recording gets "cannot
             tell" if at most this share of the calibration's recordings is as unusual as the
-            recording, or more unusual. With 0, no recording gets "cannot tell" for being unusual.
-            The decision on an unfit recording, such as silence, is always "cannot tell".
+            recording, or more unusual. With 0, no recording gets "cannot tell" for being unusual or
+            for a ratio that is too uncertain. The decision on an unfit recording, such as silence,
+            is always "cannot tell".
         unbounded: do not bound log-likelihood ratios by the largest ratio that the calibration's
             trials support (:attr:`LinearCalibration.largest_llr`). Probabilities are computed from
             the ratios, so ``unbounded`` removes their bound, too. Decisions do not change, because
@@ -218,7 +254,6 @@ class Decider:
     unbounded: bool = False
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         if not 0 < self.prior < 1:
             raise InputError(f"`prior` must lie between 0 and 1, got {self.prior}")
         if not 0 <= self.abstain < 1:
@@ -310,38 +345,79 @@ class Decider:
     def __call__(self, score: float, traits: Traits | None = None) -> Decision:
         """Decide on a recording by its score and its traits.
 
-        The decision is "cannot tell" if the recording is unfit, if clipping makes it uncertain on
-        which side of the threshold the recording lies, if its score is unlike the scores of the
-        calibration's trials, or if its traits are too unusual (see ``abstain``).
+        The decision is "cannot tell" if the recording is unfit, if its traits or its score are
+        unlike those of the calibration (:meth:`unlike`), or if clipping or the few trials of the
+        calibration make it uncertain on which side of the threshold the recording lies.
 
         Args:
             score: the score of the recording.
             traits: the traits of the recording; None to decide by the score alone.
         """
         judged = None if traits is None else traits.judged
-        # An unfit recording, such as silence, has no ratio.
+        # An unfit recording, such as silence, has no ratio, and neither has a recording that is unlike the calibration's.
         if traits is not None and traits.unfit:
             return Decision(score, None, None, CANNOT_TELL, traits.unfit, judged=judged)
+        reason, p_value = self.unlike(score, traits)
+        if reason:
+            return Decision(score, None, None, CANNOT_TELL, reason, p_value, judged)
         factor = factor_of(traits)
         llr = factor * float(self.llrs([score])[0])
         probability = float(self.probability(llr))
         is_bonafide = self.accepts([score])[0]
-        decided = Decision(score, llr, probability, "bonafide" if is_bonafide else "spoof", judged=judged)
+        decided = Decision(
+            score, llr, probability, "bonafide" if is_bonafide else "spoof", p_value=p_value, judged=judged
+        )
+        unbounded = float(self.calibration([score])[0])
         # If a recording is clipped, its ratio is multiplied by a factor below 1. Do not decide if this moves the ratio
         # to the other side of the threshold.
-        if is_bonafide != (factor * self.calibration([score])[0] >= self.llr_threshold):
+        if is_bonafide != (factor * unbounded >= self.llr_threshold):
             return replace(decided, decision=CANNOT_TELL, reason=traits.clipping if traits else None)
-        if unlike := self._unlike_scores(score):
-            return replace(decided, decision=CANNOT_TELL, reason=unlike)
+        if uncertain := self.uncertain(factor * unbounded):
+            return replace(decided, decision=CANNOT_TELL, reason=uncertain)
+        return decided
+
+    def uncertain(self, llr: float) -> str:
+        """Say that the 95 % interval of a ratio holds the threshold; empty if it does not, or if ``abstain`` is 0."""
+        low, high = self.calibration.interval(llr)
+        if not self.abstain or not low < self.llr_threshold <= high:
+            return ""
+        return (
+            f"its llr, {llr:.2f}, is too uncertain: by the calibration's trials it is {low:.2f} to {high:.2f} (95 % "
+            f"interval), on either side of the threshold, {self.llr_threshold:.2f}"
+        )
+
+    def unlike(self, score: float, traits: Traits | None) -> tuple[str, float | None]:
+        """Say why a recording, or a window of a stream, is unlike the calibration's recordings.
+
+        A recording is unlike them if the calibration is of whole recordings and this one is much
+        longer, if its traits are too unusual (see ``abstain``), or if its score is outside of
+        theirs.
+
+        Returns:
+            The reason, empty if there is none; and the share of the calibration's recordings that
+            are at least as unusual, None if the traits were not compared.
+        """
+        if traits and (too_long := self._too_long(traits)):
+            return too_long, None
         population = self.calibration.population
-        # If the calibration's recordings or this recording were not measured, the score alone decides.
-        if population is None or traits is None or not self.abstain:
-            return decided
-        # Compare the traits with the traits of the calibration's recordings.
-        typicality = population.typicality(traits)
-        if typicality.p_value > self.abstain:
-            return replace(decided, p_value=typicality.p_value)
-        return replace(decided, decision=CANNOT_TELL, reason=typicality.reason, p_value=typicality.p_value)
+        # If the recordings were not measured, the score alone decides.
+        if traits is None or population is None or not self.abstain:
+            return self._unlike_scores(score), None
+        p_value, _, reason = population.typicality(traits)
+        return reason if p_value <= self.abstain else self._unlike_scores(score), p_value
+
+    def _too_long(self, traits: Traits) -> str:
+        """Say that the calibration is of whole recordings, and decides on no stream and no much longer recording."""
+        scored_by = self.calibration.scored_by
+        if scored_by is None or scored_by.num_samples is not None:  # of windows, or not known to be of whole recordings
+            return ""
+        population = self.calibration.population
+        durations = population.durations if population else None
+        shortest, longest = durations or (0.0, _LONGEST)
+        if traits.duration <= _TIMES_LONGER * longest:
+            return ""
+        lengths = f"recordings of {shortest:.1f} to {longest:.1f} s" if durations else "recordings of unknown length"
+        return f"calibrated on {lengths}, each as a whole: calibrate on windows, as `nes2net calibrate recordings` does"
 
     def _unlike_scores(self, score: float) -> str:
         """Say why ``score`` is unlike the scores of the calibration's trials; empty if there is no reason.
@@ -387,6 +463,17 @@ class Decider:
             "recordings"
         )
 
+    def errors(self) -> list[ErrorCount]:
+        """Count the wrong decisions on the calibration's trials, for each class; empty if it does not hold their ratios."""
+        llrs = self.calibration.llrs
+        if llrs is None:
+            return []
+        threshold = self.llr_threshold
+        return [
+            ErrorCount("bona fide", "spoof", len(llrs.bonafide), int((llrs.bonafide < threshold).sum())),
+            ErrorCount("spoof", "bona fide", len(llrs.spoof), int((llrs.spoof >= threshold).sum())),
+        ]
+
     def basis(self) -> dict[str, Any]:
         """Collect as plain data what decisions are based on: threshold, prior, and facts about the calibration."""
         facts = {key: value for key, value in self.calibration.trained_on.items() if key != "figures"}
@@ -399,6 +486,8 @@ class Decider:
             "abstain": self.abstain,
             "largest_llr": self.largest_llr,
             "detector": scored_by.fingerprint if scored_by else None,
+            "speech_rule": SPEECH_RULE,
+            "errors": [count._asdict() for count in self.errors()],
         }
         # Put the settings first, and merge them again at the end, so that no fact of the calibration's file replaces a
         # setting.
@@ -412,6 +501,8 @@ class Decider:
         >>> print(*Decider(calibration, operating_point=OperatingPoint.parse("cost:1,10,0.5")).described(), sep="\\n")
         decision: bona fide from an llr of 2.3025850929940455 on (a score of 1.7930494200697973), the operating point cost:1,10,0.5
         probability: of bona fide, at a prior of 0.5; ratios shown are at most ±1.609, which the trials of the calibration can support
+        errors: 3 of the calibration's own 4 bona fide trials are called spoof, the best case (95 % interval: 30 to 95 %)
+        errors: 0 of the calibration's own 4 spoof trials are called bona fide, the best case (95 % interval: 0 to 49 %)
         calibration: on trials that it does not name
         """
         trained_on = self.calibration.trained_on
@@ -421,9 +512,9 @@ class Decider:
             facts = [str(trained_on["corpus"])]
             if "phase" in trained_on:
                 facts = [f"{trained_on['corpus']}, phase {trained_on['phase']}"]
+        resolution_ms = self.calibration.resolution_ms
+        unit = "trials" if resolution_ms is None else f"frames of {resolution_ms:g} ms"
         if "num_bonafide" in trained_on and "num_spoof" in trained_on:
-            resolution_ms = self.calibration.resolution_ms
-            unit = f"frames of {resolution_ms:g} ms" if resolution_ms is not None else "trials"
             facts.append(f"{trained_on['num_bonafide']} bona fide and {trained_on['num_spoof']} spoofed {unit}")
         if "date" in trained_on:
             facts.append(str(trained_on["date"])[:10])
@@ -442,6 +533,12 @@ class Decider:
         lines = [
             f"decision: bona fide from an llr of {self.llr_threshold!r} on{at_score}, the operating point {point}",
             f"probability: of bona fide, at a prior of {self.prior:g}{bound}",
-            f"calibration: {', '.join(printable_name(fact)[:200] for fact in facts)}",
         ]
+        for count in self.errors():
+            low, high = count.interval
+            lines.append(
+                f"errors: {count.wrong:,} of the calibration's own {count.number:,} {count.truth} {unit} are called "
+                f"{count.called}, the best case (95 % interval: {100 * low:.0f} to {100 * high:.0f} %)"
+            )
+        lines.append(f"calibration: {', '.join(printable_name(fact)[:200] for fact in facts)}")
         return [*lines, INVERTED] if self.calibration.weights[0] < 0 else lines

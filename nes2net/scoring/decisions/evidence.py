@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from nes2net.lib.errors import InputError
 from nes2net.lib.plain_data import first_problem
 from nes2net.scoring.decisions.decision import Decider
+from nes2net.scoring.decisions.population import Traits
 
 
 class Running(NamedTuple):
@@ -20,6 +21,10 @@ class Running(NamedTuple):
     """End of the window in the stream, in seconds."""
     llr: float
     """Bounded natural-log likelihood ratio of this window, bona fide against spoof."""
+    weight: float
+    """Weight with which this window was added; 0 if it has no speech or is unlike the calibration's recordings."""
+    unusual: str
+    """Why the window is unlike the calibration's recordings; empty if it is not, or was not compared."""
     mean: float
     """Mean ratio of the windows so far, in which older windows count less than newer windows."""
     probability: float
@@ -58,7 +63,8 @@ class Evidence:
     falls below 0.
 
     An alarm begins when the probability is at most ``alarm_probability``, or when the sum is at
-    least ``alarm_against``. The alarm lasts while the probability is below ``clear_probability``,
+    least ``alarm_against``, unless the 95 % interval of the mean ratio holds the threshold. The
+    alarm lasts while the probability is below ``clear_probability``,
     or while the sum is at least half of ``alarm_against``. The default limits are assumptions:
     measure how many false alarms per hour the limits give on your audio.
 
@@ -93,7 +99,6 @@ class Evidence:
         alarm_against: float = 7.0,
         latch: bool = False,
     ) -> None:
-        """Check the arguments, and begin with no windows."""
         for name, seconds in (("window", window), ("alarm_against", alarm_against)):
             if not 0 < seconds < math.inf:
                 raise InputError(f"`{name}` is a number above 0, not {seconds}")
@@ -138,12 +143,14 @@ class Evidence:
         """Return everything on which the results of the next windows depend, as plain data for JSON."""
         return self._state.model_dump()
 
-    def add(self, end: float, score: float, speech: float = 1.0) -> Running:
+    def add(self, end: float, score: float, speech: float = 1.0, traits: Traits | None = None) -> Running:
         """Add the score of the window that ends at ``end`` seconds of the stream; return the evidence up to there.
 
         Args:
             speech: the weight of the window, from 0 to 1, such as its share of speech. A window
                 without speech changes neither mean nor sum.
+            traits: the traits of the window. A window that is unlike the calibration's recordings
+                (:meth:`Decider.unlike`) has the weight 0, too. None to compare nothing.
 
         Raises:
             InputError: if the window ends before the last added window, or if a number is out of
@@ -154,27 +161,29 @@ class Evidence:
             raise InputError(f"`speech` is a share from 0 to 1, not {speech}")
         if not math.isfinite(end) or (state.end is not None and end < state.end):
             raise InputError(f"windows are added in their order: one ends at {end} s, the one before at {state.end} s")
+        unusual = self.decider.unlike(score, traits)[0] if traits and speech else ""
+        weight = 0.0 if unusual else speech
         llr = float(self.decider.llrs([score])[0])
-        passed = self.window  # the whole first window is new, and no older window exists
-        if state.end is not None:
-            passed = end - state.end
+        # The whole first window is new, and no older window exists.
+        passed = self.window if state.end is None else end - state.end
         fading = 2 ** (-passed / self.half_life)
-        state.weighted_llrs = fading * state.weighted_llrs + speech * llr
-        state.weight = fading * state.weight + speech
+        state.weighted_llrs = fading * state.weighted_llrs + weight * llr
+        state.weight = fading * state.weight + weight
         new_share = min(self.window, passed) / self.window
-        state.against = max(0.0, state.against + speech * new_share * (self.decider.llr_threshold - llr))
+        state.against = max(0.0, state.against + weight * new_share * (self.decider.llr_threshold - llr))
         state.end = end
         mean = state.weighted_llrs / state.weight if state.weight > 0 else 0.0
         probability = float(self.decider.probability(mean))
-        state.alarm = self._is_alarm(probability)
-        return Running(end, llr, mean, probability, state.against, state.alarm)
+        state.alarm = self._is_alarm(probability, mean)
+        return Running(end, llr, weight, unusual, mean, probability, state.against, state.alarm)
 
-    def _is_alarm(self, probability: float) -> bool:
-        """Whether there is an alarm after the last added window, at this ``probability`` of bona fide."""
+    def _is_alarm(self, probability: float, mean: float) -> bool:
+        """Whether there is an alarm after the last added window."""
         state = self._state
         if state.alarm and self.latch:
             return True
         if state.alarm:
             return probability < self.clear_probability or state.against >= self.alarm_against / 2
         is_whole = state.end is not None and state.end >= self.window * (1 - 1e-9)
-        return is_whole and (probability <= self.alarm_probability or state.against >= self.alarm_against)
+        is_likely = probability <= self.alarm_probability or state.against >= self.alarm_against
+        return is_whole and is_likely and not self.decider.uncertain(mean)

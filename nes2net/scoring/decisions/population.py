@@ -57,6 +57,7 @@ _USUAL = (0.025, 0.975)
 _LEAST = {"duration": math.log(1.1), "level": 1.0, "bandwidth": 250.0}
 #: For each trait: the factor that converts a value to the unit that people read, and the name of this unit.
 SHOWN = {"duration": (1, "s"), "level": (1, "dB of full scale"), "bandwidth": (0.001, "kHz")}
+_TELEPHONE = 4300.0  # Hz; a recording with a lower bandwidth went through a telephone
 _FOLDS = 5
 _SEED = 0
 _MOST_DIRECTIONS = 32
@@ -70,7 +71,8 @@ class Traits(NamedTuple):
     """The measured traits of a recording."""
 
     duration: float
-    """Length in seconds of the part that the detector scored."""
+    """Length in seconds of the part that the detector scored, or of the recording whose windows it
+    scored; infinite for a stream."""
     level: float
     """Level of the loud parts of the recording in dB of full scale."""
     bandwidth: float
@@ -83,6 +85,13 @@ class Traits(NamedTuple):
     """The reason why no decision on the recording is possible, such as silence; empty if a decision is possible."""
     clipping: str = ""
     """A remark that states the share of clipped samples; empty if no clipping is found."""
+    in_windows: bool = False
+    """Whether the detector scored windows, so that the duration is not compared with those of scored parts."""
+
+    @property
+    def kind(self) -> str:
+        """What to calibrate on, if the recording is unlike the recordings of the calibration."""
+        return "telephone calls" if self.bandwidth <= _TELEPHONE else "recordings like these"
 
 
 def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
@@ -325,7 +334,7 @@ class EmbeddingModel:
     def rounded(self) -> EmbeddingModel:
         """Round the numbers of the model to 6 significant digits, as in a file; return the rounded model."""
         return EmbeddingModel(
-            _rounded(self.means), _rounded(self.directions), _rounded(self.variances), _rounded_number(self.residual)
+            rounded(self.means), rounded(self.directions), rounded(self.variances), _rounded_number(self.residual)
         )
 
     def distance(self, embeddings: NDArray) -> NDArray:
@@ -357,6 +366,8 @@ class Population:
             model.
         distances_with_embedding: (N,) sorted: like ``distances``, but the embedding counts as a
             further trait; None without embeddings.
+        durations: the shortest and the longest scored part of a recording, in seconds; None if a
+            file does not hold them.
     """
 
     num_recordings: Annotated[int, Field(ge=1, le=_MOST_RECORDINGS)]
@@ -365,6 +376,7 @@ class Population:
     embeddings: EmbeddingModel | None = None
     usual_embedding: Annotated[Spread, as_saved(_Range)] | None = None
     distances_with_embedding: Annotated[NDArray, as_saved(_Distances)] | None = None
+    durations: tuple[_Number, _Number] | None = None
 
     def __post_init__(self) -> None:
         """Check that the fields fit each other; otherwise raise ValueError, which Pydantic reports."""
@@ -405,9 +417,11 @@ class Population:
             spreads = {name: Spread.of(values[name][~held_out]) for name in SCALARS}
             scalar[held_out] = _scalar_distances(spreads, {name: values[name][held_out] for name in SCALARS}).max(0)
         usual = {name: Spread.of(values[name]) for name in SCALARS}
+        seconds = [recording.duration for recording in traits]
+        durations = _rounded_number(min(seconds)), _rounded_number(max(seconds))
         embedded = [recording.embedding for recording in traits if recording.embedding is not None]
         if len(embedded) < len(traits):
-            return cls(len(traits), usual, np.sort(_rounded(scalar)))
+            return cls(len(traits), usual, np.sort(rounded(scalar)), durations=durations)
         # Compute the distances by the embeddings, also by cross-validation.
         embeddings = np.stack(embedded).astype(np.float64)
         if not np.abs(embeddings).max() < _LARGEST:
@@ -420,7 +434,7 @@ class Population:
         spread = Spread.of(from_mean)
         both = np.maximum(scalar, _embedding_distance(spread, from_mean))
         model = EmbeddingModel.fit(embeddings, classes).rounded()
-        return cls(len(traits), usual, np.sort(_rounded(scalar)), model, spread, np.sort(_rounded(both)))
+        return cls(len(traits), usual, np.sort(rounded(scalar)), model, spread, np.sort(rounded(both)), durations)
 
     @property
     def has_embeddings(self) -> bool:
@@ -430,13 +444,16 @@ class Population:
     def typicality(self, traits: Traits) -> Typicality:
         """Compute how unusual the ``traits`` of a recording are among the calibration's recordings.
 
-        Embeddings are compared, too, if both the recording and the calibration have embeddings.
+        Embeddings are compared, too, if both the recording and the calibration have embeddings. If
+        windows are judged, the duration is not compared, and the p-value is a little too large.
 
         Raises:
             InputError: if the embedding of the recording does not have the size of the
                 calibration's embeddings.
         """
         distance_of_trait = dict(zip(SCALARS, _scalar_distances(self.usual, _scalar_values([traits]))[:, 0]))
+        if traits.in_windows:
+            del distance_of_trait["duration"]
         distances = self.distances
         if self.embeddings is not None and traits.embedding is not None:
             assert self.usual_embedding is not None and self.distances_with_embedding is not None
@@ -512,5 +529,5 @@ def _rounded_number(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def _rounded(values: NDArray) -> NDArray:
+def rounded(values: NDArray) -> NDArray:
     return np.array([_rounded_number(value) for value in values.ravel().tolist()]).reshape(values.shape)

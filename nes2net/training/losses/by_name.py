@@ -49,7 +49,7 @@ def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "tra
     if kind.needs_head is not None:
         head = backend.last_layer
         if not isinstance(head, heads.get(kind.needs_head)):
-            names = {heads.get(head_name): head_name for head_name in heads.names()}
+            names = {heads.get(head_name): head_name for head_name in heads.names(installed=False)}
             head_name = names.get(type(head), type(head).__name__)
             raise InputError(
                 f"`{key}={name}` needs the head {kind.needs_head}, the back-end has {head_name}: set "

@@ -44,6 +44,8 @@ class Criterion(nn.Module):
     needs_head: ClassVar[str | None] = None
     #: number of logits that the back-end must give; None for the number of classes
     num_logits: ClassVar[int | None] = None
+    #: whether the loss depends on the number of the optimisation step (the argument ``step`` of :meth:`parts`)
+    changes_with_steps: bool = False
 
     def __init__(self, num_classes: int = 2) -> None:
         super().__init__()
@@ -141,6 +143,8 @@ class ClassWeighted(Criterion):
         InputError: if the number of weights is not the number of classes.
     """
 
+    weight: Tensor
+
     def __init__(self, class_weights: ClassWeights | None = None, num_classes: int = 2) -> None:
         super().__init__(num_classes)
         weights = [1.0] * num_classes if class_weights is None else class_weights
@@ -149,11 +153,15 @@ class ClassWeighted(Criterion):
                 f"class_weights has a weight for each of {num_classes} classes, not {len(weights)} weights: give as many, "
                 "or null for the default"
             )
-        self.weight = torch.tensor(weights, dtype=torch.float64, device="cpu")  # on the CPU, as the targets are
+        self.class_weights = torch.tensor(weights, dtype=torch.float64, device="cpu")
+        self.register_buffer("weight", self.class_weights.clone(), persistent=False)  # moves to the device of the loss
 
     def weight_of(self, targets: Tensor) -> Tensor:
         """Sum the class weights of all samples."""
-        weight = self.weight.to(targets.device, non_blocking=True)
+        weight = self.weight
+        if targets.device.type == "cpu":  # a copy from the device would wait for the device
+            weight = self.class_weights
+        weight = weight.to(targets.device, non_blocking=True)
         return weight[targets].sum() if targets.ndim == 1 else (weight * targets).sum()
 
 

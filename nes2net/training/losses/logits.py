@@ -55,7 +55,6 @@ class WeightedCrossEntropy(ClassWeighted):
         label_smoothing: Smoothing = 0.0,
         num_classes: int = 2,
     ) -> None:
-        """Store the settings; two classes have the published weights by default."""
         if class_weights is None and num_classes == 2:
             class_weights = (0.1, 0.9)
         super().__init__(class_weights, num_classes)

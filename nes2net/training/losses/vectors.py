@@ -68,6 +68,7 @@ class AngularSoftmax(ClassWeighted):
 
     takes_embeddings = True
     needs_head = "angular"
+    changes_with_steps = True
 
     def __init__(
         self,
@@ -79,7 +80,6 @@ class AngularSoftmax(ClassWeighted):
         lambda_max: NotNegative = 1500.0,
         lambda_decay: NotNegative = 0.1,
     ) -> None:
-        """Store the head and the schedule of λ, and check the schedule."""
         super().__init__(class_weights, head.out_features)
         if not 0 <= lambda_min <= lambda_max or lambda_decay < 0:
             raise InputError(
@@ -184,7 +184,6 @@ class OneClassSoftmax(_MeanOverClasses):
         *,
         head: OneClassHead | None = None,
     ) -> None:
-        """Use the vector of ``head``; if ``head`` is None, make a new head."""
         super().__init__()
         head = head or OneClassHead(feature_dim, 2)
         self.center = head.center
@@ -254,7 +253,6 @@ class AdditiveMarginSoftmax(_CosineLoss):
         head: CosineHead | None = None,
         num_classes: int = 2,
     ) -> None:
-        """Store the settings; the number of classes determines the default scale and margin."""
         usual_scale, usual_margin = _default_scale_and_margin(num_classes)
         super().__init__(feature_dim, scale or usual_scale, head, num_classes)
         if margin is None:
@@ -287,7 +285,6 @@ class AdditiveMarginSoftmax(_CosineLoss):
 
 
 def _default_scale_and_margin(num_classes: int) -> tuple[float, float]:
-    """Choose the default scale and margin of :class:`AdditiveMarginSoftmax`; two classes get a large margin."""
     if num_classes == 2:
         return (20.0, 0.9)
     return (30.0, 0.2)
@@ -355,10 +352,10 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
         head: CosineHead | None = None,
         num_classes: int = 2,
     ) -> None:
-        """Use the vectors of ``head``; if ``head`` is None, make a new head."""
         super().__init__(feature_dim, scale, head, num_classes)
         self.margin = margin
         self.margin_warmup = margin_warmup
+        self.changes_with_steps = margin_warmup > 0
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -466,7 +463,6 @@ class Prototypes(_MeanOverClasses):
         *,
         head: PrototypeHead | None = None,
     ) -> None:
-        """Use the prototypes of ``head``; if ``head`` is None, make a new head."""
         super().__init__()
         head = head or PrototypeHead(feature_dim, 2)
         self.bonafide = head.bonafide

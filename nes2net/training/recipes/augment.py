@@ -14,8 +14,10 @@ from nes2net.training.recipes.section import AlsoCalled, Probability, Section, S
 
 
 class AugmentConfig(Section):
-    """Effects on training utterances before the crop, in this order: speed, noise or reverberation,
-    RawBoost, a condition, and a low-pass filter. Validation applies only RawBoost."""
+    """Effects before the crop, in this order: speed, noise or reverberation, RawBoost, a condition, a low-pass filter.
+
+    Validation applies only RawBoost.
+    """
 
     prefix: ClassVar[str] = "augment."
 

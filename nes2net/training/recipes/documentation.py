@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from nes2net.lib.docstrings import docstring_of
 from nes2net.lib.errors import InputError, did_you_mean
 from nes2net.lib.options import what_it_takes
 from nes2net.training.recipes.reading import PACKAGED
@@ -77,6 +78,28 @@ BASE = Key(
         "source": "none, it is a name",
     },
 )
+#: The keys with which a recipe describes itself (:class:`nes2net.training.recipes.reading.RecipeNotes`).
+ABOUT = Key(
+    "about",
+    {
+        "description": "What the recipe trains, in a line; then paragraphs.",
+        "type": "array",
+        "takes": "a list of texts",
+        "items": {"type": "string"},
+        "default": [],
+        "source": "toolkit",
+    },
+)
+SOURCES = Key(
+    "sources",
+    {
+        "description": "Where the values come from, by the names of their keys, such as train.lr.",
+        "type": "object",
+        "takes": "a mapping of keys to texts",
+        "default": {},
+        "source": "toolkit",
+    },
+)
 
 
 def keys_of(kind: type[Section]) -> list[Key]:
@@ -132,7 +155,7 @@ def find_keys(name: str | None) -> list[Key]:
     """
     if name in SECTIONS:
         return _keys_with_items(SECTIONS[name])
-    keys = {key.name: key for key in (BASE, *all_keys())}
+    keys = {key.name: key for key in (BASE, ABOUT, SOURCES, *all_keys())}
     if name is None:
         return list(keys.values())
     if name not in keys:
@@ -151,15 +174,15 @@ def json_schema() -> dict[str, Any]:
     name_or_options = {"type": ["string", "object"], "description": "A name, or a mapping of `name` and options."}
     properties["model"]["properties"] = {name: name_or_options for name in ("frontend", "aggregation", "backend")}
     for name, kind in SECTIONS.items():
-        description = " ".join((kind.__doc__ or "").split())
         properties[name] = {
-            "description": description,
+            "description": f"{docstring_of(kind).title}.",
             **_mapping_schema(_schemas_of_keys(kind)),
             "type": ["object", "null"],
         }
     base = {"type": "string", "description": BASE.meaning}
     head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Recipe of nes2net"}
-    return {**head, **_mapping_schema({"base": base, **properties})}
+    notes = {key.name: _schema_for_editors(key.schema) for key in (ABOUT, SOURCES)}
+    return {**head, **_mapping_schema({"base": base, **notes, **properties})}
 
 
 def _mapping_schema(properties: dict[str, Any]) -> dict[str, Any]:

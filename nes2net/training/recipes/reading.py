@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 from nes2net.lib.errors import InputError, did_you_mean, shown
 from nes2net.lib.files import is_absent
+from nes2net.lib.options import Settings, Takes
 from nes2net.lib.yaml_text import hint_of, read_value, read_yaml_file, set_value
 from nes2net.training.recipes.data import CorpusConfig, alias_of
 from nes2net.training.recipes.recipe import DEFAULT_MODEL, Recipe, recipe_from_dict
@@ -15,6 +17,19 @@ from nes2net.training.recipes.recipe import DEFAULT_MODEL, Recipe, recipe_from_d
 _IN_WHEEL = Path(__file__).with_name("published")
 #: Folder of the packaged recipes, one for each published system: ``configs/`` in a checkout, ``published/`` in a wheel.
 PACKAGED = _IN_WHEEL if _IN_WHEEL.is_dir() else Path(__file__).parents[3] / "configs"
+
+
+@dataclass(frozen=True)
+class RecipeNotes(Settings):
+    """What the file of a recipe says about itself, for ``nes2net info``; it changes nothing in a run."""
+
+    owner: ClassVar[str] = "recipe"
+    about: Annotated[Sequence[str], Takes("a list of texts")] = ()
+    """What the recipe trains, in a line; then paragraphs."""
+    sources: Annotated[Mapping[str, str], Takes("a mapping of keys, such as train.lr, to texts")] = field(
+        default_factory=dict
+    )
+    """Key → where its value comes from."""
 
 
 def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -25,43 +40,56 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     are merged key by key; the parts of the model (front-end, aggregation and back-end) are replaced
     as a whole. A run is named after the parts of its model (:func:`named_after_model`) in two cases:
     if overrides change a part but not ``name``, or if a recipe changes a part of its base but states
-    neither ``name`` nor ``comment``.
+    neither ``name`` nor ``comment``. The keys ``about`` and ``sources`` (:class:`RecipeNotes`) change
+    nothing.
 
     Raises:
         InputError: if the recipe does not exist, or if its text or an override is wrong. For an
             unknown key or name, the message suggests the most similar key or name.
     """
-    path = Path(recipe)
     overrides = list(overrides)
-    if _has_no_file(path):
-        names = packaged_recipes()
-        if str(recipe) not in names:
-            suggestion = did_you_mean(path.stem, names, "nes2net info")
-            raise InputError(f"recipe {recipe} is neither a YAML file nor a packaged recipe{suggestion}")
-        path = PACKAGED / f"{recipe}.yaml"
-    values = _read_with_base(path)
-    # Apply the overrides.
+    values, _ = _read_with_base(_path_of(recipe))
     stated_keys = {override.partition("=")[0] for override in overrides}
     return recipe_from_dict(named_after_model(values, apply_overrides(values, overrides), stated_keys))
+
+
+def recipe_notes(recipe: str | Path) -> RecipeNotes:
+    """Read what a recipe says about itself; the sources of the values that it takes from its base are included.
+
+    Raises:
+        InputError: as for :func:`load_recipe`.
+    """
+    return _read_with_base(_path_of(recipe))[1]
+
+
+def _path_of(recipe: str | Path) -> Path:
+    path = Path(recipe)
+    if not _has_no_file(path):
+        return path
+    names = packaged_recipes()
+    if str(recipe) not in names:
+        suggestion = did_you_mean(path.stem, names, "nes2net info")
+        raise InputError(f"recipe {recipe} is neither a YAML file nor a packaged recipe{suggestion}")
+    return PACKAGED / f"{recipe}.yaml"
 
 
 def _has_no_file(path: Path) -> bool:
     return is_absent(path) or path.is_dir()
 
 
-def _read_with_base(path: Path) -> dict[str, Any]:
-    values = _read_file(path)
+def _read_with_base(path: Path) -> tuple[dict[str, Any], RecipeNotes]:
+    values, notes = _read_file(path)
     if "base" not in values:
-        return values
+        return values, notes
     base = values.pop("base")
     if not isinstance(base, str) or not base or Path(base).name != base:
         raise InputError(f"recipe {path}: base is the name of a file beside it, not {shown(base)}")
     base_path = path.parent / base
     names = packaged_recipes()
     if not _has_no_file(base_path):
-        of_base = _read_file(base_path)
+        of_base, notes_of_base = _read_file(base_path)
     elif base in names:
-        of_base = _read_with_base(PACKAGED / f"{base}.yaml")
+        of_base, notes_of_base = _read_with_base(PACKAGED / f"{base}.yaml")
     else:
         suggestion = did_you_mean(Path(base).stem, names, "nes2net info")
         raise InputError(
@@ -72,14 +100,15 @@ def _read_with_base(path: Path) -> dict[str, Any]:
         raise InputError(
             f"recipe {path} builds on {base_path}, which has a base itself: name {shown(of_base['base'])} as base"
         )
+    notes = replace(notes, sources={**notes_of_base.sources, **notes.sources})
     merged = dict(of_base)
     for key, value in values.items():
         if isinstance(value, dict | None) and isinstance(merged.get(key), dict):
             value = {**merged[key], **(value or {})}
         merged[key] = value
     if values.keys() & {"name", "comment"}:
-        return merged
-    return named_after_model(of_base, merged, values)
+        return merged, notes
+    return named_after_model(of_base, merged, values), notes
 
 
 def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_keys: Collection[str]) -> dict[str, Any]:
@@ -127,11 +156,13 @@ def packaged_recipes() -> list[str]:
     return sorted(path.stem for path in PACKAGED.glob("*.yaml"))
 
 
-def _read_file(path: Path) -> dict[str, Any]:
+def _read_file(path: Path) -> tuple[dict[str, Any], RecipeNotes]:
     values = read_yaml_file(path, Recipe, f"recipe {path}")
     if not isinstance(values, dict | None):
         raise InputError(f"recipe {path} is a mapping of keys, not a {type(values).__name__}")
-    return values or {}
+    values = values or {}
+    notes = {key: values.pop(key) for key in ("about", "sources") if key in values}
+    return values, RecipeNotes.of(**notes)
 
 
 def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:

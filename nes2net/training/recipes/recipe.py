@@ -89,6 +89,13 @@ class Recipe(Section):
                 "take `validation.epochs=all`",
             ),
             (
+                validation.batch_size is not None
+                and (validation.batch_size % train.batch_size or validation.mode == "train" or data.crop == "pieces"),
+                f"`validation.batch_size={validation.batch_size}` computes several groups of `train.batch_size` "
+                f"({train.batch_size}) at once, without `validation.mode=train` and `data.crop=pieces`: take a multiple "
+                "of it, or leave it out",
+            ),
+            (
                 augment.speed and data.crop == "pieces",
                 "`augment.speed` changes the length of pieces, but `data.crop=pieces` makes batches by length: leave "
                 "it out, or take `data.crop=random`",

@@ -18,8 +18,7 @@ LABEL_SAMPLES = 160
 
 
 class SegmentsConfig(Section):
-    """Losses of frames, which teach the detector where an utterance is fake, besides the loss of
-    the utterance (`train.loss`)."""
+    """Losses of frames, which teach where an utterance is fake, besides the utterance's loss (`train.loss`)."""
 
     prefix: ClassVar[str] = "segments."
 

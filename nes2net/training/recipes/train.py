@@ -164,6 +164,10 @@ class TrainConfig(Section):
     compile: Annotated[Flag, Source("toolkit")] = False
     """Compile front-end and back-end with `torch.compile`. Only the forward pass of a back-end is
     compiled; a loss of embeddings and `augment.latent` do not use the compiled pass."""
+    graph: Annotated[Literal["auto", "never"], Source("toolkit")] = "auto"
+    """On a GPU, replay steps as one CUDA graph (`auto`): forward pass, backward pass and optimiser are
+    recorded once and launched in one call, with the same results. If a run cannot be recorded, its
+    first lines say why, and steps are launched kernel by kernel, as with `never`."""
     freeze_frontend_epochs: Annotated[Natural, _OF_TRAINED, Source("CtrSVDD program --SSL_freeze_epoch")] = 0
     """Number of epochs at the beginning in which the front-end is not trained."""
     freeze_frontend: Annotated[Flag, Source("MoE code; GF/LGF/LLGF code, fixed front-end")] = False

@@ -49,6 +49,15 @@ class ValidationConfig(Section):
     ] = None
     """Training stops after this many validations without an improvement; null never stops early.
     With `train_loss`, epochs are counted instead of validations."""
+    precision: Annotated[Literal["fp32", "tf32", "bf16", "fp16"] | None, Source("toolkit")] = None
+    """Precision of the forward pass on the development set, with the values of `train.precision`; null
+    takes `train.precision`."""
+    batch_size: Annotated[
+        Count | None, AlsoCalled(("eval_batch_size", "per_device_eval_batch_size")), Source("toolkit")
+    ] = None
+    """Number of utterances that are computed at once, a multiple of `train.batch_size`; null takes
+    `train.batch_size`. The loss is still averaged over groups of `train.batch_size` utterances, as
+    published. Whole utterances are computed one at a time."""
     mode: Annotated[Literal["eval", "train"], Source("eval: main.py; train: GF/LGF/LLGF code (arXiv 2111.07725)")] = (
         "eval"
     )

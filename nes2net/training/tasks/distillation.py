@@ -179,7 +179,6 @@ class Distillation(Task):
         return super().trials(part)
 
     def objective(self, detector: Detector) -> Objective:
-        """Make the objective with the distance that the recipe chooses."""
         return DistillationObjective(detector, self.recipe, self.distance)
 
     def begin(self, detector: Detector) -> None:

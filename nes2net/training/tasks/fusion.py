@@ -27,7 +27,6 @@ class FusionObjective(Objective):
     """The objective for a detector that computes logits from its features and from other systems' scores."""
 
     def logits(self, features: Tensor | list[Tensor], part: Part) -> Tensor:
-        """Compute the logits from ``features`` and from the scores of other systems, which ``part`` carries."""
         return self.detector.logits(features, part.carried[_SCORES])
 
 
@@ -36,7 +35,6 @@ class Fusion(Task):
 
     @classmethod
     def is_asked_for(cls, recipe: Recipe) -> bool:
-        """Whether the recipe names score files of other systems (``data.train_scores``)."""
         return bool(recipe.data.train_scores)
 
     @cached_property
@@ -48,7 +46,6 @@ class Fusion(Task):
         return score_ranges(self.recipe.data)
 
     def objective(self, detector: Detector) -> Objective:
-        """Make an objective that passes the scores of other systems to ``detector``."""
         return FusionObjective(detector, self.recipe)
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
@@ -69,7 +66,6 @@ class Fusion(Task):
         return with_system_scores(trials, files, self.ranges)
 
     def carries(self, trial: Trial) -> Mapping[str, Tensor]:
-        """Return the scores of the other systems for ``trial``, as the tensor that the example carries."""
         return {_SCORES: torch.tensor(trial.system_scores)}
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:

@@ -131,11 +131,9 @@ class Logistic(Task):
 
     @classmethod
     def is_asked_for(cls, recipe: Recipe) -> bool:
-        """Whether the recipe chooses the optimiser ``logistic``."""
         return recipe.train.optimizer == "logistic"
 
     def objective(self, detector: Detector) -> Objective:
-        """Make an objective for ``detector`` that freezes everything but the last layer."""
         return LogisticObjective(detector, self.recipe)
 
 

@@ -46,8 +46,9 @@ class SegmentObjective(Objective):
     (torch.Size([2, 45]), [1.0, 45.0])
     """
 
+    uses_all_weights = False  # with `segments.utterance_weight` 0, the pooling has no gradient
+
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
-        """Check that the detector gives scores for frames of all resolutions, and make the loss of the frames."""
         super().__init__(detector, recipe)
         segments = recipe.segments
         self.resolutions = list(segments.resolutions)

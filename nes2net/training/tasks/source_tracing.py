@@ -12,6 +12,7 @@ from pydantic import Field
 from nes2net import metrics
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, class_name, class_names
 from nes2net.detector import Detector
+from nes2net.evaluation.classes import ERROR_TITLE
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.terminal import print_note
 from nes2net.scoring.decisions.known import KnownThreshold
@@ -21,7 +22,7 @@ from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import Task
 
 F1_ERROR = Measure("trace_f1_error", "1_minus_macro_F1")
-ERROR = Measure("trace_error", "error")
+ERROR = Measure("trace_error", ERROR_TITLE)
 
 
 class SourceTracingObjective(Objective):

@@ -60,8 +60,8 @@ class Task:
     judgement: str = "scores"
     #: class that trains the epochs
     trainer: ClassVar[type[Trainer]] = Trainer
-    #: a file with weights from which a new run starts, besides ``ssl_checkpoint`` and
-    #: ``train.init_from``
+    #: a file with weights from which a new run starts, besides ``ssl_checkpoint`` and ``train.init_from``; only of a
+    #: task that ``train.task`` names
     start: Start | None = None
     #: name and package of a task of another package, for messages; empty for a built-in task
     subject: str = ""
@@ -71,7 +71,7 @@ class Task:
 
     @classmethod
     def is_asked_for(cls, recipe: Recipe) -> bool:
-        """Whether settings of ``recipe`` imply this task, even if ``train.task`` does not name it; by default False."""
+        """Whether settings of ``recipe`` imply this task; only tasks of this package are asked."""
         return False
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
@@ -139,7 +139,7 @@ def create_task(recipe: Recipe) -> Task:
     if task_options and not isinstance(task_options.get("name"), str):
         raise InputError("`train.task` needs a `name`, to which the other options belong")
     # Find the tasks that other settings imply. The recipe must have a single task, whether named or implied.
-    task_names = {name for name in tasks.names() if tasks.get(name).is_asked_for(recipe)}
+    task_names = {name for name in tasks.names(installed=False) if tasks.get(name).is_asked_for(recipe)}
     if task_options:
         task_names.add(task_options.pop("name"))
     if len(task_names) > 1:

@@ -13,8 +13,8 @@ from builders.files import write
 from conftest import REPOSITORY
 
 from nes2net import Detector
-from nes2net.apps.experiments.missing import missing_for_training, missing_part
-from nes2net.apps.experiments.reproduce import Paths, find_missing, judge
+from nes2net.apps.experiments.missing import Paths, find_missing, missing_for_training, missing_part
+from nes2net.apps.experiments.reproduce import judge
 from nes2net.cli.main import main
 from nes2net.data.corpora import asvspoof2021_la, in_the_wild
 from nes2net.data.corpora.corpus import Counts

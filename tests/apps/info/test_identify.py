@@ -7,6 +7,7 @@ from nes2net import Detector, InputError
 from nes2net.apps.export.formats import export
 from nes2net.apps.info.identify import identify
 from nes2net.models.checkpoints.state_dict import save_state_dict
+from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.selection import Selection
@@ -61,7 +62,8 @@ def test_resume_file_and_others(detector, tmp_path):
     recipe = Recipe(model=detector.config)
     optimizer = create_optimizer(detector.parameters(), recipe.train)
     selection = Selection(tmp_path, recipe.train, recipe.validation, ["wo_aug"])
-    RunState(recipe.to_dict(), {}, detector, optimizer, selection, progress=Progress(epoch=5, step=7)).save()
+    objective = Objective(detector, recipe)
+    RunState(recipe.to_dict(), {}, objective, optimizer, selection, progress=Progress(epoch=5, step=7)).save()
     identity = identify(tmp_path / "resume.pt")
     assert identity.kind == "resume file of a training run, in epoch 5, step 7"
     assert (

@@ -8,9 +8,7 @@ from functools import cache
 import pytest
 from builders import slow, some
 
-from nes2net.apps.info import info as parts
-from nes2net.apps.info import names
-from nes2net.apps.info.command import published_results
+from nes2net.apps.info import costs, names
 from nes2net.apps.info.overview import STORED, stored_overview
 from nes2net.apps.info.part_options import option_rows
 from nes2net.cli.main import main
@@ -18,10 +16,9 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.options import declared
 from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.registry import backends, corpora, create_frontend, effects, frontends
-from nes2net.training.recipes.reading import load_recipe, packaged_recipes
+from nes2net.training.recipes.reading import load_recipe, packaged_recipes, recipe_notes
 
-RESULTS = published_results()
-KINDS = names.names(RESULTS)
+KINDS = names.names()
 #: Models and sizes of front-ends that are described as others are; a large one takes seconds.
 ALIKE = re.compile("antideepfake_(?!w2v_s)|deepfense_hubert|spoof_superb_(?!wav2vec2)|WavLM_Nes2Net_X_|df_arena_1b")
 SIZES_ALIKE = {name for name, size in SIZES.items() if name != size.frontend} - {"wav2vec2_base", "unispeech_sat_large"}
@@ -47,8 +44,8 @@ def quick():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(names, "load_recipe", cache(load_recipe))
-        patch.setattr(parts, "create_frontend", few_layers)
-        patch.setattr(parts, "PAPER_FRAMES", 32)
+        patch.setattr(costs, "create_frontend", few_layers)
+        patch.setattr(costs, "PAPER_FRAMES", 32)
         yield
 
 
@@ -62,9 +59,10 @@ def test_the_map_has_a_line_for_every_name(info, monkeypatch):
         assert all(len(line.split()) > 1 for line in section), "a name without a meaning"
         assert info(kind).splitlines()[3:] == section  # the kind alone
     assert lines[-1].strip().startswith("nes2net info NAME")
-    live = names.overview(RESULTS)
+    live = names.overview()
     assert json.loads(STORED.read_text(encoding="utf-8")) == live.tables, "run python scripts/site/overview.py"
-    assert stored_overview().text() == live.text() and stored_overview("nothing") is None
+    assert stored_overview().text() == live.text()
+    assert stored_overview("nothing") is None
     found = info("--json")
     assert {row["name"] for row in found["back-ends"]} == set(backends.names())
     assert all("…" not in row["meaning"] for kind in ("recipes", "back-ends") for row in found[kind])
@@ -77,7 +75,7 @@ def test_the_map_has_a_line_for_every_name(info, monkeypatch):
 @pytest.mark.parametrize("name", [*some(SHOWN + [n for n in QUICK if n not in SIZES_ALIKE]), *slow(*BUILT)])
 def test_every_name_is_described(name):
     kind = next(kind for kind, known in KINDS.items() if name in known)
-    for sheet in names.sheets(name, RESULTS):  # of parts and models it counts parameters and operations
+    for sheet in names.sheets(name):  # of parts and models it counts parameters and operations
         described_in_full(name, kind, sheet)
 
 
@@ -97,7 +95,8 @@ def described_in_full(name, kind, sheet):
         assert found["next"] == [f"nes2net data check {name} {'LIST.csv|FOLDER' if name == 'generic' else 'FOLDER'}"]
     elif kind == "conditions":
         condition = effects.get(name)
-        assert found["title"] == f"{name}: condition" and found["what"]
+        assert found["title"] == f"{name}: condition"
+        assert found["what"]
         assert found["strength"] == (condition.strengths_in_words() or "none")
         assert found.get("needs", "") == " and ".join(condition.needs)
         assert found["length"].startswith("changes" if condition.time_moves else "stays")
@@ -115,7 +114,8 @@ def test_a_part_has_its_options_and_source(info):
     (option,) = [row for row in found["options"] if row["option"] == "nes_ratio"]
     assert option["default"] == [8, 8] and option["takes"].startswith("a list of two")
     assert "outer groups" in option["meaning"]
-    assert "arXiv 2504.05657" in found["source"] and found["parameters"] == 512_039
+    assert "arXiv 2504.05657" in found["source"]
+    assert found["parameters"] == 512_039
 
 
 def test_a_recipe_says_what_differs_and_from_where(info):
@@ -128,16 +128,22 @@ def test_a_recipe_says_what_differs_and_from_where(info):
     (key,) = info("recipe", "train.lr", "--json")
     assert key["default"] == 2.5e-7 and key["source"].startswith("main.py --lr")
     assert "2.5e-07" in info("recipe", "train.lr")
-    for name in packaged_recipes():
-        sources, values = names._value_comments(name), names._values_by_key(load_recipe(name).written())
-        of_model = {key for key in sources if key.startswith("model.")}
-        assert sources and set(sources) - {"base", "model"} <= {*values, *of_model}, name
+
+
+@pytest.mark.parametrize("name", packaged_recipes())
+def test_every_source_in_a_recipe_is_of_a_key(name):
+    sources = recipe_notes(name).sources
+    keys = ("base", "model", *names._values_by_key(load_recipe(name).written()))
+    options = tuple(f"{key}." for key in keys)
+    unknown = [key for key in sources if key not in keys and not key.startswith(options)]
+    assert sources
+    assert unknown == []
 
 
 def test_a_misspelt_name_gets_the_nearest(capsys):
     for wrong, meant in (("asvspoof5_nes2net", "asvspoof5_nes2net_x"), ("asvspof5", "asvspoof5"), ("SLS", "sls")):
         with pytest.raises(InputError, match=rf"did you mean '{meant}'\?"):
-            names.sheets(wrong, RESULTS)
+            names.sheets(wrong)
     with pytest.raises(InputError, match="nes2net info` lists them"):
         names.sheets("qqqqqqqqqq")
     assert main(["info", "nes2netx"]) == 2
@@ -148,7 +154,9 @@ def test_what_is_called_the_same_is_told(monkeypatch, tmp_path, info):
     assert "wavlm_nes2net" in info("WavLM_Nes2Net").split("not to be confused with")[1]
     monkeypatch.setattr(frontends, "_table", {**frontends._table, "sls": frontends._table["lps"]})
     text = info("sls")
-    assert text.count("2 things are called sls") == 2 and "sls: front-end" in text and "sls: back-end" in text
+    assert text.count("2 things are called sls") == 2
+    assert "sls: front-end" in text
+    assert "sls: back-end" in text
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lps").write_text("a 1.0\n")
     assert "nes2net info ./lps" in info("lps") and "lps: score file" in info("./lps")

@@ -120,7 +120,9 @@ def test_different_channels_are_not_decided_but_one_of_them_is(report, tmp_path)
     """Of two speakers nothing is decided; of one of them something is."""
     path = tmp_path / "call.wav"
     soundfile.write(path, np.stack([voice(1, 4.0), voice(2, 4.0)], 1), 16000)
-    assert "its 2 channels differ" in text_of(report(recording=path))
+    assert "its 2 channels differ, as those of two speakers do: score each by itself, with --channel" in text_of(
+        report(recording=path)
+    )
     text = text_of(report("--calibration {made}/bonafide.json --channel 1", recording=path))
     assert "1 (from 0) of 2" in text and "its 2 channels differ" not in text and "--channel 1" in text
 

@@ -12,9 +12,11 @@ import pytest
 import soundfile
 from builders import PATIENCE, needs_gradio, wait
 from builders.page_requests import ask_page, begun, given, joined, left, messages, send, shown, upload, wav
+from builders.voices import voice
 
 from nes2net import __version__
 from nes2net.apps.serve.desk import Limits
+from nes2net.data.audio.packed import ChannelOf
 from nes2net.scoring.decisions import Decider
 
 pytestmark = needs_gradio
@@ -83,14 +85,15 @@ def test_a_drop_that_is_none_of_the_page_is_refused(server):
         ({"session_hash": "x" * 101}, "session_hash is not 1 to 100 letters"),
         ({"session_hash": "\ud800"}, "session_hash is not 1 to 100 letters"),
         ({"session_hash": None}, "session_hash is not 1 to 100 letters"),
-        ({"data": [1, 2, 3]}, "data is no list of one value"),
-        ({"data": {}}, "data is no list of one value"),
-        ({"data": [given("/etc/passwd")]}, "data holds no list of files"),
-        ({"data": [[1]]}, "data holds what is no file"),
-        ({"data": [[given("\x1b]0;owned\x07")]]}, "data holds what is no file"),
-        ({"data": [[given("\ud800")]]}, "surrogates not allowed"),
-        ({"data": [[given(f"{server[1].folder}/uploads/0/{'a' * 256}")]]}, "not an uploaded one"),
-        ({"fn_index": 1, "data": [[]]}, "data holds what is no file"),
+        ({"data": [1, 2, 3]}, "data is no list of files and a box"),
+        ({"data": [None, 1]}, "data is no list of files and a box"),
+        ({"data": {}}, "data is no list of files and a box"),
+        (joined(given("/etc/passwd")), "data holds no list of files"),
+        (joined([1]), "data holds what is no file"),
+        (joined([given("\x1b]0;owned\x07")]), "data holds what is no file"),
+        (joined([given("\ud800")]), "surrogates not allowed"),
+        (joined([given(f"{server[1].folder}/uploads/0/{'a' * 256}")]), "not an uploaded one"),
+        ({**joined([]), "fn_index": 1}, "data holds what is no file"),
         (b'{"fn_index": 1e400}', "there is no such event"),
         (b'{"fn_index": 1' + b"0" * 5000 + b"}", "4300 digits"),
         (b"[1, 2]", "it is no JSON object"),
@@ -283,6 +286,27 @@ def test_uploads_are_scored_by_the_page_and_removed(server, small, speech):
     assert shown(ask_page(client, [given(path)])) == ([], ["a.wav"])
     assert shown(ask_page(client, [given(path)])) == (["was removed already: drop it again"], [])
     assert {file.stem for file in left(desk)} == set(desk.player_files) and len(desk.player_files) == 5
+
+
+def test_the_box_of_the_page_scores_each_channel_by_itself(server, small, tmp_path):
+    """What the remark on a call of two speakers advises: the page by its box, HTTP by its parameter."""
+    client, _ = server
+    path = tmp_path / "call.wav"
+    soundfile.write(path, np.stack([voice(1, 4.0), voice(2, 4.0)], 1), 16000)
+    uploaded = given(upload(client, ("call.wav", path.read_bytes()))[0])
+    (mixed,) = ask_page(client, [uploaded])["output"]["data"][:1]
+    assert "score each by itself, with `score each channel by itself`" in mixed
+    assert "score each by itself, with `channel`" in send(client, path).json()["remark"]
+    uploaded = given(upload(client, ("call.wav", path.read_bytes()))[0])
+    (mono,) = upload(client, ("a.wav", wav()))
+    message = ask_page(client, [uploaded, given(mono)], each_channel=True)
+    assert shown(message) == ([], ["call.wav, channel 0", "call.wav, channel 1", "a.wav, channel 0"])
+    for number in range(2):
+        score = small.score(ChannelOf(path, number))
+        assert f"{score:.4f}".replace("-", "−") in message["output"]["data"][0]
+        answer = send(client, path, params={"channel": number}).json()
+        assert answer["score"] == pytest.approx(score, abs=1e-4)
+        assert "remark" not in answer
 
 
 def test_players_have_their_minutes_from_the_answer_on(server, speech):

@@ -28,6 +28,7 @@ from nes2net.apps.serve.page import (
     thin_out,
 )
 from nes2net.scoring.decisions import Decider, Population, Traits
+from nes2net.scoring.decisions.calibration import Llrs
 from nes2net.scoring.track import Track
 
 
@@ -127,6 +128,14 @@ def test_a_recording_that_is_not_decided(small, speech, calibration, tmp_path):
     (line,) = table(found)
     assert (line["decision"], line["reason"], line["prior"]) == ("cannot tell", reason, "0.3")
     assert float(line["llr_threshold"]) == decider.llr_threshold and float(line["p_value"]) < 0.05
+
+
+def test_the_errors_of_the_calibration_stand_beside_the_answer(small, speech, calibration, tmp_path):
+    llrs = Llrs(np.array([-1.0, 2.0]), np.array([-2.0, 1.0, 3.0]))
+    desk = Desk(small, tmp_path, decider=Decider(replace(calibration, llrs=llrs)))
+    html = render([desk.score(speech / "talk.wav", "talk.wav", look=True)], calibrated=True, notes=desk.notes)
+    assert "Of 2 bona fide recordings of the calibration, it calls 1 spoof." in html
+    assert "Of 3 spoof recordings of the calibration, it calls 2 bona fide." in html
 
 
 def test_an_unfit_recording_has_no_probability(small, calibration, tmp_path):

@@ -10,7 +10,7 @@ for _name in (
     "nes2net.scoring.decisions.calibration",
     "nes2net.evaluation.page",
     "nes2net.models.onnx_detector",
-    "nes2net.apps.info.info",
+    "nes2net.apps.info.costs",
     "nes2net.scoring.corpus",
     "nes2net.training.run",
     "transformers.models.wav2vec2.modeling_wav2vec2",

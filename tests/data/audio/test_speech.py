@@ -1,19 +1,47 @@
-"""Speech is told from other sounds, wherever the recording is cut into blocks."""
+"""Speech of any pitch is told from other sounds, wherever the recording is cut into blocks."""
 
 import numpy as np
 import pytest
-from builders.sounds import sounds
-from builders.voices import voice
+from builders.sounds import TIME, sounds
+from builders.voices import resynthesised, spoken, voice
 
 from nes2net.data.audio.read import load_audio
+from nes2net.data.audio.remarks import remark_of
 from nes2net.data.audio.speech import SpeechFrames, speech_share
 
 SOUNDS = sounds()
 
 
-@pytest.mark.parametrize("name", SOUNDS)
+def warbling(frequencies):
+    """A tone of these frequencies in Hz, one for each sample."""
+    return 0.3 * np.sin(2 * np.pi * np.cumsum(frequencies) / 16000)
+
+
+SWEEPS = {
+    "a sweep": warbling(np.geomspace(100, 4000, len(TIME))),
+    "a siren": warbling(900 + 400 * np.sin(2 * np.pi * 0.5 * TIME)),
+    "a low siren": warbling(300 + 100 * np.sin(2 * np.pi * 0.5 * TIME)),
+    "a siren of two tones": warbling(np.where(TIME % 1 < 0.5, 440, 585)),
+}
+
+
+@pytest.fixture(scope="module")
+def real_clips(shared):
+    paths = sorted((shared / "real" / "audio").rglob("*.flac"))
+    recordings = map(load_audio, paths)
+    return [samples for samples in recordings if len(samples) >= 16000]
+
+
+@pytest.fixture(scope="module")
+def long_clips(real_clips):
+    """Every tenth clip of 2.5 s or more, and at most 4 s of each."""
+    clips = [samples[:64000] for samples in real_clips if len(samples) >= 40000]
+    return clips[::10]
+
+
+@pytest.mark.parametrize("name", [*SOUNDS, *SWEEPS])
 def test_other_sounds_hold_no_speech(name):
-    assert speech_share(SOUNDS[name]) == 0.0
+    assert speech_share((SOUNDS | SWEEPS)[name]) == 0.0
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -22,32 +50,65 @@ def test_a_voice_is_found_also_in_noise(seed):
     assert speech_share(voice(seed, 4.0) + SOUNDS["white noise"][:64000] / 10) > 0.5
 
 
-def test_real_recordings_hold_speech(shared):
-    recordings = [load_audio(path) for path in sorted((shared / "real" / "audio").rglob("*.flac"))]
-    long_enough = [samples for samples in recordings if len(samples) >= 16000]
-    assert len(long_enough) > 200 and min(map(speech_share, long_enough)) > 0.4
+@pytest.mark.parametrize("pitch", [80, 150, 220, 300, None], ids=str)
+def test_a_monotone_and_a_whispered_voice_are_speech(pitch):
+    for seconds in (1.0, 4.0):
+        samples = spoken(seed=1, seconds=seconds, pitch=pitch)
+        assert speech_share(samples) > 0.8
+        assert remark_of(samples, len(samples), None, 16000).unfit == ""
+
+
+@pytest.mark.parametrize("pitch", [80, 220, None], ids=str)
+def test_real_sentences_at_a_constant_pitch_or_whispered_are_speech(long_clips, pitch):
+    shares = [speech_share(resynthesised(samples, pitch)) for samples in long_clips]
+    assert len(shares) > 15
+    assert np.mean(np.array(shares) >= 0.25) > 0.9
+
+
+def test_speech_in_noise_of_twice_its_level_is_not_taken_for_a_steady_sound(long_clips):
+    noise = 10 ** (5 / 20) * np.random.default_rng(0).standard_normal(64000)
+    reasons = []
+    for samples in long_clips:
+        noisy = samples + np.std(samples) * noise[: len(samples)]
+        noisy /= np.abs(noisy).max()
+        reasons.append(remark_of(noisy, len(noisy), None, 16000).unfit)
+    assert reasons.count("") > 0.9 * len(reasons)
+
+
+def test_real_recordings_hold_speech(real_clips):
+    assert len(real_clips) > 200
+    assert min(map(speech_share, real_clips)) > 0.4
 
 
 def test_the_place_of_speech():
     frames = SpeechFrames()
     frames.push(np.concatenate([np.zeros(32000), voice(0, 4.0), SOUNDS["music: strings"][:64000]]))
     frames.finish()
-    assert [round(frames.share(start, start + 2)) for start in (0, 2, 4, 6.5, 8)] == [0, 1, 1, 0, 0]
+    starts = (0, 2, 4, 6.5, 8)
+    shares = [round(frames.share(start, start + 2)) for start in starts]
+    assert shares == [0, 1, 1, 0, 0]
     assert frames.share(20, 24) == 0.0
 
 
-def test_shares_of_speech_do_not_depend_on_the_cuts():
+@pytest.mark.parametrize("make", [voice, spoken])
+def test_shares_of_speech_do_not_depend_on_the_cuts(make):
     """The same shares however a recording is cut; what was forgotten does not count."""
-    samples = np.concatenate([voice(1, 3.0), np.zeros(8000), voice(2, 3.0)]).astype(np.float32)
-    whole, cut = SpeechFrames(), SpeechFrames()
-    whole.push(samples)
-    whole.finish()
+    pieces = [make(1, 3.0), np.zeros(8000), make(2, 3.0)]
+    samples = np.concatenate(pieces).astype(np.float32)
+    uncut = SpeechFrames()
+    uncut.push(samples)
+    uncut.finish()
+    cut = SpeechFrames()
     for block in np.split(samples, [1, 2, 500, 9001, 40000, 90001]):
         assert cut.push(block)[0] is block
     early = cut.finished()
     cut.finish()
     spans = [(start, start + 1.5) for start in np.arange(0, 6, 0.25)]
-    assert [cut.share(*span) for span in spans] == [whole.share(*span) for span in spans]
-    assert early.share() == whole.share() and cut.end == whole.end == pytest.approx(6.5)
+    for span in spans:
+        assert cut.share(*span) == uncut.share(*span)
+    assert early.share() == uncut.share()
+    assert cut.end == pytest.approx(6.5)
+    assert uncut.end == pytest.approx(6.5)
     cut.drop(3.0)
-    assert cut.share(3.5, 6.5) == whole.share(3.5, 6.5) and cut.share(0, 3) == 0.0
+    assert cut.share(3.5, 6.5) == uncut.share(3.5, 6.5)
+    assert cut.share(0, 3) == 0.0

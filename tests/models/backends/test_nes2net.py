@@ -1,9 +1,12 @@
 """Nes2Net, Nes2Net-X, Nes2Net-X SeLU and Nes2Net-LA: equal to the published code, and their options."""
 
+import copy
+
 import pytest
 import torch
 from builders import golden_backends as gb
 from builders import shared_path, zoo
+from builders.runs import same
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -11,7 +14,7 @@ from nes2net.models.aggregations.attm import AttentiveMerging
 from nes2net.models.aggregations.last import Last
 from nes2net.models.aggregations.sea import SqueezeExcitationAggregation
 from nes2net.models.aggregations.weighted_sum import WeightedSum
-from nes2net.models.backends.nes2net import Nes2Net, Nes2NetLA, nes2net, nes2net_x, nes2net_x_selu
+from nes2net.models.backends.nes2net import BatchNorm, Nes2Net, Nes2NetLA, nes2net, nes2net_x, nes2net_x_selu
 
 SVDD = {"dilation": 1, "num_logits": 1}
 #: Its numbers are float32, in which its train mode is ill-conditioned: float64 gives others.
@@ -99,6 +102,36 @@ def test_receptive_field_is_what_a_frame_depends_on(build, dilation):
     touched = features.grad[0].abs().sum(1).nonzero().flatten()
     assert backend.receptive_field == 1 + 2 * dilation * 9
     assert touched.max() - touched.min() + 1 == backend.receptive_field
+
+
+def with_pytorchs_norms(backend):
+    """A copy of a back-end whose batch normalisations are PyTorch's, which count batches themselves."""
+    backend = copy.deepcopy(backend)
+    for parent in list(backend.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, BatchNorm):
+                norm = nn.BatchNorm2d(child.num_features)
+                norm.load_state_dict(child.state_dict())
+                setattr(parent, name, norm)
+    return backend
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+@pytest.mark.parametrize("build", [nes2net, nes2net_x, Nes2NetLA])
+def test_training_batches_are_counted(build, momentum):
+    """Once for each layer, as by PyTorch's; without momentum too, where the count weighs the running statistics."""
+    backend = build(feature_dim=16, nes_ratio=(4, 4))
+    states = []
+    for model in (backend, with_pytorchs_norms(backend)):
+        for norm in [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]:
+            norm.momentum = momentum
+        for seed in range(2):
+            torch.manual_seed(seed)
+            model.train()(torch.randn(2, 30, 16))
+        model.eval()(torch.randn(2, 30, 16))
+        states.append(dict(model.state_dict()))
+    assert {count.item() for name, count in states[0].items() if "tracked" in name} == {2}
+    assert same(*states)
 
 
 # Nes2Net-LA

@@ -9,7 +9,7 @@ from torch.autograd import forward_ad
 from torch.func import functional_call, hessian, jacfwd, jacrev, vmap
 
 from nes2net import create_frontend
-from nes2net.apps.info.info import count_flops
+from nes2net.lib.flops import count_flops
 from nes2net.models.frontends import onednn
 from nes2net.models.frontends.onednn import OneDNNLinear
 from nes2net.models.frontends.ssl import SMALL

@@ -113,7 +113,7 @@ def test_recordings_unlike_those_of_the_calibration():
     decider, quiet = Decider(calibration), Traits(3.5, -60.0, 8000.0)
     found = decider(1.0, quiet)
     assert found.decision == CANNOT_TELL and found.p_value == pytest.approx(1 / 201) and "its level" in found.reason
-    assert (found.llr, found.probability) == (decider(1.0).llr, decider(1.0).probability)
+    assert (found.llr, found.probability) == (None, None)
     typical = decider(1.0, usual[0])
     assert typical.decision == "bonafide" and typical.reason is None and typical.p_value > 0.01
     assert decider(1.0).p_value is None and decider(1.0).decision == "bonafide"  # not measured

@@ -71,6 +71,23 @@ def test_there_is_no_alarm_before_a_whole_window_nor_from_windows_without_speech
     assert not any(running.alarm for running in runs) and runs[-1].mean == 0 and runs[-1].probability == 0.5
 
 
+def test_a_window_whose_score_lies_outside_of_those_of_the_trials_does_not_weigh():
+    """As a recording of which the decider cannot tell."""
+    rng = np.random.default_rng(0)
+    decider = decisions.Decider(decisions.fit(rng.normal(1, 1, 200), rng.normal(-1, 1, 200)))
+    evidence = decisions.Evidence(decider, WINDOW)
+    traits = decisions.Traits(math.inf, -20.0, 7000.0)
+    outside = [evidence.add(float(end), -50.0, 1.0, traits) for end in range(5, 60, 5)]
+    assert decider(-50.0, traits).decision == "cannot tell"
+    for running in outside:
+        assert running.weight == 0
+        assert not running.alarm
+        assert "lies outside of those of the calibration's trials" in running.unusual
+    inside = evidence.add(60.0, -1.0, 1.0, traits)
+    assert inside.weight == 1
+    assert inside.unusual == ""
+
+
 def test_an_alarm_that_is_latched_lasts():
     loose, latched = (decisions.Evidence(plain_decider(), WINDOW, latch=latch) for latch in (False, True))
     for evidence in (loose, latched):

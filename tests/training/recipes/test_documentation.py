@@ -55,7 +55,7 @@ def test_one_key_is_printed_with_its_source(capsys):
     for name, message in (
         ("train.learning_rate", r"did you mean 'train.lr'\? Known: .*`nes2net info recipe` lists them"),
         ("trian", "did you mean 'train'"),
-        ("zzzz", "no key 'zzzz'; known: augment, augment.algo, "),
+        ("zzzz", "no key 'zzzz'; known: about, augment, augment.algo, "),
     ):
         with pytest.raises(InputError, match=message):
             describe(name)

@@ -34,7 +34,7 @@ NES2NET_X = """seed=12345 comment=null ssl_checkpoint=xlsr2_300m.pt data: corpus
     loss.class_weights=[0.1,0.9] precision=fp32 freeze_frontend_epochs=0 frontend_mode=eval keep=improved segments:
     resolutions=[] loss.name=cross_entropy loss.class_weights=[0.5,0.5] utterance_weight=1.0 boundary_share=null
     validation: augmented=true whole_utterances=false first_epoch=1 epochs=all select_on=loss ties=last patience=null
-    mode=eval frontend: name=xlsr_300m aggregation: name=last"""
+    precision=fp32 mode=eval frontend: name=xlsr_300m aggregation: name=last"""
 LORA = """train: adapt.kind=lora adapt.rank=8 adapt.alpha=16 adapt.targets=attention adapt.dropout=0.0 epochs=50
     precision=bf16 optimizer=adamw schedule=cosine warmup_steps=500 max_grad_norm=1.0 backend: name=nes2net_x
     nes_ratio=[8,8] dilation=2 pool=mean se_ratio=1 num_logits=2"""
@@ -196,9 +196,22 @@ def test_models_are_the_published(name):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_value_names_its_source(name):
-    lines = (CONFIGS / f"{name}.yaml").read_text().splitlines()
-    values = [line for line in lines if line.strip() and not line.startswith("#") and not line.rstrip().endswith(":")]
-    assert values and not [line for line in values if " # " not in line and "name: mpif_res2net" not in line]
+    values = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8"))
+    del values["about"]
+    sources = values.pop("sources")
+    keys = list(keys_in(values))
+    unsourced = [key for key in keys if not any(f"{key}.".startswith(f"{source}.") for source in sources)]
+    assert keys != []
+    assert unsourced == []
+
+
+def keys_in(values, prefix=""):
+    """The full names of all keys of a recipe, such as ``train.loss.margin``."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from keys_in(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
 
 
 def test_the_recipe_of_mpif_res2net_states_defaults():

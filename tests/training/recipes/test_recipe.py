@@ -17,7 +17,7 @@ from nes2net.training.distributed import PRECISIONS
 from nes2net.training.recipes.augment import AugmentConfig
 from nes2net.training.recipes.data import DataConfig
 from nes2net.training.recipes.documentation import all_keys
-from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_recipes
+from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_recipes, recipe_notes
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.recipes.train import TrainConfig
 
@@ -215,6 +215,28 @@ def test_a_recipe_builds_on_a_file_beside_it(path):
     Path("empty.yaml").write_text("base: plain.yaml\ntrain:\n")
     assert load_recipe("empty.yaml").train.epochs == 3
     assert load_recipe("empty.yaml", ["train="]).train == TrainConfig()
+
+
+def test_what_a_recipe_says_about_itself_changes_no_run(path):
+    Path("plain.yaml").write_text("about: [plain]\nseed: 3\nsources: {seed: code, name: paper}\n")
+    path.write_text("about: [mine, two paragraphs]\nbase: plain.yaml\nsources: {name: mine}\n")
+    notes = recipe_notes(path)
+    assert notes.about == ["mine", "two paragraphs"]
+    assert notes.sources == {"seed": "code", "name": "mine"}
+    assert load_recipe(path) == Recipe(seed=3)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("about: 5", "recipe: about is a list of texts, not 5"),
+        ("sources: [seed]", r"recipe: sources is a mapping of keys, such as train\.lr, to texts, not \['seed'\]"),
+    ],
+)
+def test_notes_of_another_type_are_refused(path, text, message):
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_recipe(path)
 
 
 @pytest.mark.parametrize("base", ["asvspoof2019_nes2net_x", "asvspoof5_aasist"])

@@ -20,12 +20,12 @@ import torch
 import transformers
 from torch import nn
 
-from nes2net.apps.info.info import count_flops
 from nes2net.data.audio.read import SAMPLE_RATE, load_audio
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError, counted
+from nes2net.lib.flops import count_flops
 from nes2net.lib.processes import ALONE
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import markdown_table

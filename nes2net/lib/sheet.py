@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
-from nes2net.lib.terminal import printable_name, table_line, wrapped
+from nes2net.lib.terminal import printable, printable_name, table_line, wrapped
 
 #: Largest number of characters in a line of text.
 WIDTH = 100
@@ -19,7 +18,7 @@ _AS_WRITTEN = ("value", "default")  # columns with values of a recipe, which are
 
 @dataclass
 class Sheet:
-    """The description of one thing by ``nes2net info``.
+    """The description of one thing.
 
     >>> options = [{"option": "a", "default": 1}]
     >>> sheet = Sheet("sea: aggregation", {"parameters": 1234}, tables={"options": options})
@@ -137,6 +136,11 @@ def _cell_text(column: str, value: Any) -> str:
     return printable_name(shown(value))
 
 
+def as_json(data: Any) -> str:
+    """Write plain data as JSON for a terminal; control characters are escaped."""
+    return printable(json.dumps(data, indent=1, ensure_ascii=False, default=str))
+
+
 def shown(value: Any) -> str:
     """Return a value as text for people: numbers with separators, lists as in YAML, None as a dash.
 
@@ -156,13 +160,3 @@ def shown(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {shown(item)}" for key, item in value.items())
     return str(value)
-
-
-def plain(text: str) -> str:
-    """Return the text of a docstring on one line and without markup.
-
-    >>> plain(":data:`nes2net.models.backends.nes2net_x` reads\\n``feature_dim`` numbers")
-    'nes2net_x reads feature_dim numbers'
-    """
-    text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1", text)
-    return " ".join(text.replace("``", "").split())

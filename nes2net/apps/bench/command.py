@@ -15,7 +15,11 @@ from nes2net.lib.errors import InputError, counted
 _DEFAULT = "wav2vec2_Nes2Net_X"
 
 
-@called(resumes=False)
+@called(
+    about="The output is a Markdown table of medians, below the versions and the hardware. For a detector of "
+    "full size, a round takes a minute or more on a CPU.",
+    resumes=False,
+)
 def bench(
     files: Annotated[Sequence[str], Flag("FILE")] = (),
     *,
@@ -31,9 +35,6 @@ def bench(
     num_workers: FromZero | None = None,
 ) -> None:
     """Measure how fast this machine runs a detector.
-
-    The output is a Markdown table of medians, below the versions and the hardware. For a detector of full size, a round
-    takes a minute or more on a CPU.
 
     Example:
         nes2net bench --model detector.pth
@@ -54,7 +55,7 @@ def bench(
     import soundfile
 
     from nes2net.actions.flags import architecture_in
-    from nes2net.apps.info.benchmark import environment, measure, speed_table
+    from nes2net.apps.bench.benchmark import environment, measure, speed_table
     from nes2net.data.audio.files import with_folders_listed
     from nes2net.data.audio.waveform import SAMPLE_RATE
     from nes2net.detector import Detector

@@ -5,8 +5,8 @@ import soundfile
 import torch
 
 from nes2net import Detector
-from nes2net.apps.info.benchmark import Measured, measure
-from nes2net.apps.info.info import count_flops
+from nes2net.apps.bench.benchmark import Measured, measure
+from nes2net.lib.flops import count_flops
 
 
 def test_counts_of_each_stage(detector, tmp_path):

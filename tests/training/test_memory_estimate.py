@@ -2,8 +2,8 @@
 
 import pytest
 
-from nes2net.apps.info.training_memory import training_memory
 from nes2net.detector import Detector
+from nes2net.training.memory_estimate import training_memory
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.train import TrainConfig
 

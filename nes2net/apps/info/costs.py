@@ -1,0 +1,170 @@
+"""Count the costs of a detector's parts: parameters, multiply-adds and receptive field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from nes2net.data.audio.read import SAMPLE_RATE
+from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
+from nes2net.detector import Detector
+from nes2net.lib.errors import counted
+from nes2net.lib.flops import count_flops
+from nes2net.models.aggregations.base import Aggregation
+from nes2net.models.backends.base import Backend
+from nes2net.models.frontends.base import Frontend
+from nes2net.models.registry import (
+    Registry,
+    aggregations,
+    create_aggregation,
+    create_backend,
+    create_frontend,
+    frontends,
+)
+
+#: Number of frames for which the paper (arXiv 2504.05657) counts the cost of a back-end: 4 s of XLS-R or WavLM
+#: features.
+PAPER_FRAMES = 200
+# Feature dimension and number of hidden states of XLS-R 300M and WavLM-Large.
+_FEATURE_DIM = 1024
+_NUM_STATES = 25
+# Seconds of audio in 64,600 samples, and in a frame of most front-ends.
+_SECONDS = ASVSPOOF_SAMPLES / SAMPLE_RATE
+_FRAME_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The costs of a part of a detector."""
+
+    role: str
+    module: Frontend | Aggregation | Backend
+    multiply_adds: float
+    """Number of multiply-adds for a second of audio."""
+    notes: list[str]
+    """Lines of text about sizes, the receptive field and layers."""
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained parameters."""
+        return _num_trained(self.module)
+
+
+def costs_of_part(registry: Registry, name: str) -> Costs:
+    """Count the costs of a front-end, an aggregation or a back-end with its default options.
+
+    A front-end reads 64,600 samples. An aggregation or a back-end reads :data:`PAPER_FRAMES`
+    frames, or the only length that the back-end takes.
+
+    Raises:
+        InputError: if ``registry`` does not have the name.
+    """
+    with torch.device("meta"):
+        if registry is frontends:
+            return _frontend_costs(create_frontend(name))
+        if registry is aggregations:
+            aggregation = create_aggregation(name, _NUM_STATES, _FEATURE_DIM)
+            states = [torch.zeros(1, PAPER_FRAMES, _FEATURE_DIM)] * _NUM_STATES
+            return _costs("aggregation", aggregation, states, PAPER_FRAMES, PAPER_FRAMES * _FRAME_SECONDS)
+        backend = create_backend(name)
+        if backend.feature_dim == 1:  # this back-end reads the waveform instead of features
+            return _costs("back-end", backend, torch.zeros(1, ASVSPOOF_SAMPLES, 1), ASVSPOOF_SAMPLES, _SECONDS)
+        frames = backend.fixed_frames or PAPER_FRAMES
+        features = torch.zeros(1, frames, backend.feature_dim)
+        inputs = [features] * backend.num_states if backend.wants_layers == "all" else features
+        return _costs("back-end", backend, inputs, frames, frames * _FRAME_SECONDS)
+
+
+def costs_of_config(config: Mapping[str, Any]) -> list[Costs]:
+    """Count the costs of the detector's parts, or of the front-end alone, that ``config`` describes."""
+    with torch.device("meta"):
+        if "backend" not in config:
+            options = dict(config["frontend"])
+            return [_frontend_costs(create_frontend(options.pop("name"), **options))]
+        detector = Detector.from_config(dict(config))
+        costs = [_frontend_costs(detector.frontend)]
+        with torch.no_grad():
+            states = detector.eval().hidden_states(torch.zeros(1, ASVSPOOF_SAMPLES))
+            features = detector.features(states)
+        frames = states[0].shape[1]
+        if detector.backend.wants_layers == "last":
+            costs.append(_costs("aggregation", detector.aggregation, states, frames, _SECONDS))
+        return [*costs, _costs("back-end", detector.backend, features, frames, _SECONDS)]
+
+
+def _frontend_costs(frontend: Frontend) -> Costs:
+    flops = count_flops(frontend, torch.zeros(1, ASVSPOOF_SAMPLES), "all")
+    hop = 1e3 * frontend.hop_length / SAMPLE_RATE
+    width = 1e3 * frontend.min_samples / SAMPLE_RATE
+    notes = [
+        f"{counted(frontend.num_layers, 'hidden state')} of {frontend.out_dim}, a frame of {width:g} ms every {hop:g} ms"
+    ]
+    if frontend.num_unused:
+        notes.append(f"its files hold {frontend.num_unused:,} more numbers, used in pre-training only")
+    return Costs("front-end", frontend, flops / 2 / _SECONDS, notes + _frozen_note(frontend))
+
+
+def _costs(role: str, module: Aggregation | Backend, inputs: Any, frames: int, seconds: float) -> Costs:
+    """Count the costs of an aggregation or a back-end on ``inputs``, ``frames`` frames of ``seconds`` seconds."""
+    arguments = [inputs]
+    if isinstance(module, Backend) and module.num_scores:
+        arguments.append(torch.zeros(1, module.num_scores))
+    flops = count_flops(module, *arguments)
+    notes = []
+    if isinstance(module, Backend):
+        notes.append(f"{flops / 1e9:.3f} GFLOP on {frames} frames, a multiply-add counted as two")
+        sees = "it sees the whole utterance"
+        if width := module.receptive_field:
+            sees = f"its convolutions see {width} frames, {width * seconds / frames:.2f} s"
+        notes.append(f"{sees}; it needs at least {counted(module.min_frames, 'frame')}")
+        if module.resolutions:
+            notes.append(f"it scores segments too; their lengths in frames: {', '.join(map(str, module.resolutions))}")
+        notes += [*_frozen_note(module), f"layers: {', '.join(_layers(module))}"]
+    return Costs(role, module, flops / 2 / seconds, notes)
+
+
+def _layers(backend: Backend) -> list[str]:
+    layers = []
+    for name, child in backend.named_children():
+        kind = type(child).__name__
+        if isinstance(child, nn.ModuleList):
+            kind = f"{len(child)} × {type(child[0]).__name__}"
+        if num_trained := _num_trained(child):
+            kind += f", {num_trained:,}"
+        layers.append(f"{name} ({kind})")
+    return layers
+
+
+def _frozen_note(module: nn.Module) -> list[str]:
+    frozen = sum(p.numel() for p in module.parameters()) - _num_trained(module)
+    return [f"{frozen:,} more parameters are never trained"] if frozen else []
+
+
+def _num_trained(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def cost_rows(costs: Sequence[Costs]) -> list[dict[str, Any]]:
+    """Make the rows of a table of costs: a row for each part, with its first two notes, and a row of sums."""
+    rows = []
+    for cost in costs:
+        name = cost.module.config["name"]
+        rows.append(_row(cost.role, name, cost.parameters, cost.multiply_adds, cost.notes[:2]))
+    if len(costs) > 1:
+        parameters = sum(cost.parameters for cost in costs)
+        rows.append(_row("total", "", parameters, sum(cost.multiply_adds for cost in costs), []))
+    return rows
+
+
+def _row(role: str, name: str, parameters: int, multiply_adds: float, notes: Sequence[str]) -> dict[str, Any]:
+    return {
+        "part": role,
+        "name": name,
+        "parameters": parameters,
+        "multiply-adds/s": f"{multiply_adds / 1e9:.3f} G",
+        "notes": "; ".join(notes),
+    }

@@ -1,0 +1,80 @@
+"""Describe published results: the results about a name, one result, and the tables of all results."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from nes2net.lib.sheet import Sheet
+from nes2net.models.published_results import PublishedRow, find_row, published_rows, published_tables
+from nes2net.models.published_tables import LEGEND, numbered_notes, reproduction_rows, system_rows
+
+_PROTOCOLS = {"full": "whole utterances", "unknown": "the source does not say what length is scored"}
+
+
+def rows_about(names: Collection[str]) -> list[PublishedRow]:
+    """List the published results of the models, recipes and corpora with these ``names``."""
+    return [row for row in published_rows() if not {*row.models, _recipe(row), row.corpus}.isdisjoint(names)]
+
+
+def lines_about(*names: str) -> list[str]:
+    """Describe each of the results :func:`rows_about` in a line."""
+    return [_line(row) for row in rows_about(names)]
+
+
+def _recipe(row: PublishedRow) -> str | None:
+    return Path(row.recipe).stem if row.recipe else None
+
+
+def _line(row: PublishedRow) -> str:
+    released = f"; {row.obtain}" if row.released is not None else ""
+    return f"{row.id}: {row.describe()}{released}"
+
+
+def figure_of(row: PublishedRow) -> str:
+    """Write metric, figure, test and system, for the overview."""
+    figure = f"mean {row.percent(row.mean)}" if row.best is None else row.percent(row.best)
+    return f"{row.metric} {figure} % on {row.test}: {row.system}"
+
+
+def result_sheet(id: str) -> Sheet:
+    """Describe a published result: where it stands, how it was measured, and how it is measured again."""
+    row = find_row(id, published_rows())
+    facts = {
+        "what": _line(row),
+        "model": ", ".join(row.models),
+        "recipe": _recipe(row),
+        "measured again": ", ".join(row.ways) or "only reported",
+        "here": row.here,
+        "front-end": row.reported_frontend,
+        "parameters": row.parameters,
+        "averaged": row.averaged,
+        "fusion": "several systems are fused" if row.fusion else "",
+        "paper": row.paper,
+        "notes": row.notes,
+        "protocol": _PROTOCOLS.get(row.protocol) or f"the first {row.samples:,} samples",
+        "left out": ", ".join(f"{key} {', '.join(values)}" for key, values in row.exclude.items()),
+        "average of": f"{row.average} checkpoints, best by {row.select}" if row.average > 1 else "",
+        "checkpoint": row.obtain,
+    }
+    return Sheet(f"{id}: published result", facts, commands=[f"nes2net experiment reproduce {id} --data FOLDER"])
+
+
+def published_sheet() -> Sheet:
+    """Write the tables of all published results, with their notes and how each result is measured again."""
+    tables = published_tables()
+    numbers = numbered_notes(tables)
+    rows: dict[str, list[dict[str, Any]]] = {table.title: system_rows(table, numbers) for table in tables}
+    rows["notes"] = [{"no.": number, "note": note} for note, number in numbers.items()]
+    ways = []
+    for row in reproduction_rows(tables):
+        cells = [f"{heading} {row[heading]}" for heading in ("recipe", "checkpoint or code") if row[heading]]
+        ways.append({"system": row["system"], "how": "; ".join(filter(None, [*cells, row["remark"]]))})
+    rows["how they are measured again"] = ways
+    commands = [
+        "nes2net info ID, what is known of one result",
+        "nes2net experiment reproduce, the ids; nes2net experiment reproduce ID",
+    ]
+    legend = LEGEND | {table.title: [table.about, *table.notes] for table in tables}
+    return Sheet("Published results", legend, tables=rows, commands=commands)

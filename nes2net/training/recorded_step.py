@@ -1,0 +1,99 @@
+"""Optimisation steps as one CUDA graph: what keeps a run from it, when a graph is recorded, and its replay."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from accelerate import Accelerator
+from torch import Tensor
+
+from nes2net.lib.cuda_graph import Graph, key_of, obstacles
+from nes2net.lib.errors import InputError, first_line
+from nes2net.lib.this_process import is_out_of_memory
+from nes2net.training.objective import Objective, Part
+from nes2net.training.recipes.recipe import Recipe
+
+
+def obstacle(recipe: Recipe, objective: Objective, accelerator: Accelerator) -> str:
+    """Say why the steps of a run on a GPU cannot be replayed as a CUDA graph; empty if nothing is known against it."""
+    train = recipe.train
+    obstacles = {
+        "`train.graph` is never": train.graph == "never",
+        "several processes share each step": accelerator.num_processes > 1,
+        "the GradScaler of `train.precision=fp16` skips steps": accelerator.scaler is not None,
+        "`train.compile` records kernels of its own": train.compile,
+        "`train.activation_checkpointing` sets random generators back": train.activation_checkpointing,
+        "batches have different lengths": recipe.data.crop in ("dynamic", "pieces"),
+        "`augment.latent` draws random numbers on the CPU": objective.latent is not None,
+        "the loss changes from step to step": objective.criterion.changes_with_steps,
+        "layers are dropped at random": objective.detector.frontend.encoder_layerdrop > 0,
+    }
+    return next((reason for reason, holds in obstacles.items() if holds), "")
+
+
+def line_about(reason: str) -> str:
+    """Say whether steps are captured as a CUDA graph: they are, unless there is a ``reason``."""
+    if reason:
+        return f"steps are not captured as a CUDA graph, because {reason}"
+    return "steps are captured as a CUDA graph"
+
+
+class RecordedStep:
+    """Does ``step(step_parts, denominators)`` by replaying a CUDA graph, once a graph of these shapes is recorded.
+
+    The first two steps of a shape are computed without a graph, and the third one is recorded. The
+    second one is watched (:func:`nes2net.lib.cuda_graph.obstacles`): if it cannot be recorded,
+    nothing is, and ``tell`` is called with :func:`line_about` the reason. Only one shape is
+    recorded; other steps are computed without a graph. All results are the same as without graphs.
+
+    Args:
+        step: computes from the parts of a step and the denominators of the loss, and changes the
+            weights.
+
+    Raises:
+        InputError: if recording fails all the same. The state of PyTorch's random numbers is then
+            unknown.
+    """
+
+    def __init__(self, step: Callable[[Sequence[Part], Tensor], Tensor], tell: Callable[[str], None]) -> None:
+        self.step = step
+        self.tell = tell
+        self.is_recordable: bool | None = None  # None before the second step
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the graph, which frees its memory."""
+        self.graph: Graph | None = None
+        self.num_steps: Counter[tuple] = Counter()
+
+    def __call__(self, step_parts: Sequence[Part], denominators: Tensor) -> Tensor:
+        key = key_of((step_parts, denominators))
+        self.num_steps[key] += 1
+        if self.num_steps[key] == 2:
+            with obstacles() as reasons:
+                values = self.step(step_parts, denominators)
+            self.is_recordable = not reasons
+            if reasons:
+                self.tell(line_about(reasons[0]))
+            return values
+        if self.num_steps[key] > 2 and self.is_recordable and self.graph is None:
+            self.graph = self._recorded(step_parts, denominators)
+        if self.graph is None or self.graph.key != key:
+            return self.step(step_parts, denominators)
+        return self.graph(step_parts, denominators)
+
+    def _recorded(self, step_parts: Sequence[Part], denominators: Tensor) -> Graph:
+        # The graph would repeat the number of the step. A loss that uses it must say so; here it gets none.
+        no_number: Any = object()
+        step_parts = [part._replace(iteration=no_number) for part in step_parts]
+        try:
+            return Graph(self.step, (step_parts, denominators))
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            reason = first_line(error.__context__ or error)
+            raise InputError(
+                f"a step cannot be recorded as a CUDA graph ({reason}): take `train.graph=never`"
+            ) from error

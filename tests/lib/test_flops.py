@@ -1,0 +1,12 @@
+"""Operations of a forward pass."""
+
+import torch
+from torch import nn
+
+from nes2net.lib.flops import count_flops
+
+
+def test_a_convolution_is_counted_by_its_outputs():
+    convolution = nn.Conv1d(4, 6, 3)
+    multiply_adds = 2 * 6 * 8 * 4 * 3  # batch × channels × frames × inputs × kernel
+    assert count_flops(convolution, torch.zeros(2, 4, 10)) == 2 * multiply_adds

@@ -1,0 +1,120 @@
+"""A ratio whose bootstrap interval holds the threshold is no answer: of a recording, along it, and in a stream."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nes2net.scoring.decisions import CANNOT_TELL, Decider, Evidence, decide_along, fit, load, resampled
+from nes2net.scoring.decisions.along import DecisionAlong
+from nes2net.scoring.track import Track
+
+NUM_TRIALS = 60
+
+
+def scores_of(separation, number=NUM_TRIALS, seed=0):
+    rng = np.random.default_rng(seed)
+    return separation / 2 + rng.standard_normal(number), -separation / 2 + rng.standard_normal(number)
+
+
+@pytest.fixture(scope="module")
+def weak():
+    """A calibration of a detector with error rates of about a third."""
+    return resampled(fit(*scores_of(0.8)))
+
+
+def score_at(calibration, llr):
+    """The score whose ratio is ``llr``."""
+    return (llr - calibration.offset) / calibration.weights[0]
+
+
+def track_of(scores):
+    times = 2.0 + 4.0 * np.arange(len(scores))
+    return Track(times, np.array(scores, np.float32), 4.0, times[-1] + 2.0, speech=np.ones(len(scores)))
+
+
+def test_the_interval_is_that_of_resamples_that_are_calibrated_anew(weak):
+    """As many trials of each class are drawn with replacement."""
+    rng = np.random.default_rng(1)
+    bonafide, spoof = scores_of(0.8)
+    ratios = []
+    for _ in range(300):
+        refitted = fit(rng.choice(bonafide, NUM_TRIALS), rng.choice(spoof, NUM_TRIALS))
+        ratios.append(refitted([0.5])[0])
+    expected = np.quantile(ratios, (0.025, 0.975))
+    assert weak.interval(weak([0.5])[0]) == pytest.approx(expected, abs=0.08)
+
+
+def test_the_resamples_are_the_same_in_every_run_and_are_saved(weak, tmp_path):
+    assert np.array_equal(resampled(fit(*scores_of(0.8))).resamples, weak.resamples)
+    weak.save(tmp_path / "c.json")
+    assert np.array_equal(load(tmp_path / "c.json").resamples, weak.resamples)
+
+
+@pytest.mark.parametrize("llr", [-0.05, 0.0, 0.02])
+def test_near_the_threshold_the_answer_is_that_it_cannot_tell(weak, llr):
+    decision = Decider(weak)(score_at(weak, llr))
+    assert decision.decision == CANNOT_TELL
+    assert decision.llr == pytest.approx(llr)
+    assert "too uncertain" in decision.reason
+    assert "on either side of the threshold, 0.00" in decision.reason
+
+
+def test_far_from_it_or_if_an_answer_is_asked_in_any_case_it_is_decided(weak):
+    assert Decider(weak)(score_at(weak, 1.5)).decision == "bonafide"
+    assert Decider(weak)(score_at(weak, -1.5)).decision == "spoof"
+    assert Decider(weak, abstain=0)(score_at(weak, -0.05)).decision == "spoof"
+
+
+def test_with_few_trials_a_probability_of_54_percent_is_no_bona_fide():
+    few = resampled(fit(*scores_of(0.8, 30)))
+    decision = Decider(few)(score_at(few, 0.16))
+    assert decision.probability == pytest.approx(0.54, abs=0.001)
+    assert decision.decision == CANNOT_TELL
+
+
+def test_the_more_trials_the_narrower_the_interval():
+    few = resampled(fit(*scores_of(3.0, 30)))
+    many = resampled(fit(*scores_of(3.0, 3000)))
+    assert np.ptp(few.interval(1.0)) > 3 * np.ptp(many.interval(1.0))
+
+
+def test_along_a_recording_neither_the_whole_nor_a_part_is_called_fake_for_so_little(weak):
+    for llr in (-0.05, 0.02):
+        decision = decide_along(Decider(weak), 0.0, track_of(np.full(60, score_at(weak, llr))))
+        assert decision.decision == CANNOT_TELL
+        assert "too uncertain" in decision.reason
+    decision = decide_along(Decider(weak), 0.0, track_of(np.full(60, score_at(weak, -1.0))))
+    assert decision.decision == "spoof"
+
+
+def test_a_fake_part_is_still_found_in_a_recording_that_is_uncertain_as_a_whole():
+    strong = resampled(fit(*scores_of(4.0, 200)))
+    scores = np.full(40, score_at(strong, 0.0))
+    scores[10:20] = score_at(strong, -5.0)
+    scores[20:30] = score_at(strong, 5.0)
+    decision = decide_along(Decider(strong), 0.0, track_of(scores))
+    assert decision.decision == "spoof"
+    assert decision.stretch.end == 80.0
+
+
+def test_a_stream_raises_no_alarm_for_so_little(weak):
+    """However long the sum of the evidence rises; without the resamples, it does."""
+    ends = 4.0 * np.arange(1, 200)
+    alarms = []
+    for calibration in (weak, replace(weak, resamples=None)):
+        evidence = Evidence(Decider(calibration), window=4.0)
+        alarms.append(any(evidence.add(end, score_at(calibration, -0.05)).alarm for end in ends))
+    assert alarms == [False, True]
+
+
+def test_long_times_are_told_in_minutes():
+    decision = DecisionAlong(0.0, 1.0, 0.7, "bonafide", windows=1800, window=4.0, shortest_found=1320.0)
+    told = replace(decision, stretch=decide_along(Decider(fit(*scores_of(4.0))), 0.0, track_of([3.0])).stretch)
+    assert told.words[-1] == "a fake part shorter than 22 minutes would mostly be missed"
+
+
+def test_what_would_be_missed_is_told_in_plain_words():
+    barely = Decider(fit(*scores_of(0.3, 200)))
+    decision = decide_along(barely, 1.0, track_of(np.full(10, 0.5)))
+    assert decision.reason == "if half of a recording of this length were fake, this detector would mostly miss it"

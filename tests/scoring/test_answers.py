@@ -1,0 +1,164 @@
+"""The same recording gets the same kind of answer from Python, the command line, the page and a live channel."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+import soundfile
+from builders import hears_a_tone
+from builders.answers import ENTRANCES, LONGEST, SHORTEST, by_telephone, listened, predicted, speech, write_clips
+
+from nes2net.actions.calibration import calibrate_recordings
+from nes2net.apps.serve.desk import Desk
+from nes2net.cli.main import main
+from nes2net.data.audio.speech import SPEECH_RULE
+from nes2net.lib.errors import InputError
+from nes2net.scoring.decisions import Decider, load
+
+ABSTAIN = 0.05
+LONG = 240.0
+FAKE = (100.0, 123.0)
+
+
+@pytest.fixture(scope="module")
+def clips_folder(tmp_path_factory):
+    """Clips, recordings, and the calibrations that the command makes of the clips: of windows, and of whole clips."""
+    folder = tmp_path_factory.mktemp("answers")
+    write_clips(folder)
+    recordings = {
+        "long": speech(LONG, FAKE, 7),
+        "bonafide": speech(30.0, None, 8),
+        "short": speech(3.0, None, 9),
+        "call": by_telephone(speech(30.0, (0.0, 30.0), 10)),
+    }
+    for name, samples in recordings.items():
+        soundfile.write(folder / f"{name}.wav", samples, 16000, subtype="FLOAT")
+    words = ["calibrate", "recordings", folder / "real", folder / "fake", "--model", folder / "tone.pth"]
+    words += ["--device", "cpu", "--workers", "0", "--save"]
+    assert main([*map(str, words), str(folder / "windows.json")]) == 0
+    assert main([*map(str, words), str(folder / "whole.json"), "--samples", "full"]) == 0
+    return folder
+
+
+def decide(folder, *words):
+    """Run a command that decides by the calibration of windows."""
+    words += ("--model", folder / "tone.pth", "--device", "cpu", "--calibration", folder / "windows.json")
+    assert main(list(map(str, words))) == 0
+
+
+def test_a_calibration_is_of_windows_unless_whole_clips_are_asked_for(clips_folder):
+    """The detector has no score length, so a window is as long as its training crops, 4 s."""
+    of_windows = load(clips_folder / "windows.json")
+    of_whole_clips = load(clips_folder / "whole.json")
+    assert of_windows.scored_by.num_samples == 64600
+    assert of_whole_clips.scored_by.num_samples is None
+    assert of_whole_clips.population.durations == pytest.approx((SHORTEST, LONGEST), abs=0.01)
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_a_calibration_of_whole_clips_decides_on_no_much_longer_recording(clips_folder, entrance):
+    answer = ENTRANCES[entrance](clips_folder / "long.wav", clips_folder / "whole.json", ABSTAIN)
+    assert (answer.decision, answer.probability) == ("cannot tell", None)
+    assert answer.reason.startswith("calibrated on recordings of 1.4 to 3.7 s, each as a whole: calibrate on windows")
+
+
+def test_predict_says_on_which_lengths_it_was_calibrated(clips_folder, capsys):
+    for abstain in (ABSTAIN, 0.0):
+        row = predicted(capsys, clips_folder / "long.wav", clips_folder / "whole.json", abstain)
+        assert (row["decision"], row["probability"], row["llr"]) == ("cannot tell", None, None)
+        assert row["reason"].startswith("calibrated on recordings of 1.4 to 3.7 s")
+    row = predicted(capsys, clips_folder / "short.wav", clips_folder / "whole.json", ABSTAIN)
+    assert row["decision"] == "bonafide"
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_a_fake_part_of_four_minutes_is_found_by_a_calibration_of_windows(clips_folder, entrance):
+    assert ENTRANCES[entrance](clips_folder / "long.wav", clips_folder / "windows.json", ABSTAIN).decision == "spoof"
+    assert (
+        ENTRANCES[entrance](clips_folder / "bonafide.wav", clips_folder / "windows.json", ABSTAIN).decision
+        == "bonafide"
+    )
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_nothing_is_decided_on_a_call_that_is_unlike_the_calibration(clips_folder, entrance):
+    answer = ENTRANCES[entrance](clips_folder / "call.wav", clips_folder / "windows.json", ABSTAIN)
+    assert (answer.decision, answer.probability) == ("cannot tell", None)
+    assert "calibration's recordings" in answer.reason
+
+
+def test_the_first_lines_of_such_a_call_say_what_to_do(clips_folder):
+    lines = listened(clips_folder / "call.wav", clips_folder / "windows.json", ABSTAIN)
+    first, unjudged, *_ = lines
+    assert first["event"] == "score"
+    assert (first["llr"], first["probability"]) == (None, None)
+    assert "calibration's recordings" in first["unusual"]
+    assert unjudged["event"] == "unjudged"
+    assert unjudged["message"] == "cannot tell of calls like this: calibrate on telephone calls"
+    assert all("unusual" in line for line in lines if line["event"] == "score")
+
+
+def test_a_channel_that_is_not_judged_for_ten_seconds_is_said_to_be(clips_folder, tmp_path):
+    """Once, and again after it was judged."""
+    talk = speech(8.0, None, 11)
+    silence = np.zeros(16000 * 20, np.float32)
+    soundfile.write(tmp_path / "a.wav", np.concatenate([talk, silence, talk, silence]), 16000)
+    lines = listened(tmp_path / "a.wav", clips_folder / "windows.json", 0.0)
+    unjudged = [line for line in lines if line["event"] == "unjudged"]
+    assert [line["message"] for line in unjudged] == ["not judged for 10 s"] * 2
+    assert all(line["reason"] for line in unjudged)
+
+
+def test_a_row_says_which_part_each_number_is_of_and_which_number_decided(clips_folder, capsys):
+    row = predicted(capsys, clips_folder / "long.wav", clips_folder / "windows.json", ABSTAIN)
+    assert row["score_of"] == "the first 4.04 s"
+    assert row["decided_by"].startswith("llr -")
+    assert row["decided_by"].endswith(", the mean of 1:37–2:05")
+    row = predicted(capsys, clips_folder / "bonafide.wav", clips_folder / "windows.json", ABSTAIN)
+    assert row["decided_by"] == f"llr {row['llr']:.4f}, their mean"
+    decide(clips_folder, "predict", clips_folder / "bonafide.wav", "--abstain", "0.01")
+    printed = capsys.readouterr().out
+    assert f"by llr {row['llr']:.4f}, their mean, while the score is that of its first 4.04 s" in printed
+    assert "# errors: 0 of the calibration's own 24 bona fide trials are called spoof, the best case" in printed
+    assert "# errors: 0 of the calibration's own 24 spoof trials are called bona fide, the best case" in printed
+
+
+def test_a_table_of_what_is_unlike_the_calibration_has_no_ratio(clips_folder, capsys):
+    decide(clips_folder, "predict", clips_folder / "call.wav", "--csv", "--abstain", ABSTAIN)
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert row["decision"] == "cannot tell"
+    assert row["probability"] == ""
+    assert row["llr"] == ""
+
+
+def test_the_report_compares_no_length_with_those_of_clips_if_windows_decide(clips_folder, tmp_path):
+    """And says of which part the score is, and how often the calibration errs."""
+    decide(clips_folder, "report", clips_folder / "bonafide.wav", "--html", tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert "as unusual as this one in level or bandwidth, or" in page
+    assert "of the first 4.04 s; llr" in page
+    assert "Of 24 recordings that are bona fide, it calls 0 spoof" in page
+
+
+def test_error_rates_and_the_rule_of_speech_stand_beside_the_answer_of_the_service(clips_folder, tmp_path):
+    decider = Decider(load(clips_folder / "windows.json"))
+    desk = Desk(hears_a_tone.detector(), tmp_path, decider=decider)
+    scored = desk.score(clips_folder / "short.wav", "short.wav")
+    basis = scored.row()["basis"]
+    assert basis["errors"][0] == {"truth": "bona fide", "called": "spoof", "number": 24, "wrong": 0}
+    assert basis["errors"][1]["truth"] == "spoof"
+    assert basis["speech_rule"] == SPEECH_RULE
+
+
+def test_a_refused_calibration_names_its_three_causes(clips_folder, tmp_path, capsys):
+    causes = "labels or scores are inverted, the trials are too few to tell, or the detector does not work on these"
+    folders = clips_folder / "fake", clips_folder / "real"
+    words = ["calibrate", "recordings", *folders, "--model", clips_folder / "tone.pth", "--device", "cpu"]
+    words += ["--workers", "0", "--save", tmp_path / "a.json"]
+    assert main(list(map(str, words))) == 2
+    assert causes in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(InputError, match=causes):
+        calibrate_recordings(
+            hears_a_tone.detector(), clips_folder / "fake", clips_folder / "real", tmp_path / "b.json", num_workers=0
+        )

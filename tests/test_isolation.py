@@ -1,0 +1,138 @@
+"""A broken or slow part of another package hurts no command that does not use it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from builders import PATIENCE
+from builders.strangers import install, installed_in
+from conftest import REPOSITORY
+
+from nes2net import Detector, InputError
+from nes2net.evaluation.origin import training_in_words
+from nes2net.models.provenance import Provenance
+from nes2net.models.registry import default_conditions
+from nes2net.scoring.judgement import judgement_of
+from nes2net.training.losses.by_name import create_loss
+from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.tasks.task import create_task
+
+BROKEN = "raise RuntimeError('broken')\n"
+SLOW = '''"""A slow module."""
+
+import os
+import time
+from pathlib import Path
+
+Path(os.environ["IMPORTED"]).touch()
+time.sleep(8)
+
+
+def dawdle() -> None:
+    """Take eight seconds to start."""
+'''
+BROKEN_PARTS = {
+    "tasks": {"broken_task": "broken_parts:Task"},
+    "judgements": {"broken_rows": "broken_parts:Rows"},
+    "effects": {"broken_hum": "broken_parts:Hum"},
+    "corpora": {"broken_corpus": "broken_parts:CORPUS"},
+    "heads": {"broken_head": "broken_parts:Head"},
+    "commands": {"broken_command": "broken_parts:command"},
+}
+SLOW_PARTS = {"commands": {"dawdle": "slow_parts.dawdle:dawdle"}, "tasks": {"slow_task": "slow_parts.dawdle:Task"}}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """A folder with an installed package of broken parts, and one whose modules take 8 s to import."""
+    folder = tmp_path_factory.mktemp("site")
+    install(folder, "broken-parts 0.1", BROKEN_PARTS, {"broken_parts": BROKEN})
+    install(folder, "slow-parts 2.0", SLOW_PARTS, {"slow_parts.__init__": SLOW, "slow_parts.dawdle": SLOW})
+    return folder
+
+
+@pytest.fixture
+def installed(site, monkeypatch):
+    """Both packages are installed in this process; what is imported of the slow one is an error."""
+    monkeypatch.delenv("IMPORTED", raising=False)
+    with installed_in(site):
+        yield
+
+
+def run(words: str, folder: Path, *packages: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command of nes2net in a new ``folder``, with folders of further packages."""
+    folder.mkdir()
+    search = os.pathsep.join(map(str, [*packages, REPOSITORY]))
+    environment = {**os.environ, "PYTHONPATH": search, "IMPORTED": str(folder / "imported"), "COLUMNS": "80"}
+    environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "nes2net", *words.split()]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+
+
+@pytest.fixture
+def recipe_file(corpus, tmp_path) -> Path:
+    """A recipe of one epoch on a spectrum."""
+    model = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": {"name": "asp_mlp", "hidden_dim": 8}}
+    data = {"corpus": "asvspoof2019_la", "root": str(corpus), "num_samples": 4000, "num_workers": 0}
+    values = {"name": "tiny", "date": "0101", "model": model, "data": data, "train": {"epochs": 1, "batch_size": 4}}
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+@pytest.mark.parametrize("words", ["--version", "predict --help", "train RECIPE"])
+def test_a_command_is_as_without_the_packages(words, site, recipe_file, tmp_path):
+    words = words.replace("RECIPE", str(recipe_file))
+    alone = run(words, tmp_path / "alone")
+    beside = run(words, tmp_path / "beside", site)
+    assert (alone.returncode, beside.returncode) == (0, 0), beside.stderr
+    assert beside.stdout == alone.stdout
+    assert not (tmp_path / "beside" / "imported").exists()
+
+
+def test_help_lists_commands_of_other_packages_without_importing_them(site, tmp_path):
+    done = run("--help", tmp_path / "beside", site)
+    lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
+    assert ["dawdle", "Take eight seconds to start"] in lines
+    assert ["broken-command"] in lines
+    assert not (tmp_path / "beside" / "imported").exists()
+
+
+def test_a_broken_command_says_why_it_cannot_run(site, tmp_path):
+    done = run("broken-command", tmp_path / "beside", site)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "command 'broken_command'" in done.stderr
+    assert "cannot be imported from broken_parts:command (broken)" in done.stderr
+
+
+@pytest.mark.usefixtures("installed")
+def test_other_tasks_and_judgements_are_not_asked(tmp_path):
+    assert type(create_task(Recipe())).__name__ == "Task"
+    path = tmp_path / "scores.txt"
+    path.write_text("LA_E_1 A07 spoof -1.5\n")
+    assert judgement_of(path).name == "scores"
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_loss_without_its_head_is_refused_beside_a_broken_head(small_model):
+    backend = Detector.from_config(small_model).backend
+    with pytest.raises(InputError, match=r"needs the head cosine, the back-end has linear"):
+        create_loss("am_softmax", backend)
+
+
+@pytest.mark.usefixtures("installed")
+def test_an_effect_that_cannot_be_imported_is_omitted_from_the_default_conditions():
+    suite = default_conditions()
+    assert suite.left_out["broken_hum"] == "cannot be imported; nes2net info broken_hum says why"
+    assert "gain:-20" in suite.names
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_detector_is_described_without_the_package_of_its_corpus():
+    corpus = {"name": "broken_corpus", "root": "folder", "train_split": "train", "dev_split": "dev"}
+    provenance = Provenance(recipe={"name": "tiny", "data": {"corpora": [corpus]}})
+    assert "broken_corpus" in training_in_words(provenance)

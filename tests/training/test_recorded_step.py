@@ -1,0 +1,108 @@
+"""Steps that a CUDA graph replays equal steps without one, bit for bit, on the simulated CUDA device."""
+
+import json
+import shutil
+import sys
+
+import pytest
+from builders.scripts import run
+from conftest import REPOSITORY
+
+PRECISIONS = ("fp32", "tf32", "bf16")
+#: Systems, tasks, losses and settings that the slow test tries; the weekly one tries all.
+TRIED = (
+    "back-end nes2net_x", "accumulate", "dropout", "layer decay", "layer drop", "segments", "adaptation lora",
+    "latent augmentation", "loss angular_softmax", "aggregation moe",
+)  # fmt: skip
+#: Why a step is not recorded, by the beginning of the name.
+REASONS = {
+    "aggregation moe": "the computation waits for the GPU",
+    "latent augmentation": "`augment.latent` draws random numbers on the CPU",
+    "layer drop": "layers are dropped at random",
+    "loss angular_softmax": "the loss changes from step to step",
+}
+
+pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ for the simulated CUDA device")
+
+
+def checked(folder, *names):
+    """What builders/graph_checks.py found."""
+    file = folder / "found.json"
+    program = REPOSITORY / "tests" / "builders" / "graph_checks.py"
+    done = run("simulated_cuda", "--run", sys.executable, program, file, *names, PYTHONPATH=str(REPOSITORY / "tests"))
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(file.read_text())
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    return checked(tmp_path_factory.mktemp("graphs"), *TRIED)
+
+
+def assert_equal_to_the_bit(outcomes):
+    """Each kind of step is recorded, or not for its known reason, and all steps are the same."""
+    steps = {name: row for name, row in outcomes.items() if name.endswith(PRECISIONS)}
+    for name, row in steps.items():
+        assert row.get("error") is None, name
+        assert row["different"] == [], name
+        assert row["trained"], name
+        assert row["refused"] == [], name
+        reason = REASONS.get(name.rpartition(", ")[0], "")
+        told = [row["why not"]] if row["why not"] else [line.partition("because ")[2] for line in row["told"]]
+        assert told == ([reason] if reason else []), name
+        assert row["recorded"] == (not reason), name
+    return len(steps)
+
+
+@pytest.mark.slow
+def test_replayed_steps_equal_steps_without_a_graph(outcomes):
+    """Two steps before the recording, three replayed, and one of another shape between them."""
+    assert assert_equal_to_the_bit(outcomes) == 3 * len(TRIED)
+
+
+@pytest.mark.weekly
+def test_every_system_task_and_loss_is_replayed_to_the_bit(tmp_path):
+    assert assert_equal_to_the_bit(checked(tmp_path)) > 150
+
+
+@pytest.mark.slow
+def test_a_run_is_resumed_to_the_same_bits_with_and_without_a_graph(outcomes):
+    for precision in PRECISIONS:
+        assert set(outcomes["resumed"][precision].values()) == {True}, precision
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("graph", ["auto", "never"])
+def test_a_step_that_is_not_finite_changes_no_weight_and_the_next_one_says_so(outcomes, graph):
+    row = outcomes["not finite"][graph]
+    assert row["changed"] == []
+    assert f"the loss is nan in epoch 1, step 4 (utterances {row['utterances']})" in row["message"]
+
+
+@pytest.mark.slow
+def test_parts_from_elsewhere_are_told_apart(outcomes):
+    """What draws on the CPU runs without a graph; a loss that does not say that it changes ends the run."""
+    row = outcomes["undeclared"]
+    assert row["draws"] == [
+        "steps are not captured as a CUDA graph, because the computation draws random numbers on the CPU"
+    ]
+    assert "cannot be recorded as a CUDA graph" in row["changes"]
+    assert "`train.graph=never`" in row["changes"]
+
+
+@pytest.mark.slow
+def test_runs_with_their_validations_equal_runs_without_graphs(outcomes):
+    """Two epochs, each with a graph of its steps and, for each of two passes, the one of the front-end."""
+    for precision in PRECISIONS:
+        row = outcomes["runs"][precision]
+        assert row["same"], precision
+        assert row["recorded"] == 4, precision
+        assert row["lines"] == ["steps are captured as a CUDA graph"]
+
+
+@pytest.mark.slow
+def test_the_first_lines_say_why_steps_are_not_captured(outcomes):
+    row = outcomes["runs"]["fp16"]
+    reason = "the GradScaler of `train.precision=fp16` skips steps"
+    assert row["lines"] == [f"steps are not captured as a CUDA graph, because {reason}"]
+    assert row["recorded"] == 0

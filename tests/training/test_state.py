@@ -1,0 +1,123 @@
+"""Every tensor that a run moves is saved, and restored when the run resumes."""
+
+import pytest
+import torch
+from builders.runs import assert_same_run, folder_of, refused, state_of, stop
+from torch import nn
+
+from nes2net.models.registry import tasks
+from nes2net.training.objective import Objective
+from nes2net.training.run import train
+from nes2net.training.tasks.task import Task
+
+
+class LevelObjective(Objective):
+    """A head of its own tells the level of an utterance from its embedding; a buffer follows the mean level."""
+
+    def __init__(self, detector, recipe):
+        super().__init__(detector, recipe)
+        self.level = nn.Linear(detector.backend.last_layer.in_features, 1)
+        self.register_buffer("mean", torch.zeros(1), persistent=False)
+
+    def denominators(self, targets, carried={}):  # noqa: B006
+        return [*super().denominators(targets), float(len(targets))]
+
+    def compute_outputs(self, features, step_part):
+        embeddings = self.detector.backend.embed(features)
+        return embeddings, self.outputs_from_embeddings(embeddings, step_part)
+
+    def numerators(self, computed, step_part):
+        embeddings, outputs = computed
+        levels = step_part.inputs.square().mean(1).sqrt()
+        if step_part.iteration is not None:
+            self.mean.lerp_(levels.mean(), 0.1)
+        errors = self.level(embeddings)[:, 0] - (levels - self.mean)
+        return [*super().numerators(outputs, step_part), errors.square().sum()]
+
+    def outcome(self, computed, step_part):
+        return super().outcome(computed[1], step_part)
+
+
+class Level(Task):
+    def objective(self, detector):
+        return LevelObjective(detector, self.recipe)
+
+
+class ListedHeads(LevelObjective):
+    def __init__(self, detector, recipe):
+        super().__init__(detector, recipe)
+        self.heads = [self.level, nn.Linear(2, 1)]
+        self.detector.scale = [torch.ones(3, requires_grad=True)]
+
+    def trained_parameters(self):
+        listed = [parameter for head in self.heads for parameter in head.parameters()]
+        return [*listed, *self.detector.scale, torch.ones(5, 7, requires_grad=True)]
+
+
+class HeadsInAList(Task):
+    def objective(self, detector):
+        return ListedHeads(detector, self.recipe)
+
+
+class WholeFrontEnd(LevelObjective):
+    def trained_parameters(self):
+        return [parameter.requires_grad_() for parameter in self.parameters()]
+
+
+class BaseToo(Task):
+    def objective(self, detector):
+        return WholeFrontEnd(detector, self.recipe)
+
+
+@pytest.fixture(autouse=True)
+def _own_tasks(monkeypatch):
+    for task in (Level, HeadsInAList, BaseToo):
+        monkeypatch.setitem(tasks._table, task.__name__, f"{__name__}:{task.__name__}")
+
+
+@pytest.mark.parametrize("train_options", [{}, {"layer_decay": 0.5}])
+def test_an_auxiliary_head_resumes_to_the_bit(recipe, small_model, train_options):
+    values = {"model": small_model, "train": {"task": "Level", **train_options}}
+    uninterrupted = train(recipe(comment="whole", **values), "cpu")
+    torn = recipe(comment="torn", **values)
+    stop(torn, 1, 1, "cpu")
+    before = state_of(folder_of(torn))["objective"]
+    stop(torn, 2, 1, "cpu")
+    after = state_of(folder_of(torn))["objective"]
+    assert sorted(after) == ["level.bias", "level.weight", "mean"]
+    assert all(not torch.equal(after[name], before[name]) for name in after)
+    assert_same_run(train(torn, "cpu"), uninterrupted)
+
+
+def test_what_an_objective_trains_is_printed(recipe, capsys):
+    train(recipe(train={"task": "Level", "epochs": 1}), "cpu")
+    printed = capsys.readouterr().out
+    assert "detector: lps + last + asp_mlp, 5,639 parameters with level.weight, level.bias, mean of the obj" in printed
+
+
+def test_a_trained_tensor_that_no_part_saves_is_refused(recipe):
+    message = r"tensors that resume\.pt does not hold, heads, detector\.scale, one of \(5, 7\): make them parameters"
+    refused(recipe(train={"task": "HeadsInAList"}), message, "cpu")
+
+
+def test_the_frozen_base_of_an_adapted_front_end_is_not_trained(recipe, small_model):
+    adapt = {"kind": "lora", "rank": 2}
+    values = recipe(model=small_model, train={"task": "BaseToo", "adapt": adapt})
+    refused(
+        values,
+        r"does not hold, detector\.frontend\.model\..*: .*leave out the weights that `train\.adapt` freezes",
+        "cpu",
+    )
+
+
+@pytest.mark.parametrize(
+    "tensor, message",
+    [(torch.zeros(1, 3), "other shape: level.weight"), (torch.full((1, 8), torch.nan), "not finite: level.weight")],
+)
+def test_damaged_tensors_of_an_objective_are_refused(recipe, tensor, message):
+    values = recipe(train={"task": "Level"})
+    file = stop(values, 2, 1, "cpu") / "resume.pt"
+    content = torch.load(file, weights_only=True)
+    content["objective"]["level.weight"] = tensor
+    torch.save(content, file)
+    refused(values, rf"resume\.pt does not fit this run \(objective; .*{message}", "cpu")
