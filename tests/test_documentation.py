@@ -278,8 +278,8 @@ def flags_of(parser: ArgumentParser) -> set[str]:
     flags = set()
     for action in parser._actions:
         if isinstance(action, _SubParsersAction):
-            for of_command in map(flags_of, action.choices.values()):
-                flags |= of_command
+            for _, of_command in action.choices.items():
+                flags |= flags_of(of_command)
         elif action.help != SUPPRESS:
             flags |= {flag for flag in action.option_strings if flag.startswith("--")}
     return flags

@@ -143,11 +143,6 @@ class InLines(Judgement[T]):
     """A judgement whose file is text. Each line begins with the id of an utterance, so ids must have no spaces."""
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
-        """Check before scoring that all ids of ``trials`` can stand in a line; ``out`` is not used.
-
-        Raises:
-            InputError: if an id contains a space.
-        """
         score_file.check_ids(trial.id for trial in trials)
 
 
@@ -233,7 +228,6 @@ class Scores(OfRecordings[float]):
         return start(scorer, *inputs, stream=stream, rows=rows)
 
     def identity(self) -> dict[str, Any]:
-        """Return an empty mapping, because a run of scores is identified without facts about its judgement."""
         return {}
 
     def tell(self, value: float) -> dict[str, Any]:
@@ -411,7 +405,6 @@ class Frames(InLines[NDArray]):
         if num_samples > Grid.of(scorer).longest:
 
             def score_in_windows(waveform: Tensor) -> NDArray | str:
-                """Score the frames of one long waveform (N,); if this fails, return the reason."""
                 try:
                     return frame_scores(scorer, waveform.numpy(), SAMPLE_RATE, resolution_ms=resolution_ms).scores
                 except InputError as error:
@@ -425,7 +418,6 @@ class Frames(InLines[NDArray]):
         most_frames = -(-num_samples // round(resolution_ms * SAMPLE_RATE / 1000))
 
         def compute(waveforms: Tensor) -> Tensor:
-            """Compute the scores of the frames, B×T, for ``start_rows``."""
             return scorer.segment_scores(waveforms)[resolution_ms][:, :most_frames]
 
         return start_rows(scorer, "score is {}", compute, waveforms, rows=rows)

@@ -41,7 +41,7 @@ from nes2net.models.frontends.base import Frontend, Layers, UsedSamples
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PublishedModel
 from nes2net.models.quantisation import fastest_precision, quantise
-from nes2net.models.registry import PARTS, backends, create_aggregation, create_backend
+from nes2net.models.registry import backends, create_aggregation, create_backend, named_parts
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -461,9 +461,9 @@ class Network(nn.Module):
         outputs = [states, features]
         if not self.num_scores:
             outputs.append(self.logits(features))
-        for registry, module, output in zip(PARTS, (self.frontend, self.aggregation, self.backend), outputs):
+        modules = (self.frontend, self.aggregation, self.backend)
+        for (registry, name), module, output in zip(named_parts(self.config), modules, outputs):
             if not _are_finite(output if isinstance(output, list) else [output]):
-                name = module.config["name"]
                 is_innocent = registry.is_built_in(name) or not _are_finite(module.parameters())
                 return "" if is_innocent else registry.subject(name)
         return None

@@ -278,7 +278,6 @@ def _start_or_split(
     on_gpu = scorer.device.type == "cuda"
 
     def moved(x: Tensor) -> Tensor:
-        """Move the input ``x`` to the device, and fill it up to ``rows`` rows with copies of its last row."""
         if on_gpu and x.device.type == "cpu" and not x.is_pinned():
             x = x.pin_memory()  # from pinned memory, the copy to the GPU runs in the background
         x = x.to(scorer.device, non_blocking=True)
@@ -356,7 +355,6 @@ class _ModeInForce:
             scorer.train(train)
 
     def restore(self) -> None:
-        """Restore the modes and buffers that the scorer had before."""
         for module, training in self.modes:
             module.training = training
         for buffer, before in self.buffers:

@@ -432,7 +432,7 @@ KEYS_OF_STEPS = {
 #: Further keys: they mean the same with every optimiser, other keys decide whether they are used, or `optimizer` says
 #: that they have no effect.
 OTHER_KEYS = (
-    "lr weight_decay schedule epochs batch_size accumulate optimizer logistic_c min_lr t_max decay_epochs decay_factor warmup_epochs "
+    "graph lr weight_decay schedule epochs batch_size accumulate optimizer logistic_c min_lr t_max decay_epochs decay_factor warmup_epochs "
     "warmup_from_zero task loss precision deterministic activation_checkpointing compile freeze_frontend_epochs "
     "freeze_frontend frontend_mode init_from keep save_every_minutes"
 )
