@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from argparse import SUPPRESS, ArgumentParser, _SubParsersAction
 from collections.abc import Iterator
 from glob import glob
 from itertools import takewhile
@@ -10,6 +11,9 @@ from pathlib import Path
 import soundfile
 
 from nes2net import InputError
+from nes2net.cli.main import build_parser
+from nes2net.models.registry import tasks
+from nes2net.training.recipes.documentation import all_keys
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = sorted(page for folder in (".", "docs", "tests/golden") for page in (REPOSITORY / folder).glob("*.md"))
@@ -255,3 +259,39 @@ def test_the_five_lines_of_the_readme_give_what_they_show(shared, tmp_path, monk
     words = [name for word in shlex.split(command)[1:] for name in sorted(glob(word)) or [word]]
     assert main([*words, "--device", "cpu"]) == 0
     assert capsys.readouterr().out == shown
+
+
+#: Flags that `--help` alone describes. The list may only become shorter.
+FLAGS_OF_THE_HELP_ALONE = {
+    *("--version", "--debug", "--speech", "--epoch", "--picture", "--port", "--open", "--on-error", "--actors"),
+    *("--resamples", "--l2", "--eval-phase", "--score", "--rounds", "--private", "--slug"),
+}
+#: Keys that `nes2net info recipe KEY` alone describes. The list may only become shorter.
+KEYS_OF_INFO_ALONE = {
+    *("dev_protocols", "dev_keys", "train_scores", "weight_decay", "adam_betas", "adam_eps", "amsgrad", "min_lr"),
+    *("warmup_steps", "plateau_patience", "max_grad_norm"),
+}
+
+
+def flags_of(parser: ArgumentParser) -> set[str]:
+    """The long flags of a parser and of its commands, without hidden ones."""
+    flags = set()
+    for action in parser._actions:
+        if isinstance(action, _SubParsersAction):
+            for _, of_command in action.choices.items():
+                flags |= flags_of(of_command)
+        elif action.help != SUPPRESS:
+            flags |= {flag for flag in action.option_strings if flag.startswith("--")}
+    return flags
+
+
+def test_every_flag_key_and_measure_stands_in_the_manual():
+    pages = [*REPOSITORY.glob("docs/*.md"), REPOSITORY / "README.md"]
+    manual = "\n".join(map(text, pages))
+    words = set(re.findall(r"--[a-z][\w-]*", manual))
+    assert flags_of(build_parser()) - words - FLAGS_OF_THE_HELP_ALONE == set()
+    names = [key.name.rpartition(".")[2] for key in all_keys()]
+    for name in tasks.names(installed=False):
+        names += [measure.name for measure in tasks.get(name).measures]
+    missing = {name for name in names if not re.search(rf"\b{name}\b", manual)}
+    assert missing - KEYS_OF_INFO_ALONE == set()

@@ -24,7 +24,9 @@ from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.labelled_frames import labelled_frames
 from nes2net.evaluation.matching import labelled_trials, system_names
+from nes2net.lib.contracts import PartCheck
 from nes2net.lib.errors import InputError, listed
+from nes2net.models.registry import judgements
 from nes2net.scoring import score_file, segment_file
 from nes2net.scoring.class_file import read_class_table
 from nes2net.scoring.judgement import Judgement
@@ -141,11 +143,6 @@ class InLines(Judgement[T]):
     """A judgement whose file is text. Each line begins with the id of an utterance, so ids must have no spaces."""
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
-        """Check before scoring that all ids of ``trials`` can stand in a line; ``out`` is not used.
-
-        Raises:
-            InputError: if an id contains a space.
-        """
         score_file.check_ids(trial.id for trial in trials)
 
 
@@ -186,12 +183,6 @@ class OfRecordings(InLines[T]):
     def labelled(
         self, labels: Labels, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None
     ) -> LabelledScores:
-        """Read the trials that occur in all score files ``paths``, and their scores: a column for each file.
-
-        Raises:
-            InputError: if ``resolution_ms`` is given, or
-                :func:`~nes2net.evaluation.matching.labelled_trials` raises it.
-        """
         if resolution_ms is not None:
             raise InputError(
                 "`resolution_ms` is the length of frames, but these are scores of recordings: leave it out"
@@ -232,29 +223,23 @@ class Scores(OfRecordings[float]):
     def start(
         self, scorer: Scorer, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
     ) -> Callable[[], Sequence[float | str]]:
-        """Start to score a batch; see :func:`nes2net.scoring.kernel.start`."""
         from nes2net.scoring.kernel import start  # quick start-up: reading files needs no torch
 
         return start(scorer, *inputs, stream=stream, rows=rows)
 
     def identity(self) -> dict[str, Any]:
-        """Return an empty mapping, because a run of scores is identified without facts about its judgement."""
         return {}
 
     def tell(self, value: float) -> dict[str, Any]:
-        """Return the score, for a row of ``nes2net predict``."""
         return {"score": value}
 
     def scores(self, path: Path) -> tuple[list[str], NDArray]:
-        """Read the ids and the scores (N,) of a score file."""
         return score_file.read_scores(path)
 
     def score_table(self, path: Path) -> score_file.ScoreTable:
-        """Read the ids and the scores (N,) of a score file, and labels beside the scores."""
         return score_file.read_score_table(path)
 
     def to_json(self, value: float) -> float:
-        """Convert a score to plain data for the journal of a run."""
         return float(value)
 
     def from_json(self, value: Any) -> float:
@@ -268,15 +253,9 @@ class Scores(OfRecordings[float]):
         return value
 
     def read(self, out: Path) -> Iterable[tuple[str, float]]:
-        """Read the id and the score of each trial in the score file ``out``."""
         return zip(*score_file.read_scores(out))
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, float]]) -> dict[str, Any]:
-        """Write a line ``utterance score`` for each of ``rows`` to the only file in ``files``.
-
-        The result is empty: there are no facts to add to the record of the run, which lies beside
-        the file. ``count`` is not used.
-        """
         with open(files[0], "w", encoding="utf-8", newline="\n") as file:
             file.writelines(score_file.line(trial.id, score) for trial, score in rows)
         return {}
@@ -315,19 +294,22 @@ class Rows(OfRecordings[NDArray]):
     def start(
         self, scorer: Scorer, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
     ) -> Callable[[], Sequence[NDArray | str]]:
-        """Start to compute the rows of a batch; see :func:`nes2net.scoring.kernel.start_rows`.
+        from torch import is_tensor  # quick start-up: reading files needs no torch
 
-        Only the waveforms of ``inputs`` are used, and ``stream`` is not used.
-        """
         from nes2net.scoring.kernel import start_rows  # quick start-up: reading files needs no torch
 
         def compute(waveforms: Tensor) -> Tensor:
-            return self.compute(scorer, waveforms)
+            with judgements.guarded(self.name, "compute"):
+                computed = self.compute(scorer, waveforms)
+            shape = (len(waveforms), len(self.columns))
+            fits = is_tensor(computed) and computed.shape == shape
+            expected = f"a tensor {shape} of a row for each recording and a column for each of 'columns'"
+            PartCheck(judgements.subject(self.name)).that(fits, "compute returned", computed, expected)
+            return computed
 
         return start_rows(scorer, f"{self.name} have {{}}", compute, inputs[0], rows=rows)
 
     def tell(self, value: NDArray) -> dict[str, Any]:
-        """Return the number in each column, by the name of the column, for a row of ``nes2net predict``."""
         return dict(zip(self.columns, value.tolist(), strict=True))
 
     def scores(self, path: Path) -> tuple[list[str], NDArray]:
@@ -340,7 +322,6 @@ class Rows(OfRecordings[NDArray]):
         return table.ids, self.score_of(table.logits).astype(np.float64)
 
     def to_json(self, value: NDArray) -> list[float]:
-        """Convert a row to plain data for the journal of a run."""
         return value.tolist()
 
     def from_json(self, value: Any) -> NDArray:
@@ -352,21 +333,10 @@ class Rows(OfRecordings[NDArray]):
         return _finite_row(value, len(self.columns))
 
     def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
-        """Read the id and the row (K,) float32 of each recording in the file ``out``.
-
-        Raises:
-            InputError: if the file is malformed, or its columns are not the columns of this
-                judgement.
-        """
         table = read_class_table(out, self.columns)
         return zip(table.ids, table.logits)
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
-        """Write the header and ``rows`` to the only file in ``files``, with nine digits a number, enough for a float32.
-
-        The result is empty: there are no facts to add to the record of the run, which lies beside
-        the file. ``count`` is not used.
-        """
         with open(files[0], "w", encoding="utf-8", newline="\n") as file:
             file.write("\t".join(["utterance", *self.columns]) + "\n")
             for trial, row in rows:
@@ -435,7 +405,6 @@ class Frames(InLines[NDArray]):
         if num_samples > Grid.of(scorer).longest:
 
             def score_in_windows(waveform: Tensor) -> NDArray | str:
-                """Score the frames of one long waveform (N,); if this fails, return the reason."""
                 try:
                     return frame_scores(scorer, waveform.numpy(), SAMPLE_RATE, resolution_ms=resolution_ms).scores
                 except InputError as error:
@@ -449,7 +418,6 @@ class Frames(InLines[NDArray]):
         most_frames = -(-num_samples // round(resolution_ms * SAMPLE_RATE / 1000))
 
         def compute(waveforms: Tensor) -> Tensor:
-            """Compute the scores of the frames, B×T, for ``start_rows``."""
             return scorer.segment_scores(waveforms)[resolution_ms][:, :most_frames]
 
         return start_rows(scorer, "score is {}", compute, waveforms, rows=rows)
@@ -486,12 +454,6 @@ class Frames(InLines[NDArray]):
     def labelled(
         self, labels: Labels, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None
     ) -> LabelledScores:
-        """Read the scores and labels of the frames in one file; the result has a single system, K = 1.
-
-        Raises:
-            InputError: if there are several files, or for a reason that
-                :func:`~nes2net.evaluation.segments.evaluate_segments` names.
-        """
         if len(paths) > 1:
             raise InputError(f"{paths[0]} holds scores of frames, which are calibrated alone: give one file")
         frames = labelled_frames(
@@ -513,19 +475,15 @@ class Frames(InLines[NDArray]):
         return self.resolution_ms
 
     def identity(self) -> dict[str, Any]:
-        """Return the length of a frame, the only fact about this judgement that identifies a run of frame scores."""
         return self.options()
 
     def tell(self, value: NDArray) -> dict[str, Any]:
-        """Return the length of a frame and the scores of all frames, for a row of ``nes2net predict``."""
         return {"resolution_ms": self.resolution_ms, "scores": value.tolist()}
 
     def rows_are(self, out: Path) -> str:
-        """Describe the rows of a run, for the summary of the run; ``out`` is not used."""
         return f"utterances in frames of {self.resolution_ms:g} ms"
 
     def to_json(self, value: NDArray) -> list[float]:
-        """Convert the scores of the frames to plain data for the journal of a run."""
         return value.tolist()
 
     def from_json(self, value: Any) -> NDArray:
@@ -537,14 +495,9 @@ class Frames(InLines[NDArray]):
         return _finite_row(value)
 
     def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
-        """Read the id and the scores (T,) float32 of the frames of each utterance in the file ``out``."""
         return ((id, scores.astype(np.float32)) for id, scores in segment_file.read_segment_scores(out).scores.items())
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
-        """Write a line for each frame to the only file in ``files``; return the length of a frame, for the record.
-
-        ``count`` is not used.
-        """
         with open(files[0], "w", encoding="utf-8", newline="\n") as file:
             file.writelines(segment_file.lines(trial.id, scores) for trial, scores in rows)
         return self.options()

@@ -44,6 +44,10 @@ class MissingLibrary(InputError):
     """A needed library is not installed, or cannot be imported."""
 
 
+class BrokenPart(InputError):
+    """A part of another package breaks its contract; no other recording or trial would change this."""
+
+
 @contextmanager
 def expecting(kind: str, path: str | PurePath, remedy: str) -> Iterator[None]:
     """Within this context, which reads ``path``, every error becomes an :class:`InputError` that names the file.
@@ -185,7 +189,7 @@ def did_you_mean(
     >>> did_you_mean("zzz", "abcdefghijk", "nes2net info")
     '; known: a, b, c, d, e, f, g, h, i, j, … (11 in all; `nes2net info` lists them)'
     """
-    known_names = sorted(known_names)
+    known_names = sorted(set(known_names))
     if not known_names:
         return ""
     meant = nearest(name, known_names, cutoff) if meant is None else meant

@@ -64,7 +64,7 @@ from nes2net.models.frontends.sizes import SIZES, pretraining_file
 from nes2net.models.network import Network
 from nes2net.models.provenance import RECORD_KEY, Provenance
 from nes2net.models.published_models import CODES, PUBLISHED, PUBLISHED_MODELS
-from nes2net.models.registry import create_frontend
+from nes2net.models.registry import PACKAGES_KEY, check_installed, create_frontend, named_parts, packages_of
 from nes2net.models.weights_known import TENSORS_KEY, checked_record, holds_weights_of
 
 if TYPE_CHECKING:
@@ -269,6 +269,8 @@ class SavedNetwork(Network):
         provenance = provenance_with_figures(self)
         saved_facts = replace(provenance.start(places=False), training=provenance.training, figures=provenance.figures)
         record = {**saved_facts.to_dict(), **record}
+        if packages := packages_of(named_parts(self.config)) | record.pop(PACKAGES_KEY, {}):
+            record[PACKAGES_KEY] = packages
         state_dict = self.state_dict()
         if self.base is not None:
             state_dict = self.trained_state_dict()
@@ -418,6 +420,7 @@ class SavedNetwork(Network):
         assert isinstance(config, dict) or architecture is not None  # tells mypy that an architecture is given
         if architecture is None and config is not None:
             architecture = _with_fitting_options(state_dict, config, str(path_or_name), published_name)
+        check_installed(str(path_or_name), provenance.facts.get(PACKAGES_KEY))
         # Build the detector on the meta device, check that the tensors fit, and load them.
         with build_errors_as_input_errors(str(path_or_name)), without_memory():
             empty = cls.from_config(architecture)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -41,7 +41,7 @@ from nes2net.models.frontends.base import Frontend, Layers, UsedSamples
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PublishedModel
 from nes2net.models.quantisation import fastest_precision, quantise
-from nes2net.models.registry import backends, create_aggregation, create_backend
+from nes2net.models.registry import backends, create_aggregation, create_backend, named_parts
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -451,6 +451,23 @@ class Network(nn.Module):
             for resolution, logits in self.segment_logits(waveform).items()
         }
 
+    def part_not_finite(self, waveforms: Tensor) -> str | None:
+        """Find the first part whose output for ``waveforms`` B×N is not finite; None if there is no such part.
+
+        The text is empty if the part is built in, or if its weights are not finite.
+        """
+        states = self.hidden_states(waveforms)
+        features = self.features(states)
+        outputs = [states, features]
+        if not self.num_scores:
+            outputs.append(self.logits(features))
+        modules = (self.frontend, self.aggregation, self.backend)
+        for (registry, name), module, output in zip(named_parts(self.config), modules, outputs):
+            if not _are_finite(output if isinstance(output, list) else [output]):
+                is_innocent = registry.is_built_in(name) or not _are_finite(module.parameters())
+                return "" if is_innocent else registry.subject(name)
+        return None
+
     def compile(self, **options: Any) -> None:
         """Compile the parts in place; a front-end of equal layers is compiled layer by layer.
 
@@ -497,6 +514,10 @@ def _part_line(role: str, module: Frontend | Aggregation | Backend, description:
     if facts:
         line += f" ({', '.join(facts)})"
     return shorten(line, 98, placeholder=" …)")
+
+
+def _are_finite(tensors: Iterable[Tensor]) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
 
 def _num_parameters(module: nn.Module) -> int:

@@ -14,16 +14,18 @@ names is fast. Installed packages add their own names by entry points of the gro
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cached_property, partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+from nes2net.lib.contracts import raised_by
 from nes2net.lib.errors import InputError, MissingLibrary, check_known, one_line
 from nes2net.lib.terminal import print_note
+from nes2net.models.contracts import check_listings, check_object
 from nes2net.models.frontends.sizes import SIZES, check_exists, check_size, pretraining_file
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from nes2net.models.backends.base import Backend
     from nes2net.models.frontends.base import Frontend
 
+#: Key of the packages of parts in checkpoints and records (:func:`packages_of`).
+PACKAGES_KEY = "packages"
 T = TypeVar("T")
 Part = TypeVar("Part", "Frontend", "Aggregation", "Backend")
 
@@ -83,6 +87,32 @@ class Registry(Generic[T]):
         """Return ``"module:attribute"`` of the object registered under ``name``."""
         return self._table[name]
 
+    def is_built_in(self, name: str) -> bool:
+        """Whether the object registered under ``name`` belongs to this package."""
+        return name in self._built_in
+
+    def package_of(self, name: str) -> str:
+        """Return distribution and version of the package that adds ``name``; empty if not known."""
+        points = [] if name in self._built_in else self._added.get(name, [])
+        return " and ".join(f"{point.dist.name} {point.dist.version}" for point in points if point.dist)
+
+    def subject(self, name: str) -> str:
+        """Describe a part for messages, such as ``back-end 'mean_frame' (package my-parts 0.1)``."""
+        package = self.package_of(name)
+        return f"{self.kind} '{name}' (package {package})" if package else f"{self.kind} '{name}'"
+
+    def guarded(self, name: str, method: str = "its constructor") -> AbstractContextManager[None]:
+        """Make a context in which an error in another package's code becomes one line."""
+        return nullcontext() if name in self._built_in else raised_by(self.subject(name), method)
+
+    def checked(self, name: str, part: Any, *facts: Any) -> Any:
+        """Return ``part``, after a check of what it computes if it belongs to another package."""
+        if name not in self._built_in:
+            from nes2net.models.contract_checks import check_part  # imported late, because it imports torch
+
+            check_part(self.kind, self.subject(name), part, *facts)
+        return part
+
     def add(self, name: str, target: str) -> None:
         """Register ``target`` (``"module:attribute"``) under ``name``.
 
@@ -101,20 +131,24 @@ class Registry(Generic[T]):
 
         Raises:
             InputError: if the name is unknown (the message suggests the nearest name), or if the
-                object of an installed package cannot be imported, or if several packages add it.
+                object of an installed package cannot be imported or breaks its contract, or if several
+                packages add it.
         """
         check_known([name], self._table, f"unknown {self.kind}", "nes2net info")
         self._check_owner(name)
         module, _, attribute = self._table[name].partition(":")
         try:
-            return getattr(import_module(module), attribute)
+            registered = getattr(import_module(module), attribute)
         except Exception as error:  # the code of another package may raise any error
             if name in self._built_in:
                 raise
             raise InputError(
-                f"{self.kind} '{name}' cannot be imported from {self._table[name]} ({one_line(str(error))}): mend the "
+                f"{self.subject(name)} cannot be imported from {self._table[name]} ({one_line(str(error))}): mend the "
                 f"entry point of the installed package that names it, group {self.group}, or uninstall the package"
             ) from error
+        if name not in self._built_in:
+            check_object(self.kind, name, self.subject(name), registered)
+        return registered
 
     def find(self, name: str) -> Any | None:
         """Import an object as :meth:`get` does; None if ``name`` is not registered or its package is broken."""
@@ -164,7 +198,7 @@ class Registry(Generic[T]):
         from nes2net.lib.module_size import limited_size  # imported late, so that listing names needs no torch
 
         factory = self.checked_factory(name, options)
-        with limited_size(f"{self.kind} '{name}'"):
+        with limited_size(f"{self.kind} '{name}'"), self.guarded(name):
             return factory(**options)
 
 
@@ -174,7 +208,10 @@ class CorpusRegistry(Registry["Corpus"]):
     def get(self, name: str) -> Corpus:
         """Import a corpus; ``hub:OWNER/NAME`` is downloaded when first needed."""
         if not name.startswith("hub:"):
-            return super().get(name)
+            corpus = super().get(name)
+            if name not in self._built_in:
+                check_listings(self.subject(name), corpus)
+            return corpus  # type: ignore[no-any-return]
         from nes2net.data.corpora.hub import hub_corpus  # imported late, so that listing names needs no NumPy
 
         return hub_corpus(name)
@@ -397,6 +434,31 @@ commands: Registry[Callable[..., int | None]] = Registry(
 )
 
 
+#: The registries of a detector's parts, in the order of its configuration.
+PARTS: tuple[Registry, ...] = (frontends, aggregations, backends)
+
+
+def named_parts(model: Mapping[str, Any]) -> list[tuple[Registry, str]]:
+    """List registry and name of each part in ``model``, the configuration of a detector."""
+    return [(registry, part["name"]) for registry, part in zip(PARTS, model.values())]
+
+
+def packages_of(parts: Iterable[tuple[Registry, str]]) -> dict[str, str]:
+    """List the packages of the ``parts`` that are not built in: ``"back-end mean_frame"`` → ``"my-parts 0.1"``."""
+    packages = {f"{registry.kind} {name}": registry.package_of(name) for registry, name in parts}
+    return {part: package for part, package in packages.items() if package}
+
+
+def check_installed(owner: str, packages: Any, registries: Sequence[Registry] = PARTS) -> None:
+    """Raise :class:`InputError` if a part is not installed whose package the file ``owner`` names."""
+    named = packages if isinstance(packages, dict) else {}
+    for registry in registries:
+        for part in named.keys() - {f"{registry.kind} {name}" for name in registry.names()}:
+            if part.startswith(registry.kind):
+                package = str(named[part])
+                raise InputError(f"{owner} needs {part} of package {package} (pip install {package.partition(' ')[0]})")
+
+
 # Building parts
 
 
@@ -450,7 +512,7 @@ def create_frontend(name: str, checkpoint: str | Path | None = None, **options: 
     frontend = frontends.create(name, checkpoint=checkpoint, **options)
     if checkpoint is not None:
         check_size(name, frontend.model_type, frontend.config, checkpoint)
-    frontend = _check_contract(frontend, Frontend, "front-end", name, options)
+    frontend = frontends.checked(name, _check_contract(frontend, Frontend, "front-end", name, options))
     if adaptation is not None:
         adapt(frontend, adaptation)
     return frontend
@@ -470,7 +532,7 @@ def create_aggregation(name: str, num_layers: int, feature_dim: int, **options: 
     from nes2net.models.aggregations.base import Aggregation  # imported late, so that listing names needs no torch
 
     aggregation = aggregations.create(name, num_layers=num_layers, feature_dim=feature_dim, **options)
-    return _check_contract(aggregation, Aggregation, "aggregation", name, options)
+    return aggregations.checked(name, _check_contract(aggregation, Aggregation, "aggregation", name, options))
 
 
 def create_backend(name: str, **options: Any) -> Backend:
@@ -501,6 +563,7 @@ def create_backend(name: str, **options: Any) -> Backend:
     num_logits = 2  # default for back-ends without the option num_logits
     if "num_logits" in parameters:
         num_logits = options.get("num_logits", parameters["num_logits"].default)
+    backends.checked(name, backend, num_logits)
     GeneralOptions(**general_options).apply(backend, num_logits, create_head)
     return backend
 
@@ -540,15 +603,17 @@ def create_condition(text: str, sources: Sources | None = None) -> Effect:
         InputError: if the name is unknown, or the strength or a source does not fit.
     """
     name, colon, strength = text.partition(":")
-    effect = effects.get(name)
+    effect_class = effects.get(name)
     try:
         number = float(strength) if colon else None
     except ValueError:
         raise InputError(f"condition '{text}': the strength is a number, not '{strength}'") from None
     try:
-        return effect(number, sources)
+        with effects.guarded(name):
+            effect = effect_class(number, sources)
     except InputError as error:
         raise type(error)(f"condition '{text}': {error}") from None
+    return effects.checked(name, effect)
 
 
 class ConditionSuite(NamedTuple):

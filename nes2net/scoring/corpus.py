@@ -14,6 +14,7 @@ from nes2net.data.audio.waveform import Padding
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.this_process import is_first
+from nes2net.models.registry import PACKAGES_KEY, judgements, named_parts, packages_of
 from nes2net.scoring.batches import Compute, Plan, ReadBatch, waveforms_for
 from nes2net.scoring.engine import BatchResult, Finished, RunSettings, run_over
 from nes2net.scoring.judgement import Judgement
@@ -175,5 +176,7 @@ def judge_trials(
     about = {**plain(about or {}), "judgement": judgement.described()}
     with scoring_mode(scorer, legacy):
         about |= circumstances(scorer, batch_size)
+        if packages := packages_of([*named_parts(scorer.config), (judgements, judgement.name)]):
+            about[PACKAGES_KEY] = packages
         read = waveforms_for(scorer.device, reader, plan, settings.num_workers)
         return run_over(trials, read, begin, judgement, out, run=run, about=about, settings=settings)

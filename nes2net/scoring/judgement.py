@@ -20,7 +20,7 @@ from typing_extensions import Self
 
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import print_note
-from nes2net.models.registry import judgements
+from nes2net.models.registry import PACKAGES_KEY, check_installed, judgements
 from nes2net.scoring.class_file import holds_classes
 from nes2net.scoring.output import Output
 from nes2net.scoring.record import record_of
@@ -196,7 +196,10 @@ def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgeme
     name = options.pop("name", None)
     if not isinstance(name, str):
         raise InputError("`judgement` needs a `name`, to which the other options belong")
-    return judgements.checked_factory(name, options)(**options)
+    factory = judgements.checked_factory(name, options)
+    with judgements.guarded(name):
+        built = factory(**options)
+    return judgements.checked(name, built)  # type: ignore[no-any-return]
 
 
 def judgement_of(path: str | Path) -> Judgement[Any]:
@@ -212,6 +215,7 @@ def judgement_of(path: str | Path) -> Judgement[Any]:
     path = Path(path)
     record = record_of(path)
     if record is not None and record.judgement is not None:
+        check_installed(str(path), (record.model_extra or {}).get(PACKAGES_KEY), [judgements])
         return as_judgement(record.judgement)
     return as_judgement(next((name for name, holds in _FIRST_LINES.items() if holds(path)), "scores"))
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.lib.devices import QueuedCopy, float32_products
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import BrokenPart, InputError, counted
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.models.backends.base import Backend, ScoreRule
 from nes2net.models.frontends.base import UsedSamples
@@ -278,7 +278,6 @@ def _start_or_split(
     on_gpu = scorer.device.type == "cuda"
 
     def moved(x: Tensor) -> Tensor:
-        """Move the input ``x`` to the device, and fill it up to ``rows`` rows with copies of its last row."""
         if on_gpu and x.device.type == "cpu" and not x.is_pinned():
             x = x.pin_memory()  # from pinned memory, the copy to the GPU runs in the background
         x = x.to(scorer.device, non_blocking=True)
@@ -294,7 +293,17 @@ def _start_or_split(
             # Do not keep the moved inputs in a variable: if the batch must be split, they would take memory in addition
             # to the parts.
             queued = QueuedCopy(compute(*map(moved, inputs))[:count].float())
-            return lambda: [*results_of(queued.wait())]
+
+            def finish() -> list[T | str]:
+                computed = queued.wait()
+                is_finite = computed.isfinite().reshape(len(computed), -1).all(1)
+                if not is_finite.all():
+                    _check_parts(scorer, waveforms[~is_finite])
+                return [*results_of(computed)]
+
+            return finish
+    except BrokenPart:
+        raise
     except InputError as error:
         reason = str(error)
         return lambda: [reason] * count
@@ -324,6 +333,15 @@ def _not_finite_reason(message: str, number: float) -> str:
     return f"the detector's {message.format(number)}: its weights are damaged, or its precision is too low"
 
 
+def _check_parts(scorer: Any, waveforms: Tensor) -> None:
+    if not hasattr(scorer, "part_not_finite"):  # an exported detector
+        return
+    with torch.inference_mode():
+        subject = scorer.part_not_finite(waveforms[:1].to(scorer.device))
+    if subject:
+        raise BrokenPart(f"{subject}: gave numbers that are not finite for a recording; mend the part")
+
+
 class _ModeInForce:
     """The mode (train or eval) of a scorer while threads score, and the state to restore after the last thread."""
 
@@ -337,7 +355,6 @@ class _ModeInForce:
             scorer.train(train)
 
     def restore(self) -> None:
-        """Restore the modes and buffers that the scorer had before."""
         for module, training in self.modes:
             module.training = training
         for buffer, before in self.buffers:

@@ -24,6 +24,7 @@ from nes2net.data.audio.read import load_audio, load_excerpt, load_head
 from nes2net.data.audio.waveform import head_crop, padded, pre_emphasised, random_crop, random_tiled_crop
 from nes2net.data.augment.effect import Effect, InOrder
 from nes2net.data.corpora.trial import Trial
+from nes2net.lib.contracts import described
 from nes2net.lib.errors import InputError
 from nes2net.lib.workers import Loader, stacked
 from nes2net.training.frame_labels import FrameLabels, labels_of_frames, stretch_labels
@@ -220,6 +221,10 @@ class TrainingSet(Dataset):
         except InputError as error:
             _check_exist(*self.augmentation.recordings)
             raise InputError(f"utterance '{trial.id}': {error}") from error
+        if waveform.ndim != 1:  # a crop would repeat rows instead of samples
+            raise InputError(
+                f"utterance '{trial.id}': the augmentation returned {described(waveform)}, not samples (N,)"
+            )
         waveform = pre_emphasised(waveform, self.pre_emphasis)
         if labels is not None:
             labels = stretch_labels(labels, len(waveform))
@@ -311,6 +316,14 @@ def collate(examples: list[Example]) -> Batch:
     if not waveforms:
         return Batch(torch.zeros(0, 0), torch.zeros(0, dtype=torch.long), errors, lost, {})
     used = [example for example in examples if example.waveform is not None]
+    for example in used:
+        for name, tensor in used[0].carried.items():
+            own = example.carried.get(name)
+            if not isinstance(own, Tensor) or own.shape != tensor.shape:
+                raise InputError(
+                    f"an example carries '{name}' as {described(own)}, and another one as {described(tensor)}; expected "
+                    "tensors of one shape (`Task.carries`)"
+                )
     return Batch(
         stacked(waveforms),
         stacked([torch.tensor(example.target) for example in used]),

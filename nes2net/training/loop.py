@@ -16,6 +16,7 @@ from torch.nn.utils import get_total_norm
 
 from nes2net.lib.devices import QueuedCopy, float32_products
 from nes2net.lib.errors import InputError
+from nes2net.models.registry import PACKAGES_KEY
 from nes2net.training.card import with_last_epoch, write_card
 from nes2net.training.dataset import Batch, BatchLoader
 from nes2net.training.distributed import IN_SCORING, plan_step, write_once
@@ -29,6 +30,7 @@ from nes2net.training.recorded_step import RecordedStep, obstacle
 from nes2net.training.sampling import by_step
 from nes2net.training.seeding import seed_step
 from nes2net.training.state import Progress, RunState
+from nes2net.training.task_contract import check_parts_finite, packages_of_recipe
 from nes2net.training.validation import Validator, is_due
 
 
@@ -55,7 +57,7 @@ class Trainer:
         self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)
         self.half_weights = half_weights(self.objective.detector, self.recipe.train.precision)
         # Until it is read: loss and gradient norm of the last step, its epoch, its number, and how many utterances it had.
-        self.unread: tuple[QueuedCopy, int, int, int] | None = None
+        self.unread: tuple[QueuedCopy, int, int, int, Sequence[Part]] | None = None
         self.recorded_step: RecordedStep | None = None
         self.why_not_recorded = obstacle(self.recipe, self.objective, self.accelerator)
         if self.accelerator.device.type == "cuda" and not self.why_not_recorded:
@@ -146,7 +148,7 @@ class Trainer:
             values = self.update([step_parts[number] for number in plan.used], plan.denominators)
             queued = QueuedCopy(values)
             self.read_result()  # of the step before: the GPU computes this step meanwhile
-            self.unread = queued, epoch, step, plan.utterances
+            self.unread = queued, epoch, step, plan.utterances, step_parts
         progress.step = step + 1
         return plan.signal, plan.save
 
@@ -170,7 +172,6 @@ class Trainer:
         return step_part, self.objective.denominators(targets, carried)
 
     def iteration(self, epoch: int, step: int) -> int:
-        """Count the steps before this ``step`` of ``epoch``, over all epochs."""
         return (epoch - 1) * self.steps_per_epoch + step
 
     def read_result(self) -> None:
@@ -184,9 +185,11 @@ class Trainer:
         """
         if self.unread is None:
             return
-        values, epoch, step, utterances = self.unread
+        values, epoch, step, utterances, step_parts = self.unread
         self.unread = None
         loss, gradient_norm = values.wait().tolist()
+        if not math.isfinite(loss):
+            check_parts_finite(self.validator.task, self.objective, step_parts, self.recipe)
         check_finite(loss, gradient_norm, self.recipe.train, self.loader, epoch, step)
         self.state.progress.loss_sum += loss * utterances
         self.state.progress.utterances += utterances
@@ -287,6 +290,7 @@ class Trainer:
             if is_kept:
                 state.detector.provenance = with_last_epoch(state.detector.provenance, selection)
                 record = state.detector.provenance.to_dict() | {"recipe": state.recipe, "epoch": epoch, **values}
+                record[PACKAGES_KEY] = packages_of_recipe(self.recipe)
                 state.detector.save(path, **record)
             selection.write_history()
             if (described := selection.described_checkpoint()) is not None:

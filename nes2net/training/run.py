@@ -51,6 +51,7 @@ from nes2net.training.seeding import cuda_algorithms, seed_everything
 from nes2net.training.selection import Selection
 from nes2net.training.start import build_detector, check_parts, without_needless_checkpoint
 from nes2net.training.state import RunState, fingerprint
+from nes2net.training.task_contract import check_task
 from nes2net.training.tasks.task import Task, create_task
 from nes2net.training.tracker import require_library
 from nes2net.training.validation import Validator
@@ -164,6 +165,8 @@ class Run:
         detector.provenance = replace(detector.provenance, trials=tuple(descriptions), training=training_facts)
         # Make the parts of the run that have a state.
         objective = self.objective(detector)
+        if self.task.subject:
+            check_task(self.task, objective, train_loader.dataset)
         parameters: list[Any] = objective.trained_parameters()
         if recipe.train.layer_decay != 1:
             parameters = parameter_groups(detector, parameters, recipe.train.layer_decay)
@@ -177,7 +180,7 @@ class Run:
         log_folder = path_below(recipe.logs, recipe.tag)
         disk = failing_disk_is_temporary(self.folder, state.num_bytes)
         with disk, Monitor(selection, log_folder, is_main, self.reporter) as monitor:
-            validator = Validator(objective, dev_loaders, accelerator, monitor, recipe)
+            validator = Validator(objective, dev_loaders, accelerator, monitor, recipe, self.task)
             trainer = self.task.trainer(
                 recipe, objective, train_loader, validator, state, accelerator, monitor, self.stop
             )
@@ -251,7 +254,6 @@ class Run:
             monitor.open_logs(state.progress.epoch, self.recipe, detector.device)
 
     def summary(self, trainer: Trainer, training: Examples, development: Examples) -> list[str]:
-        """Write a few lines about the detector and the trials of both sets."""
         detector = trainer.state.detector
         accelerator = self.accelerator
         names = " + ".join(detector.config[kind]["name"] for kind in ("frontend", "aggregation", "backend"))
@@ -300,7 +302,6 @@ class Run:
         return lines
 
     def fit(self, trainer: Trainer) -> None:
-        """Print where the run resumes, train the remaining epochs, and print the table of all epochs."""
         selection = trainer.state.selection
         progress = trainer.state.progress
         monitor = trainer.monitor

@@ -34,6 +34,7 @@ from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.recipes.validation import ValidationConfig
 from nes2net.training.seeding import seed_validation
+from nes2net.training.task_contract import check_figures
 
 _DESCRIBED = {"w_aug": " with RawBoost", "wo_aug": ""}
 
@@ -110,6 +111,8 @@ class Validator:
         recipe: gives mode, precision and sizes, and ``seed`` for the bootstrap and for dropout in
             train mode. In ``train`` mode, dropout is on, and batch normalisation updates its
             running statistics on development data.
+        task: the task (:mod:`nes2net.training.tasks.task`), which declares measures; None for no
+            check of the figures.
 
     Raises:
         InputError: if several processes are to validate in train mode, or if the device does not
@@ -123,6 +126,7 @@ class Validator:
         accelerator: Accelerator,
         monitor: Monitor,
         recipe: Recipe,
+        task: Any = None,
     ) -> None:
         self.mode = recipe.validation.mode
         self.may_replay = self.mode == "eval" and not recipe.validation.whole_utterances
@@ -142,6 +146,7 @@ class Validator:
                 "`validation.batch_size` out"
             )
         self.objective = objective
+        self.task = task
         self.loaders = loaders
         self.accelerator = accelerator
         self.monitor = monitor
@@ -278,4 +283,7 @@ class Validator:
             for index in result.trial_indices:
                 used_trials.append(trials[index])
         validated = Validated(name, used_trials, targets, outputs, len(trials) - len(targets))
-        return {f"val_loss_{name}": loss, **self.objective.figures(validated)}
+        figures = self.objective.figures(validated)
+        if self.task is not None and self.task.subject:
+            check_figures(self.task, name, figures)
+        return {f"val_loss_{name}": loss, **figures}

@@ -1,7 +1,6 @@
 """Every option of every part has a declared type and range, which is checked when the part is created."""
 
 import inspect
-import json
 import math
 import re
 from importlib.metadata import EntryPoint
@@ -14,6 +13,7 @@ from builders.strangers import install
 
 from nes2net import InputError, create_backend, create_frontend
 from nes2net.lib.options import check_options, declared
+from nes2net.models.backends.mean_linear import MeanLinear
 from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.registry import Registry, backends, frontends, takes_checkpoint
 
@@ -81,13 +81,18 @@ def test_what_can_start_from_a_pre_training_file(monkeypatch):
 def registry_of_two_packages(tmp_path, monkeypatch):
     """Back-ends of two packages, both of which add `mine` and one of which adds the built-in name `own`."""
     install(tmp_path, "first-parts 1.0", {"backends": {"mine": "first:Mine", "own": "first:Own"}}, {})
-    install(tmp_path, "second-parts 0.2", {"backends": {"mine": "second:Mine", "theirs": "json:dumps"}}, {})
+    install(
+        tmp_path,
+        "second-parts 0.2",
+        {"backends": {"mine": "second:Mine", "theirs": f"{MeanLinear.__module__}:MeanLinear"}},
+        {},
+    )
     monkeypatch.syspath_prepend(tmp_path)
     return Registry(BACK, "nes2net.backends", {"own": "nes2net.lib.errors:InputError"})
 
 
 def test_a_name_of_two_packages_is_refused_when_it_is_used(registry_of_two_packages):
-    assert registry_of_two_packages.get("theirs") is json.dumps
+    assert registry_of_two_packages.get("theirs") is MeanLinear
     message = (
         "back-end 'mine' is added by first-parts 1.0 (first:Mine) and by second-parts 0.2 (second:Mine): uninstall"
     )

@@ -44,7 +44,7 @@ from nes2net.models.loading import (
 )
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
-from nes2net.models.registry import create_frontend
+from nes2net.models.registry import PACKAGES_KEY, check_installed, create_frontend
 from nes2net.models.weights_known import checked_record, holds_weights_of
 
 _LEAST_FITTING = 0.5  # the nearest published model is near enough if at least this fraction of the tensors fits
@@ -178,7 +178,7 @@ def _identify_folder(folder: Path) -> Identity:
         state_dict, description = read_checkpoint(folder)
         config = description["model"]
         facts = {key: value for key, value in description.items() if key != "model"}
-        misfit, adapted = _compare_with_config(state_dict, config, folder)
+        misfit, adapted = _compare_with_config(state_dict, config, folder, facts.get(PACKAGES_KEY))
         kind = "adapted detector's folder" if adapted else "detector folder"
         return Identity(
             folder, kind, [], config, _numbers_by_type(state_dict), misfit, provenance=Provenance.read(facts)
@@ -251,7 +251,7 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
     # Identify a state dict that this package saved with the configuration beside the tensors.
     if config := record.get("model"):
         facts = {key: value for key, value in record.items() if key != "model"}
-        misfit, adapted = _compare_with_config(unwrapped, config, path)
+        misfit, adapted = _compare_with_config(unwrapped, config, path, facts.get(PACKAGES_KEY))
         kind = f"{'adapted ' * adapted}detector checkpoint of this package"
         return Identity(path, kind, [], config, dtypes, misfit, provenance=Provenance.read(facts))
     # Find the published models that the tensors fit, perhaps with changed options.
@@ -282,16 +282,23 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
     return Identity(path, kind, [nearest], {}, dtypes, misfit, notes=notes)
 
 
-def _compare_with_config(state_dict: Mapping[str, Tensor], config: dict[str, Any], path: Path) -> tuple[Misfit, bool]:
+def _compare_with_config(
+    state_dict: Mapping[str, Tensor], config: dict[str, Any], path: Path, packages: Any = None
+) -> tuple[Misfit, bool]:
     """Compare ``state_dict`` with the tensors that a detector with this ``config`` expects.
 
     Args:
         path: file of the state dict, for error messages.
+        packages: packages that the file names.
 
     Returns:
         The tensors that do not fit; and whether this is an adapted detector whose file omits the
         base weights.
     """
+    try:
+        check_installed("it", packages)
+    except InputError as error:
+        return Misfit(missing=[str(error)]), False
     with build_errors_as_input_errors(str(path)), torch.device("meta"):
         detector = Detector.from_config(config)
     partial = detector.is_partial(state_dict)

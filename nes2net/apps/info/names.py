@@ -7,6 +7,7 @@ import os
 import re
 from argparse import SUPPRESS
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from inspect import cleandoc
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from nes2net.data.corpora.layout import ListedCorpus
 from nes2net.lib.command_line import OneLineParser
 from nes2net.lib.commands import add_command
 from nes2net.lib.docstrings import docstring_of
-from nes2net.lib.errors import InputError, MissingLibrary, counted, did_you_mean
+from nes2net.lib.errors import BrokenPart, InputError, MissingLibrary, counted, did_you_mean
 from nes2net.lib.options import PARTS, name_and_options
 from nes2net.lib.sheet import Sheet, shown
 from nes2net.metrics.eer import METHODS
@@ -226,8 +227,12 @@ def part_sheet(
 def _network_facts(registry: Registry, name: str) -> dict[str, Any]:
     from nes2net.apps.info.costs import costs_of_part  # start-up: torch
 
-    costs = costs_of_part(registry, name)
     size = published_size_facts(name) if registry is frontends else {}
+    try:
+        with registry.guarded(name, "a computation on PyTorch's meta device"):
+            costs = costs_of_part(registry, name)
+    except BrokenPart as error:
+        return {"size": f"not computed: {error}"}
     return {
         "source": costs.module.source,
         "parameters": costs.parameters,
@@ -269,7 +274,7 @@ def command_sheet(name: str) -> Sheet:
     for action in parser._actions:
         if action.help != SUPPRESS:
             option = ", ".join(action.option_strings) or action.dest
-            values = ", ".join(map(str, action.choices or ()))
+            values = ", ".join(map(str, action.choices or ())) or action.metavar or ""
             rows.append({"option": option, "takes": values, "meaning": (action.help or "") % vars(action)})
     tables = {"arguments and flags": rows}
     return Sheet(f"{name}: command", {"what": _title(commands, name)}, "", tables, [f"nes2net {name} --help"])
@@ -434,7 +439,9 @@ def describe_recipe(recipe: Recipe, notes: RecipeNotes | None = None) -> Sheet:
     from nes2net.training.tasks.task import create_task  # import only here, because most names need no training
 
     # Collect the facts about the model and the start of training.
-    start = create_task(recipe).start
+    start = None
+    with suppress(InputError):  # the package of a task may be missing here
+        start = create_task(recipe).start
     begins = start.path or f"a {start.what} ({start.key})" if start is not None else "random weights"
     facts = {
         "what": list(notes.about),

@@ -30,10 +30,7 @@ def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tupl
         InputError: if a name or option is unknown, or if an option is out of range.
     """
     name, options = name_and_options({"loss": loss}, "loss", reserved=GIVEN, owner=f"`{key}`")
-    kind = losses.checked_factory(name, options)
-    if not (inspect.isclass(kind) and issubclass(kind, Criterion)):
-        raise InputError(f"loss '{name}' is a {kind!r}: make it a subclass of nes2net.training.losses.Criterion")
-    return kind, options
+    return losses.checked_factory(name, options), options
 
 
 def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "train.loss") -> Criterion:
@@ -47,11 +44,11 @@ def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "tra
             needs.
     """
     kind, options = checked_loss(loss, key)
+    name = loss if isinstance(loss, str) else loss["name"]
     arguments: dict[str, Any] = {"num_classes": len(backend.classes)}
     if kind.needs_head is not None:
         head = backend.last_layer
         if not isinstance(head, heads.get(kind.needs_head)):
-            name = loss if isinstance(loss, str) else loss["name"]
             names = {heads.get(head_name): head_name for head_name in heads.names(installed=False)}
             head_name = names.get(type(head), type(head).__name__)
             raise InputError(
@@ -60,7 +57,9 @@ def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "tra
             )
         arguments |= {"head": head, "feature_dim": head.in_features}
     parameters = inspect.signature(kind).parameters
-    return kind(**options, **{name: value for name, value in arguments.items() if name in parameters})
+    with losses.guarded(name):
+        criterion = kind(**options, **{key: value for key, value in arguments.items() if key in parameters})
+    return losses.checked(name, criterion, arguments.get("feature_dim"))  # type: ignore[no-any-return]
 
 
 def with_head(model: dict[str, Any], loss: str | Mapping[str, Any], num_classes: int = 2) -> dict[str, Any]:

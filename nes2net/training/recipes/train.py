@@ -79,13 +79,13 @@ class TrainConfig(Section):
     """Learning rate; with a schedule, the highest learning rate."""
     weight_decay: Annotated[NotNegative, Source("main.py --weight_decay")] = 1e-4
     """Weight decay, as `train.optimizer` applies it."""
-    adam_betas: Annotated[list[BelowOne], Field(min_length=2, max_length=2), Source("main.py (PyTorch's default)")] = (
-        Field(default=[0.9, 0.999])
-    )
+    adam_betas: Annotated[
+        list[BelowOne], Field(min_length=2, max_length=2), _OF_STEPS, Source("main.py (PyTorch's default)")
+    ] = Field(default=[0.9, 0.999])
     """Decay rates β₁ and β₂ of the moving averages of the gradient and of the squared gradient."""
-    adam_eps: Annotated[AboveZero, Source("main.py (PyTorch's default)")] = 1e-8
+    adam_eps: Annotated[AboveZero, _OF_STEPS, Source("main.py (PyTorch's default)")] = 1e-8
     """ε in the denominator of Adam's step."""
-    amsgrad: Annotated[Flag, Source("SR-LA Res2Net code; Reddi et al., ICLR 2018")] = False
+    amsgrad: Annotated[Flag, _OF_STEPS, Source("SR-LA Res2Net code; Reddi et al., ICLR 2018")] = False
     """In Adam's step, divide by the largest mean of the squared gradient so far."""
     schedule: Annotated[
         Literal["constant", "cosine", "cosine_epochs", "inverse_sqrt", "step"],
@@ -112,7 +112,7 @@ class TrainConfig(Section):
     """Number of epochs after which the learning rate is multiplied by `train.decay_factor`."""
     decay_factor: Annotated[Probability, UsedWith("schedule", ("step",)), Source("GF/LGF/LLGF code")] = 0.5
     """Factor by which the learning rate is multiplied every `train.decay_epochs` epochs."""
-    warmup_steps: Annotated[Natural, Source("SR-LA Res2Net code: 1000")] = 0
+    warmup_steps: Annotated[Natural, _OF_STEPS, Source("SR-LA Res2Net code: 1000")] = 0
     """Number of steps at the beginning in which the learning rate rises linearly."""
     warmup_epochs: Annotated[
         Natural, UsedWith("schedule", ("cosine_epochs",)), Source("MoE code (arXiv 2409.11909): 3")
@@ -123,11 +123,14 @@ class TrainConfig(Section):
     """Begin the warm-up at 0, so that the first epoch changes no weight. Otherwise the learning rate
     of the first epoch is `train.lr` / (W + 1), where W is `train.warmup_epochs`. In each of the W
     epochs after the first one, the learning rate grows by the same amount."""
-    plateau_patience: Annotated[Count | None, Source("Ensembling code (Interspeech 2024): 3")] = None
+    plateau_patience: Annotated[Count | None, _OF_STEPS, Source("Ensembling code (Interspeech 2024): 3")] = None
     """The learning rate is halved after this many validations in a row without a lower development
     loss; then counting starts again. null never halves the rate."""
     max_grad_norm: Annotated[
-        AboveZero | None, AlsoCalled(("gradient_clip_val", "clip_grad_norm", "grad_clip")), Source("toolkit")
+        AboveZero | None,
+        _OF_STEPS,
+        AlsoCalled(("gradient_clip_val", "clip_grad_norm", "grad_clip")),
+        Source("toolkit"),
     ] = None
     """Largest L2 norm of the gradient; a longer gradient is scaled to this norm. null sets no limit."""
     task: Annotated[Text | dict[str, Any] | None, Source("toolkit; distillation: arXiv 2309.08285")] = None

@@ -63,6 +63,8 @@ class Task:
     #: a file with weights from which a new run starts, besides ``ssl_checkpoint`` and ``train.init_from``; only of a
     #: task that ``train.task`` names
     start: Start | None = None
+    #: name and package of a task of another package, for messages; empty for a built-in task
+    subject: str = ""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -149,6 +151,8 @@ def create_task(recipe: Recipe) -> Task:
         options = [option for option in inspect.signature(tasks.get(name)).parameters if option != "recipe"]
         check_known(task_options, options, f"task '{name}' has no option")
     task = tasks.create(name, recipe=recipe, **task_options)
+    if not tasks.is_built_in(name):
+        task.subject = tasks.subject(name)
     offered = ("loss", "train_loss", *(measure.name for measure in task.measures))
     if recipe.validation.select_on not in offered:
         raise InputError(

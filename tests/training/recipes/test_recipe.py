@@ -414,3 +414,39 @@ def test_what_the_short_form_cannot_say_stays_a_list(changes):
 def test_what_does_not_go_with_several_corpora(overrides, message):
     with pytest.raises(InputError, match=message):
         load_recipe("asvspoof2019_nes2net_x", overrides)
+
+
+#: Keys that only an optimiser with gradient steps uses, and a value that is not the default.
+KEYS_OF_STEPS = {
+    "drop_last": False,
+    "adam_betas": [0.8, 0.9],
+    "adam_eps": 1e-3,
+    "amsgrad": True,
+    "warmup_steps": 5,
+    "plateau_patience": 3,
+    "max_grad_norm": 1.0,
+    "freeze_layers": 2,
+    "layer_decay": 0.5,
+    "adapt": {"kind": "bitfit"},
+}
+#: Further keys: they mean the same with every optimiser, other keys decide whether they are used, or `optimizer` says
+#: that they have no effect.
+OTHER_KEYS = (
+    "graph lr weight_decay schedule epochs batch_size accumulate optimizer logistic_c min_lr t_max decay_epochs decay_factor warmup_epochs "
+    "warmup_from_zero task loss precision deterministic activation_checkpointing compile freeze_frontend_epochs "
+    "freeze_frontend frontend_mode init_from keep save_every_minutes"
+)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "logistic"])
+def test_every_key_without_effect_is_refused(optimizer):
+    assert {*KEYS_OF_STEPS, *OTHER_KEYS.split()} == set(TrainConfig.model_fields)
+    for key, value in KEYS_OF_STEPS.items():
+        if optimizer != "logistic":
+            assert getattr(TrainConfig(optimizer=optimizer, **{key: value}), key) == value
+            continue
+        with pytest.raises(InputError, match=f"`train.{key}=.*` changes nothing with `train.optimizer=logistic`"):
+            TrainConfig(optimizer=optimizer, **{key: value})
+    if optimizer != "logistic":
+        with pytest.raises(InputError, match="`train.logistic_c=.*` changes nothing with"):
+            TrainConfig(optimizer=optimizer, logistic_c=2.0)

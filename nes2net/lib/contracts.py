@@ -1,0 +1,69 @@
+"""Compare what a part of another package is and returns with its contract, and word the faults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
+
+from nes2net.lib.errors import BrokenPart, InputError, first_line, shown
+from nes2net.lib.this_process import is_out_of_memory
+
+
+class PartCheck:
+    """Calls the methods of the part ``subject``; a fault is a :class:`BrokenPart` with expected and found value."""
+
+    def __init__(self, subject: str) -> None:
+        self.subject = subject
+
+    def that(self, fits: bool, opening: str, value: Any, expected: str) -> None:
+        """Raise :class:`BrokenPart` unless the ``value`` ``fits``; ``opening`` begins the sentence about the value."""
+        if not fits:
+            raise BrokenPart(f"{self.subject}: {opening} {described(value)}; expected {expected}")
+
+    def call(self, part: Any, method: str, *arguments: Any, **options: Any) -> Any:
+        """Call a method of ``part``."""
+        with raised_by(self.subject, method, InputError):
+            return getattr(part, method)(*arguments, **options)
+
+    def tensor(self, method: str, value: Any, shape: Sequence[int | None] = (), why: str = "") -> None:
+        """Check that a method returned finite numbers of this ``shape``, with None for any size; ``why`` explains it."""
+        sizes = tuple(getattr(value, "shape", ("none",)))
+        fits = len(sizes) == len(shape) and all(wanted in (None, size) for size, wanted in zip(sizes, shape))
+        words = " × ".join("any" if size is None else str(size) for size in shape)
+        self.that(fits, f"{method} returned", value, f"a tensor of {words or 'one number'}{why}")
+        is_finite = hasattr(value, "isfinite") and bool(value.isfinite().all())
+        self.that(is_finite, f"{method} returned NaN or infinity in", value, "a tensor of finite numbers")
+
+
+@contextmanager
+def raised_by(subject: str, method: str, *errors: type[Exception]) -> Iterator[None]:
+    """In this context, an error in the code of a part becomes a :class:`BrokenPart`; an InputError only if in ``errors``."""
+    try:
+        yield
+    except Exception as error:  # the code of another package may raise any error
+        is_for_user = isinstance(error, InputError) and not isinstance(error, errors)
+        if isinstance(error, BrokenPart) or is_for_user or is_out_of_memory(error):
+            raise
+        # Name the last line outside of nes2net and PyTorch.
+        places = [""]
+        for line in extract_tb(error.__traceback__):
+            if not line.filename.startswith(str(Path(__file__).parents[1])) and "/torch/" not in line.filename:
+                places.append(f" ({Path(line.filename).name}, line {line.lineno})")
+        problem = f"{method} raised {type(error).__name__}: {first_line(error)}"
+        raise BrokenPart(f"{subject}: {problem}{places[-1]}") from error
+
+
+def described(value: Any) -> str:
+    """Describe a value for a message.
+
+    >>> import torch
+    >>> described(torch.zeros(2, 3)), described(int), described(None)
+    ('a tensor (2, 3) of float32', 'int', 'None')
+    """
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        words = "an array" if type(value).__name__ == "ndarray" else "a tensor"
+        return f"{words} {tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
+    return getattr(value, "__name__", "") or shown(value)

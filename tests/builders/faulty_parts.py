@@ -1,0 +1,511 @@
+"""A package of parts for nes2net, each with one planted fault, for tests/models/test_planted_faults.py.
+
+`install` copies this file into a folder as the module `faulty_parts`, with the metadata of an installed package. Parts
+whose names begin with `good_` have no fault.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nes2net import Detector
+from nes2net.data.augment.effect import Effect
+from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
+from nes2net.data.corpora.trial import BONAFIDE, Trial
+from nes2net.evaluation.judgements import Rows
+from nes2net.lib.options import Logits, Size
+from nes2net.models.aggregations.base import Aggregation
+from nes2net.models.backends.base import Backend, LogitLayer
+from nes2net.models.frontends.base import Frontend
+from nes2net.training.losses.criterion import Criterion, MeanOfSamples
+from nes2net.training.measures import ERROR_RATES, Measure, Validated
+from nes2net.training.objective import Objective, Part
+from nes2net.training.tasks.task import Task
+
+PACKAGE = "faulty-parts 1.2"
+
+
+class GoodBackend(Backend):
+    """The mean over time and one linear layer."""
+
+    last_layer_name = "linear"
+
+    def __init__(self, *, feature_dim: Size = 1024, num_logits: Logits = 2) -> None:
+        super().__init__(feature_dim)
+        self.linear = LogitLayer(feature_dim, num_logits)
+        self.norm = nn.BatchNorm1d(feature_dim)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def embed(self, features: Tensor) -> Tensor:
+        self.check_features(features)
+        self.calls += 1
+        return self.norm(features.mean(1)) + 0.01 * torch.randn(features.shape[2]) * float(np.random.rand())
+
+
+class ReadsNumbers(GoodBackend):
+    """The constructor reads a number, which does not exist on the meta device."""
+
+    def __init__(self, *, feature_dim: Size = 1024, num_logits: Logits = 2) -> None:
+        super().__init__(feature_dim=feature_dim, num_logits=num_logits)
+        self.scale = self.linear.weight.std().item()
+
+
+class EmbedsNone(GoodBackend):
+    """`embed` forgets to return."""
+
+    def embed(self, features: Tensor) -> Any:
+        features.mean(1)
+
+
+class EmbedsFrames(GoodBackend):
+    """`embed` returns B×T×D."""
+
+    def embed(self, features: Tensor) -> Tensor:
+        return features
+
+
+class NoSuchLayer(GoodBackend):
+    """`last_layer_name` is misspelt."""
+
+    last_layer_name = "lineal"
+
+
+class WideLayer(GoodBackend):
+    """The last layer expects twice the embedding."""
+
+    def __init__(self, *, feature_dim: Size = 1024, num_logits: Logits = 2) -> None:
+        super().__init__(feature_dim=feature_dim, num_logits=num_logits)
+        self.linear = LogitLayer(2 * feature_dim, num_logits)
+
+
+class ManyLogits(GoodBackend):
+    """The last layer gives one logit too many."""
+
+    def __init__(self, *, feature_dim: Size = 1024, num_logits: Logits = 2) -> None:
+        super().__init__(feature_dim=feature_dim, num_logits=num_logits)
+        self.linear = LogitLayer(feature_dim, num_logits + 1)
+
+
+class NeedsWidth(GoodBackend):
+    """An option without default."""
+
+    def __init__(self, *, width: int, feature_dim: Size = 1024, num_logits: Logits = 2) -> None:
+        super().__init__(feature_dim=feature_dim, num_logits=num_logits)
+
+
+class DividesByZero(GoodBackend):
+    """NaN for every input."""
+
+    def embed(self, features: Tensor) -> Tensor:
+        return features.mean(1) * torch.zeros(()) / torch.zeros(())
+
+
+class LoudIsNaN(GoodBackend):
+    """NaN for large features, such as those of the front-end `good_frontend`, but not for random numbers."""
+
+    def embed(self, features: Tensor) -> Tensor:
+        return features.mean(1).where(features.mean() < 5, torch.nan)
+
+
+class RaisesInside(GoodBackend):
+    """An error of its own in the forward pass."""
+
+    def embed(self, features: Tensor) -> Tensor:
+        return features.mean(1)[:, :, 0]
+
+
+class GoodFrontend(Frontend):
+    """Waveform B×N → two hidden states B×T×4."""
+
+    num_layers = 2
+
+    def __init__(self, checkpoint: str | None = None) -> None:
+        super().__init__()
+        self.out_dim = 4
+        self.hop_length = 320
+        self.min_samples = 640
+
+    def states(self, waveform: Tensor) -> list[Tensor]:
+        frames = waveform.unfold(1, 640, 320).unflatten(2, (4, 160))
+        energies = frames.square().mean(3) + 100
+        return [energies, energies.sqrt()]
+
+    def forward(self, waveform: Tensor, layers: str = "last", final_norm: bool = True) -> Any:
+        states = self.states(waveform)
+        return states if layers == "all" else states[-1:]
+
+
+class WrongOutDim(GoodFrontend):
+    """`out_dim` is not the width of the hidden states."""
+
+    def __init__(self, checkpoint: str | None = None) -> None:
+        super().__init__()
+        self.out_dim = 5
+
+
+class SingleTensor(GoodFrontend):
+    """A tensor in place of the list."""
+
+    def forward(self, waveform: Tensor, layers: str = "last", final_norm: bool = True) -> Any:
+        return self.states(waveform)[-1]
+
+
+class FewerStates(GoodFrontend):
+    """Fewer hidden states than `num_layers`."""
+
+    num_layers = 3
+
+
+class NoHopLength(GoodFrontend):
+    """`hop_length` is not set."""
+
+    def __init__(self, checkpoint: str | None = None) -> None:
+        super().__init__()
+        del self.hop_length
+
+
+class WrongHopLength(GoodFrontend):
+    """`hop_length` is half the distance of the frames."""
+
+    def __init__(self, checkpoint: str | None = None) -> None:
+        super().__init__()
+        self.hop_length = 160
+
+
+class LogOfZero(GoodFrontend):
+    """Infinite numbers."""
+
+    def states(self, waveform: Tensor) -> list[Tensor]:
+        return [state * 0 + torch.log(torch.zeros(())) for state in super().states(waveform)]
+
+
+class TransposedAggregation(Aggregation):
+    """Features B×D×T."""
+
+    def forward(self, hidden_states: Any) -> Tensor:
+        return hidden_states[-1].transpose(1, 2)
+
+
+class GoodLoss(MeanOfSamples):
+    """Mean square of the logits' difference from the targets."""
+
+    def terms(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs[:, -1] - targets).square()
+
+    def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        return self.terms(outputs, targets).sum()
+
+
+class NumeratorOfRows(GoodLoss):
+    """The numerator is (B,)."""
+
+    def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        return self.terms(outputs, targets)
+
+
+class NoNumerator(MeanOfSamples):
+    """The numerator is not defined."""
+
+
+class NoDenominator(Criterion):
+    """The denominator is not defined."""
+
+    def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        return outputs.sum()
+
+
+class DenominatorOfRows(GoodLoss):
+    """The denominator is (B,)."""
+
+    def weight_of(self, targets: Tensor) -> Tensor:
+        return torch.ones(len(targets), dtype=torch.float64)
+
+
+class DetachedLoss(GoodLoss):
+    """The numerator has no gradient."""
+
+    def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        return self.terms(outputs, targets).sum().detach()
+
+
+class GoodObjective(Objective):
+    """The loss of an utterance, and the mean square of the scores."""
+
+    def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
+        return [*super().denominators(targets), float(len(targets))]
+
+    def numerators(self, computed: Any, batch_part: Part) -> list[Tensor]:
+        return [*super().numerators(computed, batch_part), computed[:, -1].square().sum()]
+
+
+class GoodTask(Task):
+    """A task without fault."""
+
+    objective_class: ClassVar[type[Objective]] = GoodObjective
+
+    def objective(self, detector: Detector) -> Objective:
+        return self.objective_class(detector, self.recipe)
+
+
+class FewDenominatorsObjective(GoodObjective):
+    """Two numerators and one denominator."""
+
+    def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
+        return [self.criterion.weight_of(targets).item()]
+
+
+class FewDenominators(GoodTask):
+    objective_class = FewDenominatorsObjective
+
+
+class CarriesText(GoodTask):
+    """An example carries a text."""
+
+    def carries(self, trial: Trial) -> Any:
+        return {"speaker": trial.id}
+
+
+class CarriesShapes(GoodTask):
+    """Examples carry tensors of unequal shapes."""
+
+    def carries(self, trial: Trial) -> Mapping[str, Tensor]:
+        return {"frames": torch.zeros(3 + (trial.label == BONAFIDE))}
+
+
+class NaNFigureObjective(GoodObjective):
+    """The figure is NaN."""
+
+    def figures(self, validated: Validated) -> dict[str, float]:
+        return {**super().figures(validated), "val_odd_wo_aug": float("nan")}
+
+
+class NaNFigure(GoodTask):
+    """A figure of the task is NaN."""
+
+    measures = (*ERROR_RATES, Measure("odd", "odd"))
+    objective_class = NaNFigureObjective
+
+
+class MeasureNever(GoodTask):
+    """A measure is declared and never computed."""
+
+    measures = (*ERROR_RATES, Measure("odd", "odd"))
+
+
+class BareOutcomeObjective(GoodObjective):
+    """The outcome is a tensor."""
+
+    def outcome(self, computed: Any, batch_part: Part) -> Any:
+        return super().outcome(computed, batch_part).loss
+
+
+class BareOutcome(GoodTask):
+    objective_class = BareOutcomeObjective
+
+
+@dataclass(frozen=True)
+class GoodRows(Rows):
+    """Scores of both halves."""
+
+    name = "good_rows"
+    what = "scores of halves"
+    columns = ("first", "second")
+
+    def compute(self, scorer: Any, waveforms: Tensor) -> Any:
+        return torch.stack([scorer.scores(half) for half in waveforms.chunk(2, dim=1)], dim=1)
+
+    def score_of(self, rows: NDArray) -> NDArray:
+        return rows.min(axis=1)
+
+
+@dataclass(frozen=True)
+class NumpyRows(GoodRows):
+    """NumPy in place of a tensor."""
+
+    name = "numpy_rows"
+
+    def compute(self, scorer: Any, waveforms: Tensor) -> Any:
+        return super().compute(scorer, waveforms).numpy()
+
+
+@dataclass(frozen=True)
+class ExtraColumn(GoodRows):
+    """A number more than there are columns."""
+
+    name = "extra_column"
+
+    def compute(self, scorer: Any, waveforms: Tensor) -> Any:
+        return super().compute(scorer, waveforms)[:, [0, 1, 1]]
+
+
+@dataclass(frozen=True)
+class ScoresOfColumns(GoodRows):
+    """A score for each column."""
+
+    name = "scores_of_columns"
+
+    def score_of(self, rows: NDArray) -> NDArray:
+        return rows.min(axis=0, keepdims=True)
+
+
+class NoDataclass(Rows):
+    """Not a dataclass."""
+
+    name = "no_dataclass"
+    columns = ("first",)
+
+    def compute(self, scorer: Any, waveforms: Tensor) -> Any:
+        return scorer.scores(waveforms)[:, None]
+
+
+@dataclass(frozen=True)
+class NoName(Rows):
+    """No name."""
+
+    columns = ("first",)
+
+    def compute(self, scorer: Any, waveforms: Tensor) -> Any:
+        return scorer.scores(waveforms)[:, None]
+
+
+@dataclass(frozen=True)
+class OtherName(GoodRows):
+    """Another name than the entry point."""
+
+    name = "renamed"
+
+
+class GoodEffect(Effect):
+    """Half as loud."""
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> Any:
+        return 0.5 * x
+
+
+class ReturnsNone(Effect):
+    """Works in place and forgets to return."""
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> Any:
+        x *= 0.5
+
+
+class NoSamples(Effect):
+    """Cuts everything."""
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> Any:
+        return x[:0]
+
+
+class TwoDimensional(Effect):
+    """A channel too many."""
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> Any:
+        return x[None]
+
+
+class NaNSamples(Effect):
+    """Divides by zero."""
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> Any:
+        return x + np.float32(np.nan)
+
+
+def listed(labels: dict[str, str]) -> ListedCorpus:
+    """A corpus of one part per list, with lines `ID LABEL`."""
+    return ListedCorpus(
+        title="Tones",
+        rows=Columns("utterance, label", labels=labels, suffix=".wav"),
+        parts={split: Files(protocols=[f"{split}.txt"], audio=[split]) for split in ("train", "dev", "eval")},
+    )
+
+
+GOOD_CORPUS = listed({"genuine": "bonafide", "fake": "spoof"})
+OTHER_LABELS = listed({"genuine": "genuine", "fake": "fake"})
+NUMBER = 5
+TABLE = {"name": "table"}
+
+#: Group of entry points → name of a part → name of the object in this module.
+PARTS = {
+    "backends": {
+        "good_backend": "GoodBackend",
+        "good_but_reads_numbers": "ReadsNumbers",
+        "embeds_none": "EmbedsNone",
+        "embeds_frames": "EmbedsFrames",
+        "no_such_layer": "NoSuchLayer",
+        "wide_layer": "WideLayer",
+        "many_logits": "ManyLogits",
+        "needs_width": "NeedsWidth",
+        "divides_by_zero": "DividesByZero",
+        "loud_is_nan": "LoudIsNaN",
+        "raises_inside": "RaisesInside",
+        "number": "NUMBER",
+        "table": "TABLE",
+    },
+    "frontends": {
+        "good_frontend": "GoodFrontend",
+        "wrong_out_dim": "WrongOutDim",
+        "single_tensor": "SingleTensor",
+        "fewer_states": "FewerStates",
+        "no_hop_length": "NoHopLength",
+        "wrong_hop_length": "WrongHopLength",
+        "log_of_zero": "LogOfZero",
+    },
+    "aggregations": {"transposed": "TransposedAggregation"},
+    "losses": {
+        "good_loss": "GoodLoss",
+        "numerator_of_rows": "NumeratorOfRows",
+        "no_numerator": "NoNumerator",
+        "no_denominator": "NoDenominator",
+        "denominator_of_rows": "DenominatorOfRows",
+        "detached_loss": "DetachedLoss",
+        "number_loss": "NUMBER",
+    },
+    "tasks": {
+        "good_task": "GoodTask",
+        "few_denominators": "FewDenominators",
+        "carries_text": "CarriesText",
+        "carries_shapes": "CarriesShapes",
+        "nan_figure": "NaNFigure",
+        "measure_never": "MeasureNever",
+        "bare_outcome": "BareOutcome",
+    },
+    "judgements": {
+        "good_rows": "GoodRows",
+        "numpy_rows": "NumpyRows",
+        "extra_column": "ExtraColumn",
+        "scores_of_columns": "ScoresOfColumns",
+        "no_dataclass": "NoDataclass",
+        "no_name": "NoName",
+        "another_name": "OtherName",
+    },
+    "corpora": {"good_corpus": "GOOD_CORPUS", "other_labels": "OTHER_LABELS", "table_corpus": "TABLE"},
+    "effects": {
+        "good_effect": "GoodEffect",
+        "returns_none": "ReturnsNone",
+        "no_samples": "NoSamples",
+        "two_dimensional": "TwoDimensional",
+        "nan_samples": "NaNSamples",
+    },
+}
+
+
+def install(folder: Path) -> None:
+    """Write the module and the metadata of an installed package into ``folder``."""
+    shutil.copy(__file__, folder / "faulty_parts.py")
+    metadata = folder / "faulty_parts-1.2.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty-parts\nVersion: 1.2\n")
+    lines = []
+    for group, names in PARTS.items():
+        lines.append(f"[nes2net.{group}]")
+        lines += [f"{name} = faulty_parts:{target}" for name, target in names.items()]
+    (metadata / "entry_points.txt").write_text("\n".join(lines) + "\n")

@@ -1,0 +1,360 @@
+"""The contracts of parts: built-in parts keep them, and each planted fault of another package is one line that names it."""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from builders import noise_folders
+from builders.command_fixtures import command, one_parser  # noqa: F401
+from builders.faulty_parts import PACKAGE, PARTS, install
+from builders.runs import same, weights_of
+from builders.small_parts import AGGREGATIONS, BACKENDS, FRONTENDS, frontend_families, small_options
+from conftest import REPOSITORY
+
+from nes2net import Detector, create_aggregation, create_backend, create_frontend
+from nes2net.data.augment import Sources
+from nes2net.lib.options import Input, declared, fitted
+from nes2net.models import registry
+from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
+from nes2net.models.contract_checks import check_part
+from nes2net.models.contracts import check_object
+from nes2net.training.losses.by_name import create_loss
+
+REGISTRIES = {
+    name: getattr(registry, name)
+    for name in (
+        "frontends",
+        "aggregations",
+        "backends",
+        "heads",
+        "losses",
+        "tasks",
+        "judgements",
+        "corpora",
+        "effects",
+        "commands",
+    )
+}
+RECIPE = """
+name: tones
+date: "0101"
+model: {frontend: good_frontend, backend: good_backend}
+data: {corpus: good_corpus, root: tones, num_samples: 4000, num_workers: 0}
+train: {epochs: 1, batch_size: 4, loss: good_loss}
+"""
+
+
+def forget_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every registry read the entry points again, now and after the test."""
+    for part_registry in REGISTRIES.values():
+        for attribute in ("_added", "_table"):
+            monkeypatch.setitem(vars(part_registry), attribute, None)
+            monkeypatch.delitem(vars(part_registry), attribute)
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch) -> Path:
+    """The current folder, with a small corpus; the package of planted faults is installed."""
+    monkeypatch.chdir(tmp_path)
+    site = tmp_path / "site"
+    site.mkdir()
+    install(site)
+    monkeypatch.syspath_prepend(str(site))
+    forget_packages(monkeypatch)
+    rng = np.random.default_rng(0)
+    for split in ("train", "dev", "eval"):
+        (tmp_path / "tones" / split).mkdir(parents=True)
+        lines = []
+        for number in range(8):
+            label = ("genuine", "fake")[number % 2]
+            samples = (0.1 + 0.1 * (number % 2)) * rng.standard_normal(8000).clip(-3, 3) / 3
+            soundfile.write(tmp_path / "tones" / split / f"{split}_{number}.wav", samples, 16000)
+            lines.append(f"{split}_{number} {label}\n")
+        (tmp_path / "tones" / f"{split}.txt").write_text("".join(lines))
+    (tmp_path / "tones.yaml").write_text(RECIPE)
+    yield tmp_path
+    sys.modules.pop("faulty_parts", None)
+
+
+TRAIN = "train tones.yaml "
+BACKEND = "train tones.yaml model.backend.name="
+FRONTEND = "train tones.yaml model.frontend.name="
+AGGREGATION = "train tones.yaml model.aggregation.name="
+LOSS = "train tones.yaml train.loss="
+TASK = "train tones.yaml train.task="
+SELECTED = "train tones.yaml validation.select_on=odd train.task="
+EFFECT = "train tones.yaml augment.conditions=[{}]"
+SCORE = "score good_corpus tones --model good.pth --out out.tsv --judgement "
+#: Name of a faulty part → the command that uses it, and the fault in the message.
+FAULTS = {
+    "embeds_none": (
+        BACKEND,
+        "embed returned None; expected a tensor of 2 × 4 (the last size is 'in_features' of the last layer)",
+    ),
+    "embeds_frames": (BACKEND, "embed returned a tensor (2, 12, 4) of float32; expected"),
+    "no_such_layer": (BACKEND, "its attribute 'last_layer_name' is 'lineal'; expected"),
+    "wide_layer": (
+        BACKEND,
+        "expected a tensor of 2 × 8 (the last size is",
+    ),
+    "many_logits": (BACKEND, "forward returned a tensor (2, 3) of float32; expected"),
+    "needs_width": (BACKEND, "its constructor has no default for 'width'"),
+    "divides_by_zero": (BACKEND, "embed returned NaN or infinity in a tensor (2, 4)"),
+    "loud_is_nan": (BACKEND, "gave numbers that are not finite for the batch"),
+    "raises_inside": (BACKEND, "embed raised IndexError: too many indices"),
+    "number": (
+        BACKEND,
+        "its entry point names 5; expected a part of the class nes2net.models.backends",
+    ),
+    "table": (
+        BACKEND,
+        "its entry point names {'name': 'table'}; expected a part of the class",
+    ),
+    "wrong_out_dim": (FRONTEND, "expected a tensor of 2 × any × 5 (the last size is 'out_dim')"),
+    "single_tensor": (
+        FRONTEND,
+        "returned a tensor (2, 12, 4) of float32; expected a list of 1",
+    ),
+    "fewer_states": (FRONTEND, "expected a list of 3 (of 'num_layers' 3)"),
+    "no_hop_length": (FRONTEND, "its attribute 'hop_length' is None; expected a whole number"),
+    "wrong_hop_length": (FRONTEND, "expected 12 frames in each, by 'hop_length'"),
+    "log_of_zero": (FRONTEND, "returned NaN or infinity in a tensor (2, 12, 4) of float32"),
+    "transposed": (
+        AGGREGATION,
+        "forward returned a tensor (2, 4, 12) of float32; expected a tensor of 2 × 12 × 4",
+    ),
+    "numerator_of_rows": (
+        LOSS,
+        "numerator returned a tensor (2,) of float32; expected a tensor of one number",
+    ),
+    "no_numerator": (LOSS, "numerator raised NotImplementedError"),
+    "no_denominator": (LOSS, "weight_of raised NotImplementedError"),
+    "denominator_of_rows": (
+        LOSS,
+        "weight_of returned a tensor (2,) of float64; expected a tensor of one number",
+    ),
+    "detached_loss": (
+        LOSS,
+        "numerator returned a tensor () of float32; expected a number with a gradient",
+    ),
+    "number_loss": (
+        LOSS,
+        "its entry point names 5; expected a part of the class nes2net.training.losses",
+    ),
+    "few_denominators": (TASK, "expected a tensor of 1, a number for each of the denominators"),
+    "carries_text": (TASK, "an example carries 'speaker' as 'train_0', and another one"),
+    "carries_shapes": (
+        TASK,
+        "an example carries 'frames' as a tensor (3,) of float32",
+    ),
+    "nan_figure": (TASK, "figures returned for 'val_odd_wo_aug' nan; expected a finite number"),
+    "measure_never": (
+        SELECTED,
+        "expected the declared measure 'odd', too, as 'val_odd_wo_aug'",
+    ),
+    "bare_outcome": (TASK, "outcome returned a tensor () of float32; expected an Outcome"),
+    "numpy_rows": (SCORE, "compute returned an array (8, 2) of float32; expected a tensor (8, 2) of a row"),
+    "extra_column": (SCORE, "compute returned a tensor (8, 3) of float32; expected a tensor (8, 2) of a row"),
+    "scores_of_columns": (
+        SCORE,
+        "score_of returned an array (1, 2) of float32; expected an array of shape (2,)",
+    ),
+    "no_dataclass": (SCORE, "its entry point names NoDataclass; expected a frozen dataclass"),
+    "no_name": (SCORE, "its attribute 'name' is None; expected the name of its entry point, 'no_name'"),
+    "another_name": (SCORE, "its attribute 'name' is 'renamed'; expected the name of its entry point, 'another_name'"),
+    "other_labels": (
+        "data check {} tones",
+        "the label 'genuine'; expected 'bonafide', 'spoof' or None",
+    ),
+    "table_corpus": (
+        "data check {} tones",
+        "its entry point names {'name': 'table'}; expected a part of the class nes2net.data.corpora",
+    ),
+    "returns_none": (EFFECT, "__call__ returned None; expected finite samples, an array of shape (N,)"),
+    "no_samples": (EFFECT, "__call__ returned an array (0,) of float32; expected finite samples"),
+    "two_dimensional": (EFFECT, "__call__ returned an array (1, 12000) of float32; expected finite samples"),
+    "nan_samples": (EFFECT, "__call__ returned an array (12000,) of float32; expected finite samples"),
+}
+#: The faults that are tried as commands of their own, too.
+AS_COMMANDS = ("embeds_none", "two_dimensional", "numpy_rows")
+
+
+def kind_of(name: str) -> str:
+    """The word for the part `name` in messages."""
+    groups = [group for group, names in PARTS.items() if name in names]
+    return REGISTRIES[groups[0]].kind
+
+
+def words_of(name: str) -> str:
+    """The command that uses the part `name`."""
+    line, _ = FAULTS[name]
+    return line.format(name) if "{}" in line else line + name
+
+
+def save_detector() -> None:
+    torch.manual_seed(0)
+    Detector.from_config({"frontend": "good_frontend", "backend": "good_backend"}).save("good.pth")
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_one_line_that_names_it(package, command, name):  # noqa: F811
+    save_detector()
+    status, out, error = command(words_of(name))
+    message = " ".join((error + out).split())  # the findings of `data check` are wrapped
+    assert status != 0
+    assert f"{kind_of(name)} '{name}' (package {PACKAGE})" in message
+    assert FAULTS[name][1] in message
+    assert error.count("\n") <= 8
+    assert "Traceback" not in error
+
+
+def test_every_planted_fault_is_tried():
+    names = {name for group in PARTS.values() for name in group if not name.startswith("good_")}
+    assert names == set(FAULTS)
+
+
+@pytest.mark.parametrize("name", AS_COMMANDS)
+def test_a_planted_fault_as_a_command(package, name):
+    save_detector()
+    program = [sys.executable, "-m", "nes2net", *words_of(name).split()]
+    environment = {"PYTHONPATH": f"{package / 'site'}:{REPOSITORY}", "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(program, cwd=package, env=environment, capture_output=True, text=True)
+    errors = [line for line in done.stderr.splitlines() if "error" in line]
+    assert done.returncode == 2
+    assert len(errors) == 1
+    assert f"'{name}' (package {PACKAGE})" in errors[0]
+    assert FAULTS[name][1] in errors[0]
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2**20  # kilobytes
+
+
+def test_a_run_has_the_same_bits_with_and_without_the_checks(package, command, monkeypatch):  # noqa: F811
+    line = f"{TRAIN} train.task=good_task augment.conditions=[good_effect] train.epochs=2 comment="
+    assert command(f"{line}checked")[0] == 0
+    for group, names in PARTS.items():
+        for name, target in names.items():
+            monkeypatch.setitem(REGISTRIES[group]._built_in, name, f"faulty_parts:{target}")
+    assert command(f"{line}built_in")[0] == 0
+    checked, built_in = (weights_of(next(package.glob(f"models/*_{comment}"))) for comment in ("checked", "built_in"))
+    assert same(checked, built_in)
+    assert checked["calls"] > 0
+
+
+def checked_time(kind: str, module: object, *facts: object) -> float:
+    """Processor time of the check of a part."""
+    began = time.process_time()
+    check_part(kind, f"{kind} 'test'", module, *facts)
+    return time.process_time() - began
+
+
+@pytest.mark.parametrize("name", frontend_families())
+def test_built_in_front_ends(name):
+    checked_time("front-end", create_frontend(name, **small_options(FRONTENDS, name)))
+
+
+@pytest.mark.parametrize("name", AGGREGATIONS)
+def test_built_in_aggregations(name):
+    checked_time("aggregation", create_aggregation(name, 4, 16, **AGGREGATIONS[name]))
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_built_in_back_ends(name):
+    size = 1 if name.startswith("raw_") else 32
+    options = fitted(registry.backends.get(name), BACKENDS[name], Input(size, 3, 251))
+    backend = create_backend(name, **{"feature_dim": size, **options})
+    num_logits = len(backend.classes) if "num_logits" in declared(registry.backends.get(name)) else None
+    checked_time("back-end", backend, num_logits)
+
+
+@pytest.mark.parametrize("name", registry.losses.names(installed=False))
+def test_built_in_losses(name):
+    kind = registry.losses.get(name)
+    head = {} if kind.needs_head is None else {"head": kind.needs_head}
+    backend = create_backend("mean_linear", feature_dim=16, num_logits=kind.num_logits or 2, **head)
+    checked_time("loss", create_loss(name, backend), 16)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory) -> Sources:
+    """Noises, impulse responses and speech."""
+    root = tmp_path_factory.mktemp("sources")
+    musan = noise_folders.make_musan(root)
+    return Sources(musan, noise_folders.make_rirs(root), sorted((musan / "speech").rglob("speech-*.wav")))
+
+
+@pytest.mark.parametrize("name", registry.effects.names(installed=False))
+def test_built_in_effects(name, sources):
+    kind = registry.effects.get(name)
+    condition = f"{name}:{kind.strengths[0]:g}" if kind.strengths else name
+    checked_time("condition", registry.create_condition(condition, sources))
+
+
+def test_built_in_entry_points():
+    for part_registry in REGISTRIES.values():
+        for name in part_registry.names(installed=False):
+            check_object(part_registry.kind, name, name, part_registry.get(name))
+
+
+def test_a_small_part_is_checked_in_a_third_of_a_second_and_a_large_one_skipped(capsys):
+    small = create_backend("nes2net_x", feature_dim=128, nes_ratio=[4, 4])
+    assert checked_time("back-end", small, 2) < 0.3
+    checked_time("back-end", create_backend("mean_linear", feature_dim=65_536, num_logits=200), 200)
+    assert "back-end 'test' is too large to be checked before it is used" in capsys.readouterr().err
+
+
+def test_files_name_the_packages_of_their_parts(package, command, monkeypatch):  # noqa: F811
+    """Without the package, readers say which one is needed, and `info` tells what else the file says."""
+    assert command(f"{TRAIN} train.task=good_task augment.conditions=[good_effect] output=run")[0] == 0
+    checkpoint = next(package.glob("run/*/epoch_1.pth"))
+    assert command(f"score good_corpus tones --model {checkpoint} --out rows.tsv --judgement good_rows")[0] == 0
+    record = json.loads(Path("rows.tsv.json").read_text())
+    assert record["packages"] == dict.fromkeys(
+        ("front-end good_frontend", "back-end good_backend", "judgement good_rows"), PACKAGE
+    )
+    assert read_record(load_state_dict(checkpoint))["packages"] == dict.fromkeys(
+        (
+            "front-end good_frontend",
+            "back-end good_backend",
+            "corpus good_corpus",
+            "condition good_effect",
+            "loss good_loss",
+            "task good_task",
+        ),
+        PACKAGE,
+    )
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder != str(package / "site")])
+    forget_packages(monkeypatch)
+    needed = "of package faulty-parts 1.2 (pip install faulty-parts)"
+    status, _, error = command(f"predict tones/eval/eval_0.wav --model {checkpoint}")
+    assert status == 2
+    assert needed in error
+    status, out, error = command(f"info {checkpoint}")
+    assert error == ""
+    assert status == 0
+    assert needed in " ".join(out.split())
+    assert "data.num_samples" in out
+    status, _, error = command("evaluate generic rows.tsv --keys tones/eval.txt")
+    assert status == 2
+    assert "rows.tsv needs judgement good_rows of package faulty-parts 1.2 (pip install faulty-parts)" in error
+
+
+def test_info_of_a_part_that_cannot_be_built_without_numbers(package, command):  # noqa: F811
+    status, out, _ = command("info good_but_reads_numbers")
+    assert status == 0
+    text = " ".join(out.split())
+    assert "size not computed: back-end 'good_but_reads_numbers' (package faulty-parts 1.2): its constructor" in text
+    assert "feature_dim" in text
+
+
+def test_a_score_that_is_not_finite_names_the_part(package, command):  # noqa: F811
+    Detector.from_config({"frontend": "good_frontend", "backend": "loud_is_nan"}).save("nan.pth")
+    for words in ("score good_corpus tones --out out.txt", "predict tones/eval/eval_0.wav"):
+        status, _, error = command(f"{words} --model nan.pth")
+        assert status == 2
+        assert f"back-end 'loud_is_nan' (package {PACKAGE}): gave numbers that are not finite" in error
