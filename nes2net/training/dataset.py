@@ -322,7 +322,7 @@ def collate(examples: list[Example]) -> Batch:
             if not isinstance(own, Tensor) or own.shape != tensor.shape:
                 raise InputError(
                     f"an example carries '{name}' as {described(own)}, and another one as {described(tensor)}; expected "
-                    "tensors of one shape (`Task.carries`)"
+                    "tensors of one shape"
                 )
     return Batch(
         stacked(waveforms),

@@ -24,7 +24,7 @@ CORPUS = ListedCorpus(
     LA_E_2834763_babble_0.
 
     The transmission of a trial is the type, and its codec is the setting. The paper gives a figure
-    for each setting (--by codec). Each of the 29 settings holds the whole evaluation set, 71,237
+    for each setting (by codec). Each of the 29 settings holds the whole evaluation set, 71,237
     trials. To evaluate only some types, give a folder with their lists as protocols. This module
     does not read the copy on the Hugging Face hub (hashim19/ASVspoofLD), which has other columns,
     in Parquet.

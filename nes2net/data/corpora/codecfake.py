@@ -73,7 +73,7 @@ CORPUS = ListedCorpus(
 
     Several conditions have the same bona fide recordings, so the id of an evaluation trial begins
     with its condition (C1/F01_SSB13650058). Figures are published for each condition, not for all
-    conditions together. The page that --html writes has your figures for each condition. To
+    conditions together. The HTML page of an evaluation has your figures for each condition. To
     evaluate only some conditions, give a folder with their lists as protocols. Two editions of the
     archives exist, of May and September 2024. Benchmarks use the first edition.
     """,

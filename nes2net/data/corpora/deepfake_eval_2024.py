@@ -22,7 +22,7 @@ CORPUS = ListedCorpus(
     people's evaluations.
 
     Some recordings last many minutes. The detectors of the paper, and later detectors compared with
-    them, average the scores of windows. --samples full or --track scores more than the first four
+    them, average the scores of windows. Whole recordings or a track score more than the first four
     seconds. No numbers of trials are given here, because the paper does not state them, and getting
     a copy requires an agreement.
     """,

@@ -24,7 +24,7 @@ CORPUS = FolderCorpus(
     divide the corpus, use a list of your own (corpus generic). According to the paper, there are
     117,985 generated recordings. A later list of the archive has 134,266 generated recordings. The
     paper averages the EER over systems (aEER). Here the EER is computed from all trials by
-    ASVspoof's rule. The page that --html writes has the EER of each system.
+    ASVspoof's rule. The HTML page of an evaluation has the EER of each system.
     """,
     places=(
         Place("generated_audio/common_voices_prompts_from_{attack}_ljspeech/*", SPOOF, _LJSPEECH),
