@@ -484,11 +484,10 @@ def _drawings(
 
         def draw_groups(index: int) -> NDArray:
             """Draw whole groups; repeat the draw until both classes have a trial."""
-            source = _Source(seed, index)
-            if attacks is not None:
-                source.draw_counts(num_attacks)  # skip the random numbers of draw_attacks()
+            sizes = () if attacks is None else (num_attacks,)  # skip the random numbers of draw_attacks()
             while True:
-                counts = source.draw_counts(num_groups)
+                sizes = (*sizes, num_groups)
+                counts = _last_counts(seed, index, sizes)
                 if all(counts[of_class].any() for of_class in groups_of_classes):
                     return counts
 
@@ -505,9 +504,10 @@ def _drawings(
 
             If there are groups, bona fide trials are not drawn: each bona fide trial is taken once.
             """
-            source = _Source(seed, index)
-            times = source.draw_counts(num_attacks)
-            counts = source.draw_counts(num_bonafide) if groups is None else np.ones(1, dtype=np.int64)
+            times = _last_counts(seed, index, (num_attacks,))
+            counts = np.ones(1, dtype=np.int64)
+            if groups is None:
+                counts = _last_counts(seed, index, (num_attacks, num_bonafide))
             return np.concatenate((counts, times))
 
         drawings.append(_Drawing(cells, draw_attacks, num_attacks))
@@ -534,30 +534,21 @@ def _numbered(bonafide_groups: Sequence, spoof_groups: Sequence) -> NDArray:
     return np.array([number_of.setdefault(group, len(number_of)) for group in (*bonafide_groups, *spoof_groups)])
 
 
-class _Source:
-    """Makes the draws of one resample, one after the other with one random generator, and caches small draws.
+def _last_counts(seed: int, index: int, sizes: tuple[int, ...]) -> NDArray:
+    """Call :func:`draw_counts` for each of ``sizes`` with one random generator; return only the last result.
+
+    The result must not be changed, because small draws are cached.
 
     Args:
         seed: the seed of the bootstrap.
         index: the index of the resample.
     """
-
-    def __init__(self, seed: int, index: int) -> None:
-        self._seed = seed
-        self._index = index
-        self._sizes: tuple[int, ...] = ()
-
-    def draw_counts(self, size: int) -> NDArray:
-        """Draw as :func:`draw_counts` does; the result must not be changed, because it may be cached."""
-        self._sizes += (size,)
-        draw = _last_counts if max(self._sizes) <= _MOST_KEPT else _last_counts.__wrapped__
-        return draw(self._seed, self._index, self._sizes)
+    draw = _cached_counts if max(sizes) <= _MOST_KEPT else _cached_counts.__wrapped__
+    return draw(seed, index, sizes)
 
 
 @functools.lru_cache(maxsize=4096)
-def _last_counts(seed: int, index: int, sizes: tuple[int, ...]) -> NDArray:
-    """Call :func:`draw_counts` for each of ``sizes`` with one random generator; return only the
-    result of the last call."""
+def _cached_counts(seed: int, index: int, sizes: tuple[int, ...]) -> NDArray:
     rng = np.random.default_rng([seed, index])
     return [draw_counts(rng, size) for size in sizes][-1]
 

@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 import torch
 
-from nes2net.data.audio.packed import status_of
+from nes2net.data.audio.packed import audio_error, status_of
 from nes2net.data.audio.read import load_audio, load_head
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import make_folder, path_below, replacing
@@ -109,7 +109,7 @@ class AudioCache:
         try:
             status = status_of(path)
         except OSError as error:
-            raise InputError("not found", subject=f"audio file {path}") from error
+            raise audio_error(path, "not found") from error
         key = f"{_DECODING}\0{os.path.realpath(path)}\0{status.size}\0{status.modified}"
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:40]
         return self.folder / digest[:2] / f"{digest[2:]}.npy"

@@ -43,7 +43,7 @@ from nes2net.data.audio.frames import (
     states_length,
     tag_fault,
 )
-from nes2net.data.audio.packed import RecordingBytes, open_recording
+from nes2net.data.audio.packed import RecordingBytes, audio_error, open_recording
 from nes2net.lib.errors import InputError
 
 #: If this environment variable is 1, files of every format are read, even if a cut cannot be noticed in the format.
@@ -81,15 +81,12 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
             if header := read_flac_header(file):
                 header = header._replace(exceeded=exceeds_length(file, header))
             elif not states_length(file) and (missing := missing_of_last_frame(file)):
-                raise InputError(
-                    f"is cut off: its last frame lacks at least {missing:,} bytes", subject=f"audio file {path}"
-                )
+                raise audio_error(path, f"is cut off: its last frame lacks at least {missing:,} bytes")
     except OSError as error:
-        raise InputError(f"cannot be opened ({error.strerror})", subject=f"audio file {path}") from None
+        raise audio_error(path, f"cannot be opened ({error.strerror})") from None
     if header and header.first_frame_rate not in (None, header.sample_rate):
-        raise InputError(
-            f"is damaged: its header says {header.sample_rate} Hz, its first frame {header.first_frame_rate} Hz",
-            subject=f"audio file {path}",
+        raise audio_error(
+            path, f"is damaged: its header says {header.sample_rate} Hz, its first frame {header.first_frame_rate} Hz"
         )
     return header
 
@@ -97,9 +94,9 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
 def _check_container(path: Path | RecordingBytes, file: BinaryIO, kind: bytes) -> None:
     fault = ogg_fault(file) or matroska_fault(file) or mp4_fault(file) or (kind[:3] == b"ID3" and tag_fault(file))
     if fault:
-        raise InputError(fault, subject=f"audio file {path}")
+        raise audio_error(path, fault)
     if missing := missing_bytes(file):
-        raise InputError(f"is cut off: {missing:,} bytes are missing at its end", subject=f"audio file {path}")
+        raise audio_error(path, f"is cut off: {missing:,} bytes are missing at its end")
 
 
 def cut_off_error(path: Path | RecordingBytes, announced: int, present: int, unit: str) -> InputError:
@@ -109,18 +106,16 @@ def cut_off_error(path: Path | RecordingBytes, announced: int, present: int, uni
         announced, present: the length that the header announces, and the length that is present,
             both in ``unit``.
     """
-    return InputError(
-        f"is cut off: its header announces {announced:,} {unit}, {present:,} are there", subject=f"audio file {path}"
-    )
+    return audio_error(path, f"is cut off: its header announces {announced:,} {unit}, {present:,} are there")
 
 
 def check_format(path: Path | RecordingBytes, name: str) -> None:
     """Refuse a format, by the decoder's name, in which a cut cannot be noticed, unless :data:`UNCHECKED` is 1."""
     if name.split(",")[0] not in _CHECKED and os.environ.get(UNCHECKED) != "1":
-        raise InputError(
+        raise audio_error(
+            path,
             f"is of the format {name}, in which a file that was cut off looks like a whole one: convert it to WAV or "
             f"FLAC, or set the environment variable {UNCHECKED}=1 to read it as it is",
-            subject=f"audio file {path}",
         )
 
 

@@ -84,6 +84,11 @@ def all_channels(recording: AnyRecording) -> str | Path | RecordingBytes:
     return recording.recording if isinstance(recording, ChannelOf) else recording
 
 
+def audio_error(recording: AnyRecording, problem: str) -> InputError:
+    """Make the error about a ``problem`` of a recording."""
+    return InputError(problem, subject=f"audio file {recording}")
+
+
 class Status(NamedTuple):
     """Size and modification time of a file. A recording in a shard has the size and the time of the shard."""
 
@@ -135,9 +140,8 @@ def fetched(recording: AnyRecording) -> Path | RecordingBytes:
     if address is None:
         # a Path is returned unchanged, because a copy takes time
         return recording if isinstance(recording, Path) else Path(recording)
-    shard, row_or_member = address
-    with _locked_shards(shard, row_or_member) as state:
-        content, suffix = state.opened(shard).content(row_or_member)
+    with _locked_shard(*address) as shard:
+        content, suffix = shard.content(address[1])
     return RecordingBytes(str(recording), content, suffix)
 
 
@@ -169,9 +173,8 @@ def is_there(path: str | Path) -> bool:
     address = shard_of(path)
     if address is None:
         return os.path.isfile(path)
-    shard, row_or_member = address
-    with _locked_shards(shard, row_or_member) as state:
-        return state.opened(shard).has(row_or_member)
+    with _locked_shard(*address) as shard:
+        return shard.has(address[1])
 
 
 def size_of(path: str | Path) -> int:
@@ -186,9 +189,8 @@ def size_of(path: str | Path) -> int:
     address = shard_of(path)
     if address is None:
         return os.path.getsize(path)
-    shard, row_or_member = address
-    with _locked_shards(shard, row_or_member) as state:
-        return state.opened(shard).size(row_or_member)
+    with _locked_shard(*address) as shard:
+        return shard.size(address[1])
 
 
 def status_of(path: str | Path) -> Status:
@@ -473,8 +475,8 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def _locked_shards(shard: Path, row_or_member: str) -> Iterator[_State]:
-    """Lock the open shards for this thread, yield the shards, and turn every error into an :class:`InputError`.
+def _locked_shard(shard: Path, row_or_member: str) -> Iterator[_Open]:
+    """Lock the open shards for this thread, yield ``shard``, and turn every error into an :class:`InputError`.
 
     The message of the error names the shard and the row or member. A :class:`MissingLibrary` is
     raised unchanged.
@@ -482,7 +484,7 @@ def _locked_shards(shard: Path, row_or_member: str) -> Iterator[_State]:
     state = _state
     with state.turn:
         try:
-            yield state
+            yield state.opened(shard)
         except MissingLibrary:
             raise
         except Exception as error:  # a damaged shard can raise anything

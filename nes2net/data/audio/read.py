@@ -30,7 +30,15 @@ from nes2net.data.audio.decoders import (
     open_with_libsndfile,
 )
 from nes2net.data.audio.frames import FlacHeader, md5_content, read_flac_header
-from nes2net.data.audio.packed import AnyRecording, ChannelOf, RecordingBytes, all_channels, fetched, open_recording
+from nes2net.data.audio.packed import (
+    AnyRecording,
+    ChannelOf,
+    RecordingBytes,
+    all_channels,
+    audio_error,
+    fetched,
+    open_recording,
+)
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, to_mono_16k
 from nes2net.lib.errors import InputError, counted
@@ -291,7 +299,7 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
             channels = max(channels, len(samples))
             length += samples.shape[1] * first_rate / rate  # rates may differ between the links of a chain
         if not length:
-            raise InputError("has no samples", subject=f"audio file {path}")
+            raise audio_error(path, "has no samples")
         return first_rate, channels, round(length)
 
     measured, second_decoder = _read_with_fallback(path, measure, verify_md5=True)
@@ -323,15 +331,13 @@ def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHe
     try:
         before = path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError("not found", subject=f"audio file {path}") from None
+        raise audio_error(path, "not found") from None
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"cannot be opened ({getattr(error, 'strerror', None) or error})", subject=f"audio file {path}"
-        ) from None
+        raise audio_error(path, f"cannot be opened ({getattr(error, 'strerror', None) or error})") from None
     if stat.S_ISDIR(before.st_mode):
-        raise InputError("is a folder", subject=f"audio file {path}")
+        raise audio_error(path, "is a folder")
     if not stat.S_ISREG(before.st_mode):
-        raise InputError("is not a regular file but a pipe or a device", subject=f"audio file {path}")
+        raise audio_error(path, "is not a regular file but a pipe or a device")
     if not before.st_size:  # for an empty file, PyAV would print a traceback
         raise _empty_error(path)
     yield path, check_whole(path)
@@ -339,13 +345,11 @@ def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHe
     with suppress(OSError):  # removing the file after reading is no error
         after = path.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise InputError(
-                "changed while it was read: read it again when it is complete", subject=f"audio file {path}"
-            )
+            raise audio_error(path, "changed while it was read: read it again when it is complete")
 
 
 def _empty_error(path: Path | RecordingBytes) -> InputError:
-    return InputError("is empty: copy or download it again", subject=f"audio file {path}")
+    return audio_error(path, "is empty: copy or download it again")
 
 
 def _with_libsndfile(
@@ -465,7 +469,7 @@ def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]
                 raise
             except Exception as error:  # a decoder can raise anything on a damaged file
                 if num_yielded and header is None:  # only lossless decoders agree on every sample
-                    raise InputError(f"is damaged: {error}", subject=f"audio file {path}") from error
+                    raise audio_error(path, f"is damaged: {error}") from error
                 failures.append(error)
     raise _unreadable_error(source, failures)
 
@@ -475,9 +479,9 @@ def _choose_channel(path: AnyRecording, blocks: _Blocks) -> _Blocks:
         for samples, rate in blocks:
             if isinstance(path, ChannelOf):
                 if not 0 <= path.channel < len(samples):
-                    raise InputError(
+                    raise audio_error(
+                        path.recording,
                         f"has {counted(len(samples), 'channel')}, counted from 0: there is no channel {path.channel}",
-                        subject=f"audio file {path.recording}",
                     )
                 samples = samples[path.channel : path.channel + 1]
             yield samples, rate
@@ -542,6 +546,4 @@ def _unreadable_error(path: AnyRecording, failures: list[Exception]) -> InputErr
     """
     if isinstance(path, (str, Path)):
         check_arrived(path)
-    return InputError(
-        f"was read by neither libsndfile ({failures[0]}) nor FFmpeg ({failures[1]})", subject=f"audio file {path}"
-    )
+    return audio_error(path, f"was read by neither libsndfile ({failures[0]}) nor FFmpeg ({failures[1]})")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nes2net.data.audio.files import recordings_below
+from nes2net.data.audio.packed import audio_error
 from nes2net.lib.errors import InputError
 
 
@@ -148,5 +149,5 @@ def _checked_length(path: Path) -> int:
 
     num_samples = count_samples(path)
     if num_samples == 0:
-        raise InputError("has no samples; take it out of its folder", subject=f"audio file {path}")
+        raise audio_error(path, "has no samples; take it out of its folder")
     return num_samples
