@@ -21,6 +21,7 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.evaluation.judgements import Scores
 from nes2net.evaluation.origin import training_in_words
 from nes2net.lib.errors import InputError, counted, worded
+from nes2net.lib.files import AnyPath
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable_name, say
 from nes2net.lib.times import readable_duration
@@ -321,12 +322,12 @@ def _with_first(first: Prediction, judged: Prediction) -> Prediction:
 
 def predict(
     detector: Scorer,
-    files: Iterable[str | Path],
+    files: Iterable[AnyPath],
     question: Question | None = None,
     *,
     channel: int | Literal["mix", "each"] = "mix",
     decider: Decider | None = None,
-    calibration: str | Path = "",
+    calibration: AnyPath = "",
     batch_size: int | None = None,
     workers: int | None = None,
 ) -> Predictions:

@@ -19,7 +19,7 @@ import torch
 from nes2net.data.audio.packed import audio_error, status_of
 from nes2net.data.audio.read import load_audio, load_head
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import make_folder, path_below, replacing
+from nes2net.lib.files import AnyPath, make_folder, path_below, replacing
 from nes2net.lib.terminal import say
 
 # Increase this number if :func:`load_audio` is changed so that the same file gives other samples. The cache then no
@@ -53,7 +53,7 @@ class AudioCache:
         InputError: if the folder cannot be made.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: AnyPath) -> None:
         self.folder = Path(folder)
         try:
             make_folder(self.folder)
@@ -75,7 +75,7 @@ class AudioCache:
                         temporary.unlink()
         self._full = full
 
-    def load(self, path: str | Path, num_samples: int | None = None) -> np.ndarray:
+    def load(self, path: AnyPath, num_samples: int | None = None) -> np.ndarray:
         """Return the whole recording, or its first ``num_samples``, from the cache or else by decoding.
 
         If there is no entry yet, and the recording lasts at most 17 minutes, an entry is written.
@@ -100,7 +100,7 @@ class AudioCache:
         self._write(entry, waveform)
         return waveform[:num_samples]
 
-    def entry(self, path: str | Path) -> Path:
+    def entry(self, path: AnyPath) -> Path:
         """Return the path of the entry for the recording ``path``; the entry need not exist.
 
         Raises:

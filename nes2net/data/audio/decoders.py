@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import av
 import numpy as np
@@ -46,6 +46,8 @@ from nes2net.data.audio.frames import (
 from nes2net.data.audio.packed import RecordingBytes, audio_error, open_recording
 from nes2net.lib.errors import InputError
 
+#: A generator of decoded blocks, which yields (samples, rate in Hz); the samples are (channels, N) float32.
+Blocks: TypeAlias = Generator[tuple[np.ndarray, int], None, None]
 #: If this environment variable is 1, files of every format are read, even if a cut cannot be noticed in the format.
 UNCHECKED = "NES2NET_UNCHECKED_AUDIO"
 # Formats in which a cut is noticed, because a file states the length of the recording, or consists of pages or frames
@@ -212,9 +214,7 @@ def _links(
             yield link, check_whole(link)
 
 
-def libsndfile_blocks(
-    path: Path | RecordingBytes, header: FlacHeader | None
-) -> Generator[tuple[np.ndarray, int], None, None]:
+def libsndfile_blocks(path: Path | RecordingBytes, header: FlacHeader | None) -> Blocks:
     """Decode a file by libsndfile: yield (block, rate in Hz); a block is (channels, N) float32.
 
     If the file is a chain of streams, yield the blocks of one stream after another. Streams may
@@ -232,9 +232,7 @@ def libsndfile_blocks(
         yield from _libsndfile_link(link, header_of_link)
 
 
-def _libsndfile_link(
-    path: Path | RecordingBytes, header: FlacHeader | None
-) -> Generator[tuple[np.ndarray, int], None, None]:
+def _libsndfile_link(path: Path | RecordingBytes, header: FlacHeader | None) -> Blocks:
     with open_with_libsndfile(path, _InOrder) as file:
         check_length(file, path, header)
         length = max(1, BLOCK_VALUES // file.channels)
@@ -299,7 +297,7 @@ _OPUS_DECODER = "libopus"
 _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
 
-def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Generator[tuple[np.ndarray, int], None, None]:
+def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Blocks:
     """Decode a file by FFmpeg: yield (block, rate in Hz); a block is (channels, N) float32.
 
     If the file is a chain of streams, yield the blocks of one stream after another.
@@ -318,7 +316,7 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
         yield from _ffmpeg_link(link, strict)
 
 
-def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[np.ndarray, int], None, None]:
+def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Blocks:
     count = 0
     first_kind = None  # rate and channels of the first frame
     frames: list[np.ndarray] = []

@@ -27,7 +27,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from nes2net.data.audio.tables import open_table, pyarrow_module
 from nes2net.lib.errors import InputError, MissingLibrary, first_line, readable_size, shown
-from nes2net.lib.files import Budget, check_arrived
+from nes2net.lib.files import AnyPath, Budget, check_arrived
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.lib.unpacking import open_tar, tar_headers
 
@@ -109,7 +109,7 @@ class _InMemory(io.BytesIO):
         return repr(self.name)
 
 
-def shard_of(path: str | Path) -> tuple[Path, str] | None:
+def shard_of(path: AnyPath) -> tuple[Path, str] | None:
     """Split the address ``path`` into the shard and the row or member; None if ``path`` is not an address.
 
     Whether the shard has this row or member is not checked.
@@ -163,7 +163,7 @@ def open_recording(recording: AnyRecording) -> BinaryIO:
     return _InMemory(source.content, suffix)
 
 
-def is_there(path: str | Path) -> bool:
+def is_there(path: AnyPath) -> bool:
     """Whether ``path`` is a regular file, or the address of an existing row or member of a shard.
 
     Raises:
@@ -177,7 +177,7 @@ def is_there(path: str | Path) -> bool:
         return shard.has(address[1])
 
 
-def size_of(path: str | Path) -> int:
+def size_of(path: AnyPath) -> int:
     """Return the size of a recording in bytes.
 
     If the recording lies in a Parquet file, the whole row group is read for this purpose.
@@ -193,7 +193,7 @@ def size_of(path: str | Path) -> int:
         return shard.size(address[1])
 
 
-def status_of(path: str | Path) -> Status:
+def status_of(path: AnyPath) -> Status:
     """Read the size and the modification time of a file, or of the shard that holds a recording.
 
     Raises:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import math
 import stat
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import soundfile
@@ -21,6 +21,7 @@ from nes2net.data.audio.blocks import BlocksAt16k, pushed
 from nes2net.data.audio.decoders import (
     LIBSNDFILE_ERRORS,
     MP3,
+    Blocks,
     DamagedAudio,
     check_length,
     check_whole,
@@ -49,8 +50,6 @@ from nes2net.lib.files import check_arrived
 _SEARCHED_VALUES = 1 << 27
 _MOST_VALUES = 1 << 24  # most samples to read in one piece, counted over all channels
 
-#: A generator of decoded blocks, which yields (samples, rate in Hz); the samples are (channels, N) float32.
-_Blocks: TypeAlias = Generator[tuple[np.ndarray, int], None, None]
 _T = TypeVar("_T")
 
 
@@ -99,7 +98,7 @@ def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Chan
                 raise LongAudio(f"is longer than {longest / SAMPLE_RATE:g} s", subject=f"audio file {path}")
             yield block
 
-    def read_all(blocks: _Blocks) -> np.ndarray:
+    def read_all(blocks: Blocks) -> np.ndarray:
         return joined(check_longest(pushed(blocks, BlocksAt16k(f"audio file {path}", channels))))
 
     return _read_with_fallback(path, read_all)[0]
@@ -216,7 +215,7 @@ def load_head_and_length(
         InputError: as :func:`load_audio`, for the part that is decoded.
     """
 
-    def read_excerpt(blocks: _Blocks) -> tuple[np.ndarray, int]:
+    def read_excerpt(blocks: Blocks) -> tuple[np.ndarray, int]:
         """Return the excerpt and the length; called for one decoder after another until a call succeeds."""
         pieces: list[np.ndarray] = []
         end = num_searched = 0
@@ -288,7 +287,7 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
         InputError: as :func:`load_audio`.
     """
 
-    def measure(blocks: _Blocks) -> tuple[int, int, int]:
+    def measure(blocks: Blocks) -> tuple[int, int, int]:
         first_rate = 0
         channels = 0
         length = 0.0
@@ -418,7 +417,7 @@ def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def _read_with_fallback(
-    path: AnyRecording, read: Callable[[_Blocks], _T], *, verify_md5: bool = False
+    path: AnyRecording, read: Callable[[Blocks], _T], *, verify_md5: bool = False
 ) -> tuple[_T, bool]:
     """Call ``read`` with the decoded blocks of a recording, once for each decoder, until a call succeeds.
 
@@ -474,7 +473,7 @@ def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]
     raise _unreadable_error(source, failures)
 
 
-def _choose_channel(path: AnyRecording, blocks: _Blocks) -> _Blocks:
+def _choose_channel(path: AnyRecording, blocks: Blocks) -> Blocks:
     with closing(blocks):
         for samples, rate in blocks:
             if isinstance(path, ChannelOf):
@@ -498,7 +497,7 @@ def count_channels(path: AnyRecording) -> int:
 
 def _blocks_by_decoder(
     path: Path | RecordingBytes, header: FlacHeader | None, verify_md5: bool = False
-) -> Iterator[_Blocks]:
+) -> Iterator[Blocks]:
     """Yield the decoded blocks of ``path`` once for each decoder, in order of preference; each item is a generator.
 
     For a FLAC file with an MD5 sum, FFmpeg is tried twice: first with checks of CRCs, then without.
@@ -519,7 +518,7 @@ def _has_md5_of_file(path: Path | RecordingBytes, header: FlacHeader) -> bool:
     return header.has_md5 and not is_chain(path)
 
 
-def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
+def _with_md5_of(header: FlacHeader, blocks: Blocks) -> Blocks:
     """Yield ``blocks``, and check the MD5 sum of the samples.
 
     Raises:

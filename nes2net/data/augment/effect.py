@@ -6,14 +6,17 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from nes2net.data.augment.sources import Sources
 from nes2net.lib.errors import InputError
 
+#: The samples of an utterance, (N,), at 16 kHz.
+Waveform: TypeAlias = NDArray[np.float32]
 # Field of Sources → what the user should provide, and how: the end of the message about an empty field.
 _NEEDED = {
     "musan": "MUSAN (openslr.org/17): name its folder with `augment.musan`",
@@ -116,7 +119,7 @@ class Effect(ABC):
         return paths
 
     @abstractmethod
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Apply the effect to a copy of ``x``.
 
         Args:
@@ -149,7 +152,7 @@ class OneOf(Effect):
         """Whether there are any effects."""
         return bool(self.effects)
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Apply one of the effects to ``x`` (N,), or return ``x`` itself."""
         if not self.effects or rng.random() >= self.probability:
             return x
@@ -170,7 +173,7 @@ class InOrder(OneOf):
     def __init__(self, effects: Sequence[Effect]) -> None:
         super().__init__([effect for effect in effects if effect], 1.0)
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Apply the first effect to ``x``, and each further effect to the result of the previous effect."""
         for effect in self.effects:
             x = effect(x, rng)
