@@ -21,7 +21,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -43,6 +43,8 @@ _MOST_WEIGHTS = 1 << 22
 # seed, as in a breakdown.
 _MOST_KEPT = 1024
 
+#: The lower and the upper bound of an interval.
+Interval: TypeAlias = tuple[float, float]
 #: A function that draws one resample. The argument is the index of the resample. For C cells, the result (C,) says how
 #: often the resample contains each cell. A cell is a trial, or a group of trials that are drawn together.
 Draw = Callable[[int], NDArray]
@@ -95,7 +97,7 @@ class Comparison(NamedTuple):
     first: float
     second: float
     difference: float
-    interval: tuple[float, float]
+    interval: Interval
     p_value: float
     """The two-sided p-value of the hypothesis that the difference is 0."""
 
@@ -107,7 +109,7 @@ def bootstrap_interval(
     *,
     confidence: float = 0.95,
     **draws: Unpack[Draws],
-) -> tuple[float, float]:
+) -> Interval:
     """Compute the bootstrap interval ``(low, high)`` of ``metric(bonafide, spoof)``.
 
     For ``compute_eer``, the interval is computed by :func:`rate_interval`; for any other metric,
@@ -144,7 +146,7 @@ def bootstrap_interval(
     return rate_interval(result[0], values[:, 0], num_trials, confidence)
 
 
-def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> tuple[float, float]:
+def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> Interval:
     """Compute the interval ``(low, high)`` of an error rate from its bootstrap draws.
 
     The result is Wilson's interval for an effective number of trials: for this number of
@@ -203,9 +205,15 @@ def num_trials_by_rate(num_bonafide: int, num_spoof: int) -> dict[str, float]:
         num_bonafide, num_spoof: numbers of trials, B and S.
     """
     of_both = 4 / (1 / num_bonafide + 1 / num_spoof)
-    one_class = {"miss": num_bonafide, "false_alarm": num_spoof}
-    means = {"hter": of_both, "eer": of_both, "macro_f1": of_both}
-    return {**one_class, **means, "accuracy": num_bonafide + num_spoof, "f1": 2 * num_spoof}
+    return {
+        "miss": num_bonafide,
+        "false_alarm": num_spoof,
+        "hter": of_both,
+        "eer": of_both,
+        "macro_f1": of_both,
+        "accuracy": num_bonafide + num_spoof,
+        "f1": 2 * num_spoof,
+    }
 
 
 def bootstrap_values(
@@ -296,7 +304,7 @@ def two_sided_p(differences: NDArray) -> float:
     return min(1.0, 2 * (float(rarer_sign) + 1) / (differences.size + 1))
 
 
-def wilson_interval(share: float, number: float, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(share: float, number: float, confidence: float = 0.95) -> Interval:
     """Compute Wilson's interval ``(low, high)`` of ``share``, a fraction of ``number`` independent trials.
 
     Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
@@ -320,7 +328,7 @@ def _check_confidence(confidence: float) -> None:
         raise InputError(f"confidence must lie between 0 and 1, got {confidence}")
 
 
-def percentiles(values: NDArray, confidence: float) -> tuple[float, float]:
+def percentiles(values: NDArray, confidence: float) -> Interval:
     """Find the interval ``(low, high)`` that contains the fraction ``confidence`` of ``values``; both tails are equal.
 
     Raises:

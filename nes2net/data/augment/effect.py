@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar, TypeAlias
 
@@ -113,10 +114,7 @@ class Effect(ABC):
     @property
     def recordings(self) -> Sequence[Path]:
         """Paths of the recordings that the effect may mix in."""
-        paths: list[Path] = []
-        for name in self.needs:
-            paths += self.sources.recordings(name)
-        return paths
+        return list(chain.from_iterable(map(self.sources.recordings, self.needs)))
 
     @abstractmethod
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
@@ -161,10 +159,7 @@ class OneOf(Effect):
     @property
     def recordings(self) -> list[Path]:
         """Paths of the recordings that the effects may mix in, without duplicates."""
-        paths: list[Path] = []
-        for effect in self.effects:
-            paths += effect.recordings
-        return list(dict.fromkeys(paths))
+        return list(dict.fromkeys(chain.from_iterable(effect.recordings for effect in self.effects)))
 
 
 class InOrder(OneOf):

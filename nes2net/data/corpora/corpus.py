@@ -30,7 +30,7 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import AnyPath
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
-from nes2net.metrics.localisation.segments import Segment
+from nes2net.metrics.localisation.segments import SegmentsByUtterance
 
 #: Fields of a trial by whose values :func:`count` counts the trials; a field that is always empty is left out.
 COUNTED = ("attack", "codec", "transmission", "source", "vocoder", "quality")
@@ -168,7 +168,7 @@ class Corpus(ABC):
     """The usual name of the corpus."""
     notes: str = ""
     """Paper, layout of the files and what is particular, for ``nes2net info``, which prints the lines as they are."""
-    segments: Callable[..., dict[str, list[Segment]]] | None = None
+    segments: Callable[..., SegmentsByUtterance] | None = None
     """``segments(root, split, protocols=None)`` returns utterance → its bona fide and spoofed segments,
     which cover the utterance from 0 to its duration. None if the corpus has no labels of segments,
     or has only labels of frames."""

@@ -23,7 +23,7 @@ from nes2net.lib.errors import InputError, counted, listed, shown
 from nes2net.lib.files import AnyPath, is_absent
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics.localisation.label_files import read_reco2dur, read_rttm
-from nes2net.metrics.localisation.segments import Segment
+from nes2net.metrics.localisation.segments import Segment, SegmentsByUtterance
 
 #: Word for a split, in lower case → our name of the split.
 SPLIT_WORDS = {
@@ -117,10 +117,9 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
     rows = files.read_csv(path, delimiter)
     line, names = next(rows, (1, []))
     header = [name.strip().lower() for name in names]
-    for name in _ID_COLUMNS:
-        if name in header:
-            header = ["id" if column == name else column for column in header]
-            break
+    id_column = column_of(header, _ID_COLUMNS)
+    if id_column is not None:
+        header[id_column] = "id"
     file_column = column_of(header, _PATH_COLUMNS)
     if file_column is None:
         raise InputError(
@@ -173,7 +172,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
 
 def segments(
     root: AnyPath, split: str = WHOLE, *, protocols: AnyPath | None = None, uncovered: Uncovered = None
-) -> dict[str, list[Segment]]:
+) -> SegmentsByUtterance:
     """Read the segments of ``split``: utterance → segments that cover the utterance from 0 to its end.
 
     A labelled trial that is not in the RTTM becomes a single segment with the label of the trial.

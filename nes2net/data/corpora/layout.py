@@ -358,9 +358,8 @@ class ListedCorpus(Corpus):
                 return protocols
             roots.insert(0, protocols)
         is_protocol = split_files.protocols.__contains__
-        folders = []
-        for base, below, folder in product(roots, self.below, split_files.folders):
-            folders.append(_find_folder(base / below, folder, is_protocol))
+        places = product(roots, self.below, split_files.folders)
+        folders = [_find_folder(base / below, folder, is_protocol) for base, below, folder in places]
         protocol = files.first_file(
             [folder / name for folder, name in product(folders, split_files.protocols)],
             what=f"protocol of {title}",

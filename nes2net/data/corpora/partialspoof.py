@@ -19,7 +19,7 @@ from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.files import AnyPath
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 from nes2net.metrics.localisation.label_files import read_reco2dur
-from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment
+from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment, SegmentsByUtterance
 
 _CM_PROTOCOLS = "PartialSpoof_LA_cm_protocols"
 _PROTOCOL_FOLDERS = (
@@ -87,7 +87,7 @@ _REMEDY = "get the archive of the database from https://zenodo.org/records/57661
 
 def segments(
     root: AnyPath, split: str, *, protocols: AnyPath | None = None, uncovered: Uncovered = None
-) -> dict[str, list[Segment]]:
+) -> SegmentsByUtterance:
     """Read the segments of ``split``: utterance → segments that cover the utterance from 0 to its end.
 
     The segments are read from the RTTM of all segments. If this RTTM is missing, the RTTM of

@@ -16,7 +16,7 @@ from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, co
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import AnyPath
-from nes2net.metrics.localisation.segments import Segment
+from nes2net.metrics.localisation.segments import Segment, SegmentsByUtterance
 
 
 class LabelledUtterance(NamedTuple):
@@ -53,9 +53,7 @@ class SegmentListCorpus(ListedCorpus):
             recording = audio / file if audio is not None else None
             yield replace(trial, path=recording, phase=phase)
 
-    def _segments_of_split(
-        self, root: AnyPath, split: str, *, protocols: AnyPath | None = None
-    ) -> dict[str, list[Segment]]:
+    def _segments_of_split(self, root: AnyPath, split: str, *, protocols: AnyPath | None = None) -> SegmentsByUtterance:
         """Read the segments of ``split``: utterance → segments that cover the utterance from 0 to its end.
 
         Args:

@@ -390,10 +390,8 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
                 raise InputError(f"{sample_name} has more than one recording: {listed(recordings)}")
             if not recordings:
                 continue
-            texts: dict[str, str] = {}
-            for text_suffix in ("json", "cls", "txt"):
-                if text_suffix in sample:
-                    texts[text_suffix] = _read_text(file, sample[text_suffix], shard.path)
+            text_suffixes = [suffix for suffix in ("json", "cls", "txt") if suffix in sample]
+            texts = {suffix: _read_text(file, sample[suffix], shard.path) for suffix in text_suffixes}
             values = _parse_notes(texts.get("json"), f"{sample_name}.json")
             word = texts.get("txt", "").strip().lower()
             if values.get("label") is None and "cls" in texts:

@@ -22,13 +22,13 @@ from nes2net.lib.errors import InputError, shown
 from nes2net.lib.files import AnyPath, write_text
 from nes2net.lib.terminal import printable
 from nes2net.lib.text_files import checked_float, read_rows
-from nes2net.metrics.localisation.segments import Segment, map_segments
+from nes2net.metrics.localisation.segments import Segment, SegmentsByUtterance, map_segments
 
 _FIELDS = "SPEAKER, utterance, channel, start, duration, <NA>, <NA>, label, <NA>, <NA>"
 _LONGEST = 1e7  # largest time in seconds, 115 days; this limits the size of arrays of frames
 
 
-def read_rttm(path: AnyPath) -> dict[str, list[Segment]]:
+def read_rttm(path: AnyPath) -> SegmentsByUtterance:
     """Read an RTTM file as a mapping utterance → segments; utterances and segments are in the order of the file.
 
     The end of a segment is start + duration, rounded to 5 decimals, as published.
@@ -38,7 +38,7 @@ def read_rttm(path: AnyPath) -> dict[str, list[Segment]]:
             names the line.
     """
     path = Path(path)
-    segments: dict[str, list[Segment]] = {}
+    segments: SegmentsByUtterance = {}
     for line, row in read_rows(path, 10, _FIELDS):
         if row[0] != "SPEAKER":
             raise InputError(f"{path}, line {line}: expected SPEAKER in the first field, found {shown(row[0])}")
@@ -113,10 +113,8 @@ def read_reco2dur(path: AnyPath) -> dict[str, float]:
             names the line.
     """
     path = Path(path)
-    durations: dict[str, float] = {}
-    for line, (utterance, duration) in read_rows(path, 2, "utterance, seconds"):
-        durations[utterance] = checked_seconds(duration, path, line, "duration")
-    return durations
+    rows = read_rows(path, 2, "utterance, seconds")
+    return {utterance: checked_seconds(duration, path, line, "duration") for line, (utterance, duration) in rows}
 
 
 def checked_seconds(number: str, path: Path, line: int, name: str) -> float:
