@@ -67,7 +67,7 @@ class ChannelOf:
     'call.wav, channel 1'
     """
 
-    recording: str | Path | RecordingBytes
+    recording: str | Fetched
     channel: int
     """Number of the channel, counted from 0."""
 
@@ -75,11 +75,13 @@ class ChannelOf:
         return f"{self.recording}, channel {self.channel}"
 
 
+#: A recording that can be opened many times: a file, or the content of a file.
+Fetched: TypeAlias = Path | RecordingBytes
 #: A recording: a path, an address in a shard, the content of a file, or one channel of such a recording.
 AnyRecording: TypeAlias = str | Path | RecordingBytes | ChannelOf
 
 
-def all_channels(recording: AnyRecording) -> str | Path | RecordingBytes:
+def all_channels(recording: AnyRecording) -> str | Fetched:
     """Return the whole recording if ``recording`` is a :class:`ChannelOf`, otherwise ``recording`` itself."""
     return recording.recording if isinstance(recording, ChannelOf) else recording
 
@@ -122,7 +124,7 @@ def shard_of(path: AnyPath) -> tuple[Path, str] | None:
     return None
 
 
-def fetched(recording: AnyRecording) -> Path | RecordingBytes:
+def fetched(recording: AnyRecording) -> Fetched:
     """Read a recording in a shard into memory, so that the recording can be opened many times.
 
     A recording in a file stays in the file, and the result is its :class:`~pathlib.Path`. A

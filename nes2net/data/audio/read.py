@@ -34,6 +34,7 @@ from nes2net.data.audio.frames import FlacHeader, md5_content, read_flac_header
 from nes2net.data.audio.packed import (
     AnyRecording,
     ChannelOf,
+    Fetched,
     RecordingBytes,
     all_channels,
     audio_error,
@@ -306,7 +307,7 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
 
 
 @contextmanager
-def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHeader | None]]:
+def _checked(path: AnyRecording) -> Iterator[tuple[Fetched, FlacHeader | None]]:
     """Check a recording, yield the recording, and check at the end of the context that it has not changed.
 
     A recording in a shard is read into memory. A file must be regular, because opening a pipe would
@@ -347,7 +348,7 @@ def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHe
             raise audio_error(path, "changed while it was read: read it again when it is complete")
 
 
-def _empty_error(path: Path | RecordingBytes) -> InputError:
+def _empty_error(path: Fetched) -> InputError:
     return audio_error(path, "is empty: copy or download it again")
 
 
@@ -495,9 +496,7 @@ def count_channels(path: AnyRecording) -> int:
     return _read_with_fallback(path, lambda blocks: len(next(blocks)[0]))[0]
 
 
-def _blocks_by_decoder(
-    path: Path | RecordingBytes, header: FlacHeader | None, verify_md5: bool = False
-) -> Iterator[Blocks]:
+def _blocks_by_decoder(path: Fetched, header: FlacHeader | None, verify_md5: bool = False) -> Iterator[Blocks]:
     """Yield the decoded blocks of ``path`` once for each decoder, in order of preference; each item is a generator.
 
     For a FLAC file with an MD5 sum, FFmpeg is tried twice: first with checks of CRCs, then without.
@@ -513,7 +512,7 @@ def _blocks_by_decoder(
         yield _with_md5_of(header, ffmpeg_blocks(path, strict=False))
 
 
-def _has_md5_of_file(path: Path | RecordingBytes, header: FlacHeader) -> bool:
+def _has_md5_of_file(path: Fetched, header: FlacHeader) -> bool:
     """Whether the MD5 sum in ``header`` covers all samples of the file; in a chain, it covers only one stream."""
     return header.has_md5 and not is_chain(path)
 
