@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ from nes2net.scoring.judgement import judgement_of
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.measuring import drawn, forget_traits, measure_trials
 from nes2net.scoring.score_file import write_scores
-from nes2net.scoring.score_length import samples_to_calibrate
+from nes2net.scoring.score_length import RequestedSamples, samples_to_calibrate
 
 #: A list of rows (name, figures): first the scores of each system, then the calibrated scores; see
 #: :func:`nes2net.scoring.decisions.calibration.figures`.
@@ -203,7 +203,7 @@ def calibrate_recordings(
     save: AnyPath,
     *,
     checkpoint: AnyPath = "",
-    num_samples: int | Literal["auto"] | None = "auto",
+    num_samples: RequestedSamples = "auto",
     prior: float = 0.5,
     l2: float = 1e-4,
     allow_inverted: bool = False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -18,7 +18,7 @@ from nes2net.lib.terminal import print_note
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.engine import Finished
-from nes2net.scoring.score_length import samples_to_score
+from nes2net.scoring.score_length import RequestedSamples, samples_to_score
 
 
 def embed_recordings(
@@ -27,7 +27,7 @@ def embed_recordings(
     out: AnyPath,
     embeddings: Embeddings | None = None,
     *,
-    num_samples: int | Literal["auto"] | None = "auto",
+    num_samples: RequestedSamples = "auto",
     about: Mapping[str, Any] | None = None,
     settings: ScoringSettings | None = None,
 ) -> Finished:
