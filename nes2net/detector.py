@@ -25,7 +25,7 @@ from nes2net.models.network import EmbeddingOf
 from nes2net.scoring.calibrated import decide, stretch_rule
 from nes2net.scoring.files import judge_files
 from nes2net.scoring.kernel import check_takes_audio_alone, score_each, score_or_raise, scoring_mode, start_rows
-from nes2net.scoring.score_length import samples_to_score
+from nes2net.scoring.score_length import RequestedSamples, samples_to_score
 from nes2net.scoring.stream import Stream
 from nes2net.scoring.track import FrameScores, Track, frame_scores, score_track
 from nes2net.scoring.waveforms import Crop, PeakNormalize, WaveformReader
@@ -51,7 +51,7 @@ class Detector(SavedNetwork):
         self,
         audio: Audio,
         sample_rate: float | None = None,
-        num_samples: int | Literal["auto"] | None = "auto",
+        num_samples: RequestedSamples = "auto",
         crop: Crop = "head",
         padding: Padding = "repeat",
         peak_normalize: PeakNormalize = "no",
@@ -105,7 +105,7 @@ class Detector(SavedNetwork):
         self,
         waveforms: Iterable[np.ndarray | Tensor],
         sample_rate: float,
-        num_samples: int | Literal["auto"] | None = "auto",
+        num_samples: RequestedSamples = "auto",
     ) -> list[float]:
         """Score waveforms in memory, in batches. Each score differs by less than 1e-6 from the score by :meth:`score`.
 
@@ -131,7 +131,7 @@ class Detector(SavedNetwork):
         self,
         audio: Audio,
         sample_rate: float | None = None,
-        num_samples: int | Literal["auto"] | None = "auto",
+        num_samples: RequestedSamples = "auto",
         *,
         of: EmbeddingOf = "frontend",
         layer: int | str = "last",
@@ -159,7 +159,7 @@ class Detector(SavedNetwork):
     def score_files(
         self,
         paths: Iterable[AnyRecording],
-        num_samples: int | Literal["auto"] | None = "auto",
+        num_samples: RequestedSamples = "auto",
         *,
         batch_size: int | None = None,
         workers: int | None = None,

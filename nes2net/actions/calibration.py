@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from nes2net.evaluation.matching import labelled_trials, system_names, unlabelle
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.lib.devices import own_device
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.lib.files import Unchanged, write_text
+from nes2net.lib.files import AnyPath, Unchanged, write_text
 from nes2net.lib.terminal import print_note
 from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import ScoringSettings
@@ -48,7 +48,7 @@ from nes2net.scoring.judgement import judgement_of
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.measuring import drawn, forget_traits, measure_trials
 from nes2net.scoring.score_file import write_scores
-from nes2net.scoring.score_length import samples_to_calibrate
+from nes2net.scoring.score_length import RequestedSamples, samples_to_calibrate
 
 #: A list of rows (name, figures): first the scores of each system, then the calibrated scores; see
 #: :func:`nes2net.scoring.decisions.calibration.figures`.
@@ -59,18 +59,18 @@ Figures = list[tuple[str, dict[str, float]]]
 class Recordings:
     """The scored recordings, and how to measure these recordings for comparisons with new recordings."""
 
-    root: str | Path
+    root: AnyPath
     """Folder of the corpus."""
     num_workers: int | None = None
     """Number of workers that read audio; None for a number that suits the machine."""
-    model: str | Path | Scorer | None = None
+    model: AnyPath | Scorer | None = None
     """The detector that made the scores; None to measure recordings without their embeddings."""
     device: str = "auto"
     config: dict[str, Any] | str | None = None
-    base: str | Path | None = None
+    base: AnyPath | None = None
     """``device``, ``config`` and ``base`` are passed to :meth:`nes2net.Detector.from_pretrained`.
     These three settings have no effect if ``model`` is None or a loaded detector."""
-    kept: str | Path = "calibration"
+    kept: AnyPath = "calibration"
     """The measurements are kept in two files, ``{kept}.traits`` and ``{kept}.embeddings.npy``, so
     that each recording is measured only once. :func:`nes2net.scoring.measuring.forget_traits`
     removes these files."""
@@ -105,7 +105,7 @@ class Calibrated:
 
 def calibrate(
     labels: Labels,
-    scores: Sequence[str | Path],
+    scores: Sequence[AnyPath],
     *,
     prior: float = 0.5,
     l2: float = 1e-4,
@@ -198,12 +198,12 @@ class FromRecordings(NamedTuple):
 
 def calibrate_recordings(
     detector: Scorer,
-    bonafide: str | Path,
-    spoof: str | Path,
-    save: str | Path,
+    bonafide: AnyPath,
+    spoof: AnyPath,
+    save: AnyPath,
     *,
-    checkpoint: str | Path = "",
-    num_samples: int | Literal["auto"] | None = "auto",
+    checkpoint: AnyPath = "",
+    num_samples: RequestedSamples = "auto",
     prior: float = 0.5,
     l2: float = 1e-4,
     allow_inverted: bool = False,
@@ -377,8 +377,8 @@ class Applied:
 
 def apply_calibration(
     calibration: LinearCalibration,
-    scores: Sequence[str | Path],
-    out: str | Path,
+    scores: Sequence[AnyPath],
+    out: AnyPath,
     *,
     labels: Labels | None = None,
     learned_from: Labels | None = None,

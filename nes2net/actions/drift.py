@@ -217,11 +217,14 @@ class Drift:
             tables.append(self._periods_table())
         warnings = list(filter(None, [self.too_few]))
         return Result(
-            "Drift", header, lines, tables, [*self.notes, *self.shifts], warnings, curves=self._rows_of_recordings
+            "Drift",
+            header,
+            lines,
+            tables,
+            [*self.notes, *self.shifts],
+            warnings,
+            curves=lambda: {"recordings": [recording.row() for recording in self.recordings]},
         )
-
-    def _rows_of_recordings(self) -> dict[str, Any]:
-        return {"recordings": [recording.row() for recording in self.recordings]}
 
     def _remarks_table(self) -> Table:
         counts: Counter[str] = Counter()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -14,20 +13,21 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.lib.devices import choose_device, own_device
 from nes2net.lib.errors import InputError
+from nes2net.lib.files import AnyPath
 from nes2net.lib.terminal import print_note
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.engine import Finished
-from nes2net.scoring.score_length import samples_to_score
+from nes2net.scoring.score_length import RequestedSamples, samples_to_score
 
 
 def embed_recordings(
     detector: Detector,
     trials: Sequence[Trial],
-    out: str | Path,
+    out: AnyPath,
     embeddings: Embeddings | None = None,
     *,
-    num_samples: int | Literal["auto"] | None = "auto",
+    num_samples: RequestedSamples = "auto",
     about: Mapping[str, Any] | None = None,
     settings: ScoringSettings | None = None,
 ) -> Finished:
@@ -63,7 +63,7 @@ def embed_recordings(
     )
 
 
-def trials_of_files(files: Iterable[str | Path]) -> list[Trial]:
+def trials_of_files(files: Iterable[AnyPath]) -> list[Trial]:
     """Make a trial of each audio file in ``files``; folders are searched for audio files.
 
     The id of a trial is the path of its file. A file that is named twice gives a single trial.
@@ -73,7 +73,7 @@ def trials_of_files(files: Iterable[str | Path]) -> list[Trial]:
 
 def frontend_alone(
     frontend: str | Mapping[str, Any],
-    ssl_checkpoint: str | Path | None = None,
+    ssl_checkpoint: AnyPath | None = None,
     device: str = "auto",
     dtype: str = "auto",
 ) -> Detector:

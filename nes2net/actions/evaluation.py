@@ -12,12 +12,12 @@ from nes2net.evaluation.key import Labels
 from nes2net.evaluation.page import write_result
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import check_writable, write_output
+from nes2net.lib.files import AnyPath, check_writable, write_output
 from nes2net.lib.outputs import check_picture
 from nes2net.scoring.judgement import judgement_of
 
 
-def evaluate(labels: Labels, scores: Sequence[str | Path], settings: EvaluationSettings | None = None) -> Result:
+def evaluate(labels: Labels, scores: Sequence[AnyPath], settings: EvaluationSettings | None = None) -> Result:
     """Evaluate files of scores or other judgements against ``labels``; several files are compared on the same trials.
 
     Args:
@@ -44,27 +44,27 @@ def evaluate(labels: Labels, scores: Sequence[str | Path], settings: EvaluationS
 class Pages:
     """Paths of the files to which the result of an evaluation is written; None for a file that is not to be written."""
 
-    html: str | Path | None = None
+    html: AnyPath | None = None
     """A page with tables and plots."""
-    json: str | Path | None = None
+    json: AnyPath | None = None
     """A JSON file with all figures, and with hashes of the inputs."""
-    latex: str | Path | None = None
-    markdown: str | Path | None = None
+    latex: AnyPath | None = None
+    markdown: AnyPath | None = None
     """The tables of the page, in LaTeX (for the package booktabs) and in Markdown."""
-    plot: str | Path | None = None
+    plot: AnyPath | None = None
     """DET curves and histograms of the scores: a .svg, .pdf or .png."""
 
     @property
-    def files(self) -> list[str | Path]:
+    def files(self) -> list[AnyPath]:
         """The paths of the files to write: all paths that are not None."""
         paths = (self.html, self.json, self.latex, self.markdown, self.plot)
         return [path for path in paths if path is not None]
 
     def check(
         self,
-        scores: Sequence[str | Path],
-        further_scores: Iterable[str | Path] = (),
-        calibrations: Iterable[str | Path] = (),
+        scores: Sequence[AnyPath],
+        further_scores: Iterable[AnyPath] = (),
+        calibrations: Iterable[AnyPath] = (),
     ) -> None:
         """Check, before a long evaluation, that the files can be written and are not inputs.
 

@@ -21,6 +21,7 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.evaluation.judgements import Scores
 from nes2net.evaluation.origin import training_in_words
 from nes2net.lib.errors import InputError, counted, worded
+from nes2net.lib.files import AnyPath
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable_name, say
 from nes2net.lib.times import readable_duration
@@ -43,7 +44,7 @@ from nes2net.scoring.files import JudgedFile, judge_files
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone
 from nes2net.scoring.measuring import Measurer
-from nes2net.scoring.score_length import samples_to_score
+from nes2net.scoring.score_length import RequestedSamples, samples_to_score
 from nes2net.scoring.stream import window_samples
 from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_track
 
@@ -170,7 +171,7 @@ class Along:
 class Once(Question):
     """One score for each recording."""
 
-    num_samples: int | Literal["auto"] | None = "auto"
+    num_samples: RequestedSamples = "auto"
     """Number of leading samples to score; shorter recordings are repeated. None to score whole
     recordings in one piece. ``"auto"`` takes the number from the calibration or from the detector's
     training; if there is no such number, whole recordings are scored, and a recording of more than
@@ -269,7 +270,7 @@ class Judged(Question):
     """
 
     judgement: Judgement[Any]
-    num_samples: int | Literal["auto"] | None = "auto"
+    num_samples: RequestedSamples = "auto"
     """Number of leading samples to judge, as in :class:`Once`, but a long recording is judged in one piece."""
     first: Predictions | None = None
     """What a detector of fakes says of the same recordings, which is told first."""
@@ -321,12 +322,12 @@ def _with_first(first: Prediction, judged: Prediction) -> Prediction:
 
 def predict(
     detector: Scorer,
-    files: Iterable[str | Path],
+    files: Iterable[AnyPath],
     question: Question | None = None,
     *,
     channel: int | Literal["mix", "each"] = "mix",
     decider: Decider | None = None,
-    calibration: str | Path = "",
+    calibration: AnyPath = "",
     batch_size: int | None = None,
     workers: int | None = None,
 ) -> Predictions:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Part, Trial
 from nes2net.evaluation.origin import uses_in_words
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import Unchanged
+from nes2net.lib.files import AnyPath, Unchanged
 from nes2net.lib.terminal import print_note, print_warnings
 from nes2net.lib.this_process import is_first
 from nes2net.models.registry import corpora
@@ -42,16 +41,16 @@ class CorpusScores(NamedTuple):
 def score_corpus(
     scorer: Scorer,
     corpus_part: Part,
-    out: str | Path,
+    out: AnyPath,
     *,
-    checkpoint: str | Path,
+    checkpoint: AnyPath,
     num_samples: int | Literal["auto", "4sec"] | None = "auto",
     judgement: str | Mapping[str, Any] | Judgement[Any] = "scores",
     trials: Sequence[Trial] | None = None,
-    system_scores: Sequence[str | Path] = (),
-    score_range: Sequence[str | Path] = (),
+    system_scores: Sequence[AnyPath] = (),
+    score_range: Sequence[AnyPath] = (),
     decider: Decider | None = None,
-    calibration: str | Path = "",
+    calibration: AnyPath = "",
     about: Mapping[str, Any] | None = None,
     say: bool = True,
     settings: ScoringSettings | None = None,
@@ -175,7 +174,7 @@ def score_corpus(
     return CorpusScores(scores, decisions)
 
 
-def _score_ranges(score_range: Sequence[str | Path], scorer: Scorer) -> Ranges:
+def _score_ranges(score_range: Sequence[AnyPath], scorer: Scorer) -> Ranges:
     """Find the ranges by which the scores of other systems are normalised.
 
     Raises:

@@ -47,10 +47,8 @@ def average(
     from nes2net.training.selection import best_epochs, choices
 
     # Check the flags that choose epochs; at most one of them may be given.
-    selecting_flags = []
-    for flag, value in (("--ids", ids), ("--last", last), ("--best", best)):
-        if value is not None:
-            selecting_flags.append(flag)
+    choices_by_flag = {"--ids": ids, "--last": last, "--best": best}
+    selecting_flags = [flag for flag, value in choices_by_flag.items() if value is not None]
     if len(selecting_flags) > 1:
         raise InputError(f"argument {selecting_flags[1]}: not allowed with argument {selecting_flags[0]}")
     if by and best is None:

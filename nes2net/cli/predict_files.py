@@ -15,7 +15,7 @@ from nes2net.lib.terminal import say_written
 
 if TYPE_CHECKING:
     from nes2net.actions.prediction import Prediction
-    from nes2net.metrics.localisation.segments import Segment
+    from nes2net.metrics.localisation.segments import SegmentsByUtterance
     from nes2net.scoring.decisions.decision import Decider
     from nes2net.scoring.kernel import Scorer
 
@@ -107,7 +107,7 @@ class FilesBeside:
         from nes2net.metrics.localisation.label_files import write_audacity
         from nes2net.metrics.localisation.stretches import with_bonafide
 
-        all_segments: dict[str, list[Segment]] = {}
+        all_segments: SegmentsByUtterance = {}
 
         def write(prediction: Prediction) -> None:
             """Write the files of one recording; write none if the recording could not be judged.
@@ -136,7 +136,7 @@ class FilesBeside:
             if self.one_rttm and all_segments:
                 self._write_rttm(self.one_rttm, all_segments)
 
-    def _write_rttm(self, target: Path, segments: dict[str, list[Segment]]) -> None:
+    def _write_rttm(self, target: Path, segments: SegmentsByUtterance) -> None:
         """Write an RTTM file, and print its path.
 
         Args:

@@ -14,12 +14,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import Any
+from typing import Any, TypeAlias
 
 from nes2net.lib.errors import InputError, readable_size
 
 if sys.platform != "win32":
     import fcntl
+
+#: The path of a file or folder, as a caller may name it.
+AnyPath: TypeAlias = str | Path
 
 
 class Budget:

@@ -21,7 +21,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -43,6 +43,8 @@ _MOST_WEIGHTS = 1 << 22
 # seed, as in a breakdown.
 _MOST_KEPT = 1024
 
+#: The lower and the upper bound of an interval.
+Interval: TypeAlias = tuple[float, float]
 #: A function that draws one resample. The argument is the index of the resample. For C cells, the result (C,) says how
 #: often the resample contains each cell. A cell is a trial, or a group of trials that are drawn together.
 Draw = Callable[[int], NDArray]
@@ -95,7 +97,7 @@ class Comparison(NamedTuple):
     first: float
     second: float
     difference: float
-    interval: tuple[float, float]
+    interval: Interval
     p_value: float
     """The two-sided p-value of the hypothesis that the difference is 0."""
 
@@ -107,7 +109,7 @@ def bootstrap_interval(
     *,
     confidence: float = 0.95,
     **draws: Unpack[Draws],
-) -> tuple[float, float]:
+) -> Interval:
     """Compute the bootstrap interval ``(low, high)`` of ``metric(bonafide, spoof)``.
 
     For ``compute_eer``, the interval is computed by :func:`rate_interval`; for any other metric,
@@ -144,7 +146,7 @@ def bootstrap_interval(
     return rate_interval(result[0], values[:, 0], num_trials, confidence)
 
 
-def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> tuple[float, float]:
+def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> Interval:
     """Compute the interval ``(low, high)`` of an error rate from its bootstrap draws.
 
     The result is Wilson's interval for an effective number of trials: for this number of
@@ -203,9 +205,15 @@ def num_trials_by_rate(num_bonafide: int, num_spoof: int) -> dict[str, float]:
         num_bonafide, num_spoof: numbers of trials, B and S.
     """
     of_both = 4 / (1 / num_bonafide + 1 / num_spoof)
-    one_class = {"miss": num_bonafide, "false_alarm": num_spoof}
-    means = {"hter": of_both, "eer": of_both, "macro_f1": of_both}
-    return {**one_class, **means, "accuracy": num_bonafide + num_spoof, "f1": 2 * num_spoof}
+    return {
+        "miss": num_bonafide,
+        "false_alarm": num_spoof,
+        "hter": of_both,
+        "eer": of_both,
+        "macro_f1": of_both,
+        "accuracy": num_bonafide + num_spoof,
+        "f1": 2 * num_spoof,
+    }
 
 
 def bootstrap_values(
@@ -296,7 +304,7 @@ def two_sided_p(differences: NDArray) -> float:
     return min(1.0, 2 * (float(rarer_sign) + 1) / (differences.size + 1))
 
 
-def wilson_interval(share: float, number: float, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(share: float, number: float, confidence: float = 0.95) -> Interval:
     """Compute Wilson's interval ``(low, high)`` of ``share``, a fraction of ``number`` independent trials.
 
     Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
@@ -320,7 +328,7 @@ def _check_confidence(confidence: float) -> None:
         raise InputError(f"confidence must lie between 0 and 1, got {confidence}")
 
 
-def percentiles(values: NDArray, confidence: float) -> tuple[float, float]:
+def percentiles(values: NDArray, confidence: float) -> Interval:
     """Find the interval ``(low, high)`` that contains the fraction ``confidence`` of ``values``; both tails are equal.
 
     Raises:
@@ -484,11 +492,10 @@ def _drawings(
 
         def draw_groups(index: int) -> NDArray:
             """Draw whole groups; repeat the draw until both classes have a trial."""
-            source = _Source(seed, index)
-            if attacks is not None:
-                source.draw_counts(num_attacks)  # skip the random numbers of draw_attacks()
+            sizes = () if attacks is None else (num_attacks,)  # skip the random numbers of draw_attacks()
             while True:
-                counts = source.draw_counts(num_groups)
+                sizes = (*sizes, num_groups)
+                counts = _last_counts(seed, index, sizes)
                 if all(counts[of_class].any() for of_class in groups_of_classes):
                     return counts
 
@@ -505,9 +512,10 @@ def _drawings(
 
             If there are groups, bona fide trials are not drawn: each bona fide trial is taken once.
             """
-            source = _Source(seed, index)
-            times = source.draw_counts(num_attacks)
-            counts = source.draw_counts(num_bonafide) if groups is None else np.ones(1, dtype=np.int64)
+            times = _last_counts(seed, index, (num_attacks,))
+            counts = np.ones(1, dtype=np.int64)
+            if groups is None:
+                counts = _last_counts(seed, index, (num_attacks, num_bonafide))
             return np.concatenate((counts, times))
 
         drawings.append(_Drawing(cells, draw_attacks, num_attacks))
@@ -534,30 +542,21 @@ def _numbered(bonafide_groups: Sequence, spoof_groups: Sequence) -> NDArray:
     return np.array([number_of.setdefault(group, len(number_of)) for group in (*bonafide_groups, *spoof_groups)])
 
 
-class _Source:
-    """Makes the draws of one resample, one after the other with one random generator, and caches small draws.
+def _last_counts(seed: int, index: int, sizes: tuple[int, ...]) -> NDArray:
+    """Call :func:`draw_counts` for each of ``sizes`` with one random generator; return only the last result.
+
+    The result must not be changed, because small draws are cached.
 
     Args:
         seed: the seed of the bootstrap.
         index: the index of the resample.
     """
-
-    def __init__(self, seed: int, index: int) -> None:
-        self._seed = seed
-        self._index = index
-        self._sizes: tuple[int, ...] = ()
-
-    def draw_counts(self, size: int) -> NDArray:
-        """Draw as :func:`draw_counts` does; the result must not be changed, because it may be cached."""
-        self._sizes += (size,)
-        draw = _last_counts if max(self._sizes) <= _MOST_KEPT else _last_counts.__wrapped__
-        return draw(self._seed, self._index, self._sizes)
+    draw = _cached_counts if max(sizes) <= _MOST_KEPT else _cached_counts.__wrapped__
+    return draw(seed, index, sizes)
 
 
 @functools.lru_cache(maxsize=4096)
-def _last_counts(seed: int, index: int, sizes: tuple[int, ...]) -> NDArray:
-    """Call :func:`draw_counts` for each of ``sizes`` with one random generator; return only the
-    result of the last call."""
+def _cached_counts(seed: int, index: int, sizes: tuple[int, ...]) -> NDArray:
     rng = np.random.default_rng([seed, index])
     return [draw_counts(rng, size) for size in sizes][-1]
 

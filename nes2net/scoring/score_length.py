@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES
 from nes2net.models.provenance import Provenance
 
+#: The number of leading samples that a user asks for; None for all, "auto" to choose as for training.
+RequestedSamples: TypeAlias = int | Literal["auto"] | None
 #: Lengths of training crops in published recipes. Authors who train on crops of one of these lengths score the usual
 #: number of samples of the corpus ('4sec'), or whole utterances.
 _USUAL = (ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES)
@@ -40,7 +42,7 @@ class ScoreLength(NamedTuple):
 
 def samples_to_score(
     provenance: Provenance,
-    requested: int | Literal["auto"] | None = "auto",
+    requested: RequestedSamples = "auto",
     usual: int | None = None,
     protocol: Literal["4sec", "full"] | None = None,
 ) -> ScoreLength:
@@ -90,7 +92,7 @@ def samples_to_score(
     return ScoreLength(samples, why)
 
 
-def samples_to_calibrate(provenance: Provenance, requested: int | Literal["auto"] | None = "auto") -> ScoreLength:
+def samples_to_calibrate(provenance: Provenance, requested: RequestedSamples = "auto") -> ScoreLength:
     """Choose how many samples of each recording are scored for a calibration: a window, unless the user chooses.
 
     Windows along a recording of any length can then be judged. If nothing else decides

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from memory_estimate import training_memory
 
 from nes2net.apps.experiments.description import load_experiment
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
@@ -20,7 +21,6 @@ from nes2net.lib.terminal import markdown_table
 from nes2net.models.distillation import TeacherStudent
 from nes2net.models.published_results import PublishedRow, published_rows
 from nes2net.models.registry import corpora
-from nes2net.training.memory_estimate import training_memory
 from nes2net.training.recipes.reading import load_recipe, packaged_recipes
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import create_task
@@ -91,7 +91,7 @@ scripts/bench gpu speed           # training steps, their memory, and scoring
   the experiment `nes2net_x_2019` take {experiment_fp32:.0f} hours in float32 and {experiment_bf16:.0f} in bfloat16.
 - *Memory* is 16 bytes for each trained number (weight, gradient, Adam), 4 for each other one, and
   what the forward pass of the whole batch keeps for the backward pass in the recipe's precision,
-  counted on the network (`nes2net.training.memory_estimate`). The library's own memory, about 1 GB,
+  counted on the network (`scripts/site/memory_estimate.py`). The library's own memory, about 1 GB,
   and what a kernel needs while it computes come on top. If it is too much, `train.accumulate=2`
   halves the second part, and `train.activation_checkpointing=true` leaves little of it. For
   `{example}` in bfloat16, gradients and activations are {step_memory:.1f} GiB by this estimate, and

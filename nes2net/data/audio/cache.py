@@ -16,10 +16,10 @@ from weakref import WeakValueDictionary
 import numpy as np
 import torch
 
-from nes2net.data.audio.packed import status_of
+from nes2net.data.audio.packed import audio_error, status_of
 from nes2net.data.audio.read import load_audio, load_head
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import make_folder, path_below, replacing
+from nes2net.lib.files import AnyPath, make_folder, path_below, replacing
 from nes2net.lib.terminal import say
 
 # Increase this number if :func:`load_audio` is changed so that the same file gives other samples. The cache then no
@@ -53,7 +53,7 @@ class AudioCache:
         InputError: if the folder cannot be made.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: AnyPath) -> None:
         self.folder = Path(folder)
         try:
             make_folder(self.folder)
@@ -75,7 +75,7 @@ class AudioCache:
                         temporary.unlink()
         self._full = full
 
-    def load(self, path: str | Path, num_samples: int | None = None) -> np.ndarray:
+    def load(self, path: AnyPath, num_samples: int | None = None) -> np.ndarray:
         """Return the whole recording, or its first ``num_samples``, from the cache or else by decoding.
 
         If there is no entry yet, and the recording lasts at most 17 minutes, an entry is written.
@@ -100,7 +100,7 @@ class AudioCache:
         self._write(entry, waveform)
         return waveform[:num_samples]
 
-    def entry(self, path: str | Path) -> Path:
+    def entry(self, path: AnyPath) -> Path:
         """Return the path of the entry for the recording ``path``; the entry need not exist.
 
         Raises:
@@ -109,7 +109,7 @@ class AudioCache:
         try:
             status = status_of(path)
         except OSError as error:
-            raise InputError("not found", subject=f"audio file {path}") from error
+            raise audio_error(path, "not found") from error
         key = f"{_DECODING}\0{os.path.realpath(path)}\0{status.size}\0{status.modified}"
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:40]
         return self.folder / digest[:2] / f"{digest[2:]}.npy"

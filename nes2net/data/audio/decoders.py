@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import av
 import numpy as np
@@ -43,9 +43,11 @@ from nes2net.data.audio.frames import (
     states_length,
     tag_fault,
 )
-from nes2net.data.audio.packed import RecordingBytes, open_recording
+from nes2net.data.audio.packed import Fetched, RecordingBytes, audio_error, open_recording
 from nes2net.lib.errors import InputError
 
+#: A generator of decoded blocks, which yields (samples, rate in Hz); the samples are (channels, N) float32.
+Blocks: TypeAlias = Generator[tuple[np.ndarray, int], None, None]
 #: If this environment variable is 1, files of every format are read, even if a cut cannot be noticed in the format.
 UNCHECKED = "NES2NET_UNCHECKED_AUDIO"
 # Formats in which a cut is noticed, because a file states the length of the recording, or consists of pages or frames
@@ -60,7 +62,7 @@ class DamagedAudio(ValueError):
     """A decoder reads other audio than the file announces; another decoder may read the file correctly."""
 
 
-def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
+def check_whole(path: Fetched) -> FlacHeader | None:
     """Check that a file was not cut off or damaged; return the header of a FLAC file, and None for other formats.
 
     Raises:
@@ -81,46 +83,41 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
             if header := read_flac_header(file):
                 header = header._replace(exceeded=exceeds_length(file, header))
             elif not states_length(file) and (missing := missing_of_last_frame(file)):
-                raise InputError(
-                    f"is cut off: its last frame lacks at least {missing:,} bytes", subject=f"audio file {path}"
-                )
+                raise audio_error(path, f"is cut off: its last frame lacks at least {missing:,} bytes")
     except OSError as error:
-        raise InputError(f"cannot be opened ({error.strerror})", subject=f"audio file {path}") from None
+        raise audio_error(path, f"cannot be opened ({error.strerror})") from None
     if header and header.first_frame_rate not in (None, header.sample_rate):
-        raise InputError(
-            f"is damaged: its header says {header.sample_rate} Hz, its first frame {header.first_frame_rate} Hz",
-            subject=f"audio file {path}",
+        raise audio_error(
+            path, f"is damaged: its header says {header.sample_rate} Hz, its first frame {header.first_frame_rate} Hz"
         )
     return header
 
 
-def _check_container(path: Path | RecordingBytes, file: BinaryIO, kind: bytes) -> None:
+def _check_container(path: Fetched, file: BinaryIO, kind: bytes) -> None:
     fault = ogg_fault(file) or matroska_fault(file) or mp4_fault(file) or (kind[:3] == b"ID3" and tag_fault(file))
     if fault:
-        raise InputError(fault, subject=f"audio file {path}")
+        raise audio_error(path, fault)
     if missing := missing_bytes(file):
-        raise InputError(f"is cut off: {missing:,} bytes are missing at its end", subject=f"audio file {path}")
+        raise audio_error(path, f"is cut off: {missing:,} bytes are missing at its end")
 
 
-def cut_off_error(path: Path | RecordingBytes, announced: int, present: int, unit: str) -> InputError:
+def cut_off_error(path: Fetched, announced: int, present: int, unit: str) -> InputError:
     """Make the error for a file with less audio than its header announces.
 
     Args:
         announced, present: the length that the header announces, and the length that is present,
             both in ``unit``.
     """
-    return InputError(
-        f"is cut off: its header announces {announced:,} {unit}, {present:,} are there", subject=f"audio file {path}"
-    )
+    return audio_error(path, f"is cut off: its header announces {announced:,} {unit}, {present:,} are there")
 
 
-def check_format(path: Path | RecordingBytes, name: str) -> None:
+def check_format(path: Fetched, name: str) -> None:
     """Refuse a format, by the decoder's name, in which a cut cannot be noticed, unless :data:`UNCHECKED` is 1."""
     if name.split(",")[0] not in _CHECKED and os.environ.get(UNCHECKED) != "1":
-        raise InputError(
+        raise audio_error(
+            path,
             f"is of the format {name}, in which a file that was cut off looks like a whole one: convert it to WAV or "
             f"FLAC, or set the environment variable {UNCHECKED}=1 to read it as it is",
-            subject=f"audio file {path}",
         )
 
 
@@ -148,7 +145,7 @@ class _InOrder(soundfile.SoundFile):
 
 
 def open_with_libsndfile(
-    path: str | Path | RecordingBytes, kind: type[soundfile.SoundFile] = soundfile.SoundFile
+    path: str | Fetched, kind: type[soundfile.SoundFile] = soundfile.SoundFile
 ) -> soundfile.SoundFile:
     """Open a recording with libsndfile; the result is an object of the class ``kind``.
 
@@ -180,7 +177,7 @@ def open_with_libsndfile(
 
 
 @contextmanager
-def open_with_ffmpeg(path: Path | RecordingBytes) -> Iterator[av.container.InputContainer]:
+def open_with_ffmpeg(path: Fetched) -> Iterator[av.container.InputContainer]:
     """Open a recording with FFmpeg, without protocols, and whatever the encoding of its tags is.
 
     With protocols, a playlist with the suffix .flac could make FFmpeg open other files.
@@ -192,15 +189,13 @@ def open_with_ffmpeg(path: Path | RecordingBytes) -> Iterator[av.container.Input
         yield container
 
 
-def is_chain(path: Path | RecordingBytes) -> bool:
+def is_chain(path: Fetched) -> bool:
     """Whether a file is a chain: several complete Ogg or FLAC streams, or AU files, one behind another."""
     with open_recording(path) as file:
         return len(link_starts(file)) > 1
 
 
-def _links(
-    path: Path | RecordingBytes, header: FlacHeader | None
-) -> Iterator[tuple[Path | RecordingBytes, FlacHeader | None]]:
+def _links(path: Fetched, header: FlacHeader | None) -> Iterator[tuple[Fetched, FlacHeader | None]]:
     """Yield (stream, FLAC header) for each stream of a chain; a stream is read into memory.
 
     If the file is not a chain, yield ``path`` and ``header`` once.
@@ -217,9 +212,7 @@ def _links(
             yield link, check_whole(link)
 
 
-def libsndfile_blocks(
-    path: Path | RecordingBytes, header: FlacHeader | None
-) -> Generator[tuple[np.ndarray, int], None, None]:
+def libsndfile_blocks(path: Fetched, header: FlacHeader | None) -> Blocks:
     """Decode a file by libsndfile: yield (block, rate in Hz); a block is (channels, N) float32.
 
     If the file is a chain of streams, yield the blocks of one stream after another. Streams may
@@ -237,9 +230,7 @@ def libsndfile_blocks(
         yield from _libsndfile_link(link, header_of_link)
 
 
-def _libsndfile_link(
-    path: Path | RecordingBytes, header: FlacHeader | None
-) -> Generator[tuple[np.ndarray, int], None, None]:
+def _libsndfile_link(path: Fetched, header: FlacHeader | None) -> Blocks:
     with open_with_libsndfile(path, _InOrder) as file:
         check_length(file, path, header)
         length = max(1, BLOCK_VALUES // file.channels)
@@ -259,7 +250,7 @@ def _libsndfile_link(
             raise DamagedAudio(f"its header announces {file.frames:,} samples, {count:,} could be decoded")
 
 
-def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header: FlacHeader | None) -> None:
+def check_length(file: soundfile.SoundFile, path: Fetched, header: FlacHeader | None) -> None:
     """Check that libsndfile will read the open ``file`` to the end, and that the file was not cut off.
 
     Args:
@@ -304,7 +295,7 @@ _OPUS_DECODER = "libopus"
 _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
 
-def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Generator[tuple[np.ndarray, int], None, None]:
+def ffmpeg_blocks(path: Fetched, *, strict: bool = True) -> Blocks:
     """Decode a file by FFmpeg: yield (block, rate in Hz); a block is (channels, N) float32.
 
     If the file is a chain of streams, yield the blocks of one stream after another.
@@ -323,7 +314,7 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
         yield from _ffmpeg_link(link, strict)
 
 
-def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[np.ndarray, int], None, None]:
+def _ffmpeg_link(path: Fetched, strict: bool) -> Blocks:
     count = 0
     first_kind = None  # rate and channels of the first frame
     frames: list[np.ndarray] = []

@@ -27,7 +27,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from nes2net.data.audio.tables import open_table, pyarrow_module
 from nes2net.lib.errors import InputError, MissingLibrary, first_line, readable_size, shown
-from nes2net.lib.files import Budget, check_arrived
+from nes2net.lib.files import AnyPath, Budget, check_arrived
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.lib.unpacking import open_tar, tar_headers
 
@@ -67,7 +67,7 @@ class ChannelOf:
     'call.wav, channel 1'
     """
 
-    recording: str | Path | RecordingBytes
+    recording: str | Fetched
     channel: int
     """Number of the channel, counted from 0."""
 
@@ -75,13 +75,20 @@ class ChannelOf:
         return f"{self.recording}, channel {self.channel}"
 
 
+#: A recording that can be opened many times: a file, or the content of a file.
+Fetched: TypeAlias = Path | RecordingBytes
 #: A recording: a path, an address in a shard, the content of a file, or one channel of such a recording.
 AnyRecording: TypeAlias = str | Path | RecordingBytes | ChannelOf
 
 
-def all_channels(recording: AnyRecording) -> str | Path | RecordingBytes:
+def all_channels(recording: AnyRecording) -> str | Fetched:
     """Return the whole recording if ``recording`` is a :class:`ChannelOf`, otherwise ``recording`` itself."""
     return recording.recording if isinstance(recording, ChannelOf) else recording
+
+
+def audio_error(recording: AnyRecording, problem: str) -> InputError:
+    """Make the error about a ``problem`` of a recording."""
+    return InputError(problem, subject=f"audio file {recording}")
 
 
 class Status(NamedTuple):
@@ -104,7 +111,7 @@ class _InMemory(io.BytesIO):
         return repr(self.name)
 
 
-def shard_of(path: str | Path) -> tuple[Path, str] | None:
+def shard_of(path: AnyPath) -> tuple[Path, str] | None:
     """Split the address ``path`` into the shard and the row or member; None if ``path`` is not an address.
 
     Whether the shard has this row or member is not checked.
@@ -117,7 +124,7 @@ def shard_of(path: str | Path) -> tuple[Path, str] | None:
     return None
 
 
-def fetched(recording: AnyRecording) -> Path | RecordingBytes:
+def fetched(recording: AnyRecording) -> Fetched:
     """Read a recording in a shard into memory, so that the recording can be opened many times.
 
     A recording in a file stays in the file, and the result is its :class:`~pathlib.Path`. A
@@ -135,9 +142,8 @@ def fetched(recording: AnyRecording) -> Path | RecordingBytes:
     if address is None:
         # a Path is returned unchanged, because a copy takes time
         return recording if isinstance(recording, Path) else Path(recording)
-    shard, row_or_member = address
-    with _locked_shards(shard, row_or_member) as state:
-        content, suffix = state.opened(shard).content(row_or_member)
+    with _locked_shard(*address) as shard:
+        content, suffix = shard.content(address[1])
     return RecordingBytes(str(recording), content, suffix)
 
 
@@ -159,7 +165,7 @@ def open_recording(recording: AnyRecording) -> BinaryIO:
     return _InMemory(source.content, suffix)
 
 
-def is_there(path: str | Path) -> bool:
+def is_there(path: AnyPath) -> bool:
     """Whether ``path`` is a regular file, or the address of an existing row or member of a shard.
 
     Raises:
@@ -169,12 +175,11 @@ def is_there(path: str | Path) -> bool:
     address = shard_of(path)
     if address is None:
         return os.path.isfile(path)
-    shard, row_or_member = address
-    with _locked_shards(shard, row_or_member) as state:
-        return state.opened(shard).has(row_or_member)
+    with _locked_shard(*address) as shard:
+        return shard.has(address[1])
 
 
-def size_of(path: str | Path) -> int:
+def size_of(path: AnyPath) -> int:
     """Return the size of a recording in bytes.
 
     If the recording lies in a Parquet file, the whole row group is read for this purpose.
@@ -186,12 +191,11 @@ def size_of(path: str | Path) -> int:
     address = shard_of(path)
     if address is None:
         return os.path.getsize(path)
-    shard, row_or_member = address
-    with _locked_shards(shard, row_or_member) as state:
-        return state.opened(shard).size(row_or_member)
+    with _locked_shard(*address) as shard:
+        return shard.size(address[1])
 
 
-def status_of(path: str | Path) -> Status:
+def status_of(path: AnyPath) -> Status:
     """Read the size and the modification time of a file, or of the shard that holds a recording.
 
     Raises:
@@ -473,8 +477,8 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def _locked_shards(shard: Path, row_or_member: str) -> Iterator[_State]:
-    """Lock the open shards for this thread, yield the shards, and turn every error into an :class:`InputError`.
+def _locked_shard(shard: Path, row_or_member: str) -> Iterator[_Open]:
+    """Lock the open shards for this thread, yield ``shard``, and turn every error into an :class:`InputError`.
 
     The message of the error names the shard and the row or member. A :class:`MissingLibrary` is
     raised unchanged.
@@ -482,7 +486,7 @@ def _locked_shards(shard: Path, row_or_member: str) -> Iterator[_State]:
     state = _state
     with state.turn:
         try:
-            yield state
+            yield state.opened(shard)
         except MissingLibrary:
             raise
         except Exception as error:  # a damaged shard can raise anything

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import math
 import stat
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import soundfile
@@ -21,6 +21,7 @@ from nes2net.data.audio.blocks import BlocksAt16k, pushed
 from nes2net.data.audio.decoders import (
     LIBSNDFILE_ERRORS,
     MP3,
+    Blocks,
     DamagedAudio,
     check_length,
     check_whole,
@@ -30,7 +31,16 @@ from nes2net.data.audio.decoders import (
     open_with_libsndfile,
 )
 from nes2net.data.audio.frames import FlacHeader, md5_content, read_flac_header
-from nes2net.data.audio.packed import AnyRecording, ChannelOf, RecordingBytes, all_channels, fetched, open_recording
+from nes2net.data.audio.packed import (
+    AnyRecording,
+    ChannelOf,
+    Fetched,
+    RecordingBytes,
+    all_channels,
+    audio_error,
+    fetched,
+    open_recording,
+)
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, to_mono_16k
 from nes2net.lib.errors import InputError, counted
@@ -41,8 +51,6 @@ from nes2net.lib.files import check_arrived
 _SEARCHED_VALUES = 1 << 27
 _MOST_VALUES = 1 << 24  # most samples to read in one piece, counted over all channels
 
-#: A generator of decoded blocks, which yields (samples, rate in Hz); the samples are (channels, N) float32.
-_Blocks: TypeAlias = Generator[tuple[np.ndarray, int], None, None]
 _T = TypeVar("_T")
 
 
@@ -91,7 +99,7 @@ def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Chan
                 raise LongAudio(f"is longer than {longest / SAMPLE_RATE:g} s", subject=f"audio file {path}")
             yield block
 
-    def read_all(blocks: _Blocks) -> np.ndarray:
+    def read_all(blocks: Blocks) -> np.ndarray:
         return joined(check_longest(pushed(blocks, BlocksAt16k(f"audio file {path}", channels))))
 
     return _read_with_fallback(path, read_all)[0]
@@ -208,7 +216,7 @@ def load_head_and_length(
         InputError: as :func:`load_audio`, for the part that is decoded.
     """
 
-    def read_excerpt(blocks: _Blocks) -> tuple[np.ndarray, int]:
+    def read_excerpt(blocks: Blocks) -> tuple[np.ndarray, int]:
         """Return the excerpt and the length; called for one decoder after another until a call succeeds."""
         pieces: list[np.ndarray] = []
         end = num_searched = 0
@@ -280,7 +288,7 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
         InputError: as :func:`load_audio`.
     """
 
-    def measure(blocks: _Blocks) -> tuple[int, int, int]:
+    def measure(blocks: Blocks) -> tuple[int, int, int]:
         first_rate = 0
         channels = 0
         length = 0.0
@@ -291,7 +299,7 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
             channels = max(channels, len(samples))
             length += samples.shape[1] * first_rate / rate  # rates may differ between the links of a chain
         if not length:
-            raise InputError("has no samples", subject=f"audio file {path}")
+            raise audio_error(path, "has no samples")
         return first_rate, channels, round(length)
 
     measured, second_decoder = _read_with_fallback(path, measure, verify_md5=True)
@@ -299,7 +307,7 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
 
 
 @contextmanager
-def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHeader | None]]:
+def _checked(path: AnyRecording) -> Iterator[tuple[Fetched, FlacHeader | None]]:
     """Check a recording, yield the recording, and check at the end of the context that it has not changed.
 
     A recording in a shard is read into memory. A file must be regular, because opening a pipe would
@@ -323,15 +331,13 @@ def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHe
     try:
         before = path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError("not found", subject=f"audio file {path}") from None
+        raise audio_error(path, "not found") from None
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"cannot be opened ({getattr(error, 'strerror', None) or error})", subject=f"audio file {path}"
-        ) from None
+        raise audio_error(path, f"cannot be opened ({getattr(error, 'strerror', None) or error})") from None
     if stat.S_ISDIR(before.st_mode):
-        raise InputError("is a folder", subject=f"audio file {path}")
+        raise audio_error(path, "is a folder")
     if not stat.S_ISREG(before.st_mode):
-        raise InputError("is not a regular file but a pipe or a device", subject=f"audio file {path}")
+        raise audio_error(path, "is not a regular file but a pipe or a device")
     if not before.st_size:  # for an empty file, PyAV would print a traceback
         raise _empty_error(path)
     yield path, check_whole(path)
@@ -339,13 +345,11 @@ def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHe
     with suppress(OSError):  # removing the file after reading is no error
         after = path.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise InputError(
-                "changed while it was read: read it again when it is complete", subject=f"audio file {path}"
-            )
+            raise audio_error(path, "changed while it was read: read it again when it is complete")
 
 
-def _empty_error(path: Path | RecordingBytes) -> InputError:
-    return InputError("is empty: copy or download it again", subject=f"audio file {path}")
+def _empty_error(path: Fetched) -> InputError:
+    return audio_error(path, "is empty: copy or download it again")
 
 
 def _with_libsndfile(
@@ -414,7 +418,7 @@ def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def _read_with_fallback(
-    path: AnyRecording, read: Callable[[_Blocks], _T], *, verify_md5: bool = False
+    path: AnyRecording, read: Callable[[Blocks], _T], *, verify_md5: bool = False
 ) -> tuple[_T, bool]:
     """Call ``read`` with the decoded blocks of a recording, once for each decoder, until a call succeeds.
 
@@ -465,19 +469,19 @@ def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]
                 raise
             except Exception as error:  # a decoder can raise anything on a damaged file
                 if num_yielded and header is None:  # only lossless decoders agree on every sample
-                    raise InputError(f"is damaged: {error}", subject=f"audio file {path}") from error
+                    raise audio_error(path, f"is damaged: {error}") from error
                 failures.append(error)
     raise _unreadable_error(source, failures)
 
 
-def _choose_channel(path: AnyRecording, blocks: _Blocks) -> _Blocks:
+def _choose_channel(path: AnyRecording, blocks: Blocks) -> Blocks:
     with closing(blocks):
         for samples, rate in blocks:
             if isinstance(path, ChannelOf):
                 if not 0 <= path.channel < len(samples):
-                    raise InputError(
+                    raise audio_error(
+                        path.recording,
                         f"has {counted(len(samples), 'channel')}, counted from 0: there is no channel {path.channel}",
-                        subject=f"audio file {path.recording}",
                     )
                 samples = samples[path.channel : path.channel + 1]
             yield samples, rate
@@ -492,9 +496,7 @@ def count_channels(path: AnyRecording) -> int:
     return _read_with_fallback(path, lambda blocks: len(next(blocks)[0]))[0]
 
 
-def _blocks_by_decoder(
-    path: Path | RecordingBytes, header: FlacHeader | None, verify_md5: bool = False
-) -> Iterator[_Blocks]:
+def _blocks_by_decoder(path: Fetched, header: FlacHeader | None, verify_md5: bool = False) -> Iterator[Blocks]:
     """Yield the decoded blocks of ``path`` once for each decoder, in order of preference; each item is a generator.
 
     For a FLAC file with an MD5 sum, FFmpeg is tried twice: first with checks of CRCs, then without.
@@ -510,12 +512,12 @@ def _blocks_by_decoder(
         yield _with_md5_of(header, ffmpeg_blocks(path, strict=False))
 
 
-def _has_md5_of_file(path: Path | RecordingBytes, header: FlacHeader) -> bool:
+def _has_md5_of_file(path: Fetched, header: FlacHeader) -> bool:
     """Whether the MD5 sum in ``header`` covers all samples of the file; in a chain, it covers only one stream."""
     return header.has_md5 and not is_chain(path)
 
 
-def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
+def _with_md5_of(header: FlacHeader, blocks: Blocks) -> Blocks:
     """Yield ``blocks``, and check the MD5 sum of the samples.
 
     Raises:
@@ -542,6 +544,4 @@ def _unreadable_error(path: AnyRecording, failures: list[Exception]) -> InputErr
     """
     if isinstance(path, (str, Path)):
         check_arrived(path)
-    return InputError(
-        f"was read by neither libsndfile ({failures[0]}) nor FFmpeg ({failures[1]})", subject=f"audio file {path}"
-    )
+    return audio_error(path, f"was read by neither libsndfile ({failures[0]}) nor FFmpeg ({failures[1]})")

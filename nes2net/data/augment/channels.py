@@ -14,11 +14,11 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import soxr
-from numpy.typing import NDArray
+from numpy.random import Generator
 from pydantic import AfterValidator, Field
 
 from nes2net.data.audio.waveform import SAMPLE_RATE, padded
-from nes2net.data.augment.effect import Effect
+from nes2net.data.augment.effect import Effect, Waveform
 from nes2net.lib.options import Settings, Takes, odd_or_zero
 
 _LINE_RATE = 8000  # sampling rate of a telephone line in Hz
@@ -31,7 +31,7 @@ CUTOFFS: dict[str, tuple[float, float]] = {"telephone": (3400.0, 4000.0), "wide"
 class Telephone(Effect):
     """The band of a telephone line, 300 to 3400 Hz at 8 kHz, without a codec."""
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Resample ``x`` to 8 kHz, filter by a band-pass, and resample to 16 kHz."""
         from scipy.signal import firwin, oaconvolve  # for a fast start-up: importing scipy.signal takes long
 
@@ -49,7 +49,7 @@ class Resample(Effect):
     strengths = (12.0, 8.0, 6.0, 4.0)
     limits = (1.0, 16.0)
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Resample ``x`` to ``strength`` kHz and back to 16 kHz; the length stays the same."""
         rate = 1000 * self.strength
         return padded(soxr.resample(soxr.resample(x, SAMPLE_RATE, rate), rate, SAMPLE_RATE), len(x))
@@ -62,7 +62,7 @@ class Gain(Effect):
     strengths = (-10.0, -20.0, -30.0)
     limits = (-100.0, 40.0)
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Amplify ``x`` by ``strength`` dB."""
         return x * np.float32(10 ** (self.strength / 20))
 
@@ -74,7 +74,7 @@ class Clip(Effect):
     strengths = (1.0, 5.0, 10.0)
     limits = (0.0, 99.0)
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Clip the loudest ``strength`` percent of the samples of ``x``."""
         limit = np.quantile(np.abs(x), 1 - self.strength / 100).astype(np.float32)
         # If ``x`` is mostly digital silence, the limit may be 0. Clipping at 0 would make all samples 0.
@@ -105,14 +105,14 @@ class LowPass(Settings, Effect):
     ] = 101
     """Length of the filter in samples."""
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Filter ``x`` (N,) with the chance ``probability``, otherwise return ``x`` itself."""
         if rng.random() >= self.probability:
             return x
         return low_pass(x, rng.uniform(*CUTOFFS[self.band]), self.taps)
 
 
-def low_pass(x: NDArray[np.float32], cutoff: float, taps: int = 101) -> NDArray[np.float32]:
+def low_pass(x: Waveform, cutoff: float, taps: int = 101) -> Waveform:
     """Filter ``x`` (N,) by a low-pass at ``cutoff`` Hz with ``taps`` coefficients; keep the shape and type of ``x``."""
     from scipy.signal import firwin, oaconvolve  # for a fast start-up: importing scipy.signal takes long
 

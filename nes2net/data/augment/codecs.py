@@ -14,11 +14,11 @@ import av
 import numpy as np
 import soundfile
 import soxr
-from numpy.typing import NDArray
+from numpy.random import Generator
 
 from nes2net.data.audio.decoders import samples_of
 from nes2net.data.audio.waveform import SAMPLE_RATE, padded
-from nes2net.data.augment.effect import Effect
+from nes2net.data.augment.effect import Effect, Waveform
 from nes2net.lib.errors import MissingLibrary
 
 
@@ -49,7 +49,7 @@ class Codec(Effect):
                 "the condition out"
             ) from None
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Send ``x`` through the codec, at the codec's rate; remove the delay and keep the length."""
         # A quarter of a second of silence is appended, so that a codec with a delay returns the end of the utterance,
         # too.
@@ -62,7 +62,7 @@ class Codec(Effect):
             received = soxr.resample(received, rate, SAMPLE_RATE)
         return np.clip(padded(received, len(x)), -1, 1)
 
-    def transmit(self, x: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+    def transmit(self, x: Waveform) -> tuple[Waveform, int]:
         """Encode and decode ``x`` (N,) at ``sample_rate`` by FFmpeg; return the decoded samples and their rate in Hz.
 
         PyAV starts threads that convert the samples to the encoder's format. The threads end within
@@ -164,7 +164,7 @@ class Gsm(Codec):
         if "GSM610" not in soundfile.available_subtypes("WAV"):
             raise MissingLibrary("this libsndfile was built without GSM 06.10: `pip install -U soundfile` brings one")
 
-    def transmit(self, x: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+    def transmit(self, x: Waveform) -> tuple[Waveform, int]:
         """Encode and decode ``x`` (N,) by libsndfile; return the decoded samples and their rate in Hz."""
         file = io.BytesIO()
         soundfile.write(file, x, self.sample_rate, format="WAV", subtype="GSM610")

@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from nes2net.data.augment.sources import Sources
 from nes2net.lib.errors import InputError
 
+#: The samples of an utterance, (N,), at 16 kHz.
+Waveform: TypeAlias = NDArray[np.float32]
 # Field of Sources → what the user should provide, and how: the end of the message about an empty field.
 _NEEDED = {
     "musan": "MUSAN (openslr.org/17): name its folder with `augment.musan`",
@@ -110,13 +114,10 @@ class Effect(ABC):
     @property
     def recordings(self) -> Sequence[Path]:
         """Paths of the recordings that the effect may mix in."""
-        paths: list[Path] = []
-        for name in self.needs:
-            paths += self.sources.recordings(name)
-        return paths
+        return list(chain.from_iterable(map(self.sources.recordings, self.needs)))
 
     @abstractmethod
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Apply the effect to a copy of ``x``.
 
         Args:
@@ -149,7 +150,7 @@ class OneOf(Effect):
         """Whether there are any effects."""
         return bool(self.effects)
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Apply one of the effects to ``x`` (N,), or return ``x`` itself."""
         if not self.effects or rng.random() >= self.probability:
             return x
@@ -158,10 +159,7 @@ class OneOf(Effect):
     @property
     def recordings(self) -> list[Path]:
         """Paths of the recordings that the effects may mix in, without duplicates."""
-        paths: list[Path] = []
-        for effect in self.effects:
-            paths += effect.recordings
-        return list(dict.fromkeys(paths))
+        return list(dict.fromkeys(chain.from_iterable(effect.recordings for effect in self.effects)))
 
 
 class InOrder(OneOf):
@@ -170,7 +168,7 @@ class InOrder(OneOf):
     def __init__(self, effects: Sequence[Effect]) -> None:
         super().__init__([effect for effect in effects if effect], 1.0)
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Apply the first effect to ``x``, and each further effect to the result of the previous effect."""
         for effect in self.effects:
             x = effect(x, rng)

@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
+from numpy.random import Generator
 from pydantic import Field
 from torch import Tensor
 
@@ -66,7 +67,7 @@ class LatentAugmentation(Settings):
     factor: Size = 0.5
     """Largest λ of ``interpolation`` and ``extrapolation``."""
 
-    def __call__(self, embeddings: Tensor, targets: Tensor, rng: np.random.Generator, bonafide: int = 1) -> Tensor:
+    def __call__(self, embeddings: Tensor, targets: Tensor, rng: Generator, bonafide: int = 1) -> Tensor:
         """Perturb the embeddings of some spoofed utterances of a batch, chosen at random.
 
         Args:

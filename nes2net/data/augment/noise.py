@@ -12,17 +12,18 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from nes2net.data.audio.waveform import SAMPLE_RATE, head_crop
-from nes2net.data.augment.effect import Effect, OneOf
+from nes2net.data.augment.effect import Effect, OneOf, Waveform
 from nes2net.data.augment.rooms import MeasuredRoom
 from nes2net.data.augment.sources import CATEGORIES, NoiseFile, Sources
 from nes2net.lib.errors import InputError
+from nes2net.lib.files import AnyPath
 
 _POWER_FLOOR = 1e-4  # the ASVspoof 5 recipe adds this power, so that silence has −40 dB
 _TALKERS = (3, 8)  # fewest and most talkers of babble, as in Kaldi's recipes with MUSAN
@@ -47,8 +48,8 @@ class NoiseAugmentation(OneOf):
 
     def __init__(
         self,
-        musan: str | Path | None = None,
-        rir: str | Path | None = None,
+        musan: AnyPath | None = None,
+        rir: AnyPath | None = None,
         probability: float = 0.5,
         *,
         aligned: bool = False,
@@ -69,7 +70,7 @@ class AnyMusan(Effect):
 
     needs = ("musan",)
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Draw a category of MUSAN, noise of this category and an SNR; add the noise to ``x``."""
         category = list(CATEGORIES)[rng.integers(len(CATEGORIES))]
         noise = draw_noise(self.sources.noises[category], category, len(x), rng)
@@ -83,19 +84,19 @@ class Noise(Effect):
     strengths = (20.0, 10.0, 5.0, 0.0)
     limits = (-50.0, 100.0)
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Draw noise, and add the noise to ``x`` at a signal-to-noise ratio of ``strength`` dB."""
         return add_noise(x, self.draw(x, rng), self.strength, floor=0.0)
 
     @abstractmethod
-    def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
+    def draw(self, x: Waveform, rng: Generator) -> NDArray[np.floating]:
         """Draw noise (N,) for ``x`` (N,). The noise may have any level, because it is scaled afterwards."""
 
 
 class White(Noise):
     """White Gaussian noise."""
 
-    def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
+    def draw(self, x: Waveform, rng: Generator) -> NDArray[np.floating]:
         """Draw independent normal samples (N,)."""
         return rng.standard_normal(len(x), np.float32)
 
@@ -103,7 +104,7 @@ class White(Noise):
 class Pink(Noise):
     """Pink noise: equal power in each octave, from 20 Hz up."""
 
-    def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
+    def draw(self, x: Waveform, rng: Generator) -> NDArray[np.floating]:
         """Draw white noise, and divide its power by the frequency; frequencies below 20 Hz count as 20 Hz."""
         spectrum = np.fft.rfft(rng.standard_normal(len(x)))
         frequencies = np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)
@@ -120,7 +121,7 @@ class Babble(Noise):
         if len(self.sources.speech) <= _TALKERS[0]:
             raise InputError(f"needs more than {_TALKERS[0]} recordings, not {len(self.sources.speech)}")
 
-    def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
+    def draw(self, x: Waveform, rng: Generator) -> NDArray[np.floating]:
         """Draw recordings at random, and add up excerpts (N,) of the recordings at equal power.
 
         The number of talkers is drawn, too. The babble has fewer talkers if too many of the drawn
@@ -158,7 +159,7 @@ class MusanNoise(Noise):
     needs = ("musan",)
     category: ClassVar[str] = "noise"
 
-    def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
+    def draw(self, x: Waveform, rng: Generator) -> NDArray[np.floating]:
         """Draw noise (N,) of the category from MUSAN."""
         return draw_noise(self.sources.noises[self.category], self.category, len(x), rng)
 
@@ -175,7 +176,7 @@ class MusanSpeech(MusanNoise):
     category = "speech"
 
 
-def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng: np.random.Generator) -> np.ndarray:
+def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng: Generator) -> np.ndarray:
     """Draw noise (``num_samples``,): the mean of excerpts of several different ``files``.
 
     The number of excerpts is drawn from the range of the ``category`` (:data:`CATEGORIES`).
@@ -185,7 +186,7 @@ def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng:
     return np.mean([draw_excerpt(files[i], num_samples, rng) for i in indices], axis=0)
 
 
-def draw_excerpt(file: NoiseFile, num_samples: int, rng: np.random.Generator) -> np.ndarray:
+def draw_excerpt(file: NoiseFile, num_samples: int, rng: Generator) -> np.ndarray:
     """Read ``num_samples`` of ``file`` from a random start; a shorter file is repeated."""
     from nes2net.data.audio.read import load_excerpt  # imported late for a fast start-up of --help
 

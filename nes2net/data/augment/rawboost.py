@@ -29,9 +29,9 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.random import Generator
 
-from nes2net.data.augment.effect import Effect
+from nes2net.data.augment.effect import Effect, Waveform
 from nes2net.data.augment.sources import Sources
 from nes2net.lib.errors import InputError, check_known
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from nes2net.data.augment.legacy import LegacyStream
 
 #: NumPy's generators: the current class, and the older class that the published code uses.
-NumPyRandom: TypeAlias = np.random.Generator | np.random.RandomState
+NumPyRandom: TypeAlias = Generator | np.random.RandomState
 #: Kinds of noise by number: 1 LnL, 2 ISD, 3 SSI.
 Kinds: TypeAlias = tuple[int, ...]
 
@@ -172,7 +172,7 @@ class RawBoost(Effect):
         self.stream = stream
         self.in_turn = stream is not None
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Apply the RawBoost algorithm with the number ``strength``; a legacy stream, if given, replaces ``rng``."""
         parameters = vars(self.parameters) if self.parameters else {}
         generator, gates = (rng, None) if self.stream is None else (self.stream.rng, self.stream.gates)

@@ -6,11 +6,12 @@ import math
 from types import ModuleType
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from nes2net.data.audio.packed import ChannelOf
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.data.augment.effect import Effect
+from nes2net.data.augment.effect import Effect, Waveform
 from nes2net.data.augment.sources import Sources
 from nes2net.lib.errors import InputError, MissingLibrary
 from nes2net.lib.installation import how_to_install
@@ -45,7 +46,7 @@ class Room(Effect):
         """Check that pyroomacoustics is installed."""
         _pyroomacoustics()
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Draw a room, and reverberate ``x`` in this room."""
         return reverberate(x, room_response(self.strength, rng))
 
@@ -63,7 +64,7 @@ class MeasuredRoom(Effect):
         super().__init__(strength, sources)
         self.aligned = aligned
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Draw a measured impulse response, and convolve ``x`` with this response."""
         from nes2net.data.audio.read import load_audio  # imported late for a fast start-up of --help
 
@@ -101,7 +102,7 @@ def reverberate(
     return y[start : start + len(x)].astype(x.dtype, copy=False)
 
 
-def room_response(rt60: float, rng: np.random.Generator) -> NDArray[np.float64]:
+def room_response(rt60: float, rng: Generator) -> NDArray[np.float64]:
     """Draw the impulse response of a random room in which sound decays by 60 dB in ``rt60`` s.
 
     Returns:

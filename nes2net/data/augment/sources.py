@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nes2net.data.audio.files import recordings_below
+from nes2net.data.audio.packed import audio_error
 from nes2net.lib.errors import InputError
+from nes2net.lib.files import AnyPath
 
 
 class Category(NamedTuple):
@@ -45,9 +47,9 @@ class NoiseFile(NamedTuple):
 class Sources:
     """Folders and files of the recordings that effects mix in. A source that is not provided is None or empty."""
 
-    musan: str | Path | None = None
+    musan: AnyPath | None = None
     """Folder of MUSAN, with ``noise``, ``speech`` and ``music`` in it or in its subfolder ``musan``."""
-    rir: str | Path | None = None
+    rir: AnyPath | None = None
     """Folder of impulse responses, see :func:`find_impulse_responses`."""
     speech: Sequence[Path] = ()
     """Recordings of the corpus itself, from which babble is made."""
@@ -75,7 +77,7 @@ class Sources:
         return self.speech
 
 
-def find_noises(root: str | Path) -> dict[str, list[NoiseFile]]:
+def find_noises(root: AnyPath) -> dict[str, list[NoiseFile]]:
     """Find the recordings of each category of MUSAN, sorted by their path below ``root``.
 
     ``root`` may also be the folder that contains MUSAN's folder ``musan``.
@@ -106,7 +108,7 @@ def find_noises(root: str | Path) -> dict[str, list[NoiseFile]]:
     return noises
 
 
-def find_impulse_responses(root: str | Path) -> list[Path]:
+def find_impulse_responses(root: AnyPath) -> list[Path]:
     """Find the files of impulse responses at any depth below ``root``, sorted by their path.
 
     The folder may be the whole of RIRS_NOISES. The noises of RIRS_NOISES are left out: the files in
@@ -130,7 +132,7 @@ def find_impulse_responses(root: str | Path) -> list[Path]:
     return paths
 
 
-def _existing_folder(root: str | Path, title: str, example: str) -> Path:
+def _existing_folder(root: AnyPath, title: str, example: str) -> Path:
     """Return ``root`` as a path; raise InputError if there is no such folder.
 
     Args:
@@ -148,5 +150,5 @@ def _checked_length(path: Path) -> int:
 
     num_samples = count_samples(path)
     if num_samples == 0:
-        raise InputError("has no samples; take it out of its folder", subject=f"audio file {path}")
+        raise audio_error(path, "has no samples; take it out of its folder")
     return num_samples

@@ -13,10 +13,10 @@ import math
 
 import numpy as np
 import soxr
-from numpy.typing import NDArray
+from numpy.random import Generator
 
 from nes2net.data.audio.waveform import SAMPLE_RATE, padded
-from nes2net.data.augment.effect import Effect
+from nes2net.data.augment.effect import Effect, Waveform
 
 _FRAME = 160  # length of a frame of Trim in samples: 10 ms
 _HOP = 256  # samples from one window of WSOLA to the next: 16 ms, half a window
@@ -32,7 +32,7 @@ class Trim(Effect):
     limits = (1.0, 120.0)
     time_moves = True
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Keep ``x`` from its first to its last frame that is within ``strength`` dB of the loudest frame."""
         frames = np.pad(x.astype(np.float64), (0, -len(x) % _FRAME)).reshape(-1, _FRAME)
         powers = np.square(frames).mean(1)
@@ -48,7 +48,7 @@ class Cut(Effect):
     limits = (0.01, 86_400.0)
     time_moves = True
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Keep the first ``strength`` seconds of ``x``."""
         return x[: round(self.strength * SAMPLE_RATE)].copy()
 
@@ -60,7 +60,7 @@ class Speed(Effect):
     limits = (0.5, 2.0)
     time_moves = True
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Play ``x`` at the speed ``strength``."""
         return change_speed(x, self.strength)
 
@@ -74,7 +74,7 @@ class DrawnSpeed(Effect):
         self.low = low
         self.high = high
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Draw a speed, and play ``x`` at this speed."""
         return change_speed(x, math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
 
@@ -86,12 +86,12 @@ class Pitch(Effect):
     limits = (0.5, 2.0)
     time_moves = True
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Change the speed of ``x`` to shift the pitch, then restore the duration by WSOLA."""
         return padded(stretch(change_speed(x, self.strength), 1 / self.strength), len(x))
 
 
-def change_speed(x: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
+def change_speed(x: Waveform, speed: float) -> Waveform:
     """Play ``x`` (N,) at ``speed``, so that all frequencies are multiplied, and the length divided, by ``speed``.
 
     A slower waveform has no energy at its highest frequencies. A faster waveform loses the highest
@@ -107,7 +107,7 @@ def change_speed(x: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
     return x.copy()
 
 
-def stretch(x: NDArray[np.float32], tempo: float) -> NDArray[np.float32]:
+def stretch(x: Waveform, tempo: float) -> Waveform:
     """Play ``x`` (N,) at ``tempo`` without changing the frequencies: (M,), M = N / ``tempo`` rounded up.
 
     The method is WSOLA with windows of 32 ms that overlap by half. A window of ``x`` may be taken

@@ -18,6 +18,7 @@ from nes2net.data.corpora.protocol import WHOLE, NotFound, corpus_root, known_sp
 from nes2net.data.corpora.segments import any_spoof, check_labels
 from nes2net.data.corpora.trial import Trial, extra_fields
 from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.files import AnyPath
 from nes2net.lib.findings import Finding
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 
@@ -223,10 +224,10 @@ _TRAINED_ON = "all its trials are training trials too; fill a column 'split' wit
 
 def check_corpus(
     corpus: Corpus,
-    root: str | Path | None,
+    root: AnyPath | None,
     *,
-    protocols: str | Path | None = None,
-    keys: str | Path | None = None,
+    protocols: AnyPath | None = None,
+    keys: AnyPath | None = None,
     splits: Sequence[str] | None = None,
     subset: bool = False,
     decode: bool = False,
@@ -331,7 +332,7 @@ def _decode_split(check: CorpusCheck, split_check: SplitCheck, workers: int | No
         check.report("audio", f"{len(failures):,} of {of_files} cannot be read: {listed(failures)}", split)
 
 
-def _listed_paths(corpus: Corpus, root: Path, protocols: str | Path | None) -> set[str]:
+def _listed_paths(corpus: Corpus, root: Path, protocols: AnyPath | None) -> set[str]:
     """Collect the absolute paths of the recordings in all lists of ``root``.
 
     Parts may share a folder, so a recording that is not in the list of one part may belong to
@@ -378,9 +379,7 @@ def _not_there(tried: Sequence[Path]) -> str:
     return f"not there (looked for {', '.join(dict.fromkeys(map(str, tried)))})"
 
 
-def find_split(
-    check: CorpusCheck, split: str, protocols: str | Path | None, name: str
-) -> tuple[SplitCheck, list[Trial]]:
+def find_split(check: CorpusCheck, split: str, protocols: AnyPath | None, name: str) -> tuple[SplitCheck, list[Trial]]:
     """Find protocol, trials and recordings of a part; report missing and malformed files in ``check``.
 
     Return the state of the part, and its trials.
@@ -425,7 +424,7 @@ def find_split(
 
 
 def _check_split(
-    check: CorpusCheck, split: str, protocols: str | Path | None, subset: bool
+    check: CorpusCheck, split: str, protocols: AnyPath | None, subset: bool
 ) -> tuple[SplitCheck, list[Trial]]:
     """Find the files of a part, compare its numbers of trials with the official ones, and report problems.
 
@@ -455,7 +454,7 @@ def _not_official_message(differences: Sequence[str]) -> str:
     return f"not the official trials ({listed(differences)}; `subset=True` accepts a selection)"
 
 
-def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None, trials: Sequence[Trial]) -> list[str]:
+def _check_segments(check: CorpusCheck, split: str, protocols: AnyPath | None, trials: Sequence[Trial]) -> list[str]:
     """Compare the labels of segments with the labels of the trials, and report contradictions in ``check``.
 
     A copy need not have labels of segments. If a copy has labels of frames, only the labels of the
@@ -496,7 +495,7 @@ def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None
 
 
 def _spoofed_by_utterance(
-    check: CorpusCheck, split: str, protocols: str | Path | None, resolution: int | None
+    check: CorpusCheck, split: str, protocols: AnyPath | None, resolution: int | None
 ) -> dict[str, bool]:
     """Map each utterance to whether any part of it is spoofed, by its labels of frames of ``resolution`` ms.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from nes2net.data.corpora.corpus import Counts, Download
@@ -43,15 +44,12 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
 
 
 def _files(lists: Sequence[str], folder: str) -> Files:
-    audio_folders: list[str] = []
-    for name in lists:
-        audio_folders += _folders(name)
     return Files(
         protocols=[f"{name}.txt" for name in lists],
         folders=("label", "."),
         together=True,
         audio=(".",),
-        holds=audio_folders,
+        holds=list(chain.from_iterable(map(_folders, lists))),
         remedy=f"give `root` the folder that holds {folder}",
     )
 

@@ -28,8 +28,9 @@ from nes2net.data.corpora.protocol import (
 )
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
 from nes2net.lib.errors import InputError
+from nes2net.lib.files import AnyPath
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
-from nes2net.metrics.localisation.segments import Segment
+from nes2net.metrics.localisation.segments import SegmentsByUtterance
 
 #: Fields of a trial by whose values :func:`count` counts the trials; a field that is always empty is left out.
 COUNTED = ("attack", "codec", "transmission", "source", "vocoder", "quality")
@@ -167,7 +168,7 @@ class Corpus(ABC):
     """The usual name of the corpus."""
     notes: str = ""
     """Paper, layout of the files and what is particular, for ``nes2net info``, which prints the lines as they are."""
-    segments: Callable[..., dict[str, list[Segment]]] | None = None
+    segments: Callable[..., SegmentsByUtterance] | None = None
     """``segments(root, split, protocols=None)`` returns utterance → its bona fide and spoofed segments,
     which cover the utterance from 0 to its duration. None if the corpus has no labels of segments,
     or has only labels of frames."""
@@ -246,7 +247,7 @@ class Corpus(ABC):
         """The names of the parts of the corpus, such as ``train``."""
 
     @abstractmethod
-    def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
+    def find_protocol(self, root: AnyPath | None, split: str = "eval", protocols: AnyPath | None = None) -> Path:
         """Find the file, or folder of files, that lists the trials of ``split``.
 
         Args:
@@ -256,7 +257,7 @@ class Corpus(ABC):
         """
 
     @abstractmethod
-    def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
+    def find_audio(self, root: AnyPath | None, split: str = "eval") -> Path:
         """Find the folder of the audio of ``split``."""
 
     @abstractmethod
@@ -264,10 +265,10 @@ class Corpus(ABC):
         """Read the trials of a protocol, with paths below ``audio`` if it is given."""
 
     @abstractmethod
-    def read_keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
+    def read_keys(self, path: AnyPath | None, phase: str | None = None) -> list[Trial]:
         """Read labels as :meth:`keys` does, but not from a file that holds only ids and labels."""
 
-    def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
+    def keys(self, path: AnyPath | None, phase: str | None = None) -> list[Trial]:
         """Read the labelled trials of ``phase``, without audio, for evaluation.
 
         Args:
@@ -288,9 +289,7 @@ class Corpus(ABC):
         """Whether ``path`` is a file of ids and labels, and not a key or protocol of this corpus."""
         return path.name not in {Path(file).name for file in self.key_files} and holds_only_labels(path)
 
-    def trials(
-        self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None
-    ) -> list[Trial]:
+    def trials(self, root: AnyPath | None, split: str = "eval", *, protocols: AnyPath | None = None) -> list[Trial]:
         """List the trials of ``split`` in the order of the protocol, with the paths of their audio.
 
         The arguments are those of :meth:`find_protocol`.
@@ -299,14 +298,14 @@ class Corpus(ABC):
         root = corpus_root(self.place(root))
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
-    def find_splits(self, root: str | Path | None, protocols: str | Path | None = None) -> tuple[str, ...]:
+    def find_splits(self, root: AnyPath | None, protocols: AnyPath | None = None) -> tuple[str, ...]:
         """List the parts that a copy should have; for a user's own files, the parts that exist.
 
         Only corpora of a user's own files use ``root`` and ``protocols``.
         """
         return self.splits
 
-    def find_key(self, path: str | Path) -> Path:
+    def find_key(self, path: AnyPath) -> Path:
         """Find the key: the file ``path``, or the first of ``key_files`` that exists in the folder ``path``."""
         path = Path(path)
         if path.is_file():
@@ -328,7 +327,7 @@ class Corpus(ABC):
             return (*self.splits, WHOLE)
         return self.splits
 
-    def place(self, root: str | Path | None) -> Path:
+    def place(self, root: AnyPath | None) -> Path:
         """Return the folder of the corpus: ``root``, or ``home()`` if ``root`` is None or ``"."``.
 
         For a corpus without ``home``, ``"."`` is the current folder.

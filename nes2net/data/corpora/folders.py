@@ -26,6 +26,7 @@ from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError
+from nes2net.lib.files import AnyPath
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,7 @@ class FolderCorpus(Corpus):
         split_names = self.split_folders.values()
         return tuple(split for split in ("train", "dev", "eval") if split in split_names) or ("eval",)
 
-    def trials(
-        self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None
-    ) -> list[Trial]:
+    def trials(self, root: AnyPath | None, split: str = "eval", *, protocols: AnyPath | None = None) -> list[Trial]:
         """List the trials of ``split``, sorted by path, with their labels and the paths of their audio.
 
         ``protocols`` replaces ``root`` if given, because the folders are both protocol and audio.
@@ -82,7 +81,7 @@ class FolderCorpus(Corpus):
         folder = self.find_protocol(root, split, protocols)
         return self.read_protocol(folder, split, folder)
 
-    def read_keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
+    def read_keys(self, path: AnyPath | None, phase: str | None = None) -> list[Trial]:
         """Read the labels of the trials in the folder ``path``, as ``Corpus.read_keys`` does."""
         if phase is not None:
             phase = files.known_split(phase, self.splits, self.title)
@@ -92,7 +91,7 @@ class FolderCorpus(Corpus):
         """Whether ``path`` is a file, because a corpus of folders has no other files than labels."""
         return path.is_file()
 
-    def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
+    def find_protocol(self, root: AnyPath | None, split: str = "eval", protocols: AnyPath | None = None) -> Path:
         """Find the folder, among :attr:`roots`, in which the patterns of paths begin.
 
         Raises:
@@ -120,7 +119,7 @@ class FolderCorpus(Corpus):
                 return True
         return False
 
-    def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
+    def find_audio(self, root: AnyPath | None, split: str = "eval") -> Path:
         """Find the folder of the audio: the result of :meth:`find_protocol`."""
         return self.find_protocol(root, split)
 

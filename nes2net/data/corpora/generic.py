@@ -20,10 +20,10 @@ from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, labels_of, read_segments
 from nes2net.data.corpora.trial import SPOOF, Trial
 from nes2net.lib.errors import InputError, counted, listed, shown
-from nes2net.lib.files import is_absent
+from nes2net.lib.files import AnyPath, is_absent
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics.localisation.label_files import read_reco2dur, read_rttm
-from nes2net.metrics.localisation.segments import Segment
+from nes2net.metrics.localisation.segments import Segment, SegmentsByUtterance
 
 #: Word for a split, in lower case → our name of the split.
 SPLIT_WORDS = {
@@ -117,10 +117,9 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
     rows = files.read_csv(path, delimiter)
     line, names = next(rows, (1, []))
     header = [name.strip().lower() for name in names]
-    for name in _ID_COLUMNS:
-        if name in header:
-            header = ["id" if column == name else column for column in header]
-            break
+    id_column = column_of(header, _ID_COLUMNS)
+    if id_column is not None:
+        header[id_column] = "id"
     file_column = column_of(header, _PATH_COLUMNS)
     if file_column is None:
         raise InputError(
@@ -172,8 +171,8 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
 
 
 def segments(
-    root: str | Path, split: str = WHOLE, *, protocols: str | Path | None = None, uncovered: Uncovered = None
-) -> dict[str, list[Segment]]:
+    root: AnyPath, split: str = WHOLE, *, protocols: AnyPath | None = None, uncovered: Uncovered = None
+) -> SegmentsByUtterance:
     """Read the segments of ``split``: utterance → segments that cover the utterance from 0 to its end.
 
     A labelled trial that is not in the RTTM becomes a single segment with the label of the trial.
@@ -213,7 +212,7 @@ def segments(
     return segments
 
 
-def _find_rttm(root: str | Path, split: str, protocols: str | Path | None) -> Path:
+def _find_rttm(root: AnyPath, split: str, protocols: AnyPath | None) -> Path:
     """Find the RTTM of ``split``: beside its list, in its folder of classes, or in the corpus's folder."""
     protocol = CORPUS.find_protocol(root, split, protocols)
     candidates = []
@@ -241,7 +240,7 @@ def _find_durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]
 
 
 def segment_labels(
-    root: str | Path, split: str = WHOLE, resolution: int = 20, *, protocols: str | Path | None = None
+    root: AnyPath, split: str = WHOLE, resolution: int = 20, *, protocols: AnyPath | None = None
 ) -> dict[str, NDArray]:
     """Read the labels of frames of ``split``: utterance → labels (T,), 1 bona fide, 0 spoof.
 
@@ -258,9 +257,7 @@ class UserCorpus(Corpus):
     splits = SPLITS
     user_defined: bool = True
 
-    def trials(
-        self, root: str | Path | None, split: str = WHOLE, *, protocols: str | Path | None = None
-    ) -> list[Trial]:
+    def trials(self, root: AnyPath | None, split: str = WHOLE, *, protocols: AnyPath | None = None) -> list[Trial]:
         """List the trials of ``split``, in the order of the list or the shards; trials of folders are sorted by path.
 
         The path of a trial is a file, or an address in a shard (:mod:`nes2net.data.audio.packed`).
@@ -281,7 +278,7 @@ class UserCorpus(Corpus):
         split = files.known_split(split, self.accepted_splits, self.title)
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
-    def read_keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
+    def read_keys(self, path: AnyPath | None, phase: str | None = None) -> list[Trial]:
         """Read the labelled trials of ``phase``, for evaluation; errors are those of :meth:`trials`."""
         # A phase such as `progress` is not a split.
         split = phase if phase is not None and phase in self.accepted_splits else WHOLE
@@ -290,7 +287,7 @@ class UserCorpus(Corpus):
             raise InputError(f"{path}: no trial has a label; fill the column 'label'")
         return files.select_phase(labelled, phase)
 
-    def find_splits(self, root: str | Path | None, protocols: str | Path | None = None) -> tuple[str, ...]:
+    def find_splits(self, root: AnyPath | None, protocols: AnyPath | None = None) -> tuple[str, ...]:
         """List the parts that exist, among ``train``, ``dev`` and ``eval``; ``("all",)`` if none exists."""
         splits = self.named_splits(root, protocols)
         if None in splits:
@@ -298,14 +295,14 @@ class UserCorpus(Corpus):
         return tuple(split for split in self.splits if split in splits) or (WHOLE,)
 
     @abstractmethod
-    def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
+    def named_splits(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
         """Find the splits that are stated in the names of files and folders.
 
         The result also holds None if the rows of a file may state further splits. The arguments are
         those of :meth:`find_splits`.
         """
 
-    def find_audio(self, root: str | Path | None, split: str = WHOLE) -> Path:
+    def find_audio(self, root: AnyPath | None, split: str = WHOLE) -> Path:
         """Find the folder to which paths in a list are relative."""
         root = self.place(root)
         if root.is_file():
@@ -317,7 +314,7 @@ class UserCorpus(Corpus):
 class GenericCorpus(UserCorpus):
     """A user's own recordings in one of the layouts that this module describes."""
 
-    def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
+    def named_splits(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
         """Find the splits that have their own list or folder of classes; ``{None}`` if there are no such splits."""
         folder = self.place(root if protocols is None else protocols)
         if not folder.is_dir():
@@ -331,7 +328,7 @@ class GenericCorpus(UserCorpus):
         is_list = "label" in columns and not columns.isdisjoint(_PATH_COLUMNS)
         return not is_list and super().holds_only_labels(path)
 
-    def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
+    def find_protocol(self, root: AnyPath | None, split: str = WHOLE, protocols: AnyPath | None = None) -> Path:
         """Find the list of ``split``, its folder of classes, or the folder with a list for each part.
 
         The list is searched for in ``protocols`` if given, or else in ``root``. If this path is a

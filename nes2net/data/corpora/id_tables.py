@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nes2net.data.audio.files import AUDIO_SUFFIXES
-from nes2net.data.corpora.protocol import read_csv
+from nes2net.data.corpora.protocol import NumberedRows, read_csv
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.plain_data import parsed_json
@@ -82,7 +82,7 @@ def delimiter_of(line: str) -> str | None:
 class IdTable(NamedTuple):
     """The rows of a table of ids, as (line number, fields), and the columns of ids and of values."""
 
-    rows: Iterator[tuple[int, list[str]]]
+    rows: NumberedRows
     id_column: int
     value_column: int
 
@@ -148,7 +148,7 @@ def read_id_table(
 
 def _open_rows(
     path: Path, line: str, value: str, is_value: Callable[[str], bool]
-) -> tuple[list[str], Iterator[tuple[int, list[str]]], str]:
+) -> tuple[list[str], NumberedRows, str]:
     """Find out by the first ``line`` of a table how its fields are separated.
 
     Returns:
@@ -171,7 +171,7 @@ def _open_rows(
     return words, read_rows(path, max(len(words), 2), expected), _WHITE_SPACE
 
 
-def _rows_of_json(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _rows_of_json(path: Path) -> NumberedRows:
     """Yield the names of all keys, then the values in each line; null and missing values become empty texts.
 
     Raises:
@@ -195,7 +195,7 @@ def _rows_of_json(path: Path) -> Iterator[tuple[int, list[str]]]:
             yield line, [values.get(name, "") for name in names]
 
 
-def _with_ids(path: Path, rows: Iterator[tuple[int, list[str]]], id_column: int) -> Iterator[tuple[int, list[str]]]:
+def _with_ids(path: Path, rows: NumberedRows, id_column: int) -> NumberedRows:
     """Strip all fields, and write spaces in ids as ``%20``.
 
     Raises:

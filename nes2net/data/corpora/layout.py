@@ -24,7 +24,7 @@ from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.id_tables import first_line
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, check_known, shown
-from nes2net.lib.files import is_absent
+from nes2net.lib.files import AnyPath, is_absent
 from nes2net.lib.text_files import read_rows
 
 
@@ -175,7 +175,7 @@ class Table:
             values: dict[str, Any] = {name: meanings[row[column]] for name, column, meanings in field_columns}
             yield Trial(files.id_of(name), recording, label, phase=row_phase, **values)
 
-    def _header_and_rows(self, path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    def _header_and_rows(self, path: Path) -> tuple[list[str], files.NumberedRows]:
         if self.names:
             header = self.names.split(", ")
             return header, read_rows(path, len(header), self.names)
@@ -264,9 +264,7 @@ class ListedCorpus(Corpus):
         """The splits of ``parts``."""
         return tuple(self.parts)
 
-    def trials(
-        self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None
-    ) -> list[Trial]:
+    def trials(self, root: AnyPath | None, split: str = "eval", *, protocols: AnyPath | None = None) -> list[Trial]:
         """List the trials as ``Corpus.trials`` does; without a list, the recordings may be the trials.
 
         If ``Files.unlisted`` of the split gives a suffix, a list is not needed. If there is no list, or
@@ -309,7 +307,7 @@ class ListedCorpus(Corpus):
             trials.append(labelled.get(recording, unlisted))
         return files.checked_trials(trials, audio)
 
-    def read_keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
+    def read_keys(self, path: AnyPath | None, phase: str | None = None) -> list[Trial]:
         """Read labels as ``Corpus.read_keys`` does."""
         path = self.place(path)
         if phase is not None:
@@ -347,7 +345,7 @@ class ListedCorpus(Corpus):
         protocols = {Path(name).name for split_files in self.parts.values() for name in split_files.protocols}
         return path.name not in protocols and super().holds_only_labels(path)
 
-    def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
+    def find_protocol(self, root: AnyPath | None, split: str = "eval", protocols: AnyPath | None = None) -> Path:
         """Find lists as ``Corpus.find_protocol`` does; return a folder if several lists make up the split.
 
         If ``protocols`` is a file, this file is the result.
@@ -360,9 +358,8 @@ class ListedCorpus(Corpus):
                 return protocols
             roots.insert(0, protocols)
         is_protocol = split_files.protocols.__contains__
-        folders = []
-        for base, below, folder in product(roots, self.below, split_files.folders):
-            folders.append(_find_folder(base / below, folder, is_protocol))
+        places = product(roots, self.below, split_files.folders)
+        folders = [_find_folder(base / below, folder, is_protocol) for base, below, folder in places]
         protocol = files.first_file(
             [folder / name for folder, name in product(folders, split_files.protocols)],
             what=f"protocol of {title}",
@@ -370,7 +367,7 @@ class ListedCorpus(Corpus):
         )
         return protocol.parent if split_files.together else protocol
 
-    def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
+    def find_audio(self, root: AnyPath | None, split: str = "eval") -> Path:
         """Find the audio as ``Corpus.find_audio`` does; the folders of ``Files.audio`` are tried in order."""
         split_files, _, title = self._files_of(split)
         audio_of: dict[Path, Path] = {}  # subfolder to look for (``holds``) → folder of the audio that contains it

@@ -16,9 +16,10 @@ from nes2net.data.corpora.layout import Files, ListedCorpus
 from nes2net.data.corpora.npy_dictionary import read_npy_dictionary
 from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, read_segments
 from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.files import AnyPath
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 from nes2net.metrics.localisation.label_files import read_reco2dur
-from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment
+from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment, SegmentsByUtterance
 
 _CM_PROTOCOLS = "PartialSpoof_LA_cm_protocols"
 _PROTOCOL_FOLDERS = (
@@ -32,7 +33,7 @@ _PROTOCOL_FOLDERS = (
 
 
 def segment_labels(
-    path: str | Path, split: str, resolution: int = 20, *, protocols: str | Path | None = None
+    path: AnyPath, split: str, resolution: int = 20, *, protocols: AnyPath | None = None
 ) -> dict[str, NDArray[np.uint8]]:
     """Read the labels of segments of ``split``: utterance → labels (T,) in uint8, 1 bona fide, 0 spoofed.
 
@@ -85,8 +86,8 @@ _REMEDY = "get the archive of the database from https://zenodo.org/records/57661
 
 
 def segments(
-    root: str | Path, split: str, *, protocols: str | Path | None = None, uncovered: Uncovered = None
-) -> dict[str, list[Segment]]:
+    root: AnyPath, split: str, *, protocols: AnyPath | None = None, uncovered: Uncovered = None
+) -> SegmentsByUtterance:
     """Read the segments of ``split``: utterance → segments that cover the utterance from 0 to its end.
 
     The segments are read from the RTTM of all segments. If this RTTM is missing, the RTTM of

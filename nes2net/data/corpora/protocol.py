@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath
+from typing import TypeAlias
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, counted, listed, one_line, shown
@@ -22,6 +23,10 @@ ASVSPOOF_LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
 # Largest number of characters in a row of a CSV file; a row has several lines if its fields contain line breaks.
 _LONGEST_ROW = 1 << 20
 _MOST_COLUMNS = 200
+
+
+#: The rows of a file: (line number, fields).
+NumberedRows: TypeAlias = Iterator[tuple[int, list[str]]]
 
 
 class NotFound(InputError):
@@ -83,7 +88,7 @@ class _CsvLines:
             yield f"{line}\n"
 
 
-def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+def read_csv(path: Path, delimiter: str = ",") -> NumberedRows:
     """Yield the rows of a CSV file, as (number of the row's first line, fields); skip blank rows.
 
     The first row is the header. The content of a field in quotation marks stays unchanged,

@@ -15,7 +15,8 @@ from nes2net.data.corpora.layout import ListedCorpus, Rows
 from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, covering, labels_of
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError
-from nes2net.metrics.localisation.segments import Segment
+from nes2net.lib.files import AnyPath
+from nes2net.metrics.localisation.segments import Segment, SegmentsByUtterance
 
 
 class LabelledUtterance(NamedTuple):
@@ -52,9 +53,7 @@ class SegmentListCorpus(ListedCorpus):
             recording = audio / file if audio is not None else None
             yield replace(trial, path=recording, phase=phase)
 
-    def _segments_of_split(
-        self, root: str | Path, split: str, *, protocols: str | Path | None = None
-    ) -> dict[str, list[Segment]]:
+    def _segments_of_split(self, root: AnyPath, split: str, *, protocols: AnyPath | None = None) -> SegmentsByUtterance:
         """Read the segments of ``split``: utterance → segments that cover the utterance from 0 to its end.
 
         Args:
@@ -83,7 +82,7 @@ class SegmentListCorpus(ListedCorpus):
         return segments_by_id
 
     def _labels_of_split(
-        self, root: str | Path, split: str, resolution: int = 20, *, protocols: str | Path | None = None
+        self, root: AnyPath, split: str, resolution: int = 20, *, protocols: AnyPath | None = None
     ) -> dict[str, NDArray[np.int8]]:
         """Read the labels of frames of ``resolution`` ms: utterance → labels (T,), 1 bona fide, 0 spoof.
 

@@ -13,7 +13,7 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.metrics.localisation.frames import RESOLUTIONS, pool_labels
 from nes2net.metrics.localisation.label_files import read_rttm
-from nes2net.metrics.localisation.segments import ROUNDING, Segment, frame_labels
+from nes2net.metrics.localisation.segments import ROUNDING, Segment, SegmentsByUtterance, frame_labels
 
 #: The class of gaps between segments. None means that gaps are bona fide in a file that lists only spoofed segments,
 #: and that a gap in any other file is an error.
@@ -22,7 +22,7 @@ Uncovered = Literal["bonafide", "spoof"] | None
 
 def read_segments(
     path: Path, durations: Mapping[str, float], labels: Mapping[str, str], uncovered: Uncovered = None
-) -> dict[str, list[Segment]]:
+) -> SegmentsByUtterance:
     """Read an RTTM file: utterance → segments that cover the utterance from 0 to its end without overlap.
 
     Args:

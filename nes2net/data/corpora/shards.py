@@ -20,7 +20,7 @@ from nes2net.data.corpora.id_tables import LABELS
 from nes2net.data.corpora.protocol import WHOLE, NotFound
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, counted, first_line, listed, readable_size, shown
-from nes2net.lib.files import Budget, is_stream
+from nes2net.lib.files import AnyPath, Budget, is_stream
 from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.this_process import is_out_of_memory
 
@@ -48,7 +48,7 @@ class Shard:
     """The split in the name of the file, or in the name of a folder above it; None if no name states a split."""
 
 
-def shards_below(root: str | Path) -> list[Shard]:
+def shards_below(root: AnyPath) -> list[Shard]:
     """List the shards in and below the folder ``root``, sorted by path; if ``root`` is a shard, list only ``root``.
 
     Raises:
@@ -390,10 +390,8 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
                 raise InputError(f"{sample_name} has more than one recording: {listed(recordings)}")
             if not recordings:
                 continue
-            texts: dict[str, str] = {}
-            for text_suffix in ("json", "cls", "txt"):
-                if text_suffix in sample:
-                    texts[text_suffix] = _read_text(file, sample[text_suffix], shard.path)
+            text_suffixes = [suffix for suffix in ("json", "cls", "txt") if suffix in sample]
+            texts = {suffix: _read_text(file, sample[suffix], shard.path) for suffix in text_suffixes}
             values = _parse_notes(texts.get("json"), f"{sample_name}.json")
             word = texts.get("txt", "").strip().lower()
             if values.get("label") is None and "cls" in texts:
@@ -425,11 +423,11 @@ def _read_text(file: BinaryIO, member: Member, path: Path) -> str:
 class ShardCorpus(UserCorpus):
     """A user's own recordings in a folder of shards."""
 
-    def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
+    def named_splits(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
         """Collect the splits in the names of the shards; None stands for a shard without a split in its name."""
         return {shard.split for shard in shards_below(self.find_protocol(root, protocols=protocols))}
 
-    def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
+    def find_protocol(self, root: AnyPath | None, split: str = WHOLE, protocols: AnyPath | None = None) -> Path:
         """Return the path ``root``, a shard or a folder of shards, after checking that there are shards.
 
         ``split`` is not used, because shards of all splits may be in one folder.

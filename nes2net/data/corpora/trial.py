@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.files import AnyPath
 from nes2net.lib.terminal import check_one_line
 
 BONAFIDE = "bonafide"
@@ -149,9 +150,9 @@ class Part(NamedTuple):
     """A part of a corpus, such as the evaluation set, and the folders of its files."""
 
     corpus: str
-    root: str | Path | None
+    root: AnyPath | None
     split: str = "eval"
-    protocols: str | Path | None = None
+    protocols: AnyPath | None = None
     """Folder of the protocols; None if they are in ``root``."""
     revision: str | None = None
     """Commit of the data set on the hub, if the corpus was downloaded from there."""

@@ -23,7 +23,7 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.progress import bootstrap_progress
 from nes2net.lib.this_process import usable_processors
 from nes2net.metrics.eer import compute_eer, last_of_ties
-from nes2net.metrics.intervals import check_draws, draw_counts, percentiles
+from nes2net.metrics.intervals import Interval, check_draws, draw_counts, percentiles
 from nes2net.metrics.localisation.metrics import (
     ScoredUtterance,
     Tail,
@@ -48,7 +48,7 @@ def range_eer_interval(
     num_resamples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
-) -> tuple[float, float]:
+) -> Interval:
     """Compute the bootstrap interval ``(low, high)`` of :func:`~nes2net.metrics.localisation.metrics.range_eer`.
 
     Args:
@@ -68,7 +68,7 @@ def range_eer_interval(
 
 def range_interval_of(
     time: TimedFrames, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
-) -> tuple[float, float]:
+) -> Interval:
     """Compute :func:`range_eer_interval` from the result of :func:`timed_frames`; the settings are the same."""
     resamples = _Resamples(time.totals, num_resamples, seed)
     window, amounts_below = _window_of_thresholds(time, resamples)
@@ -95,7 +95,7 @@ def point_eer_interval(
     num_resamples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
-) -> tuple[float, float]:
+) -> Interval:
     """Compute the bootstrap interval ``(low, high)`` of :func:`~nes2net.metrics.localisation.metrics.point_eer`.
 
     Args:
@@ -111,7 +111,7 @@ def point_eer_interval(
 
 def point_interval_of(
     frames: TimedFrames, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
-) -> tuple[float, float]:
+) -> Interval:
     """Compute :func:`point_eer_interval` from the result of :func:`sorted_frames`; the settings are the same."""
     resamples = _Resamples(frames.totals, num_resamples, seed)
     window, amounts_below = _window_of_thresholds(frames, resamples)
@@ -154,7 +154,7 @@ def interval_of_sums(
     num_resamples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
-) -> tuple[float, float]:
+) -> Interval:
     """Compute the percentile bootstrap interval ``(low, high)`` of a figure that is computed from sums over utterances.
 
     Resamples in which the figure is NaN are left out. If no resample remains, both bounds are NaN.

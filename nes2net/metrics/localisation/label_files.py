@@ -19,16 +19,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from nes2net.lib.errors import InputError, shown
-from nes2net.lib.files import write_text
+from nes2net.lib.files import AnyPath, write_text
 from nes2net.lib.terminal import printable
 from nes2net.lib.text_files import checked_float, read_rows
-from nes2net.metrics.localisation.segments import Segment, map_segments
+from nes2net.metrics.localisation.segments import Segment, SegmentsByUtterance, map_segments
 
 _FIELDS = "SPEAKER, utterance, channel, start, duration, <NA>, <NA>, label, <NA>, <NA>"
 _LONGEST = 1e7  # largest time in seconds, 115 days; this limits the size of arrays of frames
 
 
-def read_rttm(path: str | Path) -> dict[str, list[Segment]]:
+def read_rttm(path: AnyPath) -> SegmentsByUtterance:
     """Read an RTTM file as a mapping utterance → segments; utterances and segments are in the order of the file.
 
     The end of a segment is start + duration, rounded to 5 decimals, as published.
@@ -38,7 +38,7 @@ def read_rttm(path: str | Path) -> dict[str, list[Segment]]:
             names the line.
     """
     path = Path(path)
-    segments: dict[str, list[Segment]] = {}
+    segments: SegmentsByUtterance = {}
     for line, row in read_rows(path, 10, _FIELDS):
         if row[0] != "SPEAKER":
             raise InputError(f"{path}, line {line}: expected SPEAKER in the first field, found {shown(row[0])}")
@@ -70,7 +70,7 @@ def rttm_text(segments: Mapping[str, Iterable[tuple]], width: int = 0) -> str:
     return "".join(lines)
 
 
-def write_rttm(path: str | Path, segments: Mapping[str, Iterable[tuple]], width: int = 0) -> None:
+def write_rttm(path: AnyPath, segments: Mapping[str, Iterable[tuple]], width: int = 0) -> None:
     """Write utterance → segments as an RTTM file, complete or not at all; see :func:`rttm_text`.
 
     To make segments from logits or labels of frames, use
@@ -82,7 +82,7 @@ def write_rttm(path: str | Path, segments: Mapping[str, Iterable[tuple]], width:
     write_text(path, rttm_text(segments, width))
 
 
-def map_rttm(path: str | Path, to: str | Path, labels: Mapping[str, str]) -> None:
+def map_rttm(path: AnyPath, to: AnyPath, labels: Mapping[str, str]) -> None:
     """Copy an RTTM file with new labels for its segments; neighbouring segments that get the same label are merged.
 
     See :func:`~nes2net.metrics.localisation.segments.map_segments`. Times are padded with spaces to
@@ -105,7 +105,7 @@ def map_rttm(path: str | Path, to: str | Path, labels: Mapping[str, str]) -> Non
     write_rttm(to, mapped, width=7)
 
 
-def read_reco2dur(path: str | Path) -> dict[str, float]:
+def read_reco2dur(path: AnyPath) -> dict[str, float]:
     """Read a ``reco2dur`` file, with lines ``utterance seconds``, as a mapping utterance → duration in seconds.
 
     Raises:
@@ -113,10 +113,8 @@ def read_reco2dur(path: str | Path) -> dict[str, float]:
             names the line.
     """
     path = Path(path)
-    durations: dict[str, float] = {}
-    for line, (utterance, duration) in read_rows(path, 2, "utterance, seconds"):
-        durations[utterance] = checked_seconds(duration, path, line, "duration")
-    return durations
+    rows = read_rows(path, 2, "utterance, seconds")
+    return {utterance: checked_seconds(duration, path, line, "duration") for line, (utterance, duration) in rows}
 
 
 def checked_seconds(number: str, path: Path, line: int, name: str) -> float:
@@ -151,7 +149,7 @@ def audacity_text(segments: Iterable[tuple]) -> str:
     return "".join(f"{start:.6f}\t{end:.6f}\t{' '.join(label.split())}\n" for label, start, end, *_ in segments)
 
 
-def write_audacity(path: str | Path, segments: Iterable[tuple]) -> None:
+def write_audacity(path: AnyPath, segments: Iterable[tuple]) -> None:
     """Write the segments of a recording as a label file of Audacity, complete or not at all.
 
     Raises:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from operator import itemgetter
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,6 +44,10 @@ class Segment(NamedTuple):
     """In seconds."""
     score: float | None = None
     """The score of the segment, higher for bona fide; None if the segment has no score."""
+
+
+#: Utterance → its segments.
+SegmentsByUtterance: TypeAlias = dict[str, list[Segment]]
 
 
 def frame_labels(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from nes2net.lib.options import FeatureDim, Logits, Size, at_most_states
 from nes2net.models.aggregations.attm import AttentiveMerging
-from nes2net.models.backends.base import Backend, LogitLayer
+from nes2net.models.backends.base import Backend, HiddenStates, LogitLayer
 
 
 class SiLU(nn.Module):
@@ -44,7 +43,7 @@ class Merging(AttentiveMerging):
             nn.Linear(num_layers * feature_dim, hidden), SiLU(hidden), nn.Linear(hidden, feature_dim)
         )
 
-    def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
+    def forward(self, hidden_states: HiddenStates) -> Tensor:
         """Merge ``hidden_states``, L tensors B×T×D, to B×T×D."""
         self.check_hidden_states(hidden_states)
         gates = self.layer_weights(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
@@ -117,12 +116,12 @@ class AttMLSTM(Backend):
         self.feat_merge = Merging(num_layers, feature_dim)
         self.decoder = Decoder(feature_dim, lstm_dim, num_logits)
 
-    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
+    def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
         """Compute the gates B×(number of hidden states); a hidden state that is not merged has the gate 0."""
         merged_states = hidden_states[1 : self.num_layers + 1]
         return F.pad(self.feat_merge.layer_weights(merged_states), (1, len(hidden_states) - 1 - self.num_layers))
 
-    def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
+    def embed(self, hidden_states: HiddenStates) -> Tensor:
         """Compute embeddings B×H from ``hidden_states``, at least L + 1 tensors B×T×D; H is ``lstm_dim``."""
         self.check_hidden_states(hidden_states)
         return self.decoder(self.feat_merge(list(hidden_states)[1 : self.num_layers + 1]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,8 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.lib.devices import at_least_float32, without_autocast
 from nes2net.lib.errors import InputError, counted
 
+HiddenStates: TypeAlias = Sequence[Tensor]
+"""Hidden states B×T×D of a front-end, one for each layer."""
 ScoreRule = Literal["logit", "difference", "probability", "cosine"]
 """The rule that computes a score from logits, see :func:`scores_of`."""
 #: Score rule → description of the score for users. With every rule, a higher score means more bona fide.
@@ -153,7 +155,7 @@ class Backend(nn.Module):
         """
         return torch.softmax(_logits_of_classes(logits).double(), dim=1)
 
-    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor | None:
+    def layer_weights(self, hidden_states: HiddenStates) -> Tensor | None:
         """Compute the weights B×L of the L ``hidden_states`` B×T×D; None if the back-end does not weigh layers.
 
         :meth:`nes2net.models.aggregations.base.Aggregation.layer_weights` defines these weights.
@@ -183,7 +185,7 @@ class Backend(nn.Module):
                 f"({self.max_frames * 0.02:g} s in frames of 20 ms); score shorter pieces"
             )
 
-    def check_hidden_states(self, hidden_states: Sequence[Tensor]) -> None:
+    def check_hidden_states(self, hidden_states: HiddenStates) -> None:
         """Raise :class:`InputError` unless there are enough ``hidden_states``, all with the same shape B×T×D."""
         if len(hidden_states) < self.num_states:
             raise InputError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from nes2net.lib.devices import at_least_float32, without_autocast
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import FeatureDim, Logits, Size, UpTo1000, at_most_states
-from nes2net.models.backends.base import LogitLayer
+from nes2net.models.backends.base import HiddenStates, LogitLayer
 from nes2net.models.backends.layer_sum import LayerSum
 
 _PERCEPTRON_DIM = 40  # size of the hidden layer of each perceptron
@@ -107,7 +106,7 @@ class Ensemble(LayerSum):
             self.lineal_class = _build_perceptron(hidden_dim, ReversedLogitLayer(_PERCEPTRON_DIM, num_logits))
             self.last_layer_name = "lineal_class.2"
 
-    def forward(self, hidden_states: Sequence[Tensor], scores: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def forward(self, hidden_states: HiddenStates, scores: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Compute logits B×n, spoof first, from hidden states; a fusion also reads the scores of other systems.
 
         Args:
@@ -127,12 +126,12 @@ class Ensemble(LayerSum):
             unbiased = at_least_float32(scores) - at_least_float32(self.biases)
             return torch.stack([(weights * unbiased).sum(1) for weights in (weights_spoof, weights_bonafide)], dim=1)
 
-    def system_weights(self, hidden_states: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def system_weights(self, hidden_states: HiddenStates) -> tuple[Tensor, Tensor]:
         """Compute the weights of the S systems in a fusion: B×S for bona fide, then B×S for spoof."""
         summary = self.summary(hidden_states)
         return self.lineal_weights_b(summary), self.lineal_weights_s(summary)
 
-    def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
+    def embed(self, hidden_states: HiddenStates) -> Tensor:
         """Compute embeddings of the ``hidden_states``; for a fusion, these are the results of :meth:`summary`.
 
         With ``kind="classification"``, the embeddings B×40 are the hidden layer of the perceptron,
@@ -141,7 +140,7 @@ class Ensemble(LayerSum):
         summary = self.summary(hidden_states)
         return summary if self.kind == "fusion" else self.lineal_class[:-1](summary)
 
-    def summary(self, hidden_states: Sequence[Tensor]) -> Tensor:
+    def summary(self, hidden_states: HiddenStates) -> Tensor:
         """Compute the last frames B×``hidden_dim`` of the LSTM from ``hidden_states``, at least L + 1 tensors B×T×D."""
         x = self.project_layer_sum(hidden_states)
         if not torch.compiler.is_exporting():

@@ -7,7 +7,6 @@ code of E. Rosello et al., Interspeech 2024.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -15,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nes2net.lib.devices import at_least_float32, without_autocast
-from nes2net.models.backends.base import Backend
+from nes2net.models.backends.base import Backend, HiddenStates
 
 LayerWeights = Literal["sum", "softmax", "plain"]
 """How the weights of the layers are normalised: divided by their sum, by a softmax, or not at all."""
@@ -49,7 +48,7 @@ class LayerSum(Backend):
         self.LL = nn.Linear(feature_dim, projection_dim)
         self.first_bn = nn.BatchNorm2d(1)
 
-    def project_layer_sum(self, hidden_states: Sequence[Tensor]) -> Tensor:
+    def project_layer_sum(self, hidden_states: HiddenStates) -> Tensor:
         """Compute the weighted sum of layers from ``hidden_states`` B×T×D, and map the sum to B×T×``projection_dim``.
 
         There must be at least L + 1 hidden states.
@@ -65,7 +64,7 @@ class LayerSum(Backend):
         x = self.LL(total.to(self.LL.weight.dtype))
         return F.selu(self.first_bn(x.unsqueeze(1))).squeeze(1)
 
-    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
+    def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
         """Compute the weights B×(number of hidden states); a hidden state that is not read has the weight 0.
 
         The weights are the same for every utterance.

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from nes2net.lib.devices import at_least_float32
 from nes2net.lib.options import FeatureDim, Logits, Takes, UpTo4096
 from nes2net.models.backends.base import Backend, LogitLayer
 from nes2net.models.backends.selective_scan import selective_scan
@@ -88,10 +89,10 @@ class Mixer(nn.Module):
             delta: B×T×2E, before the bias and the softplus.
             B, C: B×T×N, see :func:`nes2net.models.backends.selective_scan.selective_scan`.
         """
-        wide = torch.promote_types(x.dtype, torch.float32)
-        delta = F.softplus(delta.to(wide) + self.dt_proj.bias.to(wide))
-        A = -torch.exp(self.A_log.to(wide))
-        y = selective_scan(x.to(wide), delta, A, B.to(wide), C.to(wide)) + self.D.to(wide) * x
+        delta = F.softplus(at_least_float32(delta) + at_least_float32(self.dt_proj.bias))
+        A = -torch.exp(at_least_float32(self.A_log))
+        scanned = selective_scan(at_least_float32(x), delta, A, at_least_float32(B), at_least_float32(C))
+        y = scanned + at_least_float32(self.D) * x
         return (y * F.silu(z)).to(x.dtype)
 
     def _fused_scan(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
@@ -164,7 +165,7 @@ class DualColumn(nn.Module):
             unreversed: the frames in forward order. In both columns, the published code adds these
                 frames to the residual before the final norm.
         """
-        residual = x.to(torch.promote_types(x.dtype, torch.float32))
+        residual = at_least_float32(x)
         for layer in layers[:-1]:
             residual = residual + layer(residual)
         # In the paper, the output of the last layer is added to the residual. The published code adds the model's input

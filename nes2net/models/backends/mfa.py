@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.lib.options import FeatureDim, Logits, Size, at_most_states
-from nes2net.models.backends.base import Backend, LogitLayer
+from nes2net.models.backends.base import Backend, HiddenStates, LogitLayer
 from nes2net.models.backends.pooling import AttentiveStatisticsPooling, Pooling
 
 
@@ -65,7 +65,7 @@ class MultiFusion(nn.Module):
         self.lin_proj2 = nn.Linear(2 * feature_dim, feature_dim)
         self.batch_norm = nn.BatchNorm1d(feature_dim)
 
-    def forward(self, layers: Sequence[Tensor]) -> Tensor:
+    def forward(self, layers: HiddenStates) -> Tensor:
         """Pool ``layers``, L tensors B×T×D, to B×D."""
         pooled = [pool(layer.transpose(1, 2)) for pool, layer in zip(self.t_asp, layers)]  # L tensors B×2D
         over_layers = self.l_asp(self.lin_proj1(torch.stack(pooled, dim=1)).transpose(1, 2))  # B×L×D → B×2D
@@ -125,7 +125,7 @@ class MFA(Backend):
         self.MFA = MultiFusion(poolings, feature_dim)
         self.fc = LogitLayer(feature_dim, num_logits)
 
-    def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
+    def embed(self, hidden_states: HiddenStates) -> Tensor:
         """Compute embeddings B×D from the ``hidden_states`` B×T×D."""
         self.check_hidden_states(hidden_states)
         return self.MFA(list(hidden_states)[self.first : self.num_states])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import Probability, Takes, UpTo64, at_most_states, multiple_of
 from nes2net.models.aggregations.base import gated_sum
-from nes2net.models.backends.base import Backend
+from nes2net.models.backends.base import Backend, HiddenStates
 from nes2net.models.backends.heads import P2SGradHead
 
 Resolution = Literal[20, 40, 80, 160, 320, 640]
@@ -214,7 +214,7 @@ class MultiresGmlp(Backend):
             {str(2 * 2**i): P2SGradHead(dim // 2, num_logits) for i, dim in enumerate(dims)}
         )
 
-    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
+    def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
         """Compute the weights B×L of the L ``hidden_states``.
 
         The weights add up to 1, and are the same for every utterance. The weight of a state that is
@@ -223,11 +223,11 @@ class MultiresGmlp(Backend):
         weights = F.pad(self._state_weights(), (0, len(hidden_states) - self.num_states))
         return weights.expand(len(hidden_states[0]), -1)
 
-    def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
+    def embed(self, hidden_states: HiddenStates) -> Tensor:
         """Compute embeddings B×E of utterances from ``hidden_states``, L tensors B×T×D; E = ``feature_dim``/64."""
         return self._scales.embed_utterances(self._scale_inputs(hidden_states))
 
-    def segments(self, hidden_states: Sequence[Tensor], frame_ms: float = 20.0) -> dict[float, Tensor]:
+    def segments(self, hidden_states: HiddenStates, frame_ms: float = 20.0) -> dict[float, Tensor]:
         """Compute the cosines of segments of all ``resolutions``: length of a segment in ms → cosines B×T_i×2.
 
         ``frame_ms`` is the length of a frame in ms. Segments of scale i have 2^i frames.
@@ -235,7 +235,7 @@ class MultiresGmlp(Backend):
         return self._segment_cosines(self._scale_inputs(hidden_states), frame_ms)
 
     def segments_and_embedding(
-        self, hidden_states: Sequence[Tensor], frame_ms: float = 20.0
+        self, hidden_states: HiddenStates, frame_ms: float = 20.0
     ) -> tuple[dict[float, Tensor], Tensor]:
         """Return the results of :meth:`segments` and :meth:`embed`; the inputs of the scales are computed only once.
 
@@ -269,7 +269,7 @@ class MultiresGmlp(Backend):
         assert isinstance(scales, Scales)  # mypy knows only that an item of a ModuleList is a Module
         return scales
 
-    def _scale_inputs(self, hidden_states: Sequence[Tensor]) -> list[Tensor]:
+    def _scale_inputs(self, hidden_states: HiddenStates) -> list[Tensor]:
         """Compute the inputs of all scales, B×T_i×d_i each, from ``hidden_states``, L tensors B×T×D."""
         self.check_hidden_states(hidden_states)
         return self._scales.scale_inputs(gated_sum(hidden_states[: self.num_states], self._state_weights().unbind()))

@@ -80,9 +80,8 @@ class AttentiveStatisticsPooling(Pooling):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``x`` B×D×T to B×2D: the means, then the standard deviations."""
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        weights = torch.softmax(self.linear2(torch.tanh(self.linear1(x))).to(dtype), dim=2)
-        wide = x.to(dtype)
+        weights = torch.softmax(at_least_float32(self.linear2(torch.tanh(self.linear1(x)))), dim=2)
+        wide = at_least_float32(x)
         mean = (weights * wide).sum(dim=2)
         variance = (weights * wide.square()).sum(dim=2) - mean.square()
         return torch.cat([mean, variance.clamp(min=self.min_variance).sqrt()], dim=1).to(x.dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from nes2net.lib.options import FeatureDim, Logits, Probability, UpTo64, UpTo1000, multiple_of
 from nes2net.models.aggregations.base import gated_sum
-from nes2net.models.backends.base import Backend, check_divides
+from nes2net.models.backends.base import Backend, HiddenStates, check_divides
 from nes2net.models.backends.conformer import MAX_FRAMES, ConformerBlock, Encoder, HeadTokenAttention
 
 
@@ -78,18 +77,18 @@ class Raptor(Backend):
         ]
         self.conformer = Encoder(blocks, feature_dim, num_logits)
 
-    def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
+    def embed(self, hidden_states: HiddenStates) -> Tensor:
         """Compute embeddings B×D, the class tokens, from the ``hidden_states`` B×T×D."""
         self.check_hidden_states(hidden_states)
         image = self.merge(hidden_states).unsqueeze(1)  # B×1×T×D: batch norm then has a single mean and variance
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))
 
-    def merge(self, hidden_states: Sequence[Tensor]) -> Tensor:
+    def merge(self, hidden_states: HiddenStates) -> Tensor:
         """Multiply each of the ``hidden_states`` B×T×D by its gate, and add up the products: B×T×D."""
         gates = self.layer_weights(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
         return gated_sum(hidden_states, gates)
 
-    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
+    def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
         """Compute the gates B×L, each from 0 to 1, of L ``hidden_states`` B×T×D."""
         pooled = [
             (torch.softmax(self.attn_scores(state), dim=1) * state).sum(dim=1) for state in hidden_states

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import Follows, Takes, at_most_states
 from nes2net.models.aggregations.base import gated_sum
-from nes2net.models.backends.base import Backend, LogitLayer
+from nes2net.models.backends.base import Backend, HiddenStates, LogitLayer
 
 POOL = 3  # size and stride of the max-pooling over frames and channels
 HIDDEN_DIM = 1024  # size of the embedding
@@ -76,17 +75,17 @@ class SLS(Backend):
         self.fc1 = nn.Linear((num_frames // POOL) * (feature_dim // POOL), HIDDEN_DIM)
         self.fc3 = LogProbabilityLayer(HIDDEN_DIM, num_logits)
 
-    def gates(self, hidden_states: Sequence[Tensor]) -> Tensor:
+    def gates(self, hidden_states: HiddenStates) -> Tensor:
         """Compute a gate for each utterance and layer, B×L×1 in (0, 1), from the layer's mean over time."""
         means = torch.stack([layer.mean(dim=1) for layer in hidden_states], dim=1)  # B×L×D
         return torch.sigmoid(self.fc0(means))
 
-    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
+    def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
         """Compute the gates B×(number of hidden states); a hidden state that is not read has the gate 0."""
         unread = len(hidden_states) - self.num_layers
         return F.pad(self.gates(hidden_states[unread:]).squeeze(2), (unread, 0))
 
-    def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
+    def embed(self, hidden_states: HiddenStates) -> Tensor:
         """Compute embeddings B×1024 from ``hidden_states``, at least L tensors B×T×D."""
         self.check_hidden_states(hidden_states)
         layers = list(hidden_states)[-self.num_layers :]

@@ -5,7 +5,6 @@ The modules that AASIST also uses are in :mod:`nes2net.models.backends.aasist`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import reduce
 from itertools import pairwise
 from typing import Annotated, Literal
@@ -20,6 +19,7 @@ from nes2net.models.backends.aasist import (
     GraphAttention,
     GraphPool,
     HeterogeneousGraphAttention,
+    Linear,
     ResidualBlock,
     image_attention,
     nodes_of_image,
@@ -86,7 +86,7 @@ class Branch(nn.Module):
         linear: class of the linear layers.
     """
 
-    def __init__(self, gat_dims: tuple[int, int], linear: Callable[[int, int], nn.Module]) -> None:
+    def __init__(self, gat_dims: tuple[int, int], linear: Linear) -> None:
         super().__init__()
         dim, mixed_dim = gat_dims
         self.master = nn.Parameter(torch.randn(1, 1, dim))
@@ -123,8 +123,8 @@ class SpectraGraph(nn.Module):
         layer: Literal["linear", "kan"],
     ) -> None:
         super().__init__()
-        linear: Callable[[int, int], nn.Module] = KanLinear if layer == "kan" else nn.Linear
-        last_layer: Callable[[int, int], nn.Module] = KanLogits if layer == "kan" else LogitLayer
+        linear: Linear = KanLinear if layer == "kan" else nn.Linear
+        last_layer: Linear = KanLogits if layer == "kan" else LogitLayer
         dim, mixed_dim = gat_dims
         self.pos_T = nn.Parameter(torch.randn(1, max_frames, bridge_dim))
         self.pos_S = nn.Parameter(torch.randn(1, bridge_dim // 3, _CHANNELS))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from nes2net.lib.errors import InputError
+from nes2net.models.checkpoints.mel_encoders import as_float32
+from nes2net.models.checkpoints.state_dict import check_fit
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,12 @@ class Frontend(nn.Module):
     def after_layers(self) -> Sequence[nn.Module]:
         """The modules after the last transformer layer, such as a final layer norm."""
         return ()
+
+    def load_pretrained(self, state_dict: Mapping[str, Tensor], checkpoint: str) -> None:
+        """Take over the tensors of a pre-training file, in float32; raise :class:`InputError` if they do not fit."""
+        tensors = as_float32(state_dict, "model.")
+        check_fit(tensors, self.state_dict(), checkpoint)
+        self.load_state_dict(tensors, assign=True)
 
     def with_prompt(self, x: Tensor, layer: int) -> Tensor:
         """Put a prompt of P vectors before the frames of ``x``, the input of transformer layer number ``layer``.

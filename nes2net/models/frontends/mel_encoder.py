@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from nes2net.lib.devices import at_least_float32, without_autocast
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import check_options
-from nes2net.models.checkpoints.mel_encoders import Family, as_float32, read_mel_encoder
-from nes2net.models.checkpoints.state_dict import check_fit
+from nes2net.models.checkpoints.mel_encoders import Family, read_mel_encoder
 from nes2net.models.frontends.base import Frontend, Layers
 from nes2net.models.frontends.onednn import with_onednn
 
@@ -62,21 +61,19 @@ class MelEncoder(Frontend):
         with nullcontext() if state_dict is None else torch.device("meta"):
             self.model = with_onednn(self.build_model(options))
         if state_dict is not None:
-            state_dict = as_float32(state_dict, "model.")
-            check_fit(state_dict, self.state_dict(), str(checkpoint))
-            self.load_state_dict(state_dict, assign=True)
+            self.load_pretrained(state_dict, str(checkpoint))
 
     def build_model(self, options: dict[str, Any]) -> nn.Module:
         """Build the encoder of the transformers library for ``options``."""
-        raise TypeError(f"{type(self).__name__} is not a front-end by itself")
+        raise NotImplementedError
 
     def features(self, waveform: Tensor) -> Tensor:
         """Compute the encoder's input features from ``waveform`` B×N, float32 or float64."""
-        raise TypeError(f"{type(self).__name__} is not a front-end by itself")
+        raise NotImplementedError
 
     def embed(self, features: Tensor) -> Tensor:
         """Compute the input B×T×D of the first layer from ``features``."""
-        raise TypeError(f"{type(self).__name__} is not a front-end by itself")
+        raise NotImplementedError
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).

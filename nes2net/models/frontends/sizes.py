@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from nes2net.lib.errors import InputError, shown
-from nes2net.lib.files import is_absent
+from nes2net.lib.files import AnyPath, is_absent
 from nes2net.models.checkpoints.model_types import MODEL_TYPES
 from nes2net.models.checkpoints.published_file import PublishedFile
 
@@ -298,7 +298,7 @@ def sizes_of(model_type: str, config: Mapping[str, Any]) -> list[str]:
     return [name for name, size in SIZES.items() if size.model_type == model_type and not _differences(name, config)]
 
 
-def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str | Path) -> None:
+def check_size(name: str, model_type: str, config: Mapping[str, Any], path: AnyPath) -> None:
     """Check that the checkpoint ``path`` has the published size ``name``.
 
     Nothing is checked if ``name`` is not a published size. Nothing is checked for ``hubert``
@@ -340,7 +340,7 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
         raise InputError(f"{path} is not {size.title} ({name}): {', '.join(differences)}. Write {', or '.join(advice)}")
 
 
-def pretraining_file(path_or_name: str | Path | None) -> Path | None:
+def pretraining_file(path_or_name: AnyPath | None) -> Path | None:
     """Find or download the pre-training file or folder of a published size; an existing path is returned unchanged.
 
     If the argument is None, the result is None. The file of a published size is downloaded once
@@ -361,7 +361,7 @@ def pretraining_file(path_or_name: str | Path | None) -> Path | None:
     return Shelf(str(path_or_name), size.published, size.licence).take()
 
 
-def check_exists(name: str, path: str | Path) -> None:
+def check_exists(name: str, path: AnyPath) -> None:
     """Check that ``path`` exists, if ``name`` is a published size.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from nes2net.lib.devices import at_least_float32, without_autocast
 from nes2net.lib.errors import InputError
+from nes2net.lib.files import AnyPath
 from nes2net.lib.options import Probability
 from nes2net.models.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
 
@@ -20,7 +20,7 @@ PreEmphasis = Probability
 LeadingSamples = Annotated[int, Field(ge=1)] | None
 
 
-def check_no_checkpoint(name: str, checkpoint: str | Path | None) -> None:
+def check_no_checkpoint(name: str, checkpoint: AnyPath | None) -> None:
     """Raise :class:`InputError` if a checkpoint is given to the front-end ``name``, which has no weights."""
     if checkpoint is not None:
         raise InputError(f"the {name} front-end has no weights and takes no checkpoint: leave out {checkpoint}")
@@ -40,7 +40,7 @@ class SpectralFrontend(Frontend):
     length_option: str
     """Name of the option that sets the number of samples of a frame."""
 
-    def __init__(self, checkpoint: str | Path | None, **options: Any) -> None:
+    def __init__(self, checkpoint: AnyPath | None, **options: Any) -> None:
         super().__init__()
         check_no_checkpoint(self.name, checkpoint)
         self.config = {"name": self.name, **options}

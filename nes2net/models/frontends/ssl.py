@@ -30,9 +30,7 @@ from nes2net.models.checkpoints.huggingface import (
     normalize_of_folder,
     read_huggingface_folder,
 )
-from nes2net.models.checkpoints.mel_encoders import as_float32
 from nes2net.models.checkpoints.model_types import from_transformers, types_of
-from nes2net.models.checkpoints.state_dict import check_fit
 from nes2net.models.frontends import fairseq_engine
 from nes2net.models.frontends.attention import for_transformers
 from nes2net.models.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
@@ -270,9 +268,7 @@ class SSLFrontend(Frontend):
         self.register_state_dict_post_hook(_write_fairseq_names)
         self.register_load_state_dict_pre_hook(_read_fairseq_names)
         if state_dict is not None:
-            state_dict = as_float32(state_dict, "model.")
-            check_fit(state_dict, self.state_dict(), str(checkpoint))
-            self.load_state_dict(state_dict, assign=True)
+            self.load_pretrained(state_dict, str(checkpoint))
 
     @property
     def transformer_layers(self) -> Sequence[nn.Module]:
