@@ -49,12 +49,12 @@ class Explanation:
     """Weights of the layers; None if the detector does not weigh layers."""
     checks: tuple[Check, ...]
     """Checks that compare removing the most relevant tenth with removing random tenths."""
-    difference: float | None = None
+    difference: float | None
     """Score of the recording minus score of the baseline. Integrated gradients should add up to this
     difference. None for other methods."""
-    waveform: NDArray = field(repr=False, default_factory=lambda: np.zeros(0, np.float32))
+    waveform: NDArray = field(repr=False)
     """(N,), the explained samples at 16 kHz."""
-    remark: str = ""
+    remark: str
     """A remark about the samples (:mod:`nes2net.data.audio.remarks`); empty if there is nothing to remark."""
 
     @property
@@ -66,7 +66,7 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON, without the samples."""
-        facts: dict[str, Any] = {
+        facts = {
             "score": self.score,
             "start": self.start,
             "duration": self.duration,
