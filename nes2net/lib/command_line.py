@@ -138,7 +138,7 @@ class OneLineParser(argparse.ArgumentParser):
 
     def commands(self) -> dict[str, OneLineParser]:
         """Map the words of each command and subcommand, such as ``data check``, to its parser."""
-        parsers: dict[str, OneLineParser] = {}
+        parsers = {}
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
                 for name, parser in action.choices.items():
@@ -184,10 +184,8 @@ class OneLineParser(argparse.ArgumentParser):
             listing_command = "nes2net info corpora" if is_listed else f"{command_of(self.prog)} --help"
             suggestion = did_you_mean(str(value), map(str, action.choices), listing_command, cutoff=0.5)
             problem = "unknown command" if is_command else "invalid choice:"
-            refused_argument = None  # the message of ArgumentError begins with the name of this argument
-            if not is_command:
-                refused_argument = action
-            raise argparse.ArgumentError(refused_argument, f"{problem} '{value}'{suggestion}")
+            # The message begins with the name of the argument.
+            raise argparse.ArgumentError(None if is_command else action, f"{problem} '{value}'{suggestion}")
 
     def error(self, message: str) -> NoReturn:
         """Exit with ``message`` on one line, without the usage that argparse prints."""

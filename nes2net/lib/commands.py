@@ -94,7 +94,7 @@ def add_command(
     """
     page = docstring_of(function)
     name = (name or function.__name__.strip("_")).replace("_", "-")
-    parser: OneLineParser = commands.add_parser(
+    parser = commands.add_parser(
         name, help=page.title, description=f"{page.title}.", epilog=getattr(function, "about", ""), example=page.example
     )
     if subcommands := getattr(function, "subcommands", ()):
@@ -158,8 +158,7 @@ def _add_arguments(
                 options["default"] = list(parameter.default)
             else:
                 options["default"] = parameter.default
-        meaning = options.pop("meaning", "")
-        title, text = meanings.get(key, ("args", meaning))
+        title, text = meanings.get(key, ("args", options.pop("meaning", "")))
         options["help"] = text.rstrip(".").replace("%", "%%") or argparse.SUPPRESS
         groups = {group.title: group for group in parser._action_groups}
         group: argparse._ActionsContainer = parser

@@ -49,12 +49,11 @@ class Replayed:
             if key not in self._recorded and len(self._recorded) < self.max_shapes:
                 try:
                     self._recorded[key] = Graph(self.compute, inputs, num_trials=3)
-                except torch.OutOfMemoryError:  # stop recording, because each recorded graph takes memory
-                    self.max_shapes = len(self._recorded)
                 except RuntimeError as error:
-                    reason = first_line(error.__context__ or error)
-                    warnings.warn(f"no CUDA graph can be recorded ({reason})", stacklevel=2)
                     self.max_shapes = len(self._recorded)
+                    if not isinstance(error, torch.OutOfMemoryError):  # each recorded graph takes memory
+                        reason = first_line(error.__context__ or error)
+                        warnings.warn(f"no CUDA graph can be recorded ({reason})", stacklevel=2)
             if key not in self._recorded:
                 return self.compute(*inputs)
             return self._recorded[key](*inputs)

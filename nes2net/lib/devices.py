@@ -255,7 +255,7 @@ def _apply_settings(settings: Mapping[str, Any]) -> None:
 
 def _owners_of_new_settings() -> dict[str, Any]:
     """Map each setting in _NEW to the PyTorch object that holds it as ``fp32_precision``; empty before torch 2.9."""
-    backends: Any = torch.backends
+    backends = torch.backends
     if not hasattr(backends, "fp32_precision"):
         return {}
     return {name: attrgetter(name)(backends) for name in _NEW}

@@ -289,9 +289,7 @@ class _Shortened(reprlib.Repr):
             return "set()"
         return self._in_braces((self.repr1(v, level - 1) for v in value), level)
 
-    def repr_frozenset(self, value: Set, level: int) -> str:
-        """Show a frozen set as a set."""
-        return self.repr_set(value, level)
+    repr_frozenset = repr_set  # type: ignore[assignment]
 
     def _in_braces(self, items: Iterator[str], level: int) -> str:
         """Write the first 4 items in braces, and ``...`` if there are more. If ``level`` is 0, write only ``...``."""
@@ -337,6 +335,6 @@ def readable_size(size: float) -> str:
     """
     unit = 0
     while size >= 1000 and unit < len(_UNITS) - 1:
-        size = size / 1000
-        unit = unit + 1
+        size /= 1000
+        unit += 1
     return f"{size:.1f} {_UNITS[unit]}" if unit else f"{size:.0f} {_UNITS[unit]}"

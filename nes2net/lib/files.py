@@ -12,6 +12,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, TypeAlias
@@ -25,6 +26,10 @@ if sys.platform != "win32":
 AnyPath: TypeAlias = str | Path
 
 
+AnyPath: TypeAlias = str | Path
+
+
+@dataclass
 class Budget:
     """Limits the memory and the time for reading a file; the reading code counts each part before expanding it.
 
@@ -43,15 +48,13 @@ class Budget:
     nes2net.lib.errors.InputError: a file was refused to save memory and time: it grows to 2.0 kB of text, and at most 1.0 kB are accepted
     """
 
-    def __init__(
-        self, name: str, most_bytes: int, most_steps: int, size: int | None = None, remedy: str | None = None
-    ) -> None:
-        self.name = name
-        self.size = size
-        self.remedy = remedy
-        self.most_bytes = most_bytes
-        self.most_steps = most_steps
-        self.bytes = self.steps = 0
+    name: str
+    most_bytes: int
+    most_steps: int
+    size: int | None = None
+    remedy: str | None = None
+    bytes: int = 0
+    steps: int = 0
 
     @classmethod
     def of(cls, name: str, size: int, remedy: str | None = None) -> Budget:
@@ -87,7 +90,7 @@ class Budget:
 
 
 @contextmanager
-def replacing(path: str | Path, *, durable: bool = False, in_series: bool = False) -> Iterator[Path]:
+def replacing(path: AnyPath, *, durable: bool = False, in_series: bool = False) -> Iterator[Path]:
     """Yield the path of a temporary file to write; at the end of this context, this file replaces ``path``.
 
     The folder of ``path`` is made if it is missing. If the context ends with an exception, nothing
@@ -230,7 +233,7 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
                 os.close(opened)
 
 
-def never_linked(path: str | Path, flags: int) -> int:
+def never_linked(path: AnyPath, flags: int) -> int:
     """Open ``path`` with the ``flags`` of :func:`os.open`, and return the descriptor; refuse a symbolic link or a pipe.
 
     The function is an ``opener`` for :func:`open`.
@@ -253,13 +256,13 @@ def never_linked(path: str | Path, flags: int) -> int:
     return opened
 
 
-def check_not_linked(path: str | Path) -> None:
+def check_not_linked(path: AnyPath) -> None:
     """Raise :class:`InputError` if ``path`` is a symbolic link."""
     if os.path.islink(path):
         raise InputError(f"{path}: is a link, and a file in another place would be changed: remove it")
 
 
-def path_below(folder: str | Path, *names: str) -> Path:
+def path_below(folder: AnyPath, *names: str) -> Path:
     """Return the path of ``names``, one below the other, in the output ``folder`` that the user named.
 
     The user's folder may be a link, but the names are made here, and a stranger may have put a link
@@ -289,7 +292,7 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def no_empty_folders(*paths: str | Path) -> Iterator[None]:
+def no_empty_folders(*paths: AnyPath) -> Iterator[None]:
     """At the end of this context, remove folders that are new and still empty: ``paths`` and their parents.
 
     Folders for results are made before the long work that computes the results, and would stay
@@ -308,7 +311,7 @@ def no_empty_folders(*paths: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def writing(path: str | Path, remedy: str = "name a file in a folder of yours") -> Iterator[None]:
+def writing(path: AnyPath, remedy: str = "name a file in a folder of yours") -> Iterator[None]:
     """Within this context, turn an :class:`OSError` into an :class:`InputError` that names ``path``.
 
     Args:
@@ -320,7 +323,7 @@ def writing(path: str | Path, remedy: str = "name a file in a folder of yours") 
         raise InputError(f"{path}: cannot be written ({error.strerror}); {remedy}") from error
 
 
-def check_no_device(path: str | Path) -> None:
+def check_no_device(path: AnyPath) -> None:
     """Raise :class:`InputError` if ``path`` is a device, a pipe or a socket, or a link to one of them."""
     with suppress(OSError):  # there is no such file, or the caller gets an error when it writes the file
         mode = os.stat(path).st_mode
@@ -328,9 +331,7 @@ def check_no_device(path: str | Path) -> None:
             raise InputError(f"{path}: is a device or a pipe, which cannot hold this output; name a file")
 
 
-def check_writable(
-    path: str | Path, remedy: str = "name a file in a folder that exists", *, stream: bool = False
-) -> None:
+def check_writable(path: AnyPath, remedy: str = "name a file in a folder that exists", *, stream: bool = False) -> None:
     """Check that a file can be written at ``path``, before hours are spent on its content.
 
     Args:
@@ -365,7 +366,7 @@ def _sync_to_disk(path: Path) -> None:
         os.close(opened)
 
 
-def sha256_of(*paths: str | Path) -> str:
+def sha256_of(*paths: AnyPath) -> str:
     """Compute the SHA-256, in hexadecimal, of the joined content of all files in ``paths``."""
     digest = hashlib.sha256()
     for path in paths:
@@ -375,7 +376,7 @@ def sha256_of(*paths: str | Path) -> str:
     return digest.hexdigest()
 
 
-def changed_error(path: str | Path) -> InputError:
+def changed_error(path: AnyPath) -> InputError:
     """Make the error for a file that changed while it was read."""
     return InputError(f"{path}: was replaced or changed while it was read; leave it as it is, and repeat the command")
 
@@ -383,7 +384,7 @@ def changed_error(path: str | Path) -> InputError:
 class Unchanged:
     """Some files as they are when this object is made, before they are read; devices and pipes are not compared."""
 
-    def __init__(self, *paths: str | Path) -> None:
+    def __init__(self, *paths: AnyPath) -> None:
         self._stamps = {path: _stamp(path) for path in paths}
 
     def check(self) -> None:
@@ -392,7 +393,7 @@ class Unchanged:
             if _stamp(path) != stamp:
                 raise changed_error(path)
 
-    def digests(self) -> dict[str | Path, str]:
+    def digests(self) -> dict[AnyPath, str]:
         """Compute the SHA-256 of each file, by its path; empty for a device, a pipe or a missing file.
 
         Raises:
@@ -404,7 +405,7 @@ class Unchanged:
         return digests
 
 
-def _stamp(path: str | Path) -> tuple[int, ...]:
+def _stamp(path: AnyPath) -> tuple[int, ...]:
     """Return numbers that change if a file is replaced or written; empty for a device, a pipe or a missing file."""
     try:
         status = os.stat(path)
@@ -415,7 +416,7 @@ def _stamp(path: str | Path) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def write_text(path: str | Path, text: str) -> None:
+def write_text(path: AnyPath, text: str) -> None:
     """Write ``text`` in UTF-8 to ``path``; replace the file atomically, even in a power cut, and make missing folders.
 
     Raises:
@@ -425,7 +426,7 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_output(path: str | Path, text: str) -> None:
+def write_output(path: AnyPath, text: str) -> None:
     """Write ``text`` in UTF-8 to the output that a user has named, as a shell's ``>`` does.
 
     If the output is a file, :func:`write_text` writes it; a symbolic link to the file stays. If the
@@ -448,7 +449,7 @@ def write_output(path: str | Path, text: str) -> None:
             stream.write(text)
 
 
-def is_stream(path: str | Path) -> bool:
+def is_stream(path: AnyPath) -> bool:
     """Whether ``path`` is a device, a pipe, or the standard output or error of this process."""
     try:
         status = os.stat(path)
@@ -490,7 +491,7 @@ def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = T
         return json.dumps(plain, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
 
 
-def is_absent(path: str | Path) -> bool:
+def is_absent(path: AnyPath) -> bool:
     """Whether nothing has the name ``path``; a dangling link or an unreadable file makes its reader fail instead."""
     return not os.path.lexists(path)
 
@@ -499,7 +500,7 @@ _START = 512  # number of bytes at the start of a file that are examined for a G
 _CHUNK = 1 << 24  # number of bytes that are read at once, because a file may be endless
 
 
-def read_bounded(path: str | Path, max_bytes: int, remedy: str = "give the path of a file") -> bytes:
+def read_bounded(path: AnyPath, max_bytes: int, remedy: str = "give the path of a file") -> bytes:
     """Read a file of at most ``max_bytes`` bytes.
 
     Args:
@@ -512,7 +513,7 @@ def read_bounded(path: str | Path, max_bytes: int, remedy: str = "give the path 
     """
     if "\0" in str(path):
         raise InputError(f"{path}: no file has a null byte in its name; {remedy}")
-    chunks: list[bytes] = []
+    chunks = []
     unread = max_bytes + 1  # try to read one byte too many, to notice a file that is too long
     try:
         status = os.stat(path)
@@ -533,7 +534,7 @@ def read_bounded(path: str | Path, max_bytes: int, remedy: str = "give the path 
     return content
 
 
-def check_arrived(path: str | Path, start: bytes | None = None) -> None:
+def check_arrived(path: AnyPath, start: bytes | None = None) -> None:
     """Raise :class:`InputError` if a file contains a Git LFS pointer or a web page in place of data.
 
     Args:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import pickle
 import struct
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from nes2net.lib.files import Budget
@@ -30,11 +31,10 @@ _LONGEST_LINE = 1 << 24  # largest number of bytes of a line
 _MAKING = frozenset(
     getattr(pickle, name)[0]
     for name in (
-        *("MARK", "EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET", "LIST", "DICT", "FROZENSET"),
-        *("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "BYTEARRAY8", "INT", "BININT", "BININT2", "LONG", "LONG1", "LONG4"),
-        *("FLOAT", "BINFLOAT", "STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
-        *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"),
-    )
+        "MARK EMPTY_LIST EMPTY_DICT EMPTY_SET LIST DICT FROZENSET TUPLE TUPLE1 TUPLE2 TUPLE3 BYTEARRAY8 INT BININT "
+        "BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 "
+        "UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 PUT BINPUT LONG_BINPUT MEMOIZE"
+    ).split()
 )
 _OBJECT = 5  # number of steps to count for making an object, because objects need memory
 
@@ -184,21 +184,18 @@ class _Instructions(dict):
         """Count the ``instruction`` as steps, and return the method that executes it."""
         budget = self.budget
         # Calling take() would be too slow here, because a pickle may have millions of instructions.
-        if instruction in _MAKING:
-            budget.steps += _OBJECT
-        else:
-            budget.steps += 1
+        budget.steps += _OBJECT if instruction in _MAKING else 1
         if budget.steps > budget.most_steps:
             budget.take("steps")
         return dict.__getitem__(self, instruction)
 
 
+@dataclass
 class _Bounded:
     """Reads a stream of ``size`` bytes; a request for more bytes raises an error before memory is reserved."""
 
-    def __init__(self, stream: Any, size: int) -> None:
-        self.stream = stream
-        self.size = size
+    stream: Any
+    size: int
 
     def read(self, length: int) -> bytes:
         """Read up to ``length`` bytes; raise EOFError if ``length`` is larger than the whole stream."""

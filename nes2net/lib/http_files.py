@@ -180,7 +180,7 @@ class HttpFiles:
             Unfinished: if the disk is full.
         """
         # ETag or modification time of the file when the download began; empty if unknown.
-        validators: dict[str, str] = {}
+        validators = {}
         with suppress(InputError, ValueError, AttributeError):
             state = parsed_json(read_bounded(_state_of(partial_path), 10_000), "the state")
             if state.pop("url") == file.url:
@@ -257,10 +257,8 @@ class HttpFiles:
                 f"{partial_path.parent}: {file.url} needs {readable_size(total_bytes - start)}, and {readable_size(free)} are free; "
                 "make room and run the same command again"
             )
-        if total_bytes is None:
-            max_bytes = start + free // 2  # a file of unknown size may be endless, and must not fill the disk
-        else:
-            max_bytes = total_bytes
+        # A file of unknown size may be endless, and must not fill the disk.
+        max_bytes = start + free // 2 if total_bytes is None else total_bytes
         done = start
         began = time.monotonic()
         interval_began = began
@@ -379,9 +377,8 @@ class HttpFiles:
                     raise Unfinished(
                         f"{url}: {problem}; what has come is kept, and the same command resumes from there"
                     ) from error
-                if isinstance(error, _Busy) and error.pause is not None:
-                    pause = error.pause
-                else:
+                pause = getattr(error, "pause", None)
+                if pause is None:
                     pause = 2.0 ** (tries - 1)
                 before = bytes_so_far()
                 self.sleep(min(pause, 120.0))

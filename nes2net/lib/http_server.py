@@ -187,7 +187,7 @@ def listening_socket(host: str, ports: range) -> Listener:
         InputError: if none of the ports is free.
     """
     family, _, _, _, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
-    reason: object = None
+    reason = None
     for port in ports:
         listener = Listener(family)
         try:

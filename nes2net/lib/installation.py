@@ -6,7 +6,6 @@ import json
 import shlex
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -24,11 +23,12 @@ def how_to_install(extra: str) -> str:
     if (_HOME / "pyproject.toml").is_file():
         return f"pip install -e {shlex.quote(f'{_HOME}[{extra}]')}"
     address = _address()
-    if address is not None and not address.startswith("file:"):
+    if address.startswith("file:"):
+        path = Path(url2pathname(urlsplit(address).path))
+        if path.exists():
+            return f"pip install {shlex.quote(f'{path}[{extra}]')}"
+    elif address:
         return f"pip install {shlex.quote(f'nes2net[{extra}] @ {address}')}"
-    path = None if address is None else Path(url2pathname(urlsplit(address).path))
-    if path is not None and path.exists():
-        return f"pip install {shlex.quote(f'{path}[{extra}]')}"
     return f"in a clone of nes2net pip install '.[{extra}]', with its wheel pip install 'FILE.whl[{extra}]'"
 
 
@@ -39,21 +39,21 @@ def requirement(extra: str) -> str:
     address. pip refuses the placeholder, so the user must replace it.
     """
     address = _address()
-    if address is None or address.startswith("file:"):
+    if not address or address.startswith("file:"):
         address = "git+https://HOST/OWNER/nes2net@COMMIT"
     return f"nes2net[{extra}] @ {address}"
 
 
-def _address() -> str | None:
-    """Find the address from which this package was installed, in a form that pip accepts (PEP 508); None if unknown.
+def _address() -> str:
+    """Find the address from which this package was installed, in a form that pip accepts (PEP 508); "" if unknown.
 
     The installer recorded the address in direct_url.json (PEP 610).
     """
     try:
         text = distribution("nes2net").read_text("direct_url.json")
         if text is None:  # nes2net was installed from a package index, or its folder was copied
-            return None
-        origin: dict[str, Any] = json.loads(text)
+            return ""
+        origin = json.loads(text)
         address = str(origin["url"])
         if "vcs_info" in origin:
             address = f"{origin['vcs_info']['vcs']}+{address}@{origin['vcs_info']['commit_id']}"
@@ -61,4 +61,4 @@ def _address() -> str | None:
             return f"{address}#subdirectory={origin['subdirectory']}"
         return address
     except (PackageNotFoundError, ValueError, LookupError, TypeError):
-        return None
+        return ""

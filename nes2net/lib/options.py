@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -29,9 +29,14 @@ from pydantic_core import CoreSchema
 
 from nes2net.lib.docstrings import docstring_of
 from nes2net.lib.errors import InputError, check_known, nearest, shown
+from nes2net.lib.plain_data import StrictModel
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+#: Name of an option → its value.
+Options: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class Follows:
             option's default and all options.
     """
 
-    choose: Callable[[Input, Any, Mapping[str, Any]], Any]
+    choose: Callable[[Input, Any, Options], Any]
 
 
 def at_most_states(unread: int = 0, minimum: int = 1) -> Follows:
@@ -77,7 +82,7 @@ def at_most_states(unread: int = 0, minimum: int = 1) -> Follows:
     return Follows(lambda inputs, default, _: max(minimum, min(default, inputs.states - unread)))
 
 
-def multiple_of(number: Callable[[Mapping[str, Any]], int], usual: int) -> Follows:
+def multiple_of(number: Callable[[Options], int], usual: int) -> Follows:
     """Make the rule that rounds the size of a hidden state up to a multiple of ``number(options)``.
 
     The network pads hidden states with zeros to the rounded size. Size 1 is not rounded, because it
@@ -85,7 +90,7 @@ def multiple_of(number: Callable[[Mapping[str, Any]], int], usual: int) -> Follo
     does not divide this size, the options are wrong, and rounding would hide the mistake.
     """
 
-    def choose(inputs: Input, _: int, options: Mapping[str, Any]) -> int:
+    def choose(inputs: Input, _: int, options: Options) -> int:
         """Round the size of a hidden state up, unless the size is 1 or a multiple of ``usual``."""
         step = number(options)
         if inputs.dim == 1 or inputs.dim % usual == 0:
@@ -224,7 +229,7 @@ def declared(factory: Callable[..., Any]) -> dict[str, Option]:
     return options
 
 
-def fitted(factory: Callable[..., Any], options: Mapping[str, Any], inputs: Input) -> dict[str, Any]:
+def fitted(factory: Callable[..., Any], options: Options, inputs: Input) -> dict[str, Any]:
     """Copy the ``options`` for ``factory``, and add values for missing options whose defaults do not fit the front-end.
 
     Only options with a rule (:class:`Follows`) get a value. If the result has no ``feature_dim``,
@@ -250,7 +255,7 @@ def fitted(factory: Callable[..., Any], options: Mapping[str, Any], inputs: Inpu
     return fit
 
 
-def check_options(factory: Callable[..., Any], options: Mapping[str, Any], owner: str) -> None:
+def check_options(factory: Callable[..., Any], options: Options, owner: str) -> None:
     """Check ``options`` against the types and ranges that ``factory`` declares; other options are not checked.
 
     Args:
@@ -370,10 +375,8 @@ class PartDescription(BaseModel):
         return self
 
 
-class ModelDescription(BaseModel):
+class ModelDescription(StrictModel):
     """The complete configuration of a detector: each part with its name."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
     frontend: PartDescription
     aggregation: PartDescription

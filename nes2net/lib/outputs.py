@@ -18,7 +18,7 @@ def output_names(files: Iterable[Path], suffix: str) -> dict[Path, str]:
     >>> [*output_names([Path("a/talk.mp3"), Path("b/talk.wav")], ".png").values()]
     ['talk.png', 'talk_2.png']
     """
-    names: dict[str, Path] = {}
+    names = {}
     for path in dict.fromkeys(files):
         name = f"{path.stem}{suffix}"
         number = 1

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from nes2net.lib.errors import InputError, first_line, shown
 from nes2net.lib.files import Budget, read_bounded
@@ -122,6 +122,12 @@ def check_json(content: bytes, name: str) -> None:
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
+
+
+class StrictModel(BaseModel):
+    """Plain data in which unknown keys, and values of a wrong type, are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 def read_json_as(model: type[_Model], path: str | Path, max_bytes: int, kind: str, remedy: str) -> _Model:

@@ -67,8 +67,7 @@ class Sheet:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON, without empty entries."""
         content = {"title": self.title, **self.facts, "notes": self.notes, **self.tables, "next": self.commands}
-        filled = {key: value for key, value in content.items() if value not in ("", None, [])}
-        return filled
+        return {key: value for key, value in content.items() if value not in ("", None, [])}
 
 
 def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
@@ -111,9 +110,8 @@ def _column_widths(cells: Sequence[Sequence[str]]) -> list[int]:
     No column becomes narrower than its longest word.
     """
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    longest_words = []
-    for column in zip(*cells, strict=True):
-        longest_words.append(max((len(word) for word in " ".join(column).split()), default=0))
+    words = [" ".join(column).split() for column in zip(*cells, strict=True)]
+    longest_words = [max(map(len, words_of_column), default=0) for words_of_column in words]
     last = len(widths) - 1
     while sum(widths) + 2 * len(widths) > WIDTH:
         wide = [index for index, width in enumerate(widths) if width > longest_words[index]]
@@ -121,8 +119,7 @@ def _column_widths(cells: Sequence[Sequence[str]]) -> list[int]:
             break
         # The last column is usually a text. This column keeps at least 46 characters if other
         # columns can be made narrower.
-        is_long = widths[last] > max(longest_words[last], 46)
-        if is_long:
+        if widths[last] > max(longest_words[last], 46):
             longest_column = last
         else:
             longest_column = max(wide, key=lambda index: (index != last, widths[index]))

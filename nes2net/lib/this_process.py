@@ -14,10 +14,7 @@ from nes2net.lib.errors import InputError
 
 def usable_processors() -> int:
     """Count the processors that this process may use; processes of ``torchrun`` on this machine get equal shares."""
-    if hasattr(os, "sched_getaffinity"):
-        processors = len(os.sched_getaffinity(0))
-    else:
-        processors = os.cpu_count() or 1
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # torchrun and accelerate set LOCAL_WORLD_SIZE.
     return max(1, processors // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 

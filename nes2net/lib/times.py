@@ -15,21 +15,15 @@ def readable_duration(seconds: float, exact: bool = False) -> str:
     >>> readable_duration(4.0375, exact=True), readable_duration(90, exact=True), readable_duration(7200, exact=True)
     ('4.04 s', '1 min 30 s', '2 h')
     """
-    one_minute = 59.5  # from 59.5 s on, write minutes: 59.5 s would be rounded to 60 s
     if exact:
-        one_minute = 60
-    if seconds < one_minute:
-        return f"{seconds:.3g} s" if exact else f"{seconds:.0f} s"
-    if exact:
+        if seconds < 60:
+            return f"{seconds:.3g} s"
         minutes, seconds_left = divmod(round(seconds), 60)
-    else:
-        minutes = round(seconds / 60)
-        seconds_left = 0
-    hours, minutes = divmod(minutes, 60)
-    if exact:
-        return " ".join(
-            f"{number} {unit}" for number, unit in ((hours, "h"), (minutes, "min"), (seconds_left, "s")) if number
-        )
+        numbers = ((minutes // 60, "h"), (minutes % 60, "min"), (seconds_left, "s"))
+        return " ".join(f"{number} {unit}" for number, unit in numbers if number)
+    if seconds < 59.5:  # from 59.5 s on, write minutes: 59.5 s would be rounded to 60 s
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
     if not hours:
         return f"{minutes} min"
     if hours < 24:

@@ -256,8 +256,7 @@ def _check_locks(num_workers: int) -> None:
     Without this check, PyTorch's iterator would raise the error, and would also print a traceback
     when the unfinished iterator is deleted.
     """
-    locks = [torch.multiprocessing.Lock() for _ in range(3 * num_workers + 8)]
-    locks.clear()
+    _ = [torch.multiprocessing.Lock() for _ in range(3 * num_workers + 8)]
 
 
 @contextmanager

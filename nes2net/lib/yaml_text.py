@@ -168,8 +168,7 @@ def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any,
     section = values
     for parent in keys[:-1]:
         default = getattr(getattr(hint, "model_fields", {}).get(parent), "default", None)
-        named_default = default if isinstance(default, str) else None
-        child = section.get(parent, named_default)
+        child = section.get(parent, default if isinstance(default, str) else None)
         if isinstance(child, str) and section is not values:  # a part without options: make it a mapping
             child = {"name": child}
         section[parent] = dict(child) if isinstance(child, dict) else {}

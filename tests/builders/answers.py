@@ -89,7 +89,7 @@ def listened(path: Path, calibration: Path, abstain: float) -> list[dict[str, An
     """The lines of a live channel."""
     detector = hears_a_tone.detector()
     decider = Decider(load(calibration), abstain=abstain)
-    judge = Judge(detector, "tone.pth", decider, None, usual_window(detector, decider))
+    judge = Judge(detector, "tone.pth", decider, None, window=usual_window(detector, decider))
     return heard(judge, [Block(soundfile.read(path, dtype="float32")[0][None])])
 
 

@@ -125,9 +125,7 @@ def run(
             print(f"submitted; the last job writes {plan.out / 'table.html'}, and the same command says what is left")
             return 0
         if jobs == 1:
-            return _write_and_print_tables(
-                plan, do_here(plan.jobs if unfinished_jobs else [], machine, logs, say=_print_heading)
-            )
+            return _write_and_print_tables(plan, do_here(unfinished_jobs and plan.jobs, machine, logs))
         gpu_ids = _gpu_ids(gpus, device)
         failures = do_in_processes(
             tasks, lambda task: _task_command(words, task.name), logs, num_processes=jobs, gpus=gpu_ids
@@ -299,11 +297,7 @@ def _do_task(name: str, plan: Plan, machine: Machine) -> int:
     task = tasks[name]
     if task.needs is not None and (before := unfinished(tasks[task.needs].jobs)):
         raise InputError(f"{name} comes after {before[0].name}, which is not done")
-    return _print_failures(do_here(task.jobs, machine, plan.out / "logs", say=_print_heading))
-
-
-def _print_heading(line: str) -> None:
-    print(printable(f"== {line}"))
+    return _print_failures(do_here(task.jobs, machine, plan.out / "logs"))
 
 
 def _print_failures(failures: list[Failure]) -> int:

@@ -55,10 +55,10 @@ class Machine:
     recordings have changed, or if the scores were computed on another device.
     """
 
-    device: str = "auto"
-    batch_size: int | None = None
-    num_workers: int | None = None
-    overwrite: bool = False
+    device: str
+    batch_size: int | None
+    num_workers: int | None
+    overwrite: bool
 
 
 @dataclass(frozen=True)
@@ -285,8 +285,7 @@ def _trials_digest(corpus_part: Part) -> str | None:
     """Return the digest of the trials in a part of a corpus; None if the trials are not on this machine."""
     corpus = corpora.get(corpus_part.corpus)
     try:
-        trials = corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols)
-        return recordings_digest(trials)
+        return recordings_digest(corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols))
     except InputError:
         return None
 
@@ -369,18 +368,14 @@ class EvaluateJob(Job):
         interval = row["eer"].interval
         assert interval is not None  # an EER is always computed with its interval
         (facts,) = result.header["systems"]
-        metrics = {}
-        for name in METRICS:
-            value = row[name].value
-            if value is not None:
-                metrics[name] = value
+        values = {name: row[name].value for name in METRICS}
         record = scoring.record()
         trials = None if record is None else record.run.get("trials")
         key_digests = [file["trials_sha256"] for file in result.header["inputs"] if "trials_sha256" in file]
         measured = Measured(
             run=self.run.name,
             seed=self.run.seed,
-            metrics=metrics,
+            metrics={name: value for name, value in values.items() if value is not None},
             interval=interval,
             interval_over=facts["interval_over"],
             num_bonafide=int(row.value("num_bonafide")),
@@ -409,7 +404,7 @@ def unfinished(jobs: Iterable[Job]) -> list[Job]:
     Args:
         jobs: the jobs in order, such that a job comes after the job that it needs.
     """
-    unfinished_jobs: list[Job] = []
+    unfinished_jobs = []
     for job in jobs:
         try:
             is_done = job.needs not in unfinished_jobs and job.is_done()

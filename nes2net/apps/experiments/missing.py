@@ -43,8 +43,7 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
     for corpus_part in training_parts(recipe):
         missing += [replace(finding, spares_some=False) for finding in search.part(corpus_part)]
     ssl = recipe.ssl_checkpoint
-    frontend = recipe.model["frontend"]
-    frontend_name = frontend["name"]
+    frontend_name = recipe.model["frontend"]["name"]
     is_downloaded = ssl in SIZES  # a name such as xlsr_300m, not a path: training downloads the file
     if ssl is not None and not is_downloaded and not Path(ssl).exists() and takes_checkpoint(frontend_name):
         problem = f"{ssl} not found; name it with `ssl_checkpoint`"

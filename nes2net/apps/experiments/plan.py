@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -56,7 +56,7 @@ class Plan:
 
     experiment: Experiment
     out: Path
-    runs: list[Run] = field(default_factory=list)
+    runs: list[Run]
 
     @cached_property
     def tasks(self) -> list[Task]:
@@ -92,10 +92,7 @@ class Plan:
     @property
     def jobs(self) -> list[Job]:
         """All jobs in order: a job comes after the job that it needs."""
-        jobs: list[Job] = []
-        for task in self.tasks:
-            jobs += task.jobs
-        return jobs
+        return list(itertools.chain.from_iterable(task.jobs for task in self.tasks))
 
     def sets_of(self, run: Run) -> list[EvaluationSet]:
         """Return the evaluation sets of ``run``: all sets, or the sets of the corpus that the training leaves out."""
@@ -111,12 +108,8 @@ class Plan:
 
     def evaluations(self, system: System, tested: EvaluationSet) -> list[EvaluateJob]:
         """Return the jobs that evaluate ``system`` on the set ``tested``, one for each seed."""
-        evaluations = []
-        for job in self.jobs:
-            if isinstance(job, EvaluateJob) and job.tested == tested:
-                if System(job.run.point, job.needs.average) == system:
-                    evaluations.append(job)
-        return evaluations
+        jobs = [job for job in self.jobs if isinstance(job, EvaluateJob) and job.tested == tested]
+        return [job for job in jobs if System(job.run.point, job.needs.average) == system]
 
 
 def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:

@@ -6,7 +6,7 @@ import inspect
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -32,6 +32,8 @@ from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.run import train
 from nes2net.training.selection import best_epochs, saved_epochs
 
+#: The architecture of a detector, or the options of a part.
+Config: TypeAlias = dict[str, Any]
 _ROLES: dict[str, tuple[str, Registry[Any]]] = {
     "frontend": ("front-end", frontends),
     "aggregation": ("aggregation", aggregations),
@@ -57,7 +59,7 @@ class Conditions:
     unchecked: list[str] = field(default_factory=list)
 
 
-def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Result, keys: Path) -> Conditions:
+def compare_conditions(row: PublishedRow, config: Config, evaluation: Result, keys: Path) -> Conditions:
     """Compare the conditions of a measurement with the conditions of ``row``.
 
     Args:
@@ -148,7 +150,7 @@ def _asv_numbers(counts: tuple[int, ...]) -> str:
     return f"{target:,} target, {nontarget:,} nontarget, {spoof:,} spoof"
 
 
-def _architecture_differences(config: dict[str, Any], published_config: dict[str, Any]) -> list[str]:
+def _architecture_differences(config: Config, published_config: Config) -> list[str]:
     measured = _relevant_options(config)
     published = _relevant_options(published_config)
     differences = []
@@ -165,7 +167,7 @@ def _architecture_differences(config: dict[str, Any], published_config: dict[str
     return differences
 
 
-def published_architectures(row: PublishedRow) -> dict[str, dict[str, Any]]:
+def published_architectures(row: PublishedRow) -> dict[str, Config]:
     """Return the architectures of ``row.models`` as ``Detector.from_config`` takes them: name → architecture.
 
     If a model is only a back-end, the front-end comes from the row. If the row has no front-end,
@@ -185,7 +187,7 @@ def published_architectures(row: PublishedRow) -> dict[str, dict[str, Any]]:
     return architectures
 
 
-def _relevant_options(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _relevant_options(config: Config) -> dict[str, Config]:
     """Return role → name and options of the part with this role, without options that change no score.
 
     Values have the types of JSON.

@@ -70,16 +70,12 @@ class SystemOnSet:
 
     system: str
     set: str
-    measured: Sequence[Measured] = ()
+    measured: Sequence[Measured]
     num_expected: int = 1
 
     def by_seed(self, metric: str) -> dict[int, float]:
         """Return the figures of ``metric``, as seed → figure; seeds without this figure are missing."""
-        figures = {}
-        for measured in self.measured:
-            if metric in measured.metrics:
-                figures[measured.seed] = measured.metrics[metric]
-        return figures
+        return {detector.seed: detector.metrics[metric] for detector in self.measured if metric in detector.metrics}
 
 
 def over_seeds(metric: str, by_seed: Mapping[int, float]) -> dict[str, Figure]:
@@ -230,9 +226,7 @@ def _rows_across_sets(measurements: Sequence[SystemOnSet], metric: str) -> Itera
         figures_of_sets = [on_set.by_seed(metric) for on_set in measurements if on_set.system == system]
         seeds = [seed for seed in figures_of_sets[0] if all(seed in figures for figures in figures_of_sets)]
         for name, summary in (("mean", mean), ("worst", max)):
-            by_seed = {}
-            for seed in seeds:
-                by_seed[seed] = summary([figures[seed] for figures in figures_of_sets])
+            by_seed = {seed: summary([figures[seed] for figures in figures_of_sets]) for seed in seeds}
             yield Row({"system": system, "set": name}, over_seeds(metric, by_seed))
 
 

@@ -17,6 +17,7 @@ from nes2net.apps.experiments.plan import Task
 from nes2net.lib.errors import InputError, Unfinished, first_line, one_line
 from nes2net.lib.files import make_folder, never_linked, write_text, writing
 from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.terminal import printable
 from nes2net.lib.this_process import usable_processors
 from nes2net.training.interruption import StopRequests
 
@@ -34,21 +35,15 @@ class Failure:
 
     def __str__(self) -> str:
         """Describe the failure in a line."""
-        if self.status is None:
-            return f"{self.name}: not begun: {self.problem}"
-        return f"{self.name}: exit status {self.status}: {self.problem}"
+        state = "not begun" if self.status is None else f"exit status {self.status}"
+        return f"{self.name}: {state}: {self.problem}"
 
 
-def do_here(
-    jobs: Sequence[Job], machine: Machine, logs: Path, *, say: Callable[[str], None] = lambda _: None
-) -> list[Failure]:
-    """Do the unfinished ``jobs``, one after another, and return the failures.
+def do_here(jobs: Sequence[Job], machine: Machine, logs: Path) -> list[Failure]:
+    """Do the unfinished ``jobs``, one after another, and return the failures; print a line before each job.
 
     If a job fails, the following jobs are still done, except the jobs that need the failed job. The
     traceback of an unexpected error is written to the folder ``logs``.
-
-    Args:
-        say: called before each job, with a line that announces the job.
 
     Raises:
         Unfinished: if SIGTERM came, or if a disk is full.
@@ -62,7 +57,7 @@ def do_here(
             if job.needs in failures:
                 failures[job] = Failure(job.name, f"it needs: {job.needs.name}")
                 continue
-            say(f"job {number} of {len(unfinished_jobs)}: {job.name}")
+            print(printable(f"== job {number} of {len(unfinished_jobs)}: {job.name}"))
             try:
                 job.do(machine)
             except Unfinished:
@@ -102,7 +97,7 @@ def do_in_processes(
     waiting_tasks = list(tasks)
     free_slots = list(range(num_processes))
     running: dict[str, tuple[subprocess.Popen, int]] = {}
-    failures: dict[str, Failure] = {}
+    failures = {}
     with writing(logs):
         make_folder(logs)
     # Divide the processors equally: processes slow each other down if together they have more threads than the machine

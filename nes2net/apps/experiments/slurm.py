@@ -14,14 +14,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from nes2net.apps.experiments.description import SlurmSettings
 from nes2net.apps.experiments.plan import Task
 from nes2net.lib.errors import InputError, MissingLibrary, first_line
 from nes2net.lib.files import is_absent, json_text, write_text
 from nes2net.lib.installation import how_to_install
-from nes2net.lib.plain_data import read_json_as
+from nes2net.lib.plain_data import StrictModel, read_json_as
 
 #: Name of the task that makes the table.
 TABLE = "table"
@@ -61,10 +59,9 @@ class TaskCommand:
         return {"command": self.command, "_process": None}
 
 
-class _SubmittedJobs(BaseModel):
+class _SubmittedJobs(StrictModel):
     """The content of ``jobs.json``: the cluster, and the ids of the jobs, as task → id."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
     cluster: str
     jobs: dict[str, str]
 
@@ -93,7 +90,7 @@ def submit(
     submitit = _import_submitit()
     job_class = submitit.LocalJob if settings.cluster == "local" else submitit.SlurmJob
     # Find the jobs of an earlier call that are still queued or running.
-    active: dict[str, Any] = {}
+    active = {}
     path = folder / "jobs.json"
     if not is_absent(path):
         earlier = read_json_as(
@@ -104,13 +101,12 @@ def submit(
             active = {task: job for task, job in jobs.items() if not job.done()}
     submitted = dict(active)
 
-    def submit_array(names: Sequence[str], after: str | None, wait_for: Sequence[Any]) -> None:
+    def submit_array(names: Sequence[str], condition: str, before: Sequence[Any]) -> None:
         """Submit the tasks ``names`` as one array, except tasks whose jobs are queued or running.
 
         Args:
-            after: dependency in the syntax of Slurm; None for no dependency.
-            wait_for: the jobs in ``after``. The cluster ``local`` ignores ``after``; there, this
-                function waits for the jobs.
+            condition: when the tasks may begin after the jobs ``before``, in the words of Slurm. The
+                cluster ``local`` knows no conditions; there, this function waits for the jobs.
         """
         names = [task for task in names if task not in active]
         if not names:
@@ -127,10 +123,11 @@ def submit(
             slurm_additional_parameters={"kill-on-invalid-dep": "yes", **settings.more},
         )
         if settings.cluster == "local":
-            for job in wait_for:
+            for job in before:
                 job.wait()
-        elif after is not None:
-            executor.update_parameters(slurm_dependency=after)
+        elif before:
+            dependency = ":".join([condition, *(job.job_id for job in before)])
+            executor.update_parameters(slurm_dependency=dependency)
         with executor.batch():
             array = [executor.submit(TaskCommand(command(task))) for task in names]
         submitted.update(zip(names, array))
@@ -139,19 +136,13 @@ def submit(
 
     try:
         # Submit the trainings first, then the tasks that need a training.
-        submit_array([task.name for task in tasks if task.needs is None], None, [])
+        submit_array([task.name for task in tasks if task.needs is None], "", [])
         for needed in dict.fromkeys(task.needs for task in tasks if task.needs is not None):
             names = [task.name for task in tasks if task.needs == needed]
-            if needed in submitted:
-                training = submitted[needed]
-                submit_array(names, f"afterok:{training.job_id}", [training])
-            else:
-                submit_array(names, None, [])
-        before = list(submitted.values())
-        after_all = f"afterany:{':'.join(job.job_id for job in before)}" if before else None
+            submit_array(names, "afterok", [submitted[needed]] if needed in submitted else [])
         # Submit the job that makes the table; it runs even if other jobs failed, because the table also shows which
         # figures are missing.
-        submit_array([TABLE], after_all, before)
+        submit_array([TABLE], "afterany", list(submitted.values()))
         if settings.cluster == "local" and TABLE in submitted:
             submitted[TABLE].wait()
     except (RuntimeError, OSError, submitit.core.utils.FailedJobError) as error:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import Length, Loading, ModelName
+from nes2net.apps.explanation.settings import How
 from nes2net.lib.command_line import INCOMPLETE
-from nes2net.lib.commands import Count, Flag, Folder, FromZero, called
+from nes2net.lib.commands import Flag, Folder, called
 from nes2net.lib.errors import InputError, counted, worded
 from nes2net.lib.files import json_text, replacing, write_text, writing
 from nes2net.lib.outputs import check_output_paths, output_names
@@ -21,29 +21,6 @@ from nes2net.lib.terminal import print_note, printable_name, say, say_written
 if TYPE_CHECKING:
     from nes2net.apps.explanation.explain import Explanation
     from nes2net.apps.explanation.relevance import Relevance
-
-
-@dataclass(frozen=True)
-class Method:
-    """How.
-
-    Args:
-        method: occlusion removes parts; the others need captum
-        baseline: what replaces a removed part
-        bin_seconds: seconds of a time bin
-        num_bands: frequency bands up to 8 kHz
-        steps: steps of integrated gradients
-        draws: random tenths that the check removes
-        seed: seed of the noise and of the check
-    """
-
-    method: Literal["occlusion", "gradient_x_input", "integrated_gradients"] = "occlusion"
-    baseline: Literal["floor", "silence"] = "floor"
-    bin_seconds: Annotated[float, Flag("S")] = 0.1
-    num_bands: Annotated[int, Flag("N", minimum=2)] = 16
-    steps: Annotated[int, Flag("N", minimum=2)] = 32
-    draws: Count = 20
-    seed: FromZero = 0
 
 
 @called(
@@ -63,8 +40,7 @@ def explain(
     start: Annotated[float, Flag("S")] = 0.0,
     duration: Annotated[float | None, Flag("S")] = None,
     length: Length,
-    method: Method,
-    batch_size: Count | None = None,
+    method: How,
 ) -> int:
     """Explain the score of recordings.
 
@@ -82,7 +58,6 @@ def explain(
         start: seconds to leave out at the beginning
         duration: seconds to explain; all if not given
     """
-    from nes2net.apps.explanation.explain import How
     from nes2net.apps.explanation.explain import explain as explained
     from nes2net.data.audio.files import with_folders_listed
     from nes2net.scoring.score_length import samples_to_score
@@ -120,7 +95,7 @@ def explain(
                     duration=duration,
                     progress=progress,
                     show_coarse=show_coarse,
-                    how=How(**vars(method), batch_size=batch_size),
+                    how=method,
                 )
         # If a file cannot be explained, the other files are still explained.
         except InputError as error:

@@ -14,7 +14,8 @@ from nes2net.apps.explanation.gradients import METHODS, attribute, num_gradients
 from nes2net.apps.explanation.layers import Layers, weigh_layers
 from nes2net.apps.explanation.occlusion import most_occlusions, occlude
 from nes2net.apps.explanation.relevance import Relevance
-from nes2net.apps.explanation.subject import Fill, Removable, Subject
+from nes2net.apps.explanation.settings import How
+from nes2net.apps.explanation.subject import Removable, Subject
 from nes2net.data.audio.read import SAMPLE_RATE, count_samples, load_excerpt
 from nes2net.data.audio.remarks import remark_of
 from nes2net.data.audio.sources import Audio, recording_of
@@ -48,12 +49,12 @@ class Explanation:
     """Weights of the layers; None if the detector does not weigh layers."""
     checks: tuple[Check, ...]
     """Checks that compare removing the most relevant tenth with removing random tenths."""
-    difference: float | None = None
+    difference: float | None
     """Score of the recording minus score of the baseline. Integrated gradients should add up to this
     difference. None for other methods."""
-    waveform: NDArray = field(repr=False, default_factory=lambda: np.zeros(0, np.float32))
+    waveform: NDArray = field(repr=False)
     """(N,), the explained samples at 16 kHz."""
-    remark: str = ""
+    remark: str
     """A remark about the samples (:mod:`nes2net.data.audio.remarks`); empty if there is nothing to remark."""
 
     @property
@@ -65,7 +66,7 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON, without the samples."""
-        facts: dict[str, Any] = {
+        facts = {
             "score": self.score,
             "start": self.start,
             "duration": self.duration,
@@ -82,35 +83,6 @@ class Explanation:
             facts["difference"] = self.difference
             facts["unexplained"] = self.unexplained
         return facts | {"relevance": self.relevance.to_dict()}
-
-
-@dataclass(frozen=True)
-class How:
-    """The settings of an explanation.
-
-    Args:
-        method: ``"occlusion"`` removes parts and works in every precision;
-            ``"gradient_x_input"`` and ``"integrated_gradients"`` need captum.
-        baseline: what replaces removed parts: ``"floor"``, noise at the level of the recording's
-            noise floor, or ``"silence"``.
-        bin_seconds: length of a time bin in seconds.
-        num_bands: number of frequency bands, of equal width up to 8 kHz.
-        steps: number of steps of integrated gradients, from the baseline to the recording.
-        draws: number of random tenths of the recording that the check removes, one at a time, to
-            compare them with the most relevant tenth.
-        seed: seed of the noise and of the random tenths.
-        batch_size: number of changed versions of the recording to score at once; None for a number
-            that suits the device.
-    """
-
-    method: str = "occlusion"
-    baseline: Fill = "floor"
-    bin_seconds: float = 0.1
-    num_bands: int = 16
-    steps: int = 32
-    draws: int = 20
-    seed: int = 0
-    batch_size: int | None = None
 
 
 def explain(

@@ -86,8 +86,7 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int = 32) -
     if not torch.isfinite(gradients).all():
         raise InputError(f"a gradient is not finite, so `method={method}` explains nothing: take occlusion")
     cells = grid.sum_over_cells(gradients[0].detach().cpu())
-    relevance = Relevance(grid.times, grid.bands, cells.sum(0), cells.sum(1), cells, additive=True)
-    return relevance, difference
+    return Relevance(grid.times, grid.bands, cells.sum(0), cells.sum(1), cells, additive=True), difference
 
 
 def num_gradients(method: str, steps: int) -> int:

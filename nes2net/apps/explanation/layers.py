@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 
 from nes2net.apps.explanation.subject import Subject
-from nes2net.detector import Detector
 from nes2net.scoring.kernel import scoring_mode
 
 
@@ -39,7 +38,7 @@ def weigh_layers(subject: Subject) -> Layers | None:
     The magnitudes of the states can differ by a factor of 100, so a weight alone says little.
     :attr:`Layers.shares` takes the magnitudes into account.
     """
-    detector: Detector = subject.detector
+    detector = subject.detector
     if detector.frontend.num_layers < 2:
         return None
     waveform = subject.detector_input(subject.waveform[None]).to(detector.device)

@@ -30,7 +30,7 @@ def occlude(
     subject: Subject,
     grid: Removable,
     score: float,
-    after_coarse_pass: Callable[[Relevance, int], object] = lambda *_: None,
+    after_coarse_pass: Callable[[Relevance, int], object],
 ) -> Relevance:
     """Compute the relevance of each time bin, band and cell of ``grid`` by removing parts, one at a time.
 

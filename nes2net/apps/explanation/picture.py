@@ -55,8 +55,7 @@ def draw(
         relevance_of_sign = np.maximum(sign * relevance.over_time, 0) * sign
         time.stairs(relevance_of_sign, relevance.times, fill=True, color=colour, alpha=0.7)
     time.axhline(0, color=INK, linewidth=0.8)
-    time.set_xlabel("time, s")
-    time.set_ylabel("relevance")
+    time.set(xlabel="time, s", ylabel="relevance")
     # Draw the relevance of the bands, beside the cells.
     edges = relevance.bands / 1000
     colours = [BONAFIDE if value > 0 else SPOOF for value in relevance.over_bands]
@@ -70,9 +69,8 @@ def draw(
         axes = figure.add_subplot(grid[2, 0])
         axes.bar(numbers, layers.shares, color=_BAR, label="share of the weighted sum")
         axes.plot(numbers, layers.weights, color=INK, marker="o", markersize=3, linewidth=1, label="weight")
-        axes.set_xlabel("hidden state (0: input of the first layer)")
+        axes.set(xlabel="hidden state (0: input of the first layer)", ylabel="layers")
         axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
-        axes.set_ylabel("layers")
         axes.legend(loc="lower right", bbox_to_anchor=(1, 0.97), frameon=False, fontsize="x-small", ncols=2)
         style(axes)
     for axes in (time, bands):

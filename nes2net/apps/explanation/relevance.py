@@ -50,42 +50,33 @@ class Relevance:
         stretch is the sum over its bins; otherwise a stretch has the relevance of its strongest
         bin.
         """
-        return _strongest_parts(self.times, self.over_time, join_neighbours=True, additive=self.additive)
+        return self._strongest_parts(self.times, self.over_time, join_neighbours=True)
 
     def strongest_bands(self) -> list[Part]:
         """Return up to three bands that move the score most, strongest first; weak bands are left out."""
-        return _strongest_parts(self.bands, self.over_bands, join_neighbours=False, additive=self.additive)
+        return self._strongest_parts(self.bands, self.over_bands, join_neighbours=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return {
-            "times": self.times.tolist(),
-            "bands": self.bands.tolist(),
-            "over_time": self.over_time.tolist(),
-            "over_bands": self.over_bands.tolist(),
-            "cells": self.cells.tolist(),
-        }
+        return {name: values.tolist() for name, values in vars(self).items() if name != "additive"}
 
+    def _strongest_parts(self, edges: NDArray, values: NDArray, *, join_neighbours: bool) -> list[Part]:
+        """Return up to three bins, or groups of joined bins, with the strongest relevance, strongest first.
 
-def _strongest_parts(edges: NDArray, values: NDArray, *, join_neighbours: bool, additive: bool) -> list[Part]:
-    """Return up to three bins, or groups of joined bins, with the strongest relevance, strongest first.
+        Bins with less than :data:`LEAST_SHARE` of the largest relevance are left out.
 
-    Bins with less than :data:`LEAST_SHARE` of the largest relevance are left out.
-
-    Args:
-        edges: (n+1,), edges of the bins.
-        values: (n,), relevance of the bins.
-        join_neighbours: whether neighbouring bins that move the score in one direction are joined.
-        additive: whether the relevance of joined bins is their sum; otherwise it is the relevance
-            of the strongest bin.
-    """
-    sizes = np.abs(values)
-    threshold = LEAST_SHARE * sizes.max(initial=0.0)
-    signs = np.where((sizes >= threshold) & (sizes > 0), np.sign(values), 0).astype(int)
-    cuts = np.flatnonzero(np.diff(signs)) + 1 if join_neighbours else np.arange(1, len(values))
-    stretches = []
-    for bins in np.split(np.arange(len(values)), cuts):
-        if len(bins) and signs[bins[0]]:
-            relevance = values[bins].sum() if additive else values[bins][sizes[bins].argmax()]
-            stretches.append(Part(float(edges[bins[0]]), float(edges[bins[-1] + 1]), float(relevance)))
-    return sorted(stretches, key=lambda stretch: -abs(stretch.relevance))[:3]
+        Args:
+            edges: (n+1,), edges of the bins.
+            values: (n,), relevance of the bins.
+            join_neighbours: whether neighbouring bins that move the score in one direction are joined.
+        """
+        sizes = np.abs(values)
+        threshold = LEAST_SHARE * sizes.max(initial=0.0)
+        signs = np.where((sizes >= threshold) & (sizes > 0), np.sign(values), 0).astype(int)
+        cuts = np.flatnonzero(np.diff(signs)) + 1 if join_neighbours else np.arange(1, len(values))
+        stretches = []
+        for bins in np.split(np.arange(len(values)), cuts):
+            if len(bins) and signs[bins[0]]:
+                relevance = values[bins].sum() if self.additive else values[bins][sizes[bins].argmax()]
+                stretches.append(Part(float(edges[bins[0]]), float(edges[bins[-1] + 1]), float(relevance)))
+        return sorted(stretches, key=lambda stretch: -abs(stretch.relevance))[:3]

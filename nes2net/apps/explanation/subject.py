@@ -176,7 +176,7 @@ class Subject:
         Raises:
             InputError: if the detector gives no score, for example because its weights are damaged.
         """
-        scores: list[float] = []
+        scores = []
         for batch in waveforms.split(self.batch_size):
             scores += score_or_raise(self.detector, self.detector_input(batch))
             self.progress(len(batch))

@@ -17,13 +17,13 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import make_folder, path_below, write_text
-from nes2net.lib.plain_data import first_problem
+from nes2net.lib.plain_data import StrictModel, first_problem
 from nes2net.lib.yaml_text import read_yaml_file, write_yaml
 from nes2net.models.card import arxiv_number
 from nes2net.scoring.kernel import check_takes_audio_alone, score_each
@@ -132,17 +132,11 @@ class ArenaModel:
             torch.cuda.empty_cache()
 
 
-class _StrictModel(BaseModel):
-    """A part of ``meta.yaml``; unknown keys, and values of a wrong type, are errors."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
 _Text = Annotated[str, Field(min_length=1)]
 _Address = Annotated[str, Field(pattern=r"^https?://[^\s/]+\S*$")]
 
 
-class _Paper(_StrictModel):
+class _Paper(StrictModel):
     """The paper about a system."""
 
     arxiv_id: Annotated[str, Field(pattern=rf"^(?:{_ARXIV.pattern})$")]
@@ -150,7 +144,7 @@ class _Paper(_StrictModel):
     bibtex: _Text
 
 
-class _System(_StrictModel):
+class _System(StrictModel):
     """The system that is submitted."""
 
     name: _Text
@@ -162,7 +156,7 @@ class _System(_StrictModel):
     paper: _Paper | None = None
 
 
-class _Meta(_StrictModel):
+class _Meta(StrictModel):
     """The content of ``meta.yaml``; the Arena requires the keys that have no default."""
 
     system: _System

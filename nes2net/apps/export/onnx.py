@@ -296,10 +296,7 @@ def _quantise_weights(path: Path, node_names: list[str], description: dict[str, 
     weights = {node.input[1] for node in model.graph.node if node.name in node_names}
     size = 0
     for tensor in model.graph.initializer:
-        if tensor.name in weights:
-            size += tensor.ByteSize() // 4
-        else:
-            size += tensor.ByteSize()
+        size += tensor.ByteSize() // (4 if tensor.name in weights else 1)
     external_file = f"{path.name}.data" if size > LARGEST_FILE else None
     (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA)
     entry.value = json.dumps({**description, "external_data": external_file})

@@ -6,11 +6,13 @@ import math
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nes2net.apps.listen.settings import Vad
 from nes2net.data.audio.remarks import remark_of
 from nes2net.data.audio.speech import speech_share
 from nes2net.data.audio.waveform import SAMPLE_RATE
@@ -26,16 +28,13 @@ from nes2net.scoring.waveforms import WaveformReader
 
 #: A message about a channel, such as the score of a window, which can be written as a line of JSON.
 Line: TypeAlias = dict[str, Any]
-#: The rule for windows with little speech (voice activity detection). ``"weigh"``: the weight of a window is its share
-#: of speech, or 0 if this share is below a quarter. ``"skip"``: as ``"weigh"``, but windows with the weight 0 are not
-#: scored. ``"none"``: speech is not measured, and every window has the weight 1.
-Vad: TypeAlias = Literal["weigh", "skip", "none"]
 #: Seconds after which a line says that a channel is not judged.
 LONGEST_UNJUDGED = 10.0
 _MOST_FAILED = 10  # listening ends if so many windows in a row cannot be scored
 _MOST_TIMES = 1000  # computing times and lags are kept for at most this many windows, the latest
 
 
+@dataclass
 class Channel:
     """Judges the audio of one speaker.
 
@@ -55,20 +54,19 @@ class Channel:
         vad: the rule for windows with little speech.
     """
 
-    def __init__(
-        self, name: str, scorer: Scorer, stream: Stream, hop: float, evidence: Evidence | None, is_live: bool, vad: Vad
-    ) -> None:
-        self.name = name
-        self.stream = stream
+    name: str
+    scorer: Scorer
+    stream: Stream
+    hop: float
+    evidence: Evidence | None
+    is_live: bool
+    vad: Vad
+
+    def __post_init__(self) -> None:
         self.queue: deque[WaitingBatch | Line] = deque()
         """Windows that wait to be scored, and between them lines about gaps and skipped windows."""
-        self._scorer = scorer
-        self._hop = hop
-        self._evidence = evidence
         self._embedding: NDArray | None = None  # embedding of the latest embedded window
         self._embedded_until = 0.0  # end of this window
-        self._is_live = is_live
-        self._vad = vad
         self._began: float | None = None  # reading of the monotonic clock when the stream began
         self._lowest: Scored | None = None
         self._num_scored = 0
@@ -131,9 +129,9 @@ class Channel:
         *skipped_windows, newest = waiting
         num_skipped = len(skipped_windows)
         start = skipped_windows[0].start
-        line: Line = {"event": "skipped", "start": start, "end": skipped_windows[-1].end, "windows": num_skipped}
+        line = {"event": "skipped", "start": start, "end": skipped_windows[-1].end, "windows": num_skipped}
         self._num_skipped += num_skipped
-        other_lines: list[WaitingBatch | Line] = []
+        other_lines = []
         for item in self.queue:
             if isinstance(item, dict) and item["event"] == "skipped":
                 line["start"] = item["start"]
@@ -161,27 +159,27 @@ class Channel:
         # Measure how much speech the window has.
         samples = item.windows[0].samples
         weight = 1.0
-        if self._vad != "none":
+        if self.vad != "none":
             weight = line["speech"] = speech_share(samples)
         is_silent = weight < LEAST_SPEECH
         if is_silent:
             weight = 0.0
-            unfit = remark_of(samples, len(samples), None, length_of_training(self._scorer.provenance)).unfit
+            unfit = remark_of(samples, len(samples), None, length_of_training(self.scorer.provenance)).unfit
             line["reason"] = unfit or f"speech in only {100 * line['speech']:.0f} % of it"
             if not self._is_silent:
                 lines.append({"event": "silence", "channel": self.name, "start": item.start, "end": item.end})
         self._is_silent = is_silent
         # Score the window.
-        if is_silent and self._vad == "skip":
+        if is_silent and self.vad == "skip":
             self._num_skipped += 1
         elif not self._score(item, line):
             return lines
         # Add the window to the evidence, and measure the computing time and the lag.
-        if self._evidence is not None:
-            lines += self._add_evidence(self._evidence, line, weight, samples)
+        if self.evidence is not None:
+            lines += self._add_evidence(self.evidence, line, weight, samples)
         lines += self._say_unjudged(line)
         self._computing.append(time.perf_counter() - began)
-        if self._is_live and self._began is not None:
+        if self.is_live and self._began is not None:
             line["lag"] = time.monotonic() - self._began - item.end
             self._lags.append(line["lag"])
         return lines
@@ -239,7 +237,7 @@ class Channel:
             line |= {"unusual": running.unusual, "message": message}
         if running.alarm == was_alarm:
             return []
-        event: Line = {"event": "clear", "channel": self.name, "time": line["end"]}
+        event = {"event": "clear", "channel": self.name, "time": line["end"]}
         if running.alarm:
             event["event"] = "alarm"
             event["because"] = "probability" if running.probability <= evidence.alarm_probability else "against"
@@ -252,8 +250,8 @@ class Channel:
         """
         traits = measure(samples)._replace(embedding=self._embedding, duration=math.inf, in_windows=True)
         if line["start"] >= self._embedded_until:
-            waveform = WaveformReader.of(self._scorer, None).take(samples, SAMPLE_RATE).waveform
-            (traits,) = Measurer.of(self._scorer, evidence.decider).with_embeddings([traits], waveform[None])
+            waveform = WaveformReader.of(self.scorer, None).take(samples, SAMPLE_RATE).waveform
+            (traits,) = Measurer.of(self.scorer, evidence.decider).with_embeddings([traits], waveform[None])
             self._embedding = traits.embedding
             self._embedded_until = line["end"]
         return traits
@@ -271,7 +269,7 @@ class Channel:
             return []
         self._warn_from = math.inf
         message = line.get("message", f"not judged for {LONGEST_UNJUDGED:g} s")
-        unjudged: Line = {"event": "unjudged", "channel": self.name, "start": line["start"], "end": line["end"]}
+        unjudged = {"event": "unjudged", "channel": self.name, "start": line["start"], "end": line["end"]}
         return [{**unjudged, "message": message, "reason": reason}]
 
     def end(self) -> None:
@@ -281,17 +279,17 @@ class Channel:
 
     def summary(self) -> Line:
         """Return the last line of the channel, a summary of all windows."""
-        summary: Line = {"event": "end", "channel": self.name, "seconds": self.stream.now}
+        summary = {"event": "end", "channel": self.name, "seconds": self.stream.now}
         summary |= {"windows": self._num_scored, "skipped": self._num_skipped, "failed": self._num_failed}
         summary["lowest"] = self._lowest and self._lowest._asdict()
         summary |= {"filled": self.stream.filled, "remark": worded(self.stream.remark.text)}
-        if self._evidence is not None:
+        if self.evidence is not None:
             alarm_share = self._num_alarms / max(1, self._num_weighed)
             summary |= {"probability": None, "mean": None, **self._last, "alarm_share": alarm_share}
         summary["compute"] = _summary_of_times(self._computing)
         summary["lag"] = _summary_of_times(self._lags)
         if self._computing:
-            summary["real_time_factor"] = float(np.mean(self._computing)) / self._hop
+            summary["real_time_factor"] = float(np.mean(self._computing)) / self.hop
         return summary
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import Deciding, Loading, ScorerName
+from nes2net.apps.listen.settings import Windows
 from nes2net.lib.commands import Count, Flag, called, changed_fields
 from nes2net.lib.errors import InputError, MissingLibrary
 from nes2net.lib.installation import how_to_install
@@ -37,27 +38,6 @@ class Input:
     channels: Count = 1
     split: Annotated[str | None, Flag("NAMES")] = None
     speed: float = 1.0
-
-
-@dataclass(frozen=True)
-class Windows:
-    """The windows.
-
-    Args:
-        window: seconds; as in training, or as the calibration
-        hop: seconds from one window to the next
-        keep: if computing is slow: all windows, or the latest
-        max_behind: with latest: seconds that may wait
-        latch: an alarm lasts until the end
-        vad: windows without speech: weight 0, skip, or as others
-    """
-
-    window: Annotated[float | None, Flag("S")] = None
-    hop: Annotated[float, Flag("S")] = 1.0
-    keep: Literal["all", "latest"] | None = None
-    max_behind: Annotated[float, Flag("S")] = 5.0
-    latch: bool = False
-    vad: Literal["weigh", "skip", "none"] = "weigh"
 
 
 @called(

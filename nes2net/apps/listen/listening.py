@@ -7,11 +7,12 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from secrets import token_urlsafe
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from numpy.typing import NDArray
 
-from nes2net.apps.listen.channel import Channel, Line, Vad
+from nes2net.apps.listen.channel import Channel, Line
+from nes2net.apps.listen.settings import Keep, Windows
 from nes2net.data.audio.speech import SPEECH_RULE
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError
@@ -20,9 +21,6 @@ from nes2net.scoring.decisions.evidence import Evidence
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.stream import Stream
 
-#: What happens if windows arrive faster than they can be scored. ``"all"``: every window is scored, and the source
-#: waits. ``"latest"``: old windows are skipped.
-Keep: TypeAlias = Literal["all", "latest"]
 #: A program that ends waits at most this many seconds for the thread that reads the source. Python would abort if the
 #: program ended while this thread computes. A thread that only waits for audio does no harm.
 LONGEST_WAIT = 1.0
@@ -44,7 +42,7 @@ class Gone(Exception):
 
 
 @dataclass(frozen=True)
-class Judge:
+class Judge(Windows):
     """A detector, and the settings with which it judges live audio.
 
     Args:
@@ -67,12 +65,6 @@ class Judge:
     model: str
     decider: Decider | None = None
     calibration: str | None = None
-    window: float | None = None
-    hop: float = 1.0
-    latch: bool = False
-    keep: Keep | None = None
-    max_behind: float = 5.0
-    vad: Vad = "weigh"
 
     def __post_init__(self) -> None:
         """Raise :class:`InputError` if the detector has no score, or if a number is out of its range."""
@@ -101,7 +93,7 @@ class Judge:
             if self.decider is not None:
                 evidence = Evidence(self.decider, stream.window, latch=self.latch)
             channels.append(Channel(name, self.scorer, stream, self.hop, evidence, is_live, self.vad))
-        ready: Line = {
+        ready = {
             "event": "ready",
             "model": self.model,
             "window": channels[0].stream.window,
@@ -174,7 +166,7 @@ class Listening:
                 The error is raised after the summaries.
         """
         self._reader.start()
-        failure: Exception | None = None
+        failure = None
         try:
             yield from self._judge_waiting()
             for channel in self._channels:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import Field, RootModel
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection
@@ -23,7 +23,7 @@ from nes2net.data.audio.pcm import Encoding, PcmDecoder
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import json_text
 from nes2net.lib.http_server import Listener, Refused, check_site, most_connections
-from nes2net.lib.plain_data import validated_json
+from nes2net.lib.plain_data import StrictModel, validated_json
 from nes2net.lib.repeated_logs import OncePerMinute
 from nes2net.lib.this_process import most_open_files
 
@@ -51,11 +51,7 @@ _FAILED = 1011
 _TRY_LATER = 1013
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Start(_Message):
+class _Start(StrictModel):
     event: Literal["start"]
     rate: Annotated[float, Field(ge=1000, le=1_000_000)]
     encoding: Encoding = "s16le"
@@ -64,12 +60,12 @@ class _Start(_Message):
     session: Annotated[str, Field(max_length=100)] | None = None
 
 
-class _Gap(_Message):
+class _Gap(StrictModel):
     event: Literal["gap"]
     seconds: Annotated[float, Field(gt=0, le=86400)]
 
 
-class _Stop(_Message):
+class _Stop(StrictModel):
     event: Literal["stop"]
 
 
@@ -138,7 +134,7 @@ class Server:
         while not self._is_stopped:
             time.sleep(_LOOK)
         # Stop all sessions, also those that begin meanwhile, and wait until their last lines are sent.
-        last_ones: set[Listening] = set()
+        last_ones = set()
         while running := self._running_sessions():
             for listening in running:
                 listening.stop()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from nes2net.apps.listen.listening import Block, Keep
+from nes2net.apps.listen.listening import Block
+from nes2net.apps.listen.settings import Keep
 from nes2net.data.audio.packed import ChannelOf
 from nes2net.data.audio.pcm import Encoding, RawAudio
 from nes2net.data.audio.read import stream_audio
@@ -100,7 +101,7 @@ def opened(
     if source != STANDARD_INPUT and not os.path.exists(source):
         raise InputError(f"{source} does not exist: name a recording, a named pipe, - or microphone")
     # Read raw samples from a pipe or a file.
-    is_pipe = source == STANDARD_INPUT or _is_pipe(source)
+    is_pipe = source == STANDARD_INPUT or Path(source).is_fifo()
     if is_pipe or rate is not None or encoding is not None:
         if rate is None:
             raise InputError("raw samples do not state their rate: name it with `rate`, such as 16000, or 8000")
@@ -114,13 +115,6 @@ def opened(
     blocks = _at_speed(_recording_blocks(source, num_channels), speed)
     is_live = speed == 1
     return Source(blocks, SAMPLE_RATE, "recording", channel_names(names, num_channels), is_live=is_live, keep="all")
-
-
-def _is_pipe(source: str) -> bool:
-    try:
-        return stat.S_ISFIFO(os.stat(source).st_mode)
-    except (OSError, ValueError):
-        return False
 
 
 def _arriving_bytes(source: str) -> Iterator[bytes]:
@@ -191,7 +185,7 @@ def _microphone(device: str, rate: float, num_channels: int) -> Iterator[Block]:
         raise MissingLibrary(
             f"the microphone is read with sounddevice ({error}): {how_to_install('listen')}"
         ) from error
-    name_or_number: Any = int(device) if device.isdecimal() else device or None
+    name_or_number = int(device) if device.isdecimal() else device or None
     try:
         stream = sounddevice.InputStream(rate, device=name_or_number, channels=num_channels, dtype="float32")
     except (sounddevice.PortAudioError, ValueError) as error:
@@ -206,7 +200,5 @@ def _microphone_blocks(stream: Any, step: int) -> Iterator[Block]:
         while True:
             samples, has_lost = stream.read(step)
             # If samples were lost before this block, take the time of its first sample from the clock.
-            start_time = None
-            if has_lost:
-                start_time = time.monotonic() - began - len(samples) / stream.samplerate
-            yield Block(samples.T, start_time)
+            lost_until = time.monotonic() - began - len(samples) / stream.samplerate
+            yield Block(samples.T, lost_until if has_lost else None)

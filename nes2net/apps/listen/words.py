@@ -13,11 +13,10 @@ _WIDTHS = (8, 8, 10, 8, 11, 0)  # widths of the columns of the table in characte
 def heading(line: Line) -> list[str]:
     """Write the first line of a session (``ready``) in words, and the headings of the table that follows."""
     calibration = line["calibration"]
-    calibration_words = "no calibration, so there are scores and no probabilities"
-    if calibration is not None:
-        calibration_words = f"calibration {calibration}"
+    calibration_words = f"calibration {calibration}"
     columns = ["channel", "to", "score", "llr", "probability", ""]
     if calibration is None:
+        calibration_words = "no calibration, so there are scores and no probabilities"
         columns[3:5] = ["", ""]
     return [
         f"# {line['model']} hears {line['window']:.4g} s every {line['hop']:g} s; {calibration_words}",
@@ -36,15 +35,14 @@ def in_words(line: Line) -> str:
                 value = f"{value:.4f}"
             cells.append("–" if value is None else value)
         notes = [line.get("error"), line.get("reason"), line.get("unusual"), "ALARM" if line.get("alarm") else None]
-        return table_line([*cells, "; ".join(filter(None, notes))], _WIDTHS, "lrrrrl")
-    if line["event"] in ("alarm", "clear"):
+        cells.append("; ".join(filter(None, notes)))
+    elif line["event"] in ("alarm", "clear"):
         cells += [clock(line["time"], 1), line["event"], "", f"{line['probability']:.4f}", line.get("because", "")]
-        return table_line(cells, _WIDTHS, "lrrrrl")
-    if line["event"] in ("gap", "skipped", "silence", "unjudged"):
+    elif line["event"] in ("gap", "skipped", "silence", "unjudged"):
         notes = [f"from {clock(line['start'], 1)}", line.get("message"), line.get("reason")]
         cells += [clock(line["end"], 1), line["event"], "", "", "; ".join(filter(None, notes))]
+    if line["event"] != "end":
         return table_line(cells, _WIDTHS, "lrrrrl")
-    # The line "end"
     facts = [counted(line["windows"], "window")]
     if line["skipped"]:
         facts.append(f"{line['skipped']} skipped")

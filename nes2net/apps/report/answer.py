@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from numpy.typing import NDArray
 
@@ -13,6 +13,8 @@ from nes2net.lib.times import clock, plain_duration, readable_duration
 from nes2net.scoring.decisions.along import LEAST_SPEECH, Stretch
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 
+#: A row of `nes2net predict`.
+Row: TypeAlias = dict[str, Any]
 # Some windows of bona fide speech have low scores by chance. The report doubts the answer "bona fide" if more
 # windows have low scores than this many times the expected number, which counts as at least 1. The factor is an
 # assumption.
@@ -34,7 +36,7 @@ class Answer(NamedTuple):
     """A command that makes a calibration; empty if the answer already rests on a calibration."""
 
 
-def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answer:
+def answer_of(row: Row, decider: Decider | None, model: str) -> Answer:
     """Put a row of `nes2net predict` into plain words.
 
     Args:
@@ -88,7 +90,7 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
     return Answer("spoof", "Spoof", meaning, facts)
 
 
-def stretch_of(row: dict[str, Any]) -> Stretch | None:
+def stretch_of(row: Row) -> Stretch | None:
     """Return the part of the recording with the most evidence against bona fide.
 
     The result is None if the row has no such part, or if the decision is "cannot tell".
@@ -99,7 +101,7 @@ def stretch_of(row: dict[str, Any]) -> Stretch | None:
     return Stretch(facts["start"], facts["end"], facts["llr"], facts["p_value"])
 
 
-def is_fake_in_part(row: dict[str, Any]) -> bool:
+def is_fake_in_part(row: Row) -> bool:
     """Whether the recording as a whole is like bona fide speech, but is called "spoof" because of one stretch."""
     return bool(row.get("along", {}).get("in_part"))
 
@@ -143,7 +145,7 @@ def in_hundred(share: float) -> str:
     return "fewer than 1 in 100,000"
 
 
-def _without_calibration(row: dict[str, Any], model: str) -> Answer:
+def _without_calibration(row: Row, model: str) -> Answer:
     score = f"{row['score']:.4f}".replace("-", "−")
     part = "this recording"
     if row["judged"] < 1:
@@ -165,7 +167,7 @@ def _without_calibration(row: dict[str, Any], model: str) -> Answer:
     return Answer("unsure", "No answer", meaning, facts, shlex.join(words))
 
 
-def _basis_words(row: dict[str, Any]) -> str:
+def _basis_words(row: Row) -> str:
     if along := row.get("along"):
         windows = counted(along["windows"], "window")
         window = readable_duration(along["window"], exact=True)
@@ -179,7 +181,7 @@ def _basis_words(row: dict[str, Any]) -> str:
     return "The whole recording, judged in one piece."
 
 
-def _probability_words(row: dict[str, Any], decider: Decider) -> str:
+def _probability_words(row: Row, decider: Decider) -> str:
     probability = row["probability"]
     subject = "the recording"
     if "along" in row and row["along"]["windows"] > 1:
@@ -207,7 +209,7 @@ def _stretch_words(stretch: Stretch) -> str:
     )
 
 
-def _low_window_words(low: dict[str, Any], num_windows: int, decision: str) -> str:
+def _low_window_words(low: Row, num_windows: int, decision: str) -> str:
     expected = round(low["expected"])
     by_chance = f"about {expected:,}" if expected else "hardly any"
     words = (

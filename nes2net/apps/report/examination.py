@@ -92,9 +92,9 @@ class Examination:
     """Sentences that say what makes the decision uncertain."""
     published: list[str]
     """Published figures of the detector."""
-    decider: Decider | None = None
+    decider: Decider | None
     """The rule that decides by a calibration; None without a calibration."""
-    fakes: Prediction | None = None
+    fakes: Prediction | None
     """The fake stretches; None if the detector was not trained on segments."""
 
     @property
@@ -164,10 +164,7 @@ def _raise_if_failed(prediction: Prediction, path: Path) -> Prediction:
 def _detector_facts(detector: Detector) -> Facts:
     provenance = detector.provenance
     facts = [("What it learned from", training_in_words(provenance) or "its file does not say")]
-    if provenance.published is None:
-        published_model = None
-    else:
-        _, published_model = provenance.published
+    _, published_model = provenance.published or (None, None)
     if published_model is None or not published_model.until:  # `training_in_words` states a known year
         facts.append(("Newest fakes that it learned from", "its file does not say"))
     if published_model is not None:

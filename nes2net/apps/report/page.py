@@ -57,8 +57,8 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
     environment = page_templates("nes2net.apps.report")
     environment.filters |= {"percent": percent, "in_hundred": in_hundred, "clock": clock}
     style = ""
-    for package, name in (("nes2net.evaluation", "page.css"), ("nes2net.apps.report", "page.css")):
-        style += (files(package) / name).read_text(encoding="utf-8")
+    for package in ("nes2net.evaluation", "nes2net.apps.report"):
+        style += (files(package) / "page.css").read_text(encoding="utf-8")
     row = examination.prediction.row
     sound = ""
     if not for_paper and examination.file.duration <= LONGEST_HEARD:

@@ -42,7 +42,6 @@ def write_pdf(page: str, path: str | Path) -> None:
     """
     library = weasyprint()
     fetcher = library.urls.URLFetcher(allowed_protocols=("data",))
-    document = library.HTML(string=page, url_fetcher=fetcher)
-    content = document.write_pdf()
+    content = library.HTML(string=page, url_fetcher=fetcher).write_pdf()
     with writing(path), replacing(path, durable=True) as temporary:
         temporary.write_bytes(content)

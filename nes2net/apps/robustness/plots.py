@@ -73,4 +73,4 @@ def conditions_svg(clean: Row, families: Sequence[Sequence[Row]]) -> Markup:
     texts = []
     for name, row in zip(names, rows):
         texts.append(f"{name}: EER {100 * row.value('eer'):.1f} %, HTER {100 * row.value('hter'):.1f} %")
-    return svg_of(figure, "conditions", "Error rates under each condition", "; ".join(texts) + ".")
+    return svg_of(figure, "conditions", "Error rates under each condition", f"{'; '.join(texts)}.")

@@ -100,9 +100,7 @@ def evaluate_robustness(
         raise InputError(
             f"{counted(len(common), 'trial has', 'trials have')} scores under all conditions, but not of both classes: score more trials"
         )
-    values = {}
-    for name, by_id in scores.items():
-        values[name] = np.array([by_id[trial.id] for trial in common])
+    values = {name: np.array([by_id[trial.id] for trial in common]) for name, by_id in scores.items()}
     # Make the table.
     threshold, basis = find_threshold((values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide]), rule)
     order = np.concatenate((np.flatnonzero(is_bonafide), np.flatnonzero(~is_bonafide)))
@@ -187,10 +185,9 @@ def _source_facts(origin: Origin | None, seed: int, calibration: Mapping[str, An
     clean_facts = {name: text for name, text in facts.items() if name not in ("record", "scored_at")}
     sources = {CLEAN: clean_facts | {"seed": str(seed)}}
     if calibration is not None:
-        sources["calibration"] = {}
-        for name, fact in calibration.items():
-            if fact is not None and not isinstance(fact, dict):
-                sources["calibration"][name] = str(fact)
+        sources["calibration"] = {
+            name: str(fact) for name, fact in calibration.items() if not isinstance(fact, dict | None)
+        }
     return sources
 
 
@@ -237,9 +234,7 @@ def summary_sentences(clean: Row, rows: Sequence[Row]) -> list[str]:
     worse = [row for row in certain if row.value("difference") > 0]
     better = [row.labels["condition"] for row in certain if row.value("difference") < 0]
     if worse:
-        worst = []
-        for row in worse[:3]:
-            worst.append(f"{row.labels['condition']} ({points(row.value('difference'), 1)} points)")
+        worst = [f"{row.labels['condition']} ({points(row.value('difference'), 1)} points)" for row in worse[:3]]
         lines = [f"Most damaging to the EER: {', '.join(worst)}."]
     elif better:
         lines = ["No condition raises the EER for certain."]
@@ -301,8 +296,8 @@ def _read_scores(
         Two mappings: condition → id of a trial → score, for the conditions that did not fail; and
         failed condition → reason.
     """
-    scores: dict[str, dict[str, float]] = {}
-    failed: dict[str, str] = {}
+    scores = {}
+    failed = {}
     for name, path in paths.items():
         matched_trials = match_file(trials, path, allow_partial=True)
         if unknown := matched_trials.mismatch.unknown:
@@ -321,12 +316,8 @@ def _read_scores(
 
 
 def _incomplete_trials(trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
-    incomplete = {}
-    for trial in trials:
-        conditions = [name for name, by_id in scores.items() if trial.id not in by_id]
-        if conditions:
-            incomplete[trial.id] = conditions
-    return incomplete
+    conditions = {trial.id: [name for name, by_id in scores.items() if trial.id not in by_id] for trial in trials}
+    return {id: names for id, names in conditions.items() if names}
 
 
 def find_threshold(clean: tuple[NDArray, NDArray], rule: Decider | OperatingPoint) -> tuple[float, str]:

@@ -48,7 +48,7 @@ class UnderCondition:
     name: str
     condition: Effect
     seed: int
-    sources: str = ""
+    sources: str
     """Text that says which recordings the condition mixes in."""
 
     @property
@@ -153,7 +153,7 @@ def plan(
     if conditions is None:
         suite = default_conditions(sources)
         return Plan(part, phase, trials, len(labelled), list(suite.names), sources, dict(suite.left_out), seed)
-    names: list[str] = []
+    names = []
     for text in conditions:
         names += _expand_strengths(text)
     for number, name in enumerate(names):
@@ -295,23 +295,17 @@ def run(
         if len(score_files) == 1:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
             raise InputError(f"no condition has scores: {reasons}")
-        return _evaluate(plan, score_files, failed, rule, num_resamples)
-
-
-def _evaluate(
-    plan: Plan, paths: dict[str, Path], failed: dict[str, str], rule: Decider | OperatingPoint, num_resamples: int
-) -> Result:
-    return evaluate_robustness(
-        plan.part.corpus,
-        plan.phase,
-        plan.trials,
-        paths,
-        rule=rule,
-        num_resamples=num_resamples,
-        seed=plan.seed,
-        failed=failed,
-        num_available=plan.num_available,
-    )
+        return evaluate_robustness(
+            plan.part.corpus,
+            plan.phase,
+            plan.trials,
+            score_files,
+            rule=rule,
+            num_resamples=num_resamples,
+            seed=plan.seed,
+            failed=failed,
+            num_available=plan.num_available,
+        )
 
 
 def _condition_transform(name: str, plan: Plan) -> UnderCondition:

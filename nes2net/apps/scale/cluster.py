@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 from nes2net.apps.scale.libraries import library
 from nes2net.lib.errors import InputError, first_line
@@ -104,7 +103,7 @@ def start_ray(resources: Resources) -> bool:
         logging.getLogger(name).setLevel(logging.ERROR)
     if ray.is_initialized():
         return False
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     # Run as a client's job, so that Ray does not add the current folder to the search path of workers.
     quiet["job_config"] = library("ray.job_config").JobConfig(_client_job=True)
     try:

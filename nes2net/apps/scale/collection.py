@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from nes2net.apps.scale.cluster import Resources, connected
 from nes2net.apps.scale.engine import Facts, Model, facts_of, pieces_dataset, scored_pieces
@@ -36,6 +36,10 @@ from nes2net.scoring.judgement import Judgement
 from nes2net.training.interruption import StopRequests
 
 _KILLED = "a process that read, decoded or scored it was killed, perhaps for memory: the same command tries it again"
+
+
+#: Path of the results of a finished shard → facts about them.
+Done: TypeAlias = dict[Path, ShardScores]
 
 
 @dataclass
@@ -205,7 +209,7 @@ def _stamps_of_model(model: Path) -> str:
     return " ".join(stamp(path) for path in files if path.is_file())
 
 
-def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], overwrite: bool) -> None:
+def _check_source(out: Path, done: Done, shards: Sequence[Shard], overwrite: bool) -> None:
     """Check that all results in ``out`` belong to shards of the source.
 
     Other results are removed if ``overwrite`` is true; otherwise :class:`InputError` is raised. If
@@ -222,16 +226,12 @@ def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Sha
     )
 
 
-def _outdated_results(done: dict[Path, ShardScores], shards: Sequence[Shard]) -> list[Path]:
+def _outdated_results(done: Done, shards: Sequence[Shard]) -> list[Path]:
     stamps = {shard.address: shard.stamp for shard in shards if shard.stamp != UNKNOWN}
-    outdated = []
-    for path, result in done.items():
-        if stamps.get(result.shard, result.stamp) != result.stamp:
-            outdated.append(path)
-    return outdated
+    return [path for path, result in done.items() if stamps.get(result.shard, result.stamp) != result.stamp]
 
 
-def _check_run(out: Path, done: dict[Path, ShardScores], run: dict[str, Any], overwrite: bool) -> None:
+def _check_run(out: Path, done: Done, run: dict[str, Any], overwrite: bool) -> None:
     """Check that the results in ``out`` come from the detector and the settings of the present run.
 
     Other results are removed if ``overwrite`` is true; otherwise :class:`InputError` is raised.
@@ -251,9 +251,7 @@ def _check_run(out: Path, done: dict[Path, ShardScores], run: dict[str, Any], ov
         )
 
 
-def _remove_or_refuse(
-    out: Path, done: dict[Path, ShardScores], paths: list[Path], origin: str, overwrite: bool
-) -> None:
+def _remove_or_refuse(out: Path, done: Done, paths: list[Path], origin: str, overwrite: bool) -> None:
     """Remove the results ``paths`` if ``overwrite`` is true; otherwise raise :class:`InputError`.
 
     Args:
@@ -268,7 +266,7 @@ def _remove_or_refuse(
 
 
 def _unfinished_shards(
-    out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], retry_errors: bool
+    out: Path, done: Done, shards: Sequence[Shard], retry_errors: bool
 ) -> tuple[Outcome, list[Shard]]:
     """Count the finished shards, and list the unfinished shards; with ``retry_errors``, list shards with errors, too.
 
@@ -296,7 +294,7 @@ def _score_shards(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome
         Unfinished: if Ray stops.
     """
     incomplete = {shard.address: shard for shard in shards}
-    pieces_by_shard: dict[str, list[Piece]] = defaultdict(list)
+    pieces_by_shard = defaultdict(list)
     dataset = scored_pieces(pieces_dataset(shards, facts.batch_size), facts)
     # The value -1 lets Ray continue if a process dies. The pieces that the dead process was computing are then missing.
     dataset.context.max_errored_blocks = -1

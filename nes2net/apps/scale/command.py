@@ -6,6 +6,7 @@ import sys
 from typing import Annotated
 
 from nes2net.actions.flags import Length, Loading, ModelName
+from nes2net.apps.scale.cluster import Resources
 from nes2net.lib.command_line import INCOMPLETE
 from nes2net.lib.commands import File, Flag, Folder, called
 from nes2net.lib.errors import counted, listed
@@ -29,10 +30,7 @@ def scale(
     judgement: Annotated[str, Flag("NAME|OPTIONS")] = "scores",
     length: Length,
     batch_size: Annotated[int | None, Flag("N")] = None,
-    num_actors: int | None = None,
-    cpus_per_actor: float = 1,
-    gpus_per_actor: float | None = None,
-    address: str | None = None,
+    resources: Resources,
 ) -> int:
     """Score a collection of any size on Ray, shard by shard.
 
@@ -55,7 +53,6 @@ def scale(
         gpus_per_actor: GPUs of an actor; may be a fraction
         address: Ray cluster; this machine if not given
     """
-    from nes2net.apps.scale.cluster import Resources
     from nes2net.apps.scale.collection import score_collection
     from nes2net.apps.scale.engine import Model
     from nes2net.apps.scale.results import to_score_file
@@ -68,7 +65,7 @@ def scale(
         judgement=read_value(judgement, None, "`judgement`"),
         num_samples=length.of_files(),
         batch_size=batch_size,
-        resources=Resources(num_actors, cpus_per_actor, gpus_per_actor, address),
+        resources=resources,
         overwrite=overwrite,
         retry_errors=retry_errors,
     )

@@ -355,8 +355,7 @@ def score(
         model.save(folder)
         model = folder
     facts = facts_of(Model.of(model), num_samples, batch_size, resources, as_judgement("scores"))
-    rows: Any = dataset
-    pieces = rows.map_batches(
+    pieces = dataset.map_batches(
         lambda table: {"piece": [piece_of_rows(table, audio)]},
         batch_size=BATCHES_OF_PIECE * facts.batch_size,
         batch_format="pyarrow",
@@ -380,10 +379,8 @@ def piece_of_rows(table: Any, audio: str | None = None) -> Piece:
         raise InputError(
             f"the rows have no column '{column}' of recordings, only {', '.join(names)}: name one with `audio`"
         )
-    recording_columns = []
-    for name in dict.fromkeys((column, *OWN_COLUMNS, "path", "url")):
-        if name in names:
-            recording_columns.append(name)
+    columns = dict.fromkeys((column, *OWN_COLUMNS, "path", "url"))
+    recording_columns = [name for name in columns if name in names]
     rows = []
     for row in table.select(recording_columns).to_pylist():
         content, address = content_of(row[column])

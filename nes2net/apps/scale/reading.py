@@ -77,7 +77,7 @@ def pieces_of(shard: Shard, rows: int, batch_size: int) -> Iterator[Piece]:
         rows: number of recordings in a piece; a piece of large recordings has fewer.
         batch_size: number of recordings in a batch.
     """
-    rows_of_piece: list[Row] = []
+    rows_of_piece = []
     number = 0
     size = 0
     fault = None
@@ -109,11 +109,8 @@ def _rows_of_shard(shard: Shard) -> Iterator[Row]:
             yield {"id": id, "address": address, "content": None, "suffix": ""}
         return
     with opened(shard.address) as file:
-        if _suffix(shard.address) == ".tar":
-            rows_of = _tar_rows(shard, file)
-        else:
-            rows_of = _table_rows(shard, file)
-        yield from rows_of
+        rows_of = _tar_rows if _suffix(shard.address) == ".tar" else _table_rows
+        yield from rows_of(shard, file)
 
 
 def _suffix(address: str) -> str:
@@ -129,23 +126,16 @@ def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
     budget = Budget.of(shard.address, size, "if it can be trusted, write smaller shards without compression")
     table: ParquetTable | ArrowMessages
     if _suffix(shard.address) == ".parquet":
-        parquet_source: BinaryIO | Path = file
-        if not is_url(shard.address):
-            parquet_source = Path(shard.address)
-        table = ParquetTable(parquet_source, budget)
+        table = ParquetTable(file if is_url(shard.address) else Path(shard.address), budget)
     else:
         arrow = library("pyarrow")
-        is_remote = is_url(shard.address)
-        arrow_source = arrow.PythonFile(file, "r") if is_remote else arrow.memory_map(shard.address)
-        table = ArrowMessages(arrow_source, budget)
+        source = arrow.PythonFile(file, "r") if is_url(shard.address) else arrow.memory_map(shard.address)
+        table = ArrowMessages(source, budget)
     # Find the columns to read.
     audio = audio_column(table.schema, Path(shard.address))
     types = library("pyarrow.types")
     plain = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
-    described_columns = []
-    for field in table.schema:
-        if any(is_plain(field.type) for is_plain in plain):
-            described_columns.append(field.name)
+    described_columns = [field.name for field in table.schema if any(is_plain(field.type) for is_plain in plain)]
     number = 0
     for batch in table.batches([audio, *described_columns], budget):
         for index in range(batch.num_rows):
@@ -230,8 +220,8 @@ def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
     A recording and the files that describe it are adjacent in the tar file, and have the same key.
     """
     for (_, stem), members in groupby(members_of(file, shard.address), _key_of_member):
-        described: Row = {}
-        recordings: list[tuple[str, bytes]] = []
+        described = {}
+        recordings = []
         for member in members:
             suffix = PurePosixPath(member.name).name.partition(".")[2]
             if not stem:  # skip hidden files, such as ._name, which macOS adds

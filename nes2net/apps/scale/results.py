@@ -108,7 +108,7 @@ def judgement_of_recordings(judgement: Any) -> Judgement[Any]:
 
 def finished_shards(out: Path) -> dict[Path, ShardScores]:
     """Find the finished shards in ``out``; return path of the results → facts about the shard. Skip damaged files."""
-    files: dict[Path, ShardScores] = {}
+    files = {}
     for path in out.glob("*.parquet"):
         with suppress(InputError):
             files[path] = _facts_of(path)
@@ -189,7 +189,7 @@ def read_results(out: Path, judgement: Judgement[Any]) -> Iterator[tuple[ShardSc
     """
     facts = {path: _facts_of(path) for path in out.glob("*.parquet")}
     for path, done in sorted(facts.items(), key=lambda item: item[1].shard):
-        rows: list[_Result] = []
+        rows = []
         with _reading(path):
             table, budget = open_rows(path)
             for batch in table.batches(["id", "score", "error"], budget):
@@ -221,7 +221,7 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
         raise InputError(f"{out} is not a folder of results: `nes2net scale` makes one")
     judgement = judgement_of_recordings(record.judgement or "scores")
     # Read the results while the score file is written.
-    failures: dict[str, str] = {}
+    failures = {}
     shard_of: dict[str, str] = {}
 
     def scored_trials() -> Iterator[tuple[Trial, Any]]:

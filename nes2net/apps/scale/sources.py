@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from nes2net.apps.scale.libraries import library
 from nes2net.data.audio.files import recordings_listed
@@ -209,7 +209,7 @@ def _file_shard(address: str, name: str = "") -> Shard:
         return Shard(os.path.abspath(address), stamp(address), name)
     try:  # ask the store for size and last change of the file
         store, path = library("fsspec.core").url_to_fs(address)
-        facts: dict[str, Any] = store.info(path)
+        facts = store.info(path)
     except Exception:  # reading the shard later will report the error
         return Shard(address, UNKNOWN, name)
     changed = next((facts[key] for key in _CHANGES if facts.get(key)), "")

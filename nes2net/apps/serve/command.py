@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from typing import Annotated, Literal
 
 from nes2net.actions.flags import Deciding, Loading, ScorerName
-from nes2net.lib.commands import Count, Flag, called
+from nes2net.apps.serve.limits import Limits
+from nes2net.lib.commands import Flag, called
 from nes2net.lib.errors import MissingLibrary
 from nes2net.lib.installation import how_to_install
 from nes2net.lib.stop_signals import StopSignals
@@ -27,11 +28,7 @@ def serve(
     allow_name: Annotated[Sequence[str], Flag("NAME", repeated=True)] = (),
     open_: bool = False,
     log: Literal["text", "json"] = "text",
-    max_size: Annotated[float, Flag("MB")] = 200.0,
-    max_duration: Annotated[float, Flag("S")] = 7200.0,
-    timeout: Annotated[float, Flag("S")] = 600.0,
-    waiting: int = 8,
-    workers: Count = 1,
+    limits: Limits,
 ) -> None:
     """Open a page that plays recordings and shows their scores over time.
 
@@ -56,7 +53,6 @@ def serve(
         for library in ("gradio", "prometheus_client", "fastapi_offline"):
             if find_spec(library) is None:
                 raise MissingLibrary(f"the page needs {library}, which is not installed: {how_to_install('serve')}")
-        from nes2net.apps.serve.desk import Limits
         from nes2net.apps.serve.server import Address
         from nes2net.apps.serve.server import serve as served
 
@@ -65,7 +61,7 @@ def serve(
             deciding.decider(),
             Address(host, port, allow_name),
             loading,
-            limits=Limits(max_size, max_duration, timeout, waiting, workers),
+            limits=limits,
             log=log,
             open_browser=open_,
             stop=stop,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-import math
 import re
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from secrets import token_urlsafe
 from tempfile import mkdtemp
@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 
 from nes2net.apps.serve.decoding import TooSlow, decode
+from nes2net.apps.serve.limits import Limits
 from nes2net.apps.serve.observing import Observer, RecordingTimes
 from nes2net.data.audio.packed import ChannelOf
 from nes2net.data.audio.read import stream_audio
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 UPLOADS = "uploads"
 #: The error message for a client that sends a recording while the server is being stopped.
 STOPPING = "the server is being stopped"
-_MOST_WAITING = 30  # largest number of waiting recordings; a waiting recording occupies one of 40 threads
 _OFFERED_FOR = 300.0  # seconds during which a browser can fetch a file for its player
 _COLUMNS = 1200  # number of columns of a picture: about its width on the page in pixels
 _FFT = 512  # number of samples in each spectrum
@@ -69,37 +69,6 @@ class TooLarge(InputError):
 
 class Closed(InputError):
     """The server is being stopped, or nobody waits for the answer any more."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Limits for a recording, and for the numbers of recordings that are scored at once and that wait."""
-
-    max_size: float = 200.0
-    """Largest size of an upload in MB (10⁶ bytes)."""
-    max_duration: float = 7200.0
-    """Longest recording in seconds."""
-    timeout: float = 600.0
-    """Longest processing time of a recording in seconds, counted from the beginning of decoding."""
-    waiting: int = 8
-    """Largest number of recordings that wait while other recordings are scored."""
-    workers: int = 1
-    """Largest number of recordings that are scored at once, each by a thread; all use the same weights."""
-
-    def __post_init__(self) -> None:
-        """Raise :class:`InputError` if a limit is out of range."""
-        for name, value in asdict(self).items():
-            if not 0 < value < math.inf:
-                raise InputError(f"`{name}` is a number above 0, not {value}")
-        if self.waiting > _MOST_WAITING:
-            raise InputError(f"`waiting` is at most {_MOST_WAITING}, not {self.waiting}")
-        if self.max_duration > (longest := 12 * 3600):  # a WAV file holds at most four gigabytes
-            raise InputError(f"`max_duration` is at most {longest} s, not {self.max_duration:g}")
-
-    @property
-    def max_bytes(self) -> int:
-        """Largest size of an upload in bytes."""
-        return int(self.max_size * 1e6)
 
 
 @dataclass(frozen=True)
@@ -127,10 +96,6 @@ class Meaning:
 
     decision: Decision
     decider: Decider
-
-    def row(self) -> dict[str, Any]:
-        """Return the decision and its basis as plain data, with the keys of `nes2net predict --json`."""
-        return {**self.decision.row(), "basis": self.decider.basis()}
 
 
 @dataclass(frozen=True)
@@ -177,11 +142,12 @@ class Scored:
         """
         track = self.track
         start, end, lowest = track.lowest
-        row: dict[str, Any] = {"file": self.name, "score": self.score}
+        row: dict[str, Any] = {"file": self.name}
         if self.channel is not None:
-            row = {"file": self.name, "channel": self.channel, "score": self.score}
+            row["channel"] = self.channel
+        row["score"] = self.score
         if self.meaning:
-            row |= self.meaning.row()
+            row |= {**self.meaning.decision.row(), "basis": self.meaning.decider.basis()}
         row |= {"duration": track.duration, "judged": self.judged}
         if self.num_samples is not None:
             row |= {"method": "beginning", "samples": self.num_samples}
@@ -311,7 +277,7 @@ class Desk:
             Closed: if the server is being stopped.
         """
         with self.observer.recording() as times, self._wait_for_turn(times), self.work_folder() as folder:
-            end_check = _EndCheck(time.monotonic() + self.limits.timeout, self._closed, self.limits.timeout, check)
+            check_end = partial(self._check_end, time.monotonic() + self.limits.timeout, check)
             progress(0.0, "decoding")
             full_wav = folder / "full.wav"
             player_wav = folder / "player.wav" if look else None
@@ -320,18 +286,18 @@ class Desk:
                 full_wav,
                 player_wav,
                 longest=self.limits.max_duration,
-                check=end_check.check,
+                check=check_end,
             )
             times.duration = duration
             finds_segments = self.detector.trained_on_segments
 
             def show_scoring(seconds: float) -> None:
-                end_check.check()
+                check_end()
                 share = seconds / duration / (2 if finds_segments else 1)  # the search for fakes fills the other half
                 progress(share, f"scored {clock(seconds)} of {clock(duration)}")
 
             # Score the windows. If the score is not the mean of the windows, score the recording in one piece, too.
-            end_check.check()
+            check_end()
             window = usual_window(self.detector, self.decider)
             hop = suitable_hop(duration, window)
             track = score_track(
@@ -349,7 +315,7 @@ class Desk:
                 judged = recording.judged
                 trained_on = length_of_training(self.detector.provenance)
                 remark = remark_of(recording.plain, recording.num_samples, channels, trained_on)
-            fakes = self._find_fakes(full_wav, duration, end_check, progress) if finds_segments else None
+            fakes = self._find_fakes(full_wav, duration, check_end, progress) if finds_segments else None
             # Decide by the calibration.
             meaning = None
             if self.decider is not None:
@@ -364,7 +330,7 @@ class Desk:
                     decision = self.decider(score, traits or measurer.along(blocks, track))
                 meaning = Meaning(decision, self.decider)
             # Make the picture, and keep the file for the player.
-            picture = draw(full_wav, end_check.check) if look else None
+            picture = draw(full_wav, check_end) if look else None
             token = ""
             if player_wav:
                 token = token_urlsafe(16)
@@ -373,9 +339,9 @@ class Desk:
                 name, score, track, judged, hop, meaning, self.num_samples, picture, token, fakes, remark.text, channel
             )
 
-    def _find_fakes(self, path: Path, duration: float, end_check: _EndCheck, progress: Progress) -> Fakes:
+    def _find_fakes(self, path: Path, duration: float, check_end: Callable[[], object], progress: Progress) -> Fakes:
         def show_progress(seconds: float) -> None:
-            end_check.check()
+            check_end()
             # Scoring took the first half of the progress bar.
             progress(0.5 + seconds / duration / 2, f"searched {clock(seconds)} of {clock(duration)} for fakes")
 
@@ -383,6 +349,15 @@ class Desk:
         frames = frame_scores(self.detector, path, progress=show_progress)
         stretches = fake_stretches(frames.scores, frames.resolution_ms, frames.duration, rule)
         return Fakes(stretches, frames.resolution_ms, rule)
+
+    def _check_end(self, deadline: float, check_caller: Callable[[], object]) -> None:
+        """Raise an error if the scoring of a recording has to end: at the ``deadline``, or if the server is stopped."""
+        check_caller()
+        if self._closed.is_set():
+            raise Closed(STOPPING)
+        if time.monotonic() > deadline:
+            longest = readable_duration(self.limits.timeout, exact=True)
+            raise TooSlow(f"took longer than {longest}, the time that one recording is given here")
 
     def _player_path(self, token: str) -> Path:
         return self.folder / f"{token}.wav"
@@ -441,29 +416,6 @@ class Desk:
                 self.num_present -= 1
 
 
-@dataclass(frozen=True)
-class _EndCheck:
-    """Decides whether the scoring of a recording has to end early."""
-
-    deadline: float
-    """Time at which the scoring has to end, in seconds of the monotonic clock."""
-    closed: threading.Event
-    """Event that is set when the server is being stopped."""
-    timeout: float
-    """Time limit in seconds, for the error message."""
-    check_caller: Callable[[], object]
-    """Function that raises an exception if nobody waits for the answer any more."""
-
-    def check(self) -> None:
-        self.check_caller()
-        if self.closed.is_set():
-            raise Closed(STOPPING)
-        if time.monotonic() > self.deadline:
-            raise TooSlow(
-                f"took longer than {readable_duration(self.timeout, exact=True)}, the time that one recording is given here"
-            )
-
-
 def safe_suffix(name: str) -> str:
     """Return the suffix of a file, by which FFmpeg recognises the format; return "" for an unusual suffix.
 
@@ -496,7 +448,7 @@ def draw(path: Path, check: Callable[[], object]) -> Picture:
     spectra = []
     window = np.hanning(_FFT).astype(np.float32)
     # The window of a spectrum also takes samples from before its column, because a column may be shorter than a window.
-    before: np.ndarray = np.zeros(_FFT - _FFT_HOP, np.float32)
+    before = np.zeros(_FFT - _FFT_HOP, np.float32)
     with soundfile.SoundFile(path) as file:
         samples_a_column = max(_FFT_HOP, -(-file.frames // _COLUMNS))
         while len(samples := file.read(samples_a_column, dtype="float32")):

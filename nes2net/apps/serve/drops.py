@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ _LONGEST_NAME = 255  # largest number of bytes in the name of a file
 _GRADIO_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")  # a name that Gradio gives to a session or a drop
 
 
+@dataclass
 class DropsCheck:
     """ASGI middleware that passes on only well-formed requests of the page, because Gradio may fail on other requests.
 
@@ -45,11 +47,10 @@ class DropsCheck:
         folder: folder of the uploads, which are ``folder/SHA-256/NAME``.
     """
 
-    def __init__(self, app: Any, events: Mapping[int, bool], sessions: Mapping[str, Any], folder: Path) -> None:
-        self.app = app
-        self.events = events
-        self.sessions = sessions
-        self.folder = folder
+    app: Any
+    events: Mapping[int, bool]
+    sessions: Mapping[str, Any]
+    folder: Path
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -59,8 +60,11 @@ class DropsCheck:
         # Check the request by its path.
         try:
             if path in KEYS_OF_PATH:
-                content = await Request(scope, receive).body()
-                receive = _receive_again(self._rewrite(content, KEYS_OF_PATH[path]), receive)
+                request = parsed_json(await Request(scope, receive).body(), "it")
+                if not isinstance(request, dict):
+                    raise ValueError("it is no JSON object")
+                values = {key: self._checked_value(key, request) for key in KEYS_OF_PATH[path]}
+                receive = _receive_again(json.dumps(values).encode(), receive)
             elif path.startswith(HEARTBEAT):
                 _checked_name("session_hash", path.removeprefix(HEARTBEAT))
             elif path == DATA:
@@ -80,12 +84,6 @@ class DropsCheck:
                 raise
             # If another request has ended the session, the application may fail; this is not an error.
             await send({"type": "http.response.body", "body": b""})
-
-    def _rewrite(self, content: bytes, keys: tuple[str, ...]) -> bytes:
-        request = parsed_json(content, "it")
-        if not isinstance(request, dict):
-            raise ValueError("it is no JSON object")
-        return json.dumps({key: self._checked_value(key, request) for key in keys}).encode()
 
     def _checked_value(self, key: str, request: Mapping[str, Any]) -> Any:
         value = request.get(key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -13,6 +12,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.responses import JSONResponse
 
 from nes2net.lib.errors import readable_size, visible
 from nes2net.lib.http_server import Refused, check_site
@@ -28,10 +28,10 @@ _DISCARD_WITHIN = 60.0  # seconds within which a refused body is received and di
 _LONGEST_PARAMETER = 100
 _LONGEST_HEADER = 1000
 # The headers that the application gets. It would keep others, which may be as long as a stranger likes.
-_HEADERS = {
-    *(b"host", b"content-length", b"transfer-encoding", b"accept", b"accept-encoding", b"x-forwarded-proto"),
-    *(b"range", b"if-range", b"if-none-match", b"if-modified-since"),
-}
+_HEADERS = frozenset(
+    b"host content-length transfer-encoding accept accept-encoding x-forwarded-proto range if-range if-none-match "
+    b"if-modified-since".split()
+)
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{1,70}")  # RFC 2046, Sec. 5.1.1
 # The page and all its parts come from this server, so the browser needs to fetch nothing from elsewhere.
 _POLICY = (
@@ -92,9 +92,8 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return  # WebSockets are not served
-        headers = {}
-        for name, value in reversed(scope["headers"]):
-            headers[name.lower().decode("latin-1")] = value.decode("latin-1")
+        pairs = reversed(scope["headers"])
+        headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in pairs}
         stated = headers.get("content-length", "")
         length = int(stated) if stated.isdecimal() else None
         body = _Body(receive, self.patience)
@@ -106,7 +105,8 @@ class Guard:
                 body.allow(admitted.room if body.form else min(admitted.room, _SLACK))
                 if (length or 0) > body.num_allowed:
                     raise body.too_large
-                known = {"query_string": query, "headers": _known_headers(scope["headers"], content_type)}
+                passed = [(name, value[:_LONGEST_HEADER]) for name, value in scope["headers"] if name in _HEADERS]
+                known = {"query_string": query, "headers": [*passed, (b"content-type", content_type)]}
                 # The server itself omits the content of an answer to HEAD.
                 await self._forward({**scope, **known, "method": scope["method"].replace("HEAD", "GET")}, body, send)
         except Refused as refusal:
@@ -203,11 +203,6 @@ def _known_query(query: bytes, admitted: Admitted) -> bytes:
     return urlencode({name: value[:_LONGEST_PARAMETER] for name, value in known.items()}).encode()
 
 
-def _known_headers(headers: Iterable[tuple[bytes, bytes]], content_type: bytes) -> list[tuple[bytes, bytes]]:
-    known = [(name, value) for name, value in headers if name in _HEADERS]
-    return [(name, value[:_LONGEST_HEADER]) for name, value in known] + [(b"content-type", content_type)]
-
-
 class _Form:
     """Checks that a form, which arrives in pieces, holds files only."""
 
@@ -276,10 +271,7 @@ async def _send_refusal(body: _Body, send: Any, refusal: Refused) -> None:
     with suppress(asyncio.TimeoutError):
         while body.is_incomplete and num_to_discard > 0:
             num_to_discard -= len((await body.receive_message()).get("body", b""))
-    content = json.dumps({"error": str(refusal)}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    headers = {"connection": "close"}
     if refusal.status == 503:
-        headers.append((b"retry-after", b"10"))
-    start = {"type": "http.response.start", "status": refusal.status}
-    await send({**start, "headers": [*headers, (b"connection", b"close")]})
-    await send({"type": "http.response.body", "body": content})
+        headers["retry-after"] = "10"
+    await JSONResponse({"error": str(refusal)}, refusal.status, headers)({"type": "http"}, body, send)

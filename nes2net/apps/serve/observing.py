@@ -92,6 +92,7 @@ class Observer:
             LOGGER.info("recording", extra={"facts": {**facts, "duration": times.duration}})
 
 
+@dataclass
 class ObservedRequests:
     """ASGI middleware that counts and logs every request.
 
@@ -101,10 +102,9 @@ class ObservedRequests:
             Paths are not logged, because a path may hold the key of somebody's recording.
     """
 
-    def __init__(self, app: Any, observer: Observer, route_of: Callable[[str], str]) -> None:
-        self.app = app
-        self.observer = observer
-        self.route_of = route_of
+    app: Any
+    observer: Observer
+    route_of: Callable[[str], str]
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Pass a request on, and count and log it at its end; the server calls this as the ASGI interface asks."""
@@ -135,7 +135,7 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Format a record; a record without facts, such as a library's, becomes the event ``"message"``."""
         time_of_day = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
-        line: dict[str, Any] = {"time": time_of_day, "level": record.levelname.lower()}
+        line = {"time": time_of_day, "level": record.levelname.lower()}
         facts = vars(record).get("facts")
         if facts is None:
             line |= {"event": "message", "logger": record.name, "message": record.getMessage()}

@@ -8,8 +8,9 @@ import functools
 import io
 from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import gradio
 import numpy as np
@@ -53,6 +54,8 @@ _EMPTY = """<div class="n2 n2-empty">
 </ul>
 <p>No recording at hand? <button type="button" data-n2-sample>Score synthetic vowels</button>, which your browser makes.</p>
 </div>"""
+#: The scores of a recording; or its name, and the error.
+Result: TypeAlias = Scored | dict[str, str]
 _FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
 _TEMPLATES = page_templates("nes2net.apps.serve")
 _TEMPLATES.filters["number"] = lambda pattern, value: (pattern % value).replace("-", "−")
@@ -139,8 +142,8 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Bloc
             unchanged. The last update is None, which empties the component.
         """
         paths = [paths] if isinstance(paths, str) else paths or []
-        results: list[Scored | dict[str, str]] = []
-        rows: list[dict[str, Any]] = []
+        results = []
+        rows = []
 
         def check() -> None:
             if not any(event.alive for event in _running_events(blocks) if event.session_hash == request.session_hash):
@@ -213,11 +216,7 @@ def _queued_paths(blocks: gradio.Blocks) -> Iterator[str]:
 
 
 def _running_events(blocks: gradio.Blocks) -> list[Any]:
-    events = []
-    for job in list(blocks._queue.active_jobs):
-        for event in job or ():
-            events.append(event)
-    return events
+    return list(chain.from_iterable(filter(None, list(blocks._queue.active_jobs))))
 
 
 def _score_upload(
@@ -229,7 +228,7 @@ def _score_upload(
     count: int,
     progress: gradio.Progress,
     check: Callable[[], object],
-) -> Scored | dict[str, str] | None:
+) -> Result | None:
     """Score one file of a drop, or one of its channels.
 
     Args:
@@ -267,35 +266,26 @@ def _score_upload(
         return {"file": name, "error": f"not scored: the server failed ({type(error).__name__})"}
 
 
-def _player_tokens(results: Sequence[Scored | dict[str, str]]) -> list[str]:
+def _player_tokens(results: Sequence[Result]) -> list[str]:
     return [result.token for result in results if isinstance(result, Scored)]
 
 
-def _template_facts(result: Scored | dict[str, str]) -> dict[str, Any]:
+def _template_facts(result: Result) -> dict[str, Any]:
     if isinstance(result, dict):
         return {"name": result["file"], "error": result["error"]}
     along = result.along
     fakes = _fake_facts(result)
-    boxes: list[tuple[float, float]] = []
+    boxes = []
     if fakes is not None:
         boxes = fakes["boxes"]
     elif along and along.decision == "spoof" and along.stretch and along.stretch.stands_out:
         boxes = [_box_of(along.stretch.start, along.stretch.end, result.track.duration)]
     return {
-        "name": result.name,
+        **vars(result),
         "error": "",
-        "score": result.score,
-        "duration": result.track.duration,
-        "token": result.token,
-        "windows": len(result.track),
-        "window": result.track.window,
         "is_mean": result.is_mean,
         "picture": _picture_facts(result),
         "fakes": fakes,
-        "meaning": result.meaning,
-        "samples": result.num_samples,
-        "judged": result.judged,
-        "remark": result.remark,
         "along": along.words if along else [],
         "in_part": along is not None and along.in_part,
         "boxes": boxes,
@@ -407,13 +397,12 @@ def _time_labels(duration: float) -> list[float]:
     return [float(t) for t in np.arange(0, duration * 0.85, step)]  # no label near the end: a narrow screen lacks room
 
 
-def _download_urls(results: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
+def _download_urls(results: Sequence[Result]) -> dict[str, str]:
     rows: list[dict[str, Any]] = [item if isinstance(item, dict) else item.row() for item in results]
-    columns = [*COLUMNS, *_BASIS]
     lines = []
     for row in rows:
         lines.append({**{key: row["basis"][key] for key in _BASIS if "basis" in row}, **as_columns(row)})
-    columns = [column for column in columns if any(column in line for line in lines)]
+    columns = [column for column in (*COLUMNS, *_BASIS) if any(column in line for line in lines)]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

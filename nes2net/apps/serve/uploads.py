@@ -80,7 +80,7 @@ class Uploads:
         before.
         """
         with self.desk.work_folder(_DROP) as folder:
-            moved: dict[str, Path] = {}
+            moved = {}
             with self._lock:
                 num_drops = Counter(map(os.path.realpath, self.queued_paths())) - self._taken_paths
                 for number, path in enumerate(dict.fromkeys(paths)):

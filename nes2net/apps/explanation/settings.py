@@ -1,0 +1,34 @@
+"""The settings of an explanation, which are flags of `nes2net explain`, too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from nes2net.lib.commands import Count, Flag, FromZero
+
+
+@dataclass(frozen=True)
+class How:
+    """How.
+
+    Args:
+        method: occlusion removes parts; the others need captum
+        baseline: what replaces a removed part
+        bin_seconds: seconds of a time bin
+        num_bands: frequency bands up to 8 kHz
+        steps: steps of integrated gradients
+        draws: random tenths that the check removes
+        seed: seed of the noise and of the check
+        batch_size: versions of the recording to score at once; None for a number that suits the
+            device
+    """
+
+    method: Literal["occlusion", "gradient_x_input", "integrated_gradients"] = "occlusion"
+    baseline: Literal["floor", "silence"] = "floor"
+    bin_seconds: Annotated[float, Flag("S")] = 0.1
+    num_bands: Annotated[int, Flag("N", minimum=2)] = 16
+    steps: Annotated[int, Flag("N", minimum=2)] = 32
+    draws: Count = 20
+    seed: FromZero = 0
+    batch_size: Count | None = None

@@ -1,0 +1,37 @@
+"""The settings of the windows, which are flags of `nes2net listen`, too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
+
+from nes2net.lib.commands import Flag
+
+#: What happens if windows arrive faster than they can be scored. ``"all"``: every window is scored, and the source
+#: waits. ``"latest"``: old windows are skipped.
+Keep: TypeAlias = Literal["all", "latest"]
+#: The rule for windows with little speech (voice activity detection). ``"weigh"``: the weight of a window is its share
+#: of speech, or 0 if this share is below a quarter. ``"skip"``: as ``"weigh"``, but windows with the weight 0 are not
+#: scored. ``"none"``: speech is not measured, and every window has the weight 1.
+Vad: TypeAlias = Literal["weigh", "skip", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """The windows.
+
+    Args:
+        window: seconds; as in training, or as the calibration
+        hop: seconds from one window to the next
+        keep: if computing is slow: all windows, or the latest
+        max_behind: with latest: seconds that may wait
+        latch: an alarm lasts until the end
+        vad: windows without speech: weight 0, skip, or as others
+    """
+
+    window: Annotated[float | None, Flag("S")] = None
+    hop: Annotated[float, Flag("S")] = 1.0
+    keep: Keep | None = None
+    max_behind: Annotated[float, Flag("S")] = 5.0
+    latch: bool = False
+    vad: Vad = "weigh"
