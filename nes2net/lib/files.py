@@ -26,9 +26,6 @@ if sys.platform != "win32":
 AnyPath: TypeAlias = str | Path
 
 
-AnyPath: TypeAlias = str | Path
-
-
 @dataclass
 class Budget:
     """Limits the memory and the time for reading a file; the reading code counts each part before expanding it.

@@ -136,6 +136,6 @@ CASES: list[Case] = [
     *cases(_frontend, _JSON, "config.json: ", _hugging_face),
     *cases(_frontend, _CHANGED, "config.json with ", _changed),
     *cases(_frontend, _INDEX, "index: ", partial(_hugging_face, _HUGGING_FACE)),
-    Case("config.yaml is a pipe", _with_pipe("config.yaml"), _load, "it has no config.yaml"),
+    Case("config.yaml is a pipe", _with_pipe("config.yaml"), _load, "config.yaml: is a named pipe"),
     Case("weights that do not fit", _detector(_CONFIG), _load, "does not fit"),
 ]
