@@ -218,20 +218,21 @@ def whole_runs(precision: str) -> dict[str, Any]:
 
 def main() -> None:
     file, *names = sys.argv[1:]
+    precisions = ("fp32", "bf16") if names else PRECISIONS
     outcomes: dict[str, dict[str, Any]] = {}
     for name, changes, carried in checks():
         if names and name not in names:
             continue
-        for precision in PRECISIONS:
+        for precision in precisions:
             try:
                 outcomes[f"{name}, {precision}"] = checked(changes, carried, precision)
             except Exception as error:
                 outcomes[f"{name}, {precision}"] = {"error": f"{type(error).__name__}: {error}"}
             print(name, precision, outcomes[f"{name}, {precision}"], file=sys.stderr, flush=True)
-    outcomes["resumed"] = {precision: resumed(precision) for precision in PRECISIONS}
+    outcomes["resumed"] = {precision: resumed(precision) for precision in precisions}
     outcomes["not finite"] = {graph: not_finite(graph) for graph in ("auto", "never")}
     outcomes["undeclared"] = undeclared()
-    outcomes["runs"] = {precision: whole_runs(precision) for precision in (*PRECISIONS, "fp16")}
+    outcomes["runs"] = {precision: whole_runs(precision) for precision in (*precisions, "fp16")}
     Path(file).write_text(json.dumps(outcomes), encoding="utf-8")
     os._exit(0)  # autograd's thread for the device does not end
 

@@ -102,7 +102,7 @@ def trainer_of(recipe: Recipe, folder: Path, device: str = "cpu") -> Trainer:
     data = {name: {"trials": NUM_TRIALS, "digest": ""} for name in ("training", "development")}
     state = RunState(recipe.to_dict(), data, objective, optimizer, selection, accelerator.scaler)
     loader: Any = Unread(recipe)
-    validator: Any = None
+    validator: Any = SimpleNamespace(task=task)
     monitor = Monitor(selection, folder / "logs", shown=False)
     trainer = task.trainer(recipe, objective, loader, validator, state, accelerator, monitor, never)
     objective.begin_training(1)

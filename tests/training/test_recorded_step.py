@@ -9,11 +9,8 @@ from builders.scripts import run
 from conftest import REPOSITORY
 
 PRECISIONS = ("fp32", "tf32", "bf16")
-#: Systems, tasks, losses and settings that the slow test tries; the weekly one tries all.
-TRIED = (
-    "back-end nes2net_x", "accumulate", "dropout", "layer decay", "layer drop", "segments", "adaptation lora",
-    "latent augmentation", "loss angular_softmax", "aggregation moe",
-)  # fmt: skip
+#: Systems and settings that the slow tests try in two precisions; the weekly tests try all in three.
+TRIED = ("back-end nes2net_x", "accumulate", "layer drop")
 #: Why a step is not recorded, by the beginning of the name.
 REASONS = {
     "aggregation moe": "the computation waits for the GPU",
@@ -54,21 +51,27 @@ def assert_equal_to_the_bit(outcomes):
     return len(steps)
 
 
+def assert_resumed_to_the_bit(outcomes, precisions):
+    for precision in precisions:
+        assert set(outcomes["resumed"][precision].values()) == {True}, precision
+
+
 @pytest.mark.slow
 def test_replayed_steps_equal_steps_without_a_graph(outcomes):
     """Two steps before the recording, three replayed, and one of another shape between them."""
-    assert assert_equal_to_the_bit(outcomes) == 3 * len(TRIED)
+    assert assert_equal_to_the_bit(outcomes) == 2 * len(TRIED)
 
 
 @pytest.mark.weekly
 def test_every_system_task_and_loss_is_replayed_to_the_bit(tmp_path):
-    assert assert_equal_to_the_bit(checked(tmp_path)) > 150
+    outcomes = checked(tmp_path)
+    assert assert_equal_to_the_bit(outcomes) > 150
+    assert_resumed_to_the_bit(outcomes, PRECISIONS)
 
 
 @pytest.mark.slow
 def test_a_run_is_resumed_to_the_same_bits_with_and_without_a_graph(outcomes):
-    for precision in PRECISIONS:
-        assert set(outcomes["resumed"][precision].values()) == {True}, precision
+    assert_resumed_to_the_bit(outcomes, ("fp32", "bf16"))
 
 
 @pytest.mark.slow
@@ -93,7 +96,7 @@ def test_parts_from_elsewhere_are_told_apart(outcomes):
 @pytest.mark.slow
 def test_runs_with_their_validations_equal_runs_without_graphs(outcomes):
     """Two epochs, each with a graph of its steps and, for each of two passes, the one of the front-end."""
-    for precision in PRECISIONS:
+    for precision in ("fp32", "bf16"):
         row = outcomes["runs"][precision]
         assert row["same"], precision
         assert row["recorded"] == 4, precision
