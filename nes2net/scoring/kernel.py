@@ -295,11 +295,11 @@ def _start_or_split(
             queued = QueuedCopy(compute(*map(moved, inputs))[:count].float())
 
             def finish() -> list[T | str]:
-                computed = queued.wait()
-                is_finite = computed.isfinite().reshape(len(computed), -1).all(1)
-                if not is_finite.all():
-                    _check_parts(scorer, waveforms[~is_finite])
-                return [*results_of(computed)]
+                results: list[T | str] = [*results_of(queued.wait())]
+                not_finite = [number for number, result in enumerate(results) if isinstance(result, str)]
+                if not_finite:
+                    _check_parts(scorer, waveforms[not_finite])
+                return results
 
             return finish
     except BrokenPart:
