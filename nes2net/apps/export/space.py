@@ -25,6 +25,7 @@ from pathlib import Path
 
 from nes2net.scoring.decisions import Decider, load
 from nes2net.apps.serve.server import Address, serve
+from nes2net.lib.stop_signals import StopSignals
 
 HERE = Path(__file__).resolve().parent
 CALIBRATION = HERE / "calibration.json"
@@ -39,7 +40,8 @@ if __name__ == "__main__":
         names=[os.environ.get("SPACE_HOST", "localhost")],
         frames=["https://huggingface.co"] if on_hub else [],
     )
-    serve(HERE / "detector", decider, address)
+    with StopSignals() as stop:
+        serve(HERE / "detector", decider, address, stop=stop)
 '''
 _REQUIREMENTS_TEXT = """\
 # nes2net {version}, by an address that a Space can reach: of its repository or its wheel.
