@@ -67,7 +67,7 @@ def _make_evaluation(folder: Path, rows: Any) -> None:
 def _make_results(folder: Path) -> None:
     """Write results of scores, and of logits of classes."""
     _write_folder(folder / "scores", 0.5, {"name": "scores"})
-    _write_folder(folder / "classes", [0.5, 1.5], {"name": "classes", "names": ["a", "b"]})
+    _write_folder(folder / "classes", [0.5, 1.5], {"name": "classes", "classes": ["a", "b"]})
 
 
 def _write_folder(folder: Path, score: Any, judgement: dict[str, Any]) -> None:
