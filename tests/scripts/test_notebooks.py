@@ -32,6 +32,7 @@ def folder(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_to_the_kinds_of_output_that_are_stored(path, folder, monkeypatch):
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)  # the command line sets it, in this process too
     monkeypatch.delenv("NES2NET_DEMO", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     monkeypatch.syspath_prepend(REPOSITORY / "scripts" / "site")
