@@ -109,10 +109,7 @@ def forget_requests(blocks: gradio.Blocks) -> None:
 
 
 def _accept_uploads_only(component: gradio.components.Component, folder: Path) -> None:
-    """Let ``component`` accept only files that were uploaded into ``folder``.
-
-    Otherwise Gradio would download a URL that a request gives in place of an upload.
-    """
+    """Refuse a URL that a request gives in place of an upload; Gradio would download it."""
 
     async def take_upload(url_or_file_path: str | Path | None) -> str | None:
         if url_or_file_path is not None:
@@ -159,6 +156,8 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Bloc
                             break
                         results.append(result)
                         rows.append(_template_facts(result))
+                        if isinstance(result, dict):  # the other channels would fail alike
+                            break
                     if number + 1 < len(paths):
                         yield (
                             template.render(rows=rows, about=server_facts, unscored=len(paths) - number - 1),

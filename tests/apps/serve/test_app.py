@@ -309,6 +309,14 @@ def test_the_box_of_the_page_scores_each_channel_by_itself(server, small, tmp_pa
         assert "remark" not in answer
 
 
+def test_a_file_that_cannot_be_scored_has_one_row_for_all_its_channels(server):
+    client, _ = server
+    removed = given(upload(client, ("a.wav", wav()))[0])
+    ask_page(client, [removed])
+    message = ask_page(client, [removed], each_channel=True)
+    assert shown(message) == (["was removed already: drop it again"], [])
+
+
 def test_players_have_their_minutes_from_the_answer_on(server, speech):
     client, desk = server
     paths = upload(client, ("a.wav", wav()), ("b.wav", wav(pitch=300)))
