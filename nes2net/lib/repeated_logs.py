@@ -14,7 +14,8 @@ class OncePerMinute(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._minutes: dict[object, float] = {}  # of each line: the minute in which it was logged last
+        self._minute = 0.0
+        self._logged: set[object] = set()  # the lines of this minute, so that memory stays bounded
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.WARNING:
@@ -22,6 +23,9 @@ class OncePerMinute(logging.Filter):
         words = str(record.args) if record.name.startswith("nes2net") else ""
         line = (record.pathname, record.lineno, words)
         minute = time.monotonic() // 60
-        is_first = self._minutes.get(line) != minute
-        self._minutes[line] = minute
+        if minute != self._minute:
+            self._minute = minute
+            self._logged.clear()
+        is_first = line not in self._logged
+        self._logged.add(line)
         return is_first
