@@ -281,13 +281,14 @@ def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[
 
 
 def _notes_on_records(names: Sequence[str], scored: Sequence[ScoredSet]) -> Iterator[str]:
-    """Say of any two score files of one detector in what their records differ."""
-    for first, second in itertools.combinations(zip(names, scored), 2):
-        records = [record_of(of_system.scores, of_system.sha256) for _, of_system in (first, second)]
-        differences = differences_of_one_detector(*records)
+    if len(scored) < 2:
+        return
+    records = [record_of(of_system.scores, of_system.sha256) for of_system in scored]
+    for (first_name, first), (second_name, second) in itertools.combinations(zip(names, records), 2):
+        differences = differences_of_one_detector(first, second)
         if differences is not None:
             what = ", ".join(differences) or "nothing"
-            yield f"{first[0]} and {second[0]} are scores of one detector, and their records differ in {what}"
+            yield f"{first_name} and {second_name} are scores of one detector, and their records differ in {what}"
 
 
 def _first_lines(

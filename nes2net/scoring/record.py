@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from nes2net.data.corpora.trial import Trial, trials_digest
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import is_absent, read_bounded, sha256_of
-from nes2net.lib.plain_data import Natural, Seconds, read_json_as
+from nes2net.lib.plain_data import Natural, Seconds, read_json_as, validated_json
 from nes2net.lib.this_process import processor_name
 from nes2net.models.provenance import Provenance
 from nes2net.version import __version__
@@ -169,12 +169,12 @@ def record_of(path: Path, sha256: str | None = None) -> WholeRecord | None:
     """
     if is_absent(record_path(path)):
         return None
-    read_bounded(record_path(path), _LARGEST_WHOLE)  # only a file that can be read may be no record
+    content = read_bounded(record_path(path), _LARGEST_WHOLE)  # only a file that can be read may be no record
     try:
-        record = read_whole_record(record_path(path))
+        record = validated_json(WholeRecord, content)
         if record.sha256 is None or record.sha256 == (sha256 or sha256_of(path)):
             return record
-    except (InputError, OSError):
+    except (ValueError, OSError):
         pass
     return None
 
