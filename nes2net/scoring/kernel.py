@@ -26,6 +26,7 @@ from nes2net.lib.this_process import is_out_of_memory
 from nes2net.models.backends.base import Backend, ScoreRule
 from nes2net.models.frontends.base import UsedSamples
 from nes2net.models.provenance import Provenance
+from nes2net.models.registry import named_parts
 
 #: A score, or the reason why the score is missing.
 Result: TypeAlias = float | str
@@ -335,6 +336,8 @@ def _not_finite_reason(message: str, number: float) -> str:
 
 def _check_parts(scorer: Any, waveforms: Tensor) -> None:
     if not hasattr(scorer, "part_not_finite"):  # an exported detector
+        return
+    if all(registry.is_built_in(name) for registry, name in named_parts(scorer.config)):
         return
     with torch.inference_mode():
         subject = scorer.part_not_finite(waveforms[:1].to(scorer.device))
