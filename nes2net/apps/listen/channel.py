@@ -249,7 +249,7 @@ class Channel:
         Windows that overlap share an embedding, because computing it takes as long as a score.
         """
         traits = measure(samples)._replace(embedding=self._embedding, duration=math.inf, in_windows=True)
-        if line["start"] >= self._embedded_until:
+        if line["start"] >= self._embedded_until and not evidence.decider.too_long(traits):
             waveform = WaveformReader.of(self.scorer, None).take(samples, SAMPLE_RATE).waveform
             (traits,) = Measurer.of(self.scorer, evidence.decider).with_embeddings([traits], waveform[None])
             self._embedding = traits.embedding

@@ -378,8 +378,10 @@ class Decider:
 
     def uncertain(self, llr: float) -> str:
         """Say that the 95 % interval of a ratio holds the threshold; empty if it does not, or if ``abstain`` is 0."""
+        if not self.abstain:
+            return ""
         low, high = self.calibration.interval(llr)
-        if not self.abstain or not low < self.llr_threshold <= high:
+        if not low < self.llr_threshold <= high:
             return ""
         return (
             f"its llr, {llr:.2f}, is too uncertain: by the calibration's trials it is {low:.2f} to {high:.2f} (95 % "
@@ -397,7 +399,7 @@ class Decider:
             The reason, empty if there is none; and the share of the calibration's recordings that
             are at least as unusual, None if the traits were not compared.
         """
-        if traits and (too_long := self._too_long(traits)):
+        if traits and (too_long := self.too_long(traits)):
             return too_long, None
         population = self.calibration.population
         # If the recordings were not measured, the score alone decides.
@@ -406,7 +408,7 @@ class Decider:
         p_value, _, reason = population.typicality(traits)
         return reason if p_value <= self.abstain else self._unlike_scores(score), p_value
 
-    def _too_long(self, traits: Traits) -> str:
+    def too_long(self, traits: Traits) -> str:
         """Say that the calibration is of whole recordings, and decides on no stream and no much longer recording."""
         scored_by = self.calibration.scored_by
         if scored_by is None or scored_by.num_samples is not None:  # of windows, or not known to be of whole recordings
@@ -463,16 +465,17 @@ class Decider:
             "recordings"
         )
 
-    def errors(self) -> list[ErrorCount]:
-        """Count the wrong decisions on the calibration's trials, for each class; empty if it does not hold their ratios."""
+    @cached_property
+    def errors(self) -> tuple[ErrorCount, ...]:
+        """The wrong decisions on the calibration's trials, for each class; empty if it does not hold their ratios."""
         llrs = self.calibration.llrs
         if llrs is None:
-            return []
+            return ()
         threshold = self.llr_threshold
-        return [
+        return (
             ErrorCount("bona fide", "spoof", len(llrs.bonafide), int((llrs.bonafide < threshold).sum())),
             ErrorCount("spoof", "bona fide", len(llrs.spoof), int((llrs.spoof >= threshold).sum())),
-        ]
+        )
 
     def basis(self) -> dict[str, Any]:
         """Collect as plain data what decisions are based on: threshold, prior, and facts about the calibration."""
@@ -487,7 +490,7 @@ class Decider:
             "largest_llr": self.largest_llr,
             "detector": scored_by.fingerprint if scored_by else None,
             "speech_rule": SPEECH_RULE,
-            "errors": [count._asdict() for count in self.errors()],
+            "errors": [count._asdict() for count in self.errors],
         }
         # Put the settings first, and merge them again at the end, so that no fact of the calibration's file replaces a
         # setting.
@@ -534,7 +537,7 @@ class Decider:
             f"decision: bona fide from an llr of {self.llr_threshold!r} on{at_score}, the operating point {point}",
             f"probability: of bona fide, at a prior of {self.prior:g}{bound}",
         ]
-        for count in self.errors():
+        for count in self.errors:
             low, high = count.interval
             lines.append(
                 f"errors: {count.wrong:,} of the calibration's own {count.number:,} {count.truth} {unit} are called "
