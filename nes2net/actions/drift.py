@@ -108,8 +108,6 @@ class Drift:
     comparisons: list[Comparison]
     failures: dict[str, str]
     """File → the reason why the file could not be compared."""
-    num_needed: int
-    """The smallest number of recordings with which a test can find drift at ``alpha``."""
     alpha: float
     """Largest probability that at least one test finds drift although there is none."""
     by: By
@@ -118,6 +116,11 @@ class Drift:
     """Lines that describe the calibration, printed above the tables."""
     notes: list[str]
     """Sentences on what makes the decisions uncertain."""
+
+    @property
+    def num_needed(self) -> int:
+        """The smallest number of recordings with which a test can find drift at ``alpha``."""
+        return min(comparison.num_needed for comparison in self.comparisons)
 
     @property
     def found(self) -> list[Comparison]:
@@ -314,8 +317,8 @@ def measure_drift(
         )
     # Test each trait.
     values = {usual.name: values_of(recordings, usual.name) for usual in all_usual}
-    comparisons, num_needed = compare(all_usual, values, alpha)
-    return Drift(recordings, comparisons, failures, num_needed, alpha, by, decider.described()[2:], notes)
+    comparisons = compare(all_usual, values, alpha)
+    return Drift(recordings, comparisons, failures, alpha, by, decider.described()[2:], notes)
 
 
 def _new_recording(file: JudgedFile[float], decider: Decider, all_usual: Sequence[UsualValues]) -> NewRecording:

@@ -324,9 +324,7 @@ def _tail_probabilities(number: int, parameters: tuple[float, float]) -> NDArray
     return np.minimum(1.0, np.cumsum(probabilities[::-1])[::-1])
 
 
-def compare(
-    all_usual: Sequence[UsualValues], values: Mapping[str, NDArray], alpha: float
-) -> tuple[list[Comparison], int]:
+def compare(all_usual: Sequence[UsualValues], values: Mapping[str, NDArray], alpha: float) -> list[Comparison]:
     """Test, for each trait, whether new recordings are like a calibration's; find how few recordings can show drift.
 
     Traits without values are left out; at least one trait must have values.
@@ -337,8 +335,8 @@ def compare(
         alpha: probability that at least one test finds drift if there is no drift.
 
     Returns:
-        The comparisons, in the order of ``all_usual``, and the smallest :attr:`Comparison.num_needed`;
-        the search for this number stops at 10,000.
+        The comparisons, in the order of ``all_usual``; the search for their ``num_needed`` stops at
+        10,000.
     """
     # Compare only the traits that new recordings have.
     compared = [usual for usual in all_usual if len(values.get(usual.name, ()))]
@@ -355,7 +353,7 @@ def compare(
         while num_needed < _MOST_NEEDED and len(compared) * usual.least_p(num_needed) > alpha:
             num_needed += 1
         comparisons.append(Comparison(usual, values[usual.name], p_value, adjusted_p, fewest, num_needed))
-    return comparisons, min(comparison.num_needed for comparison in comparisons)
+    return comparisons
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -24,8 +24,8 @@ def values_of(all_usual, scores, traits):
 
 
 def of_llrs(usual, llrs, alpha=0.01):
-    ((comparison,), needed) = compare([usual], {"llr": np.array(llrs)}, alpha)
-    return comparison, needed
+    (comparison,) = compare([usual], {"llr": np.array(llrs)}, alpha)
+    return comparison, comparison.num_needed
 
 
 def test_false_alarms_are_as_rare_as_asked_for_even_of_a_small_calibration():
@@ -37,7 +37,7 @@ def test_false_alarms_are_as_rare_as_asked_for_even_of_a_small_calibration():
         calibration = replace(calibration, population=Population.fit(drawn_traits(rng, 40), [True, False] * 20))
         all_usual = usual_of(calibration)
         values = values_of(all_usual, drawn_scores(rng, 200, share=rng.random()), drawn_traits(rng, 200))
-        comparisons, _ = compare(all_usual, values, 0.2)
+        comparisons = compare(all_usual, values, 0.2)
         assert comparisons[2].usual.expected == pytest.approx(2 * (1 + 0.025 * 39) / 41)  # not 5 %, of 40 recordings
         alarms += any(comparison.adjusted_p <= 0.2 for comparison in comparisons)
     assert 3 <= alarms <= 40
