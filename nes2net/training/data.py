@@ -338,7 +338,7 @@ def development_batches(
             sorted_excerpts.append(excerpts[index])
         development = development._replace(trials=trials, excerpts=sorted_excerpts)
     num_samples = data.num_samples
-    batch_size = recipe.validation.batch_size or recipe.train.batch_size
+    batch_size = recipe.validation_batch_size
     if whole_utterances:
         num_samples = None
         batch_size = 1

@@ -19,8 +19,9 @@ from nes2net.training.recipes.recipe import Recipe
 def obstacle(recipe: Recipe, objective: Objective, accelerator: Accelerator) -> str:
     """Say why the steps of a run on a GPU cannot be replayed as a CUDA graph; empty if nothing is known against it."""
     train = recipe.train
-    obstacles = {
+    known_obstacles = {
         "`train.graph` is never": train.graph == "never",
+        "`train.optimizer=logistic` takes no steps": train.optimizer == "logistic",
         "several processes share each step": accelerator.num_processes > 1,
         "the GradScaler of `train.precision=fp16` skips steps": accelerator.scaler is not None,
         "`train.compile` records kernels of its own": train.compile,
@@ -30,7 +31,7 @@ def obstacle(recipe: Recipe, objective: Objective, accelerator: Accelerator) -> 
         "the loss changes from step to step": objective.criterion.changes_with_steps,
         "layers are dropped at random": objective.detector.frontend.encoder_layerdrop > 0,
     }
-    return next((reason for reason, holds in obstacles.items() if holds), "")
+    return next((reason for reason, holds in known_obstacles.items() if holds), "")
 
 
 def line_about(reason: str) -> str:

@@ -344,9 +344,7 @@ def out_of_memory_message(trainer: Trainer) -> str:
     stage = "validation" if validates else f"step {progress.step}"
     is_dynamic = recipe.data.crop == "dynamic" and not validates
     num_samples = recipe.data.chunk_samples[1] if is_dynamic else recipe.data.num_samples
-    batch_shape = (
-        f"{train.batch_size if validates else part_size} × {'up to ' if is_dynamic else ''}{num_samples} samples"
-    )
+    batch_shape = f"{recipe.validation_batch_size if validates else part_size} × {'up to ' if is_dynamic else ''}{num_samples} samples"
     problem = (
         f"the memory of {trainer.accelerator.device} ran out in epoch {progress.epoch}, {stage}, which computes "
         f"{'a whole utterance' if whole_utterances else batch_shape} at once"
@@ -363,7 +361,12 @@ def out_of_memory_message(trainer: Trainer) -> str:
         other_results.append(f"`train.accumulate={2 * train.accumulate}`")
     if train.precision not in ("bf16", "fp16"):
         other_results.append("`train.precision=bf16`")
-    other_results.append("`validation.whole_utterances=false`" if whole_utterances else "a smaller `train.batch_size`")
+    if whole_utterances:
+        other_results.append("`validation.whole_utterances=false`")
+    elif validates and recipe.validation.batch_size:
+        other_results.append("a smaller `validation.batch_size`")
+    else:
+        other_results.append("a smaller `train.batch_size`")
     if not (trainer.state.selection.folder / RESUME_FILE).is_file():
         return f"{problem}; nothing is saved yet: take {_joined_by_or([*same_results, *other_results])}"
     resume = f"resume from it with {same_results[0]}, or " if same_results else ""

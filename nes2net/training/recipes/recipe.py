@@ -198,6 +198,11 @@ class Recipe(Section):
         tag = f"{self.date}_{self.name}_e{train.epochs}_bz{train.batch_size}_lr{train.lr}_{algo}_seed{self.seed}"
         return f"{tag}_{self.comment}" if self.comment else tag
 
+    @property
+    def validation_batch_size(self) -> int:
+        """Number of utterances that validation computes at once."""
+        return self.validation.batch_size or self.train.batch_size
+
 
 SECTIONS: dict[str, type[Section]] = {
     kind.prefix.removesuffix("."): kind
