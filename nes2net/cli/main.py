@@ -85,7 +85,7 @@ def build_parser() -> OneLineParser:
     subparsers = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     subparsers.choices = subparsers._name_parser_map = _Parsers()
     registered = commands.names()  # a command is missing if its folder was deleted
-    further = [name for name in registered if name not in commands.names(installed=False)]
+    further = [name for name in registered if not commands.is_built_in(name)]
     for task, names in [*COMMANDS.items(), ("of other packages", further)]:
         listed = [_Command(name, commands.target(name)) for name in names if name in registered]
         subparsers.choices |= {command.typed: command.dest for command in listed}

@@ -117,6 +117,8 @@ def after_scoring(
     from nes2net.lib.errors import InputError
     from nes2net.models.registry import corpora
 
+    if not is_first():  # the other processes print nothing
+        return []
     corpus = corpora.get(name)
     if split not in (corpus.phases or corpus.accepted_splits):
         return []
@@ -124,7 +126,7 @@ def after_scoring(
     phase = [] if split == "eval" else ["--phase", split]
     folders = [root if protocols is None else protocols]
     if corpus.key_files:  # the keys are an archive of their own, often beside the audio
-        folders = [root, Path(root).parent, *folders]
+        folders = [*dict.fromkeys([root, Path(root).parent, *folders])]
     for folder in folders:
         with suppress(InputError, OSError):  # no labels here
             if corpus.keys(folder, split):

@@ -493,6 +493,11 @@ def is_absent(path: AnyPath) -> bool:
     return not os.path.lexists(path)
 
 
+def has_no_file(path: AnyPath) -> bool:
+    """Whether ``path`` names nothing, or a folder."""
+    return is_absent(path) or os.path.isdir(path)
+
+
 _START = 512  # number of bytes at the start of a file that are examined for a Git LFS pointer or a web page
 _CHUNK = 1 << 24  # number of bytes that are read at once, because a file may be endless
 

@@ -37,6 +37,10 @@ PartOption = Annotated[
 HALVES = ("teacher", "student")
 _STUDENT_LAYERS = 6  # default number of transformer layers of a student; an assumption
 
+_SOURCE = (
+    'J. Lu et al., "One-class knowledge distillation for spoofing speech detection", ICASSP 2024 (arXiv 2309.08285).'
+)
+
 
 class TeacherStudent(Frontend):
     """The front-ends of a teacher and a student: waveform B×N → the last hidden state of each, B×T×D.
@@ -59,10 +63,7 @@ class TeacherStudent(Frontend):
     [(2, 61, 128), (2, 61, 128)]
     """
 
-    source = (
-        'J. Lu et al., "One-class knowledge distillation for spoofing speech detection", ICASSP 2024 (arXiv '
-        "2309.08285)."
-    )
+    source = _SOURCE
     num_layers = 2
 
     def __init__(
@@ -181,10 +182,7 @@ class OneClassDistillation(Backend):
     torch.Size([2, 2])
     """
 
-    source = (
-        'J. Lu et al., "One-class knowledge distillation for spoofing speech detection", ICASSP 2024 (arXiv '
-        "2309.08285)."
-    )
+    source = _SOURCE
     wants_layers = "all"
     num_states = 2
     score_rule = "cosine"

@@ -153,7 +153,7 @@ class Registry(Generic[T]):
     def find(self, name: str) -> Any | None:
         """Import an object as :meth:`get` does; None if ``name`` is not registered or its package is broken."""
         with suppress(InputError):
-            return self.get(name) if name in self.names() else None
+            return self.get(name) if name in self._table else None
         return None
 
     def _check_owner(self, name: str) -> None:

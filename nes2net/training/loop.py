@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -34,6 +35,14 @@ from nes2net.training.task_contract import check_parts_finite, packages_of_recip
 from nes2net.training.validation import Validator, is_due
 
 
+class _UnreadStep(NamedTuple):
+    values: QueuedCopy  # which the device may still be computing: loss and norm of the gradient
+    epoch: int
+    step: int
+    utterances: int
+    parts: Sequence[Part]
+
+
 @dataclass
 class Trainer:
     """Trains from ``state`` to the last epoch of the recipe; only the main process writes files."""
@@ -56,8 +65,7 @@ class Trainer:
         self.model = self.accelerator.prepare_model(self.objective)
         self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)
         self.half_weights = half_weights(self.objective.detector, self.recipe.train.precision)
-        # Until it is read: loss and gradient norm of the last step, its epoch, its number, and how many utterances it had.
-        self.unread: tuple[QueuedCopy, int, int, int, Sequence[Part]] | None = None
+        self.unread: _UnreadStep | None = None
         self.recorded_step: RecordedStep | None = None
         self.why_not_recorded = obstacle(self.recipe, self.objective, self.accelerator)
         if self.accelerator.device.type == "cuda" and not self.why_not_recorded:
@@ -71,10 +79,15 @@ class Trainer:
                 self.train_epoch(epoch)
             values = {"loss": self.state.progress.loss, "lr": self.state.progress.lr}
             if is_due(epoch, self.recipe.train, self.recipe.validation):
-                self.validator.replays = self.recorded_step is not None and self.recorded_step.is_recordable is True
+                self.validator.replays = self.replays_steps
                 values |= self.validator.run(epoch)
             with self.stop.deferred():
                 self.end_epoch(epoch, values)
+
+    @property
+    def replays_steps(self) -> bool:
+        """Whether steps can be replayed as a CUDA graph, and so can the front-end in validation."""
+        return self.recorded_step is not None and self.recorded_step.is_recordable is True
 
     def train_epoch(self, epoch: int) -> None:
         """Do the remaining steps of ``epoch``; after a signal, all processes stop at the end of their current step.
@@ -148,7 +161,7 @@ class Trainer:
             values = self.update([step_parts[number] for number in plan.used], plan.denominators)
             queued = QueuedCopy(values)
             self.read_result()  # of the step before: the GPU computes this step meanwhile
-            self.unread = queued, epoch, step, plan.utterances, step_parts
+            self.unread = _UnreadStep(queued, epoch, step, plan.utterances, step_parts)
         progress.step = step + 1
         return plan.signal, plan.save
 
@@ -185,14 +198,14 @@ class Trainer:
         """
         if self.unread is None:
             return
-        values, epoch, step, utterances, step_parts = self.unread
+        unread = self.unread
         self.unread = None
-        loss, gradient_norm = values.wait().tolist()
+        loss, gradient_norm = unread.values.wait().tolist()
         if not math.isfinite(loss):
-            check_parts_finite(self.validator.task, self.objective, step_parts, self.recipe)
-        check_finite(loss, gradient_norm, self.recipe.train, self.loader, epoch, step)
-        self.state.progress.loss_sum += loss * utterances
-        self.state.progress.utterances += utterances
+            check_parts_finite(self.validator.task, self.objective, unread.parts, self.recipe)
+        check_finite(loss, gradient_norm, self.recipe.train, self.loader, unread.epoch, unread.step)
+        self.state.progress.loss_sum += loss * unread.utterances
+        self.state.progress.utterances += unread.utterances
 
     def update(self, parts: Sequence[Part], denominators: Sequence[float]) -> Tensor:
         """Do :meth:`change_weights`, by replaying a CUDA graph if there is one.

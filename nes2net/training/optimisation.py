@@ -57,10 +57,10 @@ def parameter_groups(detector: Detector, trained: Iterable[nn.Parameter], layer_
     """Group the ``trained`` parameters, of ``detector`` and its objective, by the factor of their learning rate.
 
     With x = ``layer_decay``, the factor of the l-th of L transformer layers is x^(L + 1 − l).
-    Parameters before these layers have the factor x^(L + 1). All other parameters have the factor 1. The code of BEiT (Bao et al., arXiv
-    2106.08254) has the same factors. The idea comes from ELECTRA (Clark et al., arXiv 2003.10555).
-    ELECTRA's code has smaller factors: only the head for the final task has the factor 1, and every
-    other factor is x times the factor in BEiT's code.
+    Parameters before these layers have the factor x^(L + 1). All other parameters have the factor
+    1. The code of BEiT (Bao et al., arXiv 2106.08254) has the same factors. The idea comes from
+    ELECTRA (Clark et al., arXiv 2003.10555). ELECTRA's code has smaller factors: only the head for
+    the final task has the factor 1, and every other factor is x times the factor in BEiT's code.
 
     Returns:
         A list of parameter groups for PyTorch's optimisers, from the lowest layer to the highest.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -106,8 +105,8 @@ class OptimizerState:
                 expected[f"{number}.step"] = torch.zeros(())
         check_tensors(saved, expected)
         for name, tensor in saved.items():
-            highest = 1e9 if name.endswith(".step") else math.inf
-            if (tensor > highest).any() or ((tensor < 0).any() and not name.endswith(".exp_avg")):
+            is_too_high = name.endswith(".step") and (tensor > 1e9).any()
+            if is_too_high or (not name.endswith(".exp_avg") and (tensor < 0).any()):
                 raise ValueError(f"impossible value: {name}")
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["state"]})
         for moments in self.optimizer.state.values():

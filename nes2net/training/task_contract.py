@@ -12,6 +12,7 @@ import torch
 
 from nes2net.lib.contracts import PartCheck, raised_by
 from nes2net.lib.errors import BrokenPart, InputError
+from nes2net.lib.options import name_and_options
 from nes2net.models.contract_checks import is_skipped, undisturbed
 from nes2net.models.registry import Registry, corpora, effects, losses, packages_of, tasks
 from nes2net.training.dataset import TrainingSet, collate
@@ -89,8 +90,7 @@ def check_parts_finite(task: Any, objective: Objective, parts: Sequence[Part], r
         subjects = [objective.detector.part_not_finite(waveforms) for waveforms in inputs]
     subject = next((name for name in subjects if name is not None), None)
     if subject is None:  # the outputs of the detector are finite
-        loss = recipe.train.loss
-        name = loss if isinstance(loss, str) else loss["name"]
+        name, _ = name_and_options({"loss": recipe.train.loss}, "loss")
         subject = getattr(task, "subject", "") if losses.is_built_in(name) else losses.subject(name)
     if subject:
         raise BrokenPart(f"{subject}: gave numbers that are not finite for the batch; mend the part")

@@ -10,11 +10,11 @@ from secrets import token_hex
 from typing import Annotated, Any, Protocol
 
 from accelerate.tracking import GeneralTracker, MLflowTracker, WandBTracker
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from nes2net.lib.errors import InputError, MissingLibrary, first_line
 from nes2net.lib.files import is_absent, json_text, write_text
-from nes2net.lib.plain_data import read_json_as
+from nes2net.lib.plain_data import StrictModel, read_json_as
 from nes2net.training.recipes.recipe import Recipe
 
 #: File of the run folder with the id of the tracker's run, which a resumed run continues.
@@ -31,10 +31,9 @@ class Say(Protocol):
         """Print the line ``text``; with ``remark``, print it to standard error."""
 
 
-class _Ids(BaseModel):
+class _Ids(StrictModel):
     """Name of a tracker → id of the run in this tracker."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     wandb: Annotated[str, Field(pattern=r"^[\w.-]{1,128}$")] | None = None
     mlflow: Annotated[str, Field(pattern=r"^[\w.-]{1,128}$")] | None = None
 

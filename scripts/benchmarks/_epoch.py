@@ -103,7 +103,7 @@ def measure_trainer(trainer: Trainer, trials: EpochTrials) -> Epoch:
         """Validate as at the end of an epoch."""
         loaders = development_batches(recipe, Examples(list(development)), None, pin_memory=pin_memory)
         validator = Validator(trainer.objective, loaders, trainer.accelerator, trainer.monitor, recipe)
-        validator.replays = trainer.recorded_step is not None and trainer.recorded_step.is_recordable is True
+        validator.replays = trainer.replays_steps
         validator.run(1)
 
     return epoch_of(marks, validate, trials)

@@ -176,7 +176,8 @@ def measure(seconds: float, config: dict[str, Any]) -> None:
             until.set()
             server.terminate()
             server.wait()
-    for name, of_client, content in zip("ABCDE", lines, contents):
+    for number, (of_client, content) in enumerate(zip(lines, contents)):
+        name = chr(ord("A") + number)
         stream = detector.stream(RATE, hop=1.0)
         expected = []
         for samples, _ in RawAudio(content, RATE, "mulaw").blocks():

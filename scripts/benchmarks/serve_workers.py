@@ -23,7 +23,8 @@ import soundfile
 import torch
 
 from nes2net import Detector
-from nes2net.apps.serve.desk import Desk, Limits
+from nes2net.apps.serve.desk import Desk
+from nes2net.apps.serve.limits import Limits
 
 
 def seconds_of(desk: Desk, path: Path, count: int) -> float:

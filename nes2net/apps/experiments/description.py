@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from nes2net.data.audio.waveform import LONGEST_CUT
 from nes2net.lib.errors import InputError, check_known, did_you_mean, shown
-from nes2net.lib.files import Budget, is_absent, json_text
+from nes2net.lib.files import Budget, has_no_file, json_text
 from nes2net.lib.plain_data import MOST_BYTES, first_problem
 from nes2net.lib.yaml_text import hint_of, read_value, read_yaml_file
 from nes2net.models.registry import corpora
@@ -249,7 +249,7 @@ def load_experiment(
     """
     path = Path(name)
     packaged = packaged_experiments()
-    if is_absent(path) or path.is_dir():
+    if has_no_file(path):
         if str(name) not in packaged:
             near = did_you_mean(path.stem, packaged)
             raise InputError(f"experiment {name} is neither a YAML file nor a packaged one{near}")
@@ -289,7 +289,7 @@ def load_experiment(
     except ValidationError as error:
         raise InputError(f"experiment {path}: {_first_problem_in_words(error)}") from error
     recipe_beside = path.parent / experiment.recipe
-    if not (is_absent(recipe_beside) or recipe_beside.is_dir()):
+    if not has_no_file(recipe_beside):
         return experiment.model_copy(update={"recipe": str(recipe_beside)})
     return experiment
 

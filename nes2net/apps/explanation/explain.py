@@ -42,7 +42,7 @@ class Explanation:
     method: str
     """One of :data:`EXPLANATION_METHODS`."""
     baseline: str
-    """What replaces removed parts, ``"floor"`` or ``"silence"``, see :data:`nes2net.apps.explanation.subject.Fill`."""
+    """What replaces removed parts, ``"floor"`` or ``"silence"``, see :data:`nes2net.apps.explanation.settings.Fill`."""
     relevance: Relevance
     """Relevance of time bins, frequency bands and cells; times count from the beginning of the recording."""
     layers: Layers | None

@@ -37,7 +37,7 @@ METHODS = ("gradient_x_input", "integrated_gradients")
 _SMALLEST_MAGNITUDE = 1e-5
 
 
-def attribute(subject: Subject, grid: Removable, method: str, steps: int = 32) -> tuple[Relevance, float | None]:
+def attribute(subject: Subject, grid: Removable, method: str, steps: int) -> tuple[Relevance, float | None]:
     """Compute the relevance of the time bins, bands and cells of ``grid`` by gradients of the score.
 
     Args:

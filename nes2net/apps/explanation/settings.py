@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 
 from nes2net.lib.commands import Count, Flag, FromZero
 
+#: Replacement of removed parts: noise at the level of the recording's noise floor, or silence.
+Fill = Literal["floor", "silence"]
+
 
 @dataclass(frozen=True)
 class How:
@@ -25,7 +28,7 @@ class How:
     """
 
     method: Literal["occlusion", "gradient_x_input", "integrated_gradients"] = "occlusion"
-    baseline: Literal["floor", "silence"] = "floor"
+    baseline: Fill = "floor"
     bin_seconds: Annotated[float, Flag("S")] = 0.1
     num_bands: Annotated[int, Flag("N", minimum=2)] = 16
     steps: Annotated[int, Flag("N", minimum=2)] = 32

@@ -9,21 +9,18 @@ do not change.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nes2net.apps.explanation.settings import Fill
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.scoring.kernel import check_takes_audio_alone, default_batch_size, depends_on_batch, score_or_raise
 from nes2net.scoring.waveforms import WaveformReader
-
-#: Replacement of removed parts: noise at the level of the recording's noise floor, or silence.
-Fill = Literal["floor", "silence"]
 
 #: Number of samples in a window of the transform: 32 ms, which gives bins of 31.25 Hz.
 WINDOW = 512

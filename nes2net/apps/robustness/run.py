@@ -165,9 +165,7 @@ def plan(
 
 
 def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> list[Trial]:
-    """Return the trials of ``phase`` with their labels and the paths of their recordings.
-
-    Trials that the corpus excludes from its published figures are left out.
+    """Leave out the trials that the corpus excludes from its published figures.
 
     Raises:
         InputError: if there is no such trial, or if a trial has no label.

@@ -23,8 +23,9 @@ from starlette.responses import JSONResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nes2net.actions.flags import Loading
-from nes2net.apps.serve.desk import UPLOADS, Desk, Limits
+from nes2net.apps.serve.desk import UPLOADS, Desk
 from nes2net.apps.serve.guard import Admitted, Guard
+from nes2net.apps.serve.limits import Limits
 from nes2net.apps.serve.observing import LOGGER, LogKind, logging_as, tell
 from nes2net.lib.errors import worded
 from nes2net.lib.http_server import Listener, Refused, address_of, is_loopback, listening_socket, names_at

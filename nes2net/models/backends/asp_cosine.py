@@ -20,6 +20,7 @@ class AspCosine(LayerSum):
 
     Hidden states of all layers B×T×``feature_dim`` → logits B×2 of a one-class head. This is the
     back-end of FIR-NB and FIR-WB.
+
     Neither code nor checkpoints are published, so this module could not be compared with the
     paper's results. The weighted sum of layers (:class:`LayerSum`) follows later code of a
     co-author. Assumptions: the first hidden state is left out, the two feed-forward layers of

@@ -17,6 +17,11 @@ from nes2net.models.backends.base import Backend, LogitLayer
 
 Even = Annotated[int, Field(ge=2, le=65_536, multiple_of=2), Takes("an even number from 2 to 65536")]
 
+_SOURCE = (
+    'X. Wang, J. Yamagishi, "Investigating self-supervised front ends for speech spoofing countermeasures", Odyssey '
+    "2022, arXiv 2111.07725."
+)
+
 
 class GF(Backend):
     """GF: a linear map of the features and the mean over time.
@@ -32,10 +37,7 @@ class GF(Backend):
     torch.Size([2, 2])
     """
 
-    source = (
-        'X. Wang, J. Yamagishi, "Investigating self-supervised front ends for speech spoofing '
-        'countermeasures", Odyssey 2022, arXiv 2111.07725.'
-    )
+    source = _SOURCE
     score_rule = "difference"
     last_layer_name = "m_output_act.0"
 
@@ -131,10 +133,7 @@ class LLGF(Backend):
     torch.Size([2, 2])
     """
 
-    source = (
-        'X. Wang, J. Yamagishi, "Investigating self-supervised front ends for speech spoofing '
-        'countermeasures", Odyssey 2022, arXiv 2111.07725.'
-    )
+    source = _SOURCE
     score_rule = "difference"
     last_layer_name = "m_output_act.0"
     min_frames = 16  # four max-poolings by 2

@@ -44,8 +44,9 @@ def average_checkpoints(
     Raises:
         InputError: if there are no paths; if the mode is unknown; if the weights do not fit the
             mode or the number of checkpoints; if the checkpoints do not fit each other, also in the
-            types of their numbers; or if tensors are neither weights nor counters. Checkpoints of adapted detectors fit each
-            other only if the frozen tensors of their front-ends (the bases) are equal.
+            types of their numbers; or if tensors are neither weights nor counters. Checkpoints of
+            adapted detectors fit each other only if the frozen tensors of their front-ends (the
+            bases) are equal.
     """
     if mode not in MODES:
         raise InputError(f"averaging mode is one of {', '.join(MODES)}, not '{mode}'")

@@ -1,6 +1,6 @@
 """Whisper front-ends on the transformers library: the encoder of Whisper, without the decoder.
 
-Two convolutions and a transformer over 30 s of log-mel frames . Options that fairseq's
+Two convolutions and a transformer over 30 s of log-mel frames. Options that fairseq's
 ``Wav2Vec2Config`` also has are named as in fairseq.
 """
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import Field, FiniteFloat, ValidationError
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.plain_data import first_problem
+from nes2net.lib.plain_data import StrictModel, first_problem
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.population import Traits
 
@@ -36,10 +36,8 @@ class Running(NamedTuple):
     """Whether an alarm is on at the end of the window: the stream is taken for spoofed."""
 
 
-class _State(BaseModel):
+class _State(StrictModel):
     """Everything that :class:`Evidence` remembers of the windows so far."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     weighted_llrs: FiniteFloat = 0.0
     """Sum of the windows' ratios, each with its weight."""

@@ -44,7 +44,7 @@ def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "tra
             needs.
     """
     kind, options = checked_loss(loss, key)
-    name = loss if isinstance(loss, str) else loss["name"]
+    name, _ = name_and_options({"loss": loss}, "loss")
     arguments: dict[str, Any] = {"num_classes": len(backend.classes)}
     if kind.needs_head is not None:
         head = backend.last_layer

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from nes2net.lib.errors import InputError, did_you_mean, shown
-from nes2net.lib.files import is_absent
+from nes2net.lib.files import has_no_file
 from nes2net.lib.options import Settings, Takes
 from nes2net.lib.yaml_text import hint_of, read_value, read_yaml_file, set_value
 from nes2net.training.recipes.data import CorpusConfig, alias_of
@@ -64,17 +64,13 @@ def recipe_notes(recipe: str | Path) -> RecipeNotes:
 
 def _path_of(recipe: str | Path) -> Path:
     path = Path(recipe)
-    if not _has_no_file(path):
+    if not has_no_file(path):
         return path
     names = packaged_recipes()
     if str(recipe) not in names:
         suggestion = did_you_mean(path.stem, names, "nes2net info")
         raise InputError(f"recipe {recipe} is neither a YAML file nor a packaged recipe{suggestion}")
     return PACKAGED / f"{recipe}.yaml"
-
-
-def _has_no_file(path: Path) -> bool:
-    return is_absent(path) or path.is_dir()
 
 
 def _read_with_base(path: Path) -> tuple[dict[str, Any], RecipeNotes]:
@@ -86,7 +82,7 @@ def _read_with_base(path: Path) -> tuple[dict[str, Any], RecipeNotes]:
         raise InputError(f"recipe {path}: base is the name of a file beside it, not {shown(base)}")
     base_path = path.parent / base
     names = packaged_recipes()
-    if not _has_no_file(base_path):
+    if not has_no_file(base_path):
         of_base, notes_of_base = _read_file(base_path)
     elif base in names:
         of_base, notes_of_base = _read_with_base(PACKAGED / f"{base}.yaml")
