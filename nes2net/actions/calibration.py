@@ -21,6 +21,7 @@ from nes2net.actions.scoring import score_corpus
 from nes2net.data.audio.files import with_folders_listed
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Part, Trial
+from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.matching import labelled_trials, system_names, unlabelled_scores
@@ -29,7 +30,6 @@ from nes2net.lib.devices import own_device
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.files import AnyPath, Unchanged, write_text
 from nes2net.lib.terminal import print_note
-from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.decisions.calibration import (
     LinearCalibration,

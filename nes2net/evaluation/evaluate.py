@@ -98,7 +98,7 @@ def evaluate_systems(
     """Evaluate the score files of one or more systems on the same trials, and compare every two systems.
 
     Args:
-        corpus: A name of :data:`nes2net.models.registry.corpora`. The definition of the corpus says
+        corpus: A name of :data:`nes2net.data.registry.corpora`. The definition of the corpus says
             how to read the key, and has the rules of the published figures.
         score_paths: Files with a line ``utterance score`` for each trial; higher is more bona fide. Each
             file holds the scores of one system.

@@ -26,10 +26,10 @@ from nes2net.evaluation.labelled_frames import labelled_frames
 from nes2net.evaluation.matching import labelled_trials, system_names
 from nes2net.lib.contracts import PartCheck
 from nes2net.lib.errors import InputError, listed
-from nes2net.models.registry import judgements
 from nes2net.scoring import score_file, segment_file
 from nes2net.scoring.class_file import read_class_table
 from nes2net.scoring.judgement import Judgement
+from nes2net.scoring.registry import judgements
 
 if TYPE_CHECKING:
     from torch import Tensor

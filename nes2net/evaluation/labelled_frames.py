@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from nes2net.data.corpora.protocol import NotFound, canonical_phase, select_phase
 from nes2net.data.corpora.trial import Trial
+from nes2net.data.registry import corpora
 from nes2net.evaluation.key import Key
 from nes2net.evaluation.matching import LARGEST, match
 from nes2net.lib.errors import InputError, listed
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 from nes2net.metrics.localisation.metrics import Frames, ScoredUtterance, joined_measured_frames
 from nes2net.metrics.localisation.segments import segments_of_frames
-from nes2net.models.registry import corpora
 from nes2net.scoring.segment_file import read_segment_scores
 
 #: Length of the finest labels in ms; labels of longer frames are pooled from the finest labels.

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.corpora.trial import Part
+from nes2net.data.registry import corpora
 from nes2net.lib.claims import differing_names
 from nes2net.lib.errors import listed
 from nes2net.models.provenance import Provenance, architecture_words
-from nes2net.models.registry import corpora
 from nes2net.scoring.decisions.calibration import ScoredBy
 from nes2net.scoring.record import WholeRecord, record_of, record_path
 

@@ -25,6 +25,7 @@ from nes2net.lib.devices import PRECISIONS, check_precision, choose_device, name
 from nes2net.lib.errors import InputError, MissingLibrary, check_known, did_you_mean, first_line, nearest, shown
 from nes2net.lib.files import is_absent, write_text
 from nes2net.lib.options import check_model, name_and_options
+from nes2net.lib.registry import PACKAGES_KEY, check_installed, packages_of
 from nes2net.lib.terminal import check_one_line, print_note
 from nes2net.lib.without_memory import without_memory
 from nes2net.lib.yaml_text import set_value
@@ -64,7 +65,7 @@ from nes2net.models.frontends.sizes import SIZES, pretraining_file
 from nes2net.models.network import Network
 from nes2net.models.provenance import RECORD_KEY, Provenance
 from nes2net.models.published_models import CODES, PUBLISHED, PUBLISHED_MODELS
-from nes2net.models.registry import PACKAGES_KEY, check_installed, create_frontend, named_parts, packages_of
+from nes2net.models.registry import PARTS, create_frontend, named_parts
 from nes2net.models.weights_known import TENSORS_KEY, checked_record, holds_weights_of
 
 if TYPE_CHECKING:
@@ -420,7 +421,7 @@ class SavedNetwork(Network):
         assert isinstance(config, dict) or architecture is not None  # tells mypy that an architecture is given
         if architecture is None and config is not None:
             architecture = _with_fitting_options(state_dict, config, str(path_or_name), published_name)
-        check_installed(str(path_or_name), provenance.facts.get(PACKAGES_KEY))
+        check_installed(str(path_or_name), provenance.facts.get(PACKAGES_KEY), PARTS)
         # Build the detector on the meta device, check that the tensors fit, and load them.
         with build_errors_as_input_errors(str(path_or_name)), without_memory():
             empty = cls.from_config(architecture)

@@ -17,7 +17,7 @@ from torch.nn.utils import get_total_norm
 
 from nes2net.lib.devices import QueuedCopy, float32_products
 from nes2net.lib.errors import InputError
-from nes2net.models.registry import PACKAGES_KEY
+from nes2net.lib.registry import PACKAGES_KEY
 from nes2net.training.card import with_last_epoch, write_card
 from nes2net.training.dataset import Batch, BatchLoader
 from nes2net.training.distributed import IN_SCORING, plan_step, write_once

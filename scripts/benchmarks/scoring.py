@@ -236,8 +236,8 @@ def difference(reference: Path, compared: Path) -> str:
 
 def compare_trained(model: str, root: Path, batch_size: int, folder: Path) -> None:
     """Print the EERs of a trained detector on the demonstration corpus in every precision, and how scores change."""
+    from nes2net.data.registry import corpora
     from nes2net.evaluation.evaluate import evaluate_systems
-    from nes2net.models.registry import corpora
 
     device_of = dict.fromkeys(PRECISIONS, "cpu")
     if torch.cuda.is_available():

@@ -12,13 +12,13 @@ from builders.report_case import make_case, report_of
 from scipy.stats import spearmanr
 
 from nes2net.data.corpora.trial import Trial
+from nes2net.data.registry import corpora
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.judgements import Scores
 from nes2net.evaluation.origin import read_origin, read_scored_by, training_in_words, uses_in_words
 from nes2net.evaluation.page import html_page
 from nes2net.lib.files import sha256_of
 from nes2net.models.provenance import Provenance
-from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions import ScoredBy
 

@@ -10,10 +10,10 @@ from builders.scripts import loaded
 from conftest import REPOSITORY
 
 from nes2net import Detector
+from nes2net.data.registry import corpora
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.judgements import Scores
 from nes2net.evaluation.tables import percent
-from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.training.run import train
 

@@ -20,6 +20,7 @@ from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop, random_crop
 from nes2net.data.augment import NoiseAugmentation, Sources, rawboost
 from nes2net.data.augment.channels import LowPass
+from nes2net.data.augment.conditions import create_condition
 from nes2net.data.augment.effect import OneOf
 from nes2net.data.augment.legacy import LegacyStream
 from nes2net.data.augment.rawboost import RawBoost
@@ -27,7 +28,6 @@ from nes2net.data.augment.timing import DrawnSpeed
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib import workers as workers_module
 from nes2net.lib.workers import usable_workers
-from nes2net.models.registry import create_condition
 from nes2net.training import dataset as dataset_module
 from nes2net.training.augmentation import training_effects
 from nes2net.training.data import development_batches, list_examples, training_batches

@@ -8,11 +8,11 @@ from builders.runs import assert_same_run, history_of, stop
 from nes2net import Detector, InputError
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop
-from nes2net.models.registry import tasks
 from nes2net.training.averaging import average_run, measures_of
 from nes2net.training.measures import Measure
 from nes2net.training.objective import Objective, Outcome
 from nes2net.training.recipes.recipe import recipe_from_dict
+from nes2net.training.registry import tasks
 from nes2net.training.run import train
 from nes2net.training.tasks.task import Task, create_task
 

@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from nes2net.data.audio.waveform import LONGEST_CUT
+from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, check_known, did_you_mean, shown
 from nes2net.lib.files import Budget, has_no_file, json_text
 from nes2net.lib.plain_data import MOST_BYTES, first_problem
 from nes2net.lib.yaml_text import hint_of, read_value, read_yaml_file
-from nes2net.models.registry import corpora
 
 PACKAGED = Path(__file__).parent / "packaged"
 _VARIABLE = re.compile(r"\$\{(\w+)\}")

@@ -15,6 +15,7 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, listed, shown
 from nes2net.lib.files import is_absent
 from nes2net.lib.plain_data import check_plain
+from nes2net.lib.registry import PACKAGES_KEY, check_installed
 from nes2net.models.checkpoints.classification import NAMES_KEY, WAVEFORMS_KEY, holds_classifier, read_classifier
 from nes2net.models.checkpoints.fairseq import encoder_tensors, is_pretraining_head, model_type_of
 from nes2net.models.checkpoints.folder import CONFIG
@@ -44,7 +45,7 @@ from nes2net.models.loading import (
 )
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
-from nes2net.models.registry import PACKAGES_KEY, check_installed, create_frontend
+from nes2net.models.registry import PARTS, create_frontend
 from nes2net.models.weights_known import checked_record, holds_weights_of
 
 _LEAST_FITTING = 0.5  # the nearest published model is near enough if at least this fraction of the tensors fits
@@ -296,7 +297,7 @@ def _compare_with_config(
         base weights.
     """
     try:
-        check_installed("it", packages)
+        check_installed("it", packages, PARTS)
     except InputError as error:
         return Misfit(missing=[str(error)]), False
     with build_errors_as_input_errors(str(path)), torch.device("meta"):

@@ -9,7 +9,9 @@ from pkgutil import resolve_name
 from typing import Any
 
 from nes2net.lib.options import declared
-from nes2net.models.registry import Registry, aggregations, backends, frontends, heads, losses
+from nes2net.lib.registry import Registry
+from nes2net.models.registry import aggregations, backends, frontends, heads
+from nes2net.training.registry import losses
 
 #: Kind of part → parameters of its constructors that are not options, because the detector sets them.
 _NOT_OPTIONS = {

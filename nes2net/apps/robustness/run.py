@@ -17,8 +17,10 @@ import numpy as np
 from nes2net.actions.scoring import score_corpus
 from nes2net.apps.robustness.robustness import CLEAN, EER_OF_CLEAN, evaluate_robustness, find_threshold
 from nes2net.data.augment import Effect, Sources
+from nes2net.data.augment.conditions import create_condition, default_conditions
 from nes2net.data.corpora.protocol import select_phase
 from nes2net.data.corpora.trial import BONAFIDE, Part, Trial, stratified_subset, trials_digest
+from nes2net.data.registry import corpora, effects
 from nes2net.evaluation.result import Result
 from nes2net.lib.claims import differences_in_words
 from nes2net.lib.errors import InputError, counted, one_line
@@ -26,7 +28,6 @@ from nes2net.lib.files import exclusive_lock, is_absent, json_text, path_below, 
 from nes2net.lib.plain_data import read_json
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.this_process import process_count, usable_processors
-from nes2net.models.registry import corpora, create_condition, default_conditions, effects
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.decisions import Decider, OperatingPoint
 from nes2net.scoring.engine import NothingDone

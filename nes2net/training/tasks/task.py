@@ -14,7 +14,6 @@ from torch import Tensor
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, check_known, listed, nearest, shown
-from nes2net.models.registry import tasks
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.training.data import read_trials
 from nes2net.training.frame_labels import FrameLabels
@@ -22,6 +21,7 @@ from nes2net.training.loop import Trainer
 from nes2net.training.measures import ERROR_RATES, Measure
 from nes2net.training.objective import Objective
 from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.registry import tasks
 
 
 class Start(NamedTuple):
