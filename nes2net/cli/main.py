@@ -110,12 +110,12 @@ def _function_of(name: str) -> Callable[..., int | None]:
         if untyped := [key for key in inspect.signature(function).parameters if key not in typed]:
             raise InputError(f"command '{name}' does not say of which type `{untyped[0]}` is: annotate its parameters")
     except InputError as error:
-        reason = str(error)
+        failure = error
 
-        def raise_reason() -> None:
-            raise InputError(reason)
+        def raise_failure() -> None:
+            raise failure
 
-        return raise_reason
+        return raise_failure
     return function
 
 

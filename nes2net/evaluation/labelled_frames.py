@@ -15,7 +15,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
 from nes2net.evaluation.key import Key
 from nes2net.evaluation.matching import LARGEST, match
-from nes2net.lib.errors import InputError, listed
+from nes2net.lib.errors import InputError, concerning, listed
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 from nes2net.metrics.localisation.metrics import Frames, ScoredUtterance, joined_measured_frames
 from nes2net.metrics.localisation.segments import segments_of_frames
@@ -117,12 +117,10 @@ def labelled_frames(
     for frame_scores in score_file.scores.values():
         highest = frame_scores.max()
         utterance_scores.append(float(frame_scores.min() if highest <= LARGEST else highest))
-    try:
+    with concerning(f"{scores_path}:"):
         matched_trials = match(
             key.trials, list(score_file.scores), utterance_scores, key.phase, allow_partial=allow_partial
         )
-    except InputError as error:
-        raise InputError(f"{scores_path}: {error}") from error
     # Join the frames with their labels.
     ids = list(matched_trials.by_id)
     resolution = int(resolution)

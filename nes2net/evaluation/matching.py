@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from nes2net.data.corpora.id_tables import LABELS, possible_ids
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.evaluation.trial_table import TrialTable
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, concerning, counted, listed
 from nes2net.lib.terminal import print_note
 from nes2net.scoring.judgement import judgement_of, scores_of
 from nes2net.scoring.score_file import ScoreTable
@@ -276,10 +276,8 @@ def match_file(
     """
     judgement = judgement_of(path)
     table = judgement.score_table(Path(path))
-    try:
+    with concerning(f"{path}:"):
         matched_trials = match(trials, table.ids, table.scores, phase, allow_partial=allow_partial)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
     doubts = [table.doubt(), _contradiction(matched_trials.trials, table)]
     if judgement.name != "scores":
         doubts.append(f"the scores are computed from {judgement.what}, which the file holds by its record or header")
@@ -364,10 +362,8 @@ def unlabelled_scores(paths: Sequence[str], *, allow_partial: bool = False) -> t
     trials = [Trial(id, label=BONAFIDE) for id in dict.fromkeys(tables[0][0])]  # in place of a key
     by_file = []
     for path, (ids, scores) in zip(paths, tables):
-        try:
+        with concerning(f"{path}, with the ids of {paths[0]} as the key:"):
             matched_trials = match(trials, ids, scores, allow_partial=True)
-        except InputError as error:
-            raise InputError(f"{path}, with the ids of {paths[0]} as the key: {error}") from error
         mismatch = matched_trials.mismatch
         problem = mismatch.describe(len(trials))
         if mismatch.missing:

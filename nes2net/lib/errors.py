@@ -16,28 +16,53 @@ from types import MappingProxyType
 from typing import Any
 
 
-class InputError(ValueError):
-    """An input of nes2net is missing or wrong.
+class Explained(Exception):
+    """An error that is explained to the user: what it is about, what is wrong, and what to do.
 
-    The message is one line, which names the file or value that is wrong, and says what to do.
-    Settings stand in backticks, as the name of a parameter or of a key in a recipe: "pass
-    `overwrite=True`". The command line replaces settings by its flags (:func:`worded`), prints the
-    message without a traceback, and exits with status 2.
-
-    A message may quote the content of a file. Control characters, which a terminal would obey, are
-    therefore escaped. If a message is too long, its middle is cut out.
+    The message is one line: subject, problem and remedy. Settings stand in backticks, as the name of
+    a parameter or of a key in a recipe: "pass `overwrite=True`". The command line replaces settings
+    by its flags (:func:`worded`). A message may quote the content of a file. Control characters,
+    which a terminal would obey, are therefore escaped. If a message is too long, its middle is cut
+    out.
 
     Args:
-        problem: what is wrong and what to do; the message without ``subject``.
-        subject: beginning of the message, such as ``"audio file FILE"``. :attr:`problem` does not
-            contain the subject, because a table of errors may name the file in a column of its own.
+        problem: what is wrong. Without ``remedy``, it also says what to do.
+        subject: beginning of the message, such as ``"audio file FILE"``; a table of errors may name
+            the file in a column of its own.
+        remedy: what to do, after a semicolon.
     """
 
-    def __init__(self, problem: str, *, subject: str = "") -> None:
-        message = f"{subject} {problem}" if subject else problem
-        super().__init__(one_line(message))
-        #: The message without the subject: the problem and the remedy.
-        self.problem = one_line(problem)
+    def __init__(self, problem: str, *, subject: str = "", remedy: str = "") -> None:
+        super().__init__(problem)
+        self.subject = subject
+        self.problem = problem
+        self.remedy = remedy
+
+    def concern(self, subject: str) -> None:
+        """Put ``subject``, such as a file and a colon, before the message."""
+        self.subject = f"{subject} {self.subject}".strip()
+
+    def reword(self) -> None:
+        """Replace the settings in the message by the names of the present context (:func:`settings_called`)."""
+        self.subject = worded(self.subject)
+        self.problem = worded(self.problem)
+        self.remedy = worded(self.remedy)
+
+    @property
+    def reason(self) -> str:
+        """The message without the subject: the problem and the remedy."""
+        return one_line(f"{self.problem}; {self.remedy}" if self.remedy else self.problem)
+
+    def __str__(self) -> str:
+        return one_line(f"{self.subject} {self.reason}") if self.subject else self.reason
+
+
+class InputError(Explained, ValueError):
+    """An input of nes2net is missing or wrong.
+
+    The message names the file or value that is wrong, and says what to do. The command line prints
+    it without a traceback, and exits with status 2.
+    """
 
 
 class MissingLibrary(InputError):
@@ -64,11 +89,21 @@ def expecting(kind: str, path: str | PurePath, remedy: str) -> Iterator[None]:
         raise InputError(f"{path} is not {kind} or is damaged ({first_line(error)}): {remedy}") from error
 
 
-class Unfinished(Exception):
+class Unfinished(Explained):
     """Work was interrupted from outside, for example by a signal, a full disk or a broken connection.
 
     The results so far are kept. If the user gives the same command again, the work is resumed.
     """
+
+
+@contextmanager
+def concerning(subject: str) -> Iterator[None]:
+    """Within this context, the subject of an :class:`Explained` error begins with ``subject``; all else is kept."""
+    try:
+        yield
+    except Explained as error:
+        error.concern(subject)
+        raise
 
 
 _LONGEST_MESSAGE = 1000  # largest number of characters of a message

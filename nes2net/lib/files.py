@@ -552,9 +552,11 @@ def check_arrived(path: AnyPath, start: bytes | None = None) -> None:
         except (OSError, ValueError):
             return
     if start.startswith(b"version https://git-lfs.github.com/spec/"):
-        raise InputError(f"{path}: is a Git LFS pointer, not the file itself: run `git lfs pull`, or download the file")
+        problem = "is a Git LFS pointer, not the file itself: run `git lfs pull`, or download the file"
+        raise InputError(problem, subject=f"{path}:")
     if start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith((b"<!doctype html", b"<html")):
-        raise InputError(f"{path}: is a web page (HTML), not the file itself: open its address, and download the file")
+        problem = "is a web page (HTML), not the file itself: open its address, and download the file"
+        raise InputError(problem, subject=f"{path}:")
 
 
 @contextmanager

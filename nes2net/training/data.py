@@ -22,7 +22,7 @@ from nes2net.data.augment.rawboost import RawBoost, RawBoostParameters
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.data.registry import corpora
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, counted, settings_called
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.training.augmentation import training_effects
 from nes2net.training.balance import balance_of
@@ -102,12 +102,12 @@ def read_trials(
             elif keys != root:
                 raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `dev_keys`")
         except InputError as error:  # in the message, name the corpus and the keys as in this recipe
-            text = str(error)
+            keys_of_recipe = ("root", "protocols", "dev_keys", "dev_phase", "dev_split")
+            with settings_called({key: data.key_of(corpus_config, key) for key in keys_of_recipe}):
+                error.reword()
             if not is_short:
-                text = f"corpus {corpus_config.called} of `data.corpora`: {text}"
-            for key in ("root", "protocols", "dev_keys", "dev_phase", "dev_split"):
-                text = text.replace(f"`{key}`", f"`{data.key_of(corpus_config, key)}`")
-            raise InputError(text) from error
+                error.concern(f"corpus {corpus_config.called} of `data.corpora`:")
+            raise
         # Write the alias of the corpus to the column `corpus` of its trials. If there are several corpora, let the ids
         # begin with the alias, too.
         column = (("corpus", corpus_config.called),)

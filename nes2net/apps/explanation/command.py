@@ -102,7 +102,7 @@ def explain(
             if len(paths) == 1:
                 raise
             num_failed += 1
-            why = worded(error.problem)
+            why = worded(error.reason)
             if json_:
                 print(json.dumps({"file": str(path), "error": why}), flush=True)
             else:

@@ -492,10 +492,11 @@ def _locked_shard(shard: Path, row_or_member: str) -> Iterator[_Open]:
         except Exception as error:  # a damaged shard can raise anything
             is_row = row_or_member.isdecimal() and shard.suffix.lower() != ".tar"
             unit = "row" if is_row else "member"
+            subject = f"{unit} {row_or_member} of {shard} cannot be read:"
             if isinstance(error, InputError):
-                reason = str(error)
-            elif is_out_of_memory(error):
+                error.concern(subject)
+                raise
+            reason = f"{error or type(error).__name__}: the shard is cut off or damaged?"
+            if is_out_of_memory(error):
                 reason = f"it needs more memory than there is ({first_line(error)})"
-            else:
-                reason = f"{error or type(error).__name__}: the shard is cut off or damaged?"
-            raise InputError(f"{unit} {row_or_member} of {shard} cannot be read: {reason}") from error
+            raise InputError(reason, subject=subject) from error

@@ -10,7 +10,7 @@ from nes2net.data.augment.effect import Effect
 from nes2net.data.augment.sources import Sources
 from nes2net.data.registry import effects
 from nes2net.lib.contracts import PartCheck
-from nes2net.lib.errors import InputError, MissingLibrary
+from nes2net.lib.errors import InputError, MissingLibrary, concerning
 
 
 def create_condition(text: str, sources: Sources | None = None) -> Effect:
@@ -29,11 +29,8 @@ def create_condition(text: str, sources: Sources | None = None) -> Effect:
         number = float(strength) if colon else None
     except ValueError:
         raise InputError(f"condition '{text}': the strength is a number, not '{strength}'") from None
-    try:
-        with effects.guarded(name):
-            effect = effect_class(number, sources)
-    except InputError as error:
-        raise type(error)(f"condition '{text}': {error}") from None
+    with concerning(f"condition '{text}':"), effects.guarded(name):
+        effect = effect_class(number, sources)
     return effects.checked(name, effect, check_effect)
 
 

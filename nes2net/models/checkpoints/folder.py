@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nes2net.lib.errors import InputError, first_line, listed, shown
+from nes2net.lib.errors import InputError, concerning, first_line, listed, shown
 from nes2net.lib.files import is_absent, make_folder, replacing, temporary_folder, write_text, writing
 from nes2net.lib.hub_errors import hub_errors
 from nes2net.lib.yaml_text import read_yaml_file, write_yaml
@@ -216,10 +216,8 @@ def read_base(
         InputError: if ``path`` cannot be read, if it lacks a tensor of the base, or if the digest
             of the tensors differs from the digest in ``record``.
     """
-    try:
+    with concerning(f"the base of {checkpoint} cannot be read:"):
         tensors = read(path)
-    except InputError as error:
-        raise InputError(f"the base of {checkpoint} cannot be read: {error}") from error
     if missing := sorted(names - tensors.keys()):
         raise InputError(f"{path} is not the base of {checkpoint}: it lacks {listed(missing, 3)}; {remedy}")
     base = {name: tensor for name, tensor in tensors.items() if name in names}
