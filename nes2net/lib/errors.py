@@ -7,7 +7,7 @@ import re
 import reprlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from datetime import date, time
 from itertools import islice
@@ -74,19 +74,29 @@ class BrokenPart(InputError):
 
 
 @contextmanager
-def expecting(kind: str, path: str | PurePath, remedy: str) -> Iterator[None]:
-    """Within this context, which reads ``path``, every error becomes an :class:`InputError` that names the file.
+def explained(problem: str, *errors: type[Exception], remedy: str = "") -> Iterator[None]:
+    """Within this context, an error of one of the classes ``errors`` becomes an :class:`InputError`.
+
+    Its message is ``problem``, the reason in parentheses, and ``remedy``. An :class:`Explained` error
+    is raised unchanged.
+    """
+    try:
+        yield
+    except errors as error:
+        if isinstance(error, Explained):
+            raise
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise InputError(f"{problem} ({reason})", remedy=remedy) from error
+
+
+def expecting(kind: str, path: str | PurePath, remedy: str) -> AbstractContextManager[None]:
+    """Make a context that reads ``path``, in which every error becomes an :class:`InputError` that names the file.
 
     Args:
         kind: the expected kind of file, such as ``"a file of embeddings"``.
         remedy: end of the message, which says what to do.
     """
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:  # a damaged file can cause errors of any class
-        raise InputError(f"{path} is not {kind} or is damaged ({first_line(error)}): {remedy}") from error
+    return explained(f"{path} is not {kind} or is damaged", Exception, remedy=remedy)
 
 
 class Unfinished(Explained):

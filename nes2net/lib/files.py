@@ -11,13 +11,13 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, TypeAlias
 
-from nes2net.lib.errors import InputError, readable_size
+from nes2net.lib.errors import InputError, explained, readable_size
 
 if sys.platform != "win32":
     import fcntl
@@ -307,17 +307,13 @@ def no_empty_folders(*paths: AnyPath) -> Iterator[None]:
                 folder.rmdir()
 
 
-@contextmanager
-def writing(path: AnyPath, remedy: str = "name a file in a folder of yours") -> Iterator[None]:
-    """Within this context, turn an :class:`OSError` into an :class:`InputError` that names ``path``.
+def writing(path: AnyPath, remedy: str = "name a file in a folder of yours") -> AbstractContextManager[None]:
+    """Make a context in which an :class:`OSError` becomes an :class:`InputError` that names ``path``.
 
     Args:
         remedy: end of the message, which says what to do.
     """
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); {remedy}") from error
+    return explained(f"{path}: cannot be written", OSError, remedy=remedy)
 
 
 def check_no_device(path: AnyPath) -> None:

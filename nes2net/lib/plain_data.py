@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from nes2net.lib.errors import InputError, first_line, shown
+from nes2net.lib.errors import InputError, explained, first_line, shown
 from nes2net.lib.files import Budget, read_bounded
 from nes2net.lib.text_files import decoded
 
@@ -142,10 +142,8 @@ def read_json_as(model: type[_Model], path: str | Path, max_bytes: int, kind: st
             ``model``.
     """
     content = read_bounded(path, max_bytes, remedy)
-    try:
+    with explained(f"{path}: not {kind}", ValueError, remedy=remedy):
         return validated_json(model, content)
-    except ValueError as error:
-        raise InputError(f"{path}: not {kind} ({error}); {remedy}") from error
 
 
 def validated_json(model: type[_Model], content: bytes) -> _Model:

@@ -17,7 +17,7 @@ from pathlib import Path
 from stat import S_IFMT, S_ISLNK
 from typing import IO, Any, NamedTuple, cast
 
-from nes2net.lib.errors import InputError, Unfinished, counted, first_line, shown
+from nes2net.lib.errors import InputError, Unfinished, counted, explained, first_line, shown
 from nes2net.lib.files import Budget, check_arrived, make_folder, path_below, replacing
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.this_process import is_out_of_memory
@@ -70,10 +70,8 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
         Unfinished: if the disk is full.
     """
     count = 0
-    try:
+    with explained(f"{archive}: cannot be read", OSError, remedy="give the path of an archive"):
         size = archive.stat().st_size
-    except OSError as error:
-        raise InputError(f"{archive}: cannot be read ({error.strerror}); give the path of an archive") from error
     budget = Budget(
         str(archive),
         max(_ALWAYS_ALLOWED, _MOST_GROWTH * size),

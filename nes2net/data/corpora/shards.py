@@ -19,7 +19,7 @@ from nes2net.data.corpora.generic import FIELDS, SPLIT_WORDS, UserCorpus
 from nes2net.data.corpora.id_tables import LABELS
 from nes2net.data.corpora.protocol import WHOLE, NotFound
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.lib.errors import InputError, counted, first_line, listed, readable_size, shown
+from nes2net.lib.errors import InputError, counted, explained, first_line, listed, readable_size, shown
 from nes2net.lib.files import AnyPath, Budget, is_stream
 from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.this_process import is_out_of_memory
@@ -347,14 +347,10 @@ def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
     """
     if text in (None, ""):
         return {}
-    try:
+    with explained(f"{row_name}: the notes are not JSON", ValueError, TypeError, remedy=shown(str(text))):
         if len(text) > _LONGEST_NOTES:
             raise ValueError(f"more than {_LONGEST_NOTES:,} characters")
         notes = parsed_json(text, f"{row_name}: the notes")
-    except InputError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{row_name}: the notes are not JSON ({error}): {shown(str(text))}") from error
     if not isinstance(notes, dict):
         raise InputError(f"{row_name}: the notes are not a mapping in JSON: {shown(str(text))}")
     return notes
