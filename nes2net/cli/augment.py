@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from nes2net.lib.commands import Count, Flag, Folder, FromZero, called
-from nes2net.lib.errors import InputError, explained
+from nes2net.lib.errors import InputError, told_as
 from nes2net.lib.files import replacing
 from nes2net.lib.terminal import printable_name, say_written
 
@@ -139,7 +139,7 @@ def augment(
     if not overwrite and (existing := [str(file) for file in writers if file.exists()]):
         raise InputError(f"{', '.join(existing)} is there already: give --overwrite, or another folder with --out")
     for to, write in writers.items():
-        with explained(f"{to} cannot be written", OSError, RuntimeError, remedy="choose another folder with --out"):
+        with told_as(f"{to} cannot be written", OSError, RuntimeError, remedy="choose another folder with --out"):
             with replacing(to, durable=True) as temporary:
                 write(temporary)
     if np.array_equal(before, after):

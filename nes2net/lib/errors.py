@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-import reprlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from datetime import date, time
@@ -74,7 +73,7 @@ class BrokenPart(InputError):
 
 
 @contextmanager
-def explained(problem: str, *errors: type[Exception], remedy: str = "") -> Iterator[None]:
+def told_as(problem: str, *errors: type[Exception], remedy: str = "") -> Iterator[None]:
     """Within this context, an error of one of the classes ``errors`` becomes an :class:`InputError`.
 
     Its message is ``problem``, the reason in parentheses, and ``remedy``. An :class:`Explained` error
@@ -96,7 +95,7 @@ def expecting(kind: str, path: str | PurePath, remedy: str) -> AbstractContextMa
         kind: the expected kind of file, such as ``"a file of embeddings"``.
         remedy: end of the message, which says what to do.
     """
-    return explained(f"{path} is not {kind} or is damaged", Exception, remedy=remedy)
+    return told_as(f"{path} is not {kind} or is damaged", Exception, remedy=remedy)
 
 
 class Unfinished(Explained):
@@ -290,71 +289,41 @@ def counted(number: int, singular: str, plural: str | None = None) -> str:
     return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"
 
 
-class _Shortened(reprlib.Repr):
-    """Writes a short ``repr`` of plain values and containers; for other objects, writes only the class.
-
-    The base class calls the full ``repr`` of objects of unknown classes, and sorts dictionaries and
-    sets. A full ``repr`` and sorting may take for ever if a value contains the same object many
-    times.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxstring = self.maxother = self.maxlong = 100
-        self.maxlevel = 4
-
-    def repr1(self, value: Any, level: int) -> str:
-        """Shorten ``value`` as :mod:`reprlib` does, but call no method of an unknown class.
-
-        A subclass of a container is shown as its base class, and an unknown object by its class
-        alone. Containers are shown down to ``level`` more levels of nesting.
-        """
-        for kind in (str, dict, list, tuple, set, frozenset, deque, bytes):
-            if isinstance(value, kind):
-                return getattr(self, f"repr_{kind.__name__}")(value, level)  # type: ignore[no-any-return]
-        if isinstance(value, int) and value.bit_length() > _MOST_BITS:
-            return f"<a number of {value.bit_length()} bits>"
-        if value is None or isinstance(value, (int, float, date, time, PurePath)):
-            return self.repr_instance(value, level)
-        return f"<{type(value).__name__}>"
-
-    def repr_bytes(self, value: bytes, level: int) -> str:
-        """Cut long bytes before calling ``repr``, because the ``repr`` of bytes may be several times as long."""
-        return self.repr_instance(value[: self.maxother], level)
-
-    def repr_dict(self, value: dict, level: int) -> str:
-        """Show the first items in the order of the dictionary; :mod:`reprlib` would sort the keys."""
-        return self._in_braces(
-            (f"{self.repr1(k, level - 1)}: {self.repr1(v, level - 1)}" for k, v in value.items()), level
-        )
-
-    def repr_set(self, value: Set, level: int) -> str:
-        """Show a few elements in the order of iteration; :mod:`reprlib` would sort all elements."""
-        if not value:
-            return "set()"
-        return self._in_braces((self.repr1(v, level - 1) for v in value), level)
-
-    repr_frozenset = repr_set  # type: ignore[assignment]
-
-    def _in_braces(self, items: Iterator[str], level: int) -> str:
-        """Write the first 4 items in braces, and ``...`` if there are more. If ``level`` is 0, write only ``...``."""
-        first = [*islice(items, 4), *("..." for _ in islice(items, 1))] if level > 0 else ["..."]
-        return f"{{{', '.join(first)}}}"
-
-
 _MOST_BITS = 512  # largest number of bits of a whole number that is written out; longer numbers take too much time
-_shortened = _Shortened()
+_MOST_SHOWN = 6  # largest number of items of a container that are written out
+_BRACKETS = {list: "[]", tuple: "()", dict: "{}", set: "{}", frozenset: "{}", deque: "[]"}
 
 
-def shown(value: Any) -> str:
+def shown(value: Any, levels: int = 4) -> str:
     """Write a short ``repr`` of a wrong ``value``, for a message.
 
-    The function is quick even for a huge value, and calls no method of an unknown class.
+    The function is quick even for a huge value, and calls no method of an unknown class: a subclass
+    of a container is shown as its base class, and an unknown object by its class alone. Values
+    inside of more than ``levels`` containers are left out.
 
     >>> shown({"max": 1}), len(shown("x" * 10**6)), shown(10**5000)
     ("{'max': 1}", 100, '<a number of 16610 bits>')
     """
-    return _shortened.repr(value)
+    for kind, (opening, closing) in _BRACKETS.items():
+        if isinstance(value, kind):
+            first_items = islice(
+                kind.items(value) if kind is dict else kind.__iter__(value), _MOST_SHOWN if levels else 0
+            )
+            texts = []
+            for item in first_items:
+                pair_or_item = item if kind is dict else [item]
+                texts.append(": ".join(shown(part, levels - 1) for part in pair_or_item))
+            if len(texts) < kind.__len__(value):
+                texts.append("...")
+            return f"{opening}{', '.join(texts)}{closing}"
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return f"<a number of {value.bit_length()} bits>"
+    if isinstance(value, (str, bytes)):
+        value = value[:_LONGEST_NAME]  # the ``repr`` of bytes may be several times as long as the bytes
+    elif value is not None and not isinstance(value, (int, float, date, time, PurePath)):
+        return f"<{type(value).__name__}>"
+    text = repr(value)
+    return text if len(text) <= _LONGEST_NAME else f"{text[:48]}...{text[-49:]}"
 
 
 def first_line(error: BaseException) -> str:

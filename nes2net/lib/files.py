@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, TypeAlias
 
-from nes2net.lib.errors import InputError, explained, readable_size
+from nes2net.lib.errors import InputError, readable_size, told_as
 
 if sys.platform != "win32":
     import fcntl
@@ -313,7 +313,7 @@ def writing(path: AnyPath, remedy: str = "name a file in a folder of yours") -> 
     Args:
         remedy: end of the message, which says what to do.
     """
-    return explained(f"{path}: cannot be written", OSError, remedy=remedy)
+    return told_as(f"{path}: cannot be written", OSError, remedy=remedy)
 
 
 def check_no_device(path: AnyPath) -> None:

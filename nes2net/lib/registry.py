@@ -186,6 +186,8 @@ class Registry(Generic[T]):
     def checked_factory(self, name: str, options: Mapping[str, Any]) -> Any:
         """Import and return the factory that is registered under ``name``, after checking ``options`` for it.
 
+        The options may include parameters that nes2net sets.
+
         Raises:
             InputError: if a name or option is unknown (the message suggests the nearest name), or
                 if the value of an option has another type or range than the factory declares.

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from nes2net.lib.errors import InputError, counted, explained, shown
+from nes2net.lib.errors import InputError, counted, shown, told_as
 from nes2net.lib.files import changed_error, check_arrived, read_bounded
 
 #: Limits of a list or a score file. The largest published files have 681,000 lines (ASVspoof 5) and 54 MB (ASVspoof
@@ -131,7 +131,7 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
     number = 1
     num_bytes = 0
     begun = b""  # the beginning of a line whose end has not been read yet
-    with explained(f"{path}: cannot be read", OSError, remedy="give the path of a table in text"):
+    with told_as(f"{path}: cannot be read", OSError, remedy="give the path of a table in text"):
         with open(path, "rb") as file:
             while block := file.read(size):
                 digest.update(block)

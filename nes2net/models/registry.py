@@ -36,6 +36,7 @@ frontends: Registry[Frontend] = Registry(
     },
     "nes2net.models.frontends.base:Frontend",
     registers="factory",
+    given=("checkpoint",),
 )
 aggregations: Registry[Aggregation] = Registry(
     "aggregation",
@@ -232,7 +233,7 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
     from nes2net.lib.options import name_and_options  # imported late, so that listing names needs no pydantic
     from nes2net.models.backends.heads import Head  # imported late, so that listing names needs no torch
 
-    name, options = name_and_options({"head": head}, "head", reserved=("in_features", "out_features"))
+    name, options = name_and_options({"head": head}, "head", reserved=heads.given)
     head_class = heads.checked_factory(name, options)
     if issubclass(head_class, Head) and head_class.compares_two and num_logits != 2:
         raise InputError(f"head '{name}' compares spoof with bona fide: num_logits is 2, not {num_logits}")

@@ -21,6 +21,7 @@ from typing_extensions import Self
 
 from nes2net.lib.contracts import PartCheck
 from nes2net.lib.errors import InputError
+from nes2net.lib.options import name_and_options
 from nes2net.lib.registry import PACKAGES_KEY, check_installed
 from nes2net.lib.terminal import print_note
 from nes2net.scoring.class_file import holds_classes
@@ -195,10 +196,7 @@ def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgeme
     """
     if isinstance(judgement, Judgement):
         return judgement
-    options = {"name": judgement} if isinstance(judgement, str) else dict(judgement)
-    name = options.pop("name", None)
-    if not isinstance(name, str):
-        raise InputError("`judgement` needs a `name`, to which the other options belong")
+    name, options = name_and_options({"judgement": judgement}, "judgement", owner="`judgement`")
     factory = judgements.checked_factory(name, options)
     with judgements.guarded(name):
         built = factory(**options)

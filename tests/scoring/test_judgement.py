@@ -107,7 +107,7 @@ def test_predict_tells_the_rows_of_a_judgement(spectral_detector, trials, tmp_pa
 def test_what_is_no_judgement_or_has_no_score_is_refused(spectral_detector, trials, tmp_path):
     for named, message in (
         ("halfs", "unknown judgement 'halfs'; did you mean 'halves'"),
-        ({"most_apart": 1.0}, "`judgement` needs a `name`"),
+        ({"most_apart": 1.0}, "`judgement` has no name"),
         ({"name": "halves", "apart": 1}, "judgement 'halves' has no option 'apart'"),
         ({"name": "embeddings", "of": "middle"}, "of"),
     ):

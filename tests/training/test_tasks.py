@@ -33,8 +33,8 @@ SCORES = {"data": {"train_scores": ["a"], "dev_scores": ["b"]}}
         ({**SEGMENTS, **SCORES}, "ask for the tasks fusion and segments: keep one of them"),
         ({**SEGMENTS, "train": {"task": "utterance"}}, "ask for the tasks segments and utterance"),
         ({"train": {"task": "rank"}}, "unknown task 'rank'"),
-        ({"train": {"task": {"name": "utterance", "recipe": 3}}}, "task 'utterance' has no option 'recipe'"),
-        ({"train": {"task": {"margin": 1}}}, "`train.task` needs a `name`"),
+        ({"train": {"task": {"name": "utterance", "recipe": 3}}}, "`train.task` has no option 'recipe'"),
+        ({"train": {"task": {"margin": 1}}}, "`train.task` has no name"),
     ],
 )
 def test_the_settings_choose_the_task_or_are_refused(settings, name):

@@ -81,7 +81,7 @@ def explain(
 
                 def progress(count: int, total: int, display: ProgressDisplay[None] = display) -> None:
                     """Show that ``count`` further versions of the recording were scored, out of ``total``."""
-                    display.total = display.bar.total = total
+                    display.total = total
                     display.update(count)
 
                 def show_coarse(coarse: Relevance, display: ProgressDisplay[None] = display) -> None:

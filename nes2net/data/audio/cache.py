@@ -18,7 +18,7 @@ import torch
 
 from nes2net.data.audio.packed import audio_error, status_of
 from nes2net.data.audio.read import load_audio, load_head
-from nes2net.lib.errors import InputError, explained
+from nes2net.lib.errors import InputError, told_as
 from nes2net.lib.files import AnyPath, make_folder, path_below, replacing
 from nes2net.lib.terminal import say
 
@@ -55,7 +55,7 @@ class AudioCache:
 
     def __init__(self, folder: AnyPath) -> None:
         self.folder = Path(folder)
-        with explained(
+        with told_as(
             f"cache folder {folder} cannot be made", OSError, remedy="name a folder of yours with `data.cache`"
         ):
             make_folder(self.folder)

@@ -16,7 +16,7 @@ from nes2net.data.audio.packed import AnyRecording, ChannelOf, RecordingBytes
 from nes2net.data.audio.pcm import RawAudio
 from nes2net.data.audio.read import joined, stream_audio
 from nes2net.data.audio.remarks import Channels
-from nes2net.lib.errors import InputError, explained
+from nes2net.lib.errors import InputError, told_as
 
 #: A recording: a file, one channel of a file, a file object that is open in binary mode, floating-point
 #: samples (N,) or (channels, N) in [−1, 1] on any device, an iterator of blocks of such samples, or raw bytes.
@@ -122,7 +122,7 @@ def samples_of(array: Any) -> np.ndarray:
             channels) or the shape of a batch.
     """
     remedy = "floating-point ones, (N,) or (channels, N), are expected"  # lists of unequal length raise such an error
-    with explained("the samples are not an array", TypeError, ValueError, RuntimeError, remedy=remedy):
+    with told_as("the samples are not an array", TypeError, ValueError, RuntimeError, remedy=remedy):
         if isinstance(array, Tensor):
             array = array.detach().cpu()
             if array.dtype in (torch.bfloat16, torch.float16):

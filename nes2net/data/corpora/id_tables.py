@@ -12,7 +12,7 @@ from typing import NamedTuple
 from nes2net.data.audio.files import AUDIO_SUFFIXES
 from nes2net.data.corpora.protocol import NumberedRows, read_csv
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.lib.errors import InputError, explained, shown
+from nes2net.lib.errors import InputError, shown, told_as
 from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.text_files import read_rows, read_text
 
@@ -180,7 +180,7 @@ def _rows_of_json(path: Path) -> NumberedRows:
     remedy = "write one in each line, with its file and the value"
     objects: dict[int, dict[str, str]] = {}
     for line, text in enumerate(read_text(path).split("\n"), start=1):
-        with explained(f"{path}, line {line}: not a JSON object", ValueError, AttributeError, remedy=remedy):
+        with told_as(f"{path}, line {line}: not a JSON object", ValueError, AttributeError, remedy=remedy):
             items = parsed_json(text.strip() or "{}", "it").items()
         objects[line] = {key: str(value) for key, value in items if value is not None}
     names = list(dict.fromkeys(itertools.chain.from_iterable(objects.values())))

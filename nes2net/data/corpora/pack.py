@@ -23,7 +23,7 @@ from nes2net.data.audio.packed import fetched, open_recording, pyarrow_module, s
 from nes2net.data.corpora.generic import FIELDS
 from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
-from nes2net.lib.errors import InputError, counted, explained, listed
+from nes2net.lib.errors import InputError, counted, listed, told_as
 from nes2net.lib.files import json_text, path_below, read_bounded, remove_leftovers, replacing, write_text, writing
 from nes2net.lib.progress import ProgressDisplay
 
@@ -252,7 +252,7 @@ def _notes_json(trial: Trial) -> str:
 def _read_content(packed: _Packed) -> bytes:
     """Read a recording; raise InputError if this fails, or if its size has changed since packing began."""
     path = packed.trial.audio_path()
-    with explained(f"audio file {path} cannot be read", OSError):
+    with told_as(f"audio file {path} cannot be read", OSError):
         with open_recording(path) as file:
             content = file.read()
     if len(content) != packed.size:

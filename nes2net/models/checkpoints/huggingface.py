@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from nes2net.lib.errors import InputError, explained, shown
+from nes2net.lib.errors import InputError, shown, told_as
 from nes2net.lib.files import is_absent
 from nes2net.lib.plain_data import read_json
 from nes2net.models.checkpoints.fairseq import to_fairseq
@@ -177,7 +177,7 @@ def read_huggingface_folder(
     # Translate the options.
     modes = {library_mode: mode for mode, library_mode in EXTRACTOR_MODES.items()}
     problem = f"{folder / CONFIG_FILE} does not describe the convolutions as transformers does"
-    with explained(problem, KeyError, TypeError, ValueError):
+    with told_as(problem, KeyError, TypeError, ValueError):
         options = {
             **{name: config[library_name] for name, library_name in _OPTIONS.items() if library_name in config},
             "extractor_mode": modes[config["feat_extract_norm"]],

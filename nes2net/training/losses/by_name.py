@@ -16,9 +16,6 @@ from nes2net.models.registry import heads
 from nes2net.training.losses.criterion import Criterion
 from nes2net.training.registry import losses
 
-#: Arguments of a loss that the back-end determines; a recipe cannot set them.
-GIVEN = ("head", "feature_dim", "num_classes")
-
 
 def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tuple[type[Criterion], dict[str, Any]]:
     """Find the class of a loss by its name in a recipe, and check the options of the loss.
@@ -33,7 +30,7 @@ def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tupl
     Raises:
         InputError: if a name or option is unknown, or if an option is out of range.
     """
-    name, options = name_and_options({"loss": loss}, "loss", reserved=GIVEN, owner=f"`{key}`")
+    name, options = name_and_options({"loss": loss}, "loss", reserved=losses.given, owner=f"`{key}`")
     return losses.checked_factory(name, options), options
 
 
