@@ -148,11 +148,13 @@ def validated_json(model: type[_Model], content: bytes) -> _Model:
     Raises:
         ValueError: if the JSON does not fit ``model``; the message states the first problem.
     """
-    check_json(content, "it")
     try:
+        check_json(content, "it")
         return model.model_validate_json(content)
     except ValidationError as error:
         raise ValueError(first_problem(error)) from error
+    except InputError as error:
+        raise ValueError(str(error)) from error
 
 
 def first_problem(error: ValidationError) -> str:

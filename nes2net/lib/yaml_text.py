@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from nes2net.lib.errors import shown, told_as
+from nes2net.lib.errors import InputError, shown
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import check_plain, read_small_text
 
@@ -101,7 +101,7 @@ def read_yaml(text: str, hint: Any, name: str) -> Any:
     >>> read_yaml("{lr: 1e-6, layers: [0x10, 12:30, 2026-02-30]}", None, "this")
     {'lr': 1e-06, 'layers': [16, '12:30', '2026-02-30']}
     """
-    with told_as(f"{name} is not valid YAML", yaml.YAMLError, ValueError):
+    try:
         budget = Budget(name, _MAX_BYTES, 2 * _MAX_VALUES)
         depth = 0
         for event in yaml.parse(text, yaml.SafeLoader):  # check all events before any object is built
@@ -118,6 +118,10 @@ def read_yaml(text: str, hint: Any, name: str) -> Any:
             return None
         _mark_text_and_check_keys(node, hint)
         values = loader.construct_document(node)
+    except InputError:
+        raise
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(f"{name} is not valid YAML: {error}") from error
     check_plain(values, name, values=_MAX_VALUES, depth=_MAX_DEPTH)
     return values
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field
 
-from nes2net.lib.errors import InputError, check_known, shown, told_as
+from nes2net.lib.errors import InputError, check_known, shown
 from nes2net.lib.options import Takes, check_options, declared
 from nes2net.lib.text_files import read_text
 
@@ -169,8 +169,10 @@ def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, .
     Raises:
         InputError: if the file is not YAML of this layout, or two rows have the same id.
     """
-    with told_as(f"{path} is not valid YAML", yaml.YAMLError):
+    try:
         content = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: a mapping with notes, tests and tables is expected, found {type(content).__name__}")
     tables = tuple(_read_tables(content, path))

@@ -181,7 +181,7 @@ def _rows_of_json(path: Path) -> NumberedRows:
     objects: dict[int, dict[str, str]] = {}
     for line, text in enumerate(read_text(path).split("\n"), start=1):
         with told_as(f"{path}, line {line}: not a JSON object", ValueError, AttributeError, remedy=remedy):
-            items = parsed_json(text.strip() or "{}", "it").items()
+            items = parsed_json(text.strip() or "{}", f"{path}, line {line}").items()
         objects[line] = {key: str(value) for key, value in items if value is not None}
     names = list(dict.fromkeys(itertools.chain.from_iterable(objects.values())))
     if len(names) < 2:
