@@ -121,13 +121,13 @@ def own_imports(path: Path) -> list[tuple[int, str]]:
 @cache
 def own_names(path: Path) -> list[tuple[int, str]]:
     """Line and name below the package of what a module names in a text, such as ``"nes2net.lib.files:replacing"``."""
-    named = []
+    names = []
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             match = re.match(r"nes2net\.(\w[\w.]*)", node.value)
             if match is not None and district(match[1]) in NUMBERS:
-                named.append((node.lineno, match[1].rstrip(".")))
-    return named
+                names.append((node.lineno, match[1].rstrip(".")))
+    return names
 
 
 def of_command(path: Path) -> bool:
@@ -174,9 +174,8 @@ def test_no_arrow_runs_up():
     wrong = []
     for path in MODULES:
         module = dotted(path)
-        imported = own_imports(path)
-        named = [(line, name) for line, name in own_names(path) if district(name) != NAMED_FROM_BELOW.get(module)]
-        for line, name in imported + named:
+        texts = [(line, name) for line, name in own_names(path) if district(name) != NAMED_FROM_BELOW.get(module)]
+        for line, name in own_imports(path) + texts:
             if runs_up(district(module), district(name)):
                 wrong.append(f"{module}, line {line}: {name}")
     assert wrong == []
@@ -191,8 +190,8 @@ def test_every_table_of_names_is_seen():
             (path,) = [
                 path for path in MODULES if path.stem == "registry" and registry in vars(table_of(path)).values()
             ]
-            named = {text for _, text in own_names(path)}
-            assert any(f"{module}.".startswith(f"{text.partition(':')[0]}.") for text in named), f"{path}: {module}"
+            texts = {text for _, text in own_names(path)}
+            assert any(f"{module}.".startswith(f"{text}.") for text in texts), f"{path}: {module}"
 
 
 def table_of(path: Path) -> ModuleType:

@@ -136,7 +136,6 @@ def visible(text: str) -> str:
 
 
 def _cut_middle(text: str) -> str:
-    """Cut a long ``text`` to 1,000 characters: its beginning, an ellipsis and its end."""
     half = _LONGEST_MESSAGE // 2
     if len(text) <= _LONGEST_MESSAGE:
         return text
@@ -304,7 +303,7 @@ def shown(value: Any, levels: int = 4) -> str:
     >>> shown({"max": 1}), len(shown("x" * 10**6)), shown(10**5000)
     ("{'max': 1}", 100, '<a number of 16610 bits>')
     """
-    for kind, (opening, closing) in _BRACKETS.items():
+    for kind, brackets in _BRACKETS.items():
         if isinstance(value, kind):
             first_items = islice(
                 kind.items(value) if kind is dict else kind.__iter__(value), _MOST_SHOWN if levels else 0
@@ -315,7 +314,7 @@ def shown(value: Any, levels: int = 4) -> str:
                 texts.append(": ".join(shown(part, levels - 1) for part in pair_or_item))
             if len(texts) < kind.__len__(value):
                 texts.append("...")
-            return f"{opening}{', '.join(texts)}{closing}"
+            return f"{brackets[0]}{', '.join(texts)}{brackets[1]}"
     if isinstance(value, int) and value.bit_length() > _MOST_BITS:
         return f"<a number of {value.bit_length()} bits>"
     if isinstance(value, (str, bytes)):

@@ -350,7 +350,6 @@ def check_writable(path: AnyPath, remedy: str = "name a file in a folder that ex
 
 
 def _sync_to_disk(path: Path) -> None:
-    """Wait until the content of a file, or the names in a folder, are on the disk."""
     access = os.O_RDONLY if path.is_dir() else os.O_RDWR
     opened = os.open(path, access)
     try:

@@ -98,7 +98,7 @@ class ProgressDisplay(Generic[T]):
         self._begun = clock()
         self._advice = advice
         self._due = self._begun + min(self._seconds, _FIRST)
-        self.bar = tqdm(
+        self.bar = tqdm(  # type: ignore[call-overload]  # a list as `postfix` is one of its documented forms
             initial=start,
             desc=title,
             leave=leave,

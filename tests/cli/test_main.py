@@ -69,9 +69,8 @@ def test_a_command_of_another_package(command, monkeypatch):
     points = [EntryPoint(name, target, "nes2net.commands") for name, target in targets.items()]
     monkeypatch.setattr("nes2net.lib.registry.entry_points", lambda group: points)
     own = {name: target for group in command_line.COMMANDS.values() for name, target in group.items()}
-    monkeypatch.setattr(
-        command_line, "commands", Registry("command", "commands", own, "types:FunctionType", registers="instance")
-    )
+    commands = Registry("command", "commands", own, "types:FunctionType", registers="instance")
+    monkeypatch.setattr(command_line, "commands", commands)
     monkeypatch.setattr(command_line, "build_parser", build_parser)
     assert "of other packages:\n  gone\n" in (helped := command("--help")[1]) and "Greet somebody" in helped
     assert command("hello you --times 2")[:2] == (0, "hello you hello you \n")

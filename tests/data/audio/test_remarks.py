@@ -61,8 +61,9 @@ def test_the_signal_gets_its_remark_however_it_is_cut(samples, remark):
     ],
 )
 def test_a_short_recording_is_said_to_be_repeated(length, heard, remark):
-    found = remark_of(np.resize(voices.voice(seconds=2)[:length], heard), length, None, 64600)
-    assert found.by_kind == ({"short": remark} if remark else {})
+    waveform = np.resize(voices.voice(seconds=2)[:length], heard)
+    remarks = remark_of(waveform, length, None, 64600).by_kind
+    assert remarks == ({"short": remark} if remark else {})
 
 
 DIFFER = "its 2 channels differ, as those of two speakers do: score each by itself"
