@@ -62,7 +62,7 @@ corpora = CorpusRegistry(
     "nes2net.data.corpora.corpus:Corpus",
     registers="instance",
 )
-effects: Registry[type[Effect]] = Registry(
+effects: Registry[Effect] = Registry(
     "condition",
     "effects",
     {

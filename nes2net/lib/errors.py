@@ -300,8 +300,8 @@ def shown(value: Any, levels: int = 4) -> str:
     of a container is shown as its base class, and an unknown object by its class alone. Values
     inside of more than ``levels`` containers are left out.
 
-    >>> shown({"max": 1}), len(shown("x" * 10**6)), shown(10**5000)
-    ("{'max': 1}", 100, '<a number of 16610 bits>')
+    >>> shown({"max": (1,)}), len(shown("x" * 10**6)), shown(10**5000)
+    ("{'max': (1,)}", 100, '<a number of 16610 bits>')
     """
     for kind, brackets in _BRACKETS.items():
         if isinstance(value, kind):
@@ -314,6 +314,8 @@ def shown(value: Any, levels: int = 4) -> str:
                 texts.append(": ".join(shown(part, levels - 1) for part in pair_or_item))
             if len(texts) < kind.__len__(value):
                 texts.append("...")
+            elif kind is tuple and len(texts) == 1:
+                texts = [f"{texts[0]},"]
             return f"{brackets[0]}{', '.join(texts)}{brackets[1]}"
     if isinstance(value, int) and value.bit_length() > _MOST_BITS:
         return f"<a number of {value.bit_length()} bits>"
