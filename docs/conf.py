@@ -24,7 +24,7 @@ import recipe_keys  # noqa: E402
 
 #: The groups of the navigation, with their pages.
 GROUPS = {
-    "Start": ["install", "notebooks/score", "notebooks/train", "notebooks/compare", "notebooks/trace", "demonstration"],
+    "Start": ["install", "reproduce", "notebooks/score", "notebooks/train", "notebooks/compare", "notebooks/trace", "demonstration"],
     "Use": ["data", "train", "score", "localisation", "tracing", "evaluate", "experiments", "checkpoints"],
     "Understand": ["plain", "explain", "different", "speed", "faithfulness", "deviations", "architecture"],
     "Reference": [
