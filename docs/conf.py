@@ -26,7 +26,7 @@ import recipe_keys  # noqa: E402
 GROUPS = {
     "Start": ["install", "reproduce", "notebooks/score", "notebooks/train", "notebooks/compare", "notebooks/trace", "demonstration"],
     "Use": ["data", "train", "adaptation", "score", "localisation", "tracing", "evaluate", "experiments", "checkpoints"],
-    "Understand": ["plain", "explain", "different", "speed", "faithfulness", "deviations", "architecture"],
+    "Understand": ["plain", "explain", "trust", "different", "speed", "faithfulness", "deviations", "architecture"],
     "Reference": [
         "recipes",
         "published",
