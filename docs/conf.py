@@ -24,8 +24,26 @@ import recipe_keys  # noqa: E402
 
 #: The groups of the navigation, with their pages.
 GROUPS = {
-    "Start": ["install", "reproduce", "notebooks/score", "notebooks/train", "notebooks/compare", "notebooks/trace", "demonstration"],
-    "Use": ["data", "train", "adaptation", "score", "localisation", "tracing", "evaluate", "experiments", "checkpoints"],
+    "Start": [
+        "install",
+        "reproduce",
+        "notebooks/score",
+        "notebooks/train",
+        "notebooks/compare",
+        "notebooks/trace",
+        "demonstration",
+    ],
+    "Use": [
+        "data",
+        "train",
+        "adaptation",
+        "score",
+        "localisation",
+        "tracing",
+        "evaluate",
+        "experiments",
+        "checkpoints",
+    ],
     "Understand": ["plain", "explain", "trust", "different", "speed", "faithfulness", "deviations", "architecture"],
     "Reference": [
         "recipes",

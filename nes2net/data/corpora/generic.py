@@ -69,7 +69,6 @@ def _paths_of_splits(folder: Path) -> dict[str, Path]:
 
 
 def _holds_trials(path: Path) -> bool:
-    """Whether ``path`` is a folder with a list, or with folders of classes."""
     return path.is_dir() and (find_list(path) is not None or bool(_class_folders(path)))
 
 
@@ -91,10 +90,6 @@ def _class_folders(folder: Path) -> dict[str, Path]:
 
 
 def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
-    """Yield the trials of a folder that holds class folders; its name may state the split.
-
-    The id of a trial is the path of its recording below ``root``, without suffix.
-    """
     phase = None if folder == root else SPLIT_WORDS.get(folder.name.lower())
     for label, class_folder in _class_folders(folder).items():
         for path in recordings_listed(class_folder):
@@ -104,7 +99,6 @@ def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
 
 
 def _read_splits(folder: Path, audio: Path) -> Iterator[Trial]:
-    """Yield the trials of all splits in ``folder``; paths in lists are relative to ``audio``."""
     for split, path in _paths_of_splits(folder).items():
         list_in_folder = find_list(path) if path.is_dir() else path
         if list_in_folder is None:
@@ -225,7 +219,6 @@ def segments(
 def _listed_segments(
     root: AnyPath, split: str, protocols: AnyPath | None, trials: Sequence[Trial]
 ) -> tuple[Path, SegmentsByUtterance]:
-    """Read the segments of an RTTM, or else of the label files beside the recordings; also return the path read."""
     try:
         path = _find_rttm(root, split, protocols)
     except files.NotFound:
@@ -241,7 +234,6 @@ def _listed_segments(
 
 
 def _find_rttm(root: AnyPath, split: str, protocols: AnyPath | None) -> Path:
-    """Find the RTTM of ``split``: beside its list, in its folder of classes, or in the corpus's folder."""
     protocol = CORPUS.find_protocol(root, split, protocols)
     candidates = []
     if not protocol.is_dir():

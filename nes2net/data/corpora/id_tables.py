@@ -149,12 +149,6 @@ def read_id_table(
 def _open_rows(
     path: Path, line: str, value: str, is_value: Callable[[str], bool]
 ) -> tuple[list[str], NumberedRows, str]:
-    """Find out by the first ``line`` of a table how its fields are separated.
-
-    Returns:
-        The fields of the first row, an iterator over (line number, fields) of all rows, and the
-        separator in words.
-    """
     words = line.split()
     delimiter = delimiter_of(line)
     if len(words) > 1 and is_value(words[-1]):
@@ -184,8 +178,8 @@ def rows_of_json(path: Path, items: Callable[[dict[str, Any]], Iterable[tuple[st
     objects: dict[int, dict[str, str]] = {}
     for line, text in enumerate(read_text(path).split("\n"), start=1):
         try:
-            values = items(parsed_json(text.strip() or "{}", "it"))
-            objects[line] = {key: str(value) for key, value in values if value is not None}
+            pairs = items(parsed_json(text.strip() or "{}", "it"))
+            objects[line] = {key: str(value) for key, value in pairs if value is not None}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path}, line {line}: not a JSON object of a file ({error}); write one in each line, with its file and the value"
@@ -229,7 +223,6 @@ def read_labels(path: Path) -> Iterator[Trial]:
 
 
 def _is_label(word: str) -> bool:
-    """Whether ``word`` is a label, in any case."""
     return word.lower() in LABELS
 
 

@@ -112,7 +112,7 @@ def _flat_object(entry: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         raise ValueError(f"its source is of the type {source['type']!r}, which is not read; expected 'file'")
     yield "id", entry["id"]
     yield "path", source["source"]
-    supervision = next(iter(entry.get("supervisions") or ()), {})
+    supervision: dict[str, Any] = next(iter(entry.get("supervisions") or ()), {})
     yield from {**supervision.get("custom", {}), **entry.get("custom", {})}.items()
     yield "speaker", supervision.get("speaker")
     yield "language", supervision.get("language")

@@ -19,24 +19,27 @@ def lines_of_json(*objects):
 
 def cut(id, file, label, duration=2.0, **changes):
     """A cut of Lhotse: all of a recording of 2 s, with a supervision."""
-    recording = {"id": id, "sources": [{"type": "file", "channels": [0], "source": file}], "duration": 2.0}
+    sources = [{"type": "file", "channels": [0], "source": file}]
+    recording = {"id": id, "sources": sources, "duration": 2.0}
     supervision = {"id": id, "speaker": "ann", "custom": {"label": label}}
-    entry = {"id": id, "start": 0, "duration": duration, "channel": 0, "type": "MonoCut", "recording": recording}
-    return {**entry, "supervisions": [supervision], **changes}
+    entry = {"id": id, "start": 0, "duration": duration, "channel": 0, "type": "MonoCut"}
+    entry["recording"] = recording
+    entry["supervisions"] = [supervision]
+    return {**entry, **changes}
 
 
-NEMO = lines_of_json(
-    {"audio_filepath": "a/1.wav", "duration": 2.0, "label": "real", "speaker": "ann", "id": "u1"},
-    {"audio_filepath": "a/2.wav", "duration": 2.0, "offset": 0, "label": "fake", "speaker": "ann", "id": "u2"},
-)
-CUTS = lines_of_json(cut("u1", "a/1.wav", "real"), cut("u2", "a/2.wav", "fake"))
-LISTS = {
-    "train.jsonl": NEMO,
-    "cuts.jsonl": CUTS,
-    "metadata.jsonl": NEMO.replace("audio_filepath", "file_name"),
-    "speechbrain.csv": "ID,duration,wav,label,speaker\nu1,2.0,$data_root/a/1.wav,real,ann\n"
-    "u2,2.0,{data_root}/a/2.wav,fake,ann\n",
-}
+FIRST = {"audio_filepath": "a/1.wav", "duration": 2.0, "label": "real", "speaker": "ann", "id": "u1"}
+SECOND = {"audio_filepath": "a/2.wav", "offset": 0, "label": "fake", "speaker": "ann", "id": "u2"}
+NEMO = lines_of_json(FIRST, SECOND)
+FIRST_CUT = cut("u1", "a/1.wav", "real")
+SECOND_CUT = cut("u2", "a/2.wav", "fake")
+CUTS = lines_of_json(FIRST_CUT, SECOND_CUT)
+SPEECHBRAIN = """ID,duration,wav,label,speaker
+u1,2.0,$data_root/a/1.wav,real,ann
+u2,2.0,{data_root}/a/2.wav,fake,ann
+"""
+LISTS = {"train.jsonl": NEMO, "cuts.jsonl": CUTS, "speechbrain.csv": SPEECHBRAIN}
+LISTS["metadata.jsonl"] = NEMO.replace("audio_filepath", "file_name")
 
 
 @pytest.fixture
@@ -94,21 +97,21 @@ def test_a_folder_for_each_part_may_hold_a_list(tmp_path):
     assert trial.path == tmp_path / "train" / "1.wav"
 
 
-@pytest.mark.parametrize(
-    "name, text, facts_of_message",
-    [
-        ("wav.scp", "u1 touch {owned} |\n", ["wav.scp, line 1", "never run"]),
-        ("wav.scp", "u1 wav.ark:42\n", ["wav.scp, line 1", "archive"]),
-        (
-            "a.jsonl",
-            lines_of_json({"audio_filepath": "a.wav", "offset": 1.5, "label": "real"}),
-            ["line 1", "whole files"],
-        ),
-        ("a.jsonl", lines_of_json(cut("u", "a.wav", "real", duration=1.0)), ["line 1", "whole files"]),
-        ("a.jsonl", lines_of_json(cut("u", "a.wav", "real", type="MixedCut")), ["line 1", "MixedCut"]),
-        ("a.jsonl", lines_of_json({"id": "u", "label": "real"}), ["expected a column 'path'"]),
-    ],
-)
+OFFSET = lines_of_json({**FIRST, "offset": 1.5})
+SHORTER = lines_of_json(cut("u", "a.wav", "real", duration=1.0))
+MIXED = lines_of_json(cut("u", "a.wav", "real", type="MixedCut"))
+WITHOUT_FILE = lines_of_json({"id": "u", "label": "real"})
+REFUSED = [
+    ("wav.scp", "u1 touch {owned} |\n", ["wav.scp, line 1", "never run"]),
+    ("wav.scp", "u1 wav.ark:42\n", ["wav.scp, line 1", "archive"]),
+    ("a.jsonl", OFFSET, ["line 1", "whole files"]),
+    ("a.jsonl", SHORTER, ["line 1", "whole files"]),
+    ("a.jsonl", MIXED, ["line 1", "MixedCut"]),
+    ("a.jsonl", WITHOUT_FILE, ["expected a column 'path'"]),
+]
+
+
+@pytest.mark.parametrize("name, text, facts_of_message", REFUSED)
 def test_what_names_no_whole_file_is_refused(tmp_path, name, text, facts_of_message):
     owned = tmp_path / "owned"
     path = write(tmp_path / name, text.replace("{owned}", str(owned)))
