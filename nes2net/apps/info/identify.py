@@ -294,7 +294,7 @@ def _compare_with_config(state_dict: Mapping[str, Tensor], config: dict[str, Any
     """
     with build_errors_as_input_errors(str(path)), torch.device("meta"):
         detector = Detector.from_config(config)
-    partial = detector.is_partial(state_dict)
+    partial = bool(detector.names_left_out(state_dict))
     misfit = compare(state_dict, detector.expected_tensors(state_dict))
     misfit.values = not_finite(state_dict)
     return misfit, partial and detector.frontend.adapted
