@@ -309,15 +309,6 @@ def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict
     return dict(sorted(misfits.items(), key=lambda item: len(item[1])))
 
 
-def leaves_out_frontend(state_dict: Mapping[str, Tensor], name: str) -> bool:
-    """Whether ``state_dict``, which fits the published model ``name``, leaves out the front-end.
-
-    All tensors in ``state_dict`` fit the model, so the front-end is missing if there are fewer
-    tensors than in the model.
-    """
-    return len(state_dict) < len(_published_tensors(json.dumps(PUBLISHED_MODELS[name]), True))
-
-
 @cache
 def _published_tensors(config: str, frontend: bool) -> dict[str, Tensor]:
     """Build the architecture in the JSON text ``config`` on the meta device: name → tensor. The result is cached.
