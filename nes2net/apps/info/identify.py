@@ -20,7 +20,6 @@ from nes2net.models.checkpoints.fairseq import encoder_tensors, is_pretraining_h
 from nes2net.models.checkpoints.folder import CONFIG
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, holds_other_model, read_configuration, read_weights
 from nes2net.models.checkpoints.model_types import MODEL_TYPES, check_type, is_openai
-from nes2net.models.checkpoints.onnx_file import OnnxFile, accepted_lengths
 from nes2net.models.checkpoints.published_names import unwrap_frontend
 from nes2net.models.checkpoints.state_dict import (
     Misfit,
@@ -42,6 +41,7 @@ from nes2net.models.loading import (
     recognise,
     without_wrapper,
 )
+from nes2net.models.onnx_detector import OnnxDetector, accepted_lengths
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.registry import create_frontend
@@ -114,13 +114,14 @@ def identify(path: str | Path) -> Identity:
     if path.is_dir():
         return _identify_folder(path)
     if path.suffix == ".onnx":
-        exported = OnnxFile(path, "cpu")
+        exported = OnnxDetector(path, "cpu", runs=False)
         samples = accepted_lengths(exported.min_samples, exported.max_samples)
         notes = [f"takes {samples} samples at 16 kHz; nes2net score, predict and serve take it"]
         if exported.precision != "float32":
             notes.append(f"weights of its front-end are quantised to {exported.precision}")
-        training = Provenance.read(exported.description["training"]).without_weights()
-        provenance = Provenance(architecture_of=training.architecture_of, started_from=training.started_from)
+        provenance = Provenance(
+            architecture_of=exported.provenance.architecture_of, started_from=exported.provenance.started_from
+        )
         return Identity(path, "detector exported to ONNX", config=exported.config, provenance=provenance, notes=notes)
     if path.suffix == ".safetensors":
         return _identify_state_dict(path, load_state_dict(path))
