@@ -351,11 +351,11 @@ def only_fitting_model(state_dict: Mapping[str, Tensor], path: str, path_note: s
     # First try the few models without a pre-trained front-end. The models with a pre-trained
     # front-end need the transformers library, and importing that library takes seconds. A file that
     # fits a model without a pre-trained front-end does not fit any other model.
-    misfits = recognise(state_dict, pretrained=False)
-    fitting = fitting_models(state_dict, misfits)
-    if not fitting:
-        misfits = recognise(state_dict)
+    for pretrained in (False, True):
+        misfits = recognise(state_dict, pretrained)
         fitting = fitting_models(state_dict, misfits)
+        if fitting:
+            break
     if len(fitting) == 1:
         return next(iter(fitting.items()))
     if fitting:
