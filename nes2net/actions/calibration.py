@@ -47,6 +47,7 @@ from nes2net.scoring.engine import Finished
 from nes2net.scoring.judgement import judgement_of
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.measuring import drawn, forget_traits, measure_trials
+from nes2net.scoring.record import record_of
 from nes2net.scoring.score_file import write_scores
 from nes2net.scoring.score_length import RequestedSamples, samples_to_calibrate
 
@@ -145,7 +146,7 @@ def calibrate(
     digests = [digest_of[path] for path in paths]
     # The record of a score file says which detector made the scores. A fusion combines the scores of several detectors,
     # so it belongs to no single detector.
-    scored_by = read_scored_by(paths[0], digests[0]) if len(paths) == 1 else None
+    scored_by = read_scored_by(record_of(paths[0], digests[0])) if len(paths) == 1 else None
     if scored_by is not None:
         scored_by = replace(scored_by, resolution_ms=labelled.resolution_ms)
     calibration = fit(bonafide, spoof, prior=prior, l2=l2, systems=system_names(list(map(str, scores))))
@@ -421,7 +422,7 @@ def apply_calibration(
         notes.append(
             "a fusion does not say whose scores it was learned from: check that these are of the same detectors"
         )
-    elif scored_by := read_scored_by(path, files.digests()[scores[0]]):
+    elif scored_by := read_scored_by(record_of(path, files.digests()[scores[0]])):
         try:
             notes += calibration.check_fits(scored_by, "give the scores of the calibration's detector")
         except InputError as error:

@@ -29,7 +29,7 @@ from nes2net.lib.files import is_absent
 from nes2net.metrics.classes import pair_counts
 from nes2net.scoring.class_file import ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, LogitScore, known_scores
-from nes2net.scoring.record import WholeRecord, record_of, record_path
+from nes2net.scoring.record import Record, record_of, record_path
 
 if TYPE_CHECKING:
     from nes2net.evaluation.judgements import EvaluationSettings
@@ -91,7 +91,7 @@ class ClassLabels(NamedTuple):
     source: str = "by default"
 
     @classmethod
-    def read(cls, path: Path, record: WholeRecord | None, chosen_field: str | None) -> ClassLabels:
+    def read(cls, path: Path, record: Record | None, chosen_field: str | None) -> ClassLabels:
         """Read the field and the aliases from the ``record`` beside ``path``, unless the user chose another field."""
         stated = record.provenance.class_labels if record is not None else {}
         field = str(stated.get("field", _DEFAULT_FIELD))
@@ -221,7 +221,7 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
         table.sha256,
         [*kinds, *compared],
         mismatch,
-        read_origin(path, table.sha256, key.corpus, canonical_phase(key.phase)),
+        read_origin(path, record, key.corpus, canonical_phase(key.phase)),
         KnownThreshold.read(record.provenance.class_labels.get("known") if record is not None else None),
         list(filter(None, doubts)),
     )

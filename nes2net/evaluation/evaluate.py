@@ -245,21 +245,24 @@ class _Files:
             if judge:
                 self.systems.append(evaluate_scores(key, judged, path, name, **self.draws))
         self.excluded = judged.excluded
-        origin = read_origin(path, digests[path], key.corpus, key.phase)
+        sha256 = digests.pop(path)
+        record = record_of(path, sha256)
+        origin = read_origin(path, record, key.corpus, key.phase)
         self.sources[name] = {}
         if origin is not None:
             self.sources[name] = origin.facts()
             self.warnings += origin.seen or ()
-        sha256 = digests.pop(path)
-        self.scored.append(ScoredSet(key.corpus, phase, path, sha256, judged.matched, key_sha256=key.digest))
+        self.scored.append(
+            ScoredSet(key.corpus, phase, path, record, judged.matched, [score_input(path, sha256)], key.digest)
+        )
         if judge and "min_tdcf" in self.systems[-1].row.figures:
             self.asv_files |= digests
 
     def inputs(self) -> list[dict[str, str]]:
         """List the files of scores that were read, with their SHA-256, for the header of the result."""
-        entries = []
+        entries: list[dict[str, str]] = []
         for scored in self.scored:
-            entries.append(score_input(scored.scores, scored.sha256))
+            entries += scored.inputs
         for path, sha256 in self.asv_files.items():
             entries.append(score_input(path, sha256, ASV_SCORES))
         return entries
@@ -281,11 +284,8 @@ def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[
 
 
 def _notes_on_records(names: Sequence[str], scored: Sequence[ScoredSet]) -> Iterator[str]:
-    if len(scored) < 2:
-        return
-    records = [record_of(of_system.scores, of_system.sha256) for of_system in scored]
-    for (first_name, first), (second_name, second) in itertools.combinations(zip(names, records), 2):
-        differences = differences_of_one_detector(first, second)
+    for (first_name, first), (second_name, second) in itertools.combinations(zip(names, scored), 2):
+        differences = differences_of_one_detector(first.record, second.record)
         if differences is not None:
             what = ", ".join(differences) or "nothing"
             yield f"{first_name} and {second_name} are scores of one detector, and their records differ in {what}"

@@ -20,7 +20,7 @@ from nes2net.lib.errors import listed
 from nes2net.models.provenance import Provenance, architecture_words
 from nes2net.models.registry import corpora
 from nes2net.scoring.decisions.calibration import ScoredBy
-from nes2net.scoring.record import WholeRecord, record_of, record_path
+from nes2net.scoring.record import Record, record_of, record_path
 
 _LONGEST_VALUE = 40  # of a fact of a record in notes; longer values are digests and the like
 
@@ -54,24 +54,18 @@ class Origin:
         return {name: value for name, value in vars(self).items() if value and name != "seen"}
 
 
-def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") -> Origin | None:
-    """Read the record beside the score file ``scores``.
-
-    The result is None if there is no record, or if the record belongs to other scores. An
-    evaluation is possible without a record.
+def read_origin(scores: Path, record: Record | None, corpus: str = "", phase: str = "") -> Origin | None:
+    """Read the origin of the score file ``scores`` from its record; None without a record.
 
     Args:
-        sha256: the digest of the score file; a record with a different digest is ignored.
         corpus, phase: the corpus and the phase of the evaluation; they are used only to find
             :attr:`Origin.seen`.
     """
-    record = record_of(scores, sha256)
     if record is None:
         return None
     content = record.model_extra or {}
-    component_names = []
-    for component in ("frontend", "aggregation", "backend"):
-        component_names.append(_look_up_text(content, "architecture", component, "name"))
+    components = ("frontend", "aggregation", "backend")
+    component_names = [_look_up_text(content, "architecture", component, "name") for component in components]
     software = []
     for package in ("nes2net", "torch"):
         if version := _look_up_text(content, "versions", package):
@@ -80,7 +74,6 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
     comment = _look_up_text(content, "checkpoint", "recipe", "comment")
     if recipe and comment:
         recipe = f"{recipe} ({comment})"
-    provenance = record.provenance
     split = ""
     if _look_up_text(content, "corpus", "name") == corpus:
         split = _look_up_text(content, "corpus", "split") or ""
@@ -95,20 +88,16 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
         scored_at=_look_up_text(content, "scored_at"),
         software=", ".join(software) or None,
         licence=_look_up_text(content, "published_model", "licence"),
-        seen=tuple(uses_in_words(provenance, corpus, split, root, phase, trials)) or None,
+        seen=tuple(uses_in_words(record.provenance, corpus, split, root, phase, trials)) or None,
     )
 
 
-def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
-    """Read the detector and the settings that made the score file ``scores``, from the record beside this file.
+def read_scored_by(record: Record | None) -> ScoredBy | None:
+    """Read the detector and the settings that made a score file from the record of the file.
 
-    The result is None if there is no record of these scores, or the record does not state the
-    detector, its precision and how much of each recording was scored.
-
-    Args:
-        sha256: the digest of the score file; a record with a different digest is ignored.
+    The result is None if there is no record, or it does not state the detector, its precision and
+    how much of each recording was scored.
     """
-    record = record_of(scores, sha256)
     if record is None:
         return None
     run = record.run
@@ -125,7 +114,7 @@ def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
     return ScoredBy(fingerprint, precision, num_samples, resolution)
 
 
-def differences_of_one_detector(first: WholeRecord | None, second: WholeRecord | None) -> list[str] | None:
+def differences_of_one_detector(first: Record | None, second: Record | None) -> list[str] | None:
     """List in what the records of two score files differ: settings, software, device and so on, with short values.
 
     The result is None if a record is missing, or the scores come from detectors with different

@@ -42,6 +42,7 @@ from nes2net.metrics.localisation.metrics import (
 )
 from nes2net.metrics.localisation.segments import segments_of_frames
 from nes2net.models.registry import corpora
+from nes2net.scoring.record import record_of
 
 #: A true boundary counts as found if the system puts a boundary at most this many seconds away.
 TOLERANCE = 0.04
@@ -112,7 +113,7 @@ def evaluate_segments(
     )
     phase = canonical_phase(phase)
     sha256 = file.digests()[path]
-    origin = read_origin(path, sha256, corpus, phase)
+    origin = read_origin(path, record_of(path, sha256), corpus, phase)
     draws = {"num_resamples": num_resamples, "seed": seed}
     rates, detections, seconds, wrong = _figures(labelled, threshold, draws)
     examples = _examples(labelled.utterances, wrong)

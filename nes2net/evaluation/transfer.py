@@ -35,6 +35,7 @@ from nes2net.lib.text_files import recorded_digests
 from nes2net.models.registry import corpora
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, few_trials, fit, load
 from nes2net.scoring.decisions.decision import INVERTED, Decider, OperatingPoint
+from nes2net.scoring.record import Record, record_of
 
 # Scored lengths count as equal if they differ by less than this share: "four seconds" are 64,000 or 64,600 samples.
 _SAME_LENGTH = 0.05
@@ -51,7 +52,7 @@ class ScoredSet(NamedTuple):
     corpus: str
     phase: str
     scores: Path
-    sha256: str
+    record: Record | None
     matched: Matched
     inputs: Sequence[dict[str, str]] = ()
     """The files that were read, as in the header of a :class:`~nes2net.evaluation.result.Result`."""
@@ -235,7 +236,7 @@ def choose_thresholds(
                 "num_bonafide": bonafide.size,
                 "num_spoof": spoof.size,
             },
-            scored_by=read_scored_by(development.scores, development.sha256),
+            scored_by=read_scored_by(development.record),
         )
         decider = Decider(calibration, operating_point=source.operating_point)
         thresholds.append(Threshold(decider, development, development.inputs))
@@ -274,9 +275,10 @@ def read_set(
     key = Key.read(files.corpus, files.keys, files.phase, excluded)
     with recorded_digests() as digests:
         judged = key.match(path, allow_partial=allow_partial)
-    inputs = [score_input(path, digests[path], f"{kind} scores"), key.input(f"{kind} key")]
+    sha256 = digests[path]
+    inputs = [score_input(path, sha256, f"{kind} scores"), key.input(f"{kind} key")]
     phase = canonical_phase(files.phase)
-    return ScoredSet(files.corpus, phase, path, digests[path], judged.matched, inputs, key.digest)
+    return ScoredSet(files.corpus, phase, path, record_of(path, sha256), judged.matched, inputs, key.digest)
 
 
 # Judging sets
@@ -477,7 +479,7 @@ def _warnings(
     # Check that the test set and the trials of the calibration were scored by the same detector, over the same length of
     # each recording.
     calibrated = calibration.scored_by
-    tested = read_scored_by(scored.scores, scored.sha256)
+    tested = read_scored_by(scored.record)
     if calibrated is not None and tested is not None:
         length = calibrated.num_samples or math.inf
         tested_length = tested.num_samples or math.inf

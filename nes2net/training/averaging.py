@@ -208,7 +208,7 @@ def _with_new_batch_statistics(
     # Load the average into a detector.
     recipe = load_recipe(folder / RECIPE_FILE)
     detector = Detector.from_config(record["model"])
-    partial = detector.is_partial(state_dict)
+    partial = detector.names_left_out(state_dict)
     if partial:
         remedy = f"put its base there, or into {folder}"
         detector.load_base(record.get("base"), folder / RECIPE_FILE, remedy=remedy)

@@ -236,7 +236,7 @@ def _build_from_checkpoint(
     detector = Detector.from_config(model)
     # A checkpoint of an adapted front-end may lack the frozen weights. A further file, the base, then holds the frozen
     # weights.
-    if detector.is_partial(unwrap_frontend(state_dict)):
+    if detector.names_left_out(unwrap_frontend(state_dict)):
         detector.load_base(record.get("base"), path, remedy="put its base there, or beside it")
         detector.float()
     detector.load_published(state_dict, path)

@@ -36,6 +36,7 @@ from nes2net.training.resume_file import RESUME_FILE
 from nes2net.training.selection import HISTORY_FILE, RECIPE_FILE, Row, read_history, saved_epochs
 
 _OTHER_FILE = "info reads checkpoints, folders, scores, records, calibrations, recipes and histories"
+_RECIPE_KEYS = "keys of the recipe that differ from the defaults"
 # Name of a value in a history → its heading in tables.
 _HEADINGS = {
     "loss": "loss",
@@ -64,17 +65,14 @@ def file_sheet(path: str | Path) -> Sheet:
         )
         if is_run and not is_detector:
             return _run_sheet(path)
-        sheet = _detector_sheet(identify(path))
-        files.check()
-        return sheet
     # Describe a recipe.
-    if path.suffix in (".yaml", ".yml"):
+    elif path.suffix in (".yaml", ".yml"):
         sheet = describe_recipe(load_recipe(path), recipe_notes(path))
         sheet.title = f"{path}: recipe"
         sheet.commands = [f"nes2net train {quote(str(path))} data.root=FOLDER", *sheet.commands]
         return sheet
     # Describe a calibration, the history of a run, or the record of a score file.
-    if path.suffix == ".json":
+    elif path.suffix == ".json":
         with suppress(InputError):
             return _calibration_sheet(path)
         with suppress(InputError):
@@ -89,7 +87,7 @@ def file_sheet(path: str | Path) -> Sheet:
     # A text file is a score file; any other file holds weights.
     start = b""
     if path.suffix not in (".onnx", ".safetensors"):
-        with suppress(OSError), open(path, "rb") as file:  # `identify` will report this error
+        with suppress(OSError), open(path, "rb") as file:  # a folder, or an error that `identify` will report
             start = file.read(4096)
     # A file without control characters is text.
     if start and not any(byte < 9 or 13 < byte < 32 for byte in start):
@@ -163,9 +161,7 @@ def _detector_sheet(identity: Identity) -> Sheet:
     if config:
         tables["options of the parts that differ from their defaults"] = model_rows(config)
     if (recipe := _recipe_if_readable(identity.provenance)) is not None:
-        tables["keys of the recipe that differ from the defaults"] = describe_recipe(recipe).tables[
-            "keys that differ from the defaults"
-        ]
+        tables[_RECIPE_KEYS] = describe_recipe(recipe).tables["keys that differ from the defaults"]
     commands = []
     if "backend" in config and not identity.misfit and "resume" not in identity.kind:
         model = quote(str(path))
@@ -254,7 +250,7 @@ def _run_sheet(folder: Path) -> Sheet:
         facts = _training_facts(Provenance(recipe=recipe.to_dict()))
         facts["model"] = sheet.facts["model"]
         facts["epochs"] = f"{len(rows)} of {recipe.train.epochs} are done"
-        tables["keys of the recipe that differ from the defaults"] = sheet.tables["keys that differ from the defaults"]
+        tables[_RECIPE_KEYS] = sheet.tables["keys that differ from the defaults"]
     facts["checkpoints"] = ", ".join(checkpoint_names) or "none"
     facts["to resume from"] = RESUME_FILE if (folder / RESUME_FILE).is_file() else ""
     commands = []

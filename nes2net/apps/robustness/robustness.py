@@ -29,6 +29,7 @@ from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics.intervals import two_sided_p
 from nes2net.models.registry import corpora
 from nes2net.scoring.decisions import Decider, Llrs, OperatingPoint
+from nes2net.scoring.record import record_of
 
 #: Name of the unchanged trials, used like the name of a condition.
 CLEAN = "clean"
@@ -112,7 +113,8 @@ def evaluate_robustness(
     clean_row, *rows = _condition_rows(values, is_bonafide, threshold, rules, draws)
     # Make the header, which says where the figures come from.
     digests = files.digests()
-    origin = read_origin(Path(paths[CLEAN]), digests[paths[CLEAN]], corpus, phase)
+    clean = Path(paths[CLEAN])
+    origin = read_origin(clean, record_of(clean, digests[paths[CLEAN]]), corpus, phase)
     num_bonafide = int(is_bonafide.sum())
     num_spoof = len(common) - num_bonafide
     calibration = rule.basis() if isinstance(rule, Decider) else None
