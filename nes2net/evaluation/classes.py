@@ -16,7 +16,7 @@ from nes2net.evaluation.judgements import Rows
 from nes2net.lib.errors import InputError, listed
 from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable, read_class_table
 from nes2net.scoring.decisions.known import KnownThreshold, class_posteriors, known_scores, logsumexp, read_known
-from nes2net.scoring.judgement import judgement_of
+from nes2net.scoring.judgement import ScoreFile
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -173,8 +173,8 @@ class Classes(Rows):
         """
         return read_class_table(path, self.classes)
 
-    def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
-        """Evaluate the logits in ``paths``, a file for each system.
+    def evaluate(self, labels: Labels, files: Sequence[ScoreFile], settings: EvaluationSettings) -> Result:
+        """Evaluate the logits in ``files``, a file for each system.
 
         See :func:`~nes2net.evaluation.tracing.evaluate_classes`.
 
@@ -185,9 +185,10 @@ class Classes(Rows):
         from nes2net.evaluation.tracing import evaluate_classes  # quick start-up: scoring does not need this module
 
         read_tables = []
-        for path in paths:
-            judgement = judgement_of(path)
-            if not isinstance(judgement, Classes):
-                raise InputError(f"{path}: holds {judgement.what}, no classes: evaluate it apart from {paths[0]}")
-            read_tables.append(judgement.table)
-        return evaluate_classes(labels, paths, read_tables, settings)
+        for file in files:
+            if not isinstance(file.judgement, Classes):
+                raise InputError(
+                    f"{file.path}: holds {file.judgement.what}, no classes: evaluate it apart from {files[0].path}"
+                )
+            read_tables.append(file.judgement.table)
+        return evaluate_classes(labels, files, read_tables, settings)

@@ -29,7 +29,7 @@ from nes2net.lib.errors import InputError, listed
 from nes2net.models.registry import judgements
 from nes2net.scoring import score_file, segment_file
 from nes2net.scoring.class_file import read_class_table
-from nes2net.scoring.judgement import Judgement
+from nes2net.scoring.judgement import Judgement, ScoreFile
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,16 +82,16 @@ class EvaluationSettings:
     draw: Unit = "auto"
     """What the bootstrap draws. Applies only to scores of recordings."""
 
-    def names_of(self, paths: Sequence[Path]) -> list[str]:
-        """List the name of the system of each file in ``paths``.
+    def names_of(self, files: Sequence[ScoreFile]) -> list[str]:
+        """List the name of the system of each of ``files``.
 
         Raises:
             InputError: if there are not as many names as files, or two names are equal.
         """
         if not self.names:
-            return system_names(paths)
-        if len(self.names) != len(paths) or len(set(self.names)) < len(self.names):
-            raise InputError(f"`names` has a name of its own for each of {len(paths)} files, not {listed(self.names)}")
+            return system_names([file.path for file in files])
+        if len(self.names) != len(files) or len(set(self.names)) < len(self.names):
+            raise InputError(f"`names` has a name of its own for each of {len(files)} files, not {listed(self.names)}")
         return list(self.names)
 
     def check_no_classes(self, path: Path) -> None:
@@ -151,7 +151,7 @@ class OfRecordings(InLines[T]):
 
     of_recordings = True
 
-    def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
+    def evaluate(self, labels: Labels, files: Sequence[ScoreFile], settings: EvaluationSettings) -> Result:
         """Evaluate a score file for each system; see :func:`~nes2net.evaluation.evaluate.evaluate_systems`.
 
         Raises:
@@ -160,7 +160,7 @@ class OfRecordings(InLines[T]):
         """
         from nes2net.evaluation.evaluate import evaluate_systems  # quick start-up: scoring does not need this module
 
-        settings.check_no_classes(paths[0])
+        settings.check_no_classes(files[0].path)
         if settings.threshold is not None or settings.resolution_ms is not None:
             raise InputError(
                 "`threshold` and `resolution_ms` are for scores of frames, but these are scores of utterances: "
@@ -168,7 +168,7 @@ class OfRecordings(InLines[T]):
             )
         return evaluate_systems(
             labels.corpus,
-            paths,
+            files,
             labels.keys,
             labels.phase,
             allow_partial=settings.allow_partial,
@@ -176,19 +176,24 @@ class OfRecordings(InLines[T]):
             num_resamples=settings.num_resamples,
             seed=settings.seed,
             threshold_source=settings.threshold_source,
-            names=settings.names_of(paths),
+            names=settings.names_of(files),
             draw=settings.draw,
         )
 
     def labelled(
-        self, labels: Labels, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None
+        self,
+        labels: Labels,
+        files: Sequence[ScoreFile],
+        *,
+        allow_partial: bool = False,
+        resolution_ms: float | None = None,
     ) -> LabelledScores:
         if resolution_ms is not None:
             raise InputError(
                 "`resolution_ms` is the length of frames, but these are scores of recordings: leave it out"
             )
         key = labels.read()[1]
-        trials, scores = labelled_trials(key, list(map(str, paths)), labels.phase, allow_partial=allow_partial)
+        trials, scores = labelled_trials(key, files, labels.phase, allow_partial=allow_partial)
         is_bonafide = np.array([trial.label == BONAFIDE for trial in trials], dtype=bool)
         return LabelledScores(
             trials, scores[is_bonafide], scores[~is_bonafide], "trials", {"key_sha256": key_digest(key)}
@@ -422,7 +427,7 @@ class Frames(InLines[NDArray]):
 
         return start_rows(scorer, "score is {}", compute, waveforms, rows=rows)
 
-    def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
+    def evaluate(self, labels: Labels, files: Sequence[ScoreFile], settings: EvaluationSettings) -> Result:
         """Evaluate one file of frame scores; see :func:`~nes2net.evaluation.segments.evaluate_segments`.
 
         Raises:
@@ -431,17 +436,17 @@ class Frames(InLines[NDArray]):
         """
         from nes2net.evaluation.segments import evaluate_segments  # quick start-up: scoring does not need this module
 
-        if len(paths) > 1:
-            raise InputError(f"one of {len(paths)} files holds scores of frames: evaluate such a file alone")
-        of_frames = f"{paths[0]} holds scores of frames"
-        settings.check_no_classes(paths[0])
+        if len(files) > 1:
+            raise InputError(f"one of {len(files)} files holds scores of frames: evaluate such a file alone")
+        of_frames = f"{files[0].path} holds scores of frames"
+        settings.check_no_classes(files[0].path)
         if settings.exclude is not None:
             raise InputError(f"`exclude` is for scores of utterances, but {of_frames}: leave it out")
         if settings.threshold_source is not None:
             raise InputError(f"{of_frames}: use `threshold`, and leave out `threshold_from` and `calibration`")
         return evaluate_segments(
             labels.corpus,
-            paths[0],
+            files[0],
             labels.keys,
             labels.phase,
             resolution_ms=settings.resolution_ms,
@@ -452,12 +457,17 @@ class Frames(InLines[NDArray]):
         )
 
     def labelled(
-        self, labels: Labels, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None
+        self,
+        labels: Labels,
+        files: Sequence[ScoreFile],
+        *,
+        allow_partial: bool = False,
+        resolution_ms: float | None = None,
     ) -> LabelledScores:
-        if len(paths) > 1:
-            raise InputError(f"{paths[0]} holds scores of frames, which are calibrated alone: give one file")
+        if len(files) > 1:
+            raise InputError(f"{files[0].path} holds scores of frames, which are calibrated alone: give one file")
         frames = labelled_frames(
-            labels.corpus, paths[0], labels.keys, labels.phase, resolution_ms=resolution_ms, allow_partial=allow_partial
+            labels.corpus, files[0], labels.keys, labels.phase, resolution_ms=resolution_ms, allow_partial=allow_partial
         )
         return LabelledScores(
             frames.trials,
@@ -495,7 +505,7 @@ class Frames(InLines[NDArray]):
         return _finite_row(value)
 
     def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
-        return ((id, scores.astype(np.float32)) for id, scores in segment_file.read_segment_scores(out).scores.items())
+        return ((id, scores.astype(np.float32)) for id, scores in segment_file.read_segment_scores(out).items())
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
         with open(files[0], "w", encoding="utf-8", newline="\n") as file:

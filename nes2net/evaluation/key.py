@@ -19,6 +19,7 @@ from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, did_you_mean, listed
 from nes2net.lib.text_files import recorded_digests
 from nes2net.models.registry import corpora
+from nes2net.scoring.judgement import ScoreFile
 
 # No evaluation excludes trials by these fields, because most of them identify a single trial.
 _NOT_EXCLUDED_BY = ("id", "path", "phase", "extra", "system_scores")
@@ -148,8 +149,8 @@ class Key:
         """How the trials of the phase differ from the official trials, in words; None if this is not known."""
         return self.definition.differences_from_official(select_phase(self.trials, self.phase), self.phase)
 
-    def match(self, scores: str | Path, *, allow_partial: bool = False) -> Judged:
-        """Match the trials of the phase with the score file ``scores``, then leave out the excluded trials.
+    def match(self, scores: ScoreFile, *, allow_partial: bool = False) -> Judged:
+        """Match the trials of the phase with the file ``scores``, then leave out the excluded trials.
 
         Args:
             allow_partial: as for :func:`~nes2net.evaluation.matching.match`.
@@ -207,7 +208,7 @@ def unofficial_note(key: Key) -> str:
 
 
 def score_input(path: Path, sha256: str, kind: str = "scores") -> dict[str, str]:
-    """Describe a score file, for the list of the files that an evaluation read; ``kind`` is its kind in this list."""
+    """Describe a file, for the list of the files that an evaluation read; ``kind`` is its kind in this list."""
     return {"kind": kind, "path": str(path), "sha256": sha256}
 
 

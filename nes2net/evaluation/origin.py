@@ -20,7 +20,7 @@ from nes2net.lib.errors import listed
 from nes2net.models.provenance import Provenance, architecture_words
 from nes2net.models.registry import corpora
 from nes2net.scoring.decisions.calibration import ScoredBy
-from nes2net.scoring.record import Record, record_of, record_path
+from nes2net.scoring.record import Record, record_path
 
 _LONGEST_VALUE = 40  # of a fact of a record in notes; longer values are digests and the like
 
@@ -135,9 +135,8 @@ def differences_of_one_detector(first: Record | None, second: Record | None) -> 
     return differences
 
 
-def recorded_part(path: Path) -> Part | None:
-    """Read from the record beside ``path`` which part of a corpus was scored or embedded; None if this is not known."""
-    record = record_of(path)
+def recorded_part(record: Record | None) -> Part | None:
+    """Read from a record which part of a corpus was scored or embedded; None if this is not known."""
     content = None if record is None else record.model_extra
     corpus = _look_up_text(content, "corpus", "name")
     root = _look_up_text(content, "corpus", "root")

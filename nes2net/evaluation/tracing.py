@@ -33,6 +33,7 @@ from nes2net.lib.text_files import as_cell
 from nes2net.metrics.classes import class_rates, pair_counts
 from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, class_posteriors, known_scores
+from nes2net.scoring.judgement import ScoreFile
 
 if TYPE_CHECKING:
     from nes2net.evaluation.judgements import EvaluationSettings
@@ -93,7 +94,7 @@ _RATES: dict[str, Callable[[NDArray], float]] = {
 
 def evaluate_classes(
     labels: Labels,
-    paths: Sequence[Path],
+    files: Sequence[ScoreFile],
     read_tables: Sequence[Callable[[Path], ClassTable]],
     settings: EvaluationSettings,
 ) -> Result:
@@ -101,7 +102,7 @@ def evaluate_classes(
 
     Args:
         labels: the corpus, the key and the phase of the evaluation.
-        paths, read_tables: the file of each system, and the function that reads it.
+        files, read_tables: the file of each system, and the function that reads it.
         settings: the settings for classes and the settings for all judgements. Settings for scores
             must not be given.
 
@@ -114,20 +115,20 @@ def evaluate_classes(
     key = Key.read(labels.corpus, labels.keys, labels.phase)
     systems = []
     inputs = []
-    for path, read_table, system in zip(paths, read_tables, settings.names_of(paths)):
+    for file, read_table, system in zip(files, read_tables, settings.names_of(files)):
         # The table of logits is not kept in a variable: its memory is then free as soon as the trials have copies of
         # their logits.
-        trials = class_trials(key, path, read_table(path), system, settings)
+        trials = class_trials(key, file, file.read(read_table), system, settings)
         if settings.unknown is not None and settings.unknown not in trials.kinds:
             if settings.unknown not in LOGIT_SCORES:
                 raise InputError(
                     f"the score {settings.unknown} compares with training trials: give `reference`, for nsd with logits"
                 )
             raise InputError(
-                f"{path}: holds posteriors, which have no {settings.unknown}: take {' or '.join(trials.kinds)}"
+                f"{file.path}: holds posteriors, which have no {settings.unknown}: take {' or '.join(trials.kinds)}"
             )
         systems.append(trials)
-        inputs.append(score_input(path, trials.sha256))
+        inputs.append(score_input(file.path, file.sha256))
     # Choose the score of being known for the table of unknown classes: the score that the settings name. If the
     # settings name no score, take the score of the first system's threshold; if there is no threshold, take the
     # default.
@@ -157,7 +158,7 @@ def evaluate_classes(
         "num_left_out": first.num_left_out,
         "sources": {trials.system: trials.origin.facts() if trials.origin else {} for trials in systems},
     }
-    lines = [_first_line(key, first, settings.num_resamples), *label_lines(settings.reference)]
+    lines = [_first_line(key, first, settings.num_resamples), *label_lines(map(ScoreFile.of, settings.reference))]
     lines += [trials.labels.in_words(trials.system) for trials in systems]
     return Result(
         f"{key.title}: which class",

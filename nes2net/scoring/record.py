@@ -100,7 +100,7 @@ class Record(BaseModel):
     """The :func:`audio_digest` of the trials that have a row."""
     judgement: dict[str, Any] | None = None
     """Name and options of the judgement in the file, for
-    :func:`nes2net.scoring.judgement.judgement_of`."""
+    :class:`nes2net.scoring.judgement.ScoreFile`."""
     total: Natural | None = None
     """Number of trials."""
     kept_from_earlier_runs: Natural | None = None

@@ -24,12 +24,11 @@ from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.result import Plot, Result, versions
 from nes2net.evaluation.tables import Figure, Measure, Measured, Row, Table, percent, points
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.lib.files import Unchanged
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics.intervals import two_sided_p
 from nes2net.models.registry import corpora
 from nes2net.scoring.decisions import Decider, Llrs, OperatingPoint
-from nes2net.scoring.record import record_of
+from nes2net.scoring.judgement import ScoreFile
 
 #: Name of the unchanged trials, used like the name of a condition.
 CLEAN = "clean"
@@ -91,8 +90,8 @@ def evaluate_robustness(
             ``rule`` gives no threshold.
     """
     # Read the scores of the trials that have a score under all conditions.
-    files = Unchanged(*paths.values())
-    scores, without_scores = _read_scores(trials, paths)
+    files = {name: ScoreFile.of(path) for name, path in paths.items()}
+    scores, without_scores = _read_scores(trials, files)
     failed = {**(failed or {}), **without_scores}
     left_out = _incomplete_trials(trials, scores)
     common = [trial for trial in trials if trial.id not in left_out]
@@ -112,15 +111,14 @@ def evaluate_robustness(
     draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed, **speaker_groups(common)}
     clean_row, *rows = _condition_rows(values, is_bonafide, threshold, rules, draws)
     # Make the header, which says where the figures come from.
-    digests = files.digests()
-    clean = Path(paths[CLEAN])
-    origin = read_origin(clean, record_of(clean, digests[paths[CLEAN]]), corpus, phase)
+    clean = files[CLEAN]
+    origin = read_origin(clean.path, clean.record, corpus, phase)
     num_bonafide = int(is_bonafide.sum())
     num_spoof = len(common) - num_bonafide
     calibration = rule.basis() if isinstance(rule, Decider) else None
     inputs = []
-    for name, path in paths.items():
-        inputs.append(score_input(Path(Path(path).name), digests[path], f"scores, {name}"))
+    for name, file in files.items():
+        inputs.append(score_input(Path(file.path.name), file.sha256, f"scores, {name}"))
     header = {
         "corpus": corpus,
         "phase": phase,
@@ -288,7 +286,7 @@ def _draw_plots(clean: Row, rows: Sequence[Row]) -> Mapping[str, Sequence[Plot]]
 
 
 def _read_scores(
-    trials: Sequence[Trial], paths: Mapping[str, str | Path]
+    trials: Sequence[Trial], files: Mapping[str, ScoreFile]
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """Read the score files, and find the conditions that fail because they lack too many scores.
 
@@ -300,15 +298,16 @@ def _read_scores(
     """
     scores = {}
     failed = {}
-    for name, path in paths.items():
-        matched_trials = match_file(trials, path, allow_partial=True)
+    for name, file in files.items():
+        matched_trials = match_file(trials, file, allow_partial=True)
         if unknown := matched_trials.mismatch.unknown:
             raise InputError(
-                f"{path}: {counted(len(unknown), 'score is', 'scores are')} of no trial, such as {unknown[0]}: score these trials again"
+                f"{file.path}: {counted(len(unknown), 'score is', 'scores are')} of no trial, such as {unknown[0]}: score these "
+                "trials again"
             )
         scores[name] = matched_trials.by_id
     clean_scores = scores[CLEAN]
-    for name in paths:
+    for name in files:
         num_missing = sum(id not in scores[name] for id in clean_scores)
         if num_missing > _MOST_MISSING * len(clean_scores):
             del scores[name]

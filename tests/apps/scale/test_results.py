@@ -23,7 +23,7 @@ from nes2net.apps.scale.sources import Shard
 from nes2net.evaluation.classes import Classes
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.lib.files import sha256_of
-from nes2net.scoring.judgement import judgement_of
+from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.record import record_of
 
 RUN = {"model": "abc", "num_samples": 64600, "dtype": "float32", "device": "cpu"}
@@ -74,7 +74,7 @@ def test_rows_of_numbers_go_to_a_file_of_their_judgement(tmp_path):
     (type_of_scores,) = types
     assert pa.types.is_list(type_of_scores)  # also if all recordings of a shard failed
     assert to_score_file(tmp_path, tmp_path / "c.tsv").what == "logits of classes"
-    table = judgement_of(tmp_path / "c.tsv").table(tmp_path / "c.tsv")
+    table = ScoreFile.of(tmp_path / "c.tsv").judgement.table(tmp_path / "c.tsv")
     assert (table.names, table.ids) == (("a b", "c"), ["u"]) and table.logits.tolist() == [np.float32(logits).tolist()]
 
 
