@@ -50,9 +50,9 @@ from nes2net.models.checkpoints.state_dict import (
 )
 from nes2net.models.frontends.adaptation import merge
 from nes2net.models.frontends.sizes import pretraining_file
-from nes2net.models.loading import build_errors_as_input_errors, find_checkpoint
+from nes2net.models.loading import Checkpoint, build_errors_as_input_errors, find_checkpoint
 from nes2net.models.network import EmbeddingOf, Network
-from nes2net.models.provenance import RECORD_KEY, Provenance
+from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.registry import PACKAGES_KEY, check_installed, create_frontend, named_parts, packages_of
 from nes2net.models.weights_known import TENSORS_KEY
@@ -235,22 +235,29 @@ class Detector(Network):
         """Return a detector that needs no file of frozen tensors: a merged copy if the front-end is adapted."""
         return self.merged() if self.frontend.adapted else self
 
-    def load_published(self, state_dict: Mapping[str, Tensor], path: str) -> None:
-        """Load a whole-model state dict, which must have the names and shapes of the detector's tensors.
+    def load(self, checkpoint: Checkpoint, base: str | Path | None = None, remedy: str = NAME_IT) -> None:
+        """Load the weights of a checkpoint, whose tensors must have the names and shapes of the detector's tensors.
 
-        If ``state_dict`` leaves out frozen tensors, this detector keeps its own frozen tensors.
+        A detector on the meta device takes the tensors of the file without a copy.
 
         Args:
-            path: file of the state dict, for messages.
+            base: as for :meth:`from_pretrained`.
+            remedy: the end of error messages about the base, which says what to do.
 
         Raises:
-            InputError: if ``state_dict`` does not fit; the message says which names and shapes
-                differ.
+            InputError: if the checkpoint does not fit; the message says which names and shapes
+                differ. The error is also raised if frozen tensors are left out and not found, or if
+                ``base`` is given although no tensors are left out.
         """
-        state_dict = unwrap_frontend(state_dict)
+        state_dict = unwrap_frontend(checkpoint.state_dict)
+        is_empty = self.device.type == "meta"
         partial = bool(self.names_left_out(state_dict))
-        check_fit(state_dict, self.expected_tensors(state_dict), path)
-        self.load_state_dict(state_dict, strict=not partial)
+        if base is not None and not partial:
+            raise InputError(f"{checkpoint.source} holds all tensors of its detector: leave `base` out")
+        check_fit(state_dict, self.expected_tensors(state_dict), checkpoint.source)
+        if partial:
+            self.load_base(checkpoint.base, checkpoint.path, base, remedy)
+        self.load_state_dict(state_dict, strict=not partial, assign=is_empty)
 
     def save(self, path: str | Path, **record: Any) -> None:
         """Write the detector as a state dict with the published names, or as a folder with a model card.
@@ -273,7 +280,7 @@ class Detector(Network):
         if self.base is not None:
             state_dict = self.trained_state_dict()
             record["base"] = self.base
-        if RECORD_KEY in record:
+        if "published_model" in record:
             record[TENSORS_KEY] = base_digest(state_dict)
         if path.suffix in (".pth", ".pt"):
             save_state_dict(state_dict, path, model=self.config, **record)
@@ -360,22 +367,15 @@ class Detector(Network):
         if precision is not None:
             check_precision(precision, target_device)
         checkpoint = find_checkpoint(path_or_name, config)
-        state_dict = checkpoint.state_dict
         source = checkpoint.source
         check_installed(source, checkpoint.provenance.facts.get(PACKAGES_KEY))
-        # Check the tensors on the meta device before a detector is built in memory: a small file could describe a
-        # model that fills the memory.
+        # Build the detector on the meta device first: a small file could describe a model that fills the memory.
         with build_errors_as_input_errors(source), without_memory():
-            empty = cls.from_config(checkpoint.config)
-        partial = bool(empty.names_left_out(state_dict))
-        if base is not None and not partial:
-            raise InputError(f"{source} holds all tensors of its detector: leave `base` out")
-        check_fit(state_dict, empty.expected_tensors(state_dict), source)
-        # Tensors that no file contains need values, and so a detector that is built on the CPU.
-        detector = empty if empty._saves_all else cls.from_config(checkpoint.config)
-        if partial:
-            detector.load_base(checkpoint.base, checkpoint.path, base)
-        detector.load_state_dict(state_dict, strict=not partial, assign=detector is empty)
+            detector = cls.from_config(checkpoint.config or {})
+        if not detector._saves_all:  # tensors that no file contains need values
+            check_fit(checkpoint.state_dict, detector.expected_tensors(checkpoint.state_dict), source)
+            detector = cls.from_config(checkpoint.config or {})
+        detector.load(checkpoint, base)
         detector.provenance = checkpoint.provenance
         detector.source = source
         check_one_line(detector.classes, f"a class of {source}")

@@ -185,7 +185,7 @@ def test_embeddings_that_change_while_they_are_compared(folder, monkeypatch):
 
 
 def test_scores_that_change_while_robustness_is_measured(folder, monkeypatch):
-    _, trials = labels_of(folder).read()
+    trials = labels_of(folder).read().trials
     noise = write(folder / "noise.txt", (folder / "scores.txt").read_text())
     paths = {robustness.CLEAN: folder / "scores.txt", "noise": noise}
     judged = sha256(noise)

@@ -14,7 +14,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.actions.scoring import score_corpus
@@ -402,13 +401,18 @@ def apply_calibration(
             f"the calibration needs scores of {counted(len(calibration.weights), 'system')} "
             f"({', '.join(calibration.systems)}), but {len(scores)} score files are given"
         )
-    corpus, key = labels.read() if labels else (None, [])
+    key = labels.read({}) if labels else None
     notes = []
-    if labels and learned_from and (labels.corpus, str(labels.keys)) == (learned_from.corpus, str(learned_from.keys)):
+    if (
+        labels
+        and key
+        and learned_from
+        and (labels.corpus, str(labels.keys)) == (learned_from.corpus, str(learned_from.keys))
+    ):
         phases = {canonical_phase(chosen_labels.phase) for chosen_labels in (labels, learned_from)}
         # Count the trials that belong to both phases. A trial belongs to its own phase, and to the phase
         # ``WHOLE``, which has all trials. In a corpus without phases, a trial belongs to every phase.
-        num_shared = sum(trial.phase is None or not phases - {trial.phase, WHOLE} for trial in key)
+        num_shared = sum(trial.phase is None or not phases - {trial.phase, WHOLE} for trial in key.trials)
         if num_shared:
             notes.append(f"{num_shared} of the trials to evaluate were trained on; the figures flatter the calibration")
     # If there is a single score file with a record, check that the calibration's detector made the scores.
@@ -432,15 +436,13 @@ def apply_calibration(
     ids, values = unlabelled_scores(files, allow_partial=allow_partial)
     calibrated = calibration(values)
     rows = []
-    if labels and corpus:
-        phase = canonical_phase(labels.phase)
-        if any(trial.label and (phase == WHOLE or trial.phase in (None, phase)) for trial in key):
-            trials, values = labelled_trials(key, files, labels.phase, allow_partial=allow_partial)
-            is_bonafide = np.array([trial.label == BONAFIDE for trial in trials], dtype=bool)
-            classes = values[is_bonafide], values[~is_bonafide]
-            rows = _figures_before_and_after(labels.phase, calibration, *classes, corpus.eer_method)
+    if key:
+        phase = canonical_phase(key.phase)
+        if any(trial.label and (phase == WHOLE or trial.phase in (None, phase)) for trial in key.trials):
+            _, bonafide, spoof = labelled_trials(key.trials, files, key.phase, allow_partial=allow_partial)
+            rows = _figures_before_and_after(key.phase, calibration, bonafide, spoof, key.definition.eer_method)
         else:
-            notes.append(f"the keys have no labels for phase {labels.phase}, so it is not evaluated")
+            notes.append(f"the keys have no labels for phase {key.phase}, so it is not evaluated")
     write_scores(out, ids, calibrated)
     return Applied(rows, notes)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from nes2net.evaluation.class_trials import ClassTrials, class_trials
 from nes2net.evaluation.judgements import EvaluationSettings
-from nes2net.evaluation.key import Key, Labels
+from nes2net.evaluation.key import Labels
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import AnyPath
 from nes2net.metrics import compute_eer
@@ -51,7 +51,7 @@ def known_classes(
     """
     file = ScoreFile.of(logits)
     table = file.read(read_class_table)
-    key = Key.read(labels.corpus, labels.keys, labels.phase)
+    key = labels.read()
     trials = class_trials(
         key, file, table, file.path.stem, EvaluationSettings(allow_partial=allow_partial, class_field=class_field)
     )

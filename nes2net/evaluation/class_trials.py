@@ -134,7 +134,7 @@ class ClassTrials:
     - ``kinds`` names the scores of being known that can be computed: first scores from these
       logits, then scores from comparing embeddings with training trials.
     - ``mismatch`` says in words which trials and scores do not fit each other; empty if all fit.
-    - ``origin`` holds the facts of the record beside the file of logits; None without a record.
+    - ``origin`` holds the facts of the record beside the file of logits.
     - ``threshold`` comes from the record beside the file; None if the record has no threshold. A
       trial whose score of being known lies below the threshold is called unknown.
     - ``doubts`` are reasons to doubt the figures, in words.
@@ -147,7 +147,7 @@ class ClassTrials:
     num_left_out: int
     kinds: Sequence[str]
     mismatch: str
-    origin: Origin | None
+    origin: Origin
     threshold: KnownThreshold | None
     doubts: Sequence[str]
 
@@ -222,7 +222,7 @@ def class_trials(
         len(names) - len(known.numbers) - len(unknown.numbers),
         [*kinds, *compared],
         mismatch,
-        read_origin(path, record, key.corpus, canonical_phase(key.phase)),
+        read_origin(file, key.corpus, canonical_phase(key.phase)),
         KnownThreshold.read(record.provenance.class_labels.get("known") if record is not None else None),
         list(filter(None, doubts)),
     )

@@ -14,9 +14,10 @@ from typing_extensions import Self
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.judgements import Rows
 from nes2net.lib.errors import InputError, listed
-from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable, read_class_table
+from nes2net.scoring.class_file import MEANING_OF_NAMES
 from nes2net.scoring.decisions.known import KnownThreshold, class_posteriors, known_scores, logsumexp, read_known
 from nes2net.scoring.judgement import ScoreFile
+from nes2net.scoring.score_file import ScoreTable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,10 +100,11 @@ class Classes(Rows):
             raise InputError("none of the classes is bona fide, so there is no score of bona fide")
         return rows[:, -1] - logsumexp(rows[:, :-1].astype(np.float64))
 
-    def scores(self, path: Path) -> tuple[list[str], NDArray]:
+    def scores(self, path: Path) -> ScoreTable:
         """Read logits as scores, as the base class does; the file names the classes if no record does."""
         table = self.table(path)
-        return table.ids, replace(self, classes=table.names).score_of(table.logits).astype(np.float64)
+        scores = replace(self, classes=table.names).score_of(table.logits)
+        return ScoreTable(table.ids, scores.astype(np.float64))
 
     def options(self) -> dict[str, Any]:
         """Return the classes as plain data, without the threshold, because no logit depends on the threshold."""
@@ -164,14 +166,6 @@ class Classes(Rows):
                 "development trials; `nes2net calibrate classes` makes a file of them"
             )
         return lines
-
-    def table(self, path: Path) -> ClassTable:
-        """Read a file of logits into a table.
-
-        Raises:
-            InputError: if the file is malformed, or its classes are not :attr:`classes`.
-        """
-        return read_class_table(path, self.classes)
 
     def evaluate(self, labels: Labels, files: Sequence[ScoreFile], settings: EvaluationSettings) -> Result:
         """Evaluate the logits in ``files``, a file for each system.

@@ -22,7 +22,7 @@ from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.evaluation.breakdown import Unit, breakdown_tables, groups_of, resolved_unit
-from nes2net.evaluation.key import Key, describe_excluded, score_input, unofficial_note
+from nes2net.evaluation.key import Key, Labels, describe_excluded, score_input, unofficial_note
 from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.origin import differences_of_one_detector, read_origin
 from nes2net.evaluation.result import Plot, Result
@@ -146,7 +146,7 @@ def evaluate_systems(
         if count > 1:
             raise InputError(f"score file {real_path} is given more than once")
     # Read the key, choose the thresholds on other trials, and read the further test sets.
-    key = Key.read(corpus, keys_path, phase, exclude)
+    key = Labels(corpus, keys_path, phase).read(exclude)
     transferred: list[Threshold] = []
     further_sets: list[ScoredSet] = []
     one_class = threshold_source is not None and key.only_label is not None
@@ -247,11 +247,9 @@ class _Files:
             if "min_tdcf" in self.systems[-1].row.figures:
                 self.asv_files |= digests
         self.excluded = judged.excluded
-        origin = read_origin(file.path, file.record, key.corpus, key.phase)
-        self.sources[name] = {}
-        if origin is not None:
-            self.sources[name] = origin.facts()
-            self.warnings += origin.seen or ()
+        origin = read_origin(file, key.corpus, key.phase)
+        self.sources[name] = origin.facts
+        self.warnings += origin.seen
         inputs = [score_input(file.path, file.sha256)]
         self.scored.append(ScoredSet(key.corpus, canonical_phase(key.phase), file, judged.matched, inputs, key.digest))
 

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.data.corpora.corpus import key_digest
-from nes2net.data.corpora.trial import BONAFIDE, Trial
+from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.labelled_frames import labelled_frames
 from nes2net.evaluation.matching import labelled_trials, system_names
@@ -28,8 +27,9 @@ from nes2net.lib.contracts import PartCheck
 from nes2net.lib.errors import InputError, listed
 from nes2net.models.registry import judgements
 from nes2net.scoring import score_file, segment_file
-from nes2net.scoring.class_file import read_class_table
+from nes2net.scoring.class_file import ClassTable, read_class_table
 from nes2net.scoring.judgement import Judgement, ScoreFile
+from nes2net.scoring.score_file import ScoreTable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -145,6 +145,21 @@ class InLines(Judgement[T]):
     def check(self, trials: Sequence[Trial], out: Path) -> None:
         score_file.check_ids(trial.id for trial in trials)
 
+    @property
+    def header(self) -> str:
+        """The line before the first utterance; empty without a header."""
+        return ""
+
+    @abstractmethod
+    def lines(self, id: str, value: T) -> str:
+        """Write the lines of an utterance."""
+
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, T]]) -> dict[str, Any]:
+        with open(files[0], "w", encoding="utf-8", newline="\n") as file:
+            file.write(self.header)
+            file.writelines(self.lines(trial.id, value) for trial, value in rows)
+        return {}
+
 
 class OfRecordings(InLines[T]):
     """A judgement with one score for each recording; evaluation and calibration use this score."""
@@ -192,12 +207,9 @@ class OfRecordings(InLines[T]):
             raise InputError(
                 "`resolution_ms` is the length of frames, but these are scores of recordings: leave it out"
             )
-        key = labels.read()[1]
-        trials, scores = labelled_trials(key, files, labels.phase, allow_partial=allow_partial)
-        is_bonafide = np.array([trial.label == BONAFIDE for trial in trials], dtype=bool)
-        return LabelledScores(
-            trials, scores[is_bonafide], scores[~is_bonafide], "trials", {"key_sha256": key_digest(key)}
-        )
+        key = labels.read({})
+        labelled = labelled_trials(key.trials, files, labels.phase, allow_partial=allow_partial)
+        return LabelledScores(*labelled, "trials", {"key_sha256": key.digest})
 
 
 @dataclass(frozen=True)
@@ -238,10 +250,7 @@ class Scores(OfRecordings[float]):
     def tell(self, value: float) -> dict[str, Any]:
         return {"score": value}
 
-    def scores(self, path: Path) -> tuple[list[str], NDArray]:
-        return score_file.read_scores(path)
-
-    def score_table(self, path: Path) -> score_file.ScoreTable:
+    def scores(self, path: Path) -> ScoreTable:
         return score_file.read_score_table(path)
 
     def to_json(self, value: float) -> float:
@@ -260,10 +269,8 @@ class Scores(OfRecordings[float]):
     def read(self, out: Path) -> Iterable[tuple[str, float]]:
         return zip(*score_file.read_scores(out))
 
-    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, float]]) -> dict[str, Any]:
-        with open(files[0], "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(score_file.line(trial.id, score) for trial, score in rows)
-        return {}
+    def lines(self, id: str, value: float) -> str:
+        return score_file.line(id, value)
 
 
 class Rows(OfRecordings[NDArray]):
@@ -317,14 +324,22 @@ class Rows(OfRecordings[NDArray]):
     def tell(self, value: NDArray) -> dict[str, Any]:
         return dict(zip(self.columns, value.tolist(), strict=True))
 
-    def scores(self, path: Path) -> tuple[list[str], NDArray]:
+    def scores(self, path: Path) -> ScoreTable:
         """Read a file of rows as scores: the ids, and the scores (N,) that :meth:`score_of` computes from the rows.
 
         Raises:
             InputError: if the file is malformed, or the judgement has no scores.
         """
-        table = read_class_table(path, self.columns)
-        return table.ids, self.score_of(table.logits).astype(np.float64)
+        table = self.table(path)
+        return ScoreTable(table.ids, self.score_of(table.logits).astype(np.float64))
+
+    def table(self, path: Path) -> ClassTable:
+        """Read a file of rows.
+
+        Raises:
+            InputError: if the file is malformed, or has other columns than :attr:`columns`.
+        """
+        return read_class_table(path, self.columns)
 
     def to_json(self, value: NDArray) -> list[float]:
         return value.tolist()
@@ -338,15 +353,16 @@ class Rows(OfRecordings[NDArray]):
         return _finite_row(value, len(self.columns))
 
     def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
-        table = read_class_table(out, self.columns)
+        table = self.table(out)
         return zip(table.ids, table.logits)
 
-    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
-        with open(files[0], "w", encoding="utf-8", newline="\n") as file:
-            file.write("\t".join(["utterance", *self.columns]) + "\n")
-            for trial, row in rows:
-                file.write("\t".join([trial.id, *(f"{number:.9g}" for number in row.tolist())]) + "\n")
-        return {}
+    @property
+    def header(self) -> str:
+        """The names of the columns."""
+        return "\t".join(["utterance", *self.columns]) + "\n"
+
+    def lines(self, id: str, value: NDArray) -> str:
+        return "\t".join([id, *(f"{number:.9g}" for number in value.tolist())]) + "\n"
 
 
 @dataclass(frozen=True)
@@ -507,10 +523,11 @@ class Frames(InLines[NDArray]):
     def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
         return ((id, scores.astype(np.float32)) for id, scores in segment_file.read_segment_scores(out).items())
 
+    def lines(self, id: str, value: NDArray) -> str:
+        return segment_file.lines(id, value)
+
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
-        with open(files[0], "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(segment_file.lines(trial.id, scores) for trial, scores in rows)
-        return self.options()
+        return super().write(files, count, rows) | self.options()
 
 
 def _finite_row(value: Any, size: int | None = None) -> NDArray:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nes2net.data.corpora.protocol import NotFound, canonical_phase, select_phase
 from nes2net.data.corpora.trial import Trial
-from nes2net.evaluation.key import Key
+from nes2net.evaluation.key import Key, Labels
 from nes2net.evaluation.matching import LARGEST, match
 from nes2net.lib.errors import InputError, listed, shown
 from nes2net.lib.files import AnyPath, is_absent
@@ -95,7 +95,7 @@ def labelled_frames(
     """
     if corpora.get(corpus).segment_labels is None:
         raise InputError(f"{corpora.get(corpus).title} has no labels of segments: evaluate scores of utterances")
-    key = Key.read(corpus, keys_path, phase, {})
+    key = Labels(corpus, keys_path, phase).read({})
     # Choose the length of a frame: the argument, or the length in the record. If both are given, they must be equal.
     recorded = _recorded_resolution(file)
     scores = file.read(read_segment_scores)
@@ -140,7 +140,7 @@ def _recorded_resolution(file: ScoreFile) -> float | None:
     record = file.record
     if record is None and not is_absent(path):  # it is of another file, or is no record, which is an error
         record = read_whole_record(path)
-    resolution_ms = record and (record.model_extra or {}).get("resolution_ms")
+    resolution_ms = record and record.facts.get("resolution_ms")
     if resolution_ms is not None and not (isinstance(resolution_ms, (int, float)) and 0 < resolution_ms < 1e6):
         raise InputError(f"{path}: resolution_ms is a number of ms above 0, not {shown(resolution_ms)}")
     return resolution_ms

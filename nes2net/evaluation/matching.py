@@ -317,8 +317,8 @@ def system_names(paths: Sequence[str | Path]) -> list[str]:
 
 def labelled_trials(
     key: Sequence[Trial], files: Sequence[ScoreFile], phase: str, *, allow_partial: bool = False
-) -> tuple[list[Trial], NDArray]:
-    """Read the labelled trials of ``phase`` and their scores in all files, shape (N, files).
+) -> tuple[list[Trial], NDArray, NDArray]:
+    """Read the labelled trials of ``phase``, and the scores of bona fide and of spoofed trials in K files: B×K and S×K.
 
     A trial is read if every file has a score for the trial. The trials are in the order of the key.
     ``allow_partial`` is the same as for :func:`~nes2net.evaluation.matching.match`. A note is printed
@@ -334,15 +334,17 @@ def labelled_trials(
             print_note(f"{file.path}: {doubt}")
         by_file.append(matched_trials.by_id)
     common = [trial for trial in key if all(trial.id in scores for scores in by_file)]
-    num_bonafide = sum(trial.label == BONAFIDE for trial in common)
-    classes = None
-    if num_bonafide == 0:
-        classes = f"{len(common)} spoofed trials with scores, but no bona fide ones"
-    elif num_bonafide == len(common):
-        classes = f"{len(common)} bona fide trials with scores, but no spoofed ones"
-    if classes is not None:
-        raise InputError(f"phase {phase} has {classes}; both are needed")
-    return common, _stack_scores(by_file, [trial.id for trial in common])
+    is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
+    if not is_bonafide.any():
+        raise InputError(
+            f"phase {phase} has {len(common)} spoofed trials with scores, but no bona fide ones; both are needed"
+        )
+    if is_bonafide.all():
+        raise InputError(
+            f"phase {phase} has {len(common)} bona fide trials with scores, but no spoofed ones; both are needed"
+        )
+    scores = _stack_scores(by_file, [trial.id for trial in common])
+    return common, scores[is_bonafide], scores[~is_bonafide]
 
 
 def _stack_scores(by_file: Sequence[Mapping[str, float]], ids: Sequence[str]) -> NDArray:

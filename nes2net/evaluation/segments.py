@@ -108,7 +108,7 @@ def evaluate_segments(
     file = ScoreFile.of(scores_path)
     labelled = labelled_frames(corpus, file, keys_path, phase, resolution_ms=resolution_ms, allow_partial=allow_partial)
     phase = canonical_phase(phase)
-    origin = read_origin(file.path, file.record, corpus, phase)
+    origin = read_origin(file, corpus, phase)
     draws = {"num_resamples": num_resamples, "seed": seed}
     rates, detections, seconds, wrong = _figures(labelled, threshold, draws)
     examples = _examples(labelled.utterances, wrong)
@@ -134,7 +134,7 @@ def evaluate_segments(
             "tolerance": TOLERANCE,
             "left_out": labelled.left_out,
             "differences_from_official_trials": labelled.key.unofficial,
-            "sources": {file.path.stem: origin.facts() if origin else {}},
+            "sources": {file.path.stem: origin.facts},
         },
         [
             f"{corpus}, phase {phase}: {counted(num_utterances, 'utterance')} in frames of {labelled.resolution_ms:g} ms; "
@@ -143,7 +143,7 @@ def evaluate_segments(
         ],
         list(_tables(f"{title}, {phase}", rates, detections, examples)),
         notes,
-        (origin and origin.seen) or (),
+        origin.seen,
         functools.partial(_plots, examples, labelled.resolution_ms, own_rate["threshold"].value),
     )
 

@@ -112,7 +112,7 @@ def evaluate_classes(
     """
     settings.check_no_scores()
     # Join each file with the key, and check that the file has the score of being known that the settings name.
-    key = Key.read(labels.corpus, labels.keys, labels.phase)
+    key = labels.read()
     systems = []
     inputs = []
     for file, read_table, system in zip(files, read_tables, settings.names_of(files)):
@@ -145,7 +145,7 @@ def evaluate_classes(
                 f"{trials.system}: no threshold, so nothing is called {UNKNOWN}: no record beside the file has scores of "
                 "development trials, which only the checkpoint of an epoch has"
             )
-        warnings += (trials.origin and trials.origin.seen) or ()
+        warnings += trials.origin.seen
         warnings += [f"{trials.system}: {doubt}" for doubt in trials.doubts]
     warnings += filter(None, [differ_in_words(trials.labels for trials in systems)])
     header = {
@@ -156,7 +156,7 @@ def evaluate_classes(
         "num_known": len(first.known.numbers),
         "num_unknown": len(first.unknown.numbers),
         "num_left_out": first.num_left_out,
-        "sources": {trials.system: trials.origin.facts() if trials.origin else {} for trials in systems},
+        "sources": {trials.system: trials.origin.facts for trials in systems},
     }
     lines = [_first_line(key, first, settings.num_resamples), *label_lines(map(ScoreFile.of, settings.reference))]
     lines += [trials.labels.in_words(trials.system) for trials in systems]

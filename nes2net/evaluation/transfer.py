@@ -25,7 +25,7 @@ from nes2net import metrics
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.evaluation.breakdown import drawn_groups, few_speakers_notes, speaker_groups
-from nes2net.evaluation.key import Key, score_input
+from nes2net.evaluation.key import Labels, score_input
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.one_class import OneClass, judge_one_class
 from nes2net.evaluation.origin import read_scored_by
@@ -270,7 +270,7 @@ def read_set(
         InputError: if a file is missing or malformed, or scores and key do not fit.
     """
     file = ScoreFile.of(files.scores)
-    key = Key.read(files.corpus, files.keys, files.phase, excluded)
+    key = Labels(files.corpus, files.keys, files.phase).read(excluded)
     judged = key.match(file, allow_partial=allow_partial)
     inputs = [score_input(file.path, file.sha256, f"{kind} scores"), key.input(f"{kind} key")]
     return ScoredSet(files.corpus, canonical_phase(files.phase), file, judged.matched, inputs, key.digest)

@@ -63,7 +63,7 @@ class ComparedEmbeddings(Embeddings):
                 f"{listed([str(file.path) for file in files])}: embeddings are compared with those of enrolled trials: give `reference`, a "
                 "file of these for each file of embeddings, and leave out `unknown` and `bonafide_unknown`"
             )
-        key = Key.read(labels.corpus, labels.keys, labels.phase)
+        key = labels.read()
         rows: list[Row] = []
         rows_of_models: list[Row] = []
         enrolled_files = list(map(ScoreFile.of, settings.reference))

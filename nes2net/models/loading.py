@@ -55,17 +55,31 @@ _MOST_WRAPPERS = 4  # largest number of prefixes to remove in :func:`without_wra
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint says of a detector, before the detector is built."""
+    """What a file or folder says of a detector, before the detector is built."""
 
     path: Path
     source: str
     """The path or name that the user gave."""
-    config: dict[str, Any]
-    """The architecture."""
     state_dict: Mapping[str, Tensor]
+    config: dict[str, Any] | None
+    """The architecture; None if the file does not state it."""
     base: Any
     """The recorded base of an adapted front-end, :attr:`nes2net.models.network.Network.base`."""
     provenance: Provenance
+
+    @classmethod
+    def of(
+        cls, path: Path, state_dict: Mapping[str, Tensor], record: Mapping[str, Any], source: str = ""
+    ) -> Checkpoint:
+        """Join the tensors and the record in ``path``.
+
+        Args:
+            source: as :attr:`source`; empty for ``path``.
+        """
+        facts = checked_record(record, state_dict)
+        config = facts.pop("model", None)
+        base = facts.pop("base", None)
+        return cls(path, source or str(path), state_dict, config, base, Provenance.read(facts))
 
 
 def find_checkpoint(path_or_name: str | Path, config: dict[str, Any] | str | None = None) -> Checkpoint:
@@ -94,36 +108,27 @@ def find_checkpoint(path_or_name: str | Path, config: dict[str, Any] | str | Non
             f"{path} is a detector exported to ONNX, which only scores, by nes2net score, predict or serve, or in "
             "Python by nes2net.models.onnx_detector.OnnxDetector: name the checkpoint that it was exported from"
         )
-    # Read the tensors and the record: from a Hugging Face folder, from a detector folder, or from a file.
-    state_dict: Mapping[str, Tensor]
-    record: dict[str, Any] = {}
-    is_foreign_folder = path.is_dir() and is_absent(path / CONFIG)
-    if is_foreign_folder and holds_classifier(path):
-        bonafide = None
-        if isinstance(config, str) and config.startswith(POLARITY):
-            bonafide = config.removeprefix(POLARITY)
-            config = None
-        state_dict, record = read_classifier(path, bonafide)
-        print_note(record[WAVEFORMS_KEY])
-    elif is_foreign_folder and holds_other_model(path):
-        state_dict = read_weights(path)
-    else:
-        state_dict, record = read_checkpoint(path)
-    architecture = record.pop("model", None)
-    base = record.pop("base", None)
-    provenance = Provenance.read(record)
+    bonafide = None
+    is_classifier = _holds_classifier(path)
+    if is_classifier and isinstance(config, str) and config.startswith(POLARITY):
+        bonafide = config.removeprefix(POLARITY)
+        config = None
+    checkpoint = read_checkpoint(path, source, bonafide)
+    if is_classifier:
+        print_note(checkpoint.provenance.facts[WAVEFORMS_KEY])
     published_name = ""
     if isinstance(config, str):
         published_name = config.partition(",")[0]
         config = named_architecture(config)
-    if architecture is not None:
-        return Checkpoint(path, source, architecture, unwrap_frontend(state_dict), base, provenance)
+    if checkpoint.config is not None:
+        return replace(checkpoint, state_dict=unwrap_frontend(checkpoint.state_dict))
     # Find the architecture of a checkpoint of other code from the names and shapes of its tensors.
-    state_dict = without_wrapper(state_dict, source, config)
+    state_dict = without_wrapper(checkpoint.state_dict, source, config)
     if config is None:
         path_note = f" (it has no {CONFIG})" if path.is_dir() else ""
         published_name, config = only_fitting_model(state_dict, source, path_note)
     # Unless the weights are known to be the weights of the published model, record only the architecture.
+    provenance = checkpoint.provenance
     model_name = fetched_name or published_name
     if model_name in PUBLISHED_MODELS:
         provenance = replace(provenance, published_model=model_name)
@@ -132,21 +137,35 @@ def find_checkpoint(path_or_name: str | Path, config: dict[str, Any] | str | Non
             provenance = provenance.without_weights()
     state_dict = unwrap_frontend(state_dict)
     config = _with_fitting_options(state_dict, config, source, published_name)
-    return Checkpoint(path, source, config, state_dict, base, provenance)
+    return replace(checkpoint, state_dict=state_dict, config=config, provenance=provenance)
 
 
-def read_checkpoint(path: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
-    """Read a detector's file or folder: its state dict, and its record, whose key ``"model"`` has the architecture.
+def _holds_classifier(path: Path) -> bool:
+    return path.is_dir() and is_absent(path / CONFIG) and holds_classifier(path)
+
+
+def read_checkpoint(path: Path, source: str = "", bonafide: str | None = None) -> Checkpoint:
+    """Read a file, a detector folder or a Hugging Face folder.
+
+    Args:
+        source: as :attr:`Checkpoint.source`; empty for ``path``.
+        bonafide: as for :func:`nes2net.models.checkpoints.classification.read_classifier`.
 
     Raises:
-        InputError: if the file or folder is missing or damaged.
+        InputError: if the file or folder is missing, damaged or not supported.
     """
-    if path.is_dir():
+    state_dict: Mapping[str, Tensor]
+    record: dict[str, Any] = {}
+    if _holds_classifier(path):
+        state_dict, record = read_classifier(path, bonafide)
+    elif path.is_dir() and is_absent(path / CONFIG) and holds_other_model(path):
+        state_dict = read_weights(path)
+    elif path.is_dir():
         state_dict, record = read_folder(path)
     else:
         state_dict = load_state_dict(path)
         record = read_record(state_dict)
-    return state_dict, checked_record(record, state_dict)
+    return Checkpoint.of(path, state_dict, record, source)
 
 
 # Published models by name

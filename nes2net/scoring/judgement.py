@@ -126,8 +126,8 @@ class Judgement(Output[T]):
                 words.append(f"{name} {fact}")
         return ", ".join(words)
 
-    def scores(self, path: Path) -> tuple[list[str], NDArray]:
-        """Read the file ``path`` of this judgement; return the ids and the scores (N,) float64 of recordings.
+    def scores(self, path: Path) -> ScoreTable:
+        """Read the file ``path`` of this judgement: ids and scores of recordings, and labels beside the scores.
 
         Raises:
             InputError: if the file cannot be read, or if this judgement has no scores of
@@ -186,10 +186,6 @@ class Judgement(Output[T]):
         """Return sentences that explain the rows of ``nes2net predict`` to a user."""
         return []
 
-    def score_table(self, path: Path) -> ScoreTable:
-        """Read a file as :meth:`scores` does, and labels that a file of another toolkit has beside the scores."""
-        return ScoreTable(*self.scores(path), ())
-
 
 def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgement[Any]:
     """Build a judgement from its name, or from a mapping of ``name`` and options; return a judgement unchanged.
@@ -237,7 +233,7 @@ class ScoreFile:
         unchanged = Unchanged(path)
         record = record_of(path)
         if record is not None and record.judgement is not None:
-            check_installed(str(path), (record.model_extra or {}).get(PACKAGES_KEY), [judgements])
+            check_installed(str(path), record.facts.get(PACKAGES_KEY), [judgements])
             judgement = as_judgement(record.judgement)
         else:
             judgement = as_judgement(next((name for name, holds in _FIRST_LINES.items() if holds(path)), "scores"))
@@ -259,7 +255,7 @@ class ScoreFile:
         Raises:
             InputError: as :meth:`Judgement.scores`.
         """
-        return self.read(self.judgement.score_table)
+        return self.read(self.judgement.scores)
 
     def read(self, reader: Callable[[Path], T]) -> T:
         """Read the content by ``reader``, and compute :attr:`sha256` of this content.

@@ -111,10 +111,26 @@ class Record(BaseModel):
     """SHA-256 of the list of ids beside an array."""
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """The fields that only people read."""
+        return self.model_extra or {}
+
+    @property
     def provenance(self) -> Provenance:
         """The origin of the detector that made the scores; empty if the record does not state the origin."""
-        checkpoint = (self.model_extra or {}).get("checkpoint")
-        return Provenance.read(checkpoint if isinstance(checkpoint, dict) else {})
+        return Provenance.read(self.mapping("checkpoint"))
+
+    def mapping(self, key: str) -> dict[str, Any]:
+        """Look up a mapping among :attr:`facts`; empty if there is no such mapping."""
+        value = self.facts.get(key)
+        return value if isinstance(value, dict) else {}
+
+    def text(self, *keys: str) -> str:
+        """Look up a text in nested mappings of :attr:`facts`, one key for each level; empty if there is no such text."""
+        value: Any = self.facts
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value if isinstance(value, str) else ""
 
 
 def read_record(path: Path, num_trials: int, kind: str, remedy: str) -> Record | None:
@@ -149,14 +165,11 @@ def record_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def record_of(path: Path, sha256: str | None = None) -> Record | None:
+def record_of(path: Path) -> Record | None:
     """Read the record beside ``path``; None if the record is missing, is no record or belongs to another file.
 
     A record belongs to the file if the record states the SHA-256 of the file. A record without a
     SHA-256 is returned unchecked.
-
-    Args:
-        sha256: SHA-256 of the file ``path``; None to compute the SHA-256 here.
 
     Raises:
         InputError: if the record cannot be read.
@@ -166,7 +179,7 @@ def record_of(path: Path, sha256: str | None = None) -> Record | None:
     content = read_bounded(record_path(path), _LARGEST_WHOLE)
     with suppress(ValueError, OSError):  # such as InputError, if ``path`` is missing or the content is no record
         record = validated_json(Record, content)
-        if record.sha256 is None or record.sha256 == (sha256 or sha256_of(path)):
+        if record.sha256 is None or record.sha256 == sha256_of(path):
             return record
     return None
 

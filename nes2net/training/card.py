@@ -29,7 +29,8 @@ from nes2net.lib.files import write_text
 from nes2net.models.card import CARD, CardFile, SetFigure, model_card
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.models.provenance import Provenance
-from nes2net.scoring.record import Record, record_of
+from nes2net.scoring.judgement import ScoreFile
+from nes2net.scoring.record import Record
 from nes2net.training.measures import EER, THRESHOLD_KEY
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.run_log import device_name
@@ -174,14 +175,13 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
     for row, facts, path in zip(rows, result.header["systems"], paths, strict=True):
         corpus = result.header["corpus"]
         phase = result.header["phase"]
-        sha256 = next(file["sha256"] for file in result.header["inputs"] if file["path"] == str(path))
-        record = record_of(path, sha256)
-        origin = read_origin(path, record, corpus, phase)
-        if record is None or origin is None or origin.checkpoint is None:
+        file = ScoreFile.of(path)
+        origin = read_origin(file, corpus, phase)
+        if file.record is None or "checkpoint" not in origin.facts:
             raise InputError(f"{path} has no record beside it that says which checkpoint made it: leave out `card`")
-        checkpoint = Path(origin.checkpoint).name
-        fingerprint = _check_scored_by(folder / checkpoint, path, record)
-        notes = list(origin.seen or ())
+        checkpoint = Path(origin.facts["checkpoint"]).name
+        fingerprint = _check_scored_by(folder / checkpoint, path, file.record)
+        notes = list(origin.seen)
         notes += [facts["partial"]] if facts["partial"] else []
         notes += few_speakers_notes(facts)
         figure = SetFigure(

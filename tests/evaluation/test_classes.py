@@ -22,7 +22,7 @@ from nes2net.evaluation.judgements import EvaluationSettings
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.resampled_classes import Resamples, Rule
 from nes2net.scoring.embeddings import Embeddings
-from nes2net.scoring.judgement import ScoreFile, as_judgement
+from nes2net.scoring.judgement import ScoreFile, as_judgement, scores_of
 from nes2net.training.averaging import average_run
 from nes2net.training.recipes.recipe import recipe_from_dict
 from nes2net.training.run import train
@@ -152,8 +152,8 @@ def test_bona_fide_may_be_the_last_class_and_has_a_score(tones, tmp_path):
     assert not main(
         ["score", "generic", str(tones), "--model", str(folder / "epoch_4.pth"), "--out", str(tmp_path / "s.txt")]
     )
-    ids, scores = ScoreFile.of(out).judgement.scores(out)
-    of_scores = dict(zip(*ScoreFile.of(tmp_path / "s.txt").judgement.scores(tmp_path / "s.txt")))
+    ids, scores = scores_of(out)
+    of_scores = dict(zip(*scores_of(tmp_path / "s.txt")))
     assert scores.tolist() == pytest.approx([of_scores[id] for id in ids], abs=1e-5)
     assert not evaluate(Labels("generic", tones, "eval"), [out]).header["num_left_out"]
 

@@ -242,12 +242,9 @@ class ScoreJob(Job):
             detector: the loaded detector, whose weights are compared with the fingerprint in the
                 record; None to skip this comparison.
         """
-        checkpoint = (record.model_extra or {}).get("checkpoint")
-        if not isinstance(checkpoint, dict):
-            return True
         # Compare only the last two parts of the path: the name of the run folder identifies the settings, but a run
         # folder may have been moved.
-        if Path(str(checkpoint.get("path"))).parts[-2:] != self.checkpoints()[-1].parts[-2:]:
+        if Path(record.text("checkpoint", "path")).parts[-2:] != self.checkpoints()[-1].parts[-2:]:
             return True
         expected: dict[str, Any] = {
             "num_samples": self._num_samples(),

@@ -137,7 +137,7 @@ def _detector_sheet(identity: Identity) -> Sheet:
     if isinstance(adapt := frontend_options.get("adapt"), dict):
         options = [f"{key} {shown(value)}" for key, value in adapt.items() if key != "kind"]
         adaptation["adapted"] = ", ".join([shown(adapt.get("kind")), *options])
-    if isinstance(base := identity.provenance.facts.get("base"), dict):
+    if isinstance(base := identity.base, dict):
         digest = f"SHA-256 of its tensors {shown(base.get('digest'))}"
         adaptation["base"] = f"{shown(base.get('file'))}, {digest}; not in this file"
     checksum = sha256_of(weights) if weights.is_file() else ""
@@ -319,25 +319,23 @@ def _calibration_sheet(path: Path) -> Sheet:
 
 def _record_facts(path: Path) -> dict[str, Any]:
     record = read_whole_record(path)
-    extra: dict[str, Any] = record.model_extra or {}
-    mappings = {key: value for key, value in extra.items() if isinstance(value, dict)}
     facts: dict[str, Any] = {}
-    if corpus := mappings.get("corpus"):
+    if corpus := record.mapping("corpus"):
         facts["corpus"] = ", ".join(str(corpus[key]) for key in ("name", "split", "protocol", "root") if key in corpus)
-    if checkpoint := mappings.get("checkpoint"):
+    if checkpoint := record.mapping("checkpoint"):
         facts["checkpoint"] = checkpoint.get("path")
         training = _training_facts(Provenance.read(checkpoint))
         facts |= {key: training[key] for key in ("recipe", "average", "epoch") if key in training}
-    if isinstance(model := extra.get("published_model"), dict):
+    if model := record.mapping("published_model"):
         facts["published detector"] = model.get("name")
         facts["licence of its weights"] = model.get("licence")
-    if isinstance(warnings := extra.get("seen"), list):
+    if isinstance(warnings := record.facts.get("seen"), list):
         facts["warning"] = [str(line) for line in warnings]
     samples = record.run.get("num_samples")
     facts["utterances"] = "whole" if samples is None else f"the first {shown(samples)} samples"
     facts["precision"] = record.run.get("dtype")
-    facts["device"] = extra.get("device_name") or extra.get("device")
-    facts["versions"] = ", ".join(f"{name} {version}" for name, version in mappings.get("versions", {}).items())
+    facts["device"] = record.facts.get("device_name") or record.facts.get("device")
+    facts["versions"] = ", ".join(f"{name} {version}" for name, version in record.mapping("versions").items())
     facts["without a score"] = counted(len(record.failures), "file") if record.failures else ""
     facts["detector"] = f"{record.run.get('model')} (SHA-256 of architecture and weights)"
     return facts

@@ -15,16 +15,15 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, listed, shown
 from nes2net.lib.files import is_absent
 from nes2net.lib.plain_data import check_plain
-from nes2net.models.checkpoints.classification import NAMES_KEY, WAVEFORMS_KEY, holds_classifier, read_classifier
+from nes2net.models.checkpoints.classification import NAMES_KEY, WAVEFORMS_KEY, holds_classifier
 from nes2net.models.checkpoints.fairseq import encoder_tensors, is_pretraining_head, model_type_of
 from nes2net.models.checkpoints.folder import CONFIG
-from nes2net.models.checkpoints.huggingface import CONFIG_FILE, holds_other_model, read_configuration, read_weights
+from nes2net.models.checkpoints.huggingface import CONFIG_FILE, holds_other_model, read_configuration
 from nes2net.models.checkpoints.model_types import MODEL_TYPES, check_type, is_openai
 from nes2net.models.checkpoints.published_names import unwrap_frontend
 from nes2net.models.checkpoints.state_dict import (
     Misfit,
     compare,
-    load_state_dict,
     named_type,
     not_finite,
     read_record,
@@ -35,6 +34,7 @@ from nes2net.models.fitting import changed_options
 from nes2net.models.frontends.base import Frontend
 from nes2net.models.frontends.sizes import sizes_of
 from nes2net.models.loading import (
+    Checkpoint,
     build_errors_as_input_errors,
     fitting_models,
     read_checkpoint,
@@ -45,7 +45,7 @@ from nes2net.models.onnx_detector import OnnxDetector, accepted_lengths
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.registry import PACKAGES_KEY, check_installed, create_frontend
-from nes2net.models.weights_known import checked_record, holds_weights_of
+from nes2net.models.weights_known import holds_weights_of
 
 _ONLY_ENCODER = "of the whole model, only the encoder is read"
 _LEAST_FITTING = 0.5  # the nearest published model is near enough if at least this fraction of the tensors fits
@@ -74,6 +74,8 @@ class Identity:
     """Names of classes that the file mentions; no objects of these classes were built."""
     provenance: Provenance = field(default_factory=Provenance)
     """Facts in the file about the training, such as the recipe and the epoch."""
+    base: Any = None
+    """The record of the base of an adapted front-end."""
     notes: list[str] = field(default_factory=list)
     """Lines of text with further facts about the file or folder."""
 
@@ -124,7 +126,7 @@ def identify(path: str | Path) -> Identity:
         )
         return Identity(path, "detector exported to ONNX", config=exported.config, provenance=provenance, notes=notes)
     if path.suffix == ".safetensors":
-        return _identify_state_dict(path, load_state_dict(path))
+        return _identify_detector(read_checkpoint(path))
     # Identify a file of torch.save: a resume file, a pre-training file, or another state dict.
     content, records = read_torch_file(path)
     if isinstance(content, dict) and isinstance(content.get("progress"), dict) and "detector" in content:
@@ -133,7 +135,7 @@ def identify(path: str | Path) -> Identity:
         check_plain(record, str(path))
         epoch, step = (shown(record["progress"].get(key)) for key in ("epoch", "step"))
         kind = f"resume file of a training run, in epoch {epoch}, step {step}"
-        identity = _compare_with_record(path, kind, state_dict, record)
+        identity = _compare_with_record(Checkpoint.of(path, state_dict, record), kind)
     elif is_openai(content):
         frontend = create_frontend("whisper", path)
         identity = _identify_frontend(path, "Whisper checkpoint (OpenAI)", frontend, [_ONLY_ENCODER])
@@ -157,7 +159,8 @@ def identify(path: str | Path) -> Identity:
             identity.misfit = compare(encoder, read)
         identity.tensors = tensors
     else:
-        identity = _identify_state_dict(path, state_dict_of(content, path))
+        state_dict = state_dict_of(content, path)
+        identity = _identify_detector(Checkpoint.of(path, state_dict, read_record(state_dict)))
     identity.records = records
     return identity
 
@@ -172,12 +175,12 @@ def _identify_folder(folder: Path) -> Identity:
         InputError: if the folder is of another kind, or damaged.
     """
     if not is_absent(folder / CONFIG):
-        return _compare_with_record(folder, "detector folder", *read_checkpoint(folder), "adapted detector's folder")
+        return _compare_with_record(read_checkpoint(folder), "detector folder", "adapted detector's folder")
     # Identify any other weights in the layout of Hugging Face.
     has_configuration = not is_absent(folder / CONFIG_FILE)
     is_classifier = holds_classifier(folder)
     if holds_other_model(folder):
-        identity = _identify_state_dict(folder, read_weights(folder))
+        identity = _identify_detector(read_checkpoint(folder))
         if identity.models or not has_configuration:
             return identity
     if not has_configuration:
@@ -188,16 +191,17 @@ def _identify_folder(folder: Path) -> Identity:
     notes = []
     if is_classifier:
         try:
-            state_dict, description = read_classifier(folder)
+            checkpoint = read_checkpoint(folder)
         except InputError as error:
             notes.append(f"not usable as a detector: {error}")
         else:
-            *spoof, bonafide = description.pop(NAMES_KEY)
-            notes.append(f"classes: bona fide is {bonafide}, spoof {listed(spoof)}; a higher score is more bona fide")
-            notes.append(description.pop(WAVEFORMS_KEY))
-            kind = f"detector, a {kind} with a classification head"
-            identity = _compare_with_record(folder, kind, state_dict, description)
-            identity.notes = notes
+            identity = _compare_with_record(checkpoint, f"detector, a {kind} with a classification head")
+            *spoof, bonafide = checkpoint.provenance.facts[NAMES_KEY]
+            identity.notes = [
+                f"classes: bona fide is {bonafide}, spoof {listed(spoof)}; a higher score is more bona fide",
+                checkpoint.provenance.facts[WAVEFORMS_KEY],
+            ]
+            identity.provenance = Provenance()
             return identity
     return _identify_frontend(folder, kind, create_frontend(name, folder), notes)
 
@@ -213,27 +217,23 @@ def _identify_frontend(path: Path, kind: str, frontend: Frontend, notes: list[st
     return Identity(path, kind, sizes or [name], config, frontend.state_dict(), notes=notes)
 
 
-def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identity:
-    """Identify the state dict of a detector.
+def _identify_detector(checkpoint: Checkpoint) -> Identity:
+    """Identify the checkpoint of a detector.
 
     There are four outcomes: this package saved the state dict; the state dict fits a published
     model; only most of the tensors fit the nearest published model; or the model is unknown.
-
-    Args:
-        path: the file or folder of the state dict.
     """
-    record = checked_record(read_record(state_dict), state_dict)
-    tensors = state_dict
-    if "model" not in record:
-        state_dict = without_wrapper(state_dict, str(path))
+    path = checkpoint.path
+    tensors = checkpoint.state_dict
+    state_dict = tensors if checkpoint.config else without_wrapper(tensors, str(path))
     unwrapped = unwrap_frontend(dict(state_dict))
     notes = []
     if unwrapped.keys() != state_dict.keys():
         notes.append("its tensors have other names than a detector saves (a published layout, or s3prl's prefix)")
     # Identify a state dict that this package saved with the configuration beside the tensors.
-    if record.get("model"):
+    if checkpoint.config:
         kind = "detector checkpoint of this package"
-        return _compare_with_record(path, kind, unwrapped, record, f"adapted {kind}")
+        return _compare_with_record(checkpoint, kind, f"adapted {kind}")
     # Find the published models that the tensors fit, perhaps with changed options.
     misfits = recognise(state_dict)
     models = fitting_models(state_dict, misfits)
@@ -267,15 +267,18 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
     return Identity(path, kind, [nearest], {}, tensors, misfit, notes=notes)
 
 
-def _compare_with_record(
-    path: Path, kind: str, state_dict: Mapping[str, Tensor], record: dict[str, Any], adapted_kind: str = ""
-) -> Identity:
-    """Compare ``state_dict`` with the tensors of the detector that ``record`` describes, if it describes one.
+def _compare_with_record(checkpoint: Checkpoint, kind: str, adapted_kind: str = "") -> Identity:
+    """Compare the tensors with those of the detector that ``checkpoint`` describes, if it describes one.
 
     Args:
         adapted_kind: the kind of an adapted detector that omits the base weights; empty for ``kind``.
     """
-    identity = Identity(path, kind, [], record.pop("model", {}), state_dict, provenance=Provenance.read(record))
+    path = checkpoint.path
+    state_dict = unwrap_frontend(checkpoint.state_dict)
+    provenance = checkpoint.provenance
+    identity = Identity(
+        path, kind, [], checkpoint.config or {}, state_dict, base=checkpoint.base, provenance=provenance
+    )
     if not identity.config:
         return identity
     try:

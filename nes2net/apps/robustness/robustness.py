@@ -111,8 +111,7 @@ def evaluate_robustness(
     draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed, **speaker_groups(common)}
     clean_row, *rows = _condition_rows(values, is_bonafide, threshold, rules, draws)
     # Make the header, which says where the figures come from.
-    clean = files[CLEAN]
-    origin = read_origin(clean.path, clean.record, corpus, phase)
+    origin = read_origin(files[CLEAN], corpus, phase)
     num_bonafide = int(is_bonafide.sum())
     num_spoof = len(common) - num_bonafide
     calibration = rule.basis() if isinstance(rule, Decider) else None
@@ -148,7 +147,7 @@ def evaluate_robustness(
         [*_header_lines(header, len(rows)), *summary_sentences(clean_row, rows)],
         [Table("conditions", caption, MEASURES, [clean_row, *rows], "By damage")],
         [*few_speakers_notes(header), *_notes_on_missing(left_out, failed)],
-        (origin and origin.seen) or (),
+        origin.seen,
         functools.partial(_draw_plots, clean_row, rows),
     )
 
@@ -180,9 +179,8 @@ def _condition_rows(
     return [Row({"condition": CLEAN}, _error_rates(clean)), *rows]
 
 
-def _source_facts(origin: Origin | None, seed: int, calibration: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
-    facts = origin.facts() if origin else {}
-    clean_facts = {name: text for name, text in facts.items() if name not in ("record", "scored_at")}
+def _source_facts(origin: Origin, seed: int, calibration: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
+    clean_facts = {name: text for name, text in origin.facts.items() if name not in ("record", "scored_at")}
     sources = {CLEAN: clean_facts | {"seed": str(seed)}}
     if calibration is not None:
         sources["calibration"] = {
