@@ -18,11 +18,12 @@ from demo_corpus.synthesis import METHODS
 from nes2net.data.corpora import asvspoof2019_la
 from nes2net.evaluation.breakdown import breakdown
 from nes2net.evaluation.evaluate import evaluate_systems
-from nes2net.evaluation.key import Key
+from nes2net.evaluation.key import Labels
 from nes2net.evaluation.segments import evaluate_segments
 from nes2net.evaluation.tables import Figure
 from nes2net.lib.terminal import markdown_table
 from nes2net.metrics import compute_eer
+from nes2net.scoring.judgement import ScoreFile
 
 SYSTEMS = {
     "Whisper tiny.en, first layer + logistic regression": "whisper",
@@ -54,10 +55,12 @@ def synthesiser_table(corpus: Path, scores: Path, systems: dict[str, str], learn
     """
     columns = []
     for file in systems.values():
-        la, df = (
-            Key.read(PARTS[track][0], corpus / PARTS[track][1], "eval").match(scores / f"{file}.{track}.txt").matched
-            for track in ("LA", "DF")
-        )
+        matched = []
+        for track in ("LA", "DF"):
+            name, keys = PARTS[track]
+            key = Labels(name, corpus / keys, "eval").read()
+            matched.append(key.match(ScoreFile.of(scores / f"{file}.{track}.txt")).matched)
+        la, df = matched
         both = replace(la, trials=la.trials + df.trials, scores=np.concatenate([la.scores, df.scores]))
         columns.append({row.labels["attack"]: row["eer"] for row in breakdown(both, "attack", num_resamples=1000)})
     rows = [

@@ -17,7 +17,6 @@ from nes2net.data.corpora.trial import Trial, trials_digest
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.models.checkpoints.state_dict import compare, metadata_of, save_atomically, with_metadata
-from nes2net.models.provenance import START_KEY
 from nes2net.training.balance import Balance
 from nes2net.training.dataset import Target, binary_target
 from nes2net.training.frame_labels import FrameLabels
@@ -211,7 +210,7 @@ class RunState:
             "recipe": self.recipe,
             "data": self.data,
             "model": self.detector.config,
-            START_KEY: [start.to_dict() for start in self.detector.provenance.started_from],
+            "started_from": [start.to_dict() for start in self.detector.provenance.started_from],
             "devices": self.detector.provenance.training.get("devices", []),
         }
         if self.detector.base is not None:

@@ -521,7 +521,7 @@ BOUNDARIES = {
         _make_segments,
         {
             "ranges": _range_eers,
-            "frames": lambda folder: list(read_segment_scores(_only_file(folder)).scores),
+            "frames": lambda folder: list(read_segment_scores(_only_file(folder))),
         },
         {"rttm": ("ranges",), "frames": ("frames",)},
     ),

@@ -26,7 +26,7 @@ from nes2net.lib.files import check_no_device, is_absent, json_text, replacing, 
 from nes2net.lib.plain_data import Natural, Seconds, read_json_as, validated_json
 from nes2net.scoring.engine import Finished
 from nes2net.scoring.judgement import Judgement, as_judgement
-from nes2net.scoring.record import WholeRecord, record_path
+from nes2net.scoring.record import Record, record_path
 
 #: Name of the file with the record of the run.
 RECORD = "scale.json"
@@ -69,7 +69,7 @@ _RESULTS = TypeAdapter(list[_Result])
 _reading = partial(expecting, "a result of `nes2net scale`", remedy="remove it, and run the same `nes2net scale` again")
 
 
-def read_record(out: Path) -> WholeRecord | None:
+def read_record(out: Path) -> Record | None:
     """Read the record of the run in ``out``; None if there is no record.
 
     Raises:
@@ -79,7 +79,7 @@ def read_record(out: Path) -> WholeRecord | None:
     if is_absent(path):
         return None
     return read_json_as(
-        WholeRecord,
+        Record,
         path,
         _LARGEST_RECORD,
         "a record of `nes2net scale`",

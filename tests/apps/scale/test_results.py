@@ -22,8 +22,8 @@ from nes2net.apps.scale.results import (
 from nes2net.apps.scale.sources import Shard
 from nes2net.evaluation.classes import Classes
 from nes2net.evaluation.origin import read_scored_by
-from nes2net.lib.files import sha256_of
-from nes2net.scoring.judgement import judgement_of
+from nes2net.scoring.judgement import ScoreFile
+from nes2net.scoring.record import record_of
 
 RUN = {"model": "abc", "num_samples": 64600, "dtype": "float32", "device": "cpu"}
 
@@ -56,7 +56,7 @@ def test_results_and_the_score_file_of_them(tmp_path):
     record = json.loads((tmp_path / "s.txt.json").read_text())
     assert record["failures"] == {"d": "damaged"}
     assert record["total"] == 4
-    assert read_scored_by(scores, sha256_of(scores)).num_samples == 64600
+    assert read_scored_by(record_of(scores)).num_samples == 64600
     write_results(out, shard("c.tar"), [row("c", 0.0)])
     with pytest.raises(InputError, match=r"two recordings have the id 'c', in /data/b.tar and /data/c.tar"):
         to_score_file(out, scores)
@@ -73,7 +73,7 @@ def test_rows_of_numbers_go_to_a_file_of_their_judgement(tmp_path):
     (type_of_scores,) = types
     assert pa.types.is_list(type_of_scores)  # also if all recordings of a shard failed
     assert to_score_file(tmp_path, tmp_path / "c.tsv").what == "logits of classes"
-    table = judgement_of(tmp_path / "c.tsv").table(tmp_path / "c.tsv")
+    table = ScoreFile.of(tmp_path / "c.tsv").judgement.table(tmp_path / "c.tsv")
     assert (table.names, table.ids) == (("a b", "c"), ["u"]) and table.logits.tolist() == [np.float32(logits).tolist()]
 
 

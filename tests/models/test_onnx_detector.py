@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nes2net.lib.errors import InputError
-from nes2net.models.checkpoints.onnx_file import device_in_use, providers
+from nes2net.models.onnx_detector import device_in_use, providers
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
