@@ -4,7 +4,6 @@
 const MOST_POINTS = 400; // largest number of points of the score line
 const LEAST_SPAN = 4; // smallest span of the score axis, or noise would look like a cliff
 const MOST_LISTED = 200; // largest number of fake stretches in the list
-const ONE_SCORE = 4; // decimal places of a score
 
 const find = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -12,7 +11,7 @@ const audio = find("audio"), picture = find("#picture");
 let queue = []; // files that are to be scored, each with the state of the box for channels
 let answers = []; // what the server has answered, or the errors, in the order of the files
 let shown; // the answer that the card shows
-let position = {}; // of the file that is being scored among all files of its batch
+let info = {}; // what the server tells of itself
 
 // Numbers and times in words
 
@@ -68,35 +67,40 @@ function fromTemplate(selector, data) {
 }
 
 function textElement(tag, text, style = {}) {
-  const element = Object.assign(document.createElement(tag), { textContent: text });
+  const element = document.createElement(tag);
+  element.textContent = text;
   Object.assign(element.style, style);
   return element;
 }
 
 // Files and scores
 
-function add(files) {
+/** Score files after those that wait; if none waits, they replace what is shown. */
+async function add(files) {
   const isIdle = !queue.length;
-  if (isIdle) forget();
   queue.push(...[...files].map((file) => ({ file, each: find("#each").checked })));
-  if (isIdle) scoreQueue();
-}
-
-async function scoreQueue() {
+  if (!isIdle || !queue.length) return;
+  forget();
   for (let number = 1; queue.length; number++) {
-    position = { number, count: number + queue.length - 1, several: number + queue.length > 2 };
-    await score(queue[0]);
+    const { file, each } = queue[0], count = number + queue.length - 1;
+    const showProgress = (told) => {
+      fill(find("#progress"), { file: file.name, number, count, several: count > 1, ...told });
+      find("progress").value = told.share;
+      find("#progress").hidden = false;
+    };
+    if (file.size > 1e6 * info.limits?.max_size_mb) takeError(file.name, find("#too-large").textContent);
+    else await score(file, each, showProgress);
     queue.shift();
   }
   find("#progress").hidden = true;
 }
 
-function score({ file, each }) {
+function score(file, each, showProgress) {
   const form = new FormData(), request = new XMLHttpRequest();
   let end = 0, isAnswered = false; // end: of the lines that have been read
   form.append("file", file);
   request.open("POST", `page/score?each=${each}`);
-  request.upload.onprogress = (event) => showProgress({ file: file.name, uploads: true, share: event.loaded / event.total });
+  request.upload.onprogress = (event) => showProgress({ uploads: true, share: event.loaded / event.total });
   request.onprogress = () => {
     if (request.status !== 200) return;
     const lines = request.responseText.slice(end).split("\n").slice(0, -1);
@@ -104,32 +108,21 @@ function score({ file, each }) {
       end += line.length + 1;
       const told = JSON.parse(line);
       isAnswered ||= Boolean(told.row);
-      if (told.row) take(told); else showProgress({ file: file.name, ...told });
+      if (told.row) take(told); else showProgress(told);
     }
   };
   return new Promise((resolve) => {
     request.onloadend = () => {
-      if (!isAnswered) take(failure(file.name, request));
+      const isRefused = request.getResponseHeader("content-type") === "application/json";
+      if (isRefused) takeError(file.name, JSON.parse(request.responseText).error);
+      else if (!isAnswered) takeError(file.name, find("#unanswered").textContent);
       resolve();
     };
     request.send(form);
   });
 }
 
-function failure(name, request) {
-  let error = find("#unanswered").textContent;
-  try {
-    error = JSON.parse(request.responseText).error;
-  } catch {} // there is no answer, or none of the server
-  return { row: { file: name, error }, columns: { file: name, error } };
-}
-
-function showProgress(told) {
-  const place = find("#progress");
-  place.hidden = false;
-  fill(place, { ...position, ...told });
-  find("progress").value = told.share;
-}
+const takeError = (file, error) => take({ row: { file, error }, columns: { file, error } });
 
 function take(answer) {
   const { row } = answer, table = find("#table");
@@ -155,10 +148,10 @@ async function fetched(player) {
 }
 
 function forget() {
-  for (const answer of answers) answer.address?.then((address) => address && URL.revokeObjectURL(address));
+  for (const answer of answers) answer.address?.then(URL.revokeObjectURL);
   answers = [];
   shown = undefined;
-  audio.removeAttribute("src");
+  play("");
   find("#table tbody").replaceChildren();
   for (const part of ["#table", "#card", "#downloads"]) find(part).hidden = true;
 }
@@ -191,12 +184,12 @@ function show(answer) {
     find("button", line).onclick = () => seek(start, true);
     return line;
   }));
-  audio.removeAttribute("src");
+  play("");
   picture.setAttribute("aria-valuemax", answer.row.duration);
   showPlace(0, { before: true });
   answer.address.then((address) => {
     if (shown !== answer) return;
-    if (address) audio.src = address; else showPlace(0, { gone: true });
+    if (address) play(address); else showPlace(0, { gone: true });
   });
 }
 
@@ -294,12 +287,17 @@ function showPlace(seconds, told) {
   fill(find("#place"), told ?? { time: clock(seconds), score: point.middle });
 }
 
-function seek(seconds, play) {
+function play(address) {
+  if (address) audio.src = address; else audio.removeAttribute("src");
+  audio.load();
+}
+
+function seek(seconds, plays) {
   const place = Math.max(0, Math.min(shown.row.duration, seconds));
   const go = () => {
     audio.currentTime = Math.min(place, Math.max(0, audio.duration - 0.01));
     showPlace(place);
-    if (play) audio.play().catch(() => {});
+    if (plays) audio.play().catch(() => {});
   };
   if (audio.readyState) go(); else audio.addEventListener("loadedmetadata", go, { once: true });
 }
@@ -378,7 +376,7 @@ function synthetic() {
 }
 
 find("#sample").onclick = () => add([synthetic()]);
-fetch("api/info").then((answer) => answer.json()).then((info) => {
-  fill(find("#head"), info);
-  fill(find("#table thead"), { calibrated: info.calibrated });
+fetch("api/info").then((answer) => answer.json()).then((told) => {
+  info = told;
+  for (const part of ["#head", "#table thead", "#errors"]) fill(find(part), info);
 });
