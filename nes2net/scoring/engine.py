@@ -26,14 +26,14 @@ from typing_extensions import NamedTuple  # in Python 3.10, NamedTuple of typing
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.claims import differences_in_words
+from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError, counted, worded
 from nes2net.lib.files import check_no_device, exclusive_lock, json_text, replacing, sha256_of, writing
 from nes2net.lib.processes import ALONE, Processes, joined
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable
-from nes2net.scoring.journal import Journal, Row, journal_path, journals, open_journals, remove_journals, run_of, stamp
-from nes2net.scoring.output import Output
+from nes2net.scoring.journal import Journal, Journals, Row, journal_path
+from nes2net.scoring.output import Product
 from nes2net.scoring.record import audio_digest, plain, read_record, record_path
 
 _ROWS_AT_ONCE = 1024  # number of rows in memory at once while the rows of a finished file are copied
@@ -141,7 +141,7 @@ def run_over(
     trials: Sequence[Trial],
     read: Read[B],
     compute: Callable[[Iterator[B]], Generator[BatchResult[T], None, None]],
-    output: Output[T],
+    output: Product[T],
     out: str | Path,
     *,
     run: Mapping[str, Any],
@@ -172,6 +172,7 @@ def run_over(
     out = Path(out)
     run = plain(run)
     settings = settings or RunSettings()
+    journals = output.journals(out, run)
     # Check the arguments.
     if not trials:
         raise InputError("there are no trials: the list is empty")
@@ -193,10 +194,10 @@ def run_over(
         began = time.monotonic()
         result = Finished(out, len(trials))
         # Find the rows of earlier runs; if the file is complete, nothing is left to do.
-        earlier = _find_earlier_work(result, trials, output, run, settings.overwrite, processes)
+        earlier = _find_earlier_work(result, trials, output, journals, settings.overwrite, processes)
         processes.wait()  # barrier: process 0 changes journals only after all processes have read them
         if processes.rank == 0 and earlier.begin_anew:
-            remove_journals(out)
+            journals.remove()
         processes.wait()
         if result.already_complete:
             result.what = output.rows_are(out)
@@ -214,13 +215,13 @@ def run_over(
             start = 0
         bar = settings.display or ProgressDisplay[None](
             title=title,
-            unit="utterance",
+            unit=output.unit,
             total=total,
             start=start,
             shown=processes.rank == 0,
             leave=True,
         )
-        with Journal(journal_path(out, processes.rank), run, output.to_json) as journal:
+        with journals.writer(processes.rank) as journal:
             # Copy the rows of an incomplete finished file to the journal, because the file will be replaced.
             if processes.rank == 0:
                 finished_rows = earlier.finished(output)
@@ -235,7 +236,7 @@ def run_over(
                 bar_context,
             ):
                 process_result = _keep_results(
-                    batch_results, journal, bar, already, settings.on_error, processes.rank == 0
+                    batch_results, journal, bar, already, settings.on_error, processes.rank == 0, output.unit
                 )
         results_of_processes = processes.gather(process_result)
         if processes.rank == 0:
@@ -251,7 +252,7 @@ def run_over(
             facts |= {"processes": processes.count, "kept_from_earlier_runs": len(earlier.audio)}
             for process_result in results_of_processes:
                 failed |= process_result.failures
-            _write_finished(result, trials, output, earlier.replaced, failed, facts)
+            _write_finished(result, trials, output, journals, earlier.replaced, failed, facts)
             result.what = output.rows_are(out)
         return processes.broadcast(result)
 
@@ -272,7 +273,7 @@ class _EarlierWork(NamedTuple):
     in_journals: Container[str] = frozenset()
     """Ids of the trials whose rows are in a journal."""
 
-    def finished(self, output: Output[T]) -> Iterator[tuple[str, Row[T]]]:
+    def finished(self, output: Product[T]) -> Iterator[tuple[str, Row[T]]]:
         """Yield (id, row) for the rows of the finished file :attr:`out` that can be used and are in no journal."""
         for id, value in output.read(self.out) if self.out else ():
             if id in self.audio and id not in self.in_journals:
@@ -282,8 +283,8 @@ class _EarlierWork(NamedTuple):
 def _find_earlier_work(
     result: Finished,
     trials: Sequence[Trial],
-    output: Output,
-    run: dict[str, Any],
+    output: Product[T],
+    journals: Journals[T],
     overwrite: Overwrite,
     processes: Processes,
 ) -> _EarlierWork:
@@ -305,11 +306,10 @@ def _find_earlier_work(
         try:
             remedy = f"pass `overwrite=True` to have its {output.what} made anew, or name another file"
             record = read_record(result.record_path, len(trials), output.what, remedy)
-            if record is None or record.run != run:
-                differences = differences_in_words(record.run, run) if record else ""
-                raise InputError(f"{out} exists and was made by another run or program{differences}: {remedy}")
+            Claim(out, journals.run, record.run if record else None).check(remedy)
+            assert record is not None  # otherwise, nobody knows which run made the file
             with_row = [trial for trial in trials if trial.id not in record.failures]
-            of_rows = _stamps_by_id(with_row, processes)
+            of_rows = _stamps_by_id(with_row, output, processes)
             if sha256_of(out) != record.sha256:
                 raise InputError(f"{out}: was cut, edited or replaced since it was written (another SHA-256): {remedy}")
             if audio_digest(with_row, of_rows) != record.audio_sha256:
@@ -321,45 +321,40 @@ def _find_earlier_work(
         except InputError:
             if not overwrite:
                 raise
-    # Read the rows in journals.
-    with open_journals(out, run, output.from_json) as journalled:
-        pass
     # If the file is complete, journals of this run are not needed. A journal of another run is kept, because the other
     # run was started to overwrite this file.
+    claim = journals.claim()
     if result.already_complete:
-        return nothing._replace(begin_anew=journalled is not None)
+        return nothing._replace(begin_anew=claim.is_same)
     finished = None if stamps is None else out
-    if journalled is None:
-        if not overwrite:
-            journal = next((path for path in journals(out) if run_of(path) != run), journal_path(out))
-            raise InputError(
-                f"{journal} was left by another run or program{differences_in_words(run_of(journal), run)}: pass `overwrite=True` or "
-                "remove it"
-            )
+    if not claim.is_same and overwrite:
         return nothing._replace(audio=stamps or {}, out=finished)
-    # Do not use rows whose audio file was replaced.
-    journalled_trials = {trial.id: trial for trial in trials if trial.id in journalled.places}
-    now = _stamps_by_id(journalled_trials.values(), processes)
-    replaced = {(id, row.audio) for id, row in journalled.places.items() if row.audio != now.get(id)}
+    claim.check("pass `overwrite=True` or remove it")
+    # Read the rows in journals, and do not use rows whose audio file was replaced.
+    with journals.opened() as journalled:
+        pass
+    now = _stamps_by_id([trial for trial in trials if trial.id in journalled.places], output, processes)
+    kept = {id: journalled.places[id].audio for id in now}
+    replaced = {(id, audio) for id, audio in kept.items() if audio != now[id]}
     if replaced and processes.rank == 0:
         tqdm.write(
-            f"{len(replaced):,} of {counted(len(journalled.places), 'file')} {output.done} earlier were replaced since (another size "
+            f"{len(replaced):,} of {counted(len(kept), 'file')} {output.done} earlier were replaced since (another size "
             f"or time of change): they are {output.done} again",
             file=sys.stderr,
         )
-    in_journals = {id: audio for id, audio in now.items() if (id, journalled.places[id].audio) not in replaced}
+    in_journals = {id: audio for id, audio in kept.items() if (id, audio) not in replaced}
     audio = {**(stamps or {}), **in_journals}
     return _EarlierWork(audio, journalled.failures, replaced, False, finished, in_journals.keys())
 
 
-def _stamps_by_id(trials: Iterable[Trial], processes: Processes) -> dict[str, str]:
-    """Return id → :func:`~nes2net.scoring.journal.stamp` of the trial's audio file, for each trial.
+def _stamps_by_id(trials: Iterable[Trial], output: Product[T], processes: Processes) -> dict[str, str]:
+    """Return id → :meth:`~nes2net.scoring.output.Product.stamp`, for each trial.
 
     The first process reads the stamps for all processes, so that all processes agree.
     """
     stamps_of_rank_0 = None
     if processes.rank == 0:
-        stamps_of_rank_0 = {trial.id: stamp(trial.path) for trial in trials}
+        stamps_of_rank_0 = {trial.id: output.stamp(trial) for trial in trials}
     return processes.broadcast(stamps_of_rank_0)
 
 
@@ -370,6 +365,7 @@ def _keep_results(
     already: Container[str],
     on_error: str,
     report_failures: bool,
+    unit: str,
 ) -> BatchResult[T]:
     """Write the rows and failures of all batches to the journal, and show the progress.
 
@@ -400,7 +396,7 @@ def _keep_results(
         count = count + len(result.rows)
         num_samples = num_samples + result.num_samples
         seconds = max(time.monotonic() - began, 1e-9)
-        display.facts = [f"{count / seconds:.1f} utterances/s"]
+        display.facts = [f"{count / seconds:.1f} {unit}s/s"]
         if num_samples:
             display.facts.append(f"{num_samples / SAMPLE_RATE / seconds:.1f}× real time")
         if failures:
@@ -412,7 +408,8 @@ def _keep_results(
 def _write_finished(
     result: Finished,
     trials: Sequence[Trial],
-    output: Output[T],
+    output: Product[T],
+    journals: Journals[T],
     replaced: Container[tuple[str, str]],
     reasons: Mapping[str, str],
     facts: dict[str, Any],
@@ -432,8 +429,7 @@ def _write_finished(
         InputError: if the files cannot be written; the journals then keep the rows.
     """
     out = result.path
-    with open_journals(out, facts["run"], output.from_json, without=replaced) as journalled:
-        assert journalled is not None  # journals of other runs were removed or refused before
+    with journals.opened(replaced) as journalled:
         used = [trial for trial in trials if trial.id in journalled.places]
         # A trial that did not fail may still have no row, because a journal was damaged meanwhile or the row is too
         # long. The reason for such a trial is ``lost``.
@@ -442,10 +438,10 @@ def _write_finished(
         result.failures = {id: reasons.get(id, lost) for id in without_row}
         # If no trial has a row, remove the journals and raise an error.
         if not used:
-            remove_journals(out)  # the journals hold only failures, and the next run must try these trials again
+            journals.remove()  # the journals hold only failures, and the next run must try these trials again
             some = "; ".join(f"{name}: {reason}" for name, reason in list(result.failures.items())[:3])
             raise NothingDone(
-                f"not one of {counted(len(trials), 'trial')} could be {output.done}: {some}", result.failures
+                f"not one of {counted(len(trials), output.unit)} could be {output.done}: {some}", result.failures
             )
         audio = audio_digest(used, {id: row.audio for id, row in journalled.places.items()})
         remedy = f"all {output.what} are kept in {journal_path(out)}: make room, and the same command resumes"
@@ -454,9 +450,11 @@ def _write_finished(
             record_file = stack.enter_context(replacing(result.record_path, durable=True))
             content = output.write(files, len(used), ((trial, journalled.value(trial.id)) for trial in used))
             now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            record = facts | content | {output.done: result.done, f"{output.done}_at": now, "audio_sha256": audio}
+            record = facts | {output.done: result.done, f"{output.done}_at": now, "audio_sha256": audio} | content
             record["failures"] = result.failures
-            record["sha256"] = sha256_of(files[0])
+            if files:
+                record["sha256"] = sha256_of(files[0])
             record_file.write_text(json_text(record, indent=1), encoding="utf-8")
             out.unlink(missing_ok=True)  # the new record must never stand beside an old file
-    remove_journals(out)
+    if files:  # otherwise, the rows stay where they are kept
+        journals.remove()

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Generic, TypeVar
 from typing_extensions import NamedTuple  # in Python 3.10, NamedTuple of typing cannot be generic
 
 from nes2net.data.audio.packed import status_of
+from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import make_folder, never_linked, writing
 from nes2net.lib.plain_data import parsed_json
@@ -55,8 +56,8 @@ class Journal(Generic[T]):
     """The journal to which one process of a run writes its rows. If the file exists, lines are appended.
 
     Args:
-        path: the file of the journal. An existing file must belong to the same ``run``, which
-            :func:`open_journals` checks.
+        path: the file of the journal. An existing file must belong to the same ``run``
+            (:meth:`Journals.claim`).
         run: plain data that is equal for two runs if and only if their rows may share a file.
         to_json: turns a value into plain data for JSON.
 
@@ -127,12 +128,6 @@ def journals(out: Path) -> list[Path]:
     return paths
 
 
-def remove_journals(out: Path) -> None:
-    """Remove all journals beside ``out``."""
-    for path in journals(out):
-        path.unlink()
-
-
 class Place(NamedTuple):
     """Where the row of a trial begins in the journals."""
 
@@ -194,35 +189,55 @@ def _parsed_line(line: bytes) -> list[Any]:
     return parsed_json(line, "a line")
 
 
-@contextmanager
-def open_journals(
-    out: Path, run: Mapping[str, Any], value: Callable[[Any], T], *, without: Container[tuple[str, str]] = ()
-) -> Iterator[Journalled[T] | None]:
-    """Open all journals beside ``out`` for reading, and yield the rows and failures in these journals.
-
-    Without journals, the context yields no rows. If a journal belongs to another run, the context
-    yields None instead.
+class Journals(Generic[T]):
+    """The journals of a run beside the file ``out``, one for each process; they keep rows until the file is finished.
 
     Args:
-        run: the identity of this run, as for :class:`Journal`.
-        value, without: as for :class:`Journalled`.
+        run, to_json: as for :class:`Journal`.
+        from_json: as ``value`` of :class:`Journalled`.
     """
-    header = _header_line(run)
-    with ExitStack() as stack:
-        files = [stack.enter_context(open(path, "rb")) for path in journals(out)]
-        # If a run was killed while writing the header, the journal has only the beginning of the header.
-        is_same_run = all(header.startswith(file.readline(len(header))) for file in files)
-        journalled = Journalled(files, value, without) if is_same_run else None
-        yield journalled
 
+    def __init__(
+        self, out: Path, run: Mapping[str, Any], to_json: Callable[[T], Any], from_json: Callable[[Any], T]
+    ) -> None:
+        self.out = out
+        self.run = run
+        self._to_json = to_json
+        self._from_json = from_json
 
-def run_of(path: Path) -> Any:
-    """Return the identity of the run that wrote the journal ``path``; None if the journal's header is damaged."""
-    with open(path, "rb") as file:
-        try:
-            return _parsed_line(file.readline(_LONGEST_LINE))
-        except ValueError:
-            return None
+    def claim(self) -> Claim:
+        """Compare the run that wrote the journals with the present run; without journals, the two are the same.
+
+        The place of the claim is a journal of another run, if there is one.
+        """
+        header = _header_line(self.run)
+        for path in journals(self.out):
+            with open(path, "rb") as file:
+                line = file.readline(_LONGEST_LINE)
+            if not header.startswith(line):  # a run that was killed while it wrote the header left its beginning
+                try:
+                    return Claim(path, self.run, _parsed_line(line))
+                except ValueError:
+                    return Claim(path, self.run, None)
+        return Claim(self.out, self.run, self.run)
+
+    @contextmanager
+    def opened(self, without: Container[tuple[str, str]] = ()) -> Iterator[Journalled[T]]:
+        """Open all journals for reading; they must belong to this run. ``without`` is as for :class:`Journalled`."""
+        with ExitStack() as stack:
+            files = [stack.enter_context(open(path, "rb")) for path in journals(self.out)]
+            for file in files:
+                file.readline(_LONGEST_LINE)  # the header
+            yield Journalled(files, self._from_json, without)
+
+    def writer(self, rank: int = 0) -> Journal[T]:
+        """Open the journal of the process ``rank`` for writing."""
+        return Journal(journal_path(self.out, rank), self.run, self._to_json)
+
+    def remove(self) -> None:
+        """Remove the journals of all processes, even if they belong to another run."""
+        for path in journals(self.out):
+            path.unlink()
 
 
 def _header_line(run: Mapping[str, Any]) -> bytes:

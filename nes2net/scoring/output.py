@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, shown
+from nes2net.scoring.journal import Journals, stamp
 
 T = TypeVar("T")
 
 
-class Output(ABC, Generic[T]):
-    """The interface of the values that a run computes for trials, and of the file to which the run writes them."""
+class Product(ABC, Generic[T]):
+    """The interface of what a run makes: a value for each trial, kept while the run is under way, then finished files."""
 
     doing: str
     """Word for the work of the run, such as ``"scoring"``. This word is the title of the progress display."""
@@ -22,6 +23,8 @@ class Output(ABC, Generic[T]):
     """Word for a trial that has a row, such as ``"scored"``."""
     what: str
     """Word for the rows of the file, such as ``"scores"``."""
+    unit: str = "utterance"
+    """Word for a trial of the run."""
 
     def files(self, out: Path) -> list[Path]:
         """List the paths of the finished file ``out`` and of further files that the run writes beside ``out``."""
@@ -39,6 +42,31 @@ class Output(ABC, Generic[T]):
                 raise InputError(f"two trials have the id {shown(trial.id)}: name each trial once")
             known_ids.add(trial.id)
 
+    def stamp(self, trial: Trial) -> str:
+        """Return a word that changes if the audio of ``trial`` is replaced."""
+        return stamp(trial.path)
+
+    @abstractmethod
+    def journals(self, out: Path, run: Mapping[str, Any]) -> Journals[T]:
+        """Return what keeps the rows of ``run`` until ``out`` is finished."""
+
+    def read(self, out: Path) -> Iterable[tuple[str, T]]:
+        """Read the rows of a finished file as (id, value), for a run that only computes the missing rows."""
+        return ()
+
+    @abstractmethod
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, T]]) -> dict[str, Any]:
+        """Write ``count`` rows in order to ``files``, and return plain data to add to the record.
+
+        Args:
+            files: temporary files to write, which are later renamed to the paths of :meth:`files`.
+            rows: the trials and their values.
+        """
+
+
+class Output(Product[T]):
+    """The interface of values that go to journals of JSON, and at the end to a file."""
+
     @abstractmethod
     def to_json(self, value: T) -> Any:
         """Turn ``value`` into plain data for JSON, to be kept in a journal."""
@@ -51,11 +79,6 @@ class Output(ABC, Generic[T]):
     def read(self, out: Path) -> Iterable[tuple[str, T]]:
         """Read the rows of a finished file as (id, value), for a run that only computes the missing rows."""
 
-    @abstractmethod
-    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, T]]) -> dict[str, Any]:
-        """Write ``count`` rows in order to ``files``, and return plain data to add to the record.
-
-        Args:
-            files: temporary files to write, which are later renamed to the paths of :meth:`files`.
-            rows: the trials and their values.
-        """
+    def journals(self, out: Path, run: Mapping[str, Any]) -> Journals[T]:
+        """Return the journals of ``run`` beside ``out``."""
+        return Journals(out, run, self.to_json, self.from_json)

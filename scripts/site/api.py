@@ -139,8 +139,6 @@ API = {
             "nes2net.apps.scale.collection.Outcome",
             "nes2net.apps.scale.cluster.Resources",
             "nes2net.apps.scale.engine.Model",
-            "nes2net.apps.scale.engine.read",
-            "nes2net.apps.scale.engine.score",
             "nes2net.apps.scale.results.to_score_file",
         ],
     ),

@@ -29,8 +29,6 @@ from nes2net.lib.errors import InputError, first_line, one_line
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import parsed_json
 
-#: Columns that every row of a piece has, even if the shard lacks these columns.
-OWN_COLUMNS = ("id", "address", "content", "suffix")
 #: Number of bytes of content after which a piece ends at the next whole batch.
 _PIECE_BYTES = 64 << 20
 #: Number of bytes of content after which a piece ends, even within a batch.
@@ -61,8 +59,6 @@ class Piece:
     """A row for each recording; empty if there is a :attr:`fault`."""
     fault: str | None = None
     """Why the shard cannot be read to its end; None if the shard can be read."""
-    beside: Any = None
-    """A :class:`pyarrow.Table` with further columns of the recordings; None if there are no further columns."""
 
 
 def pieces_of(shard: Shard, rows: int, batch_size: int) -> Iterator[Piece]:

@@ -122,32 +122,27 @@ def _facts_of(path: Path) -> ShardScores:
         return validated_json(ShardScores, open_rows(path)[0].schema.metadata[_KEY])
 
 
-def table_of(
-    rows: Sequence[Row], columns: Sequence[str] = RESULT_COLUMNS, beside: Any = None, *, has_lists: bool = False
-) -> Any:
+def table_of(rows: Sequence[Row], *, has_lists: bool = False) -> Any:
     """Make a :class:`pyarrow.Table` of ``rows``; a value that a row lacks is null.
 
+    The columns of the shard stand between ``address`` and ``seconds``.
+
     Args:
-        columns: names of columns that the table has even without a value. All other columns of the
-            rows stand between the second and the third of these columns.
-        beside: a table with further columns of the recordings in ``rows``; these columns come
-            first.
-        has_lists: whether a score is a list of numbers, such as logits of classes. ``has_lists``
-            matters only if no row has a score.
+        has_lists: whether a score is a list of numbers, such as logits of classes. This matters
+            only if no row has a score.
     """
     arrow = library("pyarrow")
-    kinds = {name: arrow.string() for name in ("id", "address", "suffix", "error")}
-    kinds |= {"content": arrow.large_binary(), "seconds": arrow.float64(), "score": arrow.float64()}
-    scores = [row["score"] for row in rows if row.get("score") is not None]
+    scores = [row["score"] for row in rows if row["score"] is not None]
     if scores:
         has_lists = isinstance(scores[0], list)
-    if has_lists:
-        kinds["score"] = arrow.list_(arrow.float64())
-    described = dict.fromkeys(name for row in rows for name in row if name not in columns)
-    table = {} if beside is None else dict(zip(beside.column_names, beside.columns))
-    for name in (*columns[:2], *described, *columns[2:]):
-        table[name] = arrow.array([row.get(name) for row in rows], kinds.get(name))
-    return arrow.table(table)
+    score_type = arrow.list_(arrow.float64()) if has_lists else arrow.float64()
+    types = {"id": arrow.string(), "address": arrow.string(), "error": arrow.string(), "seconds": arrow.float64()}
+    types["score"] = score_type
+    described = dict.fromkeys(name for row in rows for name in row if name not in RESULT_COLUMNS)
+    columns = {}
+    for name in (*RESULT_COLUMNS[:2], *described, *RESULT_COLUMNS[2:]):
+        columns[name] = arrow.array([row.get(name) for row in rows], types.get(name))
+    return arrow.table(columns)
 
 
 def write_results(out: Path, shard: Shard, rows: Sequence[Row], *, has_lists: bool = False) -> ShardScores:

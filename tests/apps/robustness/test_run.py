@@ -100,7 +100,7 @@ def test_what_fails_is_named_and_does_not_end_the_run(run, corpus, tmp_path):
     result = run(replace(planned(root, ["babble:5", "gain"]), sources=damaged), tmp_path / "out")
     assert conditions_of(result) == ["gain:-10", "gain:-20", "gain:-30"]
     header = result.header
-    assert list(header["failed"]) == ["babble:5"] and "not one of 12 trials" in header["failed"]["babble:5"]
+    assert list(header["failed"]) == ["babble:5"] and "not one of 12 utterances" in header["failed"]["babble:5"]
     assert list(header["left_out"]) == [planned(root).trials[5].id]
     assert header["num_bonafide"] + header["num_spoof"] == 11
     with pytest.raises(InputError, match="no condition has scores: babble:5"):
