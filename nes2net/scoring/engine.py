@@ -32,8 +32,8 @@ from nes2net.lib.files import check_no_device, exclusive_lock, json_text, replac
 from nes2net.lib.processes import ALONE, Processes, joined
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable
-from nes2net.scoring.journal import Journal, Journals, Row, journal_path
-from nes2net.scoring.output import Product
+from nes2net.scoring.journal import Row, journal_path
+from nes2net.scoring.output import Keeper, Output
 from nes2net.scoring.record import audio_digest, plain, read_record, record_path
 
 _ROWS_AT_ONCE = 1024  # number of rows in memory at once while the rows of a finished file are copied
@@ -141,7 +141,7 @@ def run_over(
     trials: Sequence[Trial],
     read: Read[B],
     compute: Callable[[Iterator[B]], Generator[BatchResult[T], None, None]],
-    output: Product[T],
+    output: Output[T],
     out: str | Path,
     *,
     run: Mapping[str, Any],
@@ -172,7 +172,6 @@ def run_over(
     out = Path(out)
     run = plain(run)
     settings = settings or RunSettings()
-    journals = output.journals(out, run)
     # Check the arguments.
     if not trials:
         raise InputError("there are no trials: the list is empty")
@@ -194,10 +193,10 @@ def run_over(
         began = time.monotonic()
         result = Finished(out, len(trials))
         # Find the rows of earlier runs; if the file is complete, nothing is left to do.
-        earlier = _find_earlier_work(result, trials, output, journals, settings.overwrite, processes)
+        earlier = _find_earlier_work(result, trials, output, run, settings.overwrite, processes)
         processes.wait()  # barrier: process 0 changes journals only after all processes have read them
         if processes.rank == 0 and earlier.begin_anew:
-            journals.remove()
+            output.forget(out)
         processes.wait()
         if result.already_complete:
             result.what = output.rows_are(out)
@@ -221,12 +220,12 @@ def run_over(
             shown=processes.rank == 0,
             leave=True,
         )
-        with journals.writer(processes.rank) as journal:
+        with output.keeper(out, run, processes.rank) as keeper:
             # Copy the rows of an incomplete finished file to the journal, because the file will be replaced.
             if processes.rank == 0:
                 finished_rows = earlier.finished(output)
                 while rows := dict(islice(finished_rows, _ROWS_AT_ONCE)):
-                    journal.add(rows)
+                    keeper.add(rows)
             bar_context: AbstractContextManager[Any] = bar
             if settings.display:  # the caller opens and closes the display
                 bar_context = nullcontext()
@@ -236,7 +235,7 @@ def run_over(
                 bar_context,
             ):
                 process_result = _keep_results(
-                    batch_results, journal, bar, already, settings.on_error, processes.rank == 0, output.unit
+                    batch_results, keeper, bar, already, settings.on_error, processes.rank == 0, output.unit
                 )
         results_of_processes = processes.gather(process_result)
         if processes.rank == 0:
@@ -252,7 +251,7 @@ def run_over(
             facts |= {"processes": processes.count, "kept_from_earlier_runs": len(earlier.audio)}
             for process_result in results_of_processes:
                 failed |= process_result.failures
-            _write_finished(result, trials, output, journals, earlier.replaced, failed, facts)
+            _write_finished(result, trials, output, earlier.replaced, failed, facts)
             result.what = output.rows_are(out)
         return processes.broadcast(result)
 
@@ -273,7 +272,7 @@ class _EarlierWork(NamedTuple):
     in_journals: Container[str] = frozenset()
     """Ids of the trials whose rows are in a journal."""
 
-    def finished(self, output: Product[T]) -> Iterator[tuple[str, Row[T]]]:
+    def finished(self, output: Output[T]) -> Iterator[tuple[str, Row[T]]]:
         """Yield (id, row) for the rows of the finished file :attr:`out` that can be used and are in no journal."""
         for id, value in output.read(self.out) if self.out else ():
             if id in self.audio and id not in self.in_journals:
@@ -283,8 +282,8 @@ class _EarlierWork(NamedTuple):
 def _find_earlier_work(
     result: Finished,
     trials: Sequence[Trial],
-    output: Product[T],
-    journals: Journals[T],
+    output: Output[T],
+    run: dict[str, Any],
     overwrite: Overwrite,
     processes: Processes,
 ) -> _EarlierWork:
@@ -306,7 +305,7 @@ def _find_earlier_work(
         try:
             remedy = f"pass `overwrite=True` to have its {output.what} made anew, or name another file"
             record = read_record(result.record_path, len(trials), output.what, remedy)
-            Claim(out, journals.run, record.run if record else None).check(remedy)
+            Claim(out, run, record.run if record else None).check(remedy)
             assert record is not None  # otherwise, nobody knows which run made the file
             with_row = [trial for trial in trials if trial.id not in record.failures]
             of_rows = _stamps_by_id(with_row, output, processes)
@@ -323,7 +322,7 @@ def _find_earlier_work(
                 raise
     # If the file is complete, journals of this run are not needed. A journal of another run is kept, because the other
     # run was started to overwrite this file.
-    claim = journals.claim()
+    claim = output.claim(out, run)
     if result.already_complete:
         return nothing._replace(begin_anew=claim.is_same)
     finished = None if stamps is None else out
@@ -331,10 +330,10 @@ def _find_earlier_work(
         return nothing._replace(audio=stamps or {}, out=finished)
     claim.check("pass `overwrite=True` or remove it")
     # Read the rows in journals, and do not use rows whose audio file was replaced.
-    with journals.opened() as journalled:
+    with output.opened(out) as kept_rows:
         pass
-    now = _stamps_by_id([trial for trial in trials if trial.id in journalled.places], output, processes)
-    kept = {id: journalled.places[id].audio for id in now}
+    now = _stamps_by_id([trial for trial in trials if trial.id in kept_rows.stamps], output, processes)
+    kept = {id: kept_rows.stamps[id] for id in now}
     replaced = {(id, audio) for id, audio in kept.items() if audio != now[id]}
     if replaced and processes.rank == 0:
         tqdm.write(
@@ -344,11 +343,11 @@ def _find_earlier_work(
         )
     in_journals = {id: audio for id, audio in kept.items() if (id, audio) not in replaced}
     audio = {**(stamps or {}), **in_journals}
-    return _EarlierWork(audio, journalled.failures, replaced, False, finished, in_journals.keys())
+    return _EarlierWork(audio, dict(kept_rows.failures), replaced, False, finished, in_journals.keys())
 
 
-def _stamps_by_id(trials: Iterable[Trial], output: Product[T], processes: Processes) -> dict[str, str]:
-    """Return id → :meth:`~nes2net.scoring.output.Product.stamp`, for each trial.
+def _stamps_by_id(trials: Iterable[Trial], output: Output[T], processes: Processes) -> dict[str, str]:
+    """Return id → :meth:`~nes2net.scoring.output.Output.stamp`, for each trial.
 
     The first process reads the stamps for all processes, so that all processes agree.
     """
@@ -360,7 +359,7 @@ def _stamps_by_id(trials: Iterable[Trial], output: Product[T], processes: Proces
 
 def _keep_results(
     batch_results: Iterator[BatchResult[T]],
-    journal: Journal[T],
+    keeper: Keeper[T],
     display: ProgressDisplay[None],
     already: Container[str],
     on_error: str,
@@ -386,7 +385,7 @@ def _keep_results(
     num_samples = 0
     began = time.monotonic()
     for result in batch_results:
-        journal.add(result.rows, result.failures)
+        keeper.add(result.rows, result.failures)
         for id, reason in result.failures.items():
             if on_error == "raise":
                 raise InputError(f"{id}: {reason}")
@@ -408,8 +407,7 @@ def _keep_results(
 def _write_finished(
     result: Finished,
     trials: Sequence[Trial],
-    output: Product[T],
-    journals: Journals[T],
+    output: Output[T],
     replaced: Container[tuple[str, str]],
     reasons: Mapping[str, str],
     facts: dict[str, Any],
@@ -429,26 +427,26 @@ def _write_finished(
         InputError: if the files cannot be written; the journals then keep the rows.
     """
     out = result.path
-    with journals.opened(replaced) as journalled:
-        used = [trial for trial in trials if trial.id in journalled.places]
+    with output.opened(out, replaced) as kept_rows:
+        used = [trial for trial in trials if trial.id in kept_rows.stamps]
         # A trial that did not fail may still have no row, because a journal was damaged meanwhile or the row is too
         # long. The reason for such a trial is ``lost``.
         lost = "what was kept of it cannot be read back"
-        without_row = [trial.id for trial in trials if trial.id not in journalled.places]
+        without_row = [trial.id for trial in trials if trial.id not in kept_rows.stamps]
         result.failures = {id: reasons.get(id, lost) for id in without_row}
         # If no trial has a row, remove the journals and raise an error.
         if not used:
-            journals.remove()  # the journals hold only failures, and the next run must try these trials again
+            output.forget(out)  # the journals hold only failures, and the next run must try these trials again
             some = "; ".join(f"{name}: {reason}" for name, reason in list(result.failures.items())[:3])
             raise NothingDone(
                 f"not one of {counted(len(trials), output.unit)} could be {output.done}: {some}", result.failures
             )
-        audio = audio_digest(used, {id: row.audio for id, row in journalled.places.items()})
+        audio = audio_digest(used, kept_rows.stamps)
         remedy = f"all {output.what} are kept in {journal_path(out)}: make room, and the same command resumes"
         with writing(out, remedy), ExitStack() as stack:
             files = [stack.enter_context(replacing(path, durable=True)) for path in output.files(out)]
             record_file = stack.enter_context(replacing(result.record_path, durable=True))
-            content = output.write(files, len(used), ((trial, journalled.value(trial.id)) for trial in used))
+            content = output.write(files, len(used), ((trial, kept_rows.value(trial.id)) for trial in used))
             now = datetime.now(timezone.utc).isoformat(timespec="seconds")
             record = facts | {output.done: result.done, f"{output.done}_at": now, "audio_sha256": audio} | content
             record["failures"] = result.failures
@@ -457,4 +455,4 @@ def _write_finished(
             record_file.write_text(json_text(record, indent=1), encoding="utf-8")
             out.unlink(missing_ok=True)  # the new record must never stand beside an old file
     if files:  # otherwise, the rows stay where they are kept
-        journals.remove()
+        output.forget(out)

@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
@@ -57,7 +58,7 @@ class Journal(Generic[T]):
 
     Args:
         path: the file of the journal. An existing file must belong to the same ``run``
-            (:meth:`Journals.claim`).
+            (:func:`claim_journals`).
         run: plain data that is equal for two runs if and only if their rows may share a file.
         to_json: turns a value into plain data for JSON.
 
@@ -128,58 +129,16 @@ def journals(out: Path) -> list[Path]:
     return paths
 
 
-class Place(NamedTuple):
-    """Where the row of a trial begins in the journals."""
+@dataclass(frozen=True)
+class KeptRows(Generic[T]):
+    """The rows and failures that a run keeps until it is finished."""
 
-    journal: int
-    """Index of the journal, in the order of :func:`journals`."""
-    start: int
-    """Byte at which the line of the row begins."""
-    audio: str
-    """The :func:`stamp` of the trial's audio file when the file was read."""
-
-
-class Journalled(Generic[T]):
-    """The rows and failures in the journals of a run; :meth:`value` reads a value from the disk.
-
-    Args:
-        files: the journals, open for reading.
-        value: a function that turns plain data of JSON into a value, and raises ValueError or
-            TypeError if the data are damaged.
-        without: (id, stamp of the audio file) of outdated rows, which are ignored.
-
-    Attributes:
-        places: id → where the row begins, for trials with a row.
-        failures: id → reason, for trials that failed and have no row.
-    """
-
-    def __init__(
-        self, files: Sequence[BinaryIO], value: Callable[[Any], T], without: Container[tuple[str, str]] = ()
-    ) -> None:
-        self.files = files
-        self._value = value
-        self.places: dict[str, Place] = {}
-        self.failures: dict[str, str] = {}
-        for number, file in enumerate(files):
-            start = file.tell()
-            while line := file.readline(_LONGEST_LINE):
-                try:
-                    id, *fields = _parsed_line(line)
-                    if len(fields) == 2 and (str(id), str(fields[1])) not in without:
-                        value(fields[0])
-                        self.places[str(id)] = Place(number, start, str(fields[1]))
-                    elif len(fields) == 1:
-                        self.failures[str(id)] = str(fields[0])
-                except (ValueError, TypeError, OverflowError):
-                    pass  # the line is damaged or cut off, so the trial is computed again
-                start += len(line)
-        self.failures = {id: reason for id, reason in self.failures.items() if id not in self.places}
-
-    def value(self, id: str) -> T:
-        """Read the value of the trial ``id`` from a journal; the id must be in ``places``."""
-        number, start, _ = self.places[id]
-        self.files[number].seek(start)
-        return self._value(_parsed_line(self.files[number].readline(_LONGEST_LINE))[1])
+    stamps: Mapping[str, str]
+    """Id → the :func:`stamp` of the trial's audio file when it was read, for trials with a row."""
+    failures: Mapping[str, str]
+    """Id → reason, for trials that failed and have no row."""
+    value: Callable[[str], T]
+    """Reads the value of a trial, which is in :attr:`stamps`, from the disk."""
 
 
 def _parsed_line(line: bytes) -> list[Any]:
@@ -189,55 +148,68 @@ def _parsed_line(line: bytes) -> list[Any]:
     return parsed_json(line, "a line")
 
 
-class Journals(Generic[T]):
-    """The journals of a run beside the file ``out``, one for each process; they keep rows until the file is finished.
+def claim_journals(out: Path, run: Mapping[str, Any]) -> Claim:
+    """Compare the run that wrote the journals beside ``out`` with ``run``; without journals, the two are the same.
+
+    The place of the claim is a journal of another run, if there is one.
+    """
+    header = _header_line(run)
+    for path in journals(out):
+        with open(path, "rb") as file:
+            line = file.readline(_LONGEST_LINE)
+        if not header.startswith(line):  # a run that was killed while it wrote the header left its beginning
+            try:
+                return Claim(path, run, _parsed_line(line))
+            except ValueError:
+                return Claim(path, run, None)
+    return Claim(out, run, run)
+
+
+@contextmanager
+def open_journals(
+    out: Path, from_json: Callable[[Any], T], without: Container[tuple[str, str]] = ()
+) -> Iterator[KeptRows[T]]:
+    """Open all journals beside ``out``, which belong to one run, and yield their rows and failures.
 
     Args:
-        run, to_json: as for :class:`Journal`.
-        from_json: as ``value`` of :class:`Journalled`.
+        from_json: turns plain data of JSON into a value; raises ValueError or TypeError if the data
+            are damaged.
+        without: as for :meth:`nes2net.scoring.output.Output.opened`.
     """
-
-    def __init__(
-        self, out: Path, run: Mapping[str, Any], to_json: Callable[[T], Any], from_json: Callable[[Any], T]
-    ) -> None:
-        self.out = out
-        self.run = run
-        self._to_json = to_json
-        self._from_json = from_json
-
-    def claim(self) -> Claim:
-        """Compare the run that wrote the journals with the present run; without journals, the two are the same.
-
-        The place of the claim is a journal of another run, if there is one.
-        """
-        header = _header_line(self.run)
-        for path in journals(self.out):
-            with open(path, "rb") as file:
-                line = file.readline(_LONGEST_LINE)
-            if not header.startswith(line):  # a run that was killed while it wrote the header left its beginning
+    starts: dict[str, tuple[BinaryIO, int]] = {}
+    stamps = {}
+    failures = {}
+    with ExitStack() as stack:
+        for path in journals(out):
+            file = stack.enter_context(open(path, "rb"))
+            file.readline(_LONGEST_LINE)  # the header
+            start = file.tell()
+            while line := file.readline(_LONGEST_LINE):
                 try:
-                    return Claim(path, self.run, _parsed_line(line))
-                except ValueError:
-                    return Claim(path, self.run, None)
-        return Claim(self.out, self.run, self.run)
+                    id, *fields = _parsed_line(line)
+                    if len(fields) == 2 and (str(id), str(fields[1])) not in without:
+                        from_json(fields[0])
+                        starts[str(id)] = file, start
+                        stamps[str(id)] = str(fields[1])
+                    elif len(fields) == 1:
+                        failures[str(id)] = str(fields[0])
+                except (ValueError, TypeError, OverflowError):
+                    pass  # the line is damaged or cut off, so the trial is computed again
+                start += len(line)
 
-    @contextmanager
-    def opened(self, without: Container[tuple[str, str]] = ()) -> Iterator[Journalled[T]]:
-        """Open all journals for reading; they must belong to this run. ``without`` is as for :class:`Journalled`."""
-        with ExitStack() as stack:
-            files = [stack.enter_context(open(path, "rb")) for path in journals(self.out)]
-            for file in files:
-                file.readline(_LONGEST_LINE)  # the header
-            yield Journalled(files, self._from_json, without)
+        def value(id: str) -> T:
+            file, start = starts[id]
+            file.seek(start)
+            return from_json(_parsed_line(file.readline(_LONGEST_LINE))[1])
 
-    def writer(self, rank: int = 0) -> Journal[T]:
-        """Open the journal of the process ``rank`` for writing."""
-        return Journal(journal_path(self.out, rank), self.run, self._to_json)
+        failures = {id: reason for id, reason in failures.items() if id not in stamps}
+        yield KeptRows(stamps, failures, value)
 
-    def remove(self) -> None:
-        """Remove the journals of all processes, even if they belong to another run."""
-        for path in journals(self.out):
-            path.unlink()
+
+def remove_journals(out: Path) -> None:
+    """Remove all journals beside ``out``, even if they belong to another run."""
+    for path in journals(out):
+        path.unlink()
 
 
 def _header_line(run: Mapping[str, Any]) -> bytes:

@@ -17,7 +17,7 @@ import torch
 
 from nes2net.apps.scale.cluster import Resources
 from nes2net.apps.scale.libraries import library
-from nes2net.apps.scale.reading import Piece, Row, fetch, pieces_of
+from nes2net.apps.scale.reading import Columns, Piece, fetch, pieces_of
 from nes2net.apps.scale.sources import Shard, is_url
 from nes2net.data.audio.packed import AnyRecording, RecordingBytes
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
@@ -239,7 +239,7 @@ def decode_piece(piece: Piece, reader: WaveformReader) -> Piece:
     return replace(piece, rows=rows)
 
 
-def _recording_of_row(row: Row) -> AnyRecording:
+def _recording_of_row(row: Columns) -> AnyRecording:
     """Return the recording of a row: its bytes, fetched from a URL if necessary, or its path."""
     address = row["address"]
     if row["content"] is not None:
@@ -247,7 +247,7 @@ def _recording_of_row(row: Row) -> AnyRecording:
     return fetch(address) if is_url(address) else address
 
 
-def _without_columns(row: Row, *names: str) -> Row:
+def _without_columns(row: Columns, *names: str) -> Columns:
     """Return a copy of ``row`` without the columns ``names``."""
     return {name: value for name, value in row.items() if name not in names}
 
