@@ -20,7 +20,7 @@ from nes2net.data.augment import Effect, Sources
 from nes2net.data.corpora.protocol import select_phase
 from nes2net.data.corpora.trial import BONAFIDE, Part, Trial, stratified_subset, trials_digest
 from nes2net.evaluation.result import Result
-from nes2net.lib.claims import differences_in_words
+from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError, counted, one_line
 from nes2net.lib.files import exclusive_lock, is_absent, json_text, path_below, write_text
 from nes2net.lib.plain_data import read_json
@@ -332,8 +332,7 @@ def _claim_folder(out: Path, scorer: Scorer, plan: Plan, num_samples: int | None
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder for the report")
     path = out / _RUN_FILE
-    if not is_absent(path):
-        if difference := differences_in_words(read_json(path), run):
-            raise InputError(f"{out} belongs to another run{difference}: name another folder, or remove this one")
-        return
-    write_text(path, json_text(run, indent=1) + "\n")
+    if is_absent(path):
+        write_text(path, json_text(run, indent=1) + "\n")
+    else:
+        Claim(out, run, read_json(path)).check("name another folder, or remove this one")

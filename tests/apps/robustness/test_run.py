@@ -123,8 +123,8 @@ def test_a_folder_of_another_run_is_refused(run, corpus, tmp_path, monkeypatch):
         with pytest.raises(InputError, match=message):
             run(planned(corpus, **options), place, num_samples=num_samples)
 
-    refused(r"belongs to another run \(another seed\): name another folder", seed=1)
-    refused(r"belongs to another run \(another trials\)", num_trials=6)
+    refused(r"was made by another run or program \(another seed\): name another folder", seed=1)
+    refused(r"another run or program \(another trials\)", num_trials=6)
     refused("another num_samples", num_samples=None)
     refused("is a file: name a folder", tmp_path / "run.json")
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}.items():
