@@ -72,8 +72,8 @@ class RunSettings:
     alone: bool = False
     """Whether this process works alone even under ``torchrun``; the other processes must then not
     call :func:`run_over`."""
-    display: ProgressDisplay[None] | None = None
-    """A progress display that several runs use together; None to make a display for this run."""
+    title: str = ""
+    """Title of the progress display; empty for the word of the output."""
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
@@ -205,14 +205,14 @@ def run_over(
         failed = {} if settings.on_error == "raise" else earlier.failures
         already = earlier.audio.keys() | failed.keys()
         num_already = sum(trial.id in already for trial in trials)
-        title = output.doing
+        title = settings.title or output.doing
         total = len(trials)
         start = num_already
         if processes.count > 1:  # only the first process shows progress, and counts only its own trials
-            title = f"{output.doing} (process 1 of {processes.count})"
+            title += f" (process 1 of {processes.count})"
             total = -(-(len(trials) - num_already) // processes.count)
             start = 0
-        bar = settings.display or ProgressDisplay[None](
+        bar = ProgressDisplay[None](
             title=title,
             unit=output.unit,
             total=total,
@@ -226,13 +226,10 @@ def run_over(
                 finished_rows = earlier.finished(output)
                 while rows := dict(islice(finished_rows, _ROWS_AT_ONCE)):
                     keeper.add(rows)
-            bar_context: AbstractContextManager[Any] = bar
-            if settings.display:  # the caller opens and closes the display
-                bar_context = nullcontext()
             with (
                 closing(read(trials, already, processes)) as batches,
                 closing(compute(batches)) as batch_results,
-                bar_context,
+                bar,
             ):
                 process_result = _keep_results(
                     batch_results, keeper, bar, already, settings.on_error, processes.rank == 0, output.unit

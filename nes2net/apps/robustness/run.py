@@ -24,7 +24,6 @@ from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError, counted, one_line
 from nes2net.lib.files import exclusive_lock, is_absent, json_text, path_below, write_text
 from nes2net.lib.plain_data import read_json
-from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.this_process import process_count, usable_processors
 from nes2net.models.registry import corpora, create_condition, default_conditions, effects
 from nes2net.scoring.corpus import ScoringSettings
@@ -95,15 +94,7 @@ class Plan:
             f"{self.part.corpus}, phase {self.phase}: {numbers} trials ({num_bonafide:,} bona fide, "
             f"{len(self.trials) - num_bonafide:,} spoof), clean and under {counted(len(self.names), 'condition')}:",
         ]
-        families: dict[str, list[str]] = {}
-        for text in self.names:
-            name, _, strength = text.partition(":")
-            families.setdefault(name, []).append(strength)
-        for name, strengths in families.items():
-            if strengths[0]:
-                lines.append(f"  {name}: {', '.join(strengths)}")
-            else:
-                lines.append(f"  {name}")
+        lines += [f"  {name}" for name in self.names]
         return [*lines, *(f"not possible here: {name}: {reason}" for name, reason in self.left_out.items())]
 
 
@@ -253,42 +244,31 @@ def run(
         folder = path_below(out, "scores")
         paths = {name: folder / f"{name.replace(':', '_')}.txt" for name in (CLEAN, *plan.names)}
         failed = dict(plan.left_out)
-        count = len(plan.trials)
-        finished = sum(path.exists() for path in paths.values())
-        with ProgressDisplay[None](
-            title="robustness", unit="utterance", total=count * len(paths), start=count * finished, leave=True
-        ) as display:
-            for number, (name, path) in enumerate(paths.items(), 1):
-                display.title = f"condition {number} of {len(paths)}, {name}"
-                was_finished = path.exists()
-                try:
-                    score_corpus(
-                        scorer,
-                        plan.part,
-                        path,
-                        checkpoint=checkpoint,
-                        trials=plan.trials,
-                        num_samples=num_samples,
-                        about={"condition": name},
-                        say=number == 1,
-                        settings=ScoringSettings(
-                            batch_size=batch_size,
-                            num_workers=num_workers,
-                            transform=None if name == CLEAN else _condition_transform(name, plan),
-                            display=display,
-                        ),
-                    )
-                except NothingDone as error:  # other errors, such as a full disk, are not failures of the condition
-                    if name == CLEAN:
-                        if not path.parent.exists():  # nothing was scored, so let other runs use the folder
-                            (out / _RUN_FILE).unlink()
-                        raise
-                    failed[name] = one_line(str(error))
-                finished += not was_finished
-                if (
-                    num_uncounted := count * finished - display.done
-                ) > 0:  # some trials failed, or were scored by an earlier run
-                    display.update(num_uncounted)
+        for number, (name, path) in enumerate(paths.items(), 1):
+            settings = ScoringSettings(
+                batch_size=batch_size,
+                num_workers=num_workers,
+                transform=None if name == CLEAN else _condition_transform(name, plan),
+                title=f"condition {number} of {len(paths)}, {name}",
+            )
+            try:
+                score_corpus(
+                    scorer,
+                    plan.part,
+                    path,
+                    checkpoint=checkpoint,
+                    trials=plan.trials,
+                    num_samples=num_samples,
+                    about={"condition": name},
+                    say=number == 1,
+                    settings=settings,
+                )
+            except NothingDone as error:  # other errors, such as a full disk, are not failures of the condition
+                if name == CLEAN:
+                    if not path.parent.exists():  # nothing was scored, so let other runs use the folder
+                        (out / _RUN_FILE).unlink()
+                    raise
+                failed[name] = one_line(str(error))
         score_files = {name: path for name, path in paths.items() if name not in failed}
         if len(score_files) == 1:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())

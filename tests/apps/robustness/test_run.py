@@ -144,7 +144,7 @@ def test_trials_are_drawn_from_both_classes_with_keys_beside(corpus, tmp_path):
     assert found.left_out["noise"].startswith("needs musan")
     first, *words = found.words()
     assert first.startswith("asvspoof2021_la, phase eval: 6 of 12 trials (3 bona fide, 3 spoof)")
-    assert {"  white: 20, 10, 5, 0", "  telephone"} < set(words)
+    assert {"  white:20", "  white:0", "  telephone"} < set(words)
     heard, known = (write(tmp_path / f"{name}.csv", f"path,label\n{name}.wav,real\n") for name in ("heard", "known"))
     for part, options, message in (
         (la, {"keys": keys, "seed": -1}, "`seed` must be 0 or more"),
