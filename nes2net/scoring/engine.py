@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import islice
@@ -182,12 +182,8 @@ def run_over(
         check_no_device(path)
     lock = out.with_name(f".{out.name}.lock")
     refusal = f"another run is writing {out}: wait for it, or name another file"
-    if settings.alone:
-        joining: AbstractContextManager[Processes] = nullcontext(ALONE)
-    else:
-        joining = joined()
     with (
-        joining as processes,
+        nullcontext(ALONE) if settings.alone else joined() as processes,
         exclusive_lock(lock, refusal) if processes.rank == 0 else nullcontext(),
     ):
         began = time.monotonic()
@@ -205,18 +201,13 @@ def run_over(
         failed = {} if settings.on_error == "raise" else earlier.failures
         already = earlier.audio.keys() | failed.keys()
         num_already = sum(trial.id in already for trial in trials)
-        title = settings.title or output.doing
-        total = len(trials)
-        start = num_already
-        if processes.count > 1:  # only the first process shows progress, and counts only its own trials
-            title += f" (process 1 of {processes.count})"
-            total = -(-(len(trials) - num_already) // processes.count)
-            start = 0
+        # Only the first process shows progress, and counts only its own trials.
+        share = f" (process 1 of {processes.count})" if processes.count > 1 else ""
         bar = ProgressDisplay[None](
-            title=title,
+            title=f"{settings.title or output.doing}{share}",
             unit=output.unit,
-            total=total,
-            start=start,
+            total=num_already - (num_already - len(trials)) // processes.count,
+            start=num_already,
             shown=processes.rank == 0,
             leave=True,
         )
