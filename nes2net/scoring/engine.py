@@ -347,7 +347,7 @@ def _stamps_by_id(trials: Iterable[Trial], output: Output[T], processes: Process
 
 def _keep_results(
     batch_results: Iterator[BatchResult[T]],
-    keeper: Keeper[T],
+    keeper: Keeper,
     display: ProgressDisplay[None],
     already: Container[str],
     on_error: str,

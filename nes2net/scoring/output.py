@@ -23,13 +23,12 @@ from nes2net.scoring.journal import (
 )
 
 T = TypeVar("T")
-_T = TypeVar("_T", contravariant=True)
 
 
-class Keeper(Protocol[_T]):
+class Keeper(Protocol):
     """Keeps the rows of a run until the run is finished."""
 
-    def add(self, rows: Mapping[str, Row[_T]], failures: Mapping[str, str] | None = None) -> None:
+    def add(self, rows: Mapping[str, Row[Any]], failures: Mapping[str, str] | None = None) -> None:
         """Keep the rows and failures of a batch, so that they survive if the process is killed afterwards."""
 
 
@@ -77,7 +76,7 @@ class Output(ABC, Generic[T]):
         """
         return open_journals(out, self.from_json, without)
 
-    def keeper(self, out: Path, run: Mapping[str, Any], rank: int = 0) -> AbstractContextManager[Keeper[T]]:
+    def keeper(self, out: Path, run: Mapping[str, Any], rank: int = 0) -> AbstractContextManager[Keeper]:
         """Open what keeps the rows that the process ``rank`` computes for ``out``."""
         return Journal(journal_path(out, rank), run, self.to_json)
 

@@ -80,7 +80,9 @@ def _write_folder(folder: Path, score: Any, judgement: dict[str, Any]) -> None:
             rows.append({**row, "score": score, "error": None})
         rows[0]["score"] = None
         rows[0]["error"] = "damaged"
-        write_results(folder, Shard(f"/data/{shard}.tar", "1", shard), {"model": "x"}, rows)
+        write_results(
+            folder, Shard(f"/data/{shard}.tar", "1", shard), {"model": "x"}, rows, has_lists=isinstance(score, list)
+        )
     counts = {"total": 10, "scored": 8, "shards": 2}
     record = {"run": {"model": "x"}, "failures": {}, "judgement": judgement, **counts}
     (folder / RECORD).write_text(json.dumps(record))

@@ -234,13 +234,9 @@ def table_of(rows: Sequence[Columns], *, has_lists: bool = False) -> Any:
     The columns of the shard stand between ``address`` and ``seconds``.
 
     Args:
-        has_lists: whether a score is a list of numbers, such as logits of classes. This matters
-            only if no row has a score.
+        has_lists: whether a score is a list of numbers, such as logits of classes.
     """
     arrow = library("pyarrow")
-    scores = [row["score"] for row in rows if row["score"] is not None]
-    if scores:
-        has_lists = isinstance(scores[0], list)
     score_type = arrow.list_(arrow.float64()) if has_lists else arrow.float64()
     types = {"id": arrow.string(), "address": arrow.string(), "error": arrow.string(), "seconds": arrow.float64()}
     types["score"] = score_type

@@ -72,7 +72,8 @@ def test_rows_of_numbers_go_to_a_file_of_their_judgement(tmp_path):
         {"run": {**RUN, **judgement.identity()}, "failures": {}, "judgement": judgement.described(), "total": 3},
     )
     logits = [0.1, -2.5]
-    write_results(tmp_path, shard("x.tar"), RUN, [row("u", np.float32(logits).tolist()), row("v", None)])
+    rows = [row("u", np.float32(logits).tolist()), row("v", None)]
+    write_results(tmp_path, shard("x.tar"), RUN, rows, has_lists=True)
     write_results(tmp_path, shard("failed.tar"), RUN, [row("w", None)], has_lists=True)
     types = {pq.read_schema(path).field("score").type for path in tmp_path.glob("*.parquet")}
     (type_of_scores,) = types
