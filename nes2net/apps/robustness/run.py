@@ -17,8 +17,8 @@ import numpy as np
 from nes2net.actions.scoring import score_corpus
 from nes2net.apps.robustness.robustness import CLEAN, EER_OF_CLEAN, evaluate_robustness, find_threshold
 from nes2net.data.augment import Effect, Sources
-from nes2net.data.corpora.protocol import select_phase
 from nes2net.data.corpora.trial import BONAFIDE, Part, Trial, stratified_subset, trials_digest
+from nes2net.evaluation.key import Key
 from nes2net.evaluation.result import Result
 from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError, counted, one_line
@@ -162,14 +162,9 @@ def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> list[Tr
         InputError: if there is no such trial, or if a trial has no label.
     """
     corpus = corpora.get(part.corpus)
-    key = corpus.keys(part.root if keys is None else keys)
-    corpus.check_phase(phase, key)
+    key = Key.read(part.corpus, Path(keys or part.root or "."), phase)
     paths = {trial.id: trial.path for trial in corpus.trials(part.root, part.split, protocols=part.protocols)}
-    labelled = []
-    for trial in select_phase(key, phase):
-        is_excluded = any(trial.get(name) in values for name, values in corpus.excluded.items())
-        if trial.id in paths and not is_excluded:
-            labelled.append(replace(trial, path=paths[trial.id]))
+    labelled = [replace(trial, path=paths[trial.id]) for trial in key.evaluated_trials if trial.id in paths]
     if not labelled or any(trial.label is None for trial in labelled):
         subject = "not every trial" if labelled else "no trial"
         raise InputError(
