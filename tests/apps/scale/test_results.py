@@ -58,7 +58,7 @@ def test_results_and_the_score_file_of_them(tmp_path):
     record = json.loads((tmp_path / "s.txt.json").read_text())
     assert record["failures"] == {"d": "damaged"}
     assert record["total"] == 4
-    assert read_scored_by(scores, sha256_of(scores)).num_samples == 64600
+    assert read_scored_by(record_of(scores)).num_samples == 64600
     write_results(out, shard("c.tar"), RUN, [row("c", 0.0)])
     with pytest.raises(InputError, match=r"two recordings have the id 'c', in /data/b.tar and /data/c.tar"):
         to_score_file(out, scores)
