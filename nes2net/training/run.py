@@ -24,7 +24,6 @@ from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.card import describe_training
 from nes2net.training.data import (
     check_fills_a_batch,
-    check_unseen,
     describe_data,
     development_batches,
     list_examples,
@@ -54,6 +53,7 @@ from nes2net.training.state import RunState, fingerprint
 from nes2net.training.task_contract import check_task
 from nes2net.training.tasks.task import Task, create_task
 from nes2net.training.tracker import require_library
+from nes2net.training.trials import check_unseen
 from nes2net.training.validation import Validator
 
 
