@@ -37,6 +37,7 @@ def train(
 
     loaded_recipe = load_recipe(recipe, overrides)
     check_folders(loaded_recipe.data)
+
     from nes2net.training.run import train as run_training  # imported last, because it imports torch
 
     folder = run_training(loaded_recipe, device)
