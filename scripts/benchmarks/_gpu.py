@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from scoring import by_turns
+from _harness import median_seconds
 from torch import Tensor
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
@@ -126,7 +126,8 @@ class Stage:
             except Exception as error:
                 self.add(section, name, error=f"{type(error).__name__}: {first_line(error)}")
                 self.release()
-        medians = by_turns({name: partial(self._timed, runs[name], count) for name, count in counts.items()}, rounds)
+        counted_runs = {name: partial(self._timed, runs[name], count) for name, count in counts.items()}
+        medians = median_seconds(counted_runs, rounds)
         return {name: medians[name] / count for name, count in counts.items()}
 
     def _timed(self, run: Run, count: int) -> float:

@@ -7,7 +7,8 @@ from functools import partial
 
 import torch
 from _gpu import Run, Stage, add_kernels, configuration, kernels, scoring
-from scoring import PUBLISHED_BATCH, PublishedDetector
+from _published import PublishedDetector
+from scoring import PUBLISHED_BATCH
 from torch import Tensor, nn
 
 from nes2net.detector import Detector
