@@ -32,10 +32,10 @@ def test_what_is_copied_is_there_and_what_is_run_was_copied_before(steps, patter
                 assert (REPOSITORY / source).exists(), source
                 assert source == "." or not dockerfile.ignored(Path(source), patterns), source
             copied |= {Path(place, Path(source).name).as_posix() for source in sources}
-        called = re.findall(r"scripts/\w+\.sh", argument) if name == "RUN" else []
+        called = re.findall(r"scripts/[\w/]+\.sh", argument) if name == "RUN" else []
         assert set(called) <= copied
         for path in called:
-            for inner in re.findall(r"scripts/(\w+\.sh)", (REPOSITORY / path).read_text(encoding="utf-8")):
+            for inner in re.findall(r"scripts/([\w/]+\.sh)", (REPOSITORY / path).read_text(encoding="utf-8")):
                 assert (REPOSITORY / "scripts" / inner).is_file()
     assert "pyproject.toml" in copied
 
@@ -48,7 +48,7 @@ def test_the_serving_image_has_nothing_of_the_tests_and_says_whether_it_is_well(
     health = dict(stages["serve"])["HEALTHCHECK"]
     address = re.search(r"http://127\.0\.0\.1:7860(/[\w/]+)", health)[1]
     assert f'@app.get("{address}"' in (REPOSITORY / "nes2net/apps/serve/app.py").read_text(encoding="utf-8")
-    assert "demo_packages" not in str(stages) and "environment.sh" not in str(stages)
+    assert "packages.sh" not in str(stages) and "environment.sh" not in str(stages)
 
 
 def test_the_environment_of_the_tests_has_every_extra_and_the_release_of_fairseq_that_is_documented():

@@ -25,16 +25,13 @@ REFERENCE = "published way"
 
 
 class Job(NamedTuple):
-    """A call of `judge_trials` to measure.
-
-    - ``copies`` is how often each recording is scored.
-    - ``settings`` are those of scoring that differ from the others' settings.
-    """
+    """A call of `judge_trials` to measure; ``copies`` is how often each recording is scored."""
 
     model: Detector
     copies: int
     batch: int
-    settings: dict[str, Any] = {}
+    num_workers: int | None = None
+    compile: bool = False
 
 
 class OnDevice(nn.Module):
@@ -70,9 +67,9 @@ def groups(stage: Stage, models: dict[str, Detector]) -> dict[str, tuple[dict[st
     by_precision = {precision: Job(model, copies.get(precision, 8), 64) for precision, model in models.items()}
     by_readers = {}
     for readers in sorted({1, 4, 8, default_workers(stage.device)}):
-        by_readers[f"bfloat16, {readers} readers"] = Job(fast, 2 if readers == 1 else 8, 64, {"num_workers": readers})
+        by_readers[f"bfloat16, {readers} readers"] = Job(fast, 2 if readers == 1 else 8, 64, readers)
     by_batch = {f"bfloat16, batch {batch}": Job(fast, 2 if batch == 8 else 8, batch) for batch in (8, 32, 128)}
-    compiled = Job(stage.load(stage.published(), "bfloat16"), 8, 64, {"compile": True})
+    compiled = Job(stage.load(stage.published(), "bfloat16"), 8, 64, compile=True)
     return {
         "by precision": (by_precision, 40),
         "by number of readers": (by_readers, 30),
@@ -115,7 +112,8 @@ def end_to_end(stage: Stage, folder: Path, trials: Sequence[Trial], published: n
     runs: dict[Any, Callable[[], Any]] = {REFERENCE: partial(quietly, as_published)}
     numbers = {name: job.copies * len(trials) for name, job in jobs.items()}
     for name, job in jobs.items():
-        settings = {"num_samples": stage.num_samples, "batch_size": job.batch, "overwrite": True, **job.settings}
+        settings: dict[str, Any] = {"num_samples": stage.num_samples, "batch_size": job.batch, "overwrite": True}
+        settings |= {"num_workers": job.num_workers, "compile": job.compile}
         copied = repeated(trials, job.copies)
         score_all = partial(score_trials, job.model, copied, folder / "all.txt", **settings)
         score_first = partial(score_trials, job.model, copied[: job.batch], folder / "first.txt", **settings)

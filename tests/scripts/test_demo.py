@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 from conftest import REPOSITORY
-from demo_corpus import cues
+from demonstration import cues
 
 from nes2net import Detector
 from nes2net.apps.explanation.explain import How, explain

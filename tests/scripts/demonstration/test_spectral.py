@@ -3,7 +3,7 @@
 import librosa
 import numpy as np
 import pytest
-from demo_corpus import spectral
+from demonstration import spectral
 
 
 @pytest.fixture(scope="module")

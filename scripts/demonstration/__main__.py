@@ -1,4 +1,4 @@
-"""``python scripts/demo_corpus --out DIR``: see the package's docstring."""
+"""``python scripts/demonstration --out DIR``: see the package's docstring."""
 
 import os
 import sys
@@ -10,6 +10,6 @@ if __name__ == "__main__":
     # By default glibc returns the memory of an array of a clip's length at once. With these limits the processes keep it.
     os.environ |= {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from demo_corpus.build import main
+    from demonstration.build import main
 
     sys.exit(main())

@@ -1,6 +1,6 @@
 """Builder of the demonstration corpus: human speech and spoofs of it, in the folders and protocols of ASVspoof.
 
-    python scripts/demo_corpus --out DIR [--bonafide DIR] [--jobs 2] [--seed 2028]
+    python scripts/demonstration --out DIR [--bonafide DIR] [--jobs 2] [--seed 2028]
 
 In reading order: ``recordings`` finds human speech; ``synthesis`` makes spoofs, some by
 ``spectral`` methods and some with the neural ``voices``; ``channel`` and ``codecs`` pass both

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from demo_corpus import build, channel, layout, partial, recordings, splice, splice_cues, synthesis
-from scripts.test_demo_corpus import RATE, contents, recording, speech_like
-from scripts.test_demo_corpus import SIZES as HUMAN
+from builders.demonstration import RATE, contents, recording, speech_like
+from builders.demonstration import SIZES as HUMAN
+from demonstration import build, channel, layout, partial, recordings, splice, splice_cues, synthesis
 
 from nes2net import InputError
 from nes2net.data.corpora import partialspoof

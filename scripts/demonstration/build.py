@@ -148,7 +148,7 @@ def _verify_speakers(out: Path, work: Path, seed: int, shared: Split, planned: l
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 0, 2 after an error that the user can correct, or 130 after Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="demo_corpus", description="Build the demonstration corpus.")
+    parser = argparse.ArgumentParser(prog="demonstration", description="Build the demonstration corpus.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the corpus; an interrupted build continues")
     parser.add_argument(
         "--bonafide", type=Path, help="your own recordings (speakers: subfolders) instead of Debian's prompts"
@@ -163,11 +163,11 @@ def main(arguments: list[str] | None = None) -> int:
         make_corpus = partially_spoofed.build if args.partial else build
         make_corpus(args.out, args.bonafide, max(args.jobs, 1), args.seed)
     except (InputError, OSError) as error:
-        print(f"demo_corpus: {error}", file=sys.stderr)
+        print(f"demonstration: {error}", file=sys.stderr)
         return 2
     except BrokenProcessPool:
         print(
-            "demo_corpus: a process was killed (out of memory?); the same command continues, --jobs 1 takes less",
+            "demonstration: a process was killed (out of memory?); the same command continues, --jobs 1 takes less",
             file=sys.stderr,
         )
         return 2

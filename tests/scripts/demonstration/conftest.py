@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from scripts.test_demo_corpus import folder_of_voices
+from builders.demonstration import folder_of_voices
 
 
 @pytest.fixture(scope="session")

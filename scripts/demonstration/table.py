@@ -3,7 +3,7 @@
 They have the EER of each detector on each evaluation part, of each synthesiser, and of fake
 segments.
 
-python scripts/demo_table.py CORPUS SCORES [PARTIALSPOOF]
+python scripts/demonstration/table.py CORPUS SCORES [PARTIALSPOOF]
 """
 
 import sys
@@ -13,8 +13,8 @@ from math import ceil
 from pathlib import Path
 
 import numpy as np
-from demo_corpus.synthesis import METHODS
 
+from demonstration.synthesis import METHODS
 from nes2net.data.corpora import asvspoof2019_la
 from nes2net.evaluation.breakdown import breakdown
 from nes2net.evaluation.evaluate import evaluate_systems
