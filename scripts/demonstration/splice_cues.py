@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 from scipy.fft import rfft
 from scipy.ndimage import maximum_filter1d
 
 from nes2net.data.corpora import partialspoof
-from nes2net.metrics import compute_eer
 
 from .channel import FRAME, RATE
-from .cues import trivial_cues
+from .cues import decision_scores, percent_eer, trivial_cues
 
 _EDGES_HZ = (100, 300, 600, 1000, 1700, 2700, 4000, 5500, 7000)
 _WINDOW = 400  # samples
@@ -31,43 +31,48 @@ PIECES = "pieces.txt"
 _FRAME_STEP = 2  # every second frame is judged
 
 
-def frame_cues(x: np.ndarray) -> np.ndarray:
+def frame_cues(x: NDArray) -> NDArray:
     """Compute cues of the frames of ``x`` (16 kHz): T×17, over windows of 25 ms."""
     count = len(x) // FRAME
     x = np.pad(x, ((_WINDOW - FRAME) // 2, _WINDOW))
     frames = sliding_window_view(x, _WINDOW)[::FRAME][:count]
-    power = np.abs(rfft((frames * np.hanning(_WINDOW)).astype(np.float32), 512)) ** 2 + 1e-12
-    edges = np.searchsorted(np.fft.rfftfreq(512, 1 / RATE), _EDGES_HZ)
+    windowed = (frames * np.hanning(_WINDOW)).astype(np.float32)
+    power = np.abs(rfft(windowed, 512)) ** 2 + 1e-12
     total = power.sum(axis=1)
-    bands = 10 * np.log10(np.add.reduceat(power, edges[:-1], axis=1) / total[:, None] + 1e-6)
+    edges = np.searchsorted(np.fft.rfftfreq(512, 1 / RATE), _EDGES_HZ)
+    shares = np.add.reduceat(power, edges[:-1], axis=1) / total[:, None]
+    bands = 10 * np.log10(shares + 1e-6)
+    tilt = bands[:, 5] - bands[:, 1]
     level = 10 * np.log10(total)
     mean_power = _mean(x**2, count) + 1e-14
     crest = 20 * np.log10(_peak(np.abs(x), count) / np.sqrt(mean_power))
-    clicks = [np.log(_peak(jumps, count) / (_mean(jumps, count) + 1e-9) + 1e-9)
-              for jumps in (np.abs(np.diff(x, order)) for order in (1, 2))]  # fmt: skip
     crossings = _mean(np.signbit(x[1:]) != np.signbit(x[:-1]), count)
     kurtosis = np.log(_mean(x**4, count) / mean_power**2 + 1e-9)
     inside = power[:, edges[0] : edges[-1]]
     flatness = np.mean(np.log(inside), axis=1) - np.log(np.mean(inside, axis=1))
-    tilt = bands[:, 5] - bands[:, 1]
-    return np.column_stack(
-        [level, level - np.percentile(level, 95), crest, *clicks, crossings, kurtosis, tilt, flatness, bands]
-    )
+    levels = [level, level - np.percentile(level, 95), crest, _clicks(x, 1, count), _clicks(x, 2, count)]
+    return np.column_stack([*levels, crossings, kurtosis, tilt, flatness, bands])
 
 
-def _mean(x: np.ndarray, count: int) -> np.ndarray:
+def _clicks(x: NDArray, order: int, count: int) -> NDArray:
+    """The largest difference of samples in relation to the mean one, for each of ``count`` frames."""
+    jumps = np.abs(np.diff(x, order))
+    return np.log(_peak(jumps, count) / (_mean(jumps, count) + 1e-9) + 1e-9)
+
+
+def _mean(x: NDArray, count: int) -> NDArray:
     """Average ``x`` over the window of each of ``count`` frames."""
     start = np.arange(count) * FRAME
     sums = np.cumsum(np.append(0.0, x))
     return (sums[np.minimum(start + _WINDOW, len(x))] - sums[start]) / _WINDOW
 
 
-def _peak(x: np.ndarray, count: int) -> np.ndarray:
+def _peak(x: NDArray, count: int) -> NDArray:
     """Find the largest value of ``x`` in the window of each of ``count`` frames."""
     return maximum_filter1d(x, _WINDOW, origin=-(_WINDOW // 2))[: count * FRAME : FRAME]
 
 
-def _means(cues: np.ndarray, first: int, last: int) -> np.ndarray:
+def _means(cues: NDArray, first: int, last: int) -> NDArray:
     """Average the cues of frames t + ``first`` to t + ``last`` for each frame t; the ends are repeated."""
     padded = np.pad(cues, ((max(-first, 0), max(last, 0)), (0, 0)), mode="edge")
     sums = np.cumsum(np.pad(padded, ((1, 0), (0, 0))), axis=0)
@@ -76,7 +81,7 @@ def _means(cues: np.ndarray, first: int, last: int) -> np.ndarray:
     return (sums[start + length :][: len(cues)] - sums[start:][: len(cues)]) / length
 
 
-def boundary_cues(cues: np.ndarray) -> np.ndarray:
+def boundary_cues(cues: NDArray) -> NDArray:
     """Describe a possible boundary before each frame: how the cues there, before and after it differ, T×51."""
     before = _means(cues, -8, -2)
     at_boundary = _means(cues, -2, 1)
@@ -84,32 +89,42 @@ def boundary_cues(cues: np.ndarray) -> np.ndarray:
     return np.hstack([at_boundary - (before + after) / 2, after - before, np.abs(after - before)])
 
 
-def fake_frame_cues(cues: np.ndarray) -> np.ndarray:
+def fake_frame_cues(cues: NDArray) -> NDArray:
     """Describe each frame by mean and standard deviation of the cues within 30 ms of it, T×34."""
     mean = _means(cues, -3, 3)
     return np.hstack([mean, np.sqrt(np.maximum(_means(cues**2, -3, 3) - mean**2, 0))])
 
 
-def piece_cues(cues: np.ndarray) -> np.ndarray:
+def piece_cues(cues: NDArray) -> NDArray:
     """Describe a piece by its length, its level and the pauses at its ends, from the cues of its frames."""
     level = cues[:, 1]
     loud = np.flatnonzero(level > -20)
-    pauses = (loud[0], len(level) - loud[-1]) if len(loud) else (len(level), len(level))
-    return np.array([np.log(len(level)), np.log(len(loud) + 1), *pauses, level.mean(), level.std(), level.max()])
+    lead = loud[0] if len(loud) else len(level)
+    trail = len(level) - loud[-1] if len(loud) else len(level)
+    lengths = [np.log(len(level)), np.log(len(loud) + 1), lead, trail]
+    return np.array([*lengths, level.mean(), level.std(), level.max()])
 
 
-def cues_of_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def cues_of_file(path: Path) -> tuple[NDArray, NDArray]:
     """Compute the cues of the frames of a file, and of the whole file."""
     x = soundfile.read(path)[0]
     return frame_cues(x), trivial_cues(x)
 
 
-def _pieces(out: Path) -> dict[str, list[tuple[int, int, bool]]]:
-    """Read the pieces of each utterance: id → (first frame, last frame, is fake)."""
+class _Piece(NamedTuple):
+    """First and last frame of a piece, and whether it is fake."""
+
+    start: int
+    end: int
+    is_fake: bool
+
+
+def _pieces(out: Path) -> dict[str, list[_Piece]]:
+    """Read the pieces of each utterance by its id."""
     pieces_by_id = defaultdict(list)
     for line in (out / PIECES).read_text(encoding="utf-8").splitlines():
         _, name, start, end, method, *_ = line.split()
-        pieces_by_id[name].append((int(start), int(end), method != "human"))
+        pieces_by_id[name].append(_Piece(int(start), int(end), method != "human"))
     return pieces_by_id
 
 
@@ -126,31 +141,29 @@ def trivial_cue_eer(out: Path, map_files=map) -> dict[str, float]:
     pieces = _pieces(out)
     rows: dict[str, dict[str, list]] = {}  # split → kind → (cues, target) of each example
     for split in ("train", "eval"):
-        rows[split] = {kind: [] for kind in ("boundary", "frame", "piece", "utterance")}
+        examples = rows[split] = {kind: [] for kind in ("boundary", "frame", "piece", "utterance")}
         trials = partialspoof.CORPUS.trials(out, split)
         for trial, (cues, utterance_cues) in zip(trials, map_files(cues_of_file, [trial.path for trial in trials])):
             near = boundary_cues(cues)
             frames = fake_frame_cues(cues)
-            listed = pieces[trial.id]
-            for (_, _, before), (start, _, behind) in itertools.pairwise(listed):
-                rows[split]["boundary"] += [(row, before != behind) for row in near[start - _NEAR : start + _NEAR + 1]]
-            for start, end, fake in listed:
-                rows[split]["frame"] += [(row, fake) for row in frames[start:end:_FRAME_STEP]]
-                rows[split]["piece"].append((piece_cues(cues[start:end]), fake))
-            rows[split]["utterance"].append((utterance_cues, any(fake for *_, fake in listed)))
-    return {kind: _eer(*zip(*rows["train"][kind]), *zip(*rows["eval"][kind])) for kind in rows["train"]}
+            pieces_of_trial = pieces[trial.id]
+            for before, behind in itertools.pairwise(pieces_of_trial):
+                is_edit = before.is_fake != behind.is_fake
+                examples["boundary"] += [
+                    (row, is_edit) for row in near[behind.start - _NEAR : behind.start + _NEAR + 1]
+                ]
+            for start, end, is_fake in pieces_of_trial:
+                examples["frame"] += [(row, is_fake) for row in frames[start:end:_FRAME_STEP]]
+                examples["piece"].append((piece_cues(cues[start:end]), is_fake))
+            examples["utterance"].append((utterance_cues, any(piece.is_fake for piece in pieces_of_trial)))
+    return {kind: _eer(examples, rows["eval"][kind]) for kind, examples in rows["train"].items()}
 
 
-def _eer(training: Sequence, target: Sequence, evaluation: Sequence, evaluation_target: Sequence) -> float:
-    """Train a logistic regression, and compute its EER in % on the evaluation examples."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    detector = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, class_weight="balanced"))
-    scores = detector.fit(np.array(training), target).decision_function(np.array(evaluation))
-    is_target = np.array(evaluation_target)
-    return 100 * compute_eer(scores[is_target], scores[~is_target])[0]
+def _eer(training: list, evaluation: list) -> float:
+    """Train a logistic regression on examples (cues, target), and compute its EER in % on others."""
+    cues, targets = zip(*training)
+    evaluation_cues, evaluation_targets = zip(*evaluation)
+    return percent_eer(decision_scores(cues, targets, evaluation_cues), np.array(evaluation_targets))
 
 
 def summary(eers: dict[str, float]) -> str:

@@ -6,6 +6,8 @@ segments.
 python scripts/demonstration/table.py CORPUS SCORES [PARTIALSPOOF]
 """
 
+from __future__ import annotations
+
 import sys
 from collections import defaultdict
 from dataclasses import replace
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from demonstration.synthesis import METHODS
 from nes2net.data.corpora import asvspoof2019_la
 from nes2net.evaluation.breakdown import breakdown
@@ -42,33 +45,57 @@ def cell(eer: Figure) -> str:
     """Write an EER in percent, with its interval."""
     if eer.value is None or eer.interval is None:
         return "–"
-    return f"{100 * eer.value:.2f} ({100 * eer.interval[0]:.2f}–{100 * eer.interval[1]:.2f})"
+    low, high = eer.interval
+    return f"{100 * eer.value:.2f} ({100 * low:.2f}–{100 * high:.2f})"
 
 
-def synthesiser_table(corpus: Path, scores: Path, systems: dict[str, str], learnt: set[str]) -> str:
-    """Write a table of the EER of each synthesiser against all human speech of LA and DF.
+def system_table(corpus: Path, scores: Path, systems: dict[str, str]) -> str:
+    """Write a table of the EER of each detector on each part.
 
     Args:
         systems: title of a detector → beginning of the names of its score files.
-        learnt: synthesisers of the training part.
     """
-    columns = []
-    for file in systems.values():
-        la, df = (
-            Key.read(PARTS[track][0], corpus / PARTS[track][1], "eval").match(scores / f"{file}.{track}.txt").matched
-            for track in ("LA", "DF")
-        )
-        both = replace(la, trials=la.trials + df.trials, scores=np.concatenate([la.scores, df.scores]))
-        columns.append({row.labels["attack"]: row["eer"] for row in breakdown(both, "attack", num_resamples=1000)})
-    rows = [
-        [
-            f"{method.attack} {method.description}",
-            "yes" if method.attack in learnt else "no",
-            *(cell(column[method.attack]) for column in columns),
-        ]
-        for method in METHODS.values()
-        if all(method.attack in column for column in columns)
-    ]
+    rows = []
+    trials = []
+    for system, file in systems.items():
+        results = []
+        for track, (name, keys) in PARTS.items():
+            results.append(evaluate_systems(name, scores / f"{file}.{track}.txt", corpus / keys))
+        rows.append([system, *(cell(result["eer"]) for result in results)])
+        trials = [f"*{result['num_bonafide'].value} + {result['num_spoof'].value}*" for result in results]
+    ranges = []
+    for track, (name, keys) in PARTS.items():
+        eers = []
+        for seed in LFCC_SEEDS:
+            result = evaluate_systems(name, scores / f"{seed}.{track}.txt", corpus / keys, num_resamples=1)
+            eers.append(100 * result["eer"].value)
+        ranges.append(f"{min(eers):.2f}–{max(eers):.2f}")
+    rows.append(["LFCC + Nes2Net-X, range of the three seeds", *ranges])
+    head = ["EER in % (95 % interval)", *(name for name, _ in PARTS.values())]
+    return markdown_table(head, [["*trials: bona fide + spoof*", *trials], *rows])
+
+
+def eer_by_attack(corpus: Path, scores: Path, file: str) -> dict[str, Figure]:
+    """Compute the EER of each synthesiser against all human speech of LA and DF together."""
+    matched = []
+    for track in ("LA", "DF"):
+        name, keys = PARTS[track]
+        matched.append(Key.read(name, corpus / keys, "eval").match(scores / f"{file}.{track}.txt").matched)
+    la, df = matched
+    together = replace(la, trials=la.trials + df.trials, scores=np.concatenate([la.scores, df.scores]))
+    return {row.labels["attack"]: row["eer"] for row in breakdown(together, "attack", num_resamples=1000)}
+
+
+def synthesiser_table(corpus: Path, scores: Path, systems: dict[str, str]) -> str:
+    """Write a table of the EER of each synthesiser, for each detector."""
+    columns = [eer_by_attack(corpus, scores, file) for file in systems.values()]
+    learnt = {trial.attack for trial in asvspoof2019_la.CORPUS.trials(corpus, "train")}
+    rows = []
+    for method in METHODS.values():
+        if all(method.attack in column for column in columns):
+            title = f"{method.attack} {method.description}"
+            is_learnt = "yes" if method.attack in learnt else "no"
+            rows.append([title, is_learnt, *(cell(column[method.attack]) for column in columns)])
     return markdown_table(["EER in % (95 % interval), LA and DF together", "in training", *systems], rows)
 
 
@@ -76,21 +103,16 @@ def segment_table(scores: Path, partialspoof: Path) -> str:
     """Write the EERs of a file of frame scores: of frames, of time, and of utterances; then by method of synthesis."""
     result = evaluate_segments("partialspoof", scores, partialspoof)
     *points, utterances, seconds = result.rows("rates")
-    (own_rate,) = (row for row in points if row.labels["scores"] == "own")
+    (frames,) = (row for row in points if row.labels["scores"] == "own")
     resolution_ms = result.header["resolution_ms"]
-    head = [
-        "EER in % (95 % interval)",
-        f"frames of {resolution_ms:g} ms",
-        "range-based",
-        "utterances, lowest score",
-    ]
-    row = [
-        "log spectrum + Nes2Net-X without pooling, partially spoofed recordings",
-        *(cell(row["eer"]) for row in (own_rate, seconds, utterances)),
-    ]
-    by_method = method_eers(scores, partialspoof, resolution_ms / 10)
-    method_rows = [[METHODS[name].description, f"{100 * eer:.2f}"] for name, eer in by_method.items()]
-    return f"\n{markdown_table(head, [row])}\n\n{markdown_table(['EER of frames in %', 'fake pieces against human ones'], method_rows)}"
+    head = ["EER in % (95 % interval)", f"frames of {resolution_ms:g} ms", "range-based", "utterances, lowest score"]
+    title = "log spectrum + Nes2Net-X without pooling, partially spoofed recordings"
+    row = [title, cell(frames["eer"]), cell(seconds["eer"]), cell(utterances["eer"])]
+    method_rows = []
+    for name, eer in method_eers(scores, partialspoof, resolution_ms / 10).items():
+        method_rows.append([METHODS[name].description, f"{100 * eer:.2f}"])
+    method_table = markdown_table(["EER of frames in %", "fake pieces against human ones"], method_rows)
+    return f"\n{markdown_table(head, [row])}\n\n{method_table}"
 
 
 def method_eers(scores: Path, partialspoof: Path, step: float) -> dict[str, float]:
@@ -101,48 +123,26 @@ def method_eers(scores: Path, partialspoof: Path, step: float) -> dict[str, floa
     Args:
         step: length of a frame, in units of 10 ms.
     """
-    of_utterance = defaultdict(list)
-    of_method = defaultdict(list)
+    scores_of_utterance = defaultdict(list)
     for line in scores.read_text(encoding="utf-8").splitlines():
         name, _, score = line.split()
-        of_utterance[name].append(float(score))
+        scores_of_utterance[name].append(float(score))
+    scores_of_method = defaultdict(list)
     for line in (partialspoof / "pieces.txt").read_text(encoding="utf-8").splitlines():
         _, name, start, end, method, *_ = line.split()
-        of_method[method] += of_utterance[name][ceil(int(start) / step) : ceil(int(end) / step)]
-    human = np.array(of_method.pop("human"))
-    return {name: compute_eer(human, np.array(of_method[name]))[0] for name in METHODS if of_method[name]}
-
-
-def lfcc_ranges(corpus: Path, scores: Path) -> list[str]:
-    """Write the lowest and the highest EER of the seeds of LFCC on each part, in percent."""
-    ranges = []
-    for track, (name, keys) in PARTS.items():
-        eers = []
-        for seed in LFCC_SEEDS:
-            result = evaluate_systems(name, scores / f"{seed}.{track}.txt", corpus / keys, num_resamples=1)
-            eers.append(result["eer"].value)
-        ranges.append(f"{100 * min(eers):.2f}–{100 * max(eers):.2f}")
-    return ranges
+        first = ceil(int(start) / step)
+        last = ceil(int(end) / step)
+        scores_of_method[method] += scores_of_utterance[name][first:last]
+    human = np.array(scores_of_method["human"])
+    methods = [name for name in METHODS if scores_of_method[name]]
+    return {name: compute_eer(human, np.array(scores_of_method[name]))[0] for name in methods}
 
 
 def main(corpus: Path, scores: Path, partialspoof: Path | None = None) -> None:
     """Print all tables."""
     systems = {system: file for system, file in SYSTEMS.items() if (scores / f"{file}.LA.txt").is_file()}
-    results = {
-        system: [
-            evaluate_systems(name, scores / f"{file}.{track}.txt", corpus / keys)
-            for track, (name, keys) in PARTS.items()
-        ]
-        for system, file in systems.items()
-    }
-    first_results = next(iter(results.values()))
-    trials = [f"*{result['num_bonafide'].value} + {result['num_spoof'].value}*" for result in first_results]
-    rows = [[system, *(cell(result["eer"]) for result in evaluated)] for system, evaluated in results.items()]
-    rows.append(["LFCC + Nes2Net-X, range of the three seeds", *lfcc_ranges(corpus, scores)])
-    head = ["EER in % (95 % interval)", *(name for name, _ in PARTS.values())]
-    print(markdown_table(head, [["*trials: bona fide + spoof*", *trials], *rows]))
-    learnt = {trial.attack for trial in asvspoof2019_la.CORPUS.trials(corpus, "train")}
-    print(f"\n{synthesiser_table(corpus, scores, systems, learnt)}")
+    print(system_table(corpus, scores, systems))
+    print(f"\n{synthesiser_table(corpus, scores, systems)}")
     frame_scores = scores / "segments.partialspoof.txt"
     if partialspoof and frame_scores.is_file():
         print(segment_table(frame_scores, partialspoof))
