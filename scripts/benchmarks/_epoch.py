@@ -99,7 +99,6 @@ def measure_trainer(trainer: Trainer, trials: EpochTrials) -> Epoch:
         trainer.recorded_step.forget()
 
     def validate(development: Sequence[Trial]) -> None:
-        """Validate as at the end of an epoch."""
         loaders = development_batches(recipe, Examples(list(development)), None, pin_memory=pin_memory)
         validator = Validator(trainer.objective, loaders, trainer.accelerator, trainer.monitor, recipe)
         validator.replays = trainer.replays_steps
@@ -161,7 +160,6 @@ class PublishedFiles(Dataset):
         return len(self.trials)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """Waveform (N,) and class."""
         trial = self.trials[index]
         samples, _ = soundfile.read(trial.path, dtype="float32")
         if self.augmented:

@@ -59,7 +59,6 @@ class Stage:
     work: Path
 
     def __post_init__(self) -> None:
-        """Start the clock, and choose sizes and precisions for the device."""
         self.began = time.monotonic()
         self.cuda = self.device.type == "cuda"
         self.num_samples = 8000 if self.small else ASVSPOOF_SAMPLES
@@ -200,7 +199,6 @@ def scoring(detector: Detector, waveforms: Tensor) -> Run:
     """Make a run that scores ``waveforms``, which are on the device."""
 
     def run(count: int) -> None:
-        """Score ``count`` times."""
         with scoring_mode(detector), torch.inference_mode():
             for _ in range(count):
                 detector.scores(waveforms)

@@ -101,7 +101,6 @@ def published_steps(stage: Stage, training: PublishedTraining, batch: int, deter
     targets = targets.to(training.weights.device)
 
     def run(count: int) -> float:
-        """Do ``count`` steps, and return the last loss."""
         with cudnn_algorithms(deterministic):
             for _ in range(count):
                 loss = training.step(waveforms, targets)
@@ -147,7 +146,6 @@ def steps_of(stage: Stage, trainer: Trainer, batch: int, deterministic: bool) ->
     steps = iter(range(10**9))
 
     def run(count: int) -> None:
-        """Train ``count`` steps."""
         with as_in_a_run(trainer, deterministic):
             for _ in range(count):
                 trainer.train_step([step_batch], 1, next(steps), False)

@@ -29,7 +29,6 @@ def seconds_by(clock: Callable[[], float]) -> Callable[[Callable[[], Any]], floa
     """Make a function that calls a run, and returns its seconds by ``clock``."""
 
     def seconds(run: Callable[[], Any]) -> float:
-        """Measure ``run`` once."""
         start = clock()
         run()
         return clock() - start

@@ -51,7 +51,6 @@ def make(folder: Path, num_trials: int, num_systems: int, shuffled: bool) -> tup
     rng = np.random.default_rng(0)
 
     def drawn(words: list[str]) -> NDArray:
-        """Draw a word for each trial."""
         return np.array(words)[rng.integers(len(words), size=num_trials)]
 
     ids = np.array([f"DF_E_{2_000_000 + number}" for number in range(num_trials)])

@@ -99,7 +99,6 @@ def plain_a_dcf(target: NDArray, nontarget: NDArray, spoof: NDArray) -> float:
     """The lowest architecture-agnostic DCF, normalised."""
 
     def cost(threshold: float) -> float:
-        """The cost at a threshold."""
         miss = np.mean(target <= threshold)
         nontarget_alarm = np.mean(nontarget > threshold)
         spoof_alarm = np.mean(spoof > threshold)
@@ -158,7 +157,6 @@ def contenders(num_trials: int) -> dict[str, Contenders]:
     weights = metrics.tandem_weights(metrics.asv_error_rates(*asv))
 
     def of_cm(tested: Callable, plain: Callable, power: int = 1, **options: Any) -> Contenders:
-        """Contenders on the scores of the countermeasure."""
         return Contenders(partial(tested, *cm, **options), partial(plain, *cm), power)
 
     tandem = Contenders(partial(metrics.compute_min_tdcf, *cm, *asv), partial(plain_min_tdcf, *cm, weights))

@@ -73,7 +73,6 @@ def training_step(
     targets = torch.arange(len(inputs)) % 2
 
     def step() -> None:
-        """Do one step."""
         model.train()
         inputs.grad = None
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):

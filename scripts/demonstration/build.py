@@ -51,7 +51,6 @@ def make(clip: Clip, out: Path, work: Path, seed: int) -> None:
 
 
 def _read_aloud(method: str, part: str, num_sentences: int, work: Path, seed: int) -> None:
-    """Have a neural method read the first sentences of a part."""
     read_aloud(method, part, sentences("en", part)[:num_sentences], work, seed)
 
 
@@ -61,13 +60,11 @@ def _run_job(job: Callable[[], None]) -> None:
 
 
 def _embed_enrolment(recording: Recording, work: Path, seed: int) -> np.ndarray:
-    """Compute the embedding of an enrolment recording, after the channel of all clips."""
     rng = channel.generator(seed, "enrolment", recording.key)
     return verification.embedding(channel.match(load(recording, work), rng))
 
 
 def _embed_file(path: Path) -> np.ndarray:
-    """Compute the embedding of the file of a clip."""
     return verification.embedding(soundfile.read(path)[0])
 
 
@@ -130,7 +127,6 @@ def build(
 
 
 def _verify_speakers(out: Path, work: Path, seed: int, shared: Split, planned: list[Clip], workers: Workers) -> str:
-    """Write the trials and scores of the toy speaker verification, and return the note about them."""
     enrolled = list(workers.map(partial(_embed_enrolment, work=work, seed=seed), shared.enrolment, "toy ASV"))
     enrolment = verification.by_speaker([r.speaker for r in shared.enrolment], enrolled)
     training = [clip for clip in planned if clip.part == "train" and clip.is_human]

@@ -60,7 +60,6 @@ def decode(source, container: str | None = None) -> tuple[np.ndarray, int]:
 
 
 def _encode(x: np.ndarray, rate: int, codec: Codec) -> io.BytesIO:
-    """Encode ``x`` to a file in memory; FFmpeg's resampler converts to the format and rate of the encoder."""
     file = io.BytesIO()
     with av.open(file, "w", format=codec.container) as container:
         stream = container.add_stream(codec.encoder, rate=codec.rate, layout="mono")

@@ -40,7 +40,6 @@ def trivial_cues(x: NDArray) -> NDArray:
 
 
 def _waveform(x: NDArray, rms: float, peak: float) -> list[float]:
-    """Features of the distribution of samples: share near the peak, zero crossings, moments."""
     z = x / rms
     square = z * z  # ** is slow
     at_peak = np.mean(np.abs(x) > 0.95 * peak)
@@ -50,7 +49,6 @@ def _waveform(x: NDArray, rms: float, peak: float) -> list[float]:
 
 
 def _silence(x: NDArray) -> list[float]:
-    """Features of the frame levels: shares of quiet frames, longest run, silence at both ends, percentiles."""
     levels = frame_levels(x)
     levels = levels - np.percentile(levels, 95)
     is_quiet = levels < -30
@@ -66,7 +64,6 @@ def _silence(x: NDArray) -> list[float]:
 
 
 def _spectrum(x: NDArray) -> list[float]:
-    """Features of the spectrum: bands, roll-off frequencies, tilt, centroid."""
     power = np.abs(np.fft.rfft(x)) ** 2
     total = power.sum()
     frequencies = np.fft.rfftfreq(len(x), 1 / RATE)
@@ -125,7 +122,6 @@ def trivial_cue_eer(out: Path, map_files=map) -> dict[str, float]:
     scores = decision_scores(cues[learnt], is_human[learnt], cues)
 
     def eer(names: Sequence[str], is_counted: NDArray | bool = True) -> float:
-        """The EER of the counted trials of these parts together."""
         is_chosen = np.isin(part_names, names) & is_counted
         return percent_eer(scores[is_chosen], is_human[is_chosen])
 

@@ -175,7 +175,6 @@ unnamed mixture of the same codecs. In the DF key the vocoder class of text-to-s
 
 
 def _speakers_overlap(clips: list[Clip]) -> bool:
-    """Whether a speaker of the evaluation parts occurs in training or development."""
     speakers = [{c.source.speaker for c in clips if (c.part in EVALUATION_PARTS) == ev} for ev in (True, False)]
     return bool(speakers[0] & speakers[1])
 
@@ -187,12 +186,10 @@ def _read_manifest(out: Path) -> dict:
 
 
 def _write_manifest(out: Path, manifest: dict) -> None:
-    """Write the manifest: the sources of the corpus, and whether it is complete."""
     write_text(out / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True) + "\n")
 
 
 def _digest_fields(recordings: list[Recording]) -> list[str]:
-    """List a text for each recording; the texts are equal for two runs with the same human speech."""
     return [f"{r.key} {r.path.stat().st_size} {r.speaker} {r.role} {r.start:.3f} {r.stop:.3f}" for r in recordings]
 
 

@@ -170,7 +170,6 @@ def utterances(sources: Mapping[str, list[Source]], methods: list[str], sizes: S
 
 
 def _line(piece: Piece) -> str:
-    """Write the line that a neural method reads for a piece."""
     return f"{piece.voice}\t{piece.source.words}" if piece.voice else piece.source.words
 
 
@@ -286,7 +285,6 @@ def write_labels(out: Path, labelled_utterances: Iterable[tuple[Utterance, list[
 
 
 def _save(array: np.ndarray, path: Path) -> None:
-    """Write an array of objects, as PartialSpoof has it."""
     with open(path, "wb") as file:
         np.save(file, array, allow_pickle=True)
 
@@ -397,7 +395,6 @@ evaluation speaker; `talk.rttm` says who speaks when.
 
 
 def _count_table(labelled_utterances: list[tuple[Utterance, list[int]]]) -> str:
-    """Write a Markdown table with the number of utterances and the minutes of each part."""
     rows = ["| part | bona fide | partially spoofed | minutes | of them fake |", "|---|---|---|---|---|"]
     for part_name in METHODS:
         utterances_of_part = [(u, boundaries) for u, boundaries in labelled_utterances if u.part == part_name]

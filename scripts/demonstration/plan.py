@@ -122,7 +122,6 @@ def split(usable: list[Recording], sizes: Sizes, seed: int) -> Split:
 
 
 def _first_of_each_speaker(recordings: list[Recording], count: int) -> list[Recording]:
-    """Take the first ``count`` recordings of each speaker."""
     counts: Counter[str] = Counter()
     first_recordings = []
     for recording in recordings:

@@ -18,7 +18,6 @@ _SPARE = 1.25  # prepared recordings for each clip, because some are too short w
 
 
 def _path(work: Path, recording: Recording) -> Path:
-    """The file of a prepared recording in ``work``."""
     return work / f"{hashlib.sha1(recording.key.encode()).hexdigest()[:16]}.npy"
 
 

@@ -98,7 +98,6 @@ def _open_sound(path: Path) -> soundfile.SoundFile:
 
 @lru_cache(maxsize=1)  # the pieces of a long recording are read one after another
 def _decode(path: Path) -> tuple[np.ndarray, int]:
-    """Decode a whole file with FFmpeg; return samples and rate."""
     try:
         return decode(str(path), "g722" if path.suffix.lower() == ".g722" else None)
     except (av.FFmpegError, IndexError, ValueError) as error:
@@ -106,7 +105,6 @@ def _decode(path: Path) -> tuple[np.ndarray, int]:
 
 
 def _seconds(path: Path) -> float:
-    """The duration of a file."""
     if path.suffix.lower() == ".g722":
         return path.stat().st_size / 8000  # 64 kbit/s
     try:
@@ -173,7 +171,6 @@ def spoken_words() -> list[tuple[Recording, str]]:
 
 
 def _speaker_of(path: Path, folder: Path) -> str:
-    """Name the speaker of a file: its first subfolder, or the letters at the start of its name."""
     inside = path.relative_to(folder)
     if len(inside.parts) > 1:
         return inside.parts[0]

@@ -9,6 +9,7 @@ of 10 ms.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import channel
 from .channel import EDGE, FRAME, RATE
@@ -23,19 +24,20 @@ _DISPERSION_DELAY = int(RATE * channel.MOST_DELAY / 2)  # samples, the mean grou
 _DELAY = _G722_DELAY + _DISPERSION_DELAY
 
 
-def trimmed(x: np.ndarray) -> np.ndarray:
+def trimmed(x: NDArray) -> NDArray:
     """Cut the quiet ends of a piece off; synthesisers make them longer than people."""
     loud = np.flatnonzero(_is_loud(x, 15))
-    return x[loud[0] * FRAME : (loud[-1] + 1) * FRAME]
+    end = (loud[-1] + 1) * FRAME
+    return x[loud[0] * FRAME : end]
 
 
-def _is_loud(x: np.ndarray, range_db: float) -> np.ndarray:
+def _is_loud(x: NDArray, range_db: float) -> NDArray:
     """Whether the level of each frame is within ``range_db`` of the 95th percentile."""
     levels = channel.frame_levels(x)
     return levels > np.percentile(levels, 95) - range_db
 
 
-def stretches(x: np.ndarray) -> list[np.ndarray]:
+def stretches(x: NDArray) -> list[NDArray]:
     """Cut speech at its pauses, and return the stretches of 0.25 to 1.5 s."""
     loud = np.flatnonzero(_is_loud(x, 20))
     gaps = np.flatnonzero(np.diff(loud) > _LEAST_PAUSE)
@@ -44,24 +46,21 @@ def stretches(x: np.ndarray) -> list[np.ndarray]:
     return [x[a * FRAME : b * FRAME] for a, b in zip(starts, stops) if SHORTEST <= b - a <= LONGEST]
 
 
-def power_density(x: np.ndarray) -> np.ndarray:
+def power_density(x: NDArray) -> NDArray:
     """Compute the spectral density of ``x`` in each band of the equaliser, with mean 1, whatever the level of ``x``."""
     density = 10 ** (channel.density_db(x) / 10)
     return density / density.mean()
 
 
-def _coded(x: np.ndarray, level_db: float, rng: np.random.Generator) -> np.ndarray:
-    """Bring a piece to a level and to the usual distribution of frame levels, code it, and disperse its phases."""
-    x = channel._levelled(x, rng.uniform(0.75, 1.1))
+def _coded(x: NDArray, level_db: float, rng: np.random.Generator) -> NDArray:
+    x = channel.levelled(x, rng.uniform(0.75, 1.1))
     x = transmit(0.5 * x / np.abs(x).max(), "g722")
-    x = channel.dispersed(np.pad(x, (0, 2 * _DISPERSION_DELAY)), rng)[_DISPERSION_DELAY:]
-    ramp = np.linspace(0, 1, RATE // 200)
-    x[: len(ramp)] *= ramp
-    x[-len(ramp) :] *= ramp[::-1]
+    padded = np.pad(x, (0, 2 * _DISPERSION_DELAY))
+    x = channel.faded(channel.dispersed(padded, rng)[_DISPERSION_DELAY:])
     return x * 10 ** (level_db / 20) / np.sqrt(np.mean(x**2))
 
 
-def joined(pieces: list[np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, list[int]]:
+def joined(pieces: list[NDArray], rng: np.random.Generator) -> tuple[NDArray, list[int]]:
     """Put the pieces in a row, with pauses between them.
 
     Returns:
@@ -69,22 +68,23 @@ def joined(pieces: list[np.ndarray], rng: np.random.Generator) -> tuple[np.ndarr
     """
     row = [np.zeros(EDGE)]
     boundaries = []
+    position = EDGE
     for piece in pieces:
-        piece = _coded(piece, rng.normal(0, 3), rng)
+        boundaries.append(position // FRAME)
+        coded = _coded(piece, rng.normal(0, 3), rng)
         before, behind = rng.integers(*_PAUSE, 2) * FRAME
-        boundaries.append(sum(map(len, row)) // FRAME)
-        row += [np.zeros(before), piece, np.zeros(behind + -len(piece) % FRAME)]
-    return np.concatenate([*row, np.zeros(EDGE)]), [*boundaries, sum(map(len, row)) // FRAME]
+        behind += -len(coded) % FRAME
+        row += [np.zeros(before), coded, np.zeros(behind)]
+        position += before + len(coded) + behind
+    boundaries.append(position // FRAME)
+    return np.concatenate([*row, np.zeros(EDGE)]), boundaries
 
 
-def render(pieces: list[np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, list[int]]:
+def render(pieces: list[NDArray], rng: np.random.Generator) -> tuple[NDArray, list[int]]:
     """Join the pieces, and pass them through the common channel; return whole frames and the pieces' boundaries."""
     x, boundaries = joined(pieces, rng)
-    x = transmit(channel.match(np.pad(x, (0, FRAME)), rng), "g722")[_DELAY:]
+    x = channel.match(np.pad(x, (0, FRAME)), rng)
+    x = transmit(x, "g722")[_DELAY:]
     cut = EDGE // FRAME
-    frames = boundaries[-1] - cut
-    x = x[: frames * FRAME]
-    ramp = np.linspace(0, 1, RATE // 200)
-    x[: len(ramp)] *= ramp
-    x[-len(ramp) :] *= ramp[::-1]
-    return x, [boundary - cut for boundary in boundaries]
+    boundaries = [boundary - cut for boundary in boundaries]
+    return channel.faded(x[: boundaries[-1] * FRAME]), boundaries

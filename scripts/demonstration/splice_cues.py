@@ -55,25 +55,21 @@ def frame_cues(x: NDArray) -> NDArray:
 
 
 def _clicks(x: NDArray, order: int, count: int) -> NDArray:
-    """The largest difference of samples in relation to the mean one, for each of ``count`` frames."""
     jumps = np.abs(np.diff(x, order))
     return np.log(_peak(jumps, count) / (_mean(jumps, count) + 1e-9) + 1e-9)
 
 
 def _mean(x: NDArray, count: int) -> NDArray:
-    """Average ``x`` over the window of each of ``count`` frames."""
     start = np.arange(count) * FRAME
     sums = np.cumsum(np.append(0.0, x))
     return (sums[np.minimum(start + _WINDOW, len(x))] - sums[start]) / _WINDOW
 
 
 def _peak(x: NDArray, count: int) -> NDArray:
-    """Find the largest value of ``x`` in the window of each of ``count`` frames."""
     return maximum_filter1d(x, _WINDOW, origin=-(_WINDOW // 2))[: count * FRAME : FRAME]
 
 
 def _means(cues: NDArray, first: int, last: int) -> NDArray:
-    """Average the cues of frames t + ``first`` to t + ``last`` for each frame t; the ends are repeated."""
     padded = np.pad(cues, ((max(-first, 0), max(last, 0)), (0, 0)), mode="edge")
     sums = np.cumsum(np.pad(padded, ((1, 0), (0, 0))), axis=0)
     start = max(-first, 0) + first
@@ -120,7 +116,6 @@ class _Piece(NamedTuple):
 
 
 def _pieces(out: Path) -> dict[str, list[_Piece]]:
-    """Read the pieces of each utterance by its id."""
     pieces_by_id = defaultdict(list)
     for line in (out / PIECES).read_text(encoding="utf-8").splitlines():
         _, name, start, end, method, *_ = line.split()
@@ -160,7 +155,6 @@ def trivial_cue_eer(out: Path, map_files=map) -> dict[str, float]:
 
 
 def _eer(training: list, evaluation: list) -> float:
-    """Train a logistic regression on examples (cues, target), and compute its EER in % on others."""
     cues, targets = zip(*training)
     evaluation_cues, evaluation_targets = zip(*evaluation)
     return percent_eer(decision_scores(cues, targets, evaluation_cues), np.array(evaluation_targets))

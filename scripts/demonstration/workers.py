@@ -38,7 +38,6 @@ class Workers:
                 self._bar.update()
 
     def _count(self, future: Future) -> None:
-        """Count a finished job; the pool calls this."""
         if not future.cancelled():
             self._bar.update()
 
@@ -50,11 +49,9 @@ class Workers:
 
 
 def _interrupt_once(*_) -> None:
-    """Raise KeyboardInterrupt, and ignore the next Ctrl-C: it would stop the shutdown, which then hangs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def _ignore_interrupts() -> None:
-    """Let a worker process ignore Ctrl-C; the main process stops it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -118,7 +118,6 @@ class Command:
     device: str = "cuda"
 
     def __call__(self, workspace: Workspace) -> None:
-        """Run the command on both devices, and compare."""
         expected = self.numbers(workspace, "cpu", self.words)
         numbers = self.numbers(workspace, self.device, f"{self.words} {self.device_words}")
         assert numbers.size
@@ -216,7 +215,6 @@ class Training:
     device: str = "cuda"
 
     def __call__(self, workspace: Workspace) -> None:
-        """Train on both devices, and compare."""
         name = f"run{len(list(workspace.folder.glob('run*')))}"
         on_device = {**self.changes, "train": {**self.changes.get("train", {}), "precision": self.precision}}
         weights, history = train_recipe(workspace, name, self.device, on_device)
