@@ -13,7 +13,7 @@ audible frames of a window, a frame every 10 ms.
    programming.
 
 In both cases the level has to move, too, unlike that of a siren. All numbers in this module are
-assumptions; docs/score.md has what they find, and `scripts/bench speech` measures it.
+assumptions; docs/score.md has what they find.
 """
 
 from __future__ import annotations
