@@ -55,12 +55,12 @@ def synthesiser_table(corpus: Path, scores: Path, systems: dict[str, str], learn
     """
     columns = []
     for file in systems.values():
-        matched = []
+        matched_tracks = []
         for track in ("LA", "DF"):
             name, keys = PARTS[track]
             key = Labels(name, corpus / keys, "eval").read()
-            matched.append(key.match(ScoreFile.of(scores / f"{file}.{track}.txt")).matched)
-        la, df = matched
+            matched_tracks.append(key.match(ScoreFile.of(scores / f"{file}.{track}.txt")).matched)
+        la, df = matched_tracks
         both = replace(la, trials=la.trials + df.trials, scores=np.concatenate([la.scores, df.scores]))
         columns.append({row.labels["attack"]: row["eer"] for row in breakdown(both, "attack", num_resamples=1000)})
     rows = [
