@@ -391,7 +391,6 @@ def _resample(
 def _figures(
     systems: list[tuple[Callable, NDArray, NDArray]], drawing: _Drawing, num_resamples: int, num_threads: int | None
 ) -> Iterator[NDArray]:
-    """Yield the metrics (columns,) of all systems for each resample of one kind of draws; see :func:`_resample`."""
     cells = drawing.cells
     quick = [quick_metric(*system, cells) for system in systems]
     evaluators = [fast or any_metric(*system, cells) for fast, system in zip(quick, systems)]
@@ -524,8 +523,6 @@ def _drawings(
 
 def _single_draws(seed: int, num_bonafide: int, num_spoof: int) -> Draw:
     def draw(index: int) -> NDArray:
-        """Draw resample ``index``; the result has the counts of bona fide trials first, then the
-        counts of spoofed trials."""
         rng = np.random.default_rng([seed, index])
         return np.concatenate([draw_counts(rng, n) for n in (num_bonafide, num_spoof)])
 

@@ -58,15 +58,10 @@ class ScoringSettings(RunSettings):
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that change scores, for the identity of the run; leave out default values."""
-        identity: dict[str, Any] = {}
+        values = {name: getattr(self, name) for name in ("crop", "padding", "peak_normalize", "channel")}
+        identity = {name: value for name, value in values.items() if value != getattr(ScoringSettings, name)}
         if self.crop != "head":
-            identity |= {"crop": self.crop, "crop_seed": self.crop_seed}
-        if self.padding != "repeat":
-            identity["padding"] = self.padding
-        if self.peak_normalize != "no":
-            identity["peak_normalize"] = self.peak_normalize
-        if self.channel is not None:
-            identity["channel"] = self.channel
+            identity["crop_seed"] = self.crop_seed
         if self.transform is not None:
             identity["transform"] = self.transform.identity
         return identity

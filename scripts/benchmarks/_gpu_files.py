@@ -22,7 +22,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import first_line
-from nes2net.scoring.batches import default_workers, plan_batches, read_batches
+from nes2net.scoring.batches import Plan, default_workers, read_batches
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.kernel import default_batch_size
 from nes2net.scoring.waveforms import WaveformReader
@@ -100,7 +100,7 @@ def decoding(stage: Stage, recordings: Sequence[Trial], detector: Detector) -> N
     stage.add("decoding", "load_audio, one thread", **columns)
     reader = WaveformReader.of(detector, stage.num_samples)
     for workers in (1,) if stage.small else sorted({1, 4, default_workers(stage.device)}):
-        batches = plan_batches(repeated(recordings, 2 if workers == 1 else 8), 4 if stage.small else 64)
+        batches = Plan(4 if stage.small else 64).batches(repeated(recordings, 2 if workers == 1 else 8))
         began = time.perf_counter()
         counts = []
         first = 0.0

@@ -23,9 +23,9 @@ import scale
 import torch
 
 from nes2net.apps.scale.cluster import Resources
-from nes2net.apps.scale.collection import Outcome, score_collection
+from nes2net.apps.scale.collection import score_collection
 from nes2net.apps.scale.engine import Model
-from nes2net.apps.scale.results import write_results
+from nes2net.apps.scale.results import CollectionRecord, write_results
 from nes2net.apps.scale.sources import shards_of
 from nes2net.detector import Detector
 
@@ -44,17 +44,17 @@ def write_shards(folder: Path, count: int) -> None:
             first = Path(shutil.copyfile(first, path))
 
 
-def score(source: Path, model: Path, out: Path) -> tuple[Outcome, float]:
-    """Score a collection, and return its outcome and the seconds."""
+def score(source: Path, model: Path, out: Path) -> tuple[CollectionRecord, float]:
+    """Score a collection, and return its record and the seconds."""
     began = time.perf_counter()
-    outcome = score_collection(source, Model(str(model), "cpu"), out, num_samples=_RATE, resources=Resources(1))
-    return outcome, time.perf_counter() - began
+    record = score_collection(source, Model(str(model), "cpu"), out, num_samples=_RATE, resources=Resources(1))
+    return record, time.perf_counter() - began
 
 
 def resuming(count: int, folder: Path, model: Path) -> str:
     """Time listing ``count`` shards, writing their results, and a call for which all results exist; return a line of text."""
     write_shards(folder / "first", 1)
-    score(folder / "first", model, folder / "out")  # writes the record of the run
+    first, _ = score(folder / "first", model, folder / "out")
     for path in (folder / "out").glob("*.parquet"):
         path.unlink()
     write_shards(folder / "all", count)
@@ -64,10 +64,10 @@ def resuming(count: int, folder: Path, model: Path) -> str:
     began = time.perf_counter()
     row = {"id": "a", "address": "a", "seconds": 1.0, "score": 0.0, "error": None}
     for shard in shards:
-        write_results(folder / "out", shard, [row])
+        write_results(folder / "out", shard, first.run, [row])
     written = time.perf_counter() - began
-    outcome, resumed = score(folder / "all", model, folder / "out")
-    assert outcome.kept == count
+    record, resumed = score(folder / "all", model, folder / "out")
+    assert record.kept_from_earlier_runs == count
     words = f"{count} shards: listed in {listed:.2f} s ({1000 * listed / count:.2f} ms each)"
     words += f", results written in {written:.1f} s ({1000 * written / count:.2f} ms each)"
     return f"{words}, resumed in {resumed:.2f} s ({1000 * resumed / count:.2f} ms each)"
@@ -76,8 +76,8 @@ def resuming(count: int, folder: Path, model: Path) -> str:
 def scheduling(count: int, folder: Path, model: Path) -> str:
     """Time scoring ``count`` shards of one recording; return a line of text."""
     write_shards(folder / "all", count)
-    outcome, seconds = score(folder / "all", model, folder / "out")
-    assert outcome.scored == count
+    record, seconds = score(folder / "all", model, folder / "out")
+    assert record.scored == count
     return f"{count} shards: scored in {seconds:.1f} s ({seconds / count * 1000:.1f} ms each)"
 
 

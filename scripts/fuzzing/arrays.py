@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from builders.hostile import nes2net
 
 from fuzzing import FIXED, Boundary
-from nes2net.apps.scale.results import finished_shards, to_score_file, write_record, write_results
+from nes2net.apps.scale.results import RECORD, finished_shards, to_score_file, write_results
 from nes2net.apps.scale.sources import Shard
 from nes2net.data.corpora.npy_dictionary import read_npy_dictionary
 from nes2net.scoring.embeddings import Embeddings
@@ -79,9 +80,12 @@ def _write_folder(folder: Path, score: Any, judgement: dict[str, Any]) -> None:
             rows.append({**row, "score": score, "error": None})
         rows[0]["score"] = None
         rows[0]["error"] = "damaged"
-        write_results(folder, Shard(f"/data/{shard}.tar", "1", shard), rows)
+        write_results(
+            folder, Shard(f"/data/{shard}.tar", "1", shard), {"model": "x"}, rows, has_lists=isinstance(score, list)
+        )
     counts = {"total": 10, "scored": 8, "shards": 2}
-    write_record(folder, {"run": {"model": "x"}, "failures": {}, "judgement": judgement, **counts})
+    record = {"run": {"model": "x"}, "failures": {}, "judgement": judgement, **counts}
+    (folder / RECORD).write_text(json.dumps(record))
 
 
 def _embeddings_in(folder: Path) -> Path:

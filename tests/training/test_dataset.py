@@ -242,7 +242,7 @@ def test_a_run_goes_on_where_its_folders_have_moved_or_from_before_a_key_was_the
     (tmp_path / "moved").symlink_to(folders["musan"])
     assert train(values(**{**folders, "musan": str(tmp_path / "moved")})) == folder
     for augment, key in (({"rir": folders["rir"]}, "musan"), ({**folders, "noise_probability": 0.4}, "noise_prob")):
-        refused(values(**augment), rf"holds another run, which differs in `augment\.{key}")
+        refused(values(**augment), rf"was made by another run or program \(another augment\.{key}")
     stored = yaml.safe_load((folder / "recipe.yaml").read_text())
     del stored["augment"]["noise_probability"]
     (folder / "recipe.yaml").write_text(yaml.safe_dump(stored))

@@ -58,7 +58,7 @@ def run(
         overrides: override a key of the recipe, e.g. train.epochs=3
         set_: what ${NAME} in the file stands for; repeatable
         out: folder to write; results/NAME if the file names no folder
-        dry_run: list missing inputs, and the jobs to do with their times
+        dry_run: list missing inputs, and the jobs to do
         allow_missing: begin even if data is missing
         overwrite: replace scores of changed audio or from another device
 

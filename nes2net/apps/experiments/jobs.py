@@ -26,7 +26,7 @@ from nes2net.data.corpora.trial import Part
 from nes2net.detector import Detector
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import write_result
-from nes2net.lib.claims import differing_names
+from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import is_absent, make_folder, path_below, sha256_of
 from nes2net.lib.findings import Finding
@@ -254,7 +254,7 @@ class ScoreJob(Job):
             expected["trials"] = digest
         if detector:
             expected["model"] = detector.fingerprint()
-        return bool(differing_names(record.run, record.run | expected))
+        return not Claim(self.scores, record.run | expected, record.run).is_same
 
     def missing(self, search: Search) -> list[Finding]:
         """List the missing files of the evaluation set.
@@ -337,7 +337,7 @@ class EvaluateJob(Job):
         The file of the scores must still exist. The other input files may be missing by now.
         """
         report = self.read()
-        if report is None or not self.page.is_file() or report.asked != self.settings():
+        if report is None or not Claim(self.page, self.settings(), report.asked, self.page.is_file()).is_done:
             return False
         files = [file for file in report.inputs if "sha256" in file]
         for file in files:

@@ -10,7 +10,6 @@ from typing import Literal
 
 from nes2net.data.audio.files import is_recording
 from nes2net.data.corpora.check import CorpusCheck, find_split, why_unusable
-from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.trial import Part
 from nes2net.lib.errors import InputError
 from nes2net.lib.findings import Finding
@@ -75,7 +74,7 @@ def missing_part(corpus_part: Part) -> list[Finding]:
     """
     if corpus_part.corpus.startswith("hub:"):
         return []
-    corpus = corpus_called(corpus_part.corpus)
+    corpus = corpora.find(corpus_part.corpus)
     if corpus is None:
         return [
             Finding(f"corpus {corpus_part.corpus}", "this version of nes2net does not read it", "get a newer version")
@@ -102,7 +101,7 @@ def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
         name: name of the corpus.
         keys: file or folder of the keys.
     """
-    corpus = corpus_called(name)
+    corpus = corpora.find(name)
     if corpus is None:
         return []
     try:
@@ -123,13 +122,6 @@ class Search:
     def __init__(self) -> None:
         self.part = cache(missing_part)
         self.keys = cache(missing_keys)
-
-
-def corpus_called(name: str) -> Corpus | None:
-    """Return the corpus with this name; None if the name is unknown."""
-    if name not in corpora.names():
-        return None
-    return corpora.get(name)
 
 
 @dataclass(frozen=True)

@@ -227,35 +227,27 @@ def _compare_with_clean(measured: Measured, clean: Measured, changed: float) -> 
 
 def summary_sentences(clean: Row, rows: Sequence[Row]) -> list[str]:
     """Summarise the table in sentences; ``rows`` are the rows of the conditions, most damaging first."""
-    # List the conditions that change the EER.
     certain = [row for row in rows if row.value("p_value") < 0.05]
     worse = [row for row in certain if row.value("difference") > 0]
     better = [row.labels["condition"] for row in certain if row.value("difference") < 0]
     if worse:
         worst = [f"{row.labels['condition']} ({points(row.value('difference'), 1)} points)" for row in worse[:3]]
         lines = [f"Most damaging to the EER: {', '.join(worst)}."]
-    elif better:
-        lines = ["No condition raises the EER for certain."]
     else:
-        lines = ["No condition differs for certain: all p-values of the EER are 0.05 or more."]
-    # Say which condition has the most errors at the threshold, and how many conditions change the EER.
+        lines = ["No condition raises the EER for certain."]
     if rows:
         worst_row = max(rows, key=lambda row: (row.value("hter"), row.labels["condition"]))
-        rates = {name: percent(worst_row.value(name), 1) for name in ("hter", "miss", "false_alarm")}
-        mostly_misses = worst_row.value("miss") > worst_row.value("false_alarm")
-        side = "bona fide trials are rejected" if mostly_misses else "spoofed ones pass"
+        hter, miss, false_alarm = (percent(worst_row.value(name), 1) for name in ("hter", "miss", "false_alarm"))
         lines.append(
-            f"At the threshold, {worst_row.labels['condition']} has the highest half total error rate, {rates['hter']} % "
-            f"(clean: {percent(clean.value('hter'), 1)} %); {rates['miss']} % of bona fide trials are missed and "
-            f"{rates['false_alarm']} % of spoofed ones accepted, so above all {side}."
+            f"At the threshold, {worst_row.labels['condition']} has the highest half total error rate, {hter} % "
+            f"(clean: {percent(clean.value('hter'), 1)} %); {miss} % of bona fide trials are missed and {false_alarm} % "
+            "of spoofed ones accepted."
         )
-        line = (
+        names = f" ({listed(better)})" if better else ""
+        lines.append(
             f"Of {counted(len(rows), 'condition')}, {len(worse)} raise the EER more than chance would (p < 0.05), and "
-            f"{len(better)} lower it"
+            f"{len(better)} lower it{names}."
         )
-        if better:
-            line += f" ({listed(better)})"
-        lines.append(f"{line}.")
     return lines
 
 

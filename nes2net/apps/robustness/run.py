@@ -17,14 +17,13 @@ import numpy as np
 from nes2net.actions.scoring import score_corpus
 from nes2net.apps.robustness.robustness import CLEAN, EER_OF_CLEAN, evaluate_robustness, find_threshold
 from nes2net.data.augment import Effect, Sources
-from nes2net.data.corpora.protocol import select_phase
 from nes2net.data.corpora.trial import BONAFIDE, Part, Trial, stratified_subset, trials_digest
+from nes2net.evaluation.key import Key
 from nes2net.evaluation.result import Result
-from nes2net.lib.claims import differences_in_words
+from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError, counted, one_line
 from nes2net.lib.files import exclusive_lock, is_absent, json_text, path_below, write_text
 from nes2net.lib.plain_data import read_json
-from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.this_process import process_count, usable_processors
 from nes2net.models.registry import corpora, create_condition, default_conditions, effects
 from nes2net.scoring.corpus import ScoringSettings
@@ -95,15 +94,7 @@ class Plan:
             f"{self.part.corpus}, phase {self.phase}: {numbers} trials ({num_bonafide:,} bona fide, "
             f"{len(self.trials) - num_bonafide:,} spoof), clean and under {counted(len(self.names), 'condition')}:",
         ]
-        families: dict[str, list[str]] = {}
-        for text in self.names:
-            name, _, strength = text.partition(":")
-            families.setdefault(name, []).append(strength)
-        for name, strengths in families.items():
-            if strengths[0]:
-                lines.append(f"  {name}: {', '.join(strengths)}")
-            else:
-                lines.append(f"  {name}")
+        lines += [f"  {name}" for name in self.names]
         return [*lines, *(f"not possible here: {name}: {reason}" for name, reason in self.left_out.items())]
 
 
@@ -171,14 +162,9 @@ def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> list[Tr
         InputError: if there is no such trial, or if a trial has no label.
     """
     corpus = corpora.get(part.corpus)
-    key = corpus.keys(part.root if keys is None else keys)
-    corpus.check_phase(phase, key)
+    key = Key.read(part.corpus, Path(keys or part.root or "."), phase)
     paths = {trial.id: trial.path for trial in corpus.trials(part.root, part.split, protocols=part.protocols)}
-    labelled = []
-    for trial in select_phase(key, phase):
-        is_excluded = any(trial.get(name) in values for name, values in corpus.excluded.items())
-        if trial.id in paths and not is_excluded:
-            labelled.append(replace(trial, path=paths[trial.id]))
+    labelled = [replace(trial, path=paths[trial.id]) for trial in key.evaluated_trials if trial.id in paths]
     if not labelled or any(trial.label is None for trial in labelled):
         subject = "not every trial" if labelled else "no trial"
         raise InputError(
@@ -253,42 +239,31 @@ def run(
         folder = path_below(out, "scores")
         paths = {name: folder / f"{name.replace(':', '_')}.txt" for name in (CLEAN, *plan.names)}
         failed = dict(plan.left_out)
-        count = len(plan.trials)
-        finished = sum(path.exists() for path in paths.values())
-        with ProgressDisplay[None](
-            title="robustness", unit="utterance", total=count * len(paths), start=count * finished, leave=True
-        ) as display:
-            for number, (name, path) in enumerate(paths.items(), 1):
-                display.title = f"condition {number} of {len(paths)}, {name}"
-                was_finished = path.exists()
-                try:
-                    score_corpus(
-                        scorer,
-                        plan.part,
-                        path,
-                        checkpoint=checkpoint,
-                        trials=plan.trials,
-                        num_samples=num_samples,
-                        about={"condition": name},
-                        say=number == 1,
-                        settings=ScoringSettings(
-                            batch_size=batch_size,
-                            num_workers=num_workers,
-                            transform=None if name == CLEAN else _condition_transform(name, plan),
-                            display=display,
-                        ),
-                    )
-                except NothingDone as error:  # other errors, such as a full disk, are not failures of the condition
-                    if name == CLEAN:
-                        if not path.parent.exists():  # nothing was scored, so let other runs use the folder
-                            (out / _RUN_FILE).unlink()
-                        raise
-                    failed[name] = one_line(str(error))
-                finished += not was_finished
-                if (
-                    num_uncounted := count * finished - display.done
-                ) > 0:  # some trials failed, or were scored by an earlier run
-                    display.update(num_uncounted)
+        for number, (name, path) in enumerate(paths.items(), 1):
+            settings = ScoringSettings(
+                batch_size=batch_size,
+                num_workers=num_workers,
+                transform=None if name == CLEAN else _condition_transform(name, plan),
+                title=f"condition {number} of {len(paths)}, {name}",
+            )
+            try:
+                score_corpus(
+                    scorer,
+                    plan.part,
+                    path,
+                    checkpoint=checkpoint,
+                    trials=plan.trials,
+                    num_samples=num_samples,
+                    about={"condition": name},
+                    say=number == 1,
+                    settings=settings,
+                )
+            except NothingDone as error:  # other errors, such as a full disk, are not failures of the condition
+                if name == CLEAN:
+                    if not path.parent.exists():  # nothing was scored, so let other runs use the folder
+                        (out / _RUN_FILE).unlink()
+                    raise
+                failed[name] = one_line(str(error))
         score_files = {name: path for name, path in paths.items() if name not in failed}
         if len(score_files) == 1:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
@@ -332,8 +307,7 @@ def _claim_folder(out: Path, scorer: Scorer, plan: Plan, num_samples: int | None
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder for the report")
     path = out / _RUN_FILE
-    if not is_absent(path):
-        if difference := differences_in_words(read_json(path), run):
-            raise InputError(f"{out} belongs to another run{difference}: name another folder, or remove this one")
-        return
-    write_text(path, json_text(run, indent=1) + "\n")
+    if is_absent(path):
+        write_text(path, json_text(run, indent=1) + "\n")
+    else:
+        Claim(out, run, read_json(path)).check("name another folder, or remove this one")

@@ -239,7 +239,6 @@ def _matches(name: str, only: Sequence[str]) -> bool:
 
 
 def _stated_digests(download: Download) -> dict[str, str]:
-    """Collect the file's digests in the declaration of the corpus, as algorithm → digest."""
     return {name: getattr(download, name) for name in _DIGESTS if getattr(download, name)}
 
 

@@ -144,12 +144,6 @@ def _text_for_digest(trial: Trial) -> str:
 
 
 def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: str) -> None:
-    """Write ``labels.parquet`` and ``eval.yaml``, which the Arena expects beside the shards.
-
-    Args:
-        title: title of the corpus.
-        split: the Arena's name of the split that is evaluated.
-    """
     path = out / "data" / "labels.parquet"
     pyarrow = pyarrow_module("pyarrow", path)
     parquet = pyarrow_module("pyarrow.parquet", path)

@@ -1,4 +1,4 @@
-"""Read the segments of a corpus from RTTM, and check the segments against durations and labels."""
+"""Check the segments of a corpus against durations and labels, and fill their gaps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.metrics.localisation.frames import RESOLUTIONS, pool_labels
-from nes2net.metrics.localisation.label_files import read_rttm
 from nes2net.metrics.localisation.segments import ROUNDING, Segment, SegmentsByUtterance, frame_labels
 
 #: The class of gaps between segments. None means that gaps are bona fide in a file that lists only spoofed segments,
@@ -20,23 +19,25 @@ from nes2net.metrics.localisation.segments import ROUNDING, Segment, SegmentsByU
 Uncovered = Literal["bonafide", "spoof"] | None
 
 
-def read_segments(
-    path: Path, durations: Mapping[str, float], labels: Mapping[str, str], uncovered: Uncovered = None
+def covering_segments(
+    listed_segments: SegmentsByUtterance,
+    path: Path,
+    durations: Mapping[str, float],
+    labels: Mapping[str, str],
+    uncovered: Uncovered = None,
 ) -> SegmentsByUtterance:
-    """Read an RTTM file: utterance → segments that cover the utterance from 0 to its end without overlap.
+    """Make utterance → segments that cover the utterance from 0 to its end without overlap.
 
     Args:
-        durations: utterance → its duration in s; utterances of the file that are not in this
-            mapping are skipped.
+        listed_segments: the segments of the file or folder ``path``, in any order.
+        durations: utterance → its duration in s; other utterances are skipped.
         labels: word of the file → ``"bonafide"`` or ``"spoof"``.
         uncovered: the class of gaps between segments, see :data:`Uncovered`.
 
     Raises:
-        InputError: if the file is malformed or has a label that is not in ``labels``, or if the
-            segments of an utterance overlap, leave a gap of more than a millisecond, or lie outside
-            of the utterance.
+        InputError: if a label is not in ``labels``, or if the segments of an utterance overlap,
+            leave a gap of more than a millisecond, or lie outside of the utterance.
     """
-    listed_segments = read_rttm(path)
     words: set[str] = set()
     for segments in listed_segments.values():
         words.update(segment.label for segment in segments)
@@ -48,16 +49,16 @@ def read_segments(
         )
     if uncovered is None and BONAFIDE not in {labels[word.lower()] for word in words}:
         uncovered = "bonafide"
-    covering_segments = {}
+    covered = {}
     for utterance, segments in listed_segments.items():
         if utterance not in durations:
             continue
         labelled = [segment._replace(label=labels[segment.label.lower()]) for segment in segments]
         try:
-            covering_segments[utterance] = covering(labelled, durations[utterance], uncovered)
+            covered[utterance] = covering(labelled, durations[utterance], uncovered)
         except InputError as error:
             raise InputError(f"{path}: {utterance}: {error}") from error
-    return covering_segments
+    return covered
 
 
 class _Cover:
@@ -130,7 +131,7 @@ def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dic
     utterance covers at least half of it, so that every labelled frame lies in a segment.
 
     Args:
-        segments: utterance → its segments, as returned by :func:`read_segments`.
+        segments: utterance → its segments, as :func:`covering_segments` returns them.
 
     Raises:
         InputError: if ``resolution`` is not one of ``RESOLUTIONS``.

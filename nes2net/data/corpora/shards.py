@@ -211,10 +211,6 @@ def _class_labels(table: Table, path: Path) -> _ClassLabels | None:
 
 
 def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a table, each as a mapping: column → value, for the columns ``names``.
-
-    ``budget`` limits the number of the rows and the size of their texts.
-    """
     if not names:
         num_rows = sum(table.counts)
         budget.take("rows", steps=num_rows)
@@ -264,17 +260,6 @@ def _trial_of_row(
     label_of: Callable[[Any, str], str | None],
     row_name: str,
 ) -> Trial:
-    """Make the trial of a row of a table, or of a sample of a tar file.
-
-    Args:
-        path: address of the recording.
-        values: name of a column or entry → value. The column ``notes`` holds a mapping in JSON with
-            further values; a column overrides an entry of the notes.
-        shard: the shard of the row, whose name may state the split.
-        root: by default, the id of the trial is the path of the recording below this folder.
-        label_of: turns a value of the column ``label`` into our label, given the ``row_name``.
-        row_name: name of the row for messages.
-    """
     notes = _parse_notes(values.get(_NOTES), row_name)
     merged = {**notes, **{name: value for name, value in values.items() if value not in (None, "")}}
     merged.pop(_NOTES, None)
@@ -331,7 +316,6 @@ def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str
 
 
 def _as_text(value: Any) -> str:
-    """Convert ``value`` to text: whole numbers without a point, lists and mappings as JSON."""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, float) and value.is_integer():
