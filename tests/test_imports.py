@@ -47,7 +47,8 @@ MAY_IMPORT = {
     "evaluate asvspoof2019_la two.txt --keys key.txt --resamples 10": "numpy pydantic scipy",
     "evaluate asvspoof2019_la four.txt --keys key.txt --resamples 10": "numpy pydantic scipy",
     "experiment reproduce nes2net_x-2021_df --data nowhere": "av numpy pydantic soundfile",
-    "train asvspoof2019_nes2net_x data.root=nowhere": "accelerate av numpy pydantic soundfile torch",
+    "train asvspoof2019_nes2net_x data.root=nowhere": "av numpy pydantic soundfile",
+    "train asvspoof2019_nes2net_x": "av numpy pydantic soundfile",
 }
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from nes2net.scoring.waveforms import WaveformReader
 
 T = TypeVar("T")
+
+#: Detector → names of the judgements that have been checked with it.
+_CHECKED: WeakKeyDictionary[Scorer, set[str]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,6 +291,20 @@ class Rows(OfRecordings[NDArray]):
     columns: ClassVar[Sequence[str]]
     """Names of the columns, one for each number of a row."""
 
+    def fitted(self, scorer: Scorer) -> Self:
+        """Return this judgement; one of another package is first checked on two short recordings, once per detector.
+
+        Raises:
+            BrokenPart: if the judgement breaks its contract.
+        """
+        names = _CHECKED.setdefault(scorer, set())
+        if self.name not in names and not judgements.is_built_in(self.name):
+            from nes2net.models.contract_checks import check_computing  # quick start-up: this imports torch
+
+            check_computing(self, scorer)
+            names.add(self.name)
+        return self
+
     @abstractmethod
     def compute(self, scorer: Any, waveforms: Tensor) -> Tensor:
         """Compute the rows B×K for ``waveforms`` B×N, 16 kHz, in [−1, 1], on the detector's device.
@@ -306,17 +324,14 @@ class Rows(OfRecordings[NDArray]):
     def start(
         self, scorer: Scorer, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
     ) -> Callable[[], Sequence[NDArray | str]]:
-        from torch import is_tensor  # quick start-up: reading files needs no torch
-
         from nes2net.scoring.kernel import start_rows  # quick start-up: reading files needs no torch
 
         def compute(waveforms: Tensor) -> Tensor:
             with judgements.guarded(self.name, "compute"):
                 computed = self.compute(scorer, waveforms)
             shape = (len(waveforms), len(self.columns))
-            fits = is_tensor(computed) and computed.shape == shape
-            expected = f"a tensor {shape} of a row for each recording and a column for each of 'columns'"
-            PartCheck(judgements.subject(self.name)).that(fits, "compute returned", computed, expected)
+            why = " (a row for each recording and a column for each of 'columns')"
+            PartCheck(judgements.subject(self.name)).shape("compute", computed, shape, why)
             return computed
 
         return start_rows(scorer, f"{self.name} have {{}}", compute, inputs[0], rows=rows)

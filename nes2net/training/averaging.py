@@ -241,7 +241,7 @@ def _with_new_batch_statistics(
     # restore them.
     norms = [norm for norm in detector.train().modules() if isinstance(norm, _BatchNorm) and not norm.training]
     teacher_statistics = [copy.deepcopy(norm.state_dict()) for norm in norms]
-    update_bn((batch.waveforms for batch in progress if len(batch.targets)), detector, detector.device)
+    update_bn((batch.part.inputs for batch in progress if len(batch.part.targets)), detector, detector.device)
     for norm, statistics in zip(norms, teacher_statistics):
         norm.load_state_dict(statistics)
     detector = detector.cpu()

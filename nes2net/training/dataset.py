@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 from torch.utils.data import Dataset
 
 from nes2net.data.audio.cache import AudioCache
@@ -69,19 +70,32 @@ class Example(NamedTuple):
     trial_index: int = -1
 
 
-class Batch(NamedTuple):
-    """A batch of examples."""
+class Part(NamedTuple):
+    """The input of an objective: a part of a training step, or a batch of the development set."""
 
-    #: B×N
-    waveforms: Tensor
-    #: (B,), class numbers; of two classes, bona fide is 1
+    #: waveforms B×N, or spectrograms B×T×F that Specmix has mixed
+    inputs: Tensor
+    #: (B,), class numbers (of two classes, bona fide is 1), or B×K, the share of each class in a mixed sample
     targets: Tensor
+    #: further tensors of the examples, such as labels of frames, B×…, by name
+    carried: Mapping[str, Tensor] = {}
+    #: number of the optimisation step, from 0 over all epochs; None in validation
+    iteration: int | None = None
+    #: seed of latent augmentation; None to leave the embeddings unchanged
+    latent_seed: int | None = None
+
+    def to(self, device: torch.device) -> Part:
+        return tree_map_only(Tensor, lambda tensor: tensor.to(device, non_blocking=True), self)  # type: ignore[no-any-return]
+
+
+class Batch(NamedTuple):
+    """A batch of examples on the CPU; it has no rows if none of its files could be used."""
+
+    part: Part
     #: one message for each file that failed
-    errors: list[str]
+    errors: Sequence[str] = ()
     #: one message for each file that cannot be read at present
-    lost: list[str]
-    #: name of a further tensor of the examples → the stacked tensors of all examples, B×…
-    carried: dict[str, Tensor]
+    lost: Sequence[str] = ()
     #: (B,), indices of the trials in the list of trials
     trial_indices: Sequence[int] = ()
 
@@ -309,12 +323,12 @@ def longest_first(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def collate(examples: list[Example]) -> Batch:
-    """Make a batch of the usable examples; if no example is usable, the batch has no rows."""
+    """Make a batch of the usable examples."""
     errors = [example.error for example in examples if example.error]
     lost = [example.lost for example in examples if example.lost]
     waveforms = [example.waveform for example in examples if example.waveform is not None]
     if not waveforms:
-        return Batch(torch.zeros(0, 0), torch.zeros(0, dtype=torch.long), errors, lost, {})
+        return Batch(Part(torch.zeros(0, 0), torch.zeros(0, dtype=torch.long)), errors, lost)
     used = [example for example in examples if example.waveform is not None]
     for example in used:
         for name, tensor in used[0].carried.items():
@@ -324,14 +338,9 @@ def collate(examples: list[Example]) -> Batch:
                     f"an example carries '{name}' as {described(own)}, and another one as {described(tensor)}; expected "
                     "tensors of one shape"
                 )
-    return Batch(
-        stacked(waveforms),
-        stacked([torch.tensor(example.target) for example in used]),
-        errors,
-        lost,
-        {name: stacked([example.carried[name] for example in used]) for name in used[0].carried},
-        [example.trial_index for example in used],
-    )
+    targets = stacked([torch.tensor(example.target) for example in used])
+    carried = {name: stacked([example.carried[name] for example in used]) for name in used[0].carried}
+    return Batch(Part(stacked(waveforms), targets, carried), errors, lost, [example.trial_index for example in used])
 
 
 class BatchLoader(Loader):

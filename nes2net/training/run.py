@@ -20,11 +20,11 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, listed, worded
 from nes2net.lib.files import path_below
 from nes2net.lib.this_process import enough_memory
+from nes2net.models.registry import PACKAGES_KEY, named_parts, packages_of
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.card import describe_training
 from nes2net.training.data import (
     check_fills_a_batch,
-    check_unseen,
     describe_data,
     development_batches,
     list_examples,
@@ -51,9 +51,10 @@ from nes2net.training.seeding import cuda_algorithms, seed_everything
 from nes2net.training.selection import Selection
 from nes2net.training.start import build_detector, check_parts, without_needless_checkpoint
 from nes2net.training.state import RunState, fingerprint
-from nes2net.training.task_contract import check_task
+from nes2net.training.task_contract import check_task, packages_of_recipe
 from nes2net.training.tasks.task import Task, create_task
 from nes2net.training.tracker import require_library
+from nes2net.training.trials import check_unseen
 from nes2net.training.validation import Validator
 
 
@@ -90,11 +91,16 @@ def train(
     """
     require_library(recipe.tracker)
     recipe = without_needless_checkpoint(recipe)
-    task = create_task(recipe)
-    check_parts(recipe)
+    folder = path_below(recipe.output, recipe.tag)
     with StopRequests() as stop:
-        train_trials = task.trials("train")
-        dev_trials = task.trials("dev")
+        try:
+            task = create_task(recipe)
+            check_parts(recipe)
+            train_trials = task.trials("train")
+            dev_trials = task.trials("dev")
+        except InputError:
+            read_resume_file(folder)  # names the package of a part that is not installed any more
+            raise
         # Check early that there are enough trials for a batch. With pieces or a balance, an epoch may have more
         # examples than trials; training_batches later checks the number of examples.
         if recipe.data.crop != "pieces" and not recipe.data.balanced:
@@ -103,7 +109,6 @@ def train(
         # Deterministic algorithms import SymPy, so switch them on only now that all trials are there.
         with cuda_algorithms(recipe.train.deterministic):
             accelerator = create_accelerator(device, recipe.train.precision)
-            folder = path_below(recipe.output, recipe.tag)
             with run_folder(folder, recipe, accelerator.is_main_process):
                 Run(recipe, task, accelerator, folder, stop, reporter).resume(train_trials, dev_trials)
     return folder
@@ -162,7 +167,11 @@ class Run:
         descriptions += describe_data(recipe.data, "dev", dev_trials)
         earlier_devices = [] if saved_state is None else saved_state.get("devices", [])
         training_facts = describe_training(recipe, detector, accelerator, earlier_devices)
-        detector.provenance = replace(detector.provenance, trials=tuple(descriptions), training=training_facts)
+        packages = packages_of(named_parts(detector.config)) | packages_of_recipe(recipe)
+        facts = {PACKAGES_KEY: packages} if packages else {}
+        detector.provenance = replace(
+            detector.provenance, trials=tuple(descriptions), training=training_facts, facts=facts
+        )
         # Make the parts of the run that have a state.
         objective = self.objective(detector)
         if self.task.subject:

@@ -23,7 +23,7 @@ from nes2net.models.frontends.sizes import check_pretrained
 from nes2net.models.loading import Checkpoint, read_checkpoint, recognise, without_wrapper
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED
-from nes2net.models.registry import create_frontend, frontends, takes_checkpoint
+from nes2net.models.registry import PACKAGES_KEY, check_installed, create_frontend, frontends, takes_checkpoint
 from nes2net.models.weights_known import holds_weights_of
 from nes2net.training.losses.by_name import checked_loss, with_head
 from nes2net.training.recipes.recipe import Recipe
@@ -130,13 +130,9 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         detector = Detector.from_config(with_adaptation(model, recipe.train.adapt), recipe.ssl_checkpoint)
         task.begin(detector)
         return detector
-    if not Path(recipe.train.init_from).exists():
-        raise InputError(
-            f"checkpoint {recipe.train.init_from} not found: name the detector to start from with `train.init_from`"
-        )
     # A checkpoint of a whole detector also holds the pre-trained weights. If this package wrote the checkpoint, the
     # checkpoint also holds the options of the detector.
-    checkpoint = read_checkpoint(Path(recipe.train.init_from))
+    checkpoint = _read_start(recipe.train.init_from)
     if checkpoint.config is None:
         checkpoint = replace(checkpoint, state_dict=without_wrapper(checkpoint.state_dict, checkpoint.source, model))
     if recipe.ssl_checkpoint:
@@ -157,6 +153,15 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
             starts = [Provenance(architecture_of=name) for name in with_same_frontend or fitting]
     detector.provenance = replace(detector.provenance, started_from=tuple(starts))
     return detector
+
+
+def _read_start(path: str) -> Checkpoint:
+    """Read the checkpoint of ``train.init_from``; raise :class:`InputError` if it is missing, or a part of it is."""
+    if not Path(path).exists():
+        raise InputError(f"checkpoint {path} not found: name the detector to start from with `train.init_from`")
+    checkpoint = read_checkpoint(Path(path))
+    check_installed(path, checkpoint.provenance.facts.get(PACKAGES_KEY))
+    return checkpoint
 
 
 def _stated_model(recipe: Recipe, task: Task) -> dict[str, Any]:
@@ -189,7 +194,7 @@ def _frontend_without_weights(recipe: Recipe) -> dict[str, Any]:
     if not recipe.ssl_checkpoint:
         return stated
     if recipe.train.init_from:
-        return {**_unadapted(_frontend_of(read_checkpoint(Path(recipe.train.init_from)))), **stated}
+        return {**_unadapted(_frontend_of(_read_start(recipe.train.init_from))), **stated}
     with without_memory():
         return create_frontend(stated.pop("name", ""), recipe.ssl_checkpoint, **stated).config
 

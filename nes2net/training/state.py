@@ -17,11 +17,11 @@ from nes2net.data.corpora.trial import Trial, trials_digest
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.models.checkpoints.state_dict import compare, metadata_of, save_atomically, with_metadata
+from nes2net.models.registry import PACKAGES_KEY
 from nes2net.training.balance import Balance
 from nes2net.training.dataset import Target, binary_target
 from nes2net.training.frame_labels import FrameLabels
 from nes2net.training.objective import Objective
-from nes2net.training.optimisation import set_learning_rate
 from nes2net.training.resume_file import REMEDY, RESUME_FILE, VERSION, Progress
 from nes2net.training.sampling import count_steps
 from nes2net.training.selection import Selection
@@ -78,7 +78,7 @@ class OwnTensors:
 
 @dataclass
 class OptimizerState:
-    """An optimiser as a part of a run. Only its moments are restored; the recipe determines all its other values."""
+    """An optimiser as a part of a run. Only its moments are restored; each step sets the learning rate."""
 
     optimizer: Optimizer
 
@@ -212,6 +212,7 @@ class RunState:
             "model": self.detector.config,
             "started_from": [start.to_dict() for start in self.detector.provenance.started_from],
             "devices": self.detector.provenance.training.get("devices", []),
+            PACKAGES_KEY: self.detector.provenance.facts.get(PACKAGES_KEY, {}),
         }
         if self.detector.base is not None:
             content["base"] = self.detector.base
@@ -245,7 +246,6 @@ class RunState:
                 raise InputError(
                     f"{self.selection.folder / RESUME_FILE} does not fit this run ({name}; {error}): {REMEDY}"
                 ) from error
-        set_learning_rate(self.optimizer, self.progress.lr)  # the recipe determines all other values
 
     def _check_data(self, saved: dict[str, dict[str, int | str]]) -> None:
         for name, data_set in self.data.items():

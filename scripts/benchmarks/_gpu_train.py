@@ -26,7 +26,7 @@ from torch import nn
 
 from nes2net.lib.devices import float32_products
 from nes2net.lib.this_process import usable_processors
-from nes2net.training.dataset import Batch
+from nes2net.training.dataset import Batch, Part
 from nes2net.training.distributed import IN_SCORING, create_accelerator
 from nes2net.training.loop import Trainer
 from nes2net.training.monitor import Monitor
@@ -333,4 +333,4 @@ def training_batch(stage: Stage, batch: int, seed: int = 0) -> Batch:
     if stage.cuda:
         waveforms = waveforms.pin_memory()
         targets = targets.pin_memory()
-    return Batch(waveforms, targets, [], [], {})
+    return Batch(Part(waveforms, targets))

@@ -176,7 +176,7 @@ def utterances_per_second(batches: Iterable) -> float:
     next(iterator)
     start = time.perf_counter()
     for batch in iterator:
-        count += len(batch.targets)
+        count += len(batch.part.targets)
     return count / (time.perf_counter() - start)
 
 

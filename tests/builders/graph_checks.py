@@ -150,7 +150,7 @@ def not_finite(graph: str) -> dict[str, Any]:
         trainer = trainer_of(recipe, Path(folder), "cuda")
         *_, before = steps_of(trainer, range(4), {})
         batch = batch_of(trainer, 4, {})
-        batch.waveforms[2, 100] = float("nan")
+        batch.part.inputs[2, 100] = float("nan")
         message = ""
         with as_in_a_run(trainer):
             trainer.train_step([batch], 1, 4, False)

@@ -82,6 +82,12 @@ def package(tmp_path, monkeypatch) -> Path:
     sys.modules.pop("faulty_parts", None)
 
 
+#: A list of the small corpus, for runs without the package.
+BUILT_IN_LIST = "path\tlabel\tsplit\n" + "".join(
+    f"{split}/{split}_{number}.wav\t{('bonafide', 'spoof')[number % 2]}\t{split}\n"
+    for split in ("train", "dev")
+    for number in range(8)
+)
 TRAIN = "train tones.yaml "
 BACKEND = "train tones.yaml model.backend.name="
 FRONTEND = "train tones.yaml model.frontend.name="
@@ -107,6 +113,7 @@ FAULTS = {
     "needs_width": (BACKEND, "its constructor has no default for 'width'"),
     "divides_by_zero": (BACKEND, "embed returned NaN or infinity in a tensor (2, 4)"),
     "loud_is_nan": (BACKEND, "gave numbers that are not finite for the batch"),
+    "loud_is_nan_later": (BACKEND, "gave numbers that are not finite for the batch"),
     "raises_inside": (BACKEND, "embed raised IndexError: too many indices"),
     "number": (
         BACKEND,
@@ -159,8 +166,8 @@ FAULTS = {
         "expected the declared measure 'odd', too, as 'val_odd_wo_aug'",
     ),
     "bare_outcome": (TASK, "outcome returned a tensor () of float32; expected an Outcome"),
-    "numpy_rows": (SCORE, "compute returned an array (8, 2) of float32; expected a tensor (8, 2) of a row"),
-    "extra_column": (SCORE, "compute returned a tensor (8, 3) of float32; expected a tensor (8, 2) of a row"),
+    "numpy_rows": (SCORE, "compute returned an array (2, 2) of float32; expected a tensor of 2 × 2 (a row for each"),
+    "extra_column": (SCORE, "compute returned a tensor (2, 3) of float32; expected a tensor of 2 × 2 (a row for each"),
     "scores_of_columns": (
         SCORE,
         "score_of returned an array (1, 2) of float32; expected an array of shape (2,)",
@@ -342,6 +349,16 @@ def test_files_name_the_packages_of_their_parts(package, command, monkeypatch): 
     status, _, error = command(f"predict tones/eval/eval_0.wav --model {checkpoint}")
     assert status == 2
     assert needed in error
+    status, _, error = command(f"{TRAIN} train.task=good_task augment.conditions=[good_effect] output=run")
+    assert status == 2
+    assert f"resume.pt needs front-end good_frontend {needed}" in error
+    Path("tones/list.tsv").write_text(BUILT_IN_LIST)
+    status, _, error = command(
+        f"train tones.yaml model=null data.corpus=generic data.root=tones/list.tsv train.loss=cross_entropy "
+        f"train.init_from={checkpoint} model.frontend.name=lps model.backend.name=mean_linear"
+    )
+    assert status == 2
+    assert f"{checkpoint} needs front-end good_frontend {needed}" in error
     status, out, error = command(f"info {checkpoint}")
     assert error == ""
     assert status == 0

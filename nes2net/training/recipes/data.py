@@ -300,6 +300,10 @@ class DataConfig(Section):
             del values["corpora"]
         return {**(short or {}), **values}
 
+    def prefix_of(self, corpus: CorpusConfig, part: Literal["train", "dev"]) -> str:
+        """Return the beginning of the ids of a corpus's trials: its alias, if ``part`` has several corpora."""
+        return f"{corpus.called}:" if len(self.parts(part)) > 1 else ""
+
     def key_of(self, corpus: CorpusConfig, key: str) -> str:
         """Find the full name that ``key`` of ``corpus`` has in this recipe, such as `data.root`.
 

@@ -231,8 +231,8 @@ class Segments(Task):
         all_labels = dict[str, NDArray]()
         titles = list[str]()
         labelled = False
-        corpus_configs = self.recipe.data.parts(part)
-        for corpus_config in corpus_configs:
+        data = self.recipe.data
+        for corpus_config in data.parts(part):
             corpus = corpora.get(corpus_config.name)
             titles.append(corpus.title)
             if corpus.segment_labels is not None:
@@ -240,7 +240,7 @@ class Segments(Task):
                 labels = corpus.segment_labels(
                     corpus_config.root, corpus_config.split(part), _LABEL_MS, protocols=corpus_config.protocols
                 )
-                prefix = f"{corpus_config.called}:" if len(corpus_configs) > 1 else ""
+                prefix = data.prefix_of(corpus_config, part)
                 all_labels |= {f"{prefix}{id}": frame_labels for id, frame_labels in labels.items()}
         if not labelled:
             raise InputError(

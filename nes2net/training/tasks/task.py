@@ -16,12 +16,12 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, check_known, listed, nearest, shown
 from nes2net.models.registry import tasks
 from nes2net.scoring.system_scores import check_system_scores
-from nes2net.training.data import read_trials
 from nes2net.training.frame_labels import FrameLabels
 from nes2net.training.loop import Trainer
 from nes2net.training.measures import ERROR_RATES, Measure
 from nes2net.training.objective import Objective
 from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.trials import read_trials
 
 
 class Start(NamedTuple):
