@@ -41,7 +41,7 @@ DIRECT_WRITES = {
     "cli.augment": 1,  # its caller gives the temporary file
     "data.augment.codecs": 2,  # in memory
     "data.corpora.pack": 3,  # their caller gives the temporary file
-    "evaluation.judgements": 3,  # the engine gives temporary files
+    "evaluation.judgements": 1,  # the engine gives temporary files
     "evaluation.plots": 1,  # in memory
     "models.checkpoints.folder": 1,  # in a temporary folder
     "models.checkpoints.state_dict": 1,  # into an open temporary file

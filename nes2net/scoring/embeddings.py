@@ -98,7 +98,8 @@ class Embeddings(Judgement[NDArray]):
 
     def rows_are(self, out: Path) -> str:
         """Describe the rows of ``out`` for a message, such as "embeddings of 1024 numbers"."""
-        return f"embeddings of {read_whole_record(record_path(out)).facts['size']} numbers"
+        _, embedding = next(self._rows(out, read_whole_record(record_path(out)).sha256))
+        return f"embeddings of {len(embedding)} numbers"
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
         """Raise :class:`InputError` if the suffix of ``out`` is not in :data:`SUFFIXES`, or if two ids are equal."""
@@ -123,13 +124,16 @@ class Embeddings(Judgement[NDArray]):
             InputError: if a file is missing or damaged, if rows and ids do not fit each other, if
                 two ids are equal, or if a number is not finite.
         """
+        return self._rows(out)
+
+    def _rows(self, out: Path, sha256: str | None = None) -> Iterator[tuple[str, NDArray]]:
         known_ids: set[str] = set()
         size = 0
         with expecting("a file of embeddings", out, "copy it and its list again, or embed again"):
             files = self.files(out)
             if not all(map(Path.is_file, files)):  # opening a pipe would wait for ever
                 raise ValueError("it or its list is missing, or not a regular file")
-            for id, numbers in _read_npy(out, files[1]) if files[1:] else _read_parquet(out):
+            for id, numbers in _read_npy(out, files[1], sha256) if files[1:] else _read_parquet(out):
                 row = np.asarray(numbers)
                 size = size or row.size
                 is_row = row.shape == (size,) and row.dtype.kind in "fiu" and np.isfinite(row).all()
@@ -164,7 +168,7 @@ class Embeddings(Judgement[NDArray]):
         return {"size": size, "list_sha256": sha256_of(files[1])}
 
 
-def _read_npy(out: Path, list_path: Path) -> Iterator[tuple[str, NDArray]]:
+def _read_npy(out: Path, list_path: Path, sha256: str | None) -> Iterator[tuple[str, NDArray]]:
     """Return ids and rows, after checking that the list beside the array has an id for each row."""
     check_arrived(out)
     rows = np.load(out, mmap_mode="r")
@@ -174,7 +178,7 @@ def _read_npy(out: Path, list_path: Path) -> Iterator[tuple[str, NDArray]]:
         ids = [of_cell(fields[column]) for fields in table if fields]
     if len(ids) != len(rows):
         raise ValueError(f"its list has {len(ids):,} ids for {len(rows):,} rows")
-    record = record_of(out)
+    record = record_of(out, sha256)
     if record is not None and record.list_sha256 not in (None, sha256_of(list_path)):
         raise ValueError("its list of ids was edited or replaced")
     return zip(ids, rows)

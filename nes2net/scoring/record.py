@@ -165,11 +165,14 @@ def record_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def record_of(path: Path) -> Record | None:
+def record_of(path: Path, sha256: str | None = None) -> Record | None:
     """Read the record beside ``path``; None if the record is missing, is no record or belongs to another file.
 
     A record belongs to the file if the record states the SHA-256 of the file. A record without a
     SHA-256 is returned unchecked.
+
+    Args:
+        sha256: SHA-256 of the file ``path``; None to compute the SHA-256 here.
 
     Raises:
         InputError: if the record cannot be read.
@@ -179,7 +182,7 @@ def record_of(path: Path) -> Record | None:
     content = read_bounded(record_path(path), _LARGEST_WHOLE)
     with suppress(ValueError, OSError):  # such as InputError, if ``path`` is missing or the content is no record
         record = validated_json(Record, content)
-        if record.sha256 is None or record.sha256 == sha256_of(path):
+        if record.sha256 is None or record.sha256 == (sha256 or sha256_of(path)):
             return record
     return None
 

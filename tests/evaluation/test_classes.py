@@ -197,9 +197,9 @@ def test_a_file_of_logits(scored, checkpoint, tones):
     # without its record, a file is told by its first line
     copy = scored.with_name("copy.tsv")
     copy.write_text(scored.read_text())
-    assert isinstance(ScoreFile.of(copy).judgement, Classes) and ScoreFile.of(copy).judgement.table(
-        copy
-    ).names == tuple(names)
+    copied = ScoreFile.of(copy)
+    assert isinstance(copied.judgement, Classes)
+    assert copied.judgement.table(copy).names == tuple(names)
 
 
 @pytest.fixture(scope="module")

@@ -221,9 +221,9 @@ def test_a_corpus_of_one_s_own_is_known_by_its_folder():
     assert not uses_in_words(Provenance.read(OWN), "generic", "train", "another") and not uses_in_words(
         Provenance.read(here), "generic", "train"
     )
-    own = trained_on(uses("generic", "train", "dev", root="own"))
-    assert len(uses_in_words(Provenance.read(own), "generic", "all", "own")) == 2
-    assert "root" not in str(Provenance.read(own).start(places=False))
+    provenance = Provenance.read(trained_on(uses("generic", "train", "dev", root="own")))
+    assert len(uses_in_words(provenance, "generic", "all", "own")) == 2
+    assert "root" not in str(provenance.start(places=False))
 
 
 def test_training_data_that_nobody_states():
@@ -252,8 +252,8 @@ def test_two_score_files_of_one_detector_are_compared(tmp_path):
     rounded = {id: score // 8 for id, score in scores.items()}
     settings = {"dtype": "bfloat16", "num_samples": None, "trials": "c" * 64}
     second = scores_with_record(tmp_path / "bfloat16.txt", rounded, run=settings, versions={"torch": "2.8.0"})
-    other = scores_with_record(tmp_path / "other.txt", dict.fromkeys(scores, 1), run={"model": "d" * 64})
-    result = evaluate_systems("generic", [first, second, other], key, num_resamples=5)
+    third = scores_with_record(tmp_path / "other.txt", dict.fromkeys(scores, 1), run={"model": "d" * 64})
+    result = evaluate_systems("generic", [first, second, third], key, num_resamples=5)
     correlations = [row["rank_correlation"].value for row in result.rows("differences")]
     assert correlations[0] == pytest.approx(spearmanr([*scores.values()], [*rounded.values()]).statistic)
     assert correlations[1:] == [None, None]

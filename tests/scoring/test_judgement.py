@@ -76,7 +76,8 @@ def test_rows_are_filed_evaluated_and_calibrated(spectral_detector, corpus, tria
     with journalled(stop_after=1):
         judge(spectral_detector, trials, again, batch_size=4)
     assert judge(spectral_detector, trials, again, batch_size=4).done == len(trials)
-    assert out.read_bytes() == again.read_bytes() and out.read_text().startswith("utterance\tfirst\tsecond\n")
+    assert out.read_bytes() == again.read_bytes()
+    assert out.read_text().startswith("utterance\tfirst\tsecond\n")
     assert ScoreFile.of(out).judgement == Halves(0.5)
     rows = dict(Halves().read(out))
     with torch.inference_mode():

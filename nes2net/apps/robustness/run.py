@@ -18,7 +18,7 @@ from nes2net.actions.scoring import score_corpus
 from nes2net.apps.robustness.robustness import CLEAN, EER_OF_CLEAN, evaluate_robustness, find_threshold
 from nes2net.data.augment import Effect, Sources
 from nes2net.data.corpora.trial import BONAFIDE, Part, Trial, stratified_subset, trials_digest
-from nes2net.evaluation.key import Key
+from nes2net.evaluation.key import Labels
 from nes2net.evaluation.result import Result
 from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError, counted, one_line
@@ -162,7 +162,7 @@ def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> list[Tr
         InputError: if there is no such trial, or if a trial has no label.
     """
     corpus = corpora.get(part.corpus)
-    key = Key.read(part.corpus, Path(keys or part.root or "."), phase)
+    key = Labels(part.corpus, keys or part.root or ".", phase).read()
     paths = {trial.id: trial.path for trial in corpus.trials(part.root, part.split, protocols=part.protocols)}
     labelled = [replace(trial, path=paths[trial.id]) for trial in key.evaluated_trials if trial.id in paths]
     if not labelled or any(trial.label is None for trial in labelled):

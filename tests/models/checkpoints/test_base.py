@@ -169,13 +169,14 @@ def test_what_was_trained_loads_into_a_detector_with_its_base(trained, tmp_path)
     other = shaken(copy.deepcopy(trained), seed=2)
     assert not torch.equal(logits(other), logits(trained))
     record = {"base": trained.base}
-    other.load(Checkpoint.of(tmp_path / "epoch_1.pth", trained.trained_state_dict(), record))
+    path = tmp_path / "epoch_1.pth"
+    other.load(Checkpoint.of(path, trained.trained_state_dict(), record))
     assert torch.equal(logits(other), logits(trained))
     state_dict = dict(trained.trained_state_dict())
     key = next(key for key in state_dict if key.endswith("lora_A"))
     del state_dict[key]
     with pytest.raises(InputError, match=re.escape(f"does not fit this model; missing: {key}")):
-        other.load(Checkpoint.of(tmp_path / "epoch_1.pth", state_dict, record))
+        other.load(Checkpoint.of(path, state_dict, record))
 
 
 def test_averages_have_one_base(trained, tmp_path):
