@@ -100,7 +100,8 @@ def decoding(stage: Stage, recordings: Sequence[Trial], detector: Detector) -> N
     stage.add("decoding", "load_audio, one thread", **columns)
     reader = WaveformReader.of(detector, stage.num_samples)
     for workers in (1,) if stage.small else sorted({1, 4, default_workers(stage.device)}):
-        batches = Plan(4 if stage.small else 64).batches(repeated(recordings, 2 if workers == 1 else 8))
+        plan = Plan(4 if stage.small else 64)
+        batches = plan.batches(repeated(recordings, 2 if workers == 1 else 8))
         began = time.perf_counter()
         counts = []
         first = 0.0

@@ -46,7 +46,8 @@ def report_of(result, folder):
 
 
 def test_an_interrupted_run_continues_to_the_same_bytes(run, corpus, tmp_path, monkeypatch):
-    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    whole = tmp_path / "whole"
+    torn = tmp_path / "torn"
     result = run(planned(corpus), whole)
     assert conditions_of(result) == sorted(CONDITIONS) and result.notes == []
     assert result.header["num_bonafide"] == result.header["num_spoof"] == 6
