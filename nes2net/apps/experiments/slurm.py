@@ -60,8 +60,6 @@ class TaskCommand:
 
 
 class _SubmittedJobs(StrictModel):
-    """The content of ``jobs.json``: the cluster, and the ids of the jobs, as task → id."""
-
     cluster: str
     jobs: dict[str, str]
 
@@ -152,7 +150,6 @@ def submit(
 
 
 def _import_submitit() -> Any:
-    """Import submitit, which is optional."""
     try:
         import submitit  # optional dependency
     except ImportError as error:

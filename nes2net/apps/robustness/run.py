@@ -282,7 +282,6 @@ def run(
 
 
 def _condition_transform(name: str, plan: Plan) -> UnderCondition:
-    """Make the transform of the condition ``name``; its identity says which recordings the condition mixes in."""
     condition = create_condition(name, plan.sources)
     identity = ""
     for source_name in condition.needs:
@@ -296,7 +295,6 @@ def _condition_transform(name: str, plan: Plan) -> UnderCondition:
 
 
 def _claim_folder(out: Path, scorer: Scorer, plan: Plan, num_samples: int | None) -> None:
-    """Write the identity of the run into ``out``; raise :class:`InputError` if the folder belongs to another run."""
     run = {
         "corpus": plan.part.corpus,
         "phase": plan.phase,

@@ -84,8 +84,6 @@ class CollectionRecord(WholeRecord):
 
 
 class _Result(BaseModel):
-    """The columns of a recording's results from which a score file is made."""
-
     model_config = ConfigDict(strict=True)
 
     id: str
@@ -326,7 +324,6 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
     shard_of: dict[str, str] = {}
 
     def scored_trials() -> Iterator[tuple[Trial, Any]]:
-        """Yield the recordings with a score; collect in ``failures`` why the other recordings have no score."""
         for done, rows in read_results(out, judgement):
             judgement.check([Trial(row.id) for row in rows], path)
             for row in rows:
