@@ -124,10 +124,11 @@ def test_a_folder_of_another_run_is_refused(run, corpus, tmp_path, monkeypatch):
         with pytest.raises(InputError, match=message):
             run(planned(corpus, **options), place, num_samples=num_samples)
 
-    refused(r"was made by another run or program \(another seed\): name another folder", seed=1)
+    refused(r"gain_-20\.txt was made by another run or program \(another transform\): pass `overwrite=True`", seed=1)
     refused(r"another run or program \(another trials\)", num_trials=6)
     refused("another num_samples", num_samples=None)
-    refused("is a file: name a folder", tmp_path / "run.json")
+    assert run(planned(corpus, seed=1), tmp_path, overwrite=True)
+    refused("is a file: name a folder", tmp_path / "scores" / "clean.txt")
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
     refused("leave torchrun out")
