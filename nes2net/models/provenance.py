@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from nes2net.models.published_models import PUBLISHED, PublishedModel
 
-# Keys of the record in a checkpoint. For each key, :class:`Provenance` has a field with a similar name.
+# Keys of the record in a checkpoint, which are names of fields of :class:`Provenance`.
 RECORD_KEY = "published_model"
 ARCHITECTURE_KEY = "architecture_of"
 START_KEY = "started_from"
@@ -17,6 +17,19 @@ CLASSES_KEY = "class_labels"
 TRAINING_KEY = "training"
 FIGURES_KEY = "figures"
 
+#: Key of the record → type of its value.
+_KINDS = {
+    "recipe": dict,
+    "score_ranges": object,
+    CLASSES_KEY: dict,
+    RECORD_KEY: str,
+    ARCHITECTURE_KEY: str,
+    TRIALS_KEY: list,
+    TRAINING_KEY: dict,
+    FIGURES_KEY: list,
+    START_KEY: list,
+}
+_LISTS = (TRIALS_KEY, FIGURES_KEY, START_KEY)  # lists of mappings
 # :meth:`Provenance.start` keeps ``_DATA_KEYS`` of a recipe's section ``data``, and ``_CORPUS_KEYS`` of its corpora.
 _DATA_KEYS = ("num_samples", "crop")
 _CORPUS_KEYS = ("name", "train_split", "dev_split", "dev_phase")
@@ -77,47 +90,22 @@ class Provenance:
     def read(cls, record: Mapping[str, Any]) -> Provenance:
         """Read the record of a checkpoint, a detector folder or a score file; unknown keys become :attr:`facts`."""
         facts = dict(record)
-        published = facts.pop(RECORD_KEY, "")
-        architecture = facts.pop(ARCHITECTURE_KEY, "")
-        recipe = facts.pop("recipe", None)
-        trials = facts.pop(TRIALS_KEY, None)
-        starts = facts.pop(START_KEY, None)
-        training = facts.pop(TRAINING_KEY, None)
-        figures = facts.pop(FIGURES_KEY, None)
-        return cls(
-            _value_if(published, str) or "",
-            _value_if(architecture, str) or "",
-            _value_if(recipe, dict),
-            tuple(_mappings(trials)),
-            _value_if(training, dict) or {},
-            tuple(_mappings(figures)),
-            tuple(cls.read(start) for start in list(_mappings(starts))[:_MOST_STARTS]),
-            facts.pop("score_ranges", None),
-            _value_if(facts.pop(CLASSES_KEY, None), dict) or {},
-            facts,
-        )
+        values = {name: _value_if(facts.pop(name, None), kind) for name, kind in _KINDS.items()}
+        values = {name: value for name, value in values.items() if value is not None}
+        for name in _LISTS:
+            values[name] = tuple(_mappings(values.get(name)))
+        values[START_KEY] = tuple(map(cls.read, values[START_KEY][:_MOST_STARTS]))
+        return cls(**values, facts=facts)
 
     def to_dict(self) -> dict[str, Any]:
         """Return this provenance as plain data, for :meth:`read`."""
         record = dict(self.facts)
-        if self.recipe is not None:
-            record["recipe"] = dict(self.recipe)
-        if self.score_ranges is not None:
-            record["score_ranges"] = self.score_ranges
-        if self.class_labels:
-            record[CLASSES_KEY] = dict(self.class_labels)
-        if self.published_model:
-            record[RECORD_KEY] = self.published_model
-        if self.architecture_of:
-            record[ARCHITECTURE_KEY] = self.architecture_of
-        if self.trials:
-            record[TRIALS_KEY] = list(self.trials)
-        if self.training:
-            record[TRAINING_KEY] = dict(self.training)
-        if self.figures:
-            record[FIGURES_KEY] = list(self.figures)
-        if self.started_from:
-            record[START_KEY] = [start.to_dict() for start in self.started_from]
+        for name in _KINDS:
+            value = getattr(self, name)
+            if name in _LISTS:
+                value = [start.to_dict() if name == START_KEY else start for start in value]
+            if value or (name in ("recipe", "score_ranges") and value is not None):
+                record[name] = value
         return record
 
     @property
@@ -156,11 +144,11 @@ class Provenance:
         If the recipe does not state the splits of a corpus, they are ``train`` and ``dev``.
         """
         corpora = []
-        for corpus in _mappings(self.data.get("corpora")):
+        for stated in _mappings(self.data.get("corpora")):
+            corpus = {"train_split": "train", "dev_split": "dev", **stated}
             if isinstance(corpus.get("name"), str):
-                splits = corpus.get("train_split", "train"), corpus.get("dev_split", "dev"), corpus.get("dev_phase")
-                train, dev, phase = (_value_if(split, str) for split in splits)
-                corpora.append(UsedCorpus(corpus["name"], str(corpus.get("root") or ""), train, dev, phase))
+                splits = [_value_if(corpus.get(key), str) for key in ("train_split", "dev_split", "dev_phase")]
+                corpora.append(UsedCorpus(corpus["name"], str(corpus.get("root") or ""), *splits))
         return corpora
 
     def trials_of(self, part: str, corpus: str, split: str) -> Mapping[str, Any] | None:
@@ -205,9 +193,7 @@ class Provenance:
         if self.recipe is not None and isinstance(self.recipe.get("data"), dict):
             data = {key: self.data[key] for key in _DATA_KEYS if key in self.data}
             if isinstance(self.data.get("corpora"), list):
-                keys: tuple[str, ...] = _CORPUS_KEYS
-                if places:
-                    keys = (*keys, "root")
+                keys = [*_CORPUS_KEYS, *(["root"] if places else [])]
                 data["corpora"] = [
                     {key: corpus[key] for key in keys if key in corpus} for corpus in _mappings(self.data["corpora"])
                 ]
