@@ -138,7 +138,6 @@ def _published_starts(path: Path, state_dict: Mapping[str, Tensor], frontend: st
 
 
 def _saved_detector(recipe: Recipe, path: Path, resume: dict[str, Any], task: Task) -> Detector:
-    """Build the detector of the saved run, and load the base of an adapted front-end."""
     model = resume["model"]
     engine = recipe.model.get("frontend", {}).get("engine")
     if engine is not None:
@@ -200,7 +199,6 @@ def _check_saved_model(path: Path, saved: dict[str, Any], recipe: Recipe, task: 
 
 
 def _frontend_without_weights(recipe: Recipe) -> dict[str, Any]:
-    """Return the front-end of a new run; raise :class:`InputError` if a checkpoint that states options is missing."""
     stated = dict(recipe.model.get("frontend", {}))
     stated.pop("engine", None)
     if not recipe.ssl_checkpoint:

@@ -55,8 +55,6 @@ class Tracker:
         self._call_tracker(lambda tracker: _end_run(tracker, finished))
 
     def _call_tracker(self, call: Callable[[GeneralTracker], Any]) -> None:
-        """Call ``call`` with the tracker; after an error, print a warning and do not use the tracker again."""
-
         if self._tracker is None:
             return
         try:

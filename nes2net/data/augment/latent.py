@@ -121,5 +121,4 @@ class LatentAugmentation(Settings):
 
 
 def _tensor_like(draws: np.ndarray, like: Tensor) -> Tensor:
-    """Turn random numbers into a tensor with the type and the device of ``like``."""
     return torch.from_numpy(draws).to(like, non_blocking=True)

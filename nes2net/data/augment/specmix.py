@@ -20,9 +20,10 @@ from pydantic import Field
 from torch import Tensor
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Settings, Share
+from nes2net.lib.options import Settings
 
 Bands = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Mixed(NamedTuple):

@@ -96,7 +96,6 @@ def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
 
 
 def _read_splits(folder: Path, audio: Path) -> Iterator[Trial]:
-    """Yield the trials of all splits in ``folder``; paths in lists are relative to ``audio``."""
     for split, path in _paths_of_splits(folder).items():
         rows = _read_folder(path, folder) if path.is_dir() else _read_list(path, audio)
         for trial in rows:

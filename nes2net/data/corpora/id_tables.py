@@ -225,7 +225,6 @@ def read_labels(path: Path) -> Iterator[Trial]:
 
 
 def _is_label(word: str) -> bool:
-    """Whether ``word`` is a label, in any case."""
     return word.lower() in LABELS
 
 

@@ -436,7 +436,6 @@ class ShardCorpus(UserCorpus):
 
 
 def _read_shard(shard: Shard, root: Path) -> list[Trial]:
-    """Read the trials of a shard, which is a table or a tar file; raise :class:`InputError` if it is damaged."""
     read = _read_tar if shard.path.suffix.lower() == ".tar" else _read_table
     try:
         return list(read(shard, root))

@@ -66,7 +66,6 @@ class AugmentConfig(Section):
 
     @model_validator(mode="after")
     def _set_default_and_check(self) -> AugmentConfig:
-        """Set the default of `noise_probability`, and refuse keys that change nothing."""
         if self.noise_probability is None:
             self.noise_probability = 0.5 if (self.musan or self.rir) and not self.conditions else 0.0
         refuse(

@@ -70,7 +70,6 @@ class CorpusConfig(Section):
 
     @model_validator(mode="after")
     def _set_alias_and_check(self) -> CorpusConfig:
-        """Set the alias if the recipe gives none, and refuse keys that change nothing."""
         if self.alias is None:
             self.alias = alias_of(self.name)
         corpus = f"corpus {self.alias} of `data.corpora`"

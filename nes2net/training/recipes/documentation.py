@@ -81,7 +81,6 @@ def all_keys() -> list[Key]:
 
 
 def _keys_with_items(kind: type[Section]) -> list[Key]:
-    """List the keys of the section ``kind``, and the keys of each mapping in a list such as ``data.corpora``."""
     keys = keys_of(kind)
     lists = [ITEMS[key.name] for key in keys if key.name in ITEMS]
     return [*keys, *chain.from_iterable(map(keys_of, lists))]
@@ -161,7 +160,6 @@ def _mapping_schema(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _schemas_of_keys(kind: type[Section]) -> dict[str, Any]:
-    """Make the JSON schemas of the keys of the section ``kind``: name without the section's prefix → schema."""
     properties = {}
     for key in keys_of(kind):
         description = f"{key.meaning} Source: {key.source}."

@@ -133,7 +133,6 @@ class Recipe(Section):
         return self
 
     def _rules_for_logistic(self) -> list[tuple[Any, str]]:
-        """Make rules for :func:`refuse` against settings that logistic regression would ignore."""
         data = self.data
         epochs = self.train.epochs
         return [
