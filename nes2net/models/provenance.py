@@ -20,20 +20,6 @@ _TYPES: dict[str, type] = {
     "figures": list,
     "started_from": list,
 }
-
-#: Key of the record → type of its value.
-_KINDS = {
-    "recipe": dict,
-    "score_ranges": object,
-    CLASSES_KEY: dict,
-    RECORD_KEY: str,
-    ARCHITECTURE_KEY: str,
-    TRIALS_KEY: list,
-    TRAINING_KEY: dict,
-    FIGURES_KEY: list,
-    START_KEY: list,
-}
-_LISTS = (TRIALS_KEY, FIGURES_KEY, START_KEY)  # lists of mappings
 # :meth:`Provenance.start` keeps ``_DATA_KEYS`` of a recipe's section ``data``, and ``_CORPUS_KEYS`` of its corpora.
 _DATA_KEYS = ("num_samples", "crop")
 _CORPUS_KEYS = ("name", "train_split", "dev_split", "dev_phase")

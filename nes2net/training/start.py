@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nes2net.detector import Detector
 from nes2net.lib.claims import differences_in_words
