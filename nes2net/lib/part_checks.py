@@ -24,10 +24,15 @@ _MOST_SECONDS = 0.15  # processor time after which the second length is not trie
 
 def is_skipped(subject: str, module: nn.Module) -> bool:
     """Whether ``module`` is on the meta device or, which a note says, too large to be checked."""
-    is_large = sum(parameter.numel() for parameter in module.parameters()) > MOST_PARAMETERS
-    if is_large:
+    if is_large(module):
         print_note(f"{subject} is too large to be checked before it is used")
-    return is_large or torch.get_default_device().type == "meta"
+        return True
+    return torch.get_default_device().type == "meta"
+
+
+def is_large(module: nn.Module) -> bool:
+    """Whether ``module`` has too many parameters to be checked."""
+    return sum(parameter.numel() for parameter in module.parameters()) > MOST_PARAMETERS
 
 
 @contextmanager

@@ -1,10 +1,14 @@
 """Check what the front-ends, aggregations and back-ends of other packages compute for a tiny batch."""
 
+import copy
 from typing import Any
 
 import torch
+from torch import nn
 
+from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.contracts import PartCheck
+from nes2net.lib.part_checks import is_large, undisturbed
 from nes2net.models.backends.base import Backend
 
 
@@ -49,3 +53,20 @@ def check_backend(check: PartCheck, backend: Any, num_frames: int, num_logits: i
         check.tensor("embed", embeddings, (2, width), " (the last size is 'in_features' of the last layer)")
     logits = check.call(backend, "utterance_logits", features)
     check.tensor("forward", logits, (2, num_logits), " (the last size is 'num_logits')")
+
+
+def check_computing(judgement: Any, scorer: Any) -> None:
+    """Let ``judgement`` judge two short recordings with a copy of ``scorer``, if that is a small detector.
+
+    Any other detector is checked on its first batch.
+
+    Raises:
+        BrokenPart: if the judgement breaks its contract.
+    """
+    is_module = isinstance(scorer, nn.Module)
+    if not is_module or is_large(scorer):
+        return
+    with undisturbed(scorer.device):
+        detector = copy.deepcopy(scorer).eval()
+        noise = 0.1 * torch.randn(2, max(SAMPLE_RATE, 4 * detector.min_samples))
+        judgement.start(detector, [noise])()
