@@ -161,8 +161,7 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
     number of errors in the sample, and the weight of the independent trials is ten. The average is
     used only if it is larger than the variance of the draws. In simulations with 40 bona fide
     trials, 400 spoofed trials and an EER of 2.3 %, a 95 % interval contains the EER 97 times out of
-    100. A percentile interval contains the EER only 80 times out of 100 (``scripts/bench
-    intervals``).
+    100. A percentile interval contains the EER only 80 times out of 100.
 
     Args:
         rate: The error rate on all trials, in [0, 1].
@@ -416,8 +415,8 @@ def spread_factor(num_clusters: int) -> float:
     Let σ be the standard deviation between clusters. Draws of k clusters have the variance (k −
     1)/k · σ². The standard deviation of such draws is on average smaller than the root of this
     variance, namely √((k − 1.5)/k) · σ: Brugger, "A note on unbiased estimation of the standard
-    deviation", The American Statistician 23, 1969. The benchmark ``scripts/bench
-    interval_coverage`` shows the coverage with 20 speakers and 8 attacks.
+    deviation", The American Statistician 23, 1969. docs/evaluate.md has the coverage with
+    20 speakers and 8 attacks.
 
     Args:
         num_clusters: k, the number of clusters, which are attacks or speakers. For a single

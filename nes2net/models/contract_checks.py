@@ -127,7 +127,8 @@ def check_computing(judgement: Any, scorer: Any) -> None:
     Raises:
         BrokenPart: if the judgement breaks its contract.
     """
-    if not isinstance(scorer, nn.Module) or _is_large(scorer):
+    is_module = isinstance(scorer, nn.Module)
+    if not is_module or _is_large(scorer):
         return
     with undisturbed(scorer.device):
         detector = copy.deepcopy(scorer).eval()

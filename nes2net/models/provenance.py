@@ -20,7 +20,6 @@ _TYPES: dict[str, type] = {
     "figures": list,
     "started_from": list,
 }
-
 # :meth:`Provenance.start` keeps ``_DATA_KEYS`` of a recipe's section ``data``, and ``_CORPUS_KEYS`` of its corpora.
 _DATA_KEYS = ("num_samples", "crop")
 _CORPUS_KEYS = ("name", "train_split", "dev_split", "dev_phase")
@@ -137,11 +136,11 @@ class Provenance:
         If the recipe does not state the splits of a corpus, they are ``train`` and ``dev``.
         """
         corpora = []
-        for corpus in _mappings(self.data.get("corpora")):
+        for stated in _mappings(self.data.get("corpora")):
+            corpus = {"train_split": "train", "dev_split": "dev", **stated}
             if isinstance(corpus.get("name"), str):
-                splits = corpus.get("train_split", "train"), corpus.get("dev_split", "dev"), corpus.get("dev_phase")
-                train, dev, phase = (_value_if(split, str) for split in splits)
-                corpora.append(UsedCorpus(corpus["name"], str(corpus.get("root") or ""), train, dev, phase))
+                splits = [_value_if(corpus.get(key), str) for key in ("train_split", "dev_split", "dev_phase")]
+                corpora.append(UsedCorpus(corpus["name"], str(corpus.get("root") or ""), *splits))
         return corpora
 
     def trials_of(self, part: str, corpus: str, split: str) -> Mapping[str, Any] | None:
@@ -186,9 +185,7 @@ class Provenance:
         if self.recipe is not None and isinstance(self.recipe.get("data"), dict):
             data = {key: self.data[key] for key in _DATA_KEYS if key in self.data}
             if isinstance(self.data.get("corpora"), list):
-                keys: tuple[str, ...] = _CORPUS_KEYS
-                if places:
-                    keys = (*keys, "root")
+                keys = [*_CORPUS_KEYS, *(["root"] if places else [])]
                 data["corpora"] = [
                     {key: corpus[key] for key in keys if key in corpus} for corpus in _mappings(self.data["corpora"])
                 ]

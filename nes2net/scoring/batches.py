@@ -266,7 +266,6 @@ class Reading(Dataset):
 
 
 def _read_waveform(reader: WaveformReader, item: Item) -> Tensor:
-    """Read the waveform (N,) of the trial ``item``; called in a worker."""
     return torch.from_numpy(reader.read(item.path, item.id).waveform)
 
 

@@ -142,7 +142,6 @@ class KeptRows(Generic[T]):
 
 
 def _parsed_line(line: bytes) -> list[Any]:
-    """Parse a line of a journal as JSON; raise ValueError if the line is incomplete or damaged."""
     if not line.endswith(b"\n"):
         raise ValueError("an incomplete line")
     return parsed_json(line, "a line")

@@ -32,7 +32,7 @@ from nes2net.models.provenance import Provenance
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.record import Record
 from nes2net.training.measures import EER, THRESHOLD_KEY
-from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.recipes.recipe import Recipe, flat
 from nes2net.training.run_log import device_name
 from nes2net.training.selection import HISTORY_FILE, Row, Selection, read_history
 from nes2net.version import __version__
@@ -261,28 +261,12 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
     A card contains the settings in ``_ALWAYS``, and all other settings that differ from their
     defaults, except for the settings in ``_NEVER`` and ``_FOLDERS``. Settings without a value are
-    left out.
+    left out. Only the last part of a path is kept.
     """
-    defaults = dict(_flat(Recipe().to_dict()))
-    for key, value in _flat(recipe.to_dict()):
-        if value is None or key.startswith((*_NEVER, *_FOLDERS)):
-            continue
-        if key.startswith(_ALWAYS) or value != defaults.get(key):
-            yield key, value
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | None]]:
-    """Yield the dotted key of each value in nested mappings, and the value as text.
-
-    If a text has slashes, such as a path, only its last part is kept. The items of a list are
-    joined by commas. A value None is yielded as None. Each key begins with ``prefix``.
-    """
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        elif value is None:
-            yield prefix + key, None
-        elif isinstance(value, list):
-            yield prefix + key, ", ".join(map(str, value))
-        else:
-            yield prefix + key, Path(value).name if isinstance(value, str) else str(value)
+    defaults = flat(Recipe().to_dict())
+    for key, value in flat(recipe.to_dict()).items():
+        is_listed = key.startswith(_ALWAYS) or value != defaults.get(key)
+        if is_listed and value is not None and not key.startswith((*_NEVER, *_FOLDERS)):
+            if isinstance(value, str):
+                value = Path(value).name
+            yield key, ", ".join(map(str, value)) if isinstance(value, list) else str(value)

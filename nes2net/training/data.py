@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -26,18 +26,14 @@ from nes2net.training.balance import balance_of
 from nes2net.training.card import describe_trials
 from nes2net.training.dataset import (
     BatchLoader,
-    Carries,
     Examples,
-    Target,
     TrainingSet,
-    binary_target,
     check_readable,
     longest_first,
-    no_tensors,
     training_loader,
 )
 from nes2net.training.frame_labels import FrameLabels, check_lengths
-from nes2net.training.recipes.data import DataConfig
+from nes2net.training.recipes.data import DataConfig, SetName
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.segments import LABEL_SAMPLES
 from nes2net.training.recipes.train import TrainConfig
@@ -45,7 +41,7 @@ from nes2net.training.sampling import WHOLE, EpochBatches, StepShare, count_step
 from nes2net.training.validation import passes
 
 
-def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Sequence[Trial]) -> list[dict[str, Any]]:
+def describe_data(data: DataConfig, part: SetName, trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """Describe the ``trials`` of ``part`` (:func:`nes2net.training.trials.read_trials`), corpus by corpus, for the detector's provenance.
 
     The description distinguishes corpora that have the same layout, and becomes part of the model
@@ -141,8 +137,6 @@ def training_batches(
     stream: LegacyStream | None,
     share: StepShare = WHOLE,
     *,
-    carries: Carries = no_tensors,
-    target: Target = binary_target,
     pin_memory: bool = False,
 ) -> BatchLoader:
     """Make the loader of the training batches that ``share`` chooses for this process; each batch is a part of a step.
@@ -150,7 +144,6 @@ def training_batches(
     Args:
         stream: random stream of RawBoost; None unless ``augment.rng`` is ``legacy``.
         pin_memory: whether to put batches into pinned memory, from which a GPU copies quickly.
-        carries, target: see :class:`nes2net.training.dataset.TrainingSet`.
 
     Raises:
         InputError: if an epoch has fewer trials than a batch, or as :func:`training_effects` and
@@ -158,10 +151,7 @@ def training_batches(
     """
     data = recipe.data
     balance = balance_of(data, training.trials)
-    if balance is None:
-        check_fills_a_batch(len(training.trials), recipe.train)
-    else:
-        check_fills_a_batch(balance.draws, recipe.train)
+    check_fills_a_batch(len(training.trials) if balance is None else balance.draws, recipe.train)
     dataset = TrainingSet(
         training,
         data.num_samples,
@@ -169,8 +159,6 @@ def training_batches(
         seed=recipe.seed,
         crop=data.crop,
         cache=AudioCache(data.cache) if data.cache else None,
-        carries=carries,
-        target=target,
     )
     batches = EpochBatches(
         len(training.trials),
@@ -192,8 +180,6 @@ def development_batches(
     stream: LegacyStream | None,
     share: StepShare = WHOLE,
     *,
-    carries: Carries = no_tensors,
-    target: Target = binary_target,
     pin_memory: bool = False,
 ) -> dict[str, BatchLoader]:
     """Make a loader for each pass over the development set; ``share`` chooses the batches of this process.
@@ -212,18 +198,11 @@ def development_batches(
         assert excerpts is None  # Run.examples makes pieces only if utterances are cropped
         development = development._replace(trials=longest_first(development.trials))
     elif excerpts is not None:
-        order = sorted(range(len(excerpts)), key=lambda index: -excerpts[index][1])
-        trials = []
-        sorted_excerpts = []
-        for index in order:
-            trials.append(development.trials[index])
-            sorted_excerpts.append(excerpts[index])
+        pairs = sorted(zip(development.trials, excerpts), key=lambda pair: -pair[1][1])
+        trials, sorted_excerpts = zip(*pairs)
         development = development._replace(trials=trials, excerpts=sorted_excerpts)
-    num_samples = data.num_samples
-    batch_size = recipe.validation_batch_size
-    if whole_utterances:
-        num_samples = None
-        batch_size = 1
+    num_samples = None if whole_utterances else data.num_samples
+    batch_size = 1 if whole_utterances else recipe.validation_batch_size
     loaders = {}
     for name in passes(recipe.augment, recipe.validation):
         effects = []
@@ -237,8 +216,6 @@ def development_batches(
             seed=recipe.seed,
             part="dev",
             cache=AudioCache(data.cache) if data.cache else None,
-            carries=carries,
-            target=target,
         )
         batches = EpochBatches(
             len(development.trials),
@@ -253,10 +230,5 @@ def development_batches(
 
 
 def _piece_lengths(data: DataConfig, excerpts: Sequence[tuple[int, int]] | None) -> list[int] | None:
-    """List the lengths of the pieces in ``excerpts``, padded to ``data.min_piece``; None if ``excerpts`` is None.
-
-    :class:`EpochBatches` needs the lengths to put pieces of similar length into a batch.
-    """
-    if excerpts is None:
-        return None
-    return [max(size, data.min_piece) for _, size in excerpts]
+    """List the lengths of the pieces, so that :class:`EpochBatches` puts pieces of similar length into a batch."""
+    return None if excerpts is None else [max(size, data.min_piece) for _, size in excerpts]

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -35,6 +35,10 @@ from nes2net.training.sampling import seed_of_stream
 # same (seed, epoch).
 _SPECMIX_STREAM = 0x5BEC
 _LATENT_STREAM = 0x1A7E
+
+
+#: Input of a back-end: features B×T×D, or all hidden states.
+Features: TypeAlias = Tensor | list[Tensor]
 
 
 class Outcome(NamedTuple):
@@ -256,7 +260,7 @@ class Objective(nn.Module):
         """
         return self.validate_features(self.features(part.inputs), part)
 
-    def validate_features(self, features: Tensor | list[Tensor], part: Part) -> Outcome:
+    def validate_features(self, features: Features, part: Part) -> Outcome:
         """Do :meth:`validate_batch` from the back-end's input, which :meth:`features` has computed."""
         remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _explain_single_utterance("a batch of the development set", remedy):
@@ -264,7 +268,7 @@ class Objective(nn.Module):
         self.detector.aggregation.penalty = None  # validation does not use the penalty
         return self.outcome(computed, part)
 
-    def compute_outputs(self, features: Tensor | list[Tensor], part: Part) -> Any:
+    def compute_outputs(self, features: Features, part: Part) -> Any:
         """Compute the back-end's embeddings if the loss takes embeddings, otherwise the back-end's logits.
 
         A task may override this method to return other outputs for its own :meth:`numerators` and
@@ -274,7 +278,7 @@ class Objective(nn.Module):
             return self.outputs_from_embeddings(self.detector.backend.embed(features), part)
         return self.logits(features, part)
 
-    def logits(self, features: Tensor | list[Tensor], part: Part) -> Tensor:
+    def logits(self, features: Features, part: Part) -> Tensor:
         """Compute the logits from ``features``; the task fusion overrides this method to use tensors of ``part``."""
         return self.detector.logits(features)
 
@@ -321,7 +325,7 @@ class Objective(nn.Module):
         """
         return error_rates(validated, self.bonafide_class, eer_methods(self.data), self.seed)
 
-    def features(self, waveforms: Tensor) -> Tensor | list[Tensor]:
+    def features(self, waveforms: Tensor) -> Features:
         """Compute the back-end's input from ``waveforms`` B×N: features B×T×D, or a list of all hidden states.
 
         A frozen front-end computes without gradients.

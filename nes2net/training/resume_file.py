@@ -94,8 +94,6 @@ class Progress(_Part):
 
 
 class _Trials(_Part):
-    """The result of :func:`nes2net.training.state.fingerprint` for a set of trials."""
-
     trials: Natural
     digest: str
     draws: Natural | None = None
@@ -105,23 +103,17 @@ class _Trials(_Part):
 
 
 class _Data(_Part):
-    """The fingerprints of the run's two sets of trials."""
-
     training: _Trials
     development: _Trials
 
 
 class _Optimizer(_Part):
-    """The state dict of the optimiser."""
-
     state: dict[int, dict[str, Tensor]]
     param_groups: list[Any]
     """The groups are not restored, because the recipe determines them."""
 
 
 class _Scaler(_Part):
-    """The state of the GradScaler of fp16."""
-
     scale: Annotated[float, Field(ge=1e-30, le=1e30)]
     growth_factor: Annotated[float, Field(gt=1, le=1000)]
     backoff_factor: Annotated[float, Field(gt=0, lt=1)]
@@ -178,15 +170,11 @@ class _SavedRow(HistoryRow):
 
 
 class _Base(_Part):
-    """The file of the frozen weights of an adapted front-end, and its digest."""
-
     digest: str
     file: str
 
 
 class _ResumeFile(_Part):
-    """The whole content of the file."""
-
     version: int
     recipe: dict[str, Any]
     """Checked by :func:`nes2net.training.run_folder.check_same_run`."""

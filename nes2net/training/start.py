@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nes2net.detector import Detector
 from nes2net.lib.claims import differences_in_words
@@ -94,34 +95,9 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
             weights is missing or does not fit the detector, or if a published front-end would start
             from random weights.
     """
+    if resume is not None:
+        return _saved_detector(recipe, folder / RESUME_FILE, resume, task)
     frontend = recipe.model.get("frontend", {})
-    if resume is not None:  # build the detector of the saved run, and load the base of an adapted front-end
-        path = folder / RESUME_FILE
-        model = resume["model"]
-        if "engine" in frontend:
-            model = with_options(model, "frontend", engine=frontend["engine"])
-        try:
-            detector = Detector.from_config(model)
-        except InputError as error:
-            raise InputError(f"{path} does not fit this version ({error}): {REMEDY}") from error
-        _check_saved_model(path, detector.config, recipe, task)
-        detector.provenance = Provenance.read({"started_from": resume.get("started_from")})
-        if detector.frontend.adapted:
-            if "base" not in resume:
-                raise InputError(f"{path} does not fit this run (it does not name its base): {REMEDY}")
-            moved = None  # where the file of the base is now, if it has moved
-            if recipe.train.init_from:
-                remedy = "restore the file of `train.init_from`"
-            elif recipe.ssl_checkpoint is None:
-                remedy = "restore that file"
-            else:
-                moved = recipe.ssl_checkpoint
-                remedy = "name with `ssl_checkpoint` the file that the run began with"
-            detector.load_base(resume["base"], path, moved, remedy)
-            detector.float()  # training needs float32, but the file may hold half precision
-            if moved is not None:
-                detector.base = {**resume["base"], "file": moved}
-        return detector
     # A new run starts from random weights or the pre-training of its front-end, or from a checkpoint of a detector.
     if not recipe.ssl_checkpoint and not recipe.train.init_from:
         check_pretrained(frontend.get("name", ""))
@@ -142,16 +118,51 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         start = checkpoint.provenance.start()
         starts = [] if start == Provenance() else [start]
     else:
-        # A checkpoint of other code may fit several published models. If the checkpoint has the digest of a published
-        # model, it is this model. Otherwise, fitting models with the run's front-end are preferred.
-        state_dict = checkpoint.state_dict
-        fitting = [name for name, misfit in recognise(state_dict).items() if not misfit]
-        with_same_frontend = [name for name in fitting if PUBLISHED[name].frontend == frontend.get("name", "")]
-        identified = [name for name in fitting if holds_weights_of(name, state_dict, checkpoint.path)]
-        starts = [Provenance(name) for name in identified]
-        if not identified:
-            starts = [Provenance(architecture_of=name) for name in with_same_frontend or fitting]
+        starts = _published_starts(checkpoint.path, checkpoint.state_dict, frontend.get("name", ""))
     detector.provenance = replace(detector.provenance, started_from=tuple(starts))
+    return detector
+
+
+def _published_starts(path: Path, state_dict: Mapping[str, Tensor], frontend: str) -> list[Provenance]:
+    """List the published models that a checkpoint of other code may be.
+
+    If the checkpoint has the digest of a published model, it is this model. Otherwise, fitting
+    models with the run's ``frontend`` are preferred.
+    """
+    fitting = [name for name, misfit in recognise(state_dict).items() if not misfit]
+    identified = [name for name in fitting if holds_weights_of(name, state_dict, path)]
+    if identified:
+        return [Provenance(name) for name in identified]
+    with_same_frontend = [name for name in fitting if PUBLISHED[name].frontend == frontend]
+    return [Provenance(architecture_of=name) for name in with_same_frontend or fitting]
+
+
+def _saved_detector(recipe: Recipe, path: Path, resume: dict[str, Any], task: Task) -> Detector:
+    model = resume["model"]
+    engine = recipe.model.get("frontend", {}).get("engine")
+    if engine is not None:
+        model = with_options(model, "frontend", engine=engine)
+    try:
+        detector = Detector.from_config(model)
+    except InputError as error:
+        raise InputError(f"{path} does not fit this version ({error}): {REMEDY}") from error
+    _check_saved_model(path, detector.config, recipe, task)
+    detector.provenance = Provenance.read({"started_from": resume.get("started_from")})
+    if not detector.frontend.adapted:
+        return detector
+    if "base" not in resume:
+        raise InputError(f"{path} does not fit this run (it does not name its base): {REMEDY}")
+    moved = None if recipe.train.init_from else recipe.ssl_checkpoint  # where the file of the base may be now
+    if recipe.train.init_from:
+        remedy = "restore the file of `train.init_from`"
+    elif moved is None:
+        remedy = "restore that file"
+    else:
+        remedy = "name with `ssl_checkpoint` the file that the run began with"
+    detector.load_base(resume["base"], path, moved, remedy)
+    detector.float()  # training needs float32, but the file may hold half precision
+    if moved is not None:
+        detector.base = {**resume["base"], "file": moved}
     return detector
 
 
@@ -188,7 +199,6 @@ def _check_saved_model(path: Path, saved: dict[str, Any], recipe: Recipe, task: 
 
 
 def _frontend_without_weights(recipe: Recipe) -> dict[str, Any]:
-    """Return the front-end of a new run; raise :class:`InputError` if a checkpoint that states options is missing."""
     stated = dict(recipe.model.get("frontend", {}))
     stated.pop("engine", None)
     if not recipe.ssl_checkpoint:
@@ -270,5 +280,7 @@ def with_adaptation(model: dict[str, Any], adapt: dict[str, Any] | None) -> dict
     {'frontend': {'name': 'wavlm_large', 'adapt': {'kind': 'bitfit'}}}
     """
     if model.get("frontend", {}).get("adapt") is not None:
-        raise InputError(_ADAPTED_TWICE)
+        raise InputError(
+            "a recipe says how its front-end is adapted with `train.adapt`: leave `model.frontend.adapt` out"
+        )
     return model if adapt is None else with_options(model, "frontend", adapt=adapt)

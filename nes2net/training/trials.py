@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from nes2net.data.audio.packed import is_there
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError
 from nes2net.models.registry import corpora
-from nes2net.training.recipes.data import CorpusConfig, DataConfig
+from nes2net.training.recipes.data import CorpusConfig, DataConfig, SetName
 
 _WORDS = {BONAFIDE: "bona fide", SPOOF: "spoofed"}
 
 
 def check_folders(data: DataConfig) -> None:
     """Raise the error of :func:`read_trials` if the folder of a corpus is missing; this needs no PyTorch."""
-    parts: tuple[Literal["train", "dev"], ...] = ("train", "dev")
+    parts: tuple[SetName, ...] = ("train", "dev")
     for part in parts:
         for corpus in data.parts(part):
             has_folder = Path(corpus.root).exists() if corpus.root else corpora.get(corpus.name).home is not None
@@ -27,9 +26,7 @@ def check_folders(data: DataConfig) -> None:
                 _trials_of(corpus, data, part)
 
 
-def read_trials(
-    data: DataConfig, part: Literal["train", "dev"], labels: tuple[str, ...] = (SPOOF, BONAFIDE)
-) -> list[Trial]:
+def read_trials(data: DataConfig, part: SetName, labels: tuple[str, ...] = (SPOOF, BONAFIDE)) -> list[Trial]:
     """List the trials of ``part`` (``train`` or ``dev``), corpus by corpus.
 
     If ``part`` has several corpora, the id of a trial begins with the alias of its corpus, such as
@@ -69,7 +66,7 @@ def read_trials(
     return trials
 
 
-def _trials_of(config: CorpusConfig, data: DataConfig, part: Literal["train", "dev"]) -> list[Trial]:
+def _trials_of(config: CorpusConfig, data: DataConfig, part: SetName) -> list[Trial]:
     """List the trials of a single corpus; an error names the corpus and its keys as in the recipe."""
     is_short = data.short_form is not None
     if config.root is None and corpora.get(config.name).home is None:

@@ -17,11 +17,11 @@ from typing import Any
 from unittest import mock
 
 import torch
-from _gpu_parity import WAV2VEC2, samples_of, systems
 from accelerate import Accelerator
 from torch import Tensor
 
 from builders.simulated_device import simulated_device, waits
+from builders.systems import WAV2VEC2, samples_of, systems
 from builders.training_steps import FRAME_SCORES, MODEL, SAMPLES, STEPS
 from nes2net import Detector
 from nes2net.scoring.kernel import differentiable, scoring_mode, start

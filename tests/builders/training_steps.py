@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from _gpu_parity import WAV2VEC2, samples_of, systems
 from torch import Tensor
 
+from builders.systems import WAV2VEC2, samples_of, systems
 from nes2net.models.frontends.adaptation import KINDS
 from nes2net.models.registry import losses
 from nes2net.training.dataset import FRAMES, Batch, Part

@@ -50,6 +50,16 @@ train: {epochs: 1, batch_size: 4, loss: good_loss}
 """
 
 
+def write_list(path: Path) -> None:
+    """Write a list of the small corpus, for runs without the package."""
+    lines = ["path,label,split"]
+    for split in ("train", "dev"):
+        for number in range(8):
+            label = ("bonafide", "spoof")[number % 2]
+            lines.append(f"{split}/{split}_{number}.wav,{label},{split}")
+    path.write_text("\n".join(lines) + "\n")
+
+
 def forget_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every registry read the entry points again, now and after the test."""
     for part_registry in REGISTRIES.values():
@@ -82,12 +92,6 @@ def package(tmp_path, monkeypatch) -> Path:
     sys.modules.pop("faulty_parts", None)
 
 
-#: A list of the small corpus, for runs without the package.
-BUILT_IN_LIST = "path\tlabel\tsplit\n" + "".join(
-    f"{split}/{split}_{number}.wav\t{('bonafide', 'spoof')[number % 2]}\t{split}\n"
-    for split in ("train", "dev")
-    for number in range(8)
-)
 TRAIN = "train tones.yaml "
 BACKEND = "train tones.yaml model.backend.name="
 FRONTEND = "train tones.yaml model.frontend.name="
@@ -352,11 +356,10 @@ def test_files_name_the_packages_of_their_parts(package, command, monkeypatch): 
     status, _, error = command(f"{TRAIN} train.task=good_task augment.conditions=[good_effect] output=run")
     assert status == 2
     assert f"resume.pt needs front-end good_frontend {needed}" in error
-    Path("tones/list.tsv").write_text(BUILT_IN_LIST)
-    status, _, error = command(
-        f"train tones.yaml model=null data.corpus=generic data.root=tones/list.tsv train.loss=cross_entropy "
-        f"train.init_from={checkpoint} model.frontend.name=lps model.backend.name=mean_linear"
-    )
+    write_list(Path("tones/list.csv"))
+    built_in = "model.frontend.name=lps model.backend.name=mean_linear train.loss=cross_entropy"
+    data = "data.corpus=generic data.root=tones/list.csv"
+    status, _, error = command(f"train tones.yaml model=null {built_in} {data} train.init_from={checkpoint}")
     assert status == 2
     assert f"{checkpoint} needs front-end good_frontend {needed}" in error
     status, out, error = command(f"info {checkpoint}")

@@ -250,12 +250,6 @@ def _machine_flags(machine: Machine) -> list[str]:
 
 
 def _task_command(words: Sequence[str], task: str) -> list[str]:
-    """Return the command line of a process that does one task of the experiment.
-
-    Args:
-        words: the arguments with which `nes2net` runs the whole experiment.
-        task: name of the task.
-    """
     from nes2net.lib.search_path import python_command
 
     python = python_command("from nes2net.cli.main import main; sys.exit(main())")

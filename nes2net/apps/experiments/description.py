@@ -318,7 +318,6 @@ def _fill_places(value: Any, value_of: Mapping[str, str]) -> Any:
 
 
 def _first_problem_in_words(error: ValidationError) -> str:
-    """Describe the first problem that pydantic found; for an unknown key, suggest the nearest known key."""
     problem = error.errors(include_url=False)[0]
     if problem["type"] != "extra_forbidden":
         return first_problem(error)

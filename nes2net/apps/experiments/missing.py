@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 from nes2net.data.audio.files import is_recording
 from nes2net.data.corpora.check import CorpusCheck, find_split, why_unusable
@@ -16,13 +15,14 @@ from nes2net.lib.findings import Finding
 from nes2net.models.frontends.sizes import SIZES, obtain
 from nes2net.models.published_results import PublishedRow
 from nes2net.models.registry import corpora, takes_checkpoint
+from nes2net.training.recipes.data import SetName
 from nes2net.training.recipes.reading import PACKAGED, load_recipe
 from nes2net.training.recipes.recipe import Recipe
 
 
 def training_parts(recipe: Recipe) -> list[Part]:
     """List the parts of corpora that training by ``recipe`` reads, without repetitions."""
-    purposes: tuple[Literal["train", "dev"], ...] = ("train", "dev")
+    purposes: tuple[SetName, ...] = ("train", "dev")
     corpus_parts = []
     for purpose in purposes:
         for corpus in recipe.data.parts(purpose):

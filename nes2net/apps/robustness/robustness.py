@@ -252,13 +252,6 @@ def summary_sentences(clean: Row, rows: Sequence[Row]) -> list[str]:
 
 
 def _notes_on_missing(left_out: Mapping[str, Sequence[str]], failed: Mapping[str, str]) -> list[str]:
-    """Say which trials and conditions are not in the table.
-
-    Args:
-        left_out: the trials that lack scores, as id of a trial → conditions under which the trial
-            has no score.
-        failed: the conditions without figures, as condition → reason.
-    """
     notes = []
     if left_out:
         trials = listed([f"{id} ({', '.join(names)})" for id, names in left_out.items()])

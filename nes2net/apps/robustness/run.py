@@ -20,21 +20,17 @@ from nes2net.data.augment import Effect, Sources
 from nes2net.data.corpora.trial import BONAFIDE, Part, Trial, stratified_subset, trials_digest
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.result import Result
-from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError, counted, one_line
-from nes2net.lib.files import exclusive_lock, is_absent, json_text, path_below, write_text
-from nes2net.lib.plain_data import read_json
+from nes2net.lib.files import exclusive_lock, path_below
 from nes2net.lib.this_process import process_count, usable_processors
 from nes2net.models.registry import corpora, create_condition, default_conditions, effects
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.decisions import Decider, OperatingPoint
 from nes2net.scoring.engine import NothingDone
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone
-from nes2net.scoring.record import computing
 
 # Largest number of recordings that are mixed to make babble, the noise of many talkers.
 _MOST_TALKERS = 200
-_RUN_FILE = "run.json"
 
 
 @dataclass(frozen=True)
@@ -198,6 +194,7 @@ def run(
     num_samples: int | None,
     batch_size: int | None = None,
     num_workers: int | None = None,
+    overwrite: bool = False,
     rule: Decider | OperatingPoint = EER_OF_CLEAN,
     num_resamples: int = 1000,
 ) -> Result:
@@ -215,9 +212,10 @@ def run(
         batch_size: recordings in a batch; None for the default of scoring.
         num_workers: worker processes that read and change audio; None for one per processor, at
             most 8.
+        overwrite: replace scores of another run.
 
     Raises:
-        InputError: if ``out`` belongs to another run, or another run is writing there; if a file
+        InputError: if ``out`` has scores of another run, or another run is writing there; if a file
             cannot be written; if the trials lack a class, or are too few for the operating point;
             if the clean trials cannot be scored, or no condition has scores; or if the run was
             started by ``torchrun``.
@@ -226,6 +224,8 @@ def run(
     if process_count() > 1:
         raise InputError("a robustness run is one process: leave torchrun out, and give `num_workers` for more workers")
     out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: name a folder for the report")
     if num_workers is None:
         num_workers = min(8, usable_processors())
     num_bonafide = sum(trial.label == BONAFIDE for trial in plan.trials)
@@ -235,7 +235,6 @@ def run(
     # of trials, so the scores may be zeros.
     find_threshold((np.zeros(num_bonafide), np.zeros(len(plan.trials) - num_bonafide)), rule)
     with exclusive_lock(out / ".lock", f"another run is writing to {out}: wait for it, or name another folder"):
-        _claim_folder(out, scorer, plan, num_samples)
         folder = path_below(out, "scores")
         paths = {name: folder / f"{name.replace(':', '_')}.txt" for name in (CLEAN, *plan.names)}
         failed = dict(plan.left_out)
@@ -243,6 +242,7 @@ def run(
             settings = ScoringSettings(
                 batch_size=batch_size,
                 num_workers=num_workers,
+                overwrite=overwrite,
                 transform=None if name == CLEAN else _condition_transform(name, plan),
                 title=f"condition {number} of {len(paths)}, {name}",
             )
@@ -260,8 +260,6 @@ def run(
                 )
             except NothingDone as error:  # other errors, such as a full disk, are not failures of the condition
                 if name == CLEAN:
-                    if not path.parent.exists():  # nothing was scored, so let other runs use the folder
-                        (out / _RUN_FILE).unlink()
                     raise
                 failed[name] = one_line(str(error))
         score_files = {name: path for name, path in paths.items() if name not in failed}
@@ -282,7 +280,6 @@ def run(
 
 
 def _condition_transform(name: str, plan: Plan) -> UnderCondition:
-    """Make the transform of the condition ``name``; its identity says which recordings the condition mixes in."""
     condition = create_condition(name, plan.sources)
     identity = ""
     for source_name in condition.needs:
@@ -293,21 +290,3 @@ def _condition_transform(name: str, plan: Plan) -> UnderCondition:
         else:
             identity += f", {source_name} {Path(source).resolve()}"
     return UnderCondition(name, condition, plan.seed, identity)
-
-
-def _claim_folder(out: Path, scorer: Scorer, plan: Plan, num_samples: int | None) -> None:
-    """Write the identity of the run into ``out``; raise :class:`InputError` if the folder belongs to another run."""
-    run = {
-        "corpus": plan.part.corpus,
-        "phase": plan.phase,
-        "trials": trials_digest(plan.trials, lambda trial: f"{trial.id} {trial.label}"),
-        "seed": plan.seed,
-        **computing(scorer, num_samples),
-    }
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file: name a folder for the report")
-    path = out / _RUN_FILE
-    if is_absent(path):
-        write_text(path, json_text(run, indent=1) + "\n")
-    else:
-        Claim(out, run, read_json(path)).check("name another folder, or remove this one")

@@ -204,7 +204,6 @@ def scored_pieces(pieces: Any, facts: Facts) -> Dataset:
     """Return a dataset of the scored ``pieces``; Ray decodes and scores the pieces when the dataset is iterated."""
 
     def decode(row: dict[str, Piece]) -> dict[str, Piece]:
-        """Decode the piece in ``row``; Ray calls this for each row of its dataset."""
         return {"piece": decode_piece(row["piece"], facts.reader)}
 
     # Ray joins two stages with equal resources, so an actor on a CPU decodes and scores. An actor with a GPU only
@@ -240,7 +239,6 @@ def decode_piece(piece: Piece, reader: WaveformReader) -> Piece:
 
 
 def _recording_of_row(row: Columns) -> AnyRecording:
-    """Return the recording of a row: its bytes, fetched from a URL if necessary, or its path."""
     address = row["address"]
     if row["content"] is not None:
         return RecordingBytes(address, row["content"], row["suffix"])
@@ -248,7 +246,6 @@ def _recording_of_row(row: Columns) -> AnyRecording:
 
 
 def _without_columns(row: Columns, *names: str) -> Columns:
-    """Return a copy of ``row`` without the columns ``names``."""
     return {name: value for name, value in row.items() if name not in names}
 
 
@@ -256,7 +253,6 @@ def pieces_dataset(shards: list[Shard], batch_size: int) -> Dataset:
     """Make a Ray dataset of the pieces of ``shards``; a task reads a shard when the shard is needed."""
 
     def pieces(row: dict[str, Shard]) -> Iterator[dict[str, Piece]]:
-        """Yield the pieces of the shard in ``row``; Ray calls this for each shard."""
         for piece in pieces_of(row["shard"], BATCHES_OF_PIECE * batch_size, batch_size):
             yield {"piece": piece}
 

@@ -99,7 +99,6 @@ def pieces_of(shard: Shard, rows: int, batch_size: int) -> Iterator[Piece]:
 
 
 def _rows_of_shard(shard: Shard) -> Iterator[Columns]:
-    """Yield a row for each recording of ``shard``, in order."""
     if shard.rows:
         for id, address in shard.rows:
             yield {"id": id, "address": address, "content": None, "suffix": ""}
@@ -110,12 +109,10 @@ def _rows_of_shard(shard: Shard) -> Iterator[Columns]:
 
 
 def _suffix(address: str) -> str:
-    """Return the suffix of the file at a path or URL, in lower case."""
     return PurePosixPath(address.partition("?")[0]).suffix.lower()
 
 
 def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
-    """Yield the rows of a Parquet or Arrow file, with the columns that hold texts, numbers or booleans."""
     # Open the table.
     size = file.seek(0, os.SEEK_END)
     file.seek(0)

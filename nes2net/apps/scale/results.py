@@ -84,8 +84,6 @@ class CollectionRecord(Record):
 
 
 class _Result(BaseModel):
-    """The columns of a recording's results from which a score file is made."""
-
     model_config = ConfigDict(strict=True)
 
     id: str
@@ -228,29 +226,13 @@ def _facts_of(path: Path) -> ShardScores:
         return validated_json(ShardScores, open_rows(path)[0].schema.metadata[_KEY])
 
 
-def table_of(rows: Sequence[Columns], *, has_lists: bool = False) -> Any:
-    """Make a :class:`pyarrow.Table` of ``rows``; a value that a row lacks is null.
-
-    The columns of the shard stand between ``address`` and ``seconds``.
-
-    Args:
-        has_lists: whether a score is a list of numbers, such as logits of classes.
-    """
-    arrow = library("pyarrow")
-    score_type = arrow.list_(arrow.float64()) if has_lists else arrow.float64()
-    types = {"id": arrow.string(), "address": arrow.string(), "error": arrow.string(), "seconds": arrow.float64()}
-    types["score"] = score_type
-    described = dict.fromkeys(name for row in rows for name in row if name not in RESULT_COLUMNS)
-    columns = {}
-    for name in (*RESULT_COLUMNS[:2], *described, *RESULT_COLUMNS[2:]):
-        columns[name] = arrow.array([row.get(name) for row in rows], types.get(name))
-    return arrow.table(columns)
-
-
 def write_results(
     out: Path, shard: Shard, run: Mapping[str, Any], rows: Sequence[Columns], *, has_lists: bool = False
 ) -> ShardScores:
     """Write the results of ``shard`` atomically, and return the facts about them.
+
+    A value that a row lacks is null. The columns of the shard stand between ``address`` and
+    ``seconds``.
 
     The content of the file is flushed to the disk now; the name of the file in the folder is
     flushed only with the next record. If the power fails in between, the results of the shard may
@@ -258,7 +240,7 @@ def write_results(
 
     Args:
         run: identity of the run.
-        has_lists: as for :func:`table_of`.
+        has_lists: whether a score is a list of numbers, such as logits of classes.
 
     Raises:
         InputError: if the file cannot be written.
@@ -271,8 +253,15 @@ def write_results(
         scored=sum(row["score"] is not None for row in rows),
         seconds=sum(row["seconds"] or 0.0 for row in rows),
     )
+    arrow = library("pyarrow")
+    types = dict.fromkeys(("id", "address", "error"), arrow.string()) | {"seconds": arrow.float64()}
+    types["score"] = arrow.list_(arrow.float64()) if has_lists else arrow.float64()
+    described = dict.fromkeys(name for row in rows for name in row if name not in RESULT_COLUMNS)
+    columns = {}
+    for name in (*RESULT_COLUMNS[:2], *described, *RESULT_COLUMNS[2:]):
+        columns[name] = arrow.array([row.get(name) for row in rows], types.get(name))
+    table = arrow.table(columns).replace_schema_metadata({_KEY: done.model_dump_json()})
     path = result_path(out, shard)
-    table = table_of(rows, has_lists=has_lists).replace_schema_metadata({_KEY: done.model_dump_json()})
     written = writing(path, "make room, and the same command resumes")
     with written, replacing(path, durable=True, in_series=True) as temporary:
         library("pyarrow.parquet").write_table(table, temporary)
@@ -326,7 +315,6 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
     shard_of: dict[str, str] = {}
 
     def scored_trials() -> Iterator[tuple[Trial, Any]]:
-        """Yield the recordings with a score; collect in ``failures`` why the other recordings have no score."""
         for done, rows in read_results(out, judgement):
             judgement.check([Trial(row.id) for row in rows], path)
             for row in rows:

@@ -374,7 +374,6 @@ def why_unusable(error: InputError) -> str:
 
 
 def _not_there(tried: Sequence[Path]) -> str:
-    """Say that a file was not found at any of the paths ``tried``."""
     return f"not there (looked for {', '.join(dict.fromkeys(map(str, tried)))})"
 
 

@@ -43,8 +43,6 @@ _LABELS = {BONAFIDE: 0, SPOOF: 1, None: None}  # our label → its number in the
 
 
 class _Packed(NamedTuple):
-    """A trial whose recording is to be packed."""
-
     trial: Trial
     size: int
     """Size of the recording in bytes."""
@@ -244,7 +242,6 @@ def _notes_json(trial: Trial) -> str:
 
 
 def _read_content(packed: _Packed) -> bytes:
-    """Read a recording; raise InputError if this fails, or if its size has changed since packing began."""
     path = packed.trial.audio_path()
     try:
         with open_recording(path) as file:

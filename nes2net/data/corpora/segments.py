@@ -61,42 +61,13 @@ def covering_segments(
     return covered
 
 
-class _Cover:
-    """Collects segments for :func:`covering`, from 0 to ``end`` without gaps or overlaps."""
-
-    def __init__(self, uncovered: Uncovered) -> None:
-        self.segments: list[Segment] = []
-        self.uncovered = uncovered
-
-    @property
-    def end(self) -> float:
-        """End of the last segment in seconds; 0 if there are no segments."""
-        return self.segments[-1].end if self.segments else 0.0
-
-    def add(self, label: str, end: float) -> None:
-        """Append a segment up to ``end``, or extend the last segment if it has the same label."""
-        start = self.end
-        if self.segments and self.segments[-1].label == label:
-            self.segments[-1] = self.segments[-1]._replace(end=max(end, start))
-        elif end > start:
-            self.segments.append(Segment(label, start, end))
-
-    def fill(self, end: float) -> None:
-        """Close the gap up to ``end``: extend the last segment by up to a millisecond, or add a segment.
-
-        Raises:
-            InputError: if a segment is needed, but ``uncovered`` is None.
-        """
-        start = self.end
-        if end - start <= ROUNDING:
-            if self.segments and end > start:
-                self.add(self.segments[-1].label, end)
-            return
-        if self.uncovered is None:
-            raise InputError(
-                f"no segment covers {start:.3f} to {end:.3f} s: add its segment, or list only the spoofed ones"
-            )
-        self.add(self.uncovered, end)
+def _extend(cover: list[Segment], label: str, end: float) -> None:
+    """Append a segment up to ``end``, or extend the last segment if it has the same label."""
+    start = cover[-1].end if cover else 0.0
+    if cover and cover[-1].label == label:
+        cover[-1] = cover[-1]._replace(end=max(end, start))
+    elif end > start:
+        cover.append(Segment(label, start, end))
 
 
 def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered = None) -> list[Segment]:
@@ -112,16 +83,25 @@ def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered 
     >>> [(s.label, s.start, s.end) for s in covering([Segment("spoof", 0.5, 1.0)], 1.5, "bonafide")]
     [('bonafide', 0.0, 0.5), ('spoof', 0.5, 1.0), ('bonafide', 1.0, 1.5)]
     """
-    cover = _Cover(uncovered)
-    for label, start, end, *_ in sorted(segments, key=lambda segment: segment.start):
+    cover: list[Segment] = []
+    at_end = Segment("", duration, duration)
+    for label, start, end, *_ in [*sorted(segments, key=lambda segment: segment.start), at_end]:
         if end > duration + ROUNDING:
             raise InputError(f"a segment ends at {end:.3f} s, after the end of the utterance at {duration:.3f} s")
-        cover.fill(min(start, duration))
-        if cover.segments and cover.segments[-1].label != label and cover.end - start > ROUNDING and end > start:
-            raise InputError(f"segments of both labels cover {start:.3f} to {min(cover.end, end):.3f} s")
-        cover.add(label, min(end, duration))
-    cover.fill(duration)
-    return cover.segments
+        covered = cover[-1].end if cover else 0.0
+        before = min(start, duration)
+        if before - covered > ROUNDING:
+            if uncovered is None:
+                raise InputError(
+                    f"no segment covers {covered:.3f} to {before:.3f} s: add its segment, or list only the spoofed ones"
+                )
+            _extend(cover, uncovered, before)
+        elif cover and before > covered:
+            _extend(cover, cover[-1].label, before)
+        elif cover and cover[-1].label != label and covered - start > ROUNDING and end > start:
+            raise InputError(f"segments of both labels cover {start:.3f} to {min(covered, end):.3f} s")
+        _extend(cover, label, min(end, duration))
+    return cover
 
 
 def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dict[str, NDArray[np.int8]]:

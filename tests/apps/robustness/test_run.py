@@ -46,7 +46,8 @@ def report_of(result, folder):
 
 
 def test_an_interrupted_run_continues_to_the_same_bytes(run, corpus, tmp_path, monkeypatch):
-    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    whole = tmp_path / "whole"
+    torn = tmp_path / "torn"
     result = run(planned(corpus), whole)
     assert conditions_of(result) == sorted(CONDITIONS) and result.notes == []
     assert result.header["num_bonafide"] == result.header["num_spoof"] == 6
@@ -123,10 +124,11 @@ def test_a_folder_of_another_run_is_refused(run, corpus, tmp_path, monkeypatch):
         with pytest.raises(InputError, match=message):
             run(planned(corpus, **options), place, num_samples=num_samples)
 
-    refused(r"was made by another run or program \(another seed\): name another folder", seed=1)
+    refused(r"gain_-20\.txt was made by another run or program \(another transform\): pass `overwrite=True`", seed=1)
     refused(r"another run or program \(another trials\)", num_trials=6)
     refused("another num_samples", num_samples=None)
-    refused("is a file: name a folder", tmp_path / "run.json")
+    assert run(planned(corpus, seed=1), tmp_path, overwrite=True)
+    refused("is a file: name a folder", tmp_path / "scores" / "clean.txt")
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
     refused("leave torchrun out")
