@@ -17,7 +17,7 @@ from nes2net.lib.files import is_absent
 from nes2net.lib.plain_data import check_plain
 from nes2net.lib.registry import PACKAGES_KEY, check_installed
 from nes2net.models.checkpoints.classification import NAMES_KEY, WAVEFORMS_KEY, holds_classifier
-from nes2net.models.checkpoints.fairseq import encoder_tensors, is_pretraining_head, model_type_of
+from nes2net.models.checkpoints.fairseq import encoder_tensors, model_type_of
 from nes2net.models.checkpoints.folder import CONFIG
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, holds_other_model, read_configuration
 from nes2net.models.checkpoints.model_types import MODEL_TYPES, check_type, is_openai
@@ -151,13 +151,8 @@ def identify(path: str | Path) -> Identity:
             identity = Identity(path, kind, notes=[f"not usable as a front-end: {error}"])
         else:
             identity = _identify_frontend(path, kind, frontend, [])
-            encoder = encoder_tensors(content) or {}
-            if len(encoder) < len(tensors):
+            if len(encoder_tensors(content) or {}) < len(tensors):
                 identity.notes.append(_ONLY_ENCODER)
-            read = {key.removeprefix("model."): value for key, value in frontend.state_dict().items()}
-            if not frontend.config["pretraining_heads"]:  # ignore pre-training heads
-                encoder = {k: v for k, v in encoder.items() if k in read or not is_pretraining_head(k)}
-            identity.misfit = compare(encoder, read)
         identity.tensors = tensors
     else:
         state_dict = state_dict_of(content, path)
