@@ -297,12 +297,11 @@ class Rows(OfRecordings[NDArray]):
         Raises:
             BrokenPart: if the judgement breaks its contract.
         """
-        names = _CHECKED.setdefault(scorer, set())
-        if self.name not in names and not judgements.is_built_in(self.name):
+        if not judgements.is_built_in(self.name) and self.name not in _CHECKED.get(scorer, ()):
             from nes2net.models.contract_checks import check_computing  # quick start-up: this imports torch
 
             check_computing(self, scorer)
-            names.add(self.name)
+            _CHECKED.setdefault(scorer, set()).add(self.name)
         return self
 
     @abstractmethod
