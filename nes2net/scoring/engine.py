@@ -230,13 +230,16 @@ def run_over(
             # Measure the speed of this run without the rows of earlier runs.
             seconds = time.monotonic() - began
             audio_seconds = sum(process_result.num_samples for process_result in results_of_processes) / SAMPLE_RATE
-            speed = {
-                "seconds": seconds,
-                "audio_seconds": audio_seconds,
-                "audio_seconds_per_second": audio_seconds / seconds,
+            facts = {
+                "run": run,
+                "total": result.total,
+                **about,
+                "seconds": round(seconds, 3),
+                "audio_seconds": round(audio_seconds, 3),
+                "audio_seconds_per_second": round(audio_seconds / seconds, 3),
+                "processes": processes.count,
+                "kept_from_earlier_runs": len(earlier.audio),
             }
-            facts = {"run": run, "total": result.total, **about, **{name: round(n, 3) for name, n in speed.items()}}
-            facts |= {"processes": processes.count, "kept_from_earlier_runs": len(earlier.audio)}
             for process_result in results_of_processes:
                 failed |= process_result.failures
             _write_finished(result, trials, output, earlier.replaced, failed, facts)
