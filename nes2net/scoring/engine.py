@@ -296,7 +296,8 @@ def _find_earlier_work(
         try:
             remedy = f"pass `overwrite=True` to have its {output.what} made anew, or name another file"
             record = read_record(result.record_path, len(trials), output.what, remedy)
-            Claim(out, run, record.run if record else None).check(remedy)
+            claim = Claim(out, run, record and record.run, bool(record and not record.failures))
+            claim.check(remedy)
             assert record is not None  # otherwise, nobody knows which run made the file
             with_row = [trial for trial in trials if trial.id not in record.failures]
             of_rows = _stamps_by_id(with_row, output, processes)
@@ -307,7 +308,7 @@ def _find_earlier_work(
                     f"{out}: audio of its trials was replaced since then (a file has another size or time of change): {remedy}"
                 )
             stamps = of_rows
-            result.already_complete = not record.failures
+            result.already_complete = claim.is_done
         except InputError:
             if not overwrite:
                 raise
