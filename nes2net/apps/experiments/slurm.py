@@ -56,10 +56,6 @@ class TaskCommand:
 
         return DelayedSubmission(TaskCommand(self.command))
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state to pickle, without the running process, which cannot be pickled."""
-        return {"command": self.command, "_process": None}
-
 
 class _SubmittedJobs(StrictModel):
     cluster: str
