@@ -11,11 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from nes2net.data.audio.waveform import LONGEST_CUT
-<<<<<<< HEAD
-from nes2net.data.registry import corpora
-=======
 from nes2net.data.corpora.protocol import repeated
->>>>>>> w24
+from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, check_known, did_you_mean, shown
 from nes2net.lib.files import Budget, has_no_file, json_text
 from nes2net.lib.plain_data import MOST_BYTES, first_problem

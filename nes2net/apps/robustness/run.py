@@ -17,11 +17,8 @@ import numpy as np
 from nes2net.actions.scoring import score_corpus
 from nes2net.apps.robustness.robustness import CLEAN, EER_OF_CLEAN, evaluate_robustness, find_threshold
 from nes2net.data.augment import Effect, Sources
-<<<<<<< HEAD
 from nes2net.data.augment.conditions import create_condition, default_conditions
-=======
 from nes2net.data.corpora.protocol import repeated
->>>>>>> w24
 from nes2net.data.corpora.trial import BONAFIDE, Part, Trial, stratified_subset, trials_digest
 from nes2net.data.registry import corpora, effects
 from nes2net.evaluation.key import Labels
