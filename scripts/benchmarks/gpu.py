@@ -70,13 +70,13 @@ GROUPS = {
 
 
 class Goal(NamedTuple):
-    """A goal of speed: the largest number in ``column`` of the rows ``kinds`` of a section is at least ``least``."""
+    """A goal of speed: the largest number in ``column`` of the rows ``kinds`` of a section is at least ``limit``."""
 
     title: str
     section: str
     kinds: tuple[str, ...]
     column: str
-    least: float
+    limit: float
 
 
 GOALS = [
@@ -101,8 +101,8 @@ def goals(rows: list[dict[str, Any]]) -> Iterable[list[str]]:
         measured = f"{max(speeds):,.1f}" if speeds else "–"
         reached = "not measured"
         if speeds:
-            reached = "yes" if max(speeds) >= goal.least else "no"
-        yield [goal.title, measured, f"{goal.least:,}", reached]
+            reached = "yes" if max(speeds) >= goal.limit else "no"
+        yield [goal.title, measured, f"{goal.limit:,}", reached]
 
 
 def report(out: Path) -> bool:

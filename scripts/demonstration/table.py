@@ -77,11 +77,11 @@ def system_table(corpus: Path, scores: Path, systems: dict[str, str]) -> str:
 
 def eer_by_attack(corpus: Path, scores: Path, file: str) -> dict[str, Figure]:
     """Compute the EER of each synthesiser against all human speech of LA and DF together."""
-    matched = []
+    matches = []
     for track in ("LA", "DF"):
         name, keys = PARTS[track]
-        matched.append(Key.read(name, corpus / keys, "eval").match(scores / f"{file}.{track}.txt").matched)
-    la, df = matched
+        matches.append(Key.read(name, corpus / keys, "eval").match(scores / f"{file}.{track}.txt").matched)
+    la, df = matches
     together = replace(la, trials=la.trials + df.trials, scores=np.concatenate([la.scores, df.scores]))
     return {row.labels["attack"]: row["eer"] for row in breakdown(together, "attack", num_resamples=1000)}
 
