@@ -122,7 +122,8 @@ def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
         return None
     if not isinstance(resolution, (int, float)) or not 0 < resolution < 1e6:
         resolution = None
-    return ScoredBy(fingerprint, precision, num_samples, resolution)
+    judgement = record.judgement["name"] if record.judgement else None
+    return ScoredBy(fingerprint, precision, num_samples, resolution, judgement)
 
 
 def differences_of_one_detector(first: WholeRecord | None, second: WholeRecord | None) -> list[str] | None:

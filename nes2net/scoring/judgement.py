@@ -10,10 +10,10 @@ docs/extending.md).
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 from numpy.typing import NDArray
 from typing_extensions import Self
@@ -30,10 +30,16 @@ from nes2net.scoring.segment_file import holds_frames
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nes2net.data.audio.remarks import Channels
+    from nes2net.scoring.decisions.along import Cutoff
+    from nes2net.scoring.decisions.decision import Decider
     from nes2net.scoring.kernel import Scorer
+    from nes2net.scoring.track import FrameScores
     from nes2net.scoring.waveforms import WaveformReader
 
 T = TypeVar("T")
+#: A function that is told the seconds of a recording that are judged so far.
+Progress: TypeAlias = "Callable[[float], object] | None"
 
 #: Judgement → whether the first line of a file without a record is one of the judgement's.
 _FIRST_LINES = {"classes": holds_classes, "frames": holds_frames}
@@ -55,6 +61,8 @@ class Judgement(Output[T]):
     """Whether a file of this judgement can be read as one score for each recording."""
     of_whole: ClassVar[bool] = False
     """Whether this judgement always needs the whole recording."""
+    has_frames: ClassVar[bool] = False
+    """Whether :meth:`frames` returns scores of frames, in which fake stretches are found."""
     of_batch: ClassVar[bool] = False
     """Whether several recordings share a batch if the front-end has ``normalize: batch``. The value
     of a recording then depends on its batch, as published. If False, a detector with such a
@@ -67,6 +75,34 @@ class Judgement(Output[T]):
             InputError: if ``scorer`` cannot make this judgement.
         """
         return self
+
+    def decided_by(self, scorer: Scorer, decider: Decider | Cutoff | None) -> Self:
+        """Return this judgement as by :meth:`fitted`, with what a calibration or a threshold changes.
+
+        Raises:
+            InputError: as :meth:`fitted`, or if ``decider`` cannot decide on this judgement.
+        """
+        if decider is not None:
+            raise InputError(f"`calibration` and `threshold` decide on scores, not on {self.name}: leave them out")
+        return self.fitted(scorer)
+
+    def score_of_value(self, value: T) -> float | None:
+        """Return the score of a recording, higher for bona fide; None if the judgement has no such score."""
+        return None
+
+    def frames(self, value: T, duration: float) -> FrameScores | None:
+        """Return the scores of frames in ``value`` and the rule for fake stretches; None if there are no frames."""
+        return None
+
+    def longest(self, scorer: Scorer) -> int | None:
+        """Return the number of samples of the longest recording that is judged in one piece; None for no limit."""
+        return None
+
+    def judge_long(
+        self, scorer: Scorer, blocks: Iterator[NDArray], channels: Channels, batch_size: int | None, progress: Progress
+    ) -> FrameScores:
+        """Judge the frames of a recording that is longer than :meth:`longest`, block by block."""
+        raise NotImplementedError
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
         """Adapt ``reader``, which has the user's settings, to this judgement; most judgements return ``reader`` itself.
@@ -175,7 +211,7 @@ class Judgement(Output[T]):
         """
         raise InputError(f"{paths[0]}: holds {self.what}, from which no calibration is learned: give scores")
 
-    def meaning(self) -> list[str]:
+    def meaning(self, scorer: Scorer) -> list[str]:
         """Return sentences that explain the rows of ``nes2net predict`` to a user."""
         return []
 

@@ -2,14 +2,19 @@
 
 import csv
 import io
+import json
+import re
 
 import numpy as np
 import pytest
 import soundfile
-from builders import hears_a_tone
+from builders import hears_a_tone, slow
+from builders.all_kinds import NAMES, NUM_FAST, write
 from builders.answers import ENTRANCES, LONGEST, SHORTEST, by_telephone, listened, predicted, speech, write_clips
+from builders.live import heard
 
 from nes2net.actions.calibration import calibrate_recordings
+from nes2net.apps.listen.listening import Block, LiveJudge
 from nes2net.apps.serve.desk import Desk
 from nes2net.cli.main import main
 from nes2net.data.audio.speech import SPEECH_RULE
@@ -162,3 +167,53 @@ def test_a_refused_calibration_names_its_three_causes(clips_folder, tmp_path, ca
         calibrate_recordings(
             hears_a_tone.detector(), clips_folder / "fake", clips_folder / "real", tmp_path / "b.json", num_workers=0
         )
+
+
+def reported(folder, path, *words):
+    """The row that `nes2net report` writes."""
+    out = folder / "report.json"
+    words = ["report", path, "--model", folder / "tone.pth", "--device", "cpu", "--json", out, *words]
+    assert main(list(map(str, words))) == 0
+    return json.loads(out.read_text())
+
+
+def shared_facts(row):
+    """The facts of a row that do not name files; settings are called as in Python, not as flags."""
+    facts = {key: fact for key, fact in row.items() if key not in ("file", "calibration")}
+    return json.loads(json.dumps(facts).replace("--channel", "`channel`"))
+
+
+@pytest.mark.parametrize("is_calibrated", [False, True])
+@pytest.mark.parametrize("name", [*NAMES[:NUM_FAST], *slow(*NAMES[NUM_FAST:])])
+def test_every_entrance_gives_the_same_answer(clips_folder, tmp_path, capsys, name, is_calibrated):
+    """In every number and word; of a damaged file, the reason."""
+    path = write(tmp_path, name)
+    decider = Decider(load(clips_folder / "windows.json"), abstain=ABSTAIN) if is_calibrated else None
+    detector = hears_a_tone.detector()
+    words = ["--calibration", str(clips_folder / "windows.json"), "--abstain", str(ABSTAIN)] if is_calibrated else []
+    command = ["predict", str(path), "--model", str(clips_folder / "tone.pth"), "--device", "cpu", "--json", "--track"]
+    status = main([*command, *words])
+    row = json.loads(capsys.readouterr().out)
+    desk = Desk(detector, tmp_path, decider=decider)
+    if status:
+        with pytest.raises(InputError) as refusal:
+            desk.score(path, path.name)
+        with pytest.raises(InputError, match=re.escape(row["error"])):
+            detector.decide(path, decider or load(clips_folder / "windows.json"))
+        is_other_format = "read by neither" in row["error"]
+        assert str(refusal.value) == row["error"] or (is_other_format and "neither libsndfile" in str(refusal.value))
+        return
+    of_page = json.loads(json.dumps(desk.score(path, path.name).row()))
+    assert shared_facts(of_page) == shared_facts(row)
+    assert shared_facts(reported(clips_folder, path, *words)) == shared_facts(row)
+    if decider is not None:
+        decision = json.loads(json.dumps(detector.decide(path, decider).row()))
+        row_by_python = shared_facts(row)
+        assert {key: row_by_python[key] for key in decision} == decision
+    judge = LiveJudge(detector, "tone.pth", decider, None, window=row["window"], hop=row["hop"])
+    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    lines = heard(judge, [Block(samples.T)], rate)
+    windows = [line for line in lines if line["event"] == "score"]
+    assert [line["score"] for line in windows] == pytest.approx(row["scores"], rel=1e-6, abs=1e-5)
+    for line, llr in zip(windows, row.get("llrs", [])):
+        assert line["llr"] is None or line["llr"] == pytest.approx(llr, abs=1e-4)

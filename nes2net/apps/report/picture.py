@@ -32,7 +32,7 @@ _MOST_MARKS = 2000  # largest number of marks that are drawn as vector shapes; m
 
 def draw(examination: Examination) -> Markup:
     """Draw the recording over time, as SVG that refers to no other file; the same recording gives the same bytes."""
-    track = examination.prediction.track
+    track = examination.judged.track
     assert track is not None  # examine() always scores the windows
     heights = [1.0, 1.6, 2.2]
     if examination.fakes is not None:
@@ -71,7 +71,7 @@ def draw(examination: Examination) -> Markup:
     for panel in panels[:-1]:
         panel.tick_params(labelbottom=False)
     # Mark the part that stands out.
-    stretch = stretch_of(examination.prediction.row)
+    stretch = stretch_of(examination.judged)
     description = "Over time: waveform, spectrogram, and what the detector says of each window."
     if stretch is not None and stretch.stands_out:
         for panel in panels[:3]:
@@ -94,7 +94,7 @@ def _draw_windows(axes: Axes, track: Track, examination: Examination) -> None:
         threshold = decider.llr_threshold
         if decider.usual_scores is not None:
             usual = decider.llrs(decider.usual_scores)
-    is_used = decided_windows(examination.prediction)
+    is_used = decided_windows(examination.judged)
     if usual is not None:
         axes.axhspan(float(usual.min()), float(usual.max()), color=BONAFIDE, alpha=0.13, linewidth=0)
     if threshold is not None:

@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nes2net.apps.serve.answers import Health, Info, ScoredRecording, error_answers
+from nes2net.apps.serve.answers import Health, Info, JudgedRecording, error_answers
 from nes2net.apps.serve.desk import STOPPING, Busy, Closed, Desk, TooLarge, TooSlow, display_name, safe_suffix
 from nes2net.apps.serve.drops import DATA, HEARTBEAT, KEYS_OF_PATH
 from nes2net.apps.serve.guard import Admit, Admitted, Guard
@@ -47,7 +47,7 @@ _GET_PATHS = {
     _PROGRESS_PATH,
     DATA,
 }
-_PARAMETERS = {_SCORE_PATH: ("track", "channel"), DATA: ("session_hash",)}
+_PARAMETERS = {_SCORE_PATH: ("track", "channel", "judgement"), DATA: ("session_hash",)}
 _PARAMETERS |= dict.fromkeys((_UPLOAD_PATH, _PROGRESS_PATH), ("upload_id",))
 _GET_PREFIXES = ("/assets/", "/static/", "/static-offline-docs/", "/svelte/", "/heard/", HEARTBEAT)
 _LONGEST_PATH = 250  # largest number of bytes in a path; the page uses shorter paths
@@ -107,7 +107,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
     @app.post(
         _SCORE_PATH,
         response_model=None,
-        responses={200: {"model": ScoredRecording}, **error_answers(403, 408, 413, 421, 422, 503, 504)},
+        responses={200: {"model": JudgedRecording}, **error_answers(403, 408, 413, 421, 422, 503, 504)},
     )
     def score(
         request: Request,
@@ -116,8 +116,13 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         channel: int | None = Query(
             None, ge=0, lt=1000, description="The channel to score, counted from 0; without it, the mean of all."
         ),
+        judgement: str = Query(
+            "scores",
+            max_length=100,
+            description="What to say of the recording: scores, frames, classes, embeddings or another.",
+        ),
     ) -> JSONResponse:
-        """Score a recording."""
+        """Judge a recording."""
         name = printable(display_name(file.filename))
         if len(request._form.multi_items()) > 1:  # type: ignore[union-attr]  # FastAPI has read the form
             return JSONResponse({"error": "one recording is scored at a time: send one form field, file"}, 422)
@@ -128,13 +133,14 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
                     shutil.copyfileobj(sent, copy)
                 if source.stat().st_size > desk.limits.max_bytes:
                     raise TooLarge(f"too large: {readable_size(desk.limits.max_bytes)} are taken here at once")
-                row = desk.score(source, name, channel=channel).row()
+                row = desk.score(source, name, channel=channel, judgement=judgement).row()
         except InputError as error:
             status = _STATUS.get(type(error), 422)
             headers = {"Retry-After": "10"} if status == 503 else None
             return JSONResponse({"file": name, "error": str(error)}, status, headers)
         if not track:
-            del row["times"], row["scores"]
+            for key in ("times", "scores", "llrs", "probabilities"):
+                row.pop(key, None)
         return JSONResponse(row)
 
     @app.get("/heard/{token}", include_in_schema=False)

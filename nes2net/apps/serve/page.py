@@ -272,17 +272,25 @@ def _player_tokens(results: Sequence[Result]) -> list[str]:
 def _template_facts(result: Result) -> dict[str, Any]:
     if isinstance(result, dict):
         return {"name": result["file"], "error": result["error"]}
-    along = result.along
+    along = result.judged.along
     fakes = _fake_facts(result)
     boxes = []
     if fakes is not None:
         boxes = fakes["boxes"]
     elif along and along.decision == "spoof" and along.stretch and along.stretch.stands_out:
-        boxes = [_box_of(along.stretch.start, along.stretch.end, result.track.duration)]
+        boxes = [_box_of(along.stretch.start, along.stretch.end, result.judged.duration)]
+    judged = result.judged
     return {
-        **vars(result),
+        "name": result.name,
+        "token": result.token,
         "error": "",
-        "is_mean": result.is_mean,
+        "score": judged.value,
+        "track": judged.track,
+        "judged": judged.judged,
+        "num_samples": judged.samples,
+        "remark": judged.remarks,
+        "meaning": judged.decider and {"decision": judged.decision, "decider": judged.decider},
+        "is_mean": judged.is_mean,
         "picture": _picture_facts(result),
         "fakes": fakes,
         "along": along.words if along else [],
@@ -297,12 +305,14 @@ def _picture_facts(scored: Scored) -> dict[str, Any]:
     Times are placed in ‰ of the duration, and scores in % of the height from the top.
     """
     assert scored.picture is not None  # the page always asks the desk for a picture
-    track = scored.track
+    track = scored.judged.track
+    assert track is not None
+    decider = scored.judged.decider
     picture = scored.picture
     times, low, middle, high = thin_out(track)
     ticks = _time_labels(track.duration)
-    threshold = scored.meaning.decider.threshold if scored.meaning else None
-    usual = scored.meaning.decider.usual_scores if scored.meaning else None
+    threshold = decider.threshold if decider else None
+    usual = decider.usual_scores if decider else None
     lowest, highest = score_axis(track, threshold)
 
     def x(seconds: float) -> float:
@@ -344,7 +354,7 @@ def _fake_facts(scored: Scored) -> dict[str, Any] | None:
     if scored.fakes is None:
         return None
     stretches = scored.fakes.stretches
-    duration = scored.track.duration
+    duration = scored.judged.duration
     listed = [(clock(s.start, 2), clock(s.end, 2), s.score, s.start) for s in stretches[:_MOST_LISTED]]
     return {
         "listed": listed,

@@ -161,7 +161,9 @@ def test_a_parameter_that_has_no_effect_is_refused(server, query):
     client, desk = server
     answer = client.post(f"/api/score?{query}", files={"file": ("a.wav", wav())})
     assert answer.status_code == 422
-    assert answer.json()["error"].startswith(f"?{query[:100]} is not understood: expected track and channel here")
+    assert answer.json()["error"].startswith(
+        f"?{query[:100]} is not understood: expected track, channel, judgement here"
+    )
     assert left(desk) == []
 
 
@@ -364,7 +366,7 @@ def test_a_recording_is_scored_and_not_kept(serving, small, speech, calibration)
     info = client.get("/api/info").json()
     assert info["calibrated"] and info["basis"] == row["basis"] and "does not say which detector" in info["notes"][0]
     short = send(client, speech / "talk.m4a", params={"track": "0"}).json()
-    assert short == {key: row[key] for key in row if key not in ("times", "scores")}
+    assert short == {key: row[key] for key in row if key not in ("times", "scores", "llrs", "probabilities")}
     assert left(desk) == []
 
 

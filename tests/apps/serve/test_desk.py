@@ -39,8 +39,13 @@ def test_a_long_recording_has_the_mean_of_its_track(small, calibration, tmp_path
     desk, told = Desk(small, folder, decider=Decider(known, abstain=0.05)), []
     scored = desk.score(path, path.name, look=True, progress=lambda *step: told.append(step))
     scores, row = small.score_track(path, hop=4.0375).scores.tolist(), scored.row()
-    assert scored.is_mean and row["p_value"] > 0.05 and "reason" not in row and row["lowest"]["score"] == min(scores)
-    assert scored.score == pytest.approx(sum(scores) / len(scores), rel=1e-12) != small.score(path)
+    assert (
+        scored.judged.is_mean
+        and row["p_value"] > 0.05
+        and "reason" not in row
+        and row["lowest"]["score"] == min(scores)
+    )
+    assert scored.judged.value == pytest.approx(sum(scores) / len(scores), rel=1e-12) != small.score(path)
     shares = [share for share, _ in told]
     assert shares == sorted(shares) and shares[-1] == 1.0 and len(shares) == 5
     assert told[0][1] == "decoding" and told[-1][1] == "scored 2:01 of 2:01"
@@ -109,7 +114,7 @@ def test_as_many_are_scored_at_once_as_there_are_workers(small, speech, folder):
     both = threading.Barrier(2, timeout=PATIENCE)
 
     def score(name):
-        scores.append(desk.score(speech / "talk.wav", name, progress=lambda *_: both.wait()).score)
+        scores.append(desk.score(speech / "talk.wav", name, progress=lambda *_: both.wait()).judged.value)
 
     threads = [threading.Thread(target=score, args=[name]) for name in ("a", "b")]
     for thread in threads:
@@ -122,7 +127,7 @@ def test_as_many_are_scored_at_once_as_there_are_workers(small, speech, folder):
 def test_a_desk_that_finishes_refuses_what_is_new(small, speech, folder):
     desk = Desk(small, folder)
     scored = desk.score(speech / "talk.wav", "talk.wav", progress=lambda *_: desk.finish())
-    assert scored.score == small.score(speech / "talk.wav")
+    assert scored.judged.value == small.score(speech / "talk.wav")
     with pytest.raises(Closed):
         desk.score(speech / "talk.wav", "talk.wav")
 

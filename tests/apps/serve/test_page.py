@@ -27,6 +27,7 @@ from nes2net.apps.serve.page import (
     score_axis,
     thin_out,
 )
+from nes2net.data.audio.remarks import Remark
 from nes2net.scoring.decisions import Decider, Population, Traits
 from nes2net.scoring.decisions.calibration import Llrs
 from nes2net.scoring.track import Track
@@ -66,7 +67,7 @@ def test_names_and_errors_are_escaped_and_can_be_downloaded(scored):
     error = {"file": "=1+1.wav", "error": "not a recording, …"}
     assert json.loads(content([scored, error], "json")) == [scored.row(), error]
     first, second = table([scored, error])
-    assert float(first["score"]) == scored.score and first["file"] == scored.name and first["error"] == ""
+    assert float(first["score"]) == scored.judged.value and first["file"] == scored.name and first["error"] == ""
     assert second["file"] == "'=1+1.wav"  # a spreadsheet would compute it
     assert second["error"] == error["error"] and second["score"] == ""
 
@@ -78,27 +79,28 @@ def test_a_remark_is_shown_and_one_window_has_a_message_and_no_line(small, score
     html = render([silent])
     assert f"Mind: {remark}." in html and f"({remark})" in render([scored, silent])
     assert [line["remark"] for line in table([scored, silent])] == ["", remark]
-    assert len(silent.track) == 1 and "one score stands for all of it" in html
+    assert len(silent.judged.track) == 1 and "one score stands for all of it" in html
     assert "<polyline" not in html and "n2-level" not in html.partition("n2-frequencies")[0]
     assert "<polyline" in render([scored]) and "one score stands" not in render([scored])
 
 
 def test_sentences_of_a_card_do_not_touch(scored):
-    html = render([replace(scored, remark="no signal above 4.3 kHz", num_samples=16000)])
+    judged = replace(scored.judged, remark=Remark("no signal above 4.3 kHz"), samples=16000)
+    html = render([replace(scored, judged=judged)])
     text = " ".join(re.sub("<[^>]*>", "", html).split())
     assert "Mind: no signal above 4.3 kHz. The score is that of the first 1 s: " in text
 
 
 def test_axes_stand_beside_the_picture_and_numbers_have_a_minus_sign(scored):
-    lower = replace(scored, score=-1.5, track=replace(scored.track, scores=scored.track.scores - 10))
-    html = render([lower])
+    track = replace(scored.judged.track, scores=scored.judged.track.scores - 10)
+    html = render([replace(scored, judged=replace(scored.judged, value=-1.5, track=track))])
     assert '<p class="n2-verdict n2-score">−1.5000</p>' in html
     left, picture, right = re.split('<div class="n2-picture"|<div class="n2-axis n2-frequencies"', html)
     levels = re.findall(r'class="n2-level" style="top:[\d.]+%">([^<]*)<', left)
     assert len(levels) >= 3 and all(text.startswith("−") for text in levels) and "n2-level" not in picture
     assert 'style="top:75.0%">2<' in right and "frequency, kHz" in right
     points = [tuple(map(float, point.split(","))) for point in _picture_facts(scored)["line"].split()]
-    assert points[0][0] == 0 and points[-1][0] == 1000 and scored.track.duration == 10
+    assert points[0][0] == 0 and points[-1][0] == 1000 and scored.judged.duration == 10
 
 
 @pytest.mark.parametrize("fakes", [loud_is_fake.FAKES, []])

@@ -28,16 +28,16 @@ pytestmark = needs_gradio
 @pytest.fixture
 def held(monkeypatch):
     """Two events: one says that a recording is being scored, and the scoring waits for the other."""
-    from nes2net.apps.serve import desk
+    from nes2net.scoring import judging
 
-    begun, may_go_on, score_track = threading.Event(), threading.Event(), desk.score_track
+    begun, may_go_on, score_track = threading.Event(), threading.Event(), judging.score_track
 
     def hold(*arguments, **options):
         begun.set()
         assert may_go_on.wait(PATIENCE)
         return score_track(*arguments, **options)
 
-    monkeypatch.setattr(desk, "score_track", hold)
+    monkeypatch.setattr(judging, "score_track", hold)
     yield begun, may_go_on
     may_go_on.set()
 
