@@ -161,10 +161,14 @@ def predict(
         first=first,
     )
     # Choose the columns of the table, and print its head.
-    has_column = {"duration": True, "score": is_scored or chosen_judgement.has_frames, "decision": False}
-    has_column |= dict.fromkeys(("llr", "probability"), decider is not None)
-    has_column["decision"] = is_scored and bool(decider or cutoff)
-    columns = [name for name in _WIDTHS if has_column[name]]
+    shown = {"duration"}
+    if is_scored or chosen_judgement.has_frames:
+        shown.add("score")
+    if decider is not None:
+        shown |= {"llr", "probability"}
+    if is_scored and (decider or cutoff):
+        shown.add("decision")
+    columns = [name for name in _WIDTHS if name in shown]
     longest_name = max(len(printable_name(file)) for file in paths)
     if chosen_channel != "mix":
         longest_name += len(_channel_suffix(0))
@@ -176,11 +180,10 @@ def predict(
     elif not json_:
         say(*(f"# {worded(note)}" for note in predictions.notes), table_line(["file", *columns], widths))
     # Print the rows and write the files. A terminal gets no progress display, because the rows show the progress there.
-    shown = not sys.stdout.isatty()
     failed = 0
     with written_said_last(), beside.writer(scorer, decider) as write:
         for answer in ProgressDisplay(
-            predictions.rows, title="scoring", unit="file", total=predictions.count, shown=shown
+            predictions.rows, title="scoring", unit="file", total=predictions.count, shown=not sys.stdout.isatty()
         ):
             failed += isinstance(answer, Failed)
             write(answer)

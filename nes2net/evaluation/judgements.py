@@ -36,12 +36,10 @@ from nes2net.scoring.judgement import Judgement
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nes2net.data.audio.remarks import Channels
     from nes2net.evaluation.breakdown import Unit
     from nes2net.evaluation.result import Result
     from nes2net.evaluation.transfer import ThresholdSource
     from nes2net.scoring.decisions.along import Cutoff
-    from nes2net.scoring.judgement import Progress
     from nes2net.scoring.kernel import Scorer
     from nes2net.scoring.track import FrameScores
     from nes2net.scoring.waveforms import WaveformReader
@@ -236,16 +234,8 @@ class Scores(OfRecordings[float]):
     def identity(self) -> dict[str, Any]:
         return {}
 
-    def decided_by(self, scorer: Scorer, decider: Decider | Cutoff | None) -> Self:
-        return self.fitted(scorer)
-
     def score_of_value(self, value: float) -> float:
         return value
-
-    def longest(self, scorer: Scorer) -> int:
-        from nes2net.scoring.track import LONG_RECORDING  # quick start-up: reading files needs no torch
-
-        return round(LONG_RECORDING * SAMPLE_RATE)
 
     def tell(self, value: float) -> dict[str, Any]:
         return {"score": value}
@@ -334,7 +324,7 @@ class Rows(OfRecordings[NDArray]):
 
     def decided_by(self, scorer: Scorer, decider: Decider | Cutoff | None) -> Self:
         """Return the fitted judgement; raise InputError if ``decider`` is given, but :meth:`score_of` makes no scores."""
-        judgement = self.fitted(scorer)
+        judgement = super().decided_by(scorer, decider)
         if decider is not None:
             judgement.score_of(np.zeros((1, len(judgement.columns)), np.float32))
         return judgement
@@ -454,26 +444,6 @@ class Frames(InLines[NDArray]):
         from nes2net.scoring.track import FrameScores  # quick start-up: reading files needs no torch
 
         return FrameScores(value, self._resolution, duration, rule=self._rule)
-
-    def longest(self, scorer: Any) -> int:
-        from nes2net.scoring.track import Grid  # quick start-up: reading files needs no torch
-
-        return Grid.of(scorer).longest
-
-    def judge_long(
-        self, scorer: Scorer, blocks: Iterator[NDArray], channels: Channels, batch_size: int | None, progress: Progress
-    ) -> FrameScores:
-        from nes2net.scoring.track import frame_scores  # quick start-up: reading files needs no torch
-
-        return frame_scores(
-            scorer,
-            blocks,
-            SAMPLE_RATE,
-            resolution_ms=self._resolution,
-            batch_size=batch_size,
-            progress=progress,
-            channels=channels,
-        )
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
         """Return the ``reader``, changed so that short utterances are not repeated.

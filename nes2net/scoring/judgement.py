@@ -10,10 +10,10 @@ docs/extending.md).
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from numpy.typing import NDArray
 from typing_extensions import Self
@@ -30,7 +30,6 @@ from nes2net.scoring.segment_file import holds_frames
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nes2net.data.audio.remarks import Channels
     from nes2net.scoring.decisions.along import Cutoff
     from nes2net.scoring.decisions.decision import Decider
     from nes2net.scoring.kernel import Scorer
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from nes2net.scoring.waveforms import WaveformReader
 
 T = TypeVar("T")
-#: A function that is told the seconds of a recording that are judged so far.
-Progress: TypeAlias = "Callable[[float], object] | None"
 
 #: Judgement → whether the first line of a file without a record is one of the judgement's.
 _FIRST_LINES = {"classes": holds_classes, "frames": holds_frames}
@@ -82,7 +79,7 @@ class Judgement(Output[T]):
         Raises:
             InputError: as :meth:`fitted`, or if ``decider`` cannot decide on this judgement.
         """
-        if decider is not None:
+        if decider is not None and not self.of_recordings:
             raise InputError(f"`calibration` and `threshold` decide on scores, not on {self.name}: leave them out")
         return self.fitted(scorer)
 
@@ -93,16 +90,6 @@ class Judgement(Output[T]):
     def frames(self, value: T, duration: float) -> FrameScores | None:
         """Return the scores of frames in ``value`` and the rule for fake stretches; None if there are no frames."""
         return None
-
-    def longest(self, scorer: Scorer) -> int | None:
-        """Return the number of samples of the longest recording that is judged in one piece; None for no limit."""
-        return None
-
-    def judge_long(
-        self, scorer: Scorer, blocks: Iterator[NDArray], channels: Channels, batch_size: int | None, progress: Progress
-    ) -> FrameScores:
-        """Judge the frames of a recording that is longer than :meth:`longest`, block by block."""
-        raise NotImplementedError
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
         """Adapt ``reader``, which has the user's settings, to this judgement; most judgements return ``reader`` itself.

@@ -24,19 +24,19 @@ from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.population import Traits
 from nes2net.scoring.files import judge_files
 from nes2net.scoring.judged import Failed, Judged
-from nes2net.scoring.judgement import Judgement, Progress, as_judgement
-from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, scoring_mode
+from nes2net.scoring.judgement import Judgement, as_judgement
+from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, scores_segments, scoring_mode
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.score_length import RequestedSamples, ScoreLength
 from nes2net.scoring.stream import Along, window_samples
-from nes2net.scoring.track import Track, score_track
+from nes2net.scoring.track import LONG_RECORDING, Grid, Track, frame_scores, score_track
 from nes2net.scoring.waveforms import Source
 
 T = TypeVar("T")
 _LLR = "llr: natural-log likelihood ratio of bona fide against spoof; above 0, the recording makes bona fide likelier"
 #: Makes the context in which a recording of some seconds is judged, with windows one every so many seconds (0 for
 #: frames); the context yields a function that is told the progress.
-Watch: TypeAlias = Callable[[Source, float, float], AbstractContextManager[Progress]]
+Watch: TypeAlias = Callable[[Source, float, float], AbstractContextManager[Callable[[float], object] | None]]
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class Judge(Generic[T]):
         self.watch = watch or (lambda source, duration, hop: nullcontext())
         self.judgement: Judgement[T] = as_judgement(judgement).decided_by(detector, decider)
         self._calibrated = decider if isinstance(decider, Decider) else None
+        self._resolution_ms: float | None = self.judgement.options().get("resolution_ms")
         self._is_scored = self.judgement.is_score or (decider is not None and self.judgement.of_recordings)
         along = self.settings.along
         self._windows = along._replace(window=along.window or usual_window(detector, self._calibrated))
@@ -117,16 +118,19 @@ class Judge(Generic[T]):
             self.meaning += decider.described()
         if self._calibrated is not None:
             self.meaning += [_LLR, *self._calibrated.described()]
-            resolution_ms = self.judgement.options().get("resolution_ms")
-            self.doubts = notes_on(detector, self._calibrated, self.num_samples, resolution_ms, self.judgement.name)
+            self.doubts = notes_on(
+                detector, self._calibrated, self.num_samples, self._resolution_ms, self.judgement.name
+            )
             self.facts["basis"] = self._calibrated.basis()
 
     @property
     def longest(self) -> int | None:
         """Number of samples of the longest recording that is judged in one piece; None for no limit."""
-        if self.settings.num_samples is None and not self.judgement.of_whole:
-            return None
-        return self.judgement.longest(self.detector)
+        if self.judgement.has_frames and scores_segments(self.detector):
+            return Grid.of(self.detector).longest
+        if self.judgement.is_score and self.settings.num_samples is not None:
+            return round(LONG_RECORDING * SAMPLE_RATE)
+        return None
 
     def watched(self, watch: Watch) -> Judge[T]:
         """Return the same judge with another ``watch``, for a single recording."""
@@ -204,7 +208,15 @@ class Judge(Generic[T]):
         if not self._is_scored:
             blocks, channels = source.blocks()
             with self.watch(source, duration, 0.0) as progress:
-                frames = self.judgement.judge_long(self.detector, blocks, channels, self.settings.batch_size, progress)
+                frames = frame_scores(
+                    self.detector,
+                    blocks,
+                    SAMPLE_RATE,
+                    resolution_ms=self._resolution_ms,
+                    batch_size=self.settings.batch_size,
+                    progress=progress,
+                    channels=channels,
+                )
             return Judged(failed.recording, self.judgement, frames.scores, frames.duration, remark=frames.remark)
         windows = self._windows.suited(duration)
         track = self._score_along(source, duration, windows)

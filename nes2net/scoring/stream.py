@@ -70,6 +70,17 @@ class TimedWindow(NamedTuple):
 AnyWindow = TypeVar("AnyWindow", Window, TimedWindow)
 
 
+class Skipped(NamedTuple):
+    """Windows of a stream that were not scored, because computing was too slow."""
+
+    start: float
+    """Start of the first window in seconds."""
+    end: float
+    """End of the last window in seconds."""
+    windows: int
+    """Number of windows."""
+
+
 class HeldSamples:
     """The latest samples of a recording that is arriving, from sample number ``first`` up to, but without, ``end``."""
 
@@ -252,8 +263,8 @@ class Stream:
         """Total length in seconds of the short holes that were filled with zeros."""
         self._listener = Listener(channels)
         self._at_16k = BlocksAt16k("the stream", None if channels else self._listener.channels)
-        self.waiting: deque[TimedWindow | Gap] = deque()
-        """Windows that are not scored yet, and the gaps between them."""
+        self.waiting: deque[TimedWindow | Gap | Skipped] = deque()
+        """Windows that are not scored yet, and between them gaps and skipped windows."""
         self._scored: list[Scored] = []  # scores that no call has returned so far
         self._is_finished = False
         self._begin_piece(0.0)
@@ -293,6 +304,23 @@ class Stream:
         check_samples(block, self._rate, "the stream", start)
         self._go_to(start)
         self._take(block)
+
+    def skip(self, most_waiting: int) -> int:
+        """Skip all waiting windows but the newest, if more than ``most_waiting`` wait; return how many are skipped.
+
+        :attr:`waiting` has one :class:`Skipped` for these windows and those skipped before.
+        """
+        windows = [item for item in self.waiting if isinstance(item, TimedWindow)]
+        if len(windows) <= most_waiting:
+            return 0
+        *skipped_windows, newest = windows
+        before = [item for item in self.waiting if isinstance(item, Skipped)]
+        start = before[0].start if before else skipped_windows[0].start
+        number = len(skipped_windows) + sum(item.windows for item in before)
+        gaps = [item for item in self.waiting if isinstance(item, Gap)]
+        self.waiting.clear()
+        self.waiting.extend([*gaps, Skipped(start, skipped_windows[-1].end, number), newest])
+        return len(skipped_windows)
 
     def finish(self) -> list[Scored]:
         """End the stream; score its last windows, and return their scores.
@@ -402,7 +430,7 @@ class Stream:
     def _scores(self) -> list[Scored]:
         while self.waiting:
             item = self.waiting.popleft()
-            self._score_batches(self._batching.finish() if isinstance(item, Gap) else self._batching.push(item))
+            self._score_batches(self._batching.push(item) if isinstance(item, TimedWindow) else self._batching.finish())
         if self._is_finished:
             self._score_batches(self._batching.finish())
         scored = self._scored

@@ -4,22 +4,28 @@ import csv
 import io
 import json
 import re
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import soundfile
-from builders import hears_a_tone, slow
+import torch
+from builders import hears_a_tone, loud_is_fake, slow
 from builders.all_kinds import NAMES, NUM_FAST, write
 from builders.answers import ENTRANCES, LONGEST, SHORTEST, by_telephone, listened, predicted, speech, write_clips
 from builders.live import heard
 
+from nes2net import Detector
 from nes2net.actions.calibration import calibrate_recordings
 from nes2net.apps.listen.listening import Block, LiveJudge
 from nes2net.apps.serve.desk import Desk
 from nes2net.cli.main import main
 from nes2net.data.audio.speech import SPEECH_RULE
+from nes2net.evaluation.judgements import Rows
 from nes2net.lib.errors import InputError
 from nes2net.scoring.decisions import Decider, load
+from nes2net.scoring.judgement import judgements
+from nes2net.scoring.judging import judge_recording
 
 ABSTAIN = 0.05
 LONG = 240.0
@@ -217,3 +223,44 @@ def test_every_entrance_gives_the_same_answer(clips_folder, tmp_path, capsys, na
     assert [line["score"] for line in windows] == pytest.approx(row["scores"], rel=1e-6, abs=1e-5)
     for line, llr in zip(windows, row.get("llrs", [])):
         assert line["llr"] is None or line["llr"] == pytest.approx(llr, abs=1e-4)
+
+
+@dataclass(frozen=True)
+class Loudness(Rows):
+    """A judgement of another package: the level of a recording, and that of its first half."""
+
+    name, what, columns = "loudness", "levels", ("level", "first_half")
+
+    def compute(self, scorer, waveforms):
+        halves = waveforms[:, : waveforms.shape[1] // 2]
+        return torch.stack([waveforms.square().mean(1), halves.square().mean(1)], dim=1)
+
+    def score_of(self, rows):
+        return rows[:, 0]
+
+
+OF_CLASSES = {"frontend": "lfcc", "backend": {"name": "mean_linear", "num_logits": 3, "classes": ["a", "b", "bonafide"]}}
+DETECTORS = {
+    "frames": loud_is_fake.detector,
+    "classes": lambda: Detector.from_config(OF_CLASSES),
+    "embeddings": hears_a_tone.detector,
+    "loudness": hears_a_tone.detector,
+}
+
+
+@pytest.mark.parametrize("seconds", [0.5, 6.0, 40.0])
+@pytest.mark.parametrize("judgement", DETECTORS)
+def test_other_judgements_are_the_same_by_every_entrance(tmp_path, capsys, monkeypatch, judgement, seconds):
+    """By the command, by Python and by the service; of 40 s, frames are scored in windows."""
+    monkeypatch.setitem(judgements._table, "loudness", f"{__name__}:Loudness")
+    detector = DETECTORS[judgement]()
+    detector.save(tmp_path / "model.pth", **detector.provenance.to_dict())
+    soundfile.write(path := tmp_path / "a.wav", speech(seconds, None, 1), 16000)
+    words = ["predict", path, "--model", tmp_path / "model.pth", "--device", "cpu", "--json", "--judgement", judgement]
+    assert main(list(map(str, words))) == 0
+    row = shared_facts(json.loads(capsys.readouterr().out))
+    assert row["judgement"] == judgement
+    of_python = judge_recording(detector, path, judgement=judgement).to_row()
+    assert shared_facts(of_python) == row
+    of_service = Desk(detector, tmp_path).score(path, "a.wav", judgement=judgement).row()
+    assert shared_facts(of_service) == row

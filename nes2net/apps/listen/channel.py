@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from nes2net.scoring.decisions.population import Traits, measure
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.score_length import length_of_training
-from nes2net.scoring.stream import Gap, Scored, Stream, TimedWindow
+from nes2net.scoring.stream import Gap, Scored, Skipped, Stream, TimedWindow
 from nes2net.scoring.waveforms import WaveformReader
 
 #: A message about a channel, such as the score of a window, which can be written as a line of JSON.
@@ -32,17 +32,6 @@ Line: TypeAlias = dict[str, Any]
 LONGEST_UNJUDGED = 10.0
 _MOST_FAILED = 10  # listening ends if so many windows in a row cannot be scored
 _MOST_TIMES = 1000  # computing times and lags are kept for at most this many windows, the latest
-
-
-class Skipped(NamedTuple):
-    """Windows that were not scored, because computing was too slow."""
-
-    start: float
-    """Start of the first window in seconds."""
-    end: float
-    """End of the last window in seconds."""
-    windows: int
-    """Number of windows."""
 
 
 @dataclass
@@ -74,8 +63,6 @@ class Channel:
     vad: Vad
 
     def __post_init__(self) -> None:
-        #: The windows of the stream that wait to be scored, and between them gaps and skipped windows.
-        self.queue: deque[TimedWindow | Gap | Skipped] = self.stream.waiting  # type: ignore[assignment]
         self._embedding: NDArray | None = None  # embedding of the latest embedded window
         self._embedded_until = 0.0  # end of this window
         self._began: float | None = None  # reading of the monotonic clock when the stream began
@@ -110,20 +97,13 @@ class Channel:
         self.stream.take(samples, start_time)
         if self._began is None:
             self._began = time.monotonic() - self.stream.now
-        windows = [item for item in self.queue if isinstance(item, TimedWindow)]
-        if most_waiting is not None and len(windows) > most_waiting:
-            self._skip(windows)
+        if most_waiting is not None:
+            self._num_skipped += self.stream.skip(most_waiting)
 
-    def _skip(self, windows: list[TimedWindow]) -> None:
-        """Skip all ``windows``, which are those in the queue, but the newest; count them with those skipped before."""
-        *skipped_windows, newest = windows
-        self._num_skipped += len(skipped_windows)
-        before = [item for item in self.queue if isinstance(item, Skipped)]
-        start = min(item.start for item in (*before, *skipped_windows))
-        number = len(skipped_windows) + sum(item.windows for item in before)
-        gaps = [item for item in self.queue if isinstance(item, Gap)]
-        self.queue.clear()
-        self.queue.extend([*gaps, Skipped(start, skipped_windows[-1].end, number), newest])
+    @property
+    def queue(self) -> deque[TimedWindow | Gap | Skipped]:
+        """The windows that wait to be scored, and between them gaps and skipped windows."""
+        return self.stream.waiting
 
     def lines(self, item: TimedWindow | Gap | Skipped) -> list[Line]:
         """Score the window ``item``, which the caller took from the front of the queue; return the lines about it.

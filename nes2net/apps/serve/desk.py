@@ -17,12 +17,12 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import soundfile
 from PIL import Image
 
 from nes2net.apps.serve.decoding import TooSlow, decode
 from nes2net.apps.serve.limits import Limits
 from nes2net.apps.serve.observing import Observer, RecordingTimes
+from nes2net.data.audio.columns import RANGE, envelope, loudest_of, spectrogram
 from nes2net.data.audio.packed import ChannelOf
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.times import clock, readable_duration
@@ -41,11 +41,6 @@ UPLOADS = "uploads"
 STOPPING = "the server is being stopped"
 _OFFERED_FOR = 300.0  # seconds during which a browser can fetch a file for its player
 _COLUMNS = 1200  # number of columns of a picture: about its width on the page in pixels
-_FFT = 512  # number of samples in each spectrum
-_FFT_HOP = 160  # number of samples from one spectrum to the next
-_MOST_FRAMES = 24  # largest number of spectra that are averaged for a column; a long column is only sampled
-_RANGE = 70.0  # level difference between white and black in dB
-_LOUD = -10.0  # lowest level that may be drawn black, in dB; a full-scale sine has 42 dB
 #: Function that shows progress. The function gets the fraction of the work that is done, and the current step in words.
 Progress = Callable[[float, str], object]
 
@@ -226,8 +221,9 @@ class Desk:
                 searched = partial(show, 1, "searched {} of {} for fakes")
                 fakes = _answer(self._judge("frames"), recording, searched).frames
                 searched(duration)
+            check_end()
             # Make the picture, and keep the file for the player.
-            picture = draw(full_wav, check_end) if look else None
+            picture = draw(full_wav, duration) if look else None
             token = ""
             if player_wav:
                 token = token_urlsafe(16)
@@ -332,36 +328,16 @@ def display_name(name: str | None) -> str:
     return re.split(r"[/\\]", name or "")[-1].strip()[:200] or "recording"
 
 
-def draw(path: Path, check: Callable[[], object]) -> Picture:
+def draw(path: Path, duration: float) -> Picture:
     """Draw waveform and spectrogram of a recording.
 
     Args:
         path: WAV file, 16 kHz mono.
-        check: called for every column; if it raises an exception, the drawing ends with this
-            exception.
+        duration: duration of the recording in seconds.
     """
-    low = []
-    high = []
-    spectra = []
-    window = np.hanning(_FFT).astype(np.float32)
-    # The window of a spectrum also takes samples from before its column, because a column may be shorter than a window.
-    before = np.zeros(_FFT - _FFT_HOP, np.float32)
-    with soundfile.SoundFile(path) as file:
-        samples_a_column = max(_FFT_HOP, -(-file.frames // _COLUMNS))
-        while len(samples := file.read(samples_a_column, dtype="float32")):
-            check()
-            low.append(samples.min())
-            high.append(samples.max())
-            padded = np.concatenate([before, samples, np.zeros(max(0, _FFT_HOP - len(samples)), np.float32)])
-            before = padded[-len(before) :]
-            num_frames = min(_MOST_FRAMES, 1 + (len(padded) - _FFT) // _FFT_HOP)
-            starts = np.linspace(0, len(padded) - _FFT, num_frames).astype(int)
-            frames = padded[starts[:, None] + np.arange(_FFT)] * window
-            spectra.append(np.square(np.abs(np.fft.rfft(frames))).mean(0))
-    power = np.array(spectra).T[::-1]  # bins × columns, from 8 kHz down to 0 Hz
-    decibels = 10 * np.log10(power + 1e-9)
-    loudest = max(_LOUD, np.quantile(decibels, 0.999))
-    grey = np.clip((loudest - decibels) / _RANGE, 0, 1)
+    low, high = envelope(path, duration, _COLUMNS)
+    decibels = spectrogram(path, duration, _COLUMNS)[::-1]  # from 8 kHz down to 0 Hz
+    grey = np.clip((loudest_of(decibels) - decibels) / RANGE, 0, 1)
     buffer = io.BytesIO()
     Image.fromarray((255 * grey).astype(np.uint8)).save(buffer, "png")
-    return Picture(np.array(low), np.array(high), buffer.getvalue())
+    return Picture(low, high, buffer.getvalue())
