@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,104 +10,121 @@ import soxr
 
 from builders.answers import RATE, by_telephone, speech
 
-LONG = 125.0
-
-
-def _silence(seconds: float) -> np.ndarray:
-    return np.zeros(round(seconds * RATE), np.float32)
-
-
-def _noise(seconds: float) -> np.ndarray:
-    return 0.1 * np.random.default_rng(0).standard_normal(round(seconds * RATE)).astype(np.float32)
+# Name of a file, its kind of sound, its seconds, and the times in seconds between which it is fake. The suffix says the
+# format; a number of kHz in the name says the rate.
+_TABLE = """
+short.wav                  speech 0.3
+silent.wav                 silence 5
+stereo-differs.wav         two_speakers 6
+telephone-8k.wav           telephone 8
+long-fake-part.wav         speech 125 60 80
+music.wav                  music 9
+cut.wav                    cut 3
+one-sample.wav             speech 0.0000625
+tenth.wav                  speech 0.1
+second.wav                 speech 1
+second-fake.wav            speech 1 0 1
+clip.wav                   speech 3
+clip-fake.wav              speech 3 0 3
+window.wav                 speech 4.0375
+beyond-window.wav          speech 4.1
+talk.flac                  speech 30
+talk-fake.flac             speech 30 0 30
+talk-fake-end.wav          speech 30 22 30
+two-minutes.wav            speech 120
+beyond-two-minutes.wav     speech 121
+six-minutes-fake-part.wav  speech 360 200 230
+noise.wav                  noise 6
+long-noise.wav             noise 130
+long-silence.wav           silence 130
+clipped.wav                clipped 6
+quiet.wav                  quiet 6
+constant.wav               constant 5
+speech-then-music.wav      speech_then_music 8
+pauses.wav                 pauses 3
+stereo-alike.wav           one_speaker_twice 6
+stereo-differs-later.wav   two_speakers_later 12
+stereo-one-silent.wav      one_channel_silent 6
+stereo-cancels.wav         channels_cancel 6
+talk-11k.wav               speech 6
+talk-44k.wav               speech 6
+talk-48k.flac              speech 6 2 5
+talk.ogg                   speech 6
+talk.mp3                   speech 6
+no-audio.wav               text 0
+empty.wav                  empty 0
+"""
+_ROWS = {line.split()[0]: line.split()[1:] for line in _TABLE.strip().splitlines()}
+#: Names of all recordings; the fast tests try the first seven.
+NAMES = list(_ROWS)
+NUM_FAST = 7
 
 
 def _music(seconds: float) -> np.ndarray:
     """Chords of four notes, a chord every half second."""
     time = np.arange(round(seconds * RATE)) / RATE
     chord = np.floor(2 * time)
-    notes = [np.sin(2 * np.pi * 220 * 2 ** ((step + 5 * chord % 12) / 12) * time) for step in (0, 4, 7, 12)]
-    return (0.1 * np.sum(notes, axis=0)).astype(np.float32)
+    samples = np.zeros(len(time))
+    for step in (0, 4, 7, 12):
+        frequency = 220 * 2 ** ((step + 5 * chord % 12) / 12)
+        samples += 0.1 * np.sin(2 * np.pi * frequency * time)
+    return samples
 
 
-def _clipped(seconds: float) -> np.ndarray:
-    return np.clip(4 * speech(seconds, None, 3), -0.3, 0.3)
-
-
-def _stereo(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return np.stack([left, right], axis=1)
-
-
-def _later_stereo() -> np.ndarray:
-    """Channels that differ only behind the part that is scored."""
-    left = speech(12.0, None, 4)
-    right = left.copy()
-    right[6 * RATE :] = speech(12.0, None, 5)[6 * RATE :]
-    return _stereo(left, right)
-
-
-#: Name of a file → function that makes its samples (N,) or (N, channels) at 16 kHz. The suffix says the format; a
-#: number of kHz in the name says the rate.
-_SOUNDS: dict[str, Callable[[], np.ndarray]] = {
-    "short.wav": lambda: speech(0.3, None, 1),
-    "silent.wav": lambda: _silence(5.0),
-    "stereo-differs.wav": lambda: _stereo(speech(6.0, None, 1), speech(6.0, None, 2)),
-    "telephone-8k.wav": lambda: by_telephone(speech(8.0, None, 1)),
-    "long-fake-part.wav": lambda: speech(LONG, (60.0, 80.0), 7),
-    "music.wav": lambda: _music(9.0),
-    "one-sample.wav": lambda: speech(0.1, None, 1)[:1],
-    "tenth.wav": lambda: speech(0.1, None, 1),
-    "second.wav": lambda: speech(1.0, None, 2),
-    "second-fake.wav": lambda: speech(1.0, (0.0, 1.0), 2),
-    "clip.wav": lambda: speech(3.0, None, 3),
-    "clip-fake.wav": lambda: speech(3.0, (0.0, 3.0), 3),
-    "window.wav": lambda: speech(4.1, None, 4)[:64600],
-    "beyond-window.wav": lambda: speech(4.1, None, 4)[:64601],
-    "talk.flac": lambda: speech(30.0, None, 5),
-    "talk-fake.flac": lambda: speech(30.0, (0.0, 30.0), 5),
-    "talk-fake-end.wav": lambda: speech(30.0, (22.0, 30.0), 6),
-    "two-minutes.wav": lambda: speech(120.0, None, 8),
-    "beyond-two-minutes.wav": lambda: speech(121.0, None, 8),
-    "six-minutes-fake-part.wav": lambda: speech(360.0, (200.0, 230.0), 9),
-    "noise.wav": lambda: _noise(6.0),
-    "long-noise.wav": lambda: _noise(130.0),
-    "long-silence.wav": lambda: _silence(130.0),
-    "clipped.wav": lambda: _clipped(6.0),
-    "quiet.wav": lambda: 1e-4 * speech(6.0, None, 6),
-    "constant.wav": lambda: np.full(5 * RATE, 0.25, np.float32),
-    "speech-then-music.wav": lambda: np.concatenate([speech(8.0, None, 6), _music(12.0)]),
-    "pauses.wav": lambda: np.concatenate([speech(3.0, None, 6), _silence(9.0), speech(3.0, None, 7)]),
-    "stereo-alike.wav": lambda: _stereo(speech(6.0, None, 1), speech(6.0, None, 1)),
-    "stereo-differs-later.wav": _later_stereo,
-    "stereo-one-silent.wav": lambda: _stereo(speech(6.0, None, 1), _silence(6.0)[: len(speech(6.0, None, 1))]),
-    "stereo-cancels.wav": lambda: _stereo(speech(6.0, None, 1), -speech(6.0, None, 1)),
-    "talk-11k.wav": lambda: speech(6.0, None, 2),
-    "talk-44k.wav": lambda: speech(6.0, None, 2),
-    "talk-48k.flac": lambda: speech(6.0, (2.0, 5.0), 2),
-    "talk.ogg": lambda: speech(6.0, None, 2),
-    "talk.mp3": lambda: speech(6.0, None, 2),
-}
-#: Damaged files: name → content made of that of a good WAV file.
-_DAMAGED: dict[str, Callable[[bytes], bytes]] = {
-    "cut.wav": lambda content: content[:20044],
-    "no-audio.wav": lambda content: b"no audio at all\n" * 100,
-    "empty.wav": lambda content: b"",
-}
-_FIRST = list(_SOUNDS)[:6]
-#: Names of all recordings; the fast tests try the first seven.
-NAMES = [*_FIRST, "cut.wav", *(name for name in (*_SOUNDS, *_DAMAGED) if name not in (*_FIRST, "cut.wav"))]
-NUM_FAST = 7
+def _samples(sound: str, seconds: float, fake: tuple[float, float] | None) -> np.ndarray:
+    """Samples (N,) or (N, 2) at 16 kHz."""
+    talk = speech(max(seconds, 0.1), fake, 1)[: max(1, round(seconds * RATE))]
+    silence = np.zeros(len(talk), np.float32)
+    if sound == "silence":
+        return silence
+    if sound == "noise":
+        return 0.1 * np.random.default_rng(0).standard_normal(len(talk))
+    if sound == "music":
+        return _music(seconds)
+    if sound == "telephone":
+        return by_telephone(talk)
+    if sound == "clipped":
+        return np.clip(4 * talk, -0.3, 0.3)
+    if sound == "quiet":
+        return 1e-4 * talk
+    if sound == "constant":
+        return silence + 0.25
+    if sound == "pauses":
+        return np.concatenate([talk, silence, silence, silence, talk])
+    if sound == "speech_then_music":
+        return np.concatenate([talk, _music(12.0)])
+    other_voice = speech(max(seconds, 0.1), fake, 2)[: len(talk)]
+    changed_voice = np.concatenate([talk[: 6 * RATE], other_voice[6 * RATE :]])
+    right_channels = {
+        "one_speaker_twice": talk,
+        "two_speakers": other_voice,
+        "two_speakers_later": changed_voice,
+        "one_channel_silent": silence,
+        "channels_cancel": -talk,
+    }
+    if sound in right_channels:
+        return np.stack([talk, right_channels[sound]], axis=1)
+    return talk
 
 
 def write(folder: Path, name: str) -> Path:
     """Write the recording of this name into ``folder``."""
     path = folder / name
-    if name in _DAMAGED:
-        soundfile.write(path, speech(3.0, None, 3), RATE)
-        path.write_bytes(_DAMAGED[name](path.read_bytes()))
+    sound, seconds, *fake = _ROWS[name]
+    if sound == "text":
+        path.write_text("no audio at all\n" * 100)
         return path
-    samples = _SOUNDS[name]()
-    rate = next((rate for rate in (8000, 11025, 44100, 48000) if f"{rate // 1000}k" in name), RATE)
-    if rate != RATE:
-        samples = soxr.resample(samples, RATE, rate)
+    if sound == "empty":
+        path.write_bytes(b"")
+        return path
+    times = (float(fake[0]), float(fake[1])) if fake else None
+    samples = _samples(sound, float(seconds), times)
+    rate = RATE
+    for other_rate in (8000, 11025, 44100, 48000):
+        if f"{other_rate // 1000}k" in name:
+            rate = other_rate
+            samples = soxr.resample(samples, RATE, rate)
     soundfile.write(path, samples, rate)
+    if sound == "cut":
+        path.write_bytes(path.read_bytes()[:20044])
     return path

@@ -65,7 +65,15 @@ def test_segments_of_each_file_are_told_with_their_settings(predict):
     assert lines[0].split(maxsplit=4) == ["speech/a.wav", "–", "3.00", "s", "2 fake stretches"]
     for line, found in zip(lines[1:3], first["segments"]):
         length = found["end"] - found["start"]
-        cells = [f"{found['start']:.2f}", "to", f"{found['end']:.2f}", "s", f"{found['score']:.4f}", f"{length:.2f}", "s"]
+        cells = [
+            f"{found['start']:.2f}",
+            "to",
+            f"{found['end']:.2f}",
+            "s",
+            f"{found['score']:.4f}",
+            f"{length:.2f}",
+            "s",
+        ]
         assert line.split() == cells
     remark = "lasts 0.50 s; in training the detector hears 4.04 s at a time"
     assert second["remark"] == remark
@@ -142,7 +150,10 @@ def test_errors_are_one_line(place, monkeypatch, refused):
     monkeypatch.chdir(place)
     for words, messages in (
         ("--judgement frames --model whole.pth", WHOLE),
-        ("--judgement frames --track", ["--track, --window and --hop are for scores along a recording, not for frames"]),
+        (
+            "--judgement frames --track",
+            ["--track, --window and --hop are for scores along a recording, not for frames"],
+        ),
         ("--judgement frames --samples 9000", ["frames are judged in whole recordings: leave out --samples"]),
         ("--judgement frames --out labels", ["--out is for the files of --labels"]),
         ("--judgement frames --csv", ["--csv is a table of scores and decisions, not of scores of frames"]),

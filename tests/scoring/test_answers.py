@@ -189,47 +189,60 @@ def shared_facts(row):
     return json.loads(json.dumps(facts).replace("--channel", "`channel`"))
 
 
+def reason_by_service(reason):
+    """A pattern for the reason that the service gives, which does not quote the messages of both decoders."""
+    return "neither libsndfile nor FFmpeg reads it" if "read by neither" in reason else f"^{re.escape(reason)}$"
+
+
 @pytest.mark.parametrize("is_calibrated", [False, True])
 @pytest.mark.parametrize("name", [*NAMES[:NUM_FAST], *slow(*NAMES[NUM_FAST:])])
 def test_every_entrance_gives_the_same_answer(clips_folder, tmp_path, capsys, name, is_calibrated):
     """In every number and word; of a damaged file, the reason."""
     path = write(tmp_path, name)
-    decider = Decider(load(clips_folder / "windows.json"), abstain=ABSTAIN) if is_calibrated else None
+    calibration = clips_folder / "windows.json"
     detector = hears_a_tone.detector()
-    words = ["--calibration", str(clips_folder / "windows.json"), "--abstain", str(ABSTAIN)] if is_calibrated else []
-    command = ["predict", str(path), "--model", str(clips_folder / "tone.pth"), "--device", "cpu", "--json", "--track"]
-    status = main([*command, *words])
+    decider = None
+    words = []
+    if is_calibrated:
+        decider = Decider(load(calibration), abstain=ABSTAIN)
+        words = ["--calibration", calibration, "--abstain", ABSTAIN]
+    command = ["predict", path, "--model", clips_folder / "tone.pth", "--device", "cpu", "--json", "--track", *words]
+    status = main(list(map(str, command)))
     row = json.loads(capsys.readouterr().out)
     desk = Desk(detector, tmp_path, decider=decider)
     if status:
-        with pytest.raises(InputError) as refusal:
+        with pytest.raises(InputError, match=reason_by_service(row["error"])):
             desk.score(path, path.name)
         with pytest.raises(InputError, match=re.escape(row["error"])):
-            detector.decide(path, decider or load(clips_folder / "windows.json"))
-        is_other_format = "read by neither" in row["error"]
-        assert str(refusal.value) == row["error"] or (is_other_format and "neither libsndfile" in str(refusal.value))
+            detector.decide(path, decider or load(calibration))
         return
-    of_page = json.loads(json.dumps(desk.score(path, path.name).row()))
-    assert shared_facts(of_page) == shared_facts(row)
-    assert shared_facts(reported(clips_folder, path, *words)) == shared_facts(row)
+    row = shared_facts(row)
+    of_service = desk.score(path, path.name).row()
+    assert shared_facts(of_service) == row
+    of_report = reported(clips_folder, path, *words)
+    assert shared_facts(of_report) == row
     if decider is not None:
-        decision = json.loads(json.dumps(detector.decide(path, decider).row()))
-        row_by_python = shared_facts(row)
-        assert {key: row_by_python[key] for key in decision} == decision
+        decision = detector.decide(path, decider).row()
+        decision = shared_facts(decision)
+        assert {key: row[key] for key in decision} == decision
     judge = LiveJudge(detector, "tone.pth", decider, None, window=row["window"], hop=row["hop"])
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     lines = heard(judge, [Block(samples.T)], rate)
     windows = [line for line in lines if line["event"] == "score"]
-    assert [line["score"] for line in windows] == pytest.approx(row["scores"], rel=1e-6, abs=1e-5)
+    scores = [line["score"] for line in windows]
+    assert scores == pytest.approx(row["scores"], rel=1e-6, abs=1e-5)
     for line, llr in zip(windows, row.get("llrs", [])):
-        assert line["llr"] is None or line["llr"] == pytest.approx(llr, abs=1e-4)
+        if line["llr"] is not None:
+            assert line["llr"] == pytest.approx(llr, abs=1e-4)
 
 
 @dataclass(frozen=True)
 class Loudness(Rows):
     """A judgement of another package: the level of a recording, and that of its first half."""
 
-    name, what, columns = "loudness", "levels", ("level", "first_half")
+    name = "loudness"
+    what = "levels"
+    columns = ("level", "first_half")
 
     def compute(self, scorer, waveforms):
         halves = waveforms[:, : waveforms.shape[1] // 2]
@@ -239,7 +252,10 @@ class Loudness(Rows):
         return rows[:, 0]
 
 
-OF_CLASSES = {"frontend": "lfcc", "backend": {"name": "mean_linear", "num_logits": 3, "classes": ["a", "b", "bonafide"]}}
+OF_CLASSES = {
+    "frontend": "lfcc",
+    "backend": {"name": "mean_linear", "num_logits": 3, "classes": ["a", "b", "bonafide"]},
+}
 DETECTORS = {
     "frames": loud_is_fake.detector,
     "classes": lambda: Detector.from_config(OF_CLASSES),
