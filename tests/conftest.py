@@ -90,7 +90,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 #: Tests of many minutes, the longest first.
-LONGEST = ("scripts/test_demo.py::test_demonstration", "scripts/test_demo_partial.py::test_trivial_cues")
+LONGEST = ("scripts/test_demo.py::test_demonstration", "scripts/demonstration/test_partial.py::test_trivial_cues")
 
 
 def omit_passed(config: pytest.Config, items: list[pytest.Item]) -> None:

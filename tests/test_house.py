@@ -36,12 +36,12 @@ DIRECT_WRITES = {
     "apps.explanation.picture": 1,  # its caller gives the temporary file
     "apps.bench.command": 1,  # in a temporary folder
     "apps.scale.cluster": 1,  # the null device
-    "apps.serve.app": 2,  # in the page's temporary folder
-    "apps.serve.desk": 1,  # as above
+    "apps.serve.desk": 1,  # in the server's temporary folder
+    "apps.serve.uploads": 2,  # as above
     "cli.augment": 1,  # its caller gives the temporary file
     "data.augment.codecs": 2,  # in memory
     "data.corpora.pack": 3,  # their caller gives the temporary file
-    "evaluation.judgements": 3,  # the engine gives temporary files
+    "evaluation.judgements": 1,  # the engine gives temporary files
     "evaluation.plots": 1,  # in memory
     "models.checkpoints.folder": 1,  # in a temporary folder
     "models.checkpoints.state_dict": 1,  # into an open temporary file

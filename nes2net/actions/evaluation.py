@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from nes2net.evaluation.judgements import EvaluationSettings
 from nes2net.evaluation.key import Labels
@@ -14,7 +13,7 @@ from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import AnyPath, check_writable, write_output
 from nes2net.lib.outputs import check_picture
-from nes2net.scoring.judgement import judgement_of
+from nes2net.scoring.judgement import ScoreFile
 
 
 def evaluate(labels: Labels, scores: Sequence[AnyPath], settings: EvaluationSettings | None = None) -> Result:
@@ -29,15 +28,14 @@ def evaluate(labels: Labels, scores: Sequence[AnyPath], settings: EvaluationSett
         InputError: if files or labels cannot be read or do not fit each other, or if a setting has
             no effect on files of this kind.
     """
-    paths = list(map(Path, scores))
+    files = list(map(ScoreFile.of, scores))
     # Files with scores of recordings can be compared with each other. If a file has results of another kind, such as
     # frame scores, this kind decides how to evaluate, and the evaluation refuses files of any other kind.
-    judgements = [judgement_of(path) for path in paths]
-    judgement = next((judgement for judgement in judgements if not judgement.of_recordings), judgements[0])
+    judgement = next((file.judgement for file in files if not file.judgement.of_recordings), files[0].judgement)
     settings = settings or EvaluationSettings()
     if settings.draw != "auto" and not judgement.of_recordings:
         raise InputError(f"`draw` is for scores of recordings, not for {judgement.what}: leave it out")
-    return judgement.evaluate(labels, paths, settings)
+    return judgement.evaluate(labels, files, settings)
 
 
 @dataclass(frozen=True)

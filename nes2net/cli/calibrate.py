@@ -113,7 +113,7 @@ def fit(
     from nes2net.actions.calibration import Recordings, apply_calibration, calibrate
     from nes2net.evaluation.key import Labels
     from nes2net.lib.files import check_writable, make_folder
-    from nes2net.scoring.judgement import judgement_of
+    from nes2net.scoring.judgement import ScoreFile
     from nes2net.scoring.measuring import forget_traits
 
     # Check the flags first.
@@ -122,7 +122,7 @@ def fit(
         raise InputError("--apply and --out go together: what to calibrate, and where to write it")
     if apply_ and len(apply_) != len(dev_scores):
         raise InputError(f"trained on {len(dev_scores)} score files, so --apply takes as many, not {len(apply_)}")
-    if apply_ and not judgement_of(dev_scores[0]).of_recordings:
+    if apply_ and not ScoreFile.of(dev_scores[0]).judgement.of_recordings:
         raise InputError(
             "--apply takes scores of recordings, but these are of frames: save the calibration, and give it to "
             "nes2net predict --judgement frames --calibration"

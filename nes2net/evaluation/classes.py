@@ -14,9 +14,10 @@ from typing_extensions import Self
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.judgements import Rows
 from nes2net.lib.errors import InputError, listed
-from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable, read_class_table
+from nes2net.scoring.class_file import MEANING_OF_NAMES
 from nes2net.scoring.decisions.known import KnownThreshold, class_posteriors, known_scores, logsumexp, read_known
-from nes2net.scoring.judgement import judgement_of
+from nes2net.scoring.judgement import ScoreFile
+from nes2net.scoring.score_file import ScoreTable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,10 +100,11 @@ class Classes(Rows):
             raise InputError("none of the classes is bona fide, so there is no score of bona fide")
         return rows[:, -1] - logsumexp(rows[:, :-1].astype(np.float64))
 
-    def scores(self, path: Path) -> tuple[list[str], NDArray]:
+    def scores(self, path: Path) -> ScoreTable:
         """Read logits as scores, as the base class does; the file names the classes if no record does."""
         table = self.table(path)
-        return table.ids, replace(self, classes=table.names).score_of(table.logits).astype(np.float64)
+        scores = replace(self, classes=table.names).score_of(table.logits)
+        return ScoreTable(table.ids, scores.astype(np.float64))
 
     def options(self) -> dict[str, Any]:
         """Return the classes as plain data, without the threshold, because no logit depends on the threshold."""
@@ -165,16 +167,8 @@ class Classes(Rows):
             )
         return lines
 
-    def table(self, path: Path) -> ClassTable:
-        """Read a file of logits into a table.
-
-        Raises:
-            InputError: if the file is malformed, or its classes are not :attr:`classes`.
-        """
-        return read_class_table(path, self.classes)
-
-    def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
-        """Evaluate the logits in ``paths``, a file for each system.
+    def evaluate(self, labels: Labels, files: Sequence[ScoreFile], settings: EvaluationSettings) -> Result:
+        """Evaluate the logits in ``files``, a file for each system.
 
         See :func:`~nes2net.evaluation.tracing.evaluate_classes`.
 
@@ -185,9 +179,10 @@ class Classes(Rows):
         from nes2net.evaluation.tracing import evaluate_classes  # quick start-up: scoring does not need this module
 
         read_tables = []
-        for path in paths:
-            judgement = judgement_of(path)
-            if not isinstance(judgement, Classes):
-                raise InputError(f"{path}: holds {judgement.what}, no classes: evaluate it apart from {paths[0]}")
-            read_tables.append(judgement.table)
-        return evaluate_classes(labels, paths, read_tables, settings)
+        for file in files:
+            if not isinstance(file.judgement, Classes):
+                raise InputError(
+                    f"{file.path}: holds {file.judgement.what}, no classes: evaluate it apart from {files[0].path}"
+                )
+            read_tables.append(file.judgement.table)
+        return evaluate_classes(labels, files, read_tables, settings)

@@ -22,7 +22,7 @@ from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.evaluation.breakdown import Unit, breakdown_tables, groups_of, resolved_unit
-from nes2net.evaluation.key import Key, describe_excluded, score_input, unofficial_note
+from nes2net.evaluation.key import Key, Labels, describe_excluded, score_input, unofficial_note
 from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.origin import differences_of_one_detector, read_origin
 from nes2net.evaluation.result import Plot, Result
@@ -51,9 +51,10 @@ from nes2net.evaluation.transfer import (
 )
 from nes2net.evaluation.transfer_tables import transfer_tables
 from nes2net.lib.errors import InputError
+from nes2net.lib.files import AnyPath
 from nes2net.lib.text_files import recorded_digests
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
-from nes2net.scoring.record import record_of
+from nes2net.scoring.judgement import ScoreFile
 
 #: Name of the organisers' speaker-verification system in notes; the official min t-DCF uses its scores.
 ORGANISERS = "the organisers’ ASV system"
@@ -83,8 +84,8 @@ _DIFFERENCES = (
 
 def evaluate_systems(
     corpus: str,
-    score_paths: str | Path | Sequence[str | Path],
-    keys_path: str | Path,
+    score_paths: AnyPath | Sequence[AnyPath | ScoreFile],
+    keys_path: AnyPath,
     phase: str = "eval",
     *,
     allow_partial: bool = False,
@@ -138,61 +139,61 @@ def evaluate_systems(
             has one of the excluded values, no trial is left, or a class has no trials.
     """
     # Check the paths of the score files.
-    paths = [Path(score_paths)] if isinstance(score_paths, str | Path) else list(map(Path, score_paths))
-    if not paths:
+    files = list(map(ScoreFile.of, [score_paths] if isinstance(score_paths, AnyPath) else score_paths))
+    if not files:
         raise InputError("no score file to evaluate: give at least one")
-    for real_path, count in Counter(map(os.path.realpath, paths)).items():
+    for real_path, count in Counter(os.path.realpath(file.path) for file in files).items():
         if count > 1:
             raise InputError(f"score file {real_path} is given more than once")
     # Read the key, choose the thresholds on other trials, and read the further test sets.
-    key = Key.read(corpus, keys_path, phase, exclude)
+    key = Labels(corpus, keys_path, phase).read(exclude)
     transferred: list[Threshold] = []
     further_sets: list[ScoredSet] = []
     one_class = threshold_source is not None and key.only_label is not None
     if threshold_source is not None:
-        transferred = choose_thresholds(threshold_source, corpus, len(paths), allow_partial=allow_partial)
+        transferred = choose_thresholds(threshold_source, corpus, len(files), allow_partial=allow_partial)
         for files_of_set in threshold_source.further:
             further_sets.append(read_set(files_of_set, "further", None, allow_partial=allow_partial))
     # Read and judge the score files. If all trials are of one class, they are judged later, at the thresholds from
     # other trials.
-    unit = resolved_unit(draw, key.evaluated_trials, len(paths))
-    files = _Files(key, allow_partial, {"num_resamples": num_resamples, "seed": seed, "unit": unit})
-    names = names or system_names(paths)
-    for path, name in zip(paths, names):
-        files.read(path, name, judge=not one_class)
-    systems = files.systems
-    inputs = files.inputs()
-    warnings = files.warnings
+    unit = resolved_unit(draw, key.evaluated_trials, len(files))
+    judged_files = _Files(key, allow_partial, {"num_resamples": num_resamples, "seed": seed, "unit": unit})
+    names = names or system_names([file.path for file in files])
+    for file, name in zip(files, names):
+        judged_files.add(file, name, judge=not one_class)
+    systems = judged_files.systems
+    inputs = judged_files.inputs()
+    warnings = judged_files.warnings
     # Compare the systems, and judge them at the thresholds.
     differences = list(_differences(key, systems, num_resamples, seed, unit))
     transfers = []
-    for threshold, name, scored in zip(transferred, names, files.scored):
+    for threshold, name, scored in zip(transferred, names, judged_files.scored):
         transfers.append(judge_sets(name, threshold, [scored, *further_sets], num_resamples=num_resamples, seed=seed))
         inputs += threshold.inputs
         warnings += transfers[-1].warnings
     for further_set in further_sets:
         inputs += further_set.inputs
-    asv_system = _asv_system(key, systems, files.asv_files)
+    asv_system = _asv_system(key, systems, judged_files.asv_files)
     header = {
         **key.header(inputs, num_resamples),
         "differences_from_official_trials": key.unofficial,
-        "excluded": files.excluded,
+        "excluded": judged_files.excluded,
         "min_dcf_costs": key.definition.min_dcf_costs,
         "num_row_resamples": min(ROW_RESAMPLES, num_resamples),
         "systems": [{"system": system.name, **system.facts} for system in systems],
         "transfers": [transfer.facts() for transfer in transfers],
-        "sources": files.sources,
+        "sources": judged_files.sources,
     }
     return Result(
         key.title,
         header,
         list(_first_lines(header, systems, transfers)),
         [
-            *_tables(key, systems, files.excluded, asv_system, differences),
+            *_tables(key, systems, judged_files.excluded, asv_system, differences),
             *transfer_tables(transfers),
             *_breakdown_tables(key, systems),
         ],
-        [*_notes(key, systems, asv_system), *_notes_on_records(names, files.scored)],
+        [*_notes(key, systems, asv_system), *_notes_on_records(names, judged_files.scored)],
         warnings,
         functools.partial(_plots, systems, transfers),
         functools.partial(_det_curves, systems),
@@ -202,7 +203,7 @@ def evaluate_systems(
 
 @dataclass
 class _Files:
-    """Reads the score files of an evaluation, and collects their figures, sources and warnings.
+    """Judges the score files of an evaluation, and collects their figures, sources and warnings.
 
     Args:
         key: the labels of the evaluation.
@@ -228,8 +229,8 @@ class _Files:
     asv_files: dict[Path, str] = field(default_factory=dict)
     excluded: Mapping[str, Collection[str]] = field(default_factory=dict)
 
-    def read(self, path: Path, name: str, *, judge: bool) -> None:
-        """Read the score file of system ``name`` and the record beside the file, and fill in the attributes.
+    def add(self, file: ScoreFile, name: str, *, judge: bool) -> None:
+        """Read the scores of system ``name``, and fill in the attributes.
 
         Args:
             judge: also compute the figures of the system, which need trials of both classes.
@@ -239,27 +240,24 @@ class _Files:
                 all trials are of one class.
         """
         key = self.key
-        phase = canonical_phase(key.phase)
-        with recorded_digests() as digests:
-            judged = key.match(path, allow_partial=self.allow_partial)
-            if judge:
-                self.systems.append(evaluate_scores(key, judged, path, name, **self.draws))
+        judged = key.match(file, allow_partial=self.allow_partial)
+        if judge:
+            with recorded_digests() as digests:
+                self.systems.append(evaluate_scores(key, judged, file.path, name, **self.draws))
+            if "min_tdcf" in self.systems[-1].row.figures:
+                self.asv_files |= digests
         self.excluded = judged.excluded
-        origin = read_origin(path, digests[path], key.corpus, key.phase)
-        self.sources[name] = {}
-        if origin is not None:
-            self.sources[name] = origin.facts()
-            self.warnings += origin.seen or ()
-        sha256 = digests.pop(path)
-        self.scored.append(ScoredSet(key.corpus, phase, path, sha256, judged.matched, key_sha256=key.digest))
-        if judge and "min_tdcf" in self.systems[-1].row.figures:
-            self.asv_files |= digests
+        origin = read_origin(file, key.corpus, key.phase)
+        self.sources[name] = origin.facts
+        self.warnings += origin.seen
+        inputs = [score_input(file.path, file.sha256)]
+        self.scored.append(ScoredSet(key.corpus, canonical_phase(key.phase), file, judged.matched, inputs, key.digest))
 
     def inputs(self) -> list[dict[str, str]]:
         """List the files of scores that were read, with their SHA-256, for the header of the result."""
-        entries = []
+        entries: list[dict[str, str]] = []
         for scored in self.scored:
-            entries.append(score_input(scored.scores, scored.sha256))
+            entries += scored.inputs
         for path, sha256 in self.asv_files.items():
             entries.append(score_input(path, sha256, ASV_SCORES))
         return entries
@@ -281,11 +279,8 @@ def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[
 
 
 def _notes_on_records(names: Sequence[str], scored: Sequence[ScoredSet]) -> Iterator[str]:
-    if len(scored) < 2:
-        return
-    records = [record_of(of_system.scores, of_system.sha256) for of_system in scored]
-    for (first_name, first), (second_name, second) in itertools.combinations(zip(names, records), 2):
-        differences = differences_of_one_detector(first, second)
+    for (first_name, first), (second_name, second) in itertools.combinations(zip(names, scored), 2):
+        differences = differences_of_one_detector(first.file.record, second.file.record)
         if differences is not None:
             what = ", ".join(differences) or "nothing"
             yield f"{first_name} and {second_name} are scores of one detector, and their records differ in {what}"

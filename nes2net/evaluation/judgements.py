@@ -13,14 +13,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.data.corpora.corpus import key_digest
-from nes2net.data.corpora.trial import BONAFIDE, Trial
+from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.labelled_frames import labelled_frames
 from nes2net.evaluation.matching import labelled_trials, system_names
@@ -29,9 +29,10 @@ from nes2net.lib.errors import InputError, listed
 from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule
 from nes2net.models.registry import judgements
 from nes2net.scoring import score_file, segment_file
-from nes2net.scoring.class_file import read_class_table
+from nes2net.scoring.class_file import ClassTable, read_class_table
 from nes2net.scoring.decisions.decision import Decider
-from nes2net.scoring.judgement import Judgement
+from nes2net.scoring.judgement import Judgement, ScoreFile
+from nes2net.scoring.score_file import ScoreTable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from nes2net.scoring.waveforms import WaveformReader
 
 T = TypeVar("T")
+
+#: Detector → names of the judgements that have been checked with it.
+_CHECKED: WeakKeyDictionary[Scorer, set[str]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,16 +90,16 @@ class EvaluationSettings:
     draw: Unit = "auto"
     """What the bootstrap draws. Applies only to scores of recordings."""
 
-    def names_of(self, paths: Sequence[Path]) -> list[str]:
-        """List the name of the system of each file in ``paths``.
+    def names_of(self, files: Sequence[ScoreFile]) -> list[str]:
+        """List the name of the system of each of ``files``.
 
         Raises:
             InputError: if there are not as many names as files, or two names are equal.
         """
         if not self.names:
-            return system_names(paths)
-        if len(self.names) != len(paths) or len(set(self.names)) < len(self.names):
-            raise InputError(f"`names` has a name of its own for each of {len(paths)} files, not {listed(self.names)}")
+            return system_names([file.path for file in files])
+        if len(self.names) != len(files) or len(set(self.names)) < len(self.names):
+            raise InputError(f"`names` has a name of its own for each of {len(files)} files, not {listed(self.names)}")
         return list(self.names)
 
     def check_no_classes(self, path: Path) -> None:
@@ -149,13 +153,28 @@ class InLines(Judgement[T]):
     def check(self, trials: Sequence[Trial], out: Path) -> None:
         score_file.check_ids(trial.id for trial in trials)
 
+    @property
+    def header(self) -> str:
+        """The line before the first utterance; empty without a header."""
+        return ""
+
+    @abstractmethod
+    def lines(self, id: str, value: T) -> str:
+        """Write the lines of an utterance."""
+
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, T]]) -> dict[str, Any]:
+        with open(files[0], "w", encoding="utf-8", newline="\n") as file:
+            file.write(self.header)
+            file.writelines(self.lines(trial.id, value) for trial, value in rows)
+        return {}
+
 
 class OfRecordings(InLines[T]):
     """A judgement with one score for each recording; evaluation and calibration use this score."""
 
     of_recordings = True
 
-    def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
+    def evaluate(self, labels: Labels, files: Sequence[ScoreFile], settings: EvaluationSettings) -> Result:
         """Evaluate a score file for each system; see :func:`~nes2net.evaluation.evaluate.evaluate_systems`.
 
         Raises:
@@ -164,7 +183,7 @@ class OfRecordings(InLines[T]):
         """
         from nes2net.evaluation.evaluate import evaluate_systems  # quick start-up: scoring does not need this module
 
-        settings.check_no_classes(paths[0])
+        settings.check_no_classes(files[0].path)
         if settings.threshold is not None or settings.resolution_ms is not None:
             raise InputError(
                 "`threshold` and `resolution_ms` are for scores of frames, but these are scores of utterances: "
@@ -172,7 +191,7 @@ class OfRecordings(InLines[T]):
             )
         return evaluate_systems(
             labels.corpus,
-            paths,
+            files,
             labels.keys,
             labels.phase,
             allow_partial=settings.allow_partial,
@@ -180,23 +199,25 @@ class OfRecordings(InLines[T]):
             num_resamples=settings.num_resamples,
             seed=settings.seed,
             threshold_source=settings.threshold_source,
-            names=settings.names_of(paths),
+            names=settings.names_of(files),
             draw=settings.draw,
         )
 
     def labelled(
-        self, labels: Labels, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None
+        self,
+        labels: Labels,
+        files: Sequence[ScoreFile],
+        *,
+        allow_partial: bool = False,
+        resolution_ms: float | None = None,
     ) -> LabelledScores:
         if resolution_ms is not None:
             raise InputError(
                 "`resolution_ms` is the length of frames, but these are scores of recordings: leave it out"
             )
-        key = labels.read()[1]
-        trials, scores = labelled_trials(key, list(map(str, paths)), labels.phase, allow_partial=allow_partial)
-        is_bonafide = np.array([trial.label == BONAFIDE for trial in trials], dtype=bool)
-        return LabelledScores(
-            trials, scores[is_bonafide], scores[~is_bonafide], "trials", {"key_sha256": key_digest(key)}
-        )
+        key = labels.read({})
+        labelled = labelled_trials(key.trials, files, labels.phase, allow_partial=allow_partial)
+        return LabelledScores(*labelled, "trials", {"key_sha256": key.digest})
 
 
 @dataclass(frozen=True)
@@ -246,10 +267,7 @@ class Scores(OfRecordings[float]):
     def meaning(self, scorer: Scorer) -> list[str]:
         return [_nature_of(scorer)]
 
-    def scores(self, path: Path) -> tuple[list[str], NDArray]:
-        return score_file.read_scores(path)
-
-    def score_table(self, path: Path) -> score_file.ScoreTable:
+    def scores(self, path: Path) -> ScoreTable:
         return score_file.read_score_table(path)
 
     def to_json(self, value: float) -> float:
@@ -268,10 +286,8 @@ class Scores(OfRecordings[float]):
     def read(self, out: Path) -> Iterable[tuple[str, float]]:
         return zip(*score_file.read_scores(out))
 
-    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, float]]) -> dict[str, Any]:
-        with open(files[0], "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(score_file.line(trial.id, score) for trial, score in rows)
-        return {}
+    def lines(self, id: str, value: float) -> str:
+        return score_file.line(id, value)
 
 
 class Rows(OfRecordings[NDArray]):
@@ -287,6 +303,20 @@ class Rows(OfRecordings[NDArray]):
     what = "rows"
     columns: ClassVar[Sequence[str]]
     """Names of the columns, one for each number of a row."""
+
+    def fitted(self, scorer: Scorer) -> Self:
+        """Return this judgement; one of another package is first checked on two short recordings, once per detector.
+
+        Raises:
+            BrokenPart: if the judgement breaks its contract.
+        """
+        names = _CHECKED.setdefault(scorer, set())
+        if self.name not in names and not judgements.is_built_in(self.name):
+            from nes2net.models.contract_checks import check_computing  # quick start-up: this imports torch
+
+            check_computing(self, scorer)
+            names.add(self.name)
+        return self
 
     @abstractmethod
     def compute(self, scorer: Any, waveforms: Tensor) -> Tensor:
@@ -307,17 +337,14 @@ class Rows(OfRecordings[NDArray]):
     def start(
         self, scorer: Scorer, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
     ) -> Callable[[], Sequence[NDArray | str]]:
-        from torch import is_tensor  # quick start-up: reading files needs no torch
-
         from nes2net.scoring.kernel import start_rows  # quick start-up: reading files needs no torch
 
         def compute(waveforms: Tensor) -> Tensor:
             with judgements.guarded(self.name, "compute"):
                 computed = self.compute(scorer, waveforms)
             shape = (len(waveforms), len(self.columns))
-            fits = is_tensor(computed) and computed.shape == shape
-            expected = f"a tensor {shape} of a row for each recording and a column for each of 'columns'"
-            PartCheck(judgements.subject(self.name)).that(fits, "compute returned", computed, expected)
+            why = " (a row for each recording and a column for each of 'columns')"
+            PartCheck(judgements.subject(self.name)).shape("compute", computed, shape, why)
             return computed
 
         return start_rows(scorer, f"{self.name} have {{}}", compute, inputs[0], rows=rows)
@@ -335,14 +362,22 @@ class Rows(OfRecordings[NDArray]):
     def tell(self, value: NDArray) -> dict[str, Any]:
         return dict(zip(self.columns, value.tolist(), strict=True))
 
-    def scores(self, path: Path) -> tuple[list[str], NDArray]:
+    def scores(self, path: Path) -> ScoreTable:
         """Read a file of rows as scores: the ids, and the scores (N,) that :meth:`score_of` computes from the rows.
 
         Raises:
             InputError: if the file is malformed, or the judgement has no scores.
         """
-        table = read_class_table(path, self.columns)
-        return table.ids, self.score_of(table.logits).astype(np.float64)
+        table = self.table(path)
+        return ScoreTable(table.ids, self.score_of(table.logits).astype(np.float64))
+
+    def table(self, path: Path) -> ClassTable:
+        """Read a file of rows.
+
+        Raises:
+            InputError: if the file is malformed, or has other columns than :attr:`columns`.
+        """
+        return read_class_table(path, self.columns)
 
     def to_json(self, value: NDArray) -> list[float]:
         return value.tolist()
@@ -356,15 +391,16 @@ class Rows(OfRecordings[NDArray]):
         return _finite_row(value, len(self.columns))
 
     def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
-        table = read_class_table(out, self.columns)
+        table = self.table(out)
         return zip(table.ids, table.logits)
 
-    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
-        with open(files[0], "w", encoding="utf-8", newline="\n") as file:
-            file.write("\t".join(["utterance", *self.columns]) + "\n")
-            for trial, row in rows:
-                file.write("\t".join([trial.id, *(f"{number:.9g}" for number in row.tolist())]) + "\n")
-        return {}
+    @property
+    def header(self) -> str:
+        """The names of the columns."""
+        return "\t".join(["utterance", *self.columns]) + "\n"
+
+    def lines(self, id: str, value: NDArray) -> str:
+        return "\t".join([id, *(f"{number:.9g}" for number in value.tolist())]) + "\n"
 
 
 @dataclass(frozen=True)
@@ -493,7 +529,7 @@ class Frames(InLines[NDArray]):
 
         return start_rows(scorer, "score is {}", compute, waveforms, rows=rows)
 
-    def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
+    def evaluate(self, labels: Labels, files: Sequence[ScoreFile], settings: EvaluationSettings) -> Result:
         """Evaluate one file of frame scores; see :func:`~nes2net.evaluation.segments.evaluate_segments`.
 
         Raises:
@@ -502,17 +538,17 @@ class Frames(InLines[NDArray]):
         """
         from nes2net.evaluation.segments import evaluate_segments  # quick start-up: scoring does not need this module
 
-        if len(paths) > 1:
-            raise InputError(f"one of {len(paths)} files holds scores of frames: evaluate such a file alone")
-        of_frames = f"{paths[0]} holds scores of frames"
-        settings.check_no_classes(paths[0])
+        if len(files) > 1:
+            raise InputError(f"one of {len(files)} files holds scores of frames: evaluate such a file alone")
+        of_frames = f"{files[0].path} holds scores of frames"
+        settings.check_no_classes(files[0].path)
         if settings.exclude is not None:
             raise InputError(f"`exclude` is for scores of utterances, but {of_frames}: leave it out")
         if settings.threshold_source is not None:
             raise InputError(f"{of_frames}: use `threshold`, and leave out `threshold_from` and `calibration`")
         return evaluate_segments(
             labels.corpus,
-            paths[0],
+            files[0],
             labels.keys,
             labels.phase,
             resolution_ms=settings.resolution_ms,
@@ -523,12 +559,17 @@ class Frames(InLines[NDArray]):
         )
 
     def labelled(
-        self, labels: Labels, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None
+        self,
+        labels: Labels,
+        files: Sequence[ScoreFile],
+        *,
+        allow_partial: bool = False,
+        resolution_ms: float | None = None,
     ) -> LabelledScores:
-        if len(paths) > 1:
-            raise InputError(f"{paths[0]} holds scores of frames, which are calibrated alone: give one file")
+        if len(files) > 1:
+            raise InputError(f"{files[0].path} holds scores of frames, which are calibrated alone: give one file")
         frames = labelled_frames(
-            labels.corpus, paths[0], labels.keys, labels.phase, resolution_ms=resolution_ms, allow_partial=allow_partial
+            labels.corpus, files[0], labels.keys, labels.phase, resolution_ms=resolution_ms, allow_partial=allow_partial
         )
         return LabelledScores(
             frames.trials,
@@ -591,12 +632,13 @@ class Frames(InLines[NDArray]):
         return _finite_row(value)
 
     def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
-        return ((id, scores.astype(np.float32)) for id, scores in segment_file.read_segment_scores(out).scores.items())
+        return ((id, scores.astype(np.float32)) for id, scores in segment_file.read_segment_scores(out).items())
+
+    def lines(self, id: str, value: NDArray) -> str:
+        return segment_file.lines(id, value)
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
-        with open(files[0], "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(segment_file.lines(trial.id, scores) for trial, scores in rows)
-        return self.options()
+        return super().write(files, count, rows) | self.options()
 
 
 def _nature_of(scorer: Scorer) -> str:

@@ -33,6 +33,7 @@ from nes2net.lib.text_files import as_cell
 from nes2net.metrics.classes import class_rates, pair_counts
 from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, class_posteriors, known_scores
+from nes2net.scoring.judgement import ScoreFile
 
 if TYPE_CHECKING:
     from nes2net.evaluation.judgements import EvaluationSettings
@@ -93,7 +94,7 @@ _RATES: dict[str, Callable[[NDArray], float]] = {
 
 def evaluate_classes(
     labels: Labels,
-    paths: Sequence[Path],
+    files: Sequence[ScoreFile],
     read_tables: Sequence[Callable[[Path], ClassTable]],
     settings: EvaluationSettings,
 ) -> Result:
@@ -101,7 +102,7 @@ def evaluate_classes(
 
     Args:
         labels: the corpus, the key and the phase of the evaluation.
-        paths, read_tables: the file of each system, and the function that reads it.
+        files, read_tables: the file of each system, and the function that reads it.
         settings: the settings for classes and the settings for all judgements. Settings for scores
             must not be given.
 
@@ -111,23 +112,23 @@ def evaluate_classes(
     """
     settings.check_no_scores()
     # Join each file with the key, and check that the file has the score of being known that the settings name.
-    key = Key.read(labels.corpus, labels.keys, labels.phase)
+    key = labels.read()
     systems = []
     inputs = []
-    for path, read_table, system in zip(paths, read_tables, settings.names_of(paths)):
+    for file, read_table, system in zip(files, read_tables, settings.names_of(files)):
         # The table of logits is not kept in a variable: its memory is then free as soon as the trials have copies of
         # their logits.
-        trials = class_trials(key, path, read_table(path), system, settings)
+        trials = class_trials(key, file, file.read(read_table), system, settings)
         if settings.unknown is not None and settings.unknown not in trials.kinds:
             if settings.unknown not in LOGIT_SCORES:
                 raise InputError(
                     f"the score {settings.unknown} compares with training trials: give `reference`, for nsd with logits"
                 )
             raise InputError(
-                f"{path}: holds posteriors, which have no {settings.unknown}: take {' or '.join(trials.kinds)}"
+                f"{file.path}: holds posteriors, which have no {settings.unknown}: take {' or '.join(trials.kinds)}"
             )
         systems.append(trials)
-        inputs.append(score_input(path, trials.sha256))
+        inputs.append(score_input(file.path, file.sha256))
     # Choose the score of being known for the table of unknown classes: the score that the settings name. If the
     # settings name no score, take the score of the first system's threshold; if there is no threshold, take the
     # default.
@@ -144,7 +145,7 @@ def evaluate_classes(
                 f"{trials.system}: no threshold, so nothing is called {UNKNOWN}: no record beside the file has scores of "
                 "development trials, which only the checkpoint of an epoch has"
             )
-        warnings += (trials.origin and trials.origin.seen) or ()
+        warnings += trials.origin.seen
         warnings += [f"{trials.system}: {doubt}" for doubt in trials.doubts]
     warnings += filter(None, [differ_in_words(trials.labels for trials in systems)])
     header = {
@@ -155,9 +156,9 @@ def evaluate_classes(
         "num_known": len(first.known.numbers),
         "num_unknown": len(first.unknown.numbers),
         "num_left_out": first.num_left_out,
-        "sources": {trials.system: trials.origin.facts() if trials.origin else {} for trials in systems},
+        "sources": {trials.system: trials.origin.facts for trials in systems},
     }
-    lines = [_first_line(key, first, settings.num_resamples), *label_lines(settings.reference)]
+    lines = [_first_line(key, first, settings.num_resamples), *label_lines(map(ScoreFile.of, settings.reference))]
     lines += [trials.labels.in_words(trials.system) for trials in systems]
     return Result(
         f"{key.title}: which class",

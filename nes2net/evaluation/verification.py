@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,10 +18,9 @@ from nes2net.evaluation.key import Key, Labels, score_input, unofficial_note
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.lib.files import Unchanged
 from nes2net.scoring.decisions.known import verification_scores
 from nes2net.scoring.embeddings import Embeddings
-from nes2net.scoring.record import record_of
+from nes2net.scoring.judgement import ScoreFile
 
 _MEASURES = (
     Measure("eer", "EER %"),
@@ -48,33 +46,33 @@ class _Pairs(NamedTuple):
 class ComparedEmbeddings(Embeddings):
     """The judgement ``embeddings``, evaluated by comparing embeddings of trials with embeddings of enrolled trials."""
 
-    def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
+    def evaluate(self, labels: Labels, files: Sequence[ScoreFile], settings: EvaluationSettings) -> Result:
         """Compute the EER of the cosines between each spoofed trial and the mean embedding of each enrolled model.
 
         Args:
             settings: ``reference`` holds a file of embeddings of enrolled trials for each file of
-                ``paths``.
+                ``files``.
 
         Raises:
             InputError: if a file cannot be read, a trial has no embedding or no class, the numbers
                 of systems and of files of enrolled trials differ, or a setting does not apply.
         """
         settings.check_no_scores()
-        if len(settings.reference) != len(paths) or settings.unknown is not None or settings.bonafide_unknown:
+        if len(settings.reference) != len(files) or settings.unknown is not None or settings.bonafide_unknown:
             raise InputError(
-                f"{listed(list(map(str, paths)))}: embeddings are compared with those of enrolled trials: give `reference`, a "
+                f"{listed([str(file.path) for file in files])}: embeddings are compared with those of enrolled trials: give `reference`, a "
                 "file of these for each file of embeddings, and leave out `unknown` and `bonafide_unknown`"
             )
-        key = Key.read(labels.corpus, labels.keys, labels.phase)
+        key = labels.read()
         rows: list[Row] = []
         rows_of_models: list[Row] = []
-        files = Unchanged(*paths, *settings.reference)
+        enrolled_files = list(map(ScoreFile.of, settings.reference))
         inputs: list[dict[str, str]] = []
         class_labels: dict[str, ClassLabels] = {}
         warnings = [unofficial_note(key)]
-        for path, enrolled, system in zip(paths, settings.reference, settings.names_of(paths)):
-            class_labels[system] = ClassLabels.read(path, record_of(path), settings.class_field)
-            pairs = self._pairs(path, enrolled, key, class_labels[system], settings.allow_partial)
+        for file, enrolled, system in zip(files, enrolled_files, settings.names_of(files)):
+            class_labels[system] = ClassLabels.read(file, settings.class_field)
+            pairs = self._pairs(file, enrolled, key, class_labels[system], settings.allow_partial)
             is_enrolled = pairs.is_target.any(1, keepdims=True)  # N×1: whether the class of the trial has a model
             groups: dict[str, Any] = {"all": True, "of enrolled classes": is_enrolled, "of other classes": ~is_enrolled}
             for name, is_counted in groups.items():
@@ -87,11 +85,10 @@ class ComparedEmbeddings(Embeddings):
                 warnings.append(f"PARTIAL: {system}: {counted(pairs.num_left_out, 'trial')} without an embedding")
             warnings.append(class_labels[system].doubt(key.evaluated_trials))
         warnings.append(differ_in_words(class_labels.values()))
-        digests = files.digests()
-        for path, enrolled in zip(paths, settings.reference):
-            inputs.append(score_input(path, digests[path], "embeddings"))
-            inputs.append(score_input(enrolled, digests[enrolled], "enrolled embeddings"))
-        hidden = () if len(paths) > 1 else ("system",)
+        for file, enrolled in zip(files, enrolled_files):
+            inputs.append(score_input(file.path, file.sha256, "embeddings"))
+            inputs.append(score_input(enrolled.path, enrolled.sha256, "enrolled embeddings"))
+        hidden = () if len(files) > 1 else ("system",)
         title = f"{key.title}: same class or not"
         extent = (
             f"{labels.corpus}, phase {canonical_phase(key.phase)}: {counted(len(pairs.scores), 'spoofed trial')} against "
@@ -110,18 +107,20 @@ class ComparedEmbeddings(Embeddings):
             **key.header(inputs, settings.num_resamples),
             "class_labels": {system: facts._asdict() for system, facts in class_labels.items()},
         }
-        lines = [extent, *label_lines(settings.reference)]
+        lines = [extent, *label_lines(enrolled_files)]
         lines += [facts.in_words(system) for system, facts in class_labels.items()]
         return Result(title, header, lines, tables, list(filter(None, warnings)))
 
-    def _pairs(self, path: Path, enrolled: Path, key: Key, labels: ClassLabels, allow_partial: bool) -> _Pairs:
+    def _pairs(
+        self, file: ScoreFile, enrolled: ScoreFile, key: Key, labels: ClassLabels, allow_partial: bool
+    ) -> _Pairs:
         """Compare the spoofed trials of the evaluated phase with the enrolled models.
 
         The field ``enrolment_models`` of an enrolled trial names the models to which the trial
         belongs. Without this field, the trial belongs to the only model of its class.
 
         Args:
-            path: the embeddings of the evaluated trials.
+            file: the embeddings of the evaluated trials.
             enrolled: the embeddings of the enrolled trials; bona fide trials among them are ignored.
             labels: how the trials get their classes.
             allow_partial: leave out trials without an embedding, instead of raising.
@@ -131,29 +130,31 @@ class ComparedEmbeddings(Embeddings):
                 or no models are left to compare.
         """
         # Select the spoofed trials to evaluate.
-        rows = dict(self.read(path))
+        rows = dict(self.read(file.path))
         spoofed_trials = [trial for trial in key.evaluated_trials if trial.label != BONAFIDE]
         trials = spoofed_trials
         if allow_partial:
             trials = [trial for trial in trials if trial.id in rows]
         if not trials:
-            raise InputError(f"{path}: has no embedding of a spoofed trial of the phase: give embeddings of this phase")
+            raise InputError(
+                f"{file.path}: has no embedding of a spoofed trial of the phase: give embeddings of this phase"
+            )
         # Collect the class of each enrolled model, and the embeddings of its enrolled trials.
         examples: dict[str, list[NDArray]] = {}
         class_of_model: dict[str, str] = {}
-        for example in examples_of(dict(self.read(enrolled)), enrolled, key, labels.field, labels.aliases):
+        for example in examples_of(dict(self.read(enrolled.path)), enrolled, key, labels.field, labels.aliases):
             if example.name != BONAFIDE:
                 for model in (example.trial.get(ENROLMENT_MODELS) or "").split() or [example.name]:
                     examples.setdefault(model, []).append(example.embedding)
                     if class_of_model.setdefault(model, example.name) != example.name:
                         raise InputError(
-                            f"{enrolled}: examples of the enrolled model {model} are of {class_of_model[model]} and of "
+                            f"{enrolled.path}: examples of the enrolled model {model} are of {class_of_model[model]} and of "
                             f"{example.name}: a model has examples of one {labels.field}"
                         )
         models = sorted(examples)
         if not models:
             raise InputError(
-                f"{enrolled}: all its trials are bona fide: give embeddings of trials of the classes to find"
+                f"{enrolled.path}: all its trials are bona fide: give embeddings of trials of the classes to find"
             )
         scores = verification_scores(embeddings_of(rows, trials), [np.stack(examples[model]) for model in models])
         classes = np.array(classes_of(trials, labels))

@@ -124,6 +124,8 @@ ClassNames = Annotated[
 """Names of classes."""
 Probability = Annotated[float, Field(ge=0, lt=1)]
 """Probability of dropout."""
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A share, or a probability that may be 1."""
 
 
 def odd_or_zero(number: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -84,10 +85,26 @@ def read_text(path: Path) -> str:
 def decoded_text(path: Path) -> str:
     """Read a text file as :func:`read_text` does, with the same errors, but leave line ends unchanged."""
     content = read_bounded(path, MOST_BYTES, "give the path of a text file")
+    if path.suffix == ".gz":
+        content = _unzipped(path, content)
     _record_digest(path, hashlib.sha256(content).hexdigest())
     if content.count(b"\n") > MOST_LINES:
         raise InputError(f"{path}: has more than {MOST_LINES:,} lines; split it")
     return decoded(path, content)
+
+
+def _unzipped(path: Path, content: bytes) -> bytes:
+    """Decompress the ``content`` of a gzip file, up to the limit of a text file; raise :class:`InputError` otherwise."""
+    decompressor = zlib.decompressobj(zlib.MAX_WBITS | 16)  # 16: a gzip header is expected
+    try:
+        text = decompressor.decompress(content, MOST_BYTES + 1)
+    except zlib.error as error:
+        raise InputError(f"{path}: not a gzip file ({error})") from error
+    if len(text) > MOST_BYTES:
+        raise InputError(f"{path}: has more than {MOST_BYTES:,} bytes when decompressed; split it")
+    if not decompressor.eof or decompressor.unused_data:
+        raise InputError(f"{path}: is cut off, or has several gzip members; compress it again")
+    return text
 
 
 def decoded(path: Path, content: bytes, message: str = "{}: not a text file ({})") -> str:

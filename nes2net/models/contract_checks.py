@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.contracts import PartCheck
 from nes2net.lib.terminal import print_note
 from nes2net.models.backends.base import Backend
@@ -25,10 +26,14 @@ _MOST_SECONDS = 0.15  # processor time after which the second length is not trie
 
 def is_skipped(subject: str, module: nn.Module) -> bool:
     """Whether ``module`` is on the meta device or, which a note says, too large to be checked."""
-    is_large = sum(parameter.numel() for parameter in module.parameters()) > MOST_PARAMETERS
-    if is_large:
+    if _is_large(module):
         print_note(f"{subject} is too large to be checked before it is used")
-    return is_large or torch.get_default_device().type == "meta"
+        return True
+    return torch.get_default_device().type == "meta"
+
+
+def _is_large(module: nn.Module) -> bool:
+    return sum(parameter.numel() for parameter in module.parameters()) > MOST_PARAMETERS
 
 
 @contextmanager
@@ -112,6 +117,23 @@ def _check_loss(check: PartCheck, loss: Any, _: int, embedding_dim: int) -> None
     check.tensor("numerator", numerator)
     check.that(numerator.requires_grad, "numerator returned", numerator, "a number with a gradient")
     check.tensor("weight_of", check.call(loss, "weight_of", targets))
+
+
+def check_computing(judgement: Any, scorer: Any) -> None:
+    """Let ``judgement`` judge two short recordings with a copy of ``scorer``, if that is a small detector.
+
+    Any other detector is checked on its first batch.
+
+    Raises:
+        BrokenPart: if the judgement breaks its contract.
+    """
+    is_module = isinstance(scorer, nn.Module)
+    if not is_module or _is_large(scorer):
+        return
+    with undisturbed(scorer.device):
+        detector = copy.deepcopy(scorer).eval()
+        noise = 0.1 * torch.randn(2, max(SAMPLE_RATE, 4 * detector.min_samples))
+        judgement.start(detector, [noise])()
 
 
 def _check_judgement(check: PartCheck, judgement: Any, _: int) -> None:

@@ -52,7 +52,7 @@ ADAPTATION = """\
 ## Every front-end
 
 Every front-end with transformer layers takes `adapt`, a mapping of these options, besides its own:
-its weights are frozen, and a few tensors beside them are trained ([Adaptation](/train.md#adaptation)).
+its weights are frozen, and a few tensors beside them are trained ([Adaptation](/adaptation.md)).
 """
 
 

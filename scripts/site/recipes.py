@@ -58,7 +58,7 @@ authors did not publish.
 The two recipes of ASVspoof 5, those of CtrSVDD without SEA, and some of ASVspoof 2019, such as those
 with LoRA, have no published EER that this recipe alone is known to give. All but MPIF-Res2Net need
 the pre-training file of their front-end ([Install](install.md#the-front-ends-pre-training-files)), or
-a teacher in the case of one-class distillation ([Train](train.md#one-class-distillation)). ASVspoof 5 needs the
+a teacher in the case of one-class distillation ([Adaptation and distillation](adaptation.md#one-class-distillation)). ASVspoof 5 needs the
 noises too ([Data](data.md#published-corpora)).
 
 ## What they take

@@ -20,7 +20,7 @@ from nes2net.evaluation.key import Labels
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions.along import DecisionAlong
 from nes2net.scoring.decisions.decision import Decider
-from nes2net.scoring.judgement import as_judgement, judgement_of, judgements, scores_of
+from nes2net.scoring.judgement import ScoreFile, as_judgement, judgements, scores_of
 from nes2net.scoring.judging import JudgingSettings
 from nes2net.scoring.waveforms import WaveformReader
 
@@ -78,8 +78,9 @@ def test_rows_are_filed_evaluated_and_calibrated(spectral_detector, corpus, tria
     with journalled(stop_after=1):
         judge(spectral_detector, trials, again, batch_size=4)
     assert judge(spectral_detector, trials, again, batch_size=4).done == len(trials)
-    assert out.read_bytes() == again.read_bytes() and out.read_text().startswith("utterance\tfirst\tsecond\n")
-    assert judgement_of(out) == Halves(0.5)
+    assert out.read_bytes() == again.read_bytes()
+    assert out.read_text().startswith("utterance\tfirst\tsecond\n")
+    assert ScoreFile.of(out).judgement == Halves(0.5)
     rows = dict(Halves().read(out))
     with torch.inference_mode():
         waveform = torch.from_numpy(WaveformReader.of(spectral_detector, 8000).read(trials[0].path).waveform)

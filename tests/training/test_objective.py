@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from _gpu_parity import systems
 from builders.runs import refused, same, weights_of
+from builders.systems import systems
 from builders.training_steps import STEPS, batch_of, recipe_of, trainer_of
 from torch.autograd.graph import saved_tensors_hooks
 

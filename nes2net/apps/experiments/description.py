@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from nes2net.data.audio.waveform import LONGEST_CUT
 from nes2net.lib.errors import InputError, check_known, did_you_mean, shown
@@ -47,7 +47,10 @@ class _Section(BaseModel):
 
 
 class Average(_Section):
-    """Which checkpoint of a run is scored: the best checkpoint, or the average of the best checkpoints."""
+    """Which checkpoint of a run is scored: the best checkpoint, or the average of the best checkpoints.
+
+    In the file, a number stands for `best`.
+    """
 
     best: PositiveInteger
     """Number of checkpoints that are averaged: the checkpoints with the lowest values of `by`."""
@@ -55,6 +58,11 @@ class Average(_Section):
     """How checkpoints are averaged: by the mean, or as in the published code (deviation 1)."""
     by: Annotated[str, StringConstraints(pattern=r"^(loss|val_[A-Za-z0-9_./-]+)$")] = "val_loss_wo_aug"
     """Value in `history.json` that ranks the checkpoints, such as `val_loss_w_aug` or `val_eer_wo_aug`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_number(cls, value: Any) -> Any:
+        return {"best": value} if type(value) is int else value
 
     @property
     def name(self) -> str:
@@ -155,17 +163,6 @@ class SlurmSettings(_Section):
     """Further options of `sbatch`, such as `account`, `nodelist` and `qos`."""
 
 
-def _averages_as_mappings(values: Any) -> Any:
-    if not isinstance(values, list):
-        return values
-    averages = []
-    for average in values:
-        if type(average) is int:
-            average = {"best": average}
-        averages.append(average)
-    return averages
-
-
 class Experiment(_Section):
     """The content of the YAML file: which runs are trained, and on which sets the runs are evaluated."""
 
@@ -182,7 +179,7 @@ class Experiment(_Section):
     """Seeds; each point of the grid is trained once with each seed."""
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     """Key of the recipe → list of values, also `recipe` → list of recipes; every combination is trained."""
-    averages: Annotated[list[Average], BeforeValidator(_averages_as_mappings), Field(min_length=1)] = [Average(best=1)]
+    averages: Annotated[list[Average], Field(min_length=1)] = [Average(best=1)]
     """Checkpoints of each run that are scored: each a number, or a mapping of `best`, `mode` and `by`."""
     leave_one_out: bool = False
     """Leave out each corpus of `data.corpora` in turn, and evaluate on the sets of the left-out corpus."""
@@ -321,7 +318,6 @@ def _fill_places(value: Any, value_of: Mapping[str, str]) -> Any:
 
 
 def _first_problem_in_words(error: ValidationError) -> str:
-    """Describe the first problem that pydantic found; for an unknown key, suggest the nearest known key."""
     problem = error.errors(include_url=False)[0]
     if problem["type"] != "extra_forbidden":
         return first_problem(error)

@@ -60,8 +60,6 @@ class TaskCommand:
 
 
 class _SubmittedJobs(StrictModel):
-    """The content of ``jobs.json``: the cluster, and the ids of the jobs, as task → id."""
-
     cluster: str
     jobs: dict[str, str]
 
@@ -135,9 +133,8 @@ def submit(
         write_text(path, json_text({"cluster": settings.cluster, "jobs": ids}) + "\n")
 
     try:
-        # Submit the trainings first, then the tasks that need a training.
-        submit_array([task.name for task in tasks if task.needs is None], "", [])
-        for needed in dict.fromkeys(task.needs for task in tasks if task.needs is not None):
+        # Submit the trainings, and then the tasks that need a training; a training precedes the tasks that need it.
+        for needed in dict.fromkeys(task.needs for task in tasks):
             names = [task.name for task in tasks if task.needs == needed]
             submit_array(names, "afterok", [submitted[needed]] if needed in submitted else [])
         # Submit the job that makes the table; it runs even if other jobs failed, because the table also shows which
@@ -153,7 +150,6 @@ def submit(
 
 
 def _import_submitit() -> Any:
-    """Import submitit, which is optional."""
     try:
         import submitit  # optional dependency
     except ImportError as error:

@@ -283,8 +283,7 @@ def _model_to_train(args: argparse.Namespace) -> dict[str, Any]:
 
     model = model_from_flags(args)
     if args.model_path and exists(args.model_path):
-        _, record = read_checkpoint(Path(args.model_path))
-        model = check_model(record.get("model", model))
+        model = check_model(read_checkpoint(Path(args.model_path)).config or model)
         model.get("frontend", {}).pop("adapt", None)
     return model
 

@@ -243,7 +243,6 @@ def audio_column(schema: Any, shard: Path) -> str:
 
 
 def _is_row(text: str, num_rows: int) -> bool:
-    """Whether ``text`` is the index of a row, from 0 to ``num_rows`` − 1."""
     # The text may have at most 15 digits, because int() refuses thousands of digits.
     return text.isascii() and text.isdecimal() and len(text) < 16 and int(text) < num_rows
 
@@ -308,14 +307,12 @@ class _Table:
         return content, PurePosixPath(name).suffix
 
     def _read(self, group: int) -> Any:
-        """Read the audio column of a row group or record batch, as a pyarrow array."""
         batches = self.table.batches([self.column], self._budget(), [group])
         return pyarrow_module("pyarrow", self.path).chunked_array(
             [batch.column(0) for batch in batches], type=self.table.schema.field(self.column).type
         )
 
     def _budget(self) -> Budget:
-        """Make the budget of memory for reading the file, in proportion to the size of the file."""
         return Budget.of(str(self.path), self.path.stat().st_size, "if it can be trusted, write it uncompressed")
 
 
@@ -404,7 +401,6 @@ class _Tar:
             return member_content(file, member), PurePosixPath(member.name).suffix
 
     def _member(self, name: str) -> Member:
-        """Return the member called ``name``; raise :class:`InputError` if there is no such member."""
         if name not in self.members:
             raise InputError("there is no such member")
         return self.members[name]

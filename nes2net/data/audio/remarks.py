@@ -223,7 +223,6 @@ class Listener:
             self._search_speech()
 
     def _search_speech(self) -> None:
-        """Search the samples so far for speech, in complete pieces of 4 s, until a piece has speech."""
         while not self._has_speech and self._speech.end >= self._piece_start + _PIECE:
             self._has_speech = self._speech.share(self._piece_start, self._piece_start + _PIECE) > 0
             self._piece_start += _PIECE

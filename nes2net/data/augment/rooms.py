@@ -148,7 +148,6 @@ def room_response(rt60: float, rng: Generator) -> NDArray[np.float64]:
 
 
 def _pyroomacoustics() -> ModuleType:
-    """Import pyroomacoustics; raise :class:`MissingLibrary` if it is not installed."""
     try:
         import pyroomacoustics  # optional dependency
     except ImportError as error:

@@ -70,14 +70,11 @@ class Counts:
             if number is not None and expected is not None and number != expected:
                 differences.append(f"{number:,} {noun} instead of {expected:,}")
         for name, expected_numbers in official.by.items():
-            numbers = self.by.get(name)
-            if not numbers:
-                continue
+            numbers = Counter(self.by.get(name, expected_numbers))
             for value in sorted({*numbers, *expected_numbers}):
-                number = numbers.get(value, 0)
                 expected = expected_numbers.get(value, 0)
-                if number != expected:
-                    differences.append(f"{name} {value}: {number:,} instead of {expected:,}")
+                if numbers[value] != expected:
+                    differences.append(f"{name} {value}: {numbers[value]:,} instead of {expected:,}")
         return differences
 
 

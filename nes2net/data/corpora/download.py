@@ -104,8 +104,6 @@ class _InvenioFile(BaseModel):
 
 
 class _InvenioRecord(BaseModel):
-    """The listing of a record by InvenioRDM's API."""
-
     files: list[_InvenioFile] = Field(max_length=10_000)
     metadata: dict[str, Any] = {}
 
@@ -234,12 +232,10 @@ def _plan_record(
 
 
 def _matches(name: str, only: Sequence[str]) -> bool:
-    """Whether ``name`` matches one of the patterns ``only``; always true if ``only`` is empty."""
     return not only or any(fnmatch(name, pattern) for pattern in only)
 
 
 def _stated_digests(download: Download) -> dict[str, str]:
-    """Collect the file's digests in the declaration of the corpus, as algorithm → digest."""
     return {name: getattr(download, name) for name in _DIGESTS if getattr(download, name)}
 
 
@@ -335,7 +331,6 @@ def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) ->
 
 
 def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
-    """Download a data set of the hub into ``folder``; raise :class:`Unfinished` if a file did not arrive."""
     from huggingface_hub import snapshot_download  # start-up
 
     for path in path_below(folder, ".cache").rglob("*"):  # snapshot_download keeps its own files there

@@ -162,7 +162,6 @@ class FolderCorpus(Corpus):
         return files.checked_trials(trials, path)
 
     def _level_expression(self, level: str) -> re.Pattern[str]:
-        """Turn a level of a pattern into a regular expression with a named group for each field."""
         words = {"phase": self.split_folders, "label": self.labels}
         expression = ""
         for token in re.split(r"(\{\w+\}|\*)", level):

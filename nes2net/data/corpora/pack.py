@@ -43,8 +43,6 @@ _LABELS = {BONAFIDE: 0, SPOOF: 1, None: None}  # our label → its number in the
 
 
 class _Packed(NamedTuple):
-    """A trial whose recording is to be packed."""
-
     trial: Trial
     size: int
     """Size of the recording in bytes."""
@@ -144,12 +142,6 @@ def _text_for_digest(trial: Trial) -> str:
 
 
 def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: str) -> None:
-    """Write ``labels.parquet`` and ``eval.yaml``, which the Arena expects beside the shards.
-
-    Args:
-        title: title of the corpus.
-        split: the Arena's name of the split that is evaluated.
-    """
     path = out / "data" / "labels.parquet"
     pyarrow = pyarrow_module("pyarrow", path)
     parquet = pyarrow_module("pyarrow.parquet", path)
@@ -250,7 +242,6 @@ def _notes_json(trial: Trial) -> str:
 
 
 def _read_content(packed: _Packed) -> bytes:
-    """Read a recording; raise InputError if this fails, or if its size has changed since packing began."""
     path = packed.trial.audio_path()
     try:
         with open_recording(path) as file:

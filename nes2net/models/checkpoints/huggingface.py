@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -162,18 +162,12 @@ def read_huggingface_folder(
     folder = Path(folder)
     config = read_configuration(folder)
     kind = check_type(folder, config.get("model_type"), types)
-    for option, supported in _SUPPORTED.items():
-        if config.get(option, supported) != supported:
-            raise InputError(f"{folder} has {option} {shown(config[option])}: only {shown(supported)} is supported")
+    check_only(folder, config, _SUPPORTED)
     # Read the tensors that the front-end needs.
     mode = "default" if config.get("feat_extract_norm", "group") == "group" else "layer_norm"
     heads = _HEADS if kind in ("wav2vec2", "wavlm") else (*_HEADS, *_HUBERT_HEADS)
-    prefix = f"{kind.replace('-', '_')}."
-    state_dict = {}
-    for name, tensor in read_weights(folder).items():
-        name = name.removeprefix(prefix)
-        if not name.startswith(heads):
-            state_dict[from_library(name, mode)] = tensor
+    tensors = read_encoder(folder, (f"{kind.replace('-', '_')}.",), heads)
+    state_dict = {from_library(name, mode): tensor for name, tensor in tensors.items()}
     # Translate the options.
     modes = {library_mode: mode for mode, library_mode in EXTRACTOR_MODES.items()}
     try:
@@ -218,10 +212,15 @@ def read_feature_extractor(folder: Path, expected: Mapping[str, Any]) -> tuple[d
         settings = {} if is_absent(folder / file) else read_json(folder / file)
     if not isinstance(settings, dict):
         raise InputError(f"{folder / file}: feature_extractor is a mapping, not {shown(settings)}")
-    for name, value in expected.items():
-        if settings.get(name, value) != value:
-            raise InputError(f"{folder / file} has {name} {shown(settings[name])}: only {shown(value)} is supported")
+    check_only(folder / file, settings, expected)
     return settings, file
+
+
+def check_only(path: Path, settings: Mapping[str, Any], supported: Mapping[str, Any]) -> None:
+    """Raise :class:`InputError` if ``settings`` of ``path`` state other values than the only ``supported`` ones."""
+    for name, value in supported.items():
+        if settings.get(name, value) != value:
+            raise InputError(f"{path} has {name} {shown(settings[name])}: only {shown(value)} is supported")
 
 
 def normalize_of_folder(folder: Path) -> tuple[Literal["batch", "huggingface"] | bool, str]:
@@ -288,6 +287,21 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
                 )
             return {k: v for shard in sorted(set(shards)) for k, v in load_state_dict(folder / shard).items()}
     raise InputError(f"{folder} has no weights: {' or '.join(_WEIGHT_FILES)} is expected")
+
+
+def read_encoder(folder: Path, prefixes: Sequence[str], left_out: tuple[str, ...]) -> dict[str, Tensor]:
+    """Read the tensors of the encoder in a Hugging Face folder.
+
+    Args:
+        prefixes: possible prefixes of the encoder's tensors, which are removed.
+        left_out: beginnings of the names of tensors outside the encoder, without a prefix.
+    """
+    tensors = {}
+    for name, tensor in read_weights(folder).items():
+        name = name.removeprefix(next(filter(name.startswith, prefixes), ""))
+        if not name.startswith(left_out):
+            tensors[name] = tensor
+    return tensors
 
 
 def read_configuration(folder: Path) -> dict[str, Any]:

@@ -59,6 +59,8 @@ def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "tra
     parameters = inspect.signature(kind).parameters
     with losses.guarded(name):
         criterion = kind(**options, **{key: value for key, value in arguments.items() if key in parameters})
+    if not losses.is_built_in(name):
+        criterion.subject = losses.subject(name)
     return losses.checked(name, criterion, arguments.get("feature_dim"))  # type: ignore[no-any-return]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
@@ -16,12 +16,13 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, check_known, listed, nearest, shown
 from nes2net.models.registry import tasks
 from nes2net.scoring.system_scores import check_system_scores
-from nes2net.training.data import read_trials
 from nes2net.training.frame_labels import FrameLabels
 from nes2net.training.loop import Trainer
 from nes2net.training.measures import ERROR_RATES, Measure
 from nes2net.training.objective import Objective
+from nes2net.training.recipes.data import SetName
 from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.trials import read_trials
 
 
 class Start(NamedTuple):
@@ -74,14 +75,14 @@ class Task:
         """Whether settings of ``recipe`` imply this task; only tasks of this package are asked."""
         return False
 
-    def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
+    def reads(self, part: SetName) -> tuple[str, ...]:
         """Choose the labels of the trials to read for ``part``, by default spoof and bona fide.
 
         There must be trials of each label.
         """
         return SPOOF, BONAFIDE
 
-    def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
+    def trials(self, part: SetName) -> list[Trial]:
         """List the trials of ``part`` with the labels that :meth:`reads` chooses; errors as for :func:`read_trials`."""
         return read_trials(self.recipe.data, part, self.reads(part))
 
@@ -89,7 +90,7 @@ class Task:
         """Find the class of ``trial``, as an index into :attr:`classes`; None if the trial has no class."""
         return trial.target
 
-    def labels(self, part: Literal["train", "dev"], trials: Sequence[Trial]) -> FrameLabels | None:
+    def labels(self, part: SetName, trials: Sequence[Trial]) -> FrameLabels | None:
         """Read labels of the frames of ``trials``; None if the task does not train on frames."""
         return None
 

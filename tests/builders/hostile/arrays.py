@@ -195,7 +195,7 @@ class _Results:
 
     def __init__(self) -> None:
         self.record: dict[str, Any] = {"run": {"model": "x"}, "total": 2, "scored": 1, "failures": {}}
-        self.facts: Any = {"shard": "a", "stamp": "b", "rows": 2, "scored": 1, "seconds": 1.0}
+        self.facts: Any = {"shard": "a", "run": {}, "stamp": "b", "rows": 2, "scored": 1, "seconds": 1.0}
         self.columns: dict[str, Any] = {"id": ["u1", "u2"], "score": [0.5, None], "error": [None, "bad"]}
         self.further_facts: dict[str, str] = {}
 
