@@ -333,8 +333,8 @@ def draw(path: Path, duration: float) -> Picture:
         path: WAV file, 16 kHz mono.
         duration: duration of the recording in seconds.
     """
-    low, high = envelope(path, duration, _COLUMNS)
     decibels = spectrogram(path, duration, _COLUMNS)[::-1]  # from 8 kHz down to 0 Hz
+    low, high = envelope(path, duration, decibels.shape[1])
     grey = np.clip((loudest_of(decibels) - decibels) / RANGE, 0, 1)
     buffer = io.BytesIO()
     Image.fromarray((255 * grey).astype(np.uint8)).save(buffer, "png")
