@@ -26,6 +26,7 @@ from nes2net.lib.devices import PRECISIONS, check_precision, choose_device, name
 from nes2net.lib.errors import InputError, check_known
 from nes2net.lib.files import write_text
 from nes2net.lib.options import check_model, name_and_options
+from nes2net.lib.registry import PACKAGES_KEY, check_installed, packages_of
 from nes2net.lib.terminal import check_one_line
 from nes2net.lib.without_memory import without_memory
 from nes2net.lib.yaml_text import write_yaml
@@ -54,7 +55,7 @@ from nes2net.models.loading import Checkpoint, build_errors_as_input_errors, fin
 from nes2net.models.network import EmbeddingOf, Network
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
-from nes2net.models.registry import PACKAGES_KEY, check_installed, create_frontend, named_parts, packages_of
+from nes2net.models.registry import PARTS, create_frontend, named_parts
 from nes2net.models.weights_known import TENSORS_KEY
 from nes2net.scoring.calibrated import as_decider
 from nes2net.scoring.files import judge_files
@@ -370,7 +371,7 @@ class Detector(Network):
             check_precision(precision, target_device)
         checkpoint = find_checkpoint(path_or_name, config)
         source = checkpoint.source
-        check_installed(source, checkpoint.provenance.facts.get(PACKAGES_KEY))
+        check_installed(source, checkpoint.provenance.facts.get(PACKAGES_KEY), PARTS)
         # Build the detector on the meta device first: a small file could describe a model that fills the memory.
         with build_errors_as_input_errors(source), without_memory():
             detector = cls.from_config(checkpoint.config or {})

@@ -152,7 +152,7 @@ def every_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def register_corpus(monkeypatch: pytest.MonkeyPatch) -> Callable:
     """A function that registers a corpus of another package until the test ends."""
-    from nes2net.models.registry import corpora
+    from nes2net.data.registry import corpora
 
     monkeypatch.setattr(corpora, "_table", dict(corpora._table))
 

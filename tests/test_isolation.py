@@ -12,9 +12,9 @@ from builders.strangers import install, installed_in
 from conftest import REPOSITORY
 
 from nes2net import Detector, InputError
+from nes2net.data.augment.conditions import default_conditions
 from nes2net.evaluation.origin import training_in_words
 from nes2net.models.provenance import Provenance
-from nes2net.models.registry import default_conditions
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.training.losses.by_name import create_loss
 from nes2net.training.recipes.recipe import Recipe

@@ -20,15 +20,15 @@ from nes2net.actions.scoring import score_corpus
 from nes2net.data.audio.files import with_folders_listed
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Part, Trial
+from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.matching import labelled_trials, system_names, unlabelled_scores
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.lib.devices import own_device
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, concerning, counted, listed
 from nes2net.lib.files import AnyPath, write_text
 from nes2net.lib.terminal import print_note
-from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.decisions.calibration import (
     LinearCalibration,
@@ -423,10 +423,8 @@ def apply_calibration(
             "a fusion does not say whose scores it was learned from: check that these are of the same detectors"
         )
     elif scored_by := read_scored_by(files[0].record):
-        try:
+        with concerning(f"{path}:"):
             notes += calibration.check_fits(scored_by, "give the scores of the calibration's detector")
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
         notes += filter(None, [calibration.unlike(scored_by.num_samples)])
     else:
         notes.append(

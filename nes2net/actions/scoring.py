@@ -13,12 +13,12 @@ from typing import Any, Literal, NamedTuple
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Part, Trial
+from nes2net.data.registry import corpora
 from nes2net.evaluation.origin import uses_in_words
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import AnyPath
 from nes2net.lib.terminal import print_note, print_warnings
 from nes2net.lib.this_process import is_first
-from nes2net.models.registry import corpora
 from nes2net.scoring.calibrated import CorpusDecisions, decide_trials, notes_on
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions.decision import Decider

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from nes2net.data.corpora.protocol import select_phase
 from nes2net.data.corpora.trial import Trial, class_name
+from nes2net.data.registry import corpora
 from nes2net.evaluation.key import Key
 from nes2net.evaluation.origin import recorded_part
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.models.registry import corpora
 from nes2net.scoring.class_file import read_class_table
 from nes2net.scoring.decisions.known import Reference
 from nes2net.scoring.embeddings import SUFFIXES, Embeddings

@@ -24,7 +24,7 @@ from nes2net.evaluation.key import Key
 from nes2net.evaluation.matching import match
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.trial_table import TrialTable
-from nes2net.lib.errors import InputError, listed
+from nes2net.lib.errors import InputError, concerning, listed
 from nes2net.lib.files import is_absent
 from nes2net.metrics.classes import pair_counts
 from nes2net.scoring.class_file import ClassTable
@@ -262,8 +262,6 @@ def _match_rows(key: Key, path: Path, table: ClassTable, allow_partial: bool) ->
     """
     # Pass the index of each row to match() in place of a score, and NaN for a row with a logit that is not finite.
     row_numbers = np.where(np.isfinite(table.logits).all(1), np.arange(len(table.ids)), np.nan)
-    try:
+    with concerning(f"{path}:"):
         matched = match(key.trials, table.ids, row_numbers, key.phase, allow_partial=allow_partial)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
     return matched.scores.astype(np.int64), matched.table, matched.mismatch.describe(matched.num_expected)

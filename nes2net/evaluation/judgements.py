@@ -27,11 +27,11 @@ from nes2net.evaluation.matching import labelled_trials, system_names
 from nes2net.lib.contracts import PartCheck
 from nes2net.lib.errors import InputError, listed
 from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule
-from nes2net.models.registry import judgements
 from nes2net.scoring import score_file, segment_file
 from nes2net.scoring.class_file import ClassTable, read_class_table
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.judgement import Judgement, ScoreFile
+from nes2net.scoring.registry import judgements
 from nes2net.scoring.score_file import ScoreTable
 
 if TYPE_CHECKING:
@@ -310,12 +310,11 @@ class Rows(OfRecordings[NDArray]):
         Raises:
             BrokenPart: if the judgement breaks its contract.
         """
-        names = _CHECKED.setdefault(scorer, set())
-        if self.name not in names and not judgements.is_built_in(self.name):
+        if not judgements.is_built_in(self.name) and self.name not in _CHECKED.get(scorer, ()):
             from nes2net.models.contract_checks import check_computing  # quick start-up: this imports torch
 
             check_computing(self, scorer)
-            names.add(self.name)
+            _CHECKED.setdefault(scorer, set()).add(self.name)
         return self
 
     @abstractmethod

@@ -13,13 +13,13 @@ import numpy as np
 from nes2net.data.corpora.corpus import Corpus, key_digest
 from nes2net.data.corpora.protocol import canonical_phase, select_phase
 from nes2net.data.corpora.trial import Trial, extra_fields
+from nes2net.data.registry import corpora
 from nes2net.evaluation.matching import Matched, match_file
 from nes2net.evaluation.result import versions
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, did_you_mean, listed
 from nes2net.lib.files import AnyPath
 from nes2net.lib.text_files import recorded_digests
-from nes2net.models.registry import corpora
 from nes2net.scoring.judgement import ScoreFile
 
 # No evaluation excludes trials by these fields, because most of them identify a single trial.

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from nes2net.data.corpora.protocol import NotFound, canonical_phase, select_phase
 from nes2net.data.corpora.trial import Trial
+from nes2net.data.registry import corpora
 from nes2net.evaluation.key import Key, Labels
 from nes2net.evaluation.matching import LARGEST, match
-from nes2net.lib.errors import InputError, listed, shown
+from nes2net.lib.errors import InputError, concerning, listed, shown
 from nes2net.lib.files import AnyPath, is_absent
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 from nes2net.metrics.localisation.metrics import Frames, ScoredUtterance, joined_measured_frames
 from nes2net.metrics.localisation.segments import segments_of_frames
-from nes2net.models.registry import corpora
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.record import read_whole_record, record_path
 from nes2net.scoring.segment_file import read_segment_scores
@@ -117,10 +117,8 @@ def labelled_frames(
     for frame_scores in scores.values():
         highest = frame_scores.max()
         utterance_scores.append(float(frame_scores.min() if highest <= LARGEST else highest))
-    try:
+    with concerning(f"{file.path}:"):
         matched_trials = match(key.trials, list(scores), utterance_scores, key.phase, allow_partial=allow_partial)
-    except InputError as error:
-        raise InputError(f"{file.path}: {error}") from error
     # Join the frames with their labels.
     ids = list(matched_trials.by_id)
     resolution = int(resolution)

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from nes2net.data.corpora.id_tables import LABELS, possible_ids
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.evaluation.trial_table import TrialTable
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, concerning, counted, listed
 from nes2net.lib.terminal import print_note
 from nes2net.scoring.judgement import ScoreFile, scores_of
 from nes2net.scoring.score_file import ScoreTable
@@ -275,10 +275,8 @@ def match_file(
         InputError: if the file is malformed, or :func:`match` raises it.
     """
     table = file.table
-    try:
+    with concerning(f"{file.path}:"):
         matched_trials = match(trials, table.ids, table.scores, phase, allow_partial=allow_partial)
-    except InputError as error:
-        raise InputError(f"{file.path}: {error}") from error
     doubts = [table.doubt(), _contradiction(matched_trials.trials, table)]
     if file.judgement.name != "scores":
         doubts.append(
@@ -367,10 +365,8 @@ def unlabelled_scores(files: Sequence[ScoreFile], *, allow_partial: bool = False
     trials = [Trial(id, label=BONAFIDE) for id in dict.fromkeys(tables[0][0])]  # in place of a key
     by_file = []
     for file, (ids, scores) in zip(files, tables):
-        try:
+        with concerning(f"{file.path}, with the ids of {files[0].path} as the key:"):
             matched_trials = match(trials, ids, scores, allow_partial=True)
-        except InputError as error:
-            raise InputError(f"{file.path}, with the ids of {files[0].path} as the key: {error}") from error
         mismatch = matched_trials.mismatch
         problem = mismatch.describe(len(trials))
         if mismatch.missing:

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.corpora.trial import Part
+from nes2net.data.registry import corpora
 from nes2net.lib.claims import differing_names
 from nes2net.lib.errors import listed
 from nes2net.models.provenance import Provenance, architecture_words
-from nes2net.models.registry import corpora
 from nes2net.scoring.decisions.calibration import ScoredBy
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.record import Record, record_path
@@ -122,18 +122,8 @@ def recorded_part(record: Record | None) -> Part | None:
     return Part(record.text("corpus", "name"), record.text("corpus", "root"), record.text("corpus", "split") or "eval")
 
 
-# How the detector used the trials → sentence. The four gaps are filled with the name of the detector, the scored
-# corpus, the detector or the ancestor that used the trials, and the part of the corpus that was used.
-_VERDICTS = {
-    "trained": "scores of {} on {} say nothing: {} was trained on {}",
-    "selected": "scores of {} on {} are too good: {} was selected on {}",
-}
-# Sentences for a doubtful use: only one of the two lists of trials, used and scored, is the official list of the
-# corpus, so the two lists may overlap.
-_DOUBTS = {
-    "trained": "scores of {} on {} may say nothing: {} was trained on {}, which may share trials with these",
-    "selected": "scores of {} on {} may be too good: {} was selected on {}, which may share trials with these",
-}
+# How the detector used the trials → what this means for its scores, certainly or if the used trials may be others.
+_VERDICTS = {"trained": ("say nothing", "may say nothing"), "selected": ("are too good", "may be too good")}
 
 
 def uses_in_words(
@@ -167,9 +157,9 @@ def uses_in_words(
     []
     """
     scored_part = _chosen_part(corpus, split, phase)
-    # Sentence if the use is certain → sentence to report. A doubtful use has the same key as the same use if it is
-    # certain, so only one of the two is reported.
-    lines: dict[str, str] = {}
+    scores = f"scores of {_detector_name(provenance)} on {corpus}"
+    # How, by whom and of which part → sentence. A use that is certain replaces the same use if it is doubtful.
+    lines: dict[tuple[str, ...], str] = {}
     for ancestor in provenance.ancestors():
         who = {"trained": "it", "selected": "its epoch"}
         if ancestor is not provenance:
@@ -177,8 +167,7 @@ def uses_in_words(
             who = {"trained": start, "selected": f"the epoch of {start}"}
         # The authors of a published model may not state its training data.
         if ancestor.published and not ancestor.published[1].trained_on:
-            unstated = f"scores of {_detector_name(provenance)} on {corpus} may say nothing: nobody states what "
-            lines[unstated] = f"{unstated}{who['trained']} was trained on"
+            lines[()] = f"{scores} may say nothing: nobody states what {who['trained']} was trained on"
         for use in _list_uses(ancestor, root):
             # Find out whether the detector used the scored trials certainly, possibly or not. A part with an empty name
             # is the whole corpus.
@@ -190,13 +179,13 @@ def uses_in_words(
             )
             if use.corpus != corpus or not (overlaps and is_same_folder and possible):
                 continue
-            plain = f"{use.corpus} {use.part}".rstrip()
-            verdict = _VERDICTS[use.how].format(_detector_name(provenance), corpus, who[use.how], plain)
-            words = _VERDICTS[use.how] if sure else _DOUBTS[use.how]
-            if sure or verdict not in lines:  # a certain use replaces a doubtful use
-                lines[verdict] = words.format(
-                    _detector_name(provenance), corpus, who[use.how], _part_in_words(plain, use.trials)
-                )
+            part = f"{use.corpus} {use.part}".rstrip()
+            key = (use.how, who[use.how], part)
+            if sure or key not in lines:
+                verdict = f"{scores} {_VERDICTS[use.how][not sure]}: {who[use.how]} was {use.how} on "
+                lines[key] = verdict + _part_in_words(part, use.trials)
+                # Only one of the two lists of trials, used and scored, is the official list of the corpus.
+                lines[key] += "" if sure else ", which may share trials with these"
     return list(dict.fromkeys(lines.values()))
 
 

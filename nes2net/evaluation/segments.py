@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.data.corpora.protocol import canonical_phase
+from nes2net.data.registry import corpora
 from nes2net.evaluation.key import score_input, unofficial_note
 from nes2net.evaluation.labelled_frames import RTTM, Example, LabelledFrames, labelled_frames
 from nes2net.evaluation.origin import read_origin
@@ -40,7 +41,6 @@ from nes2net.metrics.localisation.metrics import (
     timed_frames,
 )
 from nes2net.metrics.localisation.segments import segments_of_frames
-from nes2net.models.registry import corpora
 from nes2net.scoring.judgement import ScoreFile
 
 #: A true boundary counts as found if the system puts a boundary at most this many seconds away.

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 from nes2net import metrics
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
+from nes2net.data.registry import corpora
 from nes2net.evaluation.breakdown import drawn_groups, few_speakers_notes, speaker_groups
 from nes2net.evaluation.key import Labels, score_input
 from nes2net.evaluation.matching import Matched
@@ -31,7 +32,6 @@ from nes2net.evaluation.one_class import OneClass, judge_one_class
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.evaluation.tables import Figure, Measured, Row, points
 from nes2net.lib.errors import InputError, counted
-from nes2net.models.registry import corpora
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, few_trials, fit, load
 from nes2net.scoring.decisions.decision import INVERTED, Decider, OperatingPoint
 from nes2net.scoring.judgement import ScoreFile

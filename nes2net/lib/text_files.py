@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from nes2net.lib.errors import InputError, counted, shown
+from nes2net.lib.errors import InputError, counted, shown, told_as
 from nes2net.lib.files import changed_error, check_arrived, read_bounded
 
 #: Limits of a list or a score file. The largest published files have 681,000 lines (ASVspoof 5) and 54 MB (ASVspoof
@@ -148,7 +148,7 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
     number = 1
     num_bytes = 0
     begun = b""  # the beginning of a line whose end has not been read yet
-    try:
+    with told_as(f"{path}: cannot be read", OSError, remedy="give the path of a table in text"):
         with open(path, "rb") as file:
             while block := file.read(size):
                 digest.update(block)
@@ -165,8 +165,6 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
                     number += len(lines)
             if begun:
                 yield number, _lines_of(path, begun)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}): give the path of a table in text") from error
     _record_digest(path, digest.hexdigest())
 
 

@@ -263,10 +263,10 @@ def build_errors_as_input_errors(path: str) -> Iterator[None]:
     """
     try:
         yield
-    except MissingLibrary:
-        raise
     except InputError as error:
-        raise InputError(f"{path} describes a model that cannot be built: {error}") from error
+        if not isinstance(error, MissingLibrary):
+            error.concern(f"{path} describes a model that cannot be built:")
+        raise
     except (TypeError, ValueError, AttributeError, KeyError, IndexError, ArithmeticError, RuntimeError) as error:
         raise InputError(
             f"{path} describes a model that cannot be built ({type(error).__name__}: {first_line(error)})"

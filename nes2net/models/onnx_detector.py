@@ -93,10 +93,11 @@ class OnnxDetector:
         # Read the description in the file, and list the files that hold the weights.
         self.path = Path(path)
         described_file = Unchanged(self.path)
-        self.description = _read_description(self.path)
-        beside = self.description["external_data"]
-        self._files = [self.path, self.path.parent / beside] if beside else [self.path]
-        self.precision: str = self.description["quantize"] or "float32"
+        description = _read_description(self.path)
+        self._files = [self.path]
+        if description.external_data:
+            self._files.append(self.path.parent / description.external_data)
+        self.precision: str = description.quantize or "float32"
         if self.precision == "int8":
             # On a GPU, onnxruntime needs TensorRT for quantised graphs.
             if device != "auto" and named_device(device).type == "cuda":
@@ -138,13 +139,14 @@ class OnnxDetector:
             raise foreign_error(self.path, f"inputs and outputs are {shown(signature)}, expected {_INTERFACE}")
         # Store the facts about the detector that callers need.
         self.computes_on = device_in_use(self.session.get_provider_options())
+        self.description = description.model_dump()
         self.config: dict[str, Any] = self.description["config"]
-        self.min_samples: int = self.description["min_samples"]
-        self.max_samples: int | None = self.description["max_samples"]
-        self.pre_emphasis: float = self.description["pre_emphasis"]
-        self.provenance = Provenance.read(self.description["training"]).without_weights()
-        self.score_rule: ScoreRule = self.description["score_rule"]
-        self.used_samples = UsedSamples(most=self.description["used_samples"])
+        self.min_samples = description.min_samples
+        self.max_samples = description.max_samples
+        self.pre_emphasis = description.pre_emphasis
+        self.provenance = Provenance.read(description.training).without_weights()
+        self.score_rule: ScoreRule = description.score_rule
+        self.used_samples = UsedSamples(most=description.used_samples)
 
     def fingerprint(self) -> str:
         """Compute one SHA-256 over the ONNX file and, if there is one, the file of its weights.
@@ -309,10 +311,8 @@ class _Description(BaseModel):
     training: dict[str, Any]
 
 
-def _read_description(path: Path) -> dict[str, Any]:
+def _read_description(path: Path) -> _Description:
     """Read the description in an ONNX file; if the weights are in another file, check that file too.
-
-    The result is plain data, with the default values of keys that the file lacks.
 
     Raises:
         InputError: if the ONNX file is missing or not written by this toolkit, or if the file with
@@ -353,4 +353,4 @@ def _read_description(path: Path) -> dict[str, Any]:
             raise InputError(
                 f"{beside} has {num_bytes:,} bytes, but {path} declares {size:,}: copy both again or export anew"
             )
-    return description.model_dump()
+    return description

@@ -10,11 +10,11 @@ import os
 import random
 from collections import deque
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -109,18 +109,15 @@ def _grouped_by_length(
     def lengths(indices: range) -> list[int]:
         return [length_of(trials[i]) for i in indices]
 
-    def start(window: range) -> list[Future[list[int]]]:
-        chunks = (window[i : i + _HEADERS_AT_ONCE] for i in range(0, len(window), _HEADERS_AT_ONCE))
-        return [pool.submit(lengths, chunk) for chunk in chunks]
+    def start(window: range) -> Iterator[list[int]]:
+        return pool.map(lengths, [window[i : i + _HEADERS_AT_ONCE] for i in range(0, len(window), _HEADERS_AT_ONCE)])
 
     pool = ThreadPoolExecutor(min(8, usable_processors()))
     try:
-        ahead = start(windows[0]) if windows else []
+        ahead = start(windows[0]) if windows else iter(())
         for number, window in enumerate(windows):
-            lengths_of_window = []
-            for lengths_of_chunk in ahead:
-                lengths_of_window += lengths_of_chunk.result()
-            ahead = start(windows[number + 1]) if number + 1 < len(windows) else []
+            lengths_of_window = list(chain.from_iterable(ahead))
+            ahead = start(windows[number + 1]) if number + 1 < len(windows) else iter(())
             in_order = sorted(zip(lengths_of_window, window))
             yield window, [(length, [i for _, i in alike]) for length, alike in groupby(in_order, key=itemgetter(0))]
     finally:

@@ -13,13 +13,15 @@ from tqdm import tqdm
 from nes2net.data.audio.waveform import Padding
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, counted
+from nes2net.lib.registry import PACKAGES_KEY, packages_of
 from nes2net.lib.this_process import is_first
-from nes2net.models.registry import PACKAGES_KEY, judgements, named_parts, packages_of
+from nes2net.models.registry import named_parts
 from nes2net.scoring.batches import Compute, Plan, waveforms_for
 from nes2net.scoring.engine import Finished, RunSettings, run_over
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, default_batch_size, depends_on_batch, scoring_mode
 from nes2net.scoring.record import circumstances, plain, run_identity
+from nes2net.scoring.registry import judgements
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.scoring.waveforms import Crop, PeakNormalize, Transform, WaveformReader
 

@@ -230,13 +230,16 @@ def run_over(
             # Measure the speed of this run without the rows of earlier runs.
             seconds = time.monotonic() - began
             audio_seconds = sum(process_result.num_samples for process_result in results_of_processes) / SAMPLE_RATE
-            speed = {
-                "seconds": seconds,
-                "audio_seconds": audio_seconds,
-                "audio_seconds_per_second": audio_seconds / seconds,
+            facts = {
+                "run": run,
+                "total": result.total,
+                **about,
+                "seconds": round(seconds, 3),
+                "audio_seconds": round(audio_seconds, 3),
+                "audio_seconds_per_second": round(audio_seconds / seconds, 3),
+                "processes": processes.count,
+                "kept_from_earlier_runs": len(earlier.audio),
             }
-            facts = {"run": run, "total": result.total, **about, **{name: round(n, 3) for name, n in speed.items()}}
-            facts |= {"processes": processes.count, "kept_from_earlier_runs": len(earlier.audio)}
             for process_result in results_of_processes:
                 failed |= process_result.failures
             _write_finished(result, trials, output, earlier.replaced, failed, facts)
@@ -293,7 +296,8 @@ def _find_earlier_work(
         try:
             remedy = f"pass `overwrite=True` to have its {output.what} made anew, or name another file"
             record = read_record(result.record_path, len(trials), output.what, remedy)
-            Claim(out, run, record.run if record else None).check(remedy)
+            claim = Claim(out, run, record and record.run, bool(record and not record.failures))
+            claim.check(remedy)
             assert record is not None  # otherwise, nobody knows which run made the file
             with_row = [trial for trial in trials if trial.id not in record.failures]
             of_rows = _stamps_by_id(with_row, output, processes)
@@ -304,7 +308,7 @@ def _find_earlier_work(
                     f"{out}: audio of its trials was replaced since then (a file has another size or time of change): {remedy}"
                 )
             stamps = of_rows
-            result.already_complete = not record.failures
+            result.already_complete = claim.is_done
         except InputError:
             if not overwrite:
                 raise

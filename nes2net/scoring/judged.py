@@ -38,7 +38,7 @@ class Failed:
     @property
     def words(self) -> str:
         """The reason."""
-        return worded(self.error.problem)
+        return worded(self.error.reason)
 
     def to_row(self) -> dict[str, Any]:
         """Return plain data for JSON: the file, and the reason as ``error``."""

@@ -16,16 +16,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
+from nes2net.lib.contracts import PartCheck
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import AnyPath, Unchanged
+from nes2net.lib.options import name_and_options
+from nes2net.lib.registry import PACKAGES_KEY, check_installed
 from nes2net.lib.terminal import print_note
-from nes2net.models.registry import PACKAGES_KEY, check_installed, judgements
 from nes2net.scoring.class_file import holds_classes
 from nes2net.scoring.output import Output
 from nes2net.scoring.record import Record, record_of
+from nes2net.scoring.registry import judgements
 from nes2net.scoring.score_file import ScoreTable
 from nes2net.scoring.segment_file import holds_frames
 
@@ -218,14 +222,11 @@ def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgeme
     """
     if isinstance(judgement, Judgement):
         return judgement
-    options = {"name": judgement} if isinstance(judgement, str) else dict(judgement)
-    name = options.pop("name", None)
-    if not isinstance(name, str):
-        raise InputError("`judgement` needs a `name`, to which the other options belong")
+    name, options = name_and_options({"judgement": judgement}, "judgement", owner="`judgement`")
     factory = judgements.checked_factory(name, options)
     with judgements.guarded(name):
         built = factory(**options)
-    return judgements.checked(name, built)  # type: ignore[no-any-return]
+    return judgements.checked(name, built, _check_judgement)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -304,3 +305,15 @@ def scores_of(file: AnyPath | ScoreFile) -> tuple[list[str], NDArray]:
     if doubt := file.table.doubt():
         print_note(f"{file.path}: {doubt}")
     return file.table[:2]
+
+
+def _check_judgement(check: PartCheck, judgement: Any, _: int) -> None:
+    columns = getattr(judgement, "columns", None)
+    if not hasattr(judgement, "score_of"):  # its values are not rows of numbers
+        return
+    fits = isinstance(columns, (tuple, list)) and all(isinstance(column, str) for column in columns)
+    check.that(fits, "its attribute 'columns' is", columns, "the names of the columns")
+    if columns and not type(judgement).score_of.__module__.startswith("nes2net."):
+        rows = np.random.default_rng(0).standard_normal((2, len(columns)), np.float32)
+        scores = check.call(judgement, "score_of", rows)
+        check.that(getattr(scores, "shape", ()) == (2,), "score_of returned", scores, "an array of shape (2,)")

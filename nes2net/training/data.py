@@ -18,9 +18,9 @@ from nes2net.data.audio.waveform import pieces
 from nes2net.data.augment.legacy import LegacyStream
 from nes2net.data.augment.rawboost import RawBoost, RawBoostParameters
 from nes2net.data.corpora.trial import Trial
+from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.progress import ProgressDisplay
-from nes2net.models.registry import corpora
 from nes2net.training.augmentation import training_effects
 from nes2net.training.balance import balance_of
 from nes2net.training.card import describe_trials

@@ -27,7 +27,7 @@ from nes2net.data.audio.waveform import head_crop, padded, pre_emphasised, rando
 from nes2net.data.augment.effect import Effect, InOrder
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.contracts import described
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, concerning
 from nes2net.lib.workers import Loader, stacked
 from nes2net.training.frame_labels import FrameLabels, labels_of_frames, stretch_labels
 from nes2net.training.sampling import EpochBatches, seed_of_stream
@@ -213,10 +213,11 @@ class TrainingSet(Dataset):
             labels = frame_labels.of_samples(trial.id, len(waveform), read_whole)
         # Augment first.
         try:
-            waveform = self.augmentation(waveform, rng)
-        except InputError as error:
+            with concerning(f"utterance '{trial.id}':"):
+                waveform = self.augmentation(waveform, rng)
+        except InputError:
             _check_exist(*self.augmentation.recordings)
-            raise InputError(f"utterance '{trial.id}': {error}") from error
+            raise
         if waveform.ndim != 1:  # a crop would repeat rows instead of samples
             raise InputError(
                 f"utterance '{trial.id}': the augmentation returned {described(waveform)}, not samples (N,)"

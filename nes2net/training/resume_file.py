@@ -20,12 +20,15 @@ from pydantic import (
 )
 from torch import Tensor
 
+from nes2net.data.registry import corpora, effects
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import is_absent
 from nes2net.lib.options import ModelDescription
 from nes2net.lib.plain_data import Natural, NotNegative, Seconds, Value, check_plain, first_problem
+from nes2net.lib.registry import PACKAGES_KEY, check_installed
 from nes2net.models.checkpoints.torch_file import read_torch_file
-from nes2net.models.registry import PACKAGES_KEY, PARTS, check_installed, corpora, effects, losses, tasks
+from nes2net.models.registry import PARTS
+from nes2net.training.registry import losses, tasks
 from nes2net.training.selection import HistoryRow
 
 RESUME_FILE = "resume.pt"
@@ -194,7 +197,7 @@ class _ResumeFile(_Part):
     devices: list[str] = []
     """Descriptions of the devices that the run has used so far, for its model card."""
     packages: dict[str, str] = {}
-    """Packages of the parts that are not built in (:func:`nes2net.models.registry.packages_of`)."""
+    """Packages of the parts that are not built in (:func:`nes2net.lib.registry.packages_of`)."""
 
     @model_validator(mode="after")
     def _check_progress_and_history(self) -> _ResumeFile:

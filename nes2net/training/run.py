@@ -19,8 +19,9 @@ from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, listed, worded
 from nes2net.lib.files import path_below
+from nes2net.lib.registry import PACKAGES_KEY, packages_of
 from nes2net.lib.this_process import enough_memory
-from nes2net.models.registry import PACKAGES_KEY, named_parts, packages_of
+from nes2net.models.registry import named_parts
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.card import describe_training
 from nes2net.training.data import (

@@ -14,6 +14,7 @@ from nes2net.detector import Detector
 from nes2net.lib.claims import differences_in_words
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.options import with_options
+from nes2net.lib.registry import PACKAGES_KEY, check_installed
 from nes2net.lib.terminal import check_one_line, print_note
 from nes2net.lib.without_memory import without_memory
 from nes2net.models.checkpoints.folder import base_digest
@@ -24,7 +25,7 @@ from nes2net.models.frontends.sizes import check_pretrained
 from nes2net.models.loading import Checkpoint, read_checkpoint, recognise, without_wrapper
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED
-from nes2net.models.registry import PACKAGES_KEY, check_installed, create_frontend, frontends, takes_checkpoint
+from nes2net.models.registry import PARTS, create_frontend, frontends, takes_checkpoint
 from nes2net.models.weights_known import holds_weights_of
 from nes2net.training.losses.by_name import checked_loss, with_head
 from nes2net.training.recipes.recipe import Recipe
@@ -171,7 +172,7 @@ def _read_start(path: str) -> Checkpoint:
     if not Path(path).exists():
         raise InputError(f"checkpoint {path} not found: name the detector to start from with `train.init_from`")
     checkpoint = read_checkpoint(Path(path))
-    check_installed(path, checkpoint.provenance.facts.get(PACKAGES_KEY))
+    check_installed(path, checkpoint.provenance.facts.get(PACKAGES_KEY), PARTS)
     return checkpoint
 
 

@@ -16,8 +16,8 @@ from nes2net.data.augment.legacy import LegacyStream
 from nes2net.data.corpora.trial import Trial, trials_digest
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.registry import PACKAGES_KEY
 from nes2net.models.checkpoints.state_dict import compare, metadata_of, save_atomically, with_metadata
-from nes2net.models.registry import PACKAGES_KEY
 from nes2net.training.balance import Balance
 from nes2net.training.dataset import Examples
 from nes2net.training.objective import Objective

@@ -10,14 +10,16 @@ from typing import Any
 
 import torch
 
+from nes2net.data.registry import corpora, effects
 from nes2net.lib.contracts import PartCheck, raised_by
 from nes2net.lib.errors import BrokenPart, InputError
-from nes2net.models.contract_checks import is_skipped, undisturbed
-from nes2net.models.registry import Registry, corpora, effects, losses, packages_of, tasks
+from nes2net.lib.part_checks import is_skipped, undisturbed
+from nes2net.lib.registry import Registry, packages_of
 from nes2net.training.dataset import Part, TrainingSet, collate
 from nes2net.training.measures import Validated
 from nes2net.training.objective import Objective, Outcome
 from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.registry import losses, tasks
 
 _MOST_TRIALS = 1000  # largest number of trials among which examples of two classes are looked for
 

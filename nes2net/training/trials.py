@@ -9,8 +9,8 @@ from pathlib import Path
 from nes2net.data.audio.packed import is_there
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.lib.errors import InputError
-from nes2net.models.registry import corpora
+from nes2net.data.registry import corpora
+from nes2net.lib.errors import InputError, settings_called
 from nes2net.training.recipes.data import CorpusConfig, DataConfig, SetName
 
 _WORDS = {BONAFIDE: "bona fide", SPOOF: "spoofed"}
@@ -93,12 +93,12 @@ def _trials_of(config: CorpusConfig, data: DataConfig, part: SetName) -> list[Tr
         if keys != root:
             raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `dev_keys`")
     except InputError as error:
-        text = str(error)
+        keys_of_recipe = ("root", "protocols", "dev_keys", "dev_phase", "dev_split")
+        with settings_called({key: data.key_of(config, key) for key in keys_of_recipe}):
+            error.reword()
         if not is_short:
-            text = f"corpus {config.called} of `data.corpora`: {text}"
-        for key in ("root", "protocols", "dev_keys", "dev_phase", "dev_split"):
-            text = text.replace(f"`{key}`", f"`{data.key_of(config, key)}`")
-        raise InputError(text) from error
+            error.concern(f"corpus {config.called} of `data.corpora`:")
+        raise
     return trials
 
 

@@ -39,12 +39,12 @@ from torch.profiler import ProfilerActivity, profile
 
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.corpora.trial import Trial
+from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError
 from nes2net.lib.flops import count_flops
-from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.kernel import score_batch
 from nes2net.scoring.score_file import read_scores

@@ -15,12 +15,12 @@ from memory_estimate import training_memory
 from nes2net.apps.experiments.description import load_experiment
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
+from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.lib.flops import count_flops
 from nes2net.lib.terminal import markdown_table
 from nes2net.models.distillation import TeacherStudent
 from nes2net.models.published_results import PublishedRow, published_rows
-from nes2net.models.registry import corpora
 from nes2net.training.recipes.reading import load_recipe, packaged_recipes
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import create_task

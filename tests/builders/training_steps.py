@@ -11,7 +11,6 @@ from torch import Tensor
 
 from builders.systems import WAV2VEC2, samples_of, systems
 from nes2net.models.frontends.adaptation import KINDS
-from nes2net.models.registry import losses
 from nes2net.training.dataset import FRAMES, Batch, Part
 from nes2net.training.distributed import create_accelerator
 from nes2net.training.loop import Trainer
@@ -19,6 +18,7 @@ from nes2net.training.losses.by_name import with_head
 from nes2net.training.monitor import Monitor
 from nes2net.training.optimisation import create_optimizer
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
+from nes2net.training.registry import losses
 from nes2net.training.run import Run
 from nes2net.training.sampling import EpochBatches
 from nes2net.training.selection import Selection

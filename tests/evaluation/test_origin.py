@@ -11,14 +11,17 @@ from builders.files import write
 from builders.report_case import make_case, report_of
 from scipy.stats import spearmanr
 
+from nes2net.actions.evaluation import evaluate
 from nes2net.data.corpora.trial import Trial
+from nes2net.data.registry import corpora
 from nes2net.evaluation.evaluate import evaluate_systems
-from nes2net.evaluation.judgements import Scores
+from nes2net.evaluation.judgements import EvaluationSettings, Scores
+from nes2net.evaluation.key import Labels
 from nes2net.evaluation.origin import read_origin, read_scored_by, training_in_words, uses_in_words
 from nes2net.evaluation.page import html_page
 from nes2net.lib.files import sha256_of
 from nes2net.models.provenance import Provenance
-from nes2net.models.registry import corpora
+from nes2net.scoring import judgement
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions import ScoredBy
 from nes2net.scoring.judgement import ScoreFile
@@ -80,6 +83,22 @@ def test_other_files_are_no_records_and_a_record_may_lack_anything(tmp_path):
     strange = {"checkpoint": {"recipe": "old"}, "architecture": [], "scored_at": 3}
     write_record(scores, {"run": {}, "failures": {}, **strange})
     assert read_origin(ScoreFile.of(scores)) == ({"record": f"{scores}.json"}, [])
+
+
+def test_an_evaluation_reads_a_record_once(case, monkeypatch):
+    scores = case / "good.txt"
+    write_record(scores, record_of(scores))
+    read_paths = []
+
+    def read_and_count(path):
+        read_paths.append(path)
+        return read_record(path)
+
+    monkeypatch.setattr(judgement, "record_of", read_and_count)
+    labels = Labels("asvspoof2021_la", case / "trial_metadata.txt", "eval")
+    result = evaluate(labels, [scores], EvaluationSettings(num_resamples=5))
+    assert result.header["sources"]["good"]["recipe"] == "nes2net_x (small)"
+    assert read_paths == [scores]
 
 
 def test_a_record_that_scoring_writes_is_read(spectral_detector, tmp_path):

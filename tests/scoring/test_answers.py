@@ -26,8 +26,8 @@ from nes2net.evaluation.judgements import Rows
 from nes2net.lib.errors import InputError
 from nes2net.scoring.calibrated import usual_window
 from nes2net.scoring.decisions import Decider, load
-from nes2net.scoring.judgement import judgements
 from nes2net.scoring.judging import judge_recording
+from nes2net.scoring.registry import judgements
 
 ABSTAIN = 0.05
 LONG = 240.0

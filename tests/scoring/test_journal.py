@@ -37,16 +37,16 @@ def test_names_and_reasons_are_read_back(tmp_path):
         journal.add({}, {"plain": "gone"})
 
     def kept():
-        with output.journals(out, run).opened() as found:
-            return {id: Row(found.value(id), place.audio) for id, place in found.places.items()}, found.failures
+        with output.opened(out) as found:
+            return {id: Row(found.value(id), audio) for id, audio in found.stamps.items()}, found.failures
 
     assert kept() == ({**scores, "later": Row(7.0, "-")}, failures)
     with open(journal_path(out), "a") as file:
         file.write('damaged\n["one"]\n[1, 2, 3]\n{}\n["x", NaN, "-"]\n["x", Infinity, "-"]\n["x", "1.5", "-"]\n')
         file.write(f'{"[" * 10**5}\n["x",{"1" * 5 * 10**6},"-"]\n["x",[{"9" * 400}],"-"]\n["torn", "rea')
     assert kept() == ({**scores, "later": Row(7.0, "-")}, failures)
-    assert output.journals(out, run).claim().is_same
-    claim = output.journals(out, {"model": "another"}).claim()
+    assert output.claim(out, run).is_same
+    claim = output.claim(out, {"model": "another"})
     assert (claim.place, claim.earlier, claim.is_same) == (journal_path(out), run, False)
 
 
@@ -55,7 +55,7 @@ def test_what_is_no_journal_is_not_opened(tmp_path):
     """Opening a pipe would wait for ever."""
     os.mkfifo(tmp_path / "s.partial.1")
     with pytest.raises(InputError, match=r"s\.partial\.1: is not a regular file"):
-        Scores().journals(tmp_path / "s", {}).opened().__enter__()
+        Scores().opened(tmp_path / "s").__enter__()
 
 
 @pytest.mark.parametrize("there", [True, False])

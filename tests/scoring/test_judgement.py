@@ -132,7 +132,7 @@ def test_a_calibration_decides_on_a_judgement_that_has_a_score(spectral_detector
 def test_what_is_no_judgement_or_has_no_score_is_refused(spectral_detector, trials, tmp_path):
     for named, message in (
         ("halfs", "unknown judgement 'halfs'; did you mean 'halves'"),
-        ({"most_apart": 1.0}, "`judgement` needs a `name`"),
+        ({"most_apart": 1.0}, "`judgement` has no name"),
         ({"name": "halves", "apart": 1}, "judgement 'halves' has no option 'apart'"),
         ({"name": "embeddings", "of": "middle"}, "of"),
     ):

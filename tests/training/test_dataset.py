@@ -20,6 +20,7 @@ from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop, random_crop
 from nes2net.data.augment import NoiseAugmentation, Sources, rawboost
 from nes2net.data.augment.channels import LowPass
+from nes2net.data.augment.conditions import create_condition
 from nes2net.data.augment.effect import OneOf
 from nes2net.data.augment.legacy import LegacyStream
 from nes2net.data.augment.rawboost import RawBoost
@@ -27,7 +28,6 @@ from nes2net.data.augment.timing import DrawnSpeed
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib import workers as workers_module
 from nes2net.lib.workers import usable_workers
-from nes2net.models.registry import create_condition
 from nes2net.training import dataset as dataset_module
 from nes2net.training.augmentation import training_effects
 from nes2net.training.data import development_batches, list_examples, training_batches
@@ -145,8 +145,8 @@ def test_only_the_head_is_decoded_where_that_is_enough(trials, folders, tmp_path
     waveform, heads = load_audio(trials[0].path), [head_crop(load_audio(trial.path), 4000) for trial in trials]
     boosted = rawboost(waveform, 5, stream(0, 2, f"dev/{trials[0].id}")).astype(np.float32)
     for expected, options in ((waveform, {}), (boosted, {"effects": [RawBoost(5)], "part": "dev"})):
-        whole = TrainingSet(Examples(trials), None, **options)
-        np.testing.assert_array_equal(whole[2, 0].waveform.numpy(), expected)
+        whole_utterances = TrainingSet(Examples(trials), None, **options)
+        np.testing.assert_array_equal(whole_utterances[2, 0].waveform.numpy(), expected)
     monkeypatch.setattr(dataset_module, "load_audio", None)
     cache = AudioCache(tmp_path)
     for options in ({}, {"effects": [NoiseAugmentation()]}, {"cache": cache}, {"cache": cache}):
@@ -279,10 +279,10 @@ def test_batches_of_pieces_whatever_the_workers_and_the_cache(recipe, trials, tm
     heard, cached = [], {"cache": str(tmp_path / "cache")}
     for more in ({}, {"num_workers": 2}, cached, cached):
         values = recipe(augment={"algo": 5}, data={**PIECES, **more})
-        found = list_examples(values.data, trials)
-        loaders = [training_batches(values, found, None), *development_batches(values, found, None).values()]
+        examples = list_examples(values.data, trials)
+        loaders = [training_batches(values, examples, None), *development_batches(values, examples, None).values()]
         heard.append([batch.part.inputs for loader in loaders for batch in loader])
-    assert all(same(other, heard[0]) for other in heard[1:])
+    assert all(same(inputs, heard[0]) for inputs in heard[1:])
     lengths = [batch.shape[1] for batch in heard[0]]
     assert min(lengths) >= 3000 and max(lengths) == 8000 and len(set(lengths)) > 1
     sizes = [size for _, size in loaders[-1].dataset.examples.excerpts]

@@ -11,11 +11,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from nes2net.data.audio.waveform import LONGEST_CUT
+from nes2net.data.corpora.protocol import repeated
+from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, check_known, did_you_mean, shown
 from nes2net.lib.files import Budget, has_no_file, json_text
 from nes2net.lib.plain_data import MOST_BYTES, first_problem
 from nes2net.lib.yaml_text import hint_of, read_value, read_yaml_file
-from nes2net.models.registry import corpora
 
 PACKAGED = Path(__file__).parent / "packaged"
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -208,9 +209,9 @@ class Experiment(_Section):
         for key, values in self.grid.items():
             names_by_kind[f"value of the grid's {key}"] = [json_text(value) for value in values]
         for kind, names in names_by_kind.items():
-            for number, name in enumerate(names):
-                if name in names[:number]:
-                    raise ValueError(f"the {kind} {shown(name)} is named twice: give each another name, or remove one")
+            if named_twice := repeated(names):
+                problem = f"the {kind} {shown(named_twice[0])} is named twice"
+                raise ValueError(f"{problem}: give each another name, or remove one")
         for key in ("seed", "output", "logs"):
             if key in self.grid or key in self.overrides:
                 raise ValueError(f"{key} cannot be a key of overrides and grid: the experiment sets it")

@@ -23,6 +23,7 @@ from nes2net.apps.experiments.description import Average, EvaluationSet
 from nes2net.apps.experiments.missing import Search, missing_for_training
 from nes2net.apps.experiments.result import METRICS, Measured
 from nes2net.data.corpora.trial import Part
+from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import write_result
@@ -32,7 +33,6 @@ from nes2net.lib.files import is_absent, make_folder, path_below, sha256_of
 from nes2net.lib.findings import Finding
 from nes2net.lib.plain_data import read_json_as
 from nes2net.models.provenance import Provenance
-from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.scoring.record import Record, read_whole_record, record_path, recordings_digest

@@ -10,11 +10,12 @@ from pathlib import Path
 from nes2net.data.audio.files import is_recording
 from nes2net.data.corpora.check import CorpusCheck, find_split, why_unusable
 from nes2net.data.corpora.trial import Part
+from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError
 from nes2net.lib.findings import Finding
 from nes2net.models.frontends.sizes import SIZES, obtain
 from nes2net.models.published_results import PublishedRow
-from nes2net.models.registry import corpora, takes_checkpoint
+from nes2net.models.registry import takes_checkpoint
 from nes2net.training.recipes.data import SetName
 from nes2net.training.recipes.reading import PACKAGED, load_recipe
 from nes2net.training.recipes.recipe import Recipe

@@ -16,9 +16,9 @@ from typing import Any
 
 from nes2net.apps.experiments.description import SlurmSettings
 from nes2net.apps.experiments.plan import Task
-from nes2net.lib.errors import InputError, MissingLibrary, first_line
+from nes2net.lib.errors import InputError, first_line
 from nes2net.lib.files import is_absent, json_text, write_text
-from nes2net.lib.installation import how_to_install
+from nes2net.lib.installation import optional
 from nes2net.lib.plain_data import StrictModel, read_json_as
 
 #: Name of the task that makes the table.
@@ -52,11 +52,9 @@ class TaskCommand:
             until = time.monotonic() + _SAVE_WITHIN
             while self._process.poll() is None and time.monotonic() < until:
                 time.sleep(0.2)
-        return _import_submitit().helpers.DelayedSubmission(TaskCommand(self.command))
+        from submitit.helpers import DelayedSubmission  # optional dependency
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state to pickle, without the running process, which cannot be pickled."""
-        return {"command": self.command, "_process": None}
+        return DelayedSubmission(TaskCommand(self.command))
 
 
 class _SubmittedJobs(StrictModel):
@@ -85,7 +83,7 @@ def submit(
         MissingLibrary: if submitit is not installed.
         InputError: if there is no Slurm here, or if Slurm refuses the jobs.
     """
-    submitit = _import_submitit()
+    submitit = optional("submitit", "jobs of a cluster need submitit", "slurm")
     job_class = submitit.LocalJob if settings.cluster == "local" else submitit.SlurmJob
     # Find the jobs of an earlier call that are still queued or running.
     active = {}
@@ -147,11 +145,3 @@ def submit(
             f"the jobs cannot be submitted ({first_line(error)}): is this a machine of the cluster?"
         ) from error
     return {task: job.job_id for task, job in submitted.items()}
-
-
-def _import_submitit() -> Any:
-    try:
-        import submitit  # optional dependency
-    except ImportError as error:
-        raise MissingLibrary(f"jobs of a cluster need submitit: {how_to_install('slurm')}") from error
-    return submitit

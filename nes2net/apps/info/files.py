@@ -16,6 +16,7 @@ from nes2net.apps.info.costs import cost_rows, costs_of_config
 from nes2net.apps.info.identify import Identity, identify
 from nes2net.apps.info.names import describe_recipe, model_rows, published_facts
 from nes2net.apps.info.results import lines_about
+from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import Unchanged, is_absent, sha256_of
@@ -26,7 +27,6 @@ from nes2net.models.checkpoints.huggingface import CONFIG_FILE
 from nes2net.models.loading import build_errors_as_input_errors
 from nes2net.models.provenance import Provenance, architecture_words
 from nes2net.models.published_models import PUBLISHED_MODELS
-from nes2net.models.registry import corpora
 from nes2net.scoring.decisions.calibration import load as load_calibration
 from nes2net.scoring.judgement import scores_of
 from nes2net.scoring.record import read_whole_record, record_path

@@ -15,8 +15,9 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, listed, shown
 from nes2net.lib.files import is_absent
 from nes2net.lib.plain_data import check_plain
+from nes2net.lib.registry import PACKAGES_KEY, check_installed
 from nes2net.models.checkpoints.classification import NAMES_KEY, WAVEFORMS_KEY, holds_classifier
-from nes2net.models.checkpoints.fairseq import encoder_tensors, is_pretraining_head, model_type_of
+from nes2net.models.checkpoints.fairseq import encoder_tensors, model_type_of
 from nes2net.models.checkpoints.folder import CONFIG
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, holds_other_model, read_configuration
 from nes2net.models.checkpoints.model_types import MODEL_TYPES, check_type, is_openai
@@ -44,7 +45,7 @@ from nes2net.models.loading import (
 from nes2net.models.onnx_detector import OnnxDetector, accepted_lengths
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
-from nes2net.models.registry import PACKAGES_KEY, check_installed, create_frontend
+from nes2net.models.registry import PARTS, create_frontend
 from nes2net.models.weights_known import holds_weights_of
 
 _ONLY_ENCODER = "of the whole model, only the encoder is read"
@@ -150,13 +151,8 @@ def identify(path: str | Path) -> Identity:
             identity = Identity(path, kind, notes=[f"not usable as a front-end: {error}"])
         else:
             identity = _identify_frontend(path, kind, frontend, [])
-            encoder = encoder_tensors(content) or {}
-            if len(encoder) < len(tensors):
+            if len(encoder_tensors(content) or {}) < len(tensors):
                 identity.notes.append(_ONLY_ENCODER)
-            read = {key.removeprefix("model."): value for key, value in frontend.state_dict().items()}
-            if not frontend.config["pretraining_heads"]:  # ignore pre-training heads
-                encoder = {k: v for k, v in encoder.items() if k in read or not is_pretraining_head(k)}
-            identity.misfit = compare(encoder, read)
         identity.tensors = tensors
     else:
         state_dict = state_dict_of(content, path)
@@ -282,7 +278,7 @@ def _compare_with_record(checkpoint: Checkpoint, kind: str, adapted_kind: str = 
     if not identity.config:
         return identity
     try:
-        check_installed("it", identity.provenance.facts.get(PACKAGES_KEY))
+        check_installed("it", identity.provenance.facts.get(PACKAGES_KEY), PARTS)
     except InputError as error:
         identity.misfit = Misfit(missing=[str(error)])
         return identity

@@ -78,8 +78,8 @@ def robustness(
         num_workers: worker processes that read and change audio
     """
     from nes2net.apps.robustness.run import plan, run
+    from nes2net.data.registry import corpora
     from nes2net.evaluation.page import write_result
-    from nes2net.models.registry import corpora
     from nes2net.scoring.calibrated import check_belongs
     from nes2net.scoring.decisions import Decider, OperatingPoint, load
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.trial import BONAFIDE, Trial
+from nes2net.data.registry import corpora
 from nes2net.evaluation.breakdown import drawn_groups, few_speakers_notes, speaker_groups
 from nes2net.evaluation.key import score_input
 from nes2net.evaluation.matching import match_file
@@ -26,7 +27,6 @@ from nes2net.evaluation.tables import Figure, Measure, Measured, Row, Table, per
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics.intervals import two_sided_p
-from nes2net.models.registry import corpora
 from nes2net.scoring.decisions import Decider, Llrs, OperatingPoint
 from nes2net.scoring.judgement import ScoreFile
 

@@ -17,13 +17,15 @@ import numpy as np
 from nes2net.actions.scoring import score_corpus
 from nes2net.apps.robustness.robustness import CLEAN, EER_OF_CLEAN, evaluate_robustness, find_threshold
 from nes2net.data.augment import Effect, Sources
+from nes2net.data.augment.conditions import create_condition, default_conditions
+from nes2net.data.corpora.protocol import repeated
 from nes2net.data.corpora.trial import BONAFIDE, Part, Trial, stratified_subset, trials_digest
+from nes2net.data.registry import corpora, effects
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, counted, one_line
 from nes2net.lib.files import exclusive_lock, path_below
 from nes2net.lib.this_process import process_count, usable_processors
-from nes2net.models.registry import corpora, create_condition, default_conditions, effects
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.decisions import Decider, OperatingPoint
 from nes2net.scoring.engine import NothingDone
@@ -143,9 +145,8 @@ def plan(
     names = []
     for text in conditions:
         names += _expand_strengths(text)
-    for number, name in enumerate(names):
-        if name in names[:number]:
-            raise InputError(f"condition '{name}' is named twice: name each condition once")
+    if named_twice := repeated(names):
+        raise InputError(f"condition '{named_twice[0]}' is named twice: name each condition once")
     for name in names:
         create_condition(name, sources)  # an impossible condition raises an error here, not after hours of scoring
     return Plan(part, phase, trials, len(labelled), names, sources, {}, seed)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -166,11 +165,7 @@ class Scoring:
     def __call__(self, row: dict[str, Piece]) -> dict[str, Piece]:
         """Score the decoded piece in ``row``; Ray calls this for each row of its dataset."""
         facts = self.facts
-        device = self.scorer.device
-        with (
-            torch.cuda.device(device) if device.type == "cuda" else nullcontext(),
-            scoring_mode(self.scorer),
-        ):
+        with scoring_mode(self.scorer):
             return {"piece": score_piece(row["piece"], self.scorer, facts.reader, facts.batch_size, facts.judgement)}
 
 

@@ -2,7 +2,7 @@
 
 Each corpus is declared in a module, as the variable ``CORPUS``, which is usually a
 :class:`~nes2net.data.corpora.layout.ListedCorpus`. A corpus of another package is registered by
-``nes2net.models.registry.corpora.add("mine", "my_module:CORPUS")``.
+``nes2net.data.registry.corpora.add("mine", "my_module:CORPUS")``.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote, urlsplit
 from pydantic import BaseModel, Field
 
 from nes2net.data.corpora.corpus import Corpus, Download
-from nes2net.lib.errors import InputError, Unfinished, counted, listed, readable_size, shown
+from nes2net.lib.errors import InputError, Unfinished, counted, listed, readable_size, shown, told_as
 from nes2net.lib.files import check_not_linked, exclusive_lock, is_absent, make_folder, path_below, write_text
 from nes2net.lib.http_files import HttpFiles, RemoteFile, digests_of
 from nes2net.lib.hub_errors import hub_errors
@@ -201,10 +201,8 @@ def _plan_record(
     # Read the listing of the record.
     page = f"{server}/records/{number}"
     content = client.read(f"{server}/api/records/{number}", _LONGEST_LISTING)
-    try:
+    with told_as(f"{page}: not the listing of a record", ValueError, remedy="open the page in a browser"):
         record = validated_json(_InvenioRecord, content)
-    except ValueError as error:
-        raise InputError(f"{page}: not the listing of a record ({error}); open the page in a browser") from error
     licence = download.licence
     stated_licence = record.metadata.get("license")
     if not licence and isinstance(stated_licence, Mapping):

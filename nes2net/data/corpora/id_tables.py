@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from nes2net.data.audio.files import AUDIO_SUFFIXES
 from nes2net.data.corpora.protocol import NumberedRows, read_csv
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, shown, told_as
 from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.text_files import read_rows, read_text
 
@@ -175,15 +175,13 @@ def rows_of_json(path: Path, items: Callable[[dict[str, Any]], Iterable[tuple[st
     Raises:
         InputError: if a line is not such a JSON object.
     """
+    remedy = "write one in each line, with its file and the value"
     objects: dict[int, dict[str, str]] = {}
     for line, text in enumerate(read_text(path).split("\n"), start=1):
-        try:
-            pairs = items(parsed_json(text.strip() or "{}", "it"))
+        problem = f"{path}, line {line}: not a JSON object of a file"
+        with told_as(problem, ValueError, KeyError, TypeError, AttributeError, remedy=remedy):
+            pairs = items(parsed_json(text.strip() or "{}", f"{path}, line {line}"))
             objects[line] = {key: str(value) for key, value in pairs if value is not None}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"{path}, line {line}: not a JSON object of a file ({error}); write one in each line, with its file and the value"
-            ) from error
     names = list(dict.fromkeys(itertools.chain.from_iterable(objects.values())))
     if len(names) < 2:
         raise InputError(f"{path}: its JSON objects have no two values; write the file and the value in each line")

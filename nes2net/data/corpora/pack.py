@@ -23,7 +23,7 @@ from nes2net.data.audio.packed import fetched, open_recording, pyarrow_module, s
 from nes2net.data.corpora.generic import FIELDS
 from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, counted, listed, told_as
 from nes2net.lib.files import json_text, path_below, read_bounded, remove_leftovers, replacing, write_text, writing
 from nes2net.lib.progress import ProgressDisplay
 
@@ -243,11 +243,9 @@ def _notes_json(trial: Trial) -> str:
 
 def _read_content(packed: _Packed) -> bytes:
     path = packed.trial.audio_path()
-    try:
+    with told_as(f"audio file {path} cannot be read", OSError):
         with open_recording(path) as file:
             content = file.read()
-    except OSError as error:
-        raise InputError(f"audio file {path} cannot be read ({error.strerror})") from error
     if len(content) != packed.size:
         raise InputError(f"audio file {path} changed while it was packed: begin anew when it is complete")
     return content

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, concerning, counted, listed
 from nes2net.metrics.localisation.frames import RESOLUTIONS, pool_labels
 from nes2net.metrics.localisation.segments import ROUNDING, Segment, SegmentsByUtterance, frame_labels
 
@@ -54,10 +54,8 @@ def covering_segments(
         if utterance not in durations:
             continue
         labelled = [segment._replace(label=labels[segment.label.lower()]) for segment in segments]
-        try:
+        with concerning(f"{path}: {utterance}:"):
             covered[utterance] = covering(labelled, durations[utterance], uncovered)
-        except InputError as error:
-            raise InputError(f"{path}: {utterance}: {error}") from error
     return covered
 
 

@@ -20,10 +20,10 @@ from nes2net.data.corpora.generic import FIELDS, SPLIT_WORDS, UserCorpus
 from nes2net.data.corpora.id_tables import LABELS
 from nes2net.data.corpora.protocol import WHOLE, NotFound
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.lib.errors import InputError, counted, first_line, listed, readable_size, shown
+from nes2net.lib.errors import InputError, counted, listed, readable_size, shown, told_as
 from nes2net.lib.files import AnyPath, Budget, is_stream
 from nes2net.lib.plain_data import parsed_json
-from nes2net.lib.this_process import is_out_of_memory
+from nes2net.lib.this_process import enough_memory
 
 #: Possible names of the column or entry that holds the id of a recording.
 IDS = ("utterance_id", "id", "utt_id", "__key__")
@@ -296,14 +296,10 @@ def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
     """
     if text in (None, ""):
         return {}
-    try:
+    with told_as(f"{row_name}: the notes are not JSON", ValueError, TypeError, remedy=shown(str(text))):
         if len(text) > _LONGEST_NOTES:
             raise ValueError(f"more than {_LONGEST_NOTES:,} characters")
         notes = parsed_json(text, f"{row_name}: the notes")
-    except InputError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{row_name}: the notes are not JSON ({error}): {shown(str(text))}") from error
     if not isinstance(notes, dict):
         raise InputError(f"{row_name}: the notes are not a mapping in JSON: {shown(str(text))}")
     return notes
@@ -421,17 +417,12 @@ class ShardCorpus(UserCorpus):
 
 def _read_shard(shard: Shard, root: Path) -> list[Trial]:
     read = _read_tar if shard.path.suffix.lower() == ".tar" else _read_table
-    try:
+    problem = f"shard {shard.path} cannot be read"
+    remedy = "it is cut off or damaged, copy or download it again"
+    too_large = f"shard {shard.path} needs more memory than there is"
+    # Reading a damaged shard can raise any error.
+    with told_as(problem, Exception, remedy=remedy), enough_memory(lambda: too_large):
         return list(read(shard, root))
-    except InputError:
-        raise
-    except Exception as error:  # reading a damaged shard can raise any error
-        if is_out_of_memory(error):
-            raise InputError(f"shard {shard.path} needs more memory than there is ({first_line(error)})") from error
-        raise InputError(
-            f"shard {shard.path} cannot be read ({error or type(error).__name__}): it is cut off or damaged; copy or "
-            "download it again"
-        ) from error
 
 
 CORPUS = ShardCorpus(

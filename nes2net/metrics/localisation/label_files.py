@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, concerning, shown
 from nes2net.lib.files import AnyPath, write_text
 from nes2net.lib.terminal import printable
 from nes2net.lib.text_files import checked_float, read_rows, read_text
@@ -104,10 +104,8 @@ def map_rttm(path: AnyPath, to: AnyPath, labels: Mapping[str, str]) -> None:
     """
     mapped = {}
     for utterance, segments in read_rttm(path).items():
-        try:
+        with concerning(f"{path}, {utterance}:"):
             mapped[utterance] = map_segments(segments, labels)
-        except InputError as error:
-            raise InputError(f"{path}, {utterance}: {error}") from error
     write_rttm(to, mapped, width=7)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, shown, told_as
 from nes2net.lib.files import is_absent
 from nes2net.lib.plain_data import read_json
 from nes2net.models.checkpoints.fairseq import to_fairseq
@@ -170,7 +170,8 @@ def read_huggingface_folder(
     state_dict = {from_library(name, mode): tensor for name, tensor in tensors.items()}
     # Translate the options.
     modes = {library_mode: mode for mode, library_mode in EXTRACTOR_MODES.items()}
-    try:
+    problem = f"{folder / CONFIG_FILE} does not describe the convolutions as transformers does"
+    with told_as(problem, KeyError, TypeError, ValueError):
         options = {
             **{name: config[library_name] for name, library_name in _OPTIONS.items() if library_name in config},
             "extractor_mode": modes[config["feat_extract_norm"]],
@@ -178,10 +179,6 @@ def read_huggingface_folder(
                 zip(config["conv_dim"], config["conv_kernel"], config["conv_stride"], strict=True)
             ),
         }
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{folder / CONFIG_FILE} does not describe the convolutions as transformers does ({error})"
-        ) from error
     # If the tensors that only pre-training uses are complete, keep them.
     has_pretraining_heads = "mask_emb" in state_dict and (kind == "wavlm" or "quantizer.vars" in state_dict)
     if not has_pretraining_heads:

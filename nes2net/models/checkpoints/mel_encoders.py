@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, shown, told_as
 from nes2net.models.checkpoints.fairseq import model_type_of
 from nes2net.models.checkpoints.huggingface import (
     CONFIG_FILE,
@@ -171,12 +171,11 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
         )
     # Translate the options.
     dims = content["dims"]
-    try:
+    problem = f"the 'dims' of {path} do not describe an encoder as OpenAI's files do"
+    with told_as(problem, KeyError, TypeError):
         options = {option: dims[dim] for option, dim in _OPENAI_DIMS.items()}
         options["encoder_ffn_embed_dim"] = 4 * dims["n_audio_state"]
         options["chunk_length"] = _seconds(dims["n_audio_ctx"], path)
-    except (KeyError, TypeError) as error:
-        raise InputError(f"the 'dims' of {path} do not describe an encoder as OpenAI's files do ({error})") from error
     # Keep the tensors of the encoder, and rename them.
     state_dict = {}
     for name, tensor in state_dict_of(content["model_state_dict"], path).items():

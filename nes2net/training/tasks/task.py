@@ -5,16 +5,15 @@ A recipe chooses a task by its name, or by settings that imply it.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, check_known, listed, nearest, shown
-from nes2net.models.registry import tasks
+from nes2net.lib.errors import InputError, listed, nearest, shown
+from nes2net.lib.options import name_and_options
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.training.frame_labels import FrameLabels
 from nes2net.training.loop import Trainer
@@ -22,6 +21,7 @@ from nes2net.training.measures import ERROR_RATES, Measure
 from nes2net.training.objective import Objective
 from nes2net.training.recipes.data import SetName
 from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.registry import tasks
 from nes2net.training.trials import read_trials
 
 
@@ -131,26 +131,16 @@ def create_task(recipe: Recipe) -> Task:
             task.
     """
     # Find the task that the recipe names, and its options.
-    setting = recipe.train.task
-    task_options: dict[str, Any] = {}
-    if isinstance(setting, str):
-        task_options = {"name": setting}
-    elif setting is not None:
-        task_options = dict(setting)
-    if task_options and not isinstance(task_options.get("name"), str):
-        raise InputError("`train.task` needs a `name`, to which the other options belong")
+    name, task_options = name_and_options({"task": recipe.train.task}, "task", "", tasks.given, "`train.task`")
     # Find the tasks that other settings imply. The recipe must have a single task, whether named or implied.
-    task_names = {name for name in tasks.names(installed=False) if tasks.get(name).is_asked_for(recipe)}
-    if task_options:
-        task_names.add(task_options.pop("name"))
+    task_names = {task for task in tasks.names(installed=False) if tasks.get(task).is_asked_for(recipe)}
+    if name:
+        task_names.add(name)
     if len(task_names) > 1:
         raise InputError(
             f"settings of the recipe ask for the tasks {' and '.join(sorted(task_names))}: keep one of them"
         )
     name = task_names.pop() if task_names else "utterance"
-    if task_options:
-        options = [option for option in inspect.signature(tasks.get(name)).parameters if option != "recipe"]
-        check_known(task_options, options, f"task '{name}' has no option")
     task = tasks.create(name, recipe=recipe, **task_options)
     if not tasks.is_built_in(name):
         task.subject = tasks.subject(name)

@@ -16,12 +16,13 @@ from nes2net.scoring.decisions.calibration import Llrs
 pytest.importorskip("fastapi_offline")
 
 
-def test_a_waveform_and_a_spectrogram_of_as_many_columns(server, speech):
+def test_a_waveform_and_a_spectrogram_are_sent(server, speech):
     client, _ = server
     samples, _ = soundfile.read(speech / "talk.wav")
     (answer,) = answers(client, "talk.wav", (speech / "talk.wav").read_bytes())
     spectrogram = Image.open(io.BytesIO(base64.b64decode(answer["spectrogram"])))
-    assert len(answer["low"]) == len(answer["high"]) == spectrogram.width == 624  # one every 256 samples
+    assert spectrogram.height == 257  # 0 to 8 kHz
+    assert len(answer["low"]) == len(answer["high"])
     assert max(answer["high"]) == pytest.approx(samples.max(), abs=1e-4)
     assert min(answer["low"]) == pytest.approx(samples.min(), abs=1e-4)
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError
-from nes2net.models.registry import corpora
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.score_file import read_scores
 

@@ -8,8 +8,8 @@ from builders.files import folder, write
 
 from nes2net.data.audio import files as audio_files
 from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_df, ctrsvdd, dfadd, in_the_wild
+from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError
-from nes2net.models.registry import corpora
 
 META = "file,speaker,label\n0.wav,A,spoof\n1.wav,B,bona-fide\n2.WAV,C,spoof\n"
 

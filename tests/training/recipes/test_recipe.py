@@ -12,7 +12,7 @@ from conftest import REPOSITORY
 from nes2net import InputError
 from nes2net.data.augment.rawboost import ALGORITHMS
 from nes2net.data.augment.specmix import Specmix
-from nes2net.models.registry import corpora
+from nes2net.data.registry import corpora
 from nes2net.training.distributed import IN_SCORING
 from nes2net.training.recipes.augment import AugmentConfig
 from nes2net.training.recipes.data import DataConfig

@@ -101,10 +101,9 @@ function score(file, each, showProgress) {
   form.append("file", file);
   request.open("POST", `page/score?each=${each}`);
   request.upload.onprogress = (event) => showProgress({ uploads: true, share: event.loaded / event.total });
-  request.onprogress = () => {
+  const read = request.onprogress = () => {
     if (request.status !== 200) return;
-    const lines = request.responseText.slice(end).split("\n").slice(0, -1);
-    for (const line of lines) {
+    for (const line of request.responseText.slice(end).split("\n").slice(0, -1)) {
       end += line.length + 1;
       const told = JSON.parse(line);
       isAnswered ||= Boolean(told.row);
@@ -113,6 +112,7 @@ function score(file, each, showProgress) {
   };
   return new Promise((resolve) => {
     request.onloadend = () => {
+      read();
       const isRefused = request.getResponseHeader("content-type") === "application/json";
       if (isRefused) takeError(file.name, JSON.parse(request.responseText).error);
       else if (!isAnswered) takeError(file.name, find("#unanswered").textContent);
@@ -141,7 +141,7 @@ function take(answer) {
   offerDownloads();
 }
 
-/** The address of a recording that this browser fetches, because the server keeps it for minutes only; null if it is gone. */
+/** Fetch a recording, which the server keeps for minutes only; returns its address here, or null if it is gone. */
 async function fetched(player) {
   const answer = await fetch(`heard/${player}`).catch(() => null);
   return answer?.ok ? URL.createObjectURL(await answer.blob()) : null;
@@ -157,10 +157,12 @@ function forget() {
 }
 
 function offerDownloads() {
-  const columns = Object.keys(answers[0].columns).filter((name) => answers.some((answer) => answer.columns[name] != null));
-  const cell = (value) => `"${String(value ?? "").replaceAll('"', '""')}"`;
-  const lines = [columns, ...answers.map((answer) => columns.map((name) => answer.columns[name]))];
-  const texts = [lines.map((line) => `${line.map(cell).join()}\n`).join(""), JSON.stringify(answers.map(({ row }) => row), null, 1)];
+  const [names] = answers.map(({ columns }) => Object.keys(columns)).sort((a, b) => b.length - a.length);
+  const used = names.filter((name) => answers.some(({ columns }) => columns[name] != null));
+  const quoted = (text) => /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  const lines = answers.map(({ columns }) => used.map((name) => quoted(String(columns[name] ?? ""))));
+  const table = [used, ...lines].map((line) => `${line.join()}\n`).join("");
+  const texts = [table, JSON.stringify(answers.map(({ row }) => row), null, 1)];
   all("#downloads a").forEach((link, number) => {
     URL.revokeObjectURL(link.href);
     link.href = URL.createObjectURL(new Blob([texts[number]]));
@@ -196,7 +198,8 @@ function show(answer) {
 /** What the elements of the card show of an answer. */
 function facts(answer) {
   const { row } = answer, { basis, segment_rule: rule } = row, [missed, alarms] = basis?.errors ?? [];
-  const beginning = row.samples / 16000, fakes = row.segments ?? [], line = row.windows > 1;
+  const beginning = row.samples / 16000; // seconds
+  const fakes = row.segments ?? [], line = row.windows > 1;
   const fakeSeconds = fakes.reduce((sum, { start, end }) => sum + end - start, 0);
   return {
     ...answer, line, missed, alarms, fakes,
@@ -231,7 +234,8 @@ function thinned({ times, scores, duration: end }) {
 
 /** The ends of the score axis around all scores and the threshold. */
 function scoreAxis(scores, threshold) {
-  const values = threshold == null ? scores : [...scores, threshold], low = Math.min(...values), high = Math.max(...values);
+  const values = threshold == null ? scores : [...scores, threshold];
+  const low = Math.min(...values), high = Math.max(...values);
   const half = Math.max(LEAST_SPAN, 1.15 * (high - low)) / 2;
   return [(low + high) / 2 - half, (low + high) / 2 + half];
 }
@@ -257,7 +261,8 @@ function draw({ row, low, high, spectrogram, threshold, usual, line, band, fakes
   const curve = (key) => points.map((point) => `${x(point.time)},${y(point[key])}`);
   const set = (selector, name, value) => all(selector, picture).forEach((part) => part.setAttribute(name, value));
   const loudest = Math.max(1e-4, ...low.map(Math.abs), ...high.map(Math.abs));
-  const outline = (samples) => samples.map((sample, n) => `${1000 * n / (samples.length - 1 || 1)},${50 - 48 * sample / loudest}`);
+  const step = 1000 / (low.length - 1 || 1);
+  const outline = (samples) => samples.map((sample, n) => `${n * step},${50 - 48 * sample / loudest}`);
   set("#wave", "points", [...outline(high), ...outline(low).reverse()].join(" "));
   set(".halo, .line", "points", line ? curve("middle").join(" ") : "");
   set("#band", "points", band ? [...curve("low"), ...curve("high").reverse()].join(" ") : "");
@@ -271,16 +276,19 @@ function draw({ row, low, high, spectrogram, threshold, usual, line, band, fakes
   set(".fake", "d", boxes.map(({ start, end }) => `M${x(start)} 0H${x(end)}V100H${x(start)}Z`).join(""));
   find("#spectrogram").src = `data:image/png;base64,${spectrogram}`;
   find("#at-threshold").style.top = `${limit}%`;
-  const levels = line ? scoreLabels(lowest, highest) : [], times = timeLabels(row.duration);
-  find("#levels").replaceChildren(...levels.map((level) => textElement("span", written(level), { top: `${y(level)}%` })));
+  const scores = line ? scoreLabels(lowest, highest) : [], times = timeLabels(row.duration);
   const digits = times.some((time) => time % 1) ? 1 : 0;
-  find("#ticks").replaceChildren(...times.map((time) => textElement("span", clock(time, digits), { left: `${x(time) / 10}%` })));
+  const levels = scores.map((level) => textElement("span", written(level), { top: `${y(level)}%` }));
+  const ticks = times.map((time) => textElement("span", clock(time, digits), { left: `${x(time) / 10}%` }));
+  find("#levels").replaceChildren(...levels);
+  find("#ticks").replaceChildren(...ticks);
 }
 
 // The player
 
 function showPlace(seconds, told) {
-  const point = shown.points.reduce((best, other) => Math.abs(other.time - seconds) < Math.abs(best.time - seconds) ? other : best);
+  const distance = ({ time }) => Math.abs(time - seconds);
+  const point = shown.points.reduce((best, other) => distance(other) < distance(best) ? other : best);
   find("#now").style.left = `${100 * Math.min(1, seconds / shown.row.duration)}%`;
   picture.setAttribute("aria-valuenow", seconds.toFixed(1));
   picture.setAttribute("aria-valuetext", clock(seconds));
@@ -303,6 +311,7 @@ function seek(seconds, plays) {
 }
 
 function follow() {
+  if (!audio.readyState) return; // the page shows another recording now
   showPlace(audio.currentTime);
   if (!audio.paused) requestAnimationFrame(follow);
 }
@@ -371,8 +380,9 @@ function synthetic() {
     }
     samples[n] = 6000 * sample * Math.sin(Math.PI * (second % 1)); // each vowel swells and fades
   });
-  const inChunks = [0x46464952, 36 + size, 0x45564157, 0x20746d66, 16, 0x00010001, rate, 2 * rate, 0x00100002, 0x61746164, size];
-  return new File([new Uint32Array(inChunks), samples], "synthetic vowels.wav"); // the head of WAV: PCM, mono, 16 bits
+  // The head of a WAV file: RIFF, WAVE, fmt (PCM, mono, 16 bits), data.
+  const head = [0x46464952, 36 + size, 0x45564157, 0x20746d66, 16, 0x10001, rate, 2 * rate, 0x100002, 0x61746164, size];
+  return new File([new Uint32Array(head), samples], "synthetic vowels.wav");
 }
 
 find("#sample").onclick = () => add([synthetic()]);
