@@ -67,8 +67,11 @@ def groups(stage: Stage, models: dict[str, Detector]) -> dict[str, tuple[dict[st
     by_precision = {precision: Job(model, copies.get(precision, 8), 64) for precision, model in models.items()}
     by_readers = {}
     for readers in sorted({1, 4, 8, default_workers(stage.device)}):
-        by_readers[f"bfloat16, {readers} readers"] = Job(fast, 2 if readers == 1 else 8, 64, readers)
-    by_batch = {f"bfloat16, batch {batch}": Job(fast, 2 if batch == 8 else 8, batch) for batch in (8, 32, 128)}
+        num_copies = 2 if readers == 1 else 8
+        by_readers[f"bfloat16, {readers} readers"] = Job(fast, num_copies, 64, readers)
+    by_batch = {"bfloat16, batch 8": Job(fast, 2, 8)}
+    for batch in (32, 128):
+        by_batch[f"bfloat16, batch {batch}"] = Job(fast, 8, batch)
     compiled = Job(stage.load(stage.published(), "bfloat16"), 8, 64, compile=True)
     return {
         "by precision": (by_precision, 40),

@@ -1,4 +1,4 @@
-"""Throughput of the detector alone: every precision against the published way, compiled, as CUDA graph; the kernels."""
+"""Throughput of the detector alone: every precision against the published way, compiled, as CUDA graph."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from functools import partial
 
 import torch
-from _gpu import Run, Stage, add_kernels, configuration, kernels, scoring
+from _gpu import Run, Stage, configuration, scoring
 from _published import PublishedDetector
 from scoring import PUBLISHED_BATCH
 from torch import Tensor, nn
@@ -38,9 +38,6 @@ def measure(stage: Stage) -> None:
         for batch in (1, 8, 64):
             run = partial(as_graph, stage, published, models["bfloat16"], batch, flops)
             stage.attempt(SECTION, "bfloat16, CUDA graph", run, 10)
-    for precision in stage.precisions:
-        label = f"kernels, {precision}"
-        stage.attempt(label, label, partial(longest_kernels, stage, label, models[precision], batches[0]), 10)
 
 
 def forward_with_autograd(model: nn.Module, waveforms: Tensor) -> Run:
@@ -106,10 +103,3 @@ def as_graph(stage: Stage, published: nn.Module, model: Detector, batch: int, fl
                 replayed(waveforms)
 
     finish(stage, published, {"bfloat16": scoring(model, waveforms), "bfloat16, CUDA graph": run}, batch, flops)
-
-
-def longest_kernels(stage: Stage, label: str, model: Detector, batch: int) -> None:
-    """List the kernels that take longest; the name of attention's kernel shows which implementation it is."""
-    run = scoring(model, stage.noise(batch).to(stage.device))
-    run(1)
-    add_kernels(stage, label, kernels(stage, run), 12)

@@ -56,12 +56,13 @@ def make(folder: Path, num_trials: int, num_systems: int, shuffled: bool) -> tup
     ids = np.array([f"DF_E_{2_000_000 + number}" for number in range(num_trials)])
     is_bonafide = rng.random(num_trials) < SHARE_BONAFIDE
     attack_number = rng.integers(NUM_ATTACKS, size=num_trials)
+    attacks = np.array(numbered("A", NUM_ATTACKS))
     columns = [
         drawn(numbered("LA_0", NUM_SPEAKERS)),
         ids,
         drawn(CODECS),
         drawn(["asvspoof", "vcc2018", "vcc2020"]),
-        np.where(is_bonafide, "-", np.array(numbered("A", NUM_ATTACKS))[attack_number]),
+        np.where(is_bonafide, "-", attacks[attack_number]),
         np.where(is_bonafide, "bonafide", "spoof"),
         np.full(num_trials, "notrim"),
         np.full(num_trials, "eval"),
@@ -76,10 +77,12 @@ def make(folder: Path, num_trials: int, num_systems: int, shuffled: bool) -> tup
     score_paths = []
     quality = rng.normal(0, 0.5, NUM_ATTACKS)[attack_number]
     for system in range(num_systems):
-        score = rng.normal(np.where(is_bonafide, 2.5, quality), 1).astype(np.float32).astype(float)
+        mean = np.where(is_bonafide, 2.5, quality)
+        score = rng.normal(mean, 1).astype(np.float32).astype(float)
         order = rng.permutation(num_trials) if shuffled else np.arange(num_trials)
+        texts = np.array([repr(value) for value in score[order].tolist()])
         path = folder / f"system{system}.txt"
-        write_lines(path, [ids[order], np.array([repr(value) for value in score[order].tolist()])])
+        write_lines(path, [ids[order], texts])
         score_paths.append(path)
     return keys, score_paths
 
@@ -89,8 +92,8 @@ def logit_rows(rng: np.random.Generator, numbers: NDArray, num_classes: int) -> 
     for start in range(0, len(numbers), 10_000):
         classes = numbers[start : start + 10_000]
         logits = rng.normal(0, 1, (len(classes), num_classes)).astype(np.float32)
-        known = np.flatnonzero(classes < num_classes)
-        logits[known, classes[known]] += 3
+        has_class = np.flatnonzero(classes < num_classes)
+        logits[has_class, classes[has_class]] += 3
         for row in logits.tolist():
             yield [f"{logit:.9g}" for logit in row]
 
@@ -106,8 +109,10 @@ def make_classes(folder: Path, num_trials: int, num_classes: int) -> tuple[Path,
     all_classes = np.array([*classes, *numbered("B", num_classes // 10)])
     numbers = rng.integers(len(all_classes), size=num_trials)
     ids = [f"e{number}" for number in range(num_trials)]
-    codec = np.array(CODECS)[rng.integers(len(CODECS), size=num_trials)]
-    columns = [np.char.add(ids, ".flac"), np.full(num_trials, "spoof"), all_classes[numbers], codec]
+    codecs = np.array(CODECS)[rng.integers(len(CODECS), size=num_trials)]
+    paths = np.char.add(ids, ".flac")
+    labels = np.full(num_trials, "spoof")
+    columns = [paths, labels, all_classes[numbers], codecs]
     keys = folder / "list.csv"
     write_lines(keys, columns, ",", "path,label,attack,codec\n")
     path = folder / "classes.tsv"

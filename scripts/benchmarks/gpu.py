@@ -3,12 +3,12 @@
 Models are XLS-R 300M + Nes2Net-X with random weights; recordings are generated. Stages:
 
 ==========  ================================================================================================
-env         versions, GPU, /dev/shm; products in float32, TF32, bfloat16 and float16; copies
+env         versions, GPU; products in float32, TF32, bfloat16 and float16
 parity      XLS-R and WavLM in full size against the CPU in float32; batches against single utterances; `score`
             against `judge_trials`; memory that is too small; more than 2³¹ elements
 step        a training step of the published recipe against the published computation on the CPU: loss, gradients
 resume      the same steps twice, and saved and loaded between
-throughput  batches of 1 to 128 in every precision, compiled, as CUDA graph; the kernels
+throughput  batches of 1 to 128 in every precision, compiled, as CUDA graph
 files       decoding, `judge_trials` by precision, batch, readers, compiled
 train       the trainer against the published step, with its program's settings and freely: precisions, batches of
             12 to 96, CUDA graphs, activation checkpointing, Adam, compiled; memory; profiles of steps; an epoch
@@ -70,13 +70,13 @@ GROUPS = {
 
 
 class Goal(NamedTuple):
-    """A goal of speed: the largest number in ``column`` of the rows ``kinds`` of a section is at least ``least``."""
+    """A goal of speed: the largest number in ``column`` of the rows ``kinds`` of a section is at least ``limit``."""
 
     title: str
     section: str
     kinds: tuple[str, ...]
     column: str
-    least: float
+    limit: float
 
 
 GOALS = [
@@ -101,8 +101,8 @@ def goals(rows: list[dict[str, Any]]) -> Iterable[list[str]]:
         measured = f"{max(speeds):,.1f}" if speeds else "–"
         reached = "not measured"
         if speeds:
-            reached = "yes" if max(speeds) >= goal.least else "no"
-        yield [goal.title, measured, f"{goal.least:,}", reached]
+            reached = "yes" if max(speeds) >= goal.limit else "no"
+        yield [goal.title, measured, f"{goal.limit:,}", reached]
 
 
 def report(out: Path) -> bool:

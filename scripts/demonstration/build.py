@@ -35,10 +35,10 @@ SEED = 2028
 
 def render(clip: Clip, human: np.ndarray, work: Path, seed: int) -> np.ndarray:
     """Make the samples of a trial from ``human``, the prepared speech of its source."""
-    rng = channel.generator(seed, clip.part, clip.id)
+    rng = channel.generator(seed, clip.part_name, clip.id)
     x = human
     if not clip.is_human:
-        x = spoof(clip.method, human, rng, clip.source.language, clip.part, work)
+        x = spoof(clip.method, human, rng, clip.source.language, clip.part_name, work)
         x = channel.window(transmit(0.5 * x / np.abs(x).max(), "g722"), len(human), rng)
     return transmit(transmit(channel.match(x, rng), "g722"), clip.codec)
 
@@ -50,8 +50,8 @@ def make(clip: Clip, out: Path, work: Path, seed: int) -> None:
         layout.write_audio(path, render(clip, load(clip.source, work), work, seed))
 
 
-def _read_aloud(method: str, part: str, num_sentences: int, work: Path, seed: int) -> None:
-    read_aloud(method, part, sentences("en", part)[:num_sentences], work, seed)
+def _read_aloud(method: str, part_name: str, num_sentences: int, work: Path, seed: int) -> None:
+    read_aloud(method, part_name, sentences("en", part_name)[:num_sentences], work, seed)
 
 
 def _run_job(job: Callable[[], None]) -> None:
@@ -100,11 +100,17 @@ def build(
             lengths = workers.map(partial(prepare, work=work, seed=seed), chosen_recordings, "human speech")
             shared = split([r for r, length in zip(chosen_recordings, lengths) if length], sizes, seed)
             planned = clips(shared, methods, sizes, seed)
-            in_la = [clip for clip in planned if clip.part == "la"]
-            number = Counter((clip.method, clip.part) for clip in planned if clip.method in PACKAGES)
-            aloud = [(method, part, count + 1) for (method, part), count in number.items()]
+            in_la = [clip for clip in planned if clip.part_name == "la"]
+            number = Counter((clip.method, clip.part_name) for clip in planned if clip.method in PACKAGES)
+            aloud = [(method, part_name, count + 1) for (method, part_name), count in number.items()]
             aloud.sort(key=lambda texts: METHODS[texts[0]].attack, reverse=True)  # the slowest first
-            bar.total += len(aloud) + 2 * len(planned) + len(shared.enrolment) + len(shared.parts["train"]) + len(in_la)
+            bar.total += (
+                len(aloud)
+                + 2 * len(planned)
+                + len(shared.enrolment)
+                + len(shared.recordings_by_part["train"])
+                + len(in_la)
+            )
             finish = partial(make, out=out, work=work, seed=seed)
             # Reading aloud takes longest, so it starts first, together with the clips that do not need it.
             first_jobs = [partial(_read_aloud, *texts, work, seed) for texts in aloud]
@@ -129,8 +135,8 @@ def build(
 def _verify_speakers(out: Path, work: Path, seed: int, shared: Split, planned: list[Clip], workers: Workers) -> str:
     enrolled = list(workers.map(partial(_embed_enrolment, work=work, seed=seed), shared.enrolment, "toy ASV"))
     enrolment = verification.by_speaker([r.speaker for r in shared.enrolment], enrolled)
-    training = [clip for clip in planned if clip.part == "train" and clip.is_human]
-    in_la = [clip for clip in planned if clip.part == "la"]
+    training = [clip for clip in planned if clip.part_name == "train" and clip.is_human]
+    in_la = [clip for clip in planned if clip.part_name == "la"]
     paths = [layout.audio_path(out, clip) for clip in training + in_la]
     embeddings = np.array(list(workers.map(_embed_file, paths, "toy ASV")))
     background = embeddings[: len(training)]

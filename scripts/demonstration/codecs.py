@@ -54,9 +54,12 @@ def decode(source, container: str | None = None) -> tuple[np.ndarray, int]:
     with av.open(source, format=container) as opened:
         rate = opened.streams.audio[0].codec_context.sample_rate
         mono = av.AudioResampler(format="flt", layout="mono", rate=rate)
-        frames = [out for frame in opened.decode(audio=0) for out in mono.resample(frame)]
+        frames = []
+        for frame in opened.decode(audio=0):
+            frames += mono.resample(frame)
         frames += mono.resample(None)
-    return np.concatenate([frame.to_ndarray().ravel() for frame in frames]).astype(np.float64), rate
+    samples = np.concatenate([frame.to_ndarray().ravel() for frame in frames])
+    return samples.astype(np.float64), rate
 
 
 def _encode(x: np.ndarray, rate: int, codec: Codec) -> io.BytesIO:

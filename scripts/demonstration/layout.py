@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+from collections import defaultdict
 from pathlib import Path
 
-import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from nes2net.lib.errors import InputError
+from nes2net.lib.files import replacing, write_text
 
 from .channel import RATE
 from .plan import Clip
@@ -37,26 +38,14 @@ PART_NAMES = {
 
 def audio_path(out: Path, clip: Clip) -> Path:
     """Return the path of a clip below ``out``."""
-    return out / _FOLDERS[clip.part] / f"{clip.id}{'.wav' if clip.part == 'wild' else '.flac'}"
+    suffix = ".wav" if clip.part_name == "wild" else ".flac"
+    return out / _FOLDERS[clip.part_name] / f"{clip.id}{suffix}"
 
 
-def replace_file(path: Path, write) -> None:
-    """Call ``write(temporary path)``, then rename the file to ``path``, so that a file at ``path`` is always complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    write(temporary)
-    os.replace(temporary, path)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, completely or not at all."""
-    replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def write_audio(path: Path, x: np.ndarray) -> None:
+def write_audio(path: Path, x: NDArray) -> None:
     """Write ``x`` as 16 kHz mono PCM_16, FLAC or WAV by the suffix of ``path``."""
-    container = path.suffix[1:].upper()
-    replace_file(path, lambda temporary: soundfile.write(temporary, x, RATE, subtype="PCM_16", format=container))
+    with replacing(path) as temporary:
+        soundfile.write(temporary, x, RATE, subtype="PCM_16", format=path.suffix[1:].upper())
 
 
 def lines(rows) -> str:
@@ -74,34 +63,30 @@ def _la_key(clip: Clip) -> str:
 def _df_key(clip: Clip) -> str:
     """Write the line of a clip in the key of 2021 DF."""
     vocoder = "bonafide" if clip.is_human else METHODS[clip.method].vocoder
-    fields = (
-        clip.source.speaker,
-        clip.id,
-        clip.codec,
-        "asvspoof",
-        clip.attack,
-        clip.label,
-        "notrim",
-        clip.phase,
-        vocoder,
-    )
-    return " ".join((*fields, "-", "-", "-", "-"))
+    fields = (clip.source.speaker, clip.id, clip.codec, "asvspoof", clip.attack)
+    return " ".join((*fields, clip.label, "notrim", clip.phase, vocoder, "-", "-", "-", "-"))
 
 
 def write_protocols(out: Path, clips: list[Clip]) -> None:
     """Write the protocols of all parts, the CM keys of 2021 LA and DF, and meta.csv of In-the-Wild."""
-    by_part = {part_name: [clip for clip in clips if clip.part == part_name] for part_name in _FOLDERS}
+    by_part = defaultdict(list)
+    for clip in clips:
+        by_part[clip.part_name].append(clip)
     for part_name, name in (("train", "train.trn"), ("dev", "dev.trl")):
-        rows = lines(f"{c.source.speaker} {c.id} - {c.attack} {c.label}" for c in by_part[part_name])
+        rows = [f"{clip.source.speaker} {clip.id} - {clip.attack} {clip.label}" for clip in by_part[part_name]]
         for folder in (LA_PROTOCOLS, DF_PROTOCOLS):
-            write_text(out / folder / f"ASVspoof2019.LA.cm.{name}.txt", rows)
-    write_text(out / LA_PROTOCOLS / "ASVspoof2021.LA.cm.eval.trl.txt", lines(c.id for c in by_part["la"]))
-    write_text(out / DF_PROTOCOLS / "ASVspoof2021.DF.cm.eval.trl.txt", lines(c.id for c in by_part["df"]))
-    write_text(out / "keys/LA/CM/trial_metadata.txt", lines(map(_la_key, by_part["la"])))
-    write_text(out / "keys/DF/CM/trial_metadata.txt", lines(map(_df_key, by_part["df"])))
-    label = {True: "bona-fide", False: "spoof"}
-    rows = [f"{c.id}.wav,{c.source.speaker},{label[c.is_human]}" for c in by_part["wild"]]
-    write_text(out / "release_in_the_wild/meta.csv", lines(["file,speaker,label", *rows]))
+            write_text(out / folder / f"ASVspoof2019.LA.cm.{name}.txt", lines(rows))
+    la = by_part["la"]
+    df = by_part["df"]
+    write_text(out / LA_PROTOCOLS / "ASVspoof2021.LA.cm.eval.trl.txt", lines(clip.id for clip in la))
+    write_text(out / DF_PROTOCOLS / "ASVspoof2021.DF.cm.eval.trl.txt", lines(clip.id for clip in df))
+    write_text(out / "keys/LA/CM/trial_metadata.txt", lines(map(_la_key, la)))
+    write_text(out / "keys/DF/CM/trial_metadata.txt", lines(map(_df_key, df)))
+    rows = ["file,speaker,label"]
+    for clip in by_part["wild"]:
+        label = "bona-fide" if clip.is_human else "spoof"
+        rows.append(f"{clip.id}.wav,{clip.source.speaker},{label}")
+    write_text(out / "release_in_the_wild/meta.csv", lines(rows))
 
 
 def write_asv(out: Path, trials: list[tuple[str, Clip, str, float]]) -> None:
@@ -123,13 +108,16 @@ def write_asv(out: Path, trials: list[tuple[str, Clip, str, float]]) -> None:
 
 def count_table(out: Path, clips: list[Clip]) -> str:
     """Write a Markdown table with the number and the minutes of clips of each part and class."""
+    seconds = defaultdict(list)
+    for clip in clips:
+        duration = soundfile.info(audio_path(out, clip)).duration
+        seconds[clip.part_name, clip.is_human].append(duration)
     rows = ["| part | human | minutes | spoofed | minutes |", "|---|---|---|---|---|"]
     for part_name, name in PART_NAMES.items():
         cells = []
-        for human in (True, False):
-            clips_of_class = [clip for clip in clips if clip.part == part_name and clip.is_human == human]
-            seconds = sum(soundfile.info(audio_path(out, clip)).duration for clip in clips_of_class)
-            cells.append(f"{len(clips_of_class)} | {seconds / 60:.1f}")
+        for is_human in (True, False):
+            durations = seconds[part_name, is_human]
+            cells.append(f"{len(durations)} | {sum(durations) / 60:.1f}")
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
@@ -142,13 +130,13 @@ def write_readme(out: Path, clips: list[Clip], source: str, asv: str, cues: str)
         asv: the note about the toy speaker verification.
         cues: the summary of the check of trivial cues.
     """
-    used = {clip.method for clip in clips if not clip.is_human}
-    learnt = {clip.method for clip in clips if clip.part in LEARNT}
-    rows = [
-        f"| {method.attack} | {method.description} | {'all parts' if name in learnt else 'evaluation only'} |"
-        for name, method in METHODS.items()
-        if name in used
-    ]
+    used_methods = {clip.method for clip in clips}
+    learnt_methods = {clip.method for clip in clips if clip.part_name in LEARNT}
+    rows = []
+    for name, method in METHODS.items():
+        if name in used_methods:
+            occurrence = "all parts" if name in learnt_methods else "evaluation only"
+            rows.append(f"| {method.attack} | {method.description} | {occurrence} |")
     evaluation = "occur in training too" if _speakers_overlap(clips) else "do not occur in training or development"
     text = f"""# Demonstration corpus
 
@@ -175,8 +163,9 @@ unnamed mixture of the same codecs. In the DF key the vocoder class of text-to-s
 
 
 def _speakers_overlap(clips: list[Clip]) -> bool:
-    speakers = [{c.source.speaker for c in clips if (c.part in EVALUATION_PARTS) == ev} for ev in (True, False)]
-    return bool(speakers[0] & speakers[1])
+    tested = {clip.source.speaker for clip in clips if clip.part_name in EVALUATION_PARTS}
+    learnt = {clip.source.speaker for clip in clips if clip.part_name in LEARNT}
+    return bool(tested & learnt)
 
 
 def _read_manifest(out: Path) -> dict:
@@ -189,13 +178,12 @@ def _write_manifest(out: Path, manifest: dict) -> None:
     write_text(out / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True) + "\n")
 
 
-def _digest_fields(recordings: list[Recording]) -> list[str]:
-    return [f"{r.key} {r.path.stat().st_size} {r.speaker} {r.role} {r.start:.3f} {r.stop:.3f}" for r in recordings]
-
-
 def stamp(recordings: list[Recording], seed: int, settings: dict) -> dict:
     """Describe what a corpus is made of, to recognise it: ``settings``, the seed, and a digest of the human speech."""
-    digest = hashlib.sha1("\n".join(_digest_fields(recordings)).encode()).hexdigest()
+    rows = []
+    for r in recordings:
+        rows.append(f"{r.key} {r.path.stat().st_size} {r.speaker} {r.role} {r.start:.3f} {r.stop:.3f}")
+    digest = hashlib.sha1("\n".join(rows).encode()).hexdigest()
     return {**settings, "seed": seed, "human speech": digest}
 
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
+from nes2net.lib.files import replacing, write_text
 from nes2net.metrics.localisation import Segment, frame_labels, pool_labels, write_rttm
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 
@@ -78,7 +80,7 @@ class Utterance:
     """One utterance to make: ``part`` is "train", "dev", "eval" or "talk"."""
 
     id: str
-    part: str
+    part_name: str
     pieces: tuple[Piece, ...]
 
     @property
@@ -89,18 +91,21 @@ class Utterance:
 
 def audio_path(out: Path, utterance: Utterance) -> Path:
     """Return the path of an utterance below ``out``."""
-    return out / (f"database/{utterance.part}/con_wav/{utterance.id}.wav" if utterance.part in METHODS else "talk.wav")
+    return out / (
+        f"database/{utterance.part_name}/con_wav/{utterance.id}.wav" if utterance.part_name in METHODS else "talk.wav"
+    )
 
 
-def draw_fakes(count: int, rng: np.random.Generator) -> np.ndarray:
+def draw_fakes(count: int, rng: np.random.Generator) -> NDArray:
     """Draw which of ``count`` pieces are fake: one or two runs, together at most half of the pieces."""
-    fake = np.zeros(count, bool)
-    for most_fakes in (count // 2, int(rng.integers(0, count // 2))):
-        length = int(rng.integers(1, most_fakes + 1)) if most_fakes else 0
+    most_fakes = count // 2
+    is_fake = np.zeros(count, bool)
+    for longest in (most_fakes, int(rng.integers(0, most_fakes))):
+        length = int(rng.integers(1, longest + 1)) if longest else 0
         start = int(rng.integers(0, count - length + 1))
-        if fake.sum() + length <= count // 2:
-            fake[start : start + length] = True
-    return fake
+        if is_fake.sum() + length <= most_fakes:
+            is_fake[start : start + length] = True
+    return is_fake
 
 
 def _draw_sources(sources: list[Source], count: int, with_words: bool, rng: np.random.Generator) -> list[Source]:
@@ -108,7 +113,8 @@ def _draw_sources(sources: list[Source], count: int, with_words: bool, rng: np.r
     sources = [source for source in sources if bool(source.words) == with_words]
     speaker = rng.choice(sorted({source.recording.speaker for source in sources}))
     sources_of_speaker = [source for source in sources if source.recording.speaker == speaker]
-    return [sources_of_speaker[i] for i in rng.permutation(len(sources_of_speaker))[:count]]
+    order = rng.permutation(len(sources_of_speaker))
+    return [sources_of_speaker[i] for i in order[:count]]
 
 
 def _voice(method: str, part_name: str, rng: np.random.Generator) -> str:
@@ -135,38 +141,48 @@ def utterances(sources: Mapping[str, list[Source]], methods: list[str], sizes: S
     planned = []
     for part_name, part_methods in METHODS.items():
         rng = channel.generator(seed, "partial", part_name)
-        part_methods = [m for m in part_methods if m in methods]
+        usable_methods = [method for method in part_methods if method in methods]
         for number in range(getattr(sizes, part_name)):
-            spoofed = number % 3
-            method = (
-                part_methods[(number // 3 * 2 + spoofed) % len(part_methods)]
-                if spoofed
-                else str(rng.choice(part_methods))
-            )
-            stretches = (method in COPIES and bool(rng.integers(2))) or not any(s.words for s in sources[part_name])
-            drawn_sources = _draw_sources(
-                sources[part_name], int(rng.integers(_PIECES[0], _PIECES[1] + 1)), not stretches, rng
-            )
-            voice = _voice(method, part_name, rng)
-            fake = draw_fakes(len(drawn_sources), rng) & bool(spoofed)
-            name = (
-                f"CON_{part_name[0].upper()}_{number:07d}"
-                if spoofed
-                else f"LA_{part_name[0].upper()}_{4_000_000 + number}"
-            )
-            pieces = tuple(
-                Piece(source, method, voice) if f else Piece(source) for source, f in zip(drawn_sources, fake)
-            )
-            planned.append(Utterance(name, part_name, pieces))
-    drawn_sources = _draw_sources(sources["eval"], sizes.talk, any(s.words for s in sources["eval"]), rng)
+            planned.append(_draw_utterance(part_name, number, sources[part_name], usable_methods, rng))
+    return [*planned, _draw_talk(sources["eval"], usable_methods, sizes.talk, rng)]
+
+
+def _draw_utterance(
+    part_name: str, number: int, sources: list[Source], methods: list[str], rng: np.random.Generator
+) -> Utterance:
+    """Draw the utterance ``number`` of a part."""
+    spoofed = number % 3
+    if spoofed:
+        method = methods[(number // 3 * 2 + spoofed) % len(methods)]
+        name = f"CON_{part_name[0].upper()}_{number:07d}"
+    else:
+        method = str(rng.choice(methods))
+        name = f"LA_{part_name[0].upper()}_{4_000_000 + number}"
+    is_copied = method in COPIES and bool(rng.integers(2))
+    with_words = not is_copied and any(source.words for source in sources)
+    count = int(rng.integers(_PIECES[0], _PIECES[1] + 1))
+    drawn_sources = _draw_sources(sources, count, with_words, rng)
+    voice = _voice(method, part_name, rng)
+    fakes = draw_fakes(len(drawn_sources), rng) & bool(spoofed)
     pieces = []
+    for source, is_fake in zip(drawn_sources, fakes):
+        pieces.append(Piece(source, method, voice) if is_fake else Piece(source))
+    return Utterance(name, part_name, tuple(pieces))
+
+
+def _draw_talk(sources: list[Source], methods: list[str], count: int, rng: np.random.Generator) -> Utterance:
+    """Draw the talk: turns of 4 to 9 pieces: human, a method, human, the next method, …"""
+    with_words = any(source.words for source in sources)
+    drawn_sources = _draw_sources(sources, count, with_words, rng)
+    pieces: list[Piece] = []
     turn = 0
-    while len(pieces) < len(drawn_sources):  # turns of 4 to 9 pieces: human, a method, human, the next method, …
-        method = part_methods[turn // 2 % len(part_methods)] if turn % 2 else HUMAN
+    while len(pieces) < len(drawn_sources):
+        method = methods[turn // 2 % len(methods)] if turn % 2 else HUMAN
         voice = _voice(method, "eval", rng) if turn % 2 else ""
-        pieces += [Piece(s, method, voice) for s in drawn_sources[len(pieces) : len(pieces) + int(rng.integers(4, 10))]]
+        end = len(pieces) + int(rng.integers(4, 10))
+        pieces += [Piece(source, method, voice) for source in drawn_sources[len(pieces) : end]]
         turn += 1
-    return [*planned, Utterance("talk", "talk", tuple(pieces))]
+    return Utterance("talk", "talk", tuple(pieces))
 
 
 def _line(piece: Piece) -> str:
@@ -175,8 +191,12 @@ def _line(piece: Piece) -> str:
 
 def read_aloud(method: str, planned: list[Utterance], work: Path, seed: int) -> dict[str, Path]:
     """Have a neural method read all its lines, and return line → file."""
-    lines = sorted({_line(piece) for utterance in planned for piece in utterance.pieces if piece.method == method})
-    return dict(zip(lines, synthesis.read_aloud(method, "words", lines, work, seed, synthesis.WORD_PACE[method])))
+    lines = set()
+    for utterance in planned:
+        lines |= {_line(piece) for piece in utterance.pieces if piece.method == method}
+    pace = synthesis.WORD_PACE[method]
+    files = synthesis.read_aloud(method, "words", sorted(lines), work, seed, pace)
+    return dict(zip(sorted(lines), files))
 
 
 def count_stretches(recording: Recording, work: Path, seed: int) -> int:
@@ -184,7 +204,7 @@ def count_stretches(recording: Recording, work: Path, seed: int) -> int:
     return len(splice.stretches(load(recording, work))) if prepare(recording, work, seed) else 0
 
 
-def say(utterance: Utterance, read_already: dict[str, Path], work: Path, seed: int) -> dict[str, np.ndarray]:
+def say(utterance: Utterance, read_already: dict[str, Path], work: Path, seed: int) -> dict[str, NDArray]:
     """Make the pieces of an utterance, and store them in ``work``.
 
     Args:
@@ -193,7 +213,7 @@ def say(utterance: Utterance, read_already: dict[str, Path], work: Path, seed: i
     Returns:
         Speaker → sum of the spectral densities of its pieces.
     """
-    rng = channel.generator(seed, "pieces", utterance.part, utterance.id)
+    rng = channel.generator(seed, "pieces", utterance.part_name, utterance.id)
     pitch = int(rng.integers(30, 75))
     spectra = Counter[str]()
     waveforms = []
@@ -203,10 +223,12 @@ def say(utterance: Utterance, read_already: dict[str, Path], work: Path, seed: i
             x = channel.speech_only(synthesis.read_speech(read_already[_line(piece)]))
         elif piece.method in ("espeak", "klatt"):
             x = channel.speech_only(synthesis.espeak_word(words, piece.voice, recording.language, pitch, rng))
+        elif words:
+            x = channel.speech_only(read(recording.path))
         else:
-            x = channel.speech_only(read(recording.path)) if words else splice.stretches(load(recording, work))[number]
-            if piece.method != HUMAN:
-                x = synthesis.copy(piece.method, x, rng)
+            x = splice.stretches(load(recording, work))[number]
+        if piece.method in COPIES:
+            x = synthesis.copy(piece.method, x, rng)
         x = splice.trimmed(x)
         spectra.update({piece.speaker: splice.power_density(x)})
         waveforms.append(x.astype(np.float32))
@@ -215,7 +237,7 @@ def say(utterance: Utterance, read_already: dict[str, Path], work: Path, seed: i
     return spectra
 
 
-def make(utterance: Utterance, spectra: Mapping[str, np.ndarray], out: Path, work: Path, seed: int) -> list[int]:
+def make(utterance: Utterance, spectra: Mapping[str, NDArray], out: Path, work: Path, seed: int) -> list[int]:
     """Join the pieces of an utterance, write its file, and return the boundaries of the pieces in frames of 10 ms.
 
     Args:
@@ -226,67 +248,73 @@ def make(utterance: Utterance, spectra: Mapping[str, np.ndarray], out: Path, wor
         gain_db = spectra[Piece(piece.source).speaker] - spectra[piece.speaker]
         x = x.astype(np.float64)
         pieces.append(channel.equalised(x, channel.density_db(x) + gain_db))
-    x, boundaries = splice.render(pieces, channel.generator(seed, "channel", utterance.part, utterance.id))
+    x, boundaries = splice.render(pieces, channel.generator(seed, "channel", utterance.part_name, utterance.id))
     layout.write_audio(audio_path(out, utterance), x)
     return boundaries
 
 
-def segments(utterance: Utterance, boundaries: list[int]) -> list[Segment]:
-    """List the bona fide and the fake segments of an utterance; neighbours with the same label are joined."""
-    joined_segments: list[Segment] = []
-    for piece, start, end in zip(utterance.pieces, boundaries, boundaries[1:]):
-        label = "bonafide" if piece.method == HUMAN else "spoof"
-        first = (
-            joined_segments.pop().start
-            if joined_segments and joined_segments[-1].label == label
-            else round(start * _STEP, 2)
-        )
-        joined_segments.append(Segment(label, first, round(end * _STEP, 2)))
-    return joined_segments
+class Labelled(NamedTuple):
+    """An utterance, and the boundaries of its pieces in frames of 10 ms."""
+
+    utterance: Utterance
+    boundaries: list[int]
+
+    def pieces(self) -> Iterator[tuple[Piece, int, int]]:
+        """Yield each piece with its first and last frame."""
+        return zip(self.utterance.pieces, self.boundaries, self.boundaries[1:])
+
+    def segments(self) -> list[Segment]:
+        """List the bona fide and the fake segments; neighbours with the same label are joined."""
+        joined: list[Segment] = []
+        for piece, start, end in self.pieces():
+            label = "bonafide" if piece.method == HUMAN else "spoof"
+            first = round(start * _STEP, 2)
+            if joined and joined[-1].label == label:
+                first = joined.pop().start
+            joined.append(Segment(label, first, round(end * _STEP, 2)))
+        return joined
 
 
-def write_labels(out: Path, labelled_utterances: Iterable[tuple[Utterance, list[int]]]) -> None:
+def write_labels(out: Path, labelled: list[Labelled]) -> None:
     """Write protocols, labels of all resolutions, RTTM, durations, and the list of all pieces."""
-    labelled_utterances = list(labelled_utterances)
     for part_name in METHODS:
-        utterances_of_part = {u.id: (u, boundaries) for u, boundaries in labelled_utterances if u.part == part_name}
-        rows = [
-            f"{u.pieces[0].source.recording.speaker} {u.id} - {'- bonafide' if u.is_human else 'CON spoof'}"
-            for u, _ in utterances_of_part.values()
-        ]
-        layout.write_text(out / _PROTOCOLS / f"PartialSpoof.LA.cm.{part_name}.trl.txt", layout.lines(rows))
-        segments_by_id = {name: segments(*one_utterance) for name, one_utterance in utterances_of_part.items()}
-        fine = {
-            name: frame_labels(one_utterance, 10, one_utterance[-1].end, last_frame="round")
-            for name, one_utterance in segments_by_id.items()
-        }
-        for resolution in RESOLUTIONS:
-            labels = {name: pool_labels(row, resolution // 10).astype("U1") for name, row in fine.items()}
-            path = out / f"database/segment_labels/{part_name}_seglab_{resolution / 1000:g}.npy"
-            layout.replace_file(path, partial(_save, np.array(labels, dtype=object)))
-        folder = out / f"database/{part_name}/con_data"
-        folder.mkdir(parents=True, exist_ok=True)
-        write_rttm(folder / "rttm_2cls_0sil", segments_by_id)
-        spoofed = {
-            name: [s for s in one_utterance if s.label == "spoof"] for name, one_utterance in segments_by_id.items()
-        }
-        write_rttm(folder / "rttm_2cls_0sil_spoof", spoofed)
-        rows = [f"{name} {one_utterance[-1].end:.6f}" for name, one_utterance in segments_by_id.items()]
-        layout.write_text(folder / "reco2dur", layout.lines(rows))
-    rows = [
-        f"{u.part} {u.id} {start} {end} {piece.method} {piece.source.recording.key} {piece.source.words}".rstrip()
-        for u, boundaries in labelled_utterances
-        for piece, start, end in zip(u.pieces, boundaries, boundaries[1:])
-    ]
-    layout.write_text(out / splice_cues.PIECES, layout.lines(rows))
-    write_rttm(
-        out / "talk.rttm", {u.id: segments(u, boundaries) for u, boundaries in labelled_utterances if u.part == "talk"}
-    )
+        _write_part(out, part_name, [example for example in labelled if example.utterance.part_name == part_name])
+    rows = []
+    for utterance, boundaries in labelled:
+        for piece, start, end in Labelled(utterance, boundaries).pieces():
+            key = f"{piece.source.recording.key} {piece.source.words}".rstrip()
+            rows.append(f"{utterance.part_name} {utterance.id} {start} {end} {piece.method} {key}")
+    write_text(out / splice_cues.PIECES, layout.lines(rows))
+    talks = {example.utterance.id: example.segments() for example in labelled if example.utterance.part_name == "talk"}
+    write_rttm(out / "talk.rttm", talks)
 
 
-def _save(array: np.ndarray, path: Path) -> None:
-    with open(path, "wb") as file:
-        np.save(file, array, allow_pickle=True)
+def _write_part(out: Path, part_name: str, labelled: list[Labelled]) -> None:
+    rows = []
+    segments = {}
+    for example in labelled:
+        utterance = example.utterance
+        key = "- bonafide" if utterance.is_human else "CON spoof"
+        rows.append(f"{utterance.pieces[0].source.recording.speaker} {utterance.id} - {key}")
+        segments[utterance.id] = example.segments()
+    write_text(out / _PROTOCOLS / f"PartialSpoof.LA.cm.{part_name}.trl.txt", layout.lines(rows))
+    frames = {}
+    fakes = {}
+    durations = []
+    for name, row in segments.items():
+        frames[name] = frame_labels(row, 10, row[-1].end, last_frame="round")
+        fakes[name] = [segment for segment in row if segment.label == "spoof"]
+        durations.append(f"{name} {row[-1].end:.6f}")
+    for resolution in RESOLUTIONS:
+        labels = {name: pool_labels(row, resolution // 10).astype("U1") for name, row in frames.items()}
+        path = out / f"database/segment_labels/{part_name}_seglab_{resolution / 1000:g}.npy"
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.save(file, np.array(labels, dtype=object), allow_pickle=True)
+    folder = out / f"database/{part_name}/con_data"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_rttm(folder / "rttm_2cls_0sil", segments)
+    write_rttm(folder / "rttm_2cls_0sil_spoof", fakes)
+    write_text(folder / "reco2dur", layout.lines(durations))
 
 
 def _sources(
@@ -300,11 +328,13 @@ def _sources(
         counts: recording → number of its stretches.
         words: prompts with their words.
     """
-    recordings = {"train": shared.parts["train"], "dev": shared.parts["dev"]}
-    recordings["eval"] = [r for name in synthesis.EVALUATION_PARTS for r in shared.parts[name]]
+    recordings = {"train": shared.recordings_by_part["train"], "dev": shared.recordings_by_part["dev"]}
+    recordings["eval"] = [r for name in synthesis.EVALUATION_PARTS for r in shared.recordings_by_part[name]]
     sources = {}
     for part_name, part_recordings in recordings.items():
-        sources[part_name] = [Source(r, i) for r in part_recordings for i in range(counts[r])]
+        sources[part_name] = []
+        for recording in part_recordings:
+            sources[part_name] += [Source(recording, number) for number in range(counts[recording])]
     for rank, i in enumerate(channel.generator(seed, "words").permutation(len(words))):
         recording, text = words[i]
         part_name = "train" if rank % 5 else "dev"
@@ -371,14 +401,14 @@ def build(
                 spectra.update(spectra_of_utterance)
             spectra = {speaker: 10 * np.log10(total) for speaker, total in spectra.items()}
             making = partial(make, spectra=spectra, out=out, work=work, seed=seed)
-            labelled_utterances = list(zip(planned, workers.map(making, planned, "partially spoofed")))
-            write_labels(out, labelled_utterances)
+            labelled = list(map(Labelled, planned, workers.map(making, planned, "partially spoofed")))
+            write_labels(out, labelled)
             eers = splice_cues.trivial_cue_eer(out, partial(workers.map, title="check"))
         finally:
             workers.close()
-    summary = f"{_count_table(labelled_utterances)}\n\n{splice_cues.summary(eers)}"
+    summary = f"{_count_table(labelled)}\n\n{splice_cues.summary(eers)}"
     source = "Human speech: recordings of your own." if bonafide else ATTRIBUTION
-    layout.write_text(out / "README.md", f"{_README}\n{source}\n\n{summary}\n")
+    write_text(out / "README.md", f"{_README}\n{source}\n\n{summary}\n")
     layout.complete(out, stamp, [audio_path(out, u) for u in planned], eers)
     shutil.rmtree(work)
     print(summary)
@@ -394,14 +424,17 @@ evaluation speaker; `talk.rttm` says who speaks when.
 """
 
 
-def _count_table(labelled_utterances: list[tuple[Utterance, list[int]]]) -> str:
+def _count_table(labelled: list[Labelled]) -> str:
     rows = ["| part | bona fide | partially spoofed | minutes | of them fake |", "|---|---|---|---|---|"]
     for part_name in METHODS:
-        utterances_of_part = [(u, boundaries) for u, boundaries in labelled_utterances if u.part == part_name]
-        human = sum(u.is_human for u, _ in utterances_of_part)
-        fake = sum(
-            s.end - s.start for labelled in utterances_of_part for s in segments(*labelled) if s.label == "spoof"
-        )
-        minutes = sum(boundaries[-1] for _, boundaries in utterances_of_part) * _STEP / 60
-        rows.append(f"| {part_name} | {human} | {len(utterances_of_part) - human} | {minutes:.1f} | {fake / 60:.1f} |")
+        labelled_of_part = [example for example in labelled if example.utterance.part_name == part_name]
+        num_human = sum(example.utterance.is_human for example in labelled_of_part)
+        num_frames = sum(example.boundaries[-1] for example in labelled_of_part)
+        fake_seconds = 0.0
+        for example in labelled_of_part:
+            fake_seconds += sum(
+                segment.end - segment.start for segment in example.segments() if segment.label == "spoof"
+            )
+        counts = f"{num_human} | {len(labelled_of_part) - num_human}"
+        rows.append(f"| {part_name} | {counts} | {num_frames * _STEP / 60:.1f} | {fake_seconds / 60:.1f} |")
     return "\n".join(rows)

@@ -49,7 +49,7 @@ class Clip:
     """
 
     id: str
-    part: str
+    part_name: str
     method: str
     source: Recording
     codec: str
@@ -82,15 +82,17 @@ def round_robin(recordings: list[Recording], seed: int) -> list[Recording]:
     ranked = []
     for name, group in groups.items():
         order = generator(seed, "order", *name).permutation(len(group))
-        ranked += [(rank / len(group), name, group[i]) for rank, i in enumerate(order)]
-    return [recording for _, _, recording in sorted(ranked, key=lambda item: item[:2])]
+        for rank, i in enumerate(order):
+            ranked.append((rank / len(group), name, group[i]))
+    ranked.sort(key=lambda item: item[:2])
+    return [recording for _, _, recording in ranked]
 
 
 @dataclass(frozen=True)
 class Split:
     """Human clips of each part, and the enrolment clips of the toy verification."""
 
-    parts: dict[str, list[Recording]]
+    recordings_by_part: dict[str, list[Recording]]
     enrolment: list[Recording]
 
 
@@ -110,15 +112,15 @@ def split(usable: list[Recording], sizes: Sizes, seed: int) -> Split:
             f"evaluate, but {2 * _MIN_CLIPS} and {(len(EVALUATION_PARTS) + 1) * _MIN_CLIPS} are needed; add recordings"
         )
     fifth = min(sizes.dev, max(_MIN_CLIPS, len(learning) // 6))
-    parts = {"dev": learning[:fifth], "train": learning[fifth : fifth + sizes.train]}
+    recordings_by_part = {"dev": learning[:fifth], "train": learning[fifth : fifth + sizes.train]}
     enrolment = _first_of_each_speaker(testing, min(ENROLMENT_CLIPS, len(testing) // 8))
     trials = [r for r in testing if r not in set(enrolment)]
     each = min(sizes.evaluation, len(trials) // len(EVALUATION_PARTS))
-    for i, part in enumerate(EVALUATION_PARTS):
-        parts[part] = trials[i : each * len(EVALUATION_PARTS) : len(EVALUATION_PARTS)]
-    training_speakers = {r.speaker for r in parts["train"]} - {r.speaker for r in testing}
-    strangers = [r for r in parts["train"] if r.speaker in training_speakers]
-    return Split(parts, enrolment + _first_of_each_speaker(strangers, ENROLMENT_CLIPS))
+    for i, part_name in enumerate(EVALUATION_PARTS):
+        recordings_by_part[part_name] = trials[i : each * len(EVALUATION_PARTS) : len(EVALUATION_PARTS)]
+    training_speakers = {r.speaker for r in recordings_by_part["train"]} - {r.speaker for r in testing}
+    strangers = [r for r in recordings_by_part["train"] if r.speaker in training_speakers]
+    return Split(recordings_by_part, enrolment + _first_of_each_speaker(strangers, ENROLMENT_CLIPS))
 
 
 def _first_of_each_speaker(recordings: list[Recording], count: int) -> list[Recording]:
@@ -157,13 +159,14 @@ def clips(shared: Split, methods: list[str], sizes: Sizes, seed: int) -> list[Cl
     apart.
     """
     planned = []
-    for part_name, human in shared.parts.items():
+    for part_name, human in shared.recordings_by_part.items():
         rng = generator(seed, "part", part_name)
+        codecs = _CODECS[part_name]
         rows = []
         for pairs in ([(HUMAN, r) for r in human], _copies(part_name, human, methods, sizes, seed)):
-            for i, pick in enumerate(rng.permutation(len(pairs))):
-                codec = _CODECS[part_name][i % len(_CODECS[part_name])]
-                rows.append((*pairs[pick], codec, "progress" if i % 11 == 10 else "eval"))
+            for number, pick in enumerate(rng.permutation(len(pairs))):
+                phase = "progress" if number % 11 == 10 else "eval"
+                rows.append((*pairs[pick], codecs[number % len(codecs)], phase))
         prefix, first = _FIRST_ID.get(part_name, ("", 0))
         for number, pick in enumerate(rng.permutation(len(rows)), start=first):
             method, source, codec, phase = rows[pick]

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from . import channel, layout
+from nes2net.lib.files import replacing
+
+from . import channel
 from .plan import Sizes, round_robin
 from .recordings import Recording, read
 from .synthesis import EVALUATION_PARTS
@@ -31,9 +33,11 @@ def prepare(recording: Recording, work: Path, seed: int) -> int:
     if not path.is_file():
         x = channel.speech_only(read(recording.path, recording.start, recording.stop))
         rng = channel.generator(seed, "window", recording.key)
-        samples = min(int(len(x) * rng.uniform(0.88, 0.97)), _LONGEST)
+        share = rng.uniform(0.88, 0.97)
+        samples = min(int(len(x) * share), _LONGEST)
         x = channel.window(x, samples, rng) if samples >= _SHORTEST else np.zeros(0)
-        layout.replace_file(path.with_suffix(".npy"), lambda temporary: _save(temporary, x))
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.save(file, x.astype(np.float32))
     return len(np.load(path, mmap_mode="r"))
 
 
@@ -42,18 +46,13 @@ def load(recording: Recording, work: Path) -> np.ndarray:
     return np.load(_path(work, recording)).astype(np.float64)
 
 
-def _save(path: Path, x: np.ndarray) -> None:
-    """Write samples as float32."""
-    with open(path, "wb") as file:
-        np.save(file, x.astype(np.float32))
-
-
 def candidates(recordings: list[Recording], sizes: Sizes, seed: int) -> list[Recording]:
     """Choose as many recordings of each role as the corpus may need."""
     ordered = round_robin(recordings, seed)
     evaluation = len(EVALUATION_PARTS) * sizes.evaluation + 32
-    num_by_role = {"train": sizes.train + sizes.dev, "eval": evaluation, "any": sizes.train + sizes.dev + evaluation}
-    chosen_recordings = [
-        r for role, count in num_by_role.items() for r in [r for r in ordered if r.role == role][: int(count * _SPARE)]
-    ]
+    training = sizes.train + sizes.dev
+    chosen_recordings = []
+    for role, count in {"train": training, "eval": evaluation, "any": training + evaluation}.items():
+        recordings_of_role = [recording for recording in ordered if recording.role == role]
+        chosen_recordings += recordings_of_role[: int(count * _SPARE)]
     return sorted(chosen_recordings, key=lambda r: (str(r.path), r.start))

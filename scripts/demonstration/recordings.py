@@ -27,22 +27,7 @@ Human speech: Asterisk core sounds, by Allison Smith (en; theivrvoice.com) and J
 
 # Prompts without speech, or with the same sounds in every language.
 _NOT_SPEECH = re.compile(r"silence/|tone|beep|tt-monkeys")
-_AUDIO = {
-    ".wav",
-    ".flac",
-    ".mp3",
-    ".m4a",
-    ".aac",
-    ".ogg",
-    ".opus",
-    ".g722",
-    ".aiff",
-    ".aif",
-    ".au",
-    ".wma",
-    ".webm",
-    ".mp4",
-}
+_AUDIO = set(".wav .flac .mp3 .m4a .aac .ogg .opus .g722 .aiff .aif .au .wma .webm .mp4".split())
 _WORDS = Path(__file__).with_name("prompts.txt")
 VOICES = {
     "fr_CA_f_June": ("LA_0001", "fr", "train"),

@@ -43,7 +43,8 @@ def stretches(x: NDArray) -> list[NDArray]:
     gaps = np.flatnonzero(np.diff(loud) > _LEAST_PAUSE)
     starts = loud[np.append(0, gaps + 1)]
     stops = loud[np.append(gaps, len(loud) - 1)] + 1
-    return [x[a * FRAME : b * FRAME] for a, b in zip(starts, stops) if SHORTEST <= b - a <= LONGEST]
+    edges = [(start, stop) for start, stop in zip(starts, stops) if SHORTEST <= stop - start <= LONGEST]
+    return [x[start * FRAME : stop * FRAME] for start, stop in edges]
 
 
 def power_density(x: NDArray) -> NDArray:

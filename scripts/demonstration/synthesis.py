@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
+from numpy.typing import NDArray
 from scipy.linalg import solve_toeplitz
 from scipy.signal import lfilter
 
@@ -59,9 +61,9 @@ class Method:
         """Whether the method speaks a language."""
         return not self.languages or language in self.languages
 
-    def used_in(self, part: str, languages: set[str]) -> bool:
+    def used_in(self, part_name: str, languages: set[str]) -> bool:
         """Whether a part with human speech in ``languages`` has spoofs by this method."""
-        return (part not in LEARNT or not self.unseen) and any(map(self.speaks, languages))
+        return (part_name not in LEARNT or not self.unseen) and any(map(self.speaks, languages))
 
 
 METHODS = {
@@ -99,11 +101,14 @@ def available_methods() -> list[str]:
         InputError: if pyworld is missing.
     """
     _pyworld()
-    return [
-        name
-        for name, method in METHODS.items()
-        if (voices.installed(name) if name in voices.PACKAGES else not method.program or shutil.which(method.program))
-    ]
+    return [name for name in METHODS if _is_available(name)]
+
+
+def _is_available(name: str) -> bool:
+    if name in voices.PACKAGES:
+        return voices.installed(name)
+    program = METHODS[name].program
+    return not program or shutil.which(program) is not None
 
 
 @cache
@@ -119,12 +124,13 @@ def _pyworld():
 
 
 @cache
-def sentences(language: str, part: str) -> list[str]:
+def sentences(language: str, part_name: str) -> list[str]:
     """List the sentences for a part; no sentence is in two parts."""
-    lines = [line.split("\t") for line in _SENTENCES.read_text(encoding="utf-8").splitlines() if line[0] != "#"]
-    listed_part = part if part in LEARNT else "eval"
-    texts = [text for text_language, text_part, text in lines if (text_language, text_part) == (language, listed_part)]
-    return texts if part in LEARNT else texts[EVALUATION_PARTS.index(part) :: len(EVALUATION_PARTS)]
+    is_learnt = part_name in LEARNT
+    key = [language, part_name if is_learnt else "eval"]
+    rows = [line.split("\t") for line in _SENTENCES.read_text(encoding="utf-8").splitlines()]
+    texts = [row[2] for row in rows if row[:2] == key]
+    return texts if is_learnt else texts[EVALUATION_PARTS.index(part_name) :: len(EVALUATION_PARTS)]
 
 
 def say_what_is_missing(methods: list[str]) -> None:
@@ -134,7 +140,7 @@ def say_what_is_missing(methods: list[str]) -> None:
         print(f"Not installed: {', '.join(sorted(absent))}; the spoofs are made without.")
 
 
-def read_aloud(method: str, part: str, texts: list[str], work: Path, seed: int, pace: float = 1.0) -> list[Path]:
+def read_aloud(method: str, part_name: str, texts: list[str], work: Path, seed: int, pace: float = 1.0) -> list[Path]:
     """Have texts read by a neural method, and return the files.
 
     The model is loaded once for all texts. Finished files are used again.
@@ -142,12 +148,12 @@ def read_aloud(method: str, part: str, texts: list[str], work: Path, seed: int, 
     Args:
         pace: factor of the speed.
     """
-    folder = _folder_of_speech(work, method, part)
+    folder = _folder_of_speech(work, method, part_name)
     if not folder.is_dir():
         unfinished = folder.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         try:
-            number = int(generator(seed, "aloud", method, part).integers(2**31))
+            number = int(generator(seed, "aloud", method, part_name).integers(2**31))
             voices.read_aloud(method, texts, unfinished, number, pace)
         except subprocess.CalledProcessError as error:
             raise InputError(f"{method} failed: {_last_line(error.stderr)}; {how_to_install('voices')}") from None
@@ -155,19 +161,19 @@ def read_aloud(method: str, part: str, texts: list[str], work: Path, seed: int, 
     return sorted(folder.glob("*.wav"))
 
 
-def _folder_of_speech(work: Path, method: str, part: str) -> Path:
-    return work / "aloud" / f"{method}-{part}"
+def _folder_of_speech(work: Path, method: str, part_name: str) -> Path:
+    return work / "aloud" / f"{method}-{part_name}"
 
 
 def _last_line(output: bytes) -> str:
     return (output.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
 
 
-def _join_read_sentences(x: np.ndarray, rng: np.random.Generator, folder: Path) -> np.ndarray:
+def _join_read_sentences(x: NDArray, rng: np.random.Generator, folder: Path) -> NDArray:
     return _read_aloud(read_speech, [str(path) for path in sorted(folder.glob("*.wav"))], len(x), rng)
 
 
-def read_speech(path: str | Path) -> np.ndarray:
+def read_speech(path: str | Path) -> NDArray:
     """Read the file that a synthesiser wrote, at 16 kHz."""
     x, rate = soundfile.read(path)
     return soxr.resample(x, rate, RATE)
@@ -179,19 +185,19 @@ WORD_PACE = {"piper": 0.5, "hibari": 0.67, "kokoro": 0.82}
 _WORDS_A_MINUTE = {"en": 120, "fr": 105, "it": 132, "ru": 114}
 
 
-def espeak_variants(part: str) -> tuple[str, ...]:
+def espeak_variants(part_name: str) -> tuple[str, ...]:
     """List the voices of espeak-ng for a part; training and evaluation have different voices."""
-    return _ESPEAK_VARIANTS["train" if part in LEARNT else "eval"]
+    return _ESPEAK_VARIANTS["train" if part_name in LEARNT else "eval"]
 
 
-def espeak_word(words: str, variant: str, language: str, pitch: int, rng: np.random.Generator) -> np.ndarray:
+def espeak_word(words: str, variant: str, language: str, pitch: int, rng: np.random.Generator) -> NDArray:
     """Have espeak-ng say a word."""
     speed = str(int(_WORDS_A_MINUTE[language] * rng.uniform(0.85, 1.18)))
     voice = f"{_ESPEAK_VOICES[language]}+{variant}"
     return _run(["espeak-ng", "-v", voice, "-s", speed, "-p", str(pitch), "-w", "{}", "--stdin"], words)
 
 
-def _run(command: list[str], text: str) -> np.ndarray:
+def _run(command: list[str], text: str) -> NDArray:
     """Run a program that writes speech to the file whose path replaces "{}", and return the speech at 16 kHz."""
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder, "speech.wav")
@@ -202,41 +208,39 @@ def _run(command: list[str], text: str) -> np.ndarray:
         return read_speech(str(wav))
 
 
-def _read_aloud(speak, texts: list[str], samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Join sentences in random order, 100 ms apart, up to ``samples``.
-
-    Args:
-        speak: turns a text into speech.
-    """
-    waveforms = []
+def _read_aloud(speak: Callable[[str], NDArray], texts: list[str], samples: int, rng: np.random.Generator) -> NDArray:
+    """Join sentences in random order, 100 ms apart, up to ``samples``."""
     pause = np.zeros(RATE // 10)
-    while sum(map(len, waveforms)) < samples:
+    waveforms: list[NDArray] = []
+    length = 0
+    while length < samples:
         for text in rng.permutation(texts):
             waveforms += [speech_only(speak(str(text))), pause]
-            if sum(map(len, waveforms)) >= samples + len(pause):
+            length += len(waveforms[-2]) + len(pause)
+            if length >= samples + len(pause):
                 break
     return np.concatenate(waveforms[:-1])
 
 
-def _espeak(variants: tuple[str, ...], x: np.ndarray, rng: np.random.Generator, language: str, part: str) -> np.ndarray:
+def _espeak(variants: tuple[str, ...], x: NDArray, rng: np.random.Generator, language: str, part_name: str) -> NDArray:
     voice = f"{_ESPEAK_VOICES[language]}+{rng.choice(variants)}"
     speed = str(rng.integers(130, 200))
     pitch = str(rng.integers(30, 75))
     command = ["espeak-ng", "-v", voice, "-s", speed, "-p", pitch, "-w", "{}", "--stdin"]
-    return _read_aloud(partial(_run, command), sentences(language, part), len(x), rng)
+    return _read_aloud(partial(_run, command), sentences(language, part_name), len(x), rng)
 
 
-def _flite(x: np.ndarray, rng: np.random.Generator, part: str) -> np.ndarray:
+def _flite(x: NDArray, rng: np.random.Generator, part_name: str) -> NDArray:
     stretch = f"duration_stretch={rng.uniform(0.85, 1.2):.3f}"
     voice = str(rng.choice(["slt", "rms", "awb", "kal16"]))
 
-    def speak(text: str) -> np.ndarray:
+    def speak(text: str) -> NDArray:
         return _run(["flite", "-voice", voice, "--setf", stretch, "-t", text, "-o", "{}"], "")
 
-    return _read_aloud(speak, sentences("en", part), len(x), rng)
+    return _read_aloud(speak, sentences("en", part_name), len(x), rng)
 
 
-def _world(x: np.ndarray) -> np.ndarray:
+def _world(x: NDArray) -> NDArray:
     world = _pyworld()
     f0, times = world.dio(x, RATE)
     f0 = world.stonemask(x, f0, times, RATE)
@@ -244,40 +248,43 @@ def _world(x: np.ndarray) -> np.ndarray:
     return world.synthesize(f0, envelope, world.d4c(x, f0, times, RATE), RATE)
 
 
-def _other_voice(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _other_voice(x: NDArray, rng: np.random.Generator) -> NDArray:
     world = _pyworld()
     up = rng.choice([-1.0, 1.0])
     f0, times = world.dio(x, RATE)
     envelope = world.cheaptrick(x, f0, times, RATE)
     aperiodicity = world.d4c(x, f0, times, RATE)
-    bins = np.arange(envelope.shape[1]) / np.exp(up * rng.uniform(0.03, 0.2))
-    envelope = np.ascontiguousarray(envelope[:, np.minimum(bins, envelope.shape[1] - 1).astype(int)])
-    return world.synthesize(np.exp(up * rng.uniform(0.15, 0.5)) * f0, envelope, aperiodicity, RATE)
+    num_bins = envelope.shape[1]
+    bins = np.arange(num_bins) / np.exp(up * rng.uniform(0.03, 0.2))
+    bins = np.minimum(bins, num_bins - 1).astype(int)
+    envelope = np.ascontiguousarray(envelope[:, bins])
+    pitch = np.exp(up * rng.uniform(0.15, 0.5))
+    return world.synthesize(pitch * f0, envelope, aperiodicity, RATE)
 
 
-def copy(method: str, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def copy(method: str, x: NDArray, rng: np.random.Generator) -> NDArray:
     """Resynthesise ``x``.
 
     Args:
         method: "griffin_lim" keeps the voice; "other_griffin_lim" and "other_world" change it.
     """
-    rate = int(RATE * np.exp(rng.choice([-1.0, 1.0]) * rng.uniform(0.1, 0.25)))
-    copied = {
-        "other_world": lambda: _other_voice(x, rng),
-        "griffin_lim": lambda: _griffin_lim(x, rng),
-        "other_griffin_lim": lambda: _griffin_lim(soxr.resample(x, RATE, rate), rng),
-    }[method]()
-    return np.asarray(copied, dtype=np.float64)
+    direction = rng.choice([-1.0, 1.0])
+    rate = int(RATE * np.exp(direction * rng.uniform(0.1, 0.25)))
+    if method == "other_world":
+        return _other_voice(x, rng)
+    if method == "other_griffin_lim":
+        x = soxr.resample(x, RATE, rate)
+    return _griffin_lim(x, rng)
 
 
 @cache
-def _mel_bands() -> tuple[np.ndarray, np.ndarray]:
+def _mel_bands() -> tuple[NDArray, NDArray]:
     """The matrix of 80 mel bands, and its pseudo-inverse."""
     mel = spectral.mel_bands(80, FFT)
     return mel, np.linalg.pinv(mel)
 
 
-def _griffin_lim(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _griffin_lim(x: NDArray, rng: np.random.Generator) -> NDArray:
     """Resynthesise from 80 mel bands: magnitudes by the pseudo-inverse, phases by fast Griffin-Lim."""
     mel, inverse = _mel_bands()
     magnitude = np.abs(spectral.spectrum(x, FFT, FFT // 4))
@@ -285,59 +292,70 @@ def _griffin_lim(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return spectral.griffin_lim(magnitude, FFT, len(x), 24, rng)
 
 
-def _phase_vocoder(x: np.ndarray, factor: float = 1.3) -> np.ndarray:
+def _phase_vocoder(x: NDArray, factor: float = 1.3) -> NDArray:
     return spectral.change_speed(spectral.change_speed(x, 1 / factor, FFT, HOP), factor, FFT, HOP)
 
 
-def _lpc(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _lpc(x: NDArray, rng: np.random.Generator) -> NDArray:
     """Resynthesise by linear prediction of order 18 in 25 ms frames, excited by pulses if voiced, otherwise by noise."""
     f0, _ = _pyworld().dio(x, RATE, frame_period=1000 * HOP / RATE)
     excitation = _excitation(np.repeat(f0, HOP)[: len(x)], rng)
     length = 400
-    shape = np.hanning(400)
-    padded = np.pad(np.append(x[0], x[1:] - 0.95 * x[:-1]), length)
+    shape = np.hanning(length)
+    emphasised = np.append(x[0], x[1:] - 0.95 * x[:-1])
+    padded = np.pad(emphasised, (length, 2 * length))
     source = np.pad(excitation, (length, 2 * length))
-    out = np.zeros(len(padded) + length)
+    out = np.zeros(len(padded))
     for start in range(0, len(x) + length, HOP):
-        frame = padded[start : start + length] * shape
-        frame = np.pad(frame, (0, length - len(frame)))
-        correlation = np.correlate(frame, frame, "full")[length - 1 : length + LPC_ORDER]
-        if correlation[0] < 1e-10:
+        window = slice(start, start + length)
+        frame = padded[window] * shape
+        coefficients = _predictor(frame)
+        if coefficients is None:
             continue
-        correlation[0] *= 1 + 1e-5
-        coefficients = solve_toeplitz(correlation[:-1], correlation[1:])
-        excited = lfilter([1.0], np.concatenate([[1.0], -coefficients]), source[start : start + length]) * shape
+        excited = lfilter([1.0], coefficients, source[window]) * shape
         energy = np.sum(excited**2)
         if energy > 0:
-            out[start : start + length] += excited * np.sqrt(np.sum(frame**2) / energy)
+            out[window] += excited * np.sqrt(np.sum(frame**2) / energy)
     return lfilter([1.0], [1.0, -0.95], out[length : length + len(x)])
 
 
-def _excitation(f0: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _predictor(frame: NDArray) -> NDArray | None:
+    """Compute the filter of linear prediction, whose inverse shapes the excitation; None for silence."""
+    lags = np.correlate(frame, frame, "full")[len(frame) - 1 :]
+    correlation = lags[: LPC_ORDER + 1]
+    if correlation[0] < 1e-10:
+        return None
+    correlation[0] *= 1 + 1e-5
+    return np.append(1.0, -solve_toeplitz(correlation[:-1], correlation[1:]))
+
+
+def _excitation(f0: NDArray, rng: np.random.Generator) -> NDArray:
     """Make pulses at the pitch ``f0`` (Hz per sample) of unit mean power, and white noise at samples with f0 = 0."""
     noise = rng.standard_normal(len(f0))
     phase = np.cumsum(f0) / RATE
-    pulses = np.diff(np.floor(phase), prepend=0) * np.sqrt(RATE / np.maximum(f0, 1))
+    amplitude = np.sqrt(RATE / np.maximum(f0, 1))
+    pulses = np.diff(np.floor(phase), prepend=0) * amplitude
     return np.where(f0 > 0, pulses + 0.05 * noise, noise)
 
 
 def spoof(
-    method: str, x: np.ndarray, rng: np.random.Generator, language: str, part: str, work: Path = Path()
-) -> np.ndarray:
+    method: str, x: NDArray, rng: np.random.Generator, language: str, part_name: str, work: Path = Path()
+) -> NDArray:
     """Make a spoof that copies or replaces the human speech ``x``.
 
     Args:
         method: a key of METHODS.
         work: folder with what :func:`read_aloud` made for the neural methods.
     """
-    variants = espeak_variants(part)
-    spoofed = {
-        "espeak": lambda: _espeak(variants, x, rng, language, part),
-        "klatt": lambda: _espeak(KLATT_VARIANTS, x, rng, language, part),
-        "flite": lambda: _flite(x, rng, part),
-        "world": lambda: _world(x),
-        "griffin_lim": lambda: _griffin_lim(x, rng),
-        "lpc": lambda: _lpc(x, rng),
-        "phase_vocoder": lambda: _phase_vocoder(x),
-    }.get(method, lambda: _join_read_sentences(x, rng, _folder_of_speech(work, method, part)))()
-    return np.asarray(spoofed, dtype=np.float64)
+    makers = {
+        "espeak": partial(_espeak, espeak_variants(part_name), x, rng, language, part_name),
+        "klatt": partial(_espeak, KLATT_VARIANTS, x, rng, language, part_name),
+        "flite": partial(_flite, x, rng, part_name),
+        "world": partial(_world, x),
+        "griffin_lim": partial(_griffin_lim, x, rng),
+        "lpc": partial(_lpc, x, rng),
+        "phase_vocoder": partial(_phase_vocoder, x),
+    }
+    if method in makers:
+        return makers[method]()
+    return _join_read_sentences(x, rng, _folder_of_speech(work, method, part_name))

@@ -61,14 +61,16 @@ def system_table(corpus: Path, scores: Path, systems: dict[str, str]) -> str:
     for system, file in systems.items():
         results = []
         for track, (name, keys) in PARTS.items():
-            results.append(evaluate_systems(name, scores / f"{file}.{track}.txt", corpus / keys))
+            path = scores / f"{file}.{track}.txt"
+            results.append(evaluate_systems(name, path, corpus / keys))
         rows.append([system, *(cell(result["eer"]) for result in results)])
         trials = [f"*{result['num_bonafide'].value} + {result['num_spoof'].value}*" for result in results]
     ranges = []
     for track, (name, keys) in PARTS.items():
         eers = []
         for seed in LFCC_SEEDS:
-            result = evaluate_systems(name, scores / f"{seed}.{track}.txt", corpus / keys, num_resamples=1)
+            path = scores / f"{seed}.{track}.txt"
+            result = evaluate_systems(name, path, corpus / keys, num_resamples=1)
             eers.append(100 * result["eer"].value)
         ranges.append(f"{min(eers):.2f}–{max(eers):.2f}")
     rows.append(["LFCC + Nes2Net-X, range of the three seeds", *ranges])
@@ -78,12 +80,12 @@ def system_table(corpus: Path, scores: Path, systems: dict[str, str]) -> str:
 
 def eer_by_attack(corpus: Path, scores: Path, file: str) -> dict[str, Figure]:
     """Compute the EER of each synthesiser against all human speech of LA and DF together."""
-    matched = []
+    matches = []
     for track in ("LA", "DF"):
         name, keys = PARTS[track]
         key = Labels(name, corpus / keys, "eval").read()
-        matched.append(key.match(ScoreFile.of(scores / f"{file}.{track}.txt")).matched)
-    la, df = matched
+        matches.append(key.match(ScoreFile.of(scores / f"{file}.{track}.txt")).matched)
+    la, df = matches
     together = replace(la, trials=la.trials + df.trials, scores=np.concatenate([la.scores, df.scores]))
     return {row.labels["attack"]: row["eer"] for row in breakdown(together, "attack", num_resamples=1000)}
 

@@ -143,14 +143,14 @@ def test_the_plan_separates_recordings_methods_and_codecs():
     """No recording is in two parts, no unseen method in training, and codecs are as frequent in both classes."""
     split = plan.split([recording(i) for i in range(156 * 3 + 200)], plan.Sizes(), seed=0)
     planned = plan.clips(split, list(synthesis.METHODS), plan.Sizes(), seed=0)
-    assert len({(c.part, c.id) for c in planned}) == len(planned)
-    keys = [r.key for part in split.parts.values() for r in part]
+    assert len({(c.part_name, c.id) for c in planned}) == len(planned)
+    keys = [r.key for part in split.recordings_by_part.values() for r in part]
     enrolled = {r.key for r in split.enrolment if r.role == "eval"}
     assert len(keys) == len(set(keys)) and not enrolled & set(keys)
     unseen = [clip for clip in planned if not clip.is_human and synthesis.METHODS[clip.method].unseen]
-    assert {clip.part for clip in unseen} <= set(synthesis.EVALUATION_PARTS)
+    assert {clip.part_name for clip in unseen} <= set(synthesis.EVALUATION_PARTS)
     for part in synthesis.EVALUATION_PARTS:
-        human, spoof = ([c.codec for c in planned if c.part == part and c.is_human is h] for h in (True, False))
+        human, spoof = ([c.codec for c in planned if c.part_name == part and c.is_human is h] for h in (True, False))
         for codec in set(human):
             assert human.count(codec) / len(human) == pytest.approx(spoof.count(codec) / len(spoof), abs=0.01)
 

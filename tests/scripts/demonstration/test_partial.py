@@ -157,7 +157,8 @@ def test_check_finds_a_trivial_difference(tmp_path, trace, kind):
                     x[start * channel.FRAME] = 0.6
             utterance = partial.Utterance(f"{part}{number}", part, pieces)
             layout.write_audio(partial.audio_path(tmp_path, utterance), x)
-            made.append((utterance, boundaries))
+            labelled = partial.Labelled(utterance, boundaries)
+            made.append(labelled)
     partial.write_labels(tmp_path, made)
     assert splice_cues.trivial_cue_eer(tmp_path)[kind] < 15
 
