@@ -21,7 +21,7 @@ from torch import Tensor
 from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.audio.sources import Audio
 from nes2net.data.audio.waveform import Padding
-from nes2net.evaluation.judgements import Scores
+from nes2net.evaluation.judgements import Frames, Scores
 from nes2net.lib.devices import PRECISIONS, check_precision, choose_device, named_precision
 from nes2net.lib.errors import InputError, check_known
 from nes2net.lib.files import write_text
@@ -31,7 +31,7 @@ from nes2net.lib.terminal import check_one_line
 from nes2net.lib.without_memory import without_memory
 from nes2net.lib.yaml_text import write_yaml
 from nes2net.metrics.localisation.segments import Segment
-from nes2net.metrics.localisation.stretches import MIN_DURATION, fake_stretches
+from nes2net.metrics.localisation.stretches import MIN_DURATION
 from nes2net.models.card import CARD, model_card, provenance_with_figures
 from nes2net.models.checkpoints.folder import (
     CONFIG,
@@ -57,8 +57,10 @@ from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.registry import PARTS, create_frontend, named_parts
 from nes2net.models.weights_known import TENSORS_KEY
-from nes2net.scoring.calibrated import decide, stretch_rule
+from nes2net.scoring.calibrated import as_decider
 from nes2net.scoring.files import judge_files
+from nes2net.scoring.judged import Failed, Judged
+from nes2net.scoring.judging import JudgingSettings, judge_recording
 from nes2net.scoring.kernel import check_takes_audio_alone, score_each, score_or_raise, scoring_mode, start_rows
 from nes2net.scoring.score_length import RequestedSamples, samples_to_score
 from nes2net.scoring.stream import Stream
@@ -525,17 +527,16 @@ class Detector(Network):
         if on_error != "raise" and not callable(on_error):
             raise InputError(f"`on_error` is 'raise' or a function of a path and an error, not {on_error!r}")
         score_length = samples_to_score(self.provenance, num_samples)
-        judged = judge_files(self, Scores(), paths, score_length.num_samples, batch_size=batch_size, workers=workers)
+        answers = judge_files(self, Scores(), paths, score_length.num_samples, batch_size=batch_size, workers=workers)
 
         def scored() -> Iterator[tuple[AnyRecording, float]]:
-            """Yield the files with their scores; pass a failed file to ``on_error``, or raise its error."""
-            for file in judged:
-                if not isinstance(file.result, InputError):
-                    yield file.path, file.result
+            for answer in answers:
+                if isinstance(answer, Judged):
+                    yield answer.recording, answer.value
                 elif callable(on_error):
-                    on_error(file.path, file.result)
+                    on_error(answer.recording, answer.error)
                 else:
-                    raise file.result
+                    raise answer.error
 
         return scored()
 
@@ -548,9 +549,10 @@ class Detector(Network):
         """Score a recording and decide by a calibration: log-likelihood ratio, probability and decision.
 
         The number of scored samples is the same as for the recordings from which the calibration
-        was learned. If this number is unknown, the recording is scored in one piece, as by
-        :meth:`score`. If the calibration holds traits of recordings, such as their bandwidth, the
-        same traits of this recording are measured, too.
+        was learned, and windows decide on a longer recording. If this number is unknown, the
+        recording is scored in one piece or, if it is longer than two minutes, by the mean of its
+        windows. If the calibration holds traits of recordings, such as their bandwidth, the same
+        traits of this recording are measured, too.
 
         Args:
             audio, sample_rate: as for :meth:`score`.
@@ -561,7 +563,11 @@ class Detector(Network):
             InputError: as for :meth:`score`; or if the calibration belongs to another detector. To
                 find this out, every call computes a hash of the weights.
         """
-        return decide(self, audio, calibration, sample_rate)
+        judged: Judged[float] | Failed = judge_recording(self, audio, as_decider(calibration), sample_rate=sample_rate)
+        if isinstance(judged, Failed):
+            raise judged.error
+        assert judged.decision is not None
+        return judged.decision
 
     def score_track(
         self,
@@ -677,13 +683,11 @@ class Detector(Network):
                 A detector that was trained on whole recordings needs ``threshold`` or
                 ``calibration``; without them, the error is raised, too.
         """
-        rule, resolution_ms = stretch_rule(
-            self,
-            calibration,
-            resolution_ms=resolution_ms,
-            threshold=threshold,
-            hysteresis=hysteresis,
-            min_duration=min_duration,
-        )
-        frames = self.frame_scores(audio, sample_rate, resolution_ms=resolution_ms, batch_size=batch_size)
-        return fake_stretches(frames.scores, frames.resolution_ms, frames.duration, rule)
+        judgement = Frames(resolution_ms, threshold, hysteresis, min_duration)
+        decider = None if calibration is None else as_decider(calibration)
+        settings = JudgingSettings(batch_size=batch_size)
+        judged = judge_recording(self, audio, decider, judgement, sample_rate=sample_rate, settings=settings)
+        if isinstance(judged, Failed):
+            raise judged.error
+        assert judged.frames is not None
+        return judged.frames.stretches

@@ -20,21 +20,18 @@ from numpy.typing import NDArray
 
 from nes2net.data.audio.files import with_folders_listed
 from nes2net.data.audio.remarks import Remark
-from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.evaluation.judgements import Scores
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics import wilson_interval
-from nes2net.scoring.calibrated import calibrated_samples, notes_on
 from nes2net.scoring.decisions.calibration import LinearCalibration
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 from nes2net.scoring.decisions.usual import Comparison, UsualValues, compare, holm, usual_of
-from nes2net.scoring.files import JudgedFile, judge_files
+from nes2net.scoring.judged import Failed, Judged
+from nes2net.scoring.judging import Judge, JudgingSettings
 from nes2net.scoring.kernel import Scorer
-from nes2net.scoring.measuring import Measurer
-from nes2net.scoring.track import LONG_RECORDING
+from nes2net.scoring.waveforms import Source
 
 #: Length of the periods in which recordings are counted. A recording belongs to the period in which its file was last
 #: changed.
@@ -276,29 +273,17 @@ def measure_drift(
         raise InputError(f"`alpha` lies between 0 and 1, not at {alpha:g}")
     # Choose how much of each recording to score, and read the usual ranges from the calibration.
     decider = Decider(calibration)
-    num_samples = calibrated_samples(decider, detector.provenance).num_samples
-    notes = notes_on(detector, decider, num_samples)
+    judge: Judge[float] = Judge(detector, "scores", decider, JudgingSettings(batch_size=batch_size, workers=workers))
     all_usual = usual_of(calibration)
-    longest = round(LONG_RECORDING * SAMPLE_RATE) if num_samples is None else None
     # Score and measure the recordings.
     paths = list(dict.fromkeys(with_folders_listed(map(str, files))))
-    judged = judge_files(
-        detector,
-        Scores(),
-        paths,
-        num_samples,
-        batch_size=batch_size,
-        workers=workers,
-        longest=longest,
-        measurer=Measurer.of(detector, decider),
-    )
     recordings = []
     failures: dict[str, str] = {}
-    for file in ProgressDisplay(judged, title="scoring", unit="file", total=len(paths)):
+    for answer in ProgressDisplay(judge.answers(map(Source.of, paths)), title="scoring", unit="file", total=len(paths)):
         try:
-            recordings.append(_new_recording(file, decider, all_usual))
+            recordings.append(_new_recording(answer, all_usual))
         except InputError as error:
-            failures[str(file.path)] = error.reason
+            failures[str(answer.path)] = error.reason
     if not recordings:
         raise InputError(
             f"none of {counted(len(paths), 'file')} could be compared; {paths[0]}: {failures[str(paths[0])]}"
@@ -306,26 +291,27 @@ def measure_drift(
     # Test each trait.
     values = {usual.name: values_of(recordings, usual.name) for usual in all_usual}
     comparisons = compare(all_usual, values, alpha)
-    return Drift(recordings, comparisons, failures, alpha, by, decider.described()[2:], notes)
+    return Drift(recordings, comparisons, failures, alpha, by, decider.described()[2:], judge.doubts)
 
 
-def _new_recording(file: JudgedFile[float], decider: Decider, all_usual: Sequence[UsualValues]) -> NewRecording:
-    """Collect the values of a judged file; raise InputError if it could not be scored, or was removed meanwhile."""
-    if isinstance(file.result, InputError):
-        raise file.result
-    path = Path(str(file.path))
-    assert file.traits is not None  # `measure_drift` asks for traits
+def _new_recording(answer: Judged[float] | Failed, all_usual: Sequence[UsualValues]) -> NewRecording:
+    """Collect the values of a recording; raise InputError if it could not be compared, or was removed meanwhile."""
+    if isinstance(answer, Failed):
+        raise answer.error
+    path = answer.path
+    if answer.is_mean:
+        raise InputError("is too long for a calibration of whole recordings", subject=str(path))
+    assert answer.traits is not None and answer.decision is not None
     try:
         modified = datetime.fromtimestamp(os.stat(path).st_mtime, timezone.utc)
     except (OSError, OverflowError, ValueError) as error:
         raise InputError(f"the time of its last change cannot be read ({error})", subject=str(path)) from error
     values = {}
     for usual in all_usual:
-        value = usual.value_of(file.result, file.traits)
+        value = usual.value_of(answer.value, answer.traits)
         if value is not None:
             values[usual.name] = value
-    decision = decider(file.result, file.traits).decision
-    return NewRecording(path, modified, file.result, decision, file.remark, values)
+    return NewRecording(path, modified, answer.value, answer.decision.decision, answer.remark, values)
 
 
 def values_of(recordings: Sequence[NewRecording], name: str) -> NDArray:

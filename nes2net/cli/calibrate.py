@@ -125,7 +125,7 @@ def fit(
     if apply_ and not ScoreFile.of(dev_scores[0]).judgement.of_recordings:
         raise InputError(
             "--apply takes scores of recordings, but these are of frames: save the calibration, and give it to "
-            "nes2net predict --segments --calibration"
+            "nes2net predict --judgement frames --calibration"
         )
     recordings = None
     if model and not root:

@@ -1,15 +1,14 @@
-"""`nes2net predict`: score audio files, as a whole or over time, or find the fake stretches in them."""
+"""`nes2net predict`: judge audio files, as a whole or over time, and find the fake stretches in them."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from csv import DictWriter
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nes2net.actions.flags import Deciding, Length, Loading, ScorerName
 from nes2net.cli.next_commands import command_line
@@ -21,20 +20,15 @@ from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable_name, say, table_line, written_said_last
 from nes2net.lib.text_files import as_cell
 
-# The columns after the name of the file, as heading → width. The three tables are for scores, fake
-# stretches and other judgements.
-_SCORES = {"score": 10, "duration": 10}
-_SEGMENTS = {"start": 10, "end": 10, "score": 10}
-_JUDGED = {"duration": 10}
-# Further columns that a calibration adds, and the column that a decision adds.
-_MEANT = {"llr": 8, "probability": 11}
-_DECIDED = {"decision": 11}
-# If at least this share of a recording was judged, its line in the table does not state the share.
-_NEARLY_ALL = 0.995
+if TYPE_CHECKING:
+    from nes2net.scoring.judged import Failed, Judged
+
+# The columns after the name of the file: heading → width. A table has those of its judgement and its decider.
+_WIDTHS = {"score": 10, "duration": 10, "llr": 8, "probability": 11, "decision": 11}
 
 
 @dataclass(frozen=True)
-class WithoutSegments(Length):
+class Windows(Length):
     """One score of a recording, and scores along it.
 
     Args:
@@ -49,21 +43,15 @@ class WithoutSegments(Length):
 
 
 @dataclass(frozen=True)
-class WithSegments:
-    """Fake stretches, by a detector that sees segments.
+class Stretches:
+    """Fake stretches, with --judgement frames.
 
     Args:
-        resolution_ms: frames of this length; the shortest if not given
-        hysteresis: a fake stretch continues up to X above --threshold
-        min_duration: shortest stretch and gap; 0.1 if not given
         rttm: write all segments as RTTM
         labels: write labels for an editor beside each file
         out: folder for the files of --labels
     """
 
-    resolution_ms: Annotated[float | None, Flag("MS")] = None
-    hysteresis: float | None = None
-    min_duration: Annotated[float | None, Flag("S")] = None
     rttm: Annotated[str | None, Flag("FILE|DIR")] = None
     labels: Literal["audacity"] | None = None
     out: Folder | None = None
@@ -80,15 +68,14 @@ def predict(
     *,
     model: ScorerName | None = None,
     loading: Loading,
-    along: WithoutSegments,
+    along: Windows,
     plot: Annotated[str | None, Flag("FILE|DIR")] = None,
     threshold: float | None = None,
     deciding: Deciding,
-    judgement: Annotated[str | None, Flag("NAME|OPTIONS")] = None,
+    judgement: Annotated[str, Flag("NAME|OPTIONS")] = "scores",
     detector: ScorerName | None = None,
     channel: Annotated[str, Flag("N|mix|each")] = "mix",
-    segments: bool = False,
-    stretches: WithSegments,
+    stretches: Stretches,
     json_: bool = False,
     csv: bool = False,
     batch_size: Count | None = None,
@@ -101,7 +88,7 @@ def predict(
 
     Args:
         files: audio files, or folders of them
-        judgement: another result than a score, e.g. classes
+        judgement: frames for fake stretches, classes, or another
         detector: with --judgement: a detector of fakes to ask first
         channel: one channel, from 0; each: a row for each channel
         json_: print a JSON object for each recording
@@ -110,84 +97,82 @@ def predict(
         workers: threads that read files
 
     One score of a recording, and scores along it:
-        plot: draw the track: a .png, .svg, .pdf or a folder
-        threshold: lowest score of bona fide; --segments: where a fake stretch begins
-
-    Fake stretches, by a detector that sees segments:
-        segments: print fake stretches instead of a score
+        plot: draw the scores along time: a .png, .svg, .pdf or a folder
+        threshold: lowest score of bona fide; frames: where a fake stretch begins
     """
-    from nes2net.actions.prediction import COLUMNS, Along, Judged, Once, Question, Stretches, as_columns
+    from nes2net.actions.prediction import COLUMNS, as_columns
     from nes2net.actions.prediction import predict as predicted
     from nes2net.data.audio.files import with_folders_listed
     from nes2net.lib.yaml_text import read_value
-    from nes2net.metrics.localisation.stretches import MIN_DURATION
+    from nes2net.scoring.decisions.along import Cutoff
+    from nes2net.scoring.judged import Failed
     from nes2net.scoring.judgement import as_judgement
+    from nes2net.scoring.judging import JudgingSettings
+    from nes2net.scoring.stream import Along
 
-    # Check the flags, and choose what to ask about each recording: a judgement, fake stretches, or scores.
+    # Check the flags and the output paths before a large model is loaded.
     if model is None:
         raise InputError(_no_detector_message())
-    if detector is not None and judgement is None:
+    chosen_judgement = as_judgement(read_value(judgement, None, "`judgement`"))
+    if detector is not None and chosen_judgement.is_score:
         raise InputError(
             "`detector` is asked before another judgement than a score: add `judgement`, or name it `model`"
         )
-    if csv and (json_ or segments or judgement is not None):
-        raise InputError("--csv is a table of scores and decisions: leave out --json, --segments and --judgement")
-    excluded = changed_fields(along if segments else stretches)
-    question: Question
-    if judgement is not None:
-        if segments or excluded or along.track or along.window is not None or threshold is not None or plot:
-            raise InputError("`judgement` says something else than a score: leave out what is for scores and segments")
-        question = Judged(as_judgement(read_value(judgement, None, "`judgement`")), along.of_files())
-    elif segments:
-        if excluded:
-            raise InputError(f"--segments scores the frames of a whole recording: leave out {excluded[0]}")
-        if stretches.out and not stretches.labels:
-            raise InputError("--out is for the files of --labels: add --labels audacity, or leave it out")
-        shortest = stretches.min_duration if stretches.min_duration is not None else MIN_DURATION
-        question = Stretches(stretches.resolution_ms, threshold, stretches.hysteresis, shortest)
-    elif excluded:
-        raise InputError(f"{excluded[0]} is for fake stretches: add --segments, or leave it out")
-    else:
-        windows = Along(along.window, along.hop)
-        chosen_windows = windows if windows != Along() else None
-        question = Once(along.of_files(), chosen_windows, along.track or bool(plot), threshold)
-    if threshold is not None:
-        if not math.isfinite(threshold):
-            raise InputError(f"--threshold is a number, not {threshold}")
-        if deciding.calibration:
-            raise InputError("--calibration takes the threshold of --operating-point: leave out --threshold")
+    if csv and json_:
+        raise InputError("--csv and --json are two formats: leave out one")
+    beside_flags = changed_fields(stretches)
+    if beside_flags and not chosen_judgement.has_frames:
+        raise InputError(f"{beside_flags[0]} is for fake stretches: add --judgement frames, or leave it out")
+    if stretches.out and not stretches.labels:
+        raise InputError("--out is for the files of --labels: add --labels audacity, or leave it out")
+    if threshold is not None and deciding.calibration:
+        raise InputError("--calibration takes the threshold of --operating-point: leave out --threshold")
     chosen_channel = _parse_channel(channel)
-    if chosen_channel == "each" and (plot or stretches.rttm or stretches.labels):
+    if chosen_channel == "each" and (plot or beside_flags):
         raise InputError("--channel each has several results a file: leave out files beside them, or choose a channel")
-    paths = with_folders_listed(files)
-    # Check the output paths before a large model is loaded.
-    beside = FilesBeside(paths, model, threshold, plot, stretches.rttm, stretches.labels, stretches.out)
     decider = deciding.decider()
-    settings: dict[str, Any] = {
-        "channel": chosen_channel,
-        "decider": decider,
-        "calibration": deciding.calibration or "",
-        "batch_size": batch_size,
-        "workers": workers,
-    }
-    if detector is not None and isinstance(question, Judged):
-        first = replace(loading, config=None, base=None).scorer(detector)
-        question = replace(question, first=predicted(first, paths, **settings))
-        settings["decider"] = None
+    cutoff = None if threshold is None else Cutoff(threshold)
+    is_scored = chosen_judgement.is_score or (chosen_judgement.of_recordings and bool(decider or cutoff))
+    if csv and not is_scored:
+        raise InputError(f"--csv is a table of scores and decisions, not of {chosen_judgement.what}: leave it out")
+    paths = with_folders_listed(files)
+    beside = FilesBeside(paths, model, threshold, plot, stretches.rttm, stretches.labels, stretches.out)
+    shows_windows = along.track or (bool(plot) and not chosen_judgement.has_frames)
+    settings = JudgingSettings(along.of_files(), Along(along.window, along.hop), shows_windows, batch_size, workers)
+    calibration = deciding.calibration or ""
+    first = None
+    if detector is not None:
+        first_detector = replace(loading, config=None, base=None).scorer(detector)
+        of_first = JudgingSettings(batch_size=batch_size, workers=workers)
+        first = predicted(
+            first_detector, paths, channel=chosen_channel, decider=decider, calibration=calibration, settings=of_first
+        )
+        decider = None
+        calibration = ""
     scorer = loading.scorer(model)
-    predictions = predicted(scorer, paths, question, **settings)
+    predictions = predicted(
+        scorer,
+        paths,
+        chosen_judgement,
+        channel=chosen_channel,
+        decider=decider or cutoff,
+        calibration=calibration,
+        settings=settings,
+        first=first,
+    )
     # Choose the columns of the table, and print its head.
-    columns = _SEGMENTS if segments else _SCORES
-    if decider:
-        columns = columns | _MEANT
-    if judgement is not None:
-        columns = _JUDGED
-    elif not segments and (decider or threshold is not None):
-        columns = columns | _DECIDED
+    shown = {"duration"}
+    if is_scored or chosen_judgement.has_frames:
+        shown.add("score")
+    if decider is not None:
+        shown |= {"llr", "probability"}
+    if is_scored and (decider or cutoff):
+        shown.add("decision")
+    columns = [name for name in _WIDTHS if name in shown]
     longest_name = max(len(printable_name(file)) for file in paths)
     if chosen_channel != "mix":
         longest_name += len(_channel_suffix(0))
-    widths = [longest_name, *columns.values(), 0]
+    widths = [longest_name, *(_WIDTHS[name] for name in columns), 0]
     table = None
     if csv:
         table = DictWriter(sys.stdout, COLUMNS, restval="", lineterminator="\n")
@@ -195,27 +180,22 @@ def predict(
     elif not json_:
         say(*(f"# {worded(note)}" for note in predictions.notes), table_line(["file", *columns], widths))
     # Print the rows and write the files. A terminal gets no progress display, because the rows show the progress there.
-    shown = not sys.stdout.isatty()
     failed = 0
     with written_said_last(), beside.writer(scorer, decider) as write:
-        for prediction in ProgressDisplay(
-            predictions.rows, title="scoring", unit="file", total=predictions.count, shown=shown
+        for answer in ProgressDisplay(
+            predictions.rows, title="scoring", unit="file", total=predictions.count, shown=not sys.stdout.isatty()
         ):
-            failed += "error" in prediction.row
-            write(prediction)
+            failed += isinstance(answer, Failed)
+            write(answer)
             if table is not None:
-                table.writerow({name: as_cell(value) for name, value in as_columns(prediction.row).items()})
+                table.writerow({name: as_cell(value) for name, value in as_columns(answer.to_row()).items()})
                 sys.stdout.flush()
-                continue
-            if json_:
-                line = json.dumps(prediction.row)
-            elif judgement is not None and prediction.words:
-                line = _judged_line(prediction.row, prediction.words, widths)
+            elif json_:
+                print(json.dumps(answer.to_row()), flush=True)
             else:
-                line = _table_lines(prediction.row, prediction.words, widths, along.track)
-            print(line, flush=True)
+                print(*_table_lines(answer, columns, widths, along.track), sep="\n", flush=True)
         if not json_ and not csv:
-            advice = [] if decider or segments or judgement else _how_to_get_a_probability(model)
+            advice = _how_to_get_a_probability(model) if chosen_judgement.is_score and decider is None else []
             say(*(f"# {worded(sentence)}" for sentence in predictions.meaning), *advice)
     if failed:
         say(f"{failed:,} of {counted(predictions.count, 'file')} could not be scored", file=sys.stderr)
@@ -264,65 +244,31 @@ def _no_detector_message() -> str:
     return f"name a detector with `model`: a file, or a name that is fetched once – {names}. 'nes2net models' says more"
 
 
-def _judged_line(row: dict[str, Any], words: str, widths: list[int]) -> str:
-    remarks = "; ".join(filter(None, [words, row.get("remark")]))
-    return table_line([_name_in_table(row), f"{row['duration']:.2f} s", remarks], widths, "lrl")
-
-
-def _table_lines(row: dict[str, Any], words: str, widths: list[int], show_windows: bool) -> str:
-    """Write the lines of the table for one recording.
-
-    A scored recording has one line. A recording that was searched for fake stretches has a line for
-    each stretch, or one line with "no fake stretch". A failed recording has a line with the reason.
-
-    Args:
-        row: facts of the recording; the object that --json prints.
-        words: why the windows along the recording led to the decision; may be empty, see
-            :attr:`nes2net.actions.prediction.Prediction.words`.
-        widths: widths of the columns.
-        show_windows: add a line for each window of a scored recording.
-    """
-    # Write the line of a recording that failed or has no fake stretch.
-    file = _name_in_table(row)
-    align = "l" + "r" * (len(widths) - 2) + "l"
-    stretches = row.get("segments")
-    note = row.get("error")
-    if note is None and stretches == []:
-        note = "; ".join(filter(None, [f"no fake stretch in {row['duration']:.2f} s", row.get("remark")]))
-    if note is not None:
-        return table_line([file, *(["–"] * (len(widths) - 2)), note], widths, align)
-    # Write a line for each fake stretch.
-    if stretches:
-        cells = []
-        remark = row.get("remark", "")
-        for stretch in stretches:
-            times = [f"{stretch[key]:.2f} s" for key in ("start", "end")]
-            figures = [f"{stretch[key]:.4f}" for key in ("score", "llr", "probability") if key in stretch]
-            cells.append([file, *times, *figures, remark])
-            remark = ""  # only the first line has the remark
-        return "\n".join(table_line(line, widths, "lr") for line in cells)
-    # Write the line of a recording with a score.
-    remarks = [row["remark"]] if "remark" in row else []
-    if "reason" in row and row["reason"] not in row.get("remark", ""):
-        remarks.append(row["reason"])
-    if words:
-        remarks.append(words)
-    elif row["judged"] < _NEARLY_ALL:
-        remarks.append(f"{100 * row['judged']:.2g} % of it was judged")
-    if row.get("windows", 1) > 1:
-        pattern = "the score is the mean of {}" if row["method"] == "track" else "{} were scored along it, too"
-        remarks.append(pattern.format(f"{counted(row['windows'], 'window')} of {row['window']:.3g} s"))
-    meaning = ["–" if row[key] is None else f"{row[key]:.4f}" for key in _MEANT if key in row]
-    meaning += [row[key] for key in _DECIDED if key in row]
-    lines = [
-        table_line(
-            [file, f"{row['score']:.4f}", f"{row['duration']:.2f} s", *meaning, "; ".join(remarks)], widths, align
+def _table_lines(
+    answer: Judged[Any] | Failed, columns: Sequence[str], widths: Sequence[int], shows_windows: bool
+) -> Iterator[str]:
+    """Write the line of a recording, and a line for each of its fake stretches or, if they are shown, windows."""
+    row = answer.to_row()
+    align = "l" + "r" * len(columns) + "l"
+    yield table_line([_name_in_table(row), *_cells(row, columns), answer.words], widths, align)
+    for segment in row.get("segments", ()):
+        times = f"{segment['start']:.2f} to {segment['end']:.2f} s"
+        yield table_line(
+            [times, *_cells({**segment, "duration": segment["end"] - segment["start"]}, columns)], widths, "r"
         )
-    ]
-    # Write a line for each window of the recording.
-    if row.get("windows", 1) > 1 and show_windows:
-        for number, (time, score) in enumerate(zip(row["times"], row["scores"])):
-            meaning = [f"{row[key][number]:.4f}" for key in ("llrs", "probabilities") if key in row]
-            no_duration = [""] if meaning else []
-            lines.append(table_line([f"at {time:.2f} s", f"{score:.4f}", *no_duration, *meaning], widths, "r"))
-    return "\n".join(lines)
+    if not shows_windows or row.get("windows", 1) == 1:
+        return
+    numbers = {"score": row["scores"], "llr": row.get("llrs"), "probability": row.get("probabilities")}
+    for number, time in enumerate(row["times"]):
+        window = {name: values[number] for name, values in numbers.items() if values is not None}
+        yield table_line([f"at {time:.2f} s", *_cells({"duration": "", **window}, columns)], widths, "r")
+
+
+def _cells(row: Mapping[str, Any], columns: Iterable[str]) -> list[str]:
+    cells = []
+    for name in columns:
+        value = row.get(name)
+        if isinstance(value, float):
+            value = f"{value:.2f} s" if name == "duration" else f"{value:.4f}"
+        cells.append("–" if value is None else value)
+    return cells

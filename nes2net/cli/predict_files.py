@@ -14,9 +14,9 @@ from nes2net.lib.outputs import PICTURES, check_output_paths, output_names
 from nes2net.lib.terminal import say_written
 
 if TYPE_CHECKING:
-    from nes2net.actions.prediction import Prediction
     from nes2net.metrics.localisation.segments import SegmentsByUtterance
     from nes2net.scoring.decisions.decision import Decider
+    from nes2net.scoring.judged import Failed, Judged
     from nes2net.scoring.kernel import Scorer
 
 
@@ -92,7 +92,7 @@ class FilesBeside:
         check_output_paths((to for path, to in self.labels.items() if path.parent.is_dir()), "name a folder with --out")
 
     @contextmanager
-    def writer(self, detector: Scorer, decider: Decider | None) -> Iterator[Callable[[Prediction], None]]:
+    def writer(self, detector: Scorer, decider: Decider | None) -> Iterator[Callable[[Judged[Any] | Failed], None]]:
         """Yield a function that writes the files of one recording; call it as soon as a recording is judged.
 
         If all recordings share one RTTM file, the file is written at the end. The file is written
@@ -106,29 +106,27 @@ class FilesBeside:
         """
         from nes2net.metrics.localisation.label_files import write_audacity
         from nes2net.metrics.localisation.stretches import with_bonafide
+        from nes2net.scoring.judged import Failed
 
         all_segments: SegmentsByUtterance = {}
 
-        def write(prediction: Prediction) -> None:
-            """Write the files of one recording; write none if the recording could not be judged.
-
-            RTTM and labels are written only for a recording that was searched for fake stretches.
-            """
-            if "error" in prediction.row:
+        def write(answer: Judged[Any] | Failed) -> None:
+            if isinstance(answer, Failed):
                 return
-            if prediction.path in self.pictures:
-                self._draw(prediction, detector, decider)
-            if prediction.row["method"] != "segments":
+            if answer.path in self.pictures:
+                self._draw(answer, detector, decider)
+            if answer.frames is None:
                 return
-            segments = {self.names[prediction.path]: with_bonafide(prediction.stretches, prediction.row["duration"])}
+            stretches = answer.frames.stretches
+            segments = {self.names[answer.path]: with_bonafide(stretches, answer.duration)}
             if self.one_rttm:
                 all_segments.update(segments)
-            if prediction.path in self.rttms:
-                self._write_rttm(self.rttms[prediction.path], segments)
-            if prediction.path in self.labels:
-                with writing(self.labels[prediction.path], "name a folder with --out"):
-                    write_audacity(self.labels[prediction.path], prediction.stretches)
-                say_written(self.labels[prediction.path], beside_data=True)
+            if answer.path in self.rttms:
+                self._write_rttm(self.rttms[answer.path], segments)
+            if answer.path in self.labels:
+                with writing(self.labels[answer.path], "name a folder with --out"):
+                    write_audacity(self.labels[answer.path], stretches)
+                say_written(self.labels[answer.path], beside_data=True)
 
         try:
             yield write
@@ -148,39 +146,36 @@ class FilesBeside:
             write_rttm(target, segments)
         say_written(target, beside_data=True)
 
-    def _draw(self, prediction: Prediction, detector: Scorer, decider: Decider | None) -> None:
-        """Draw the picture of a recording: its scores over time.
+    def _draw(self, answer: Judged[Any], detector: Scorer, decider: Decider | None) -> None:
+        """Draw the scores of a recording over time.
 
-        If the recording was searched for fake stretches, the picture shows the stretches and raw
-        scores, even with a calibration. For other recordings, the picture shows scores of windows.
-        With a calibration, the scores are shown as log-likelihood ratios, and a stretch that stands
-        out is shaded. See :meth:`writer` for ``detector`` and ``decider``.
+        Scores of frames are raw, with the fake stretches. Scores of windows are log-likelihood
+        ratios if there is a calibration, and a stretch that stands out is shaded.
         """
         from nes2net.metrics.localisation.segments import Segment
         from nes2net.scoring.track import least_span
         from nes2net.scoring.track_plot import plot_track
 
-        assert prediction.track is not None
-        track = prediction.track
-        picture = self.pictures[prediction.path]
+        picture = self.pictures[answer.path]
+        track = answer.track
         options: dict[str, Any] = {"threshold": self.threshold}
-        # Show fake stretches and raw scores of frames, even if there is a calibration.
-        if prediction.row["method"] == "segments":
+        if answer.frames is not None:
+            track = answer.frames.track
             options = {
-                "threshold": prediction.row["threshold"],
-                "stretches": prediction.stretches,
+                "threshold": answer.frames.rule and answer.frames.rule.threshold,
+                "stretches": answer.frames.stretches,
                 "smallest_span": least_span(detector.score_rule),
             }
-        # Show scores of windows as log-likelihood ratios; `usual` is the range of the ratios of most bona fide
-        # recordings of the calibration.
-        elif decider:
+        elif decider and track is not None:
+            # `usual` is the range of the ratios of most bona fide recordings of the calibration.
             track = replace(track, scores=decider.llrs(track.scores).astype("float32"))
             options = {"threshold": decider.llr_threshold, "scale": "log-likelihood ratio"}
             if decider.usual_scores is not None:
                 options["usual"] = tuple(decider.llrs(decider.usual_scores))
-            stretch = prediction.row.get("along", {}).get("stretch", {})
-            if stretch.get("stands_out"):
-                options |= {"stretches": [Segment("spoof", stretch["start"], stretch["end"])], "shaded": "stands out"}
+            stretch = answer.along.stretch if answer.along else None
+            if stretch is not None and stretch.stands_out:
+                options |= {"stretches": [Segment("spoof", stretch.start, stretch.end)], "shaded": "stands out"}
+        assert track is not None
         with writing(picture, "name another with --plot"):
-            plot_track(picture, prediction.recording, track, model=self.model, **options)
+            plot_track(picture, answer.recording, track, model=self.model, **options)
         say_written(picture, beside_data=True)

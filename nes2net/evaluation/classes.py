@@ -152,7 +152,7 @@ class Classes(Rows):
             words.append(f"none of the known: no (p {known['p']:.2g})")
         return "   ".join(filter(None, [*words, self.worth]))
 
-    def meaning(self) -> list[str]:
+    def meaning(self, scorer: Scorer) -> list[str]:
         """Explain to users of `predict` which classes the detector knows, and what the names of classes mean.
 
         If there is no threshold, a further sentence says why unknown classes are not recognised.

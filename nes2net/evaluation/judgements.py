@@ -26,8 +26,10 @@ from nes2net.evaluation.labelled_frames import labelled_frames
 from nes2net.evaluation.matching import labelled_trials, system_names
 from nes2net.lib.contracts import PartCheck
 from nes2net.lib.errors import InputError, listed
+from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule
 from nes2net.scoring import score_file, segment_file
 from nes2net.scoring.class_file import ClassTable, read_class_table
+from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.judgement import Judgement, ScoreFile
 from nes2net.scoring.registry import judgements
 from nes2net.scoring.score_file import ScoreTable
@@ -38,7 +40,9 @@ if TYPE_CHECKING:
     from nes2net.evaluation.breakdown import Unit
     from nes2net.evaluation.result import Result
     from nes2net.evaluation.transfer import ThresholdSource
+    from nes2net.scoring.decisions.along import Cutoff
     from nes2net.scoring.kernel import Scorer
+    from nes2net.scoring.track import FrameScores
     from nes2net.scoring.waveforms import WaveformReader
 
 T = TypeVar("T")
@@ -251,8 +255,17 @@ class Scores(OfRecordings[float]):
     def identity(self) -> dict[str, Any]:
         return {}
 
+    def score_of_value(self, value: float) -> float:
+        return value
+
     def tell(self, value: float) -> dict[str, Any]:
         return {"score": value}
+
+    def in_words(self, told: Mapping[str, Any]) -> str:
+        return ""
+
+    def meaning(self, scorer: Scorer) -> list[str]:
+        return [_nature_of(scorer)]
 
     def scores(self, path: Path) -> ScoreTable:
         return score_file.read_score_table(path)
@@ -335,6 +348,16 @@ class Rows(OfRecordings[NDArray]):
 
         return start_rows(scorer, f"{self.name} have {{}}", compute, inputs[0], rows=rows)
 
+    def decided_by(self, scorer: Scorer, decider: Decider | Cutoff | None) -> Self:
+        """Return the fitted judgement; raise InputError if ``decider`` is given, but :meth:`score_of` makes no scores."""
+        judgement = super().decided_by(scorer, decider)
+        if decider is not None:
+            judgement.score_of(np.zeros((1, len(judgement.columns)), np.float32))
+        return judgement
+
+    def score_of_value(self, value: NDArray) -> float:
+        return float(self.score_of(value[None])[0])
+
     def tell(self, value: NDArray) -> dict[str, Any]:
         return dict(zip(self.columns, value.tolist(), strict=True))
 
@@ -387,17 +410,25 @@ class Frames(InLines[NDArray]):
     30 s is scored in one piece. A longer recording is scored in windows
     (:func:`nes2net.scoring.track.frame_scores`).
 
+    The options after ``resolution_ms`` find fake stretches, and change no score; see
+    :meth:`nes2net.metrics.localisation.stretches.StretchRule.of`.
+
     Args:
-        resolution_ms: length of a frame in ms; None for the shortest frames of the detector.
+        resolution_ms: length of a frame in ms; None for the length in the calibration or, without
+            one, for the shortest frames of the detector.
+        threshold: a fake stretch begins at a score of at most this value.
     """
 
     resolution_ms: float | None = None
+    threshold: float | None = None
+    hysteresis: float | None = None
+    min_duration: float = MIN_DURATION
 
     name = "frames"
     doing = "scoring"
     done = "scored"
     what = "scores of frames"
-    of_whole = of_batch = True
+    of_whole = of_batch = has_frames = True
 
     def fitted(self, scorer: Scorer) -> Self:
         """Return this judgement; if it has no length of a frame, fill in the shortest length that ``scorer`` scores.
@@ -408,6 +439,46 @@ class Frames(InLines[NDArray]):
         from nes2net.scoring.track import chosen_resolution  # quick start-up: reading files needs no torch
 
         return replace(self, resolution_ms=chosen_resolution(scorer, self.resolution_ms))
+
+    def decided_by(self, scorer: Scorer, decider: Decider | Cutoff | None) -> Self:
+        """Return this judgement with the rule for fake stretches; the operating point of ``decider`` is its threshold.
+
+        Raises:
+            InputError: if ``scorer`` was not trained on segments, and there is no threshold; if
+                there are two; if a number is out of its range; or if the calibration was learned
+                from frames of another length, or has no score at its operating point.
+        """
+        threshold = self.threshold
+        resolution_ms = self.resolution_ms
+        if decider is not None:
+            if threshold is not None:
+                raise InputError(
+                    "the operating point of a calibration is the threshold: leave out `threshold` or `calibration`"
+                )
+            threshold = decider.threshold
+        if isinstance(decider, Decider):
+            if resolution_ms is None:
+                resolution_ms = decider.calibration.resolution_ms
+            if threshold is None:
+                raise InputError(
+                    f"the operating point {decider.point.name} is at no score of this calibration: take another "
+                    "`operating_point`"
+                )
+        chosen = replace(self, resolution_ms=resolution_ms).fitted(scorer)
+        # A default threshold for the scores of frames exists only for a detector that was trained on segments.
+        if threshold is None and not scorer.trained_on_segments:
+            raise InputError(
+                "this detector was trained on whole recordings, so the scores of its frames have no default threshold: "
+                "give a `threshold` or a `calibration` of frame scores, take a detector that was trained on segments, or "
+                "score along the time with `score_track`"
+            )
+        rule = StretchRule.of(scorer.score_rule, threshold, self.hysteresis, self.min_duration)
+        return replace(chosen, **rule._asdict())
+
+    def frames(self, value: NDArray, duration: float) -> FrameScores:
+        from nes2net.scoring.track import FrameScores  # quick start-up: reading files needs no torch
+
+        return FrameScores(value, self._resolution, duration, rule=self._rule)
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
         """Return the ``reader``, changed so that short utterances are not repeated.
@@ -514,11 +585,36 @@ class Frames(InLines[NDArray]):
         assert self.resolution_ms is not None, "fitted() chooses it"
         return self.resolution_ms
 
+    @property
+    def _rule(self) -> StretchRule:
+        """The rule for fake stretches, which :meth:`decided_by` has chosen."""
+        assert self.threshold is not None and self.hysteresis is not None, "decided_by() chooses them"
+        return StretchRule(self.threshold, self.hysteresis, self.min_duration)
+
+    def options(self) -> dict[str, Any]:
+        """Return the length of a frame as plain data, without the rule, because no score depends on the rule."""
+        return {"resolution_ms": self.resolution_ms}
+
     def identity(self) -> dict[str, Any]:
         return self.options()
 
     def tell(self, value: NDArray) -> dict[str, Any]:
-        return {"resolution_ms": self.resolution_ms, "scores": value.tolist()}
+        return {**self.options(), **self._rule._asdict(), "scores": value.tolist()}
+
+    def meaning(self, scorer: Scorer) -> list[str]:
+        rule = self._rule
+        goes_on = f" and goes on up to {rule.threshold + rule.hysteresis:g}" if rule.hysteresis else ""
+        sentences = [
+            f"a fake stretch begins at a score of at most {rule.threshold:g}{goes_on}, and lasts {rule.min_duration:g} s "
+            f"at least; frames of {self.resolution_ms:g} ms",
+            _nature_of(scorer),
+        ]
+        if not scorer.trained_on_segments:
+            untrained = (
+                "this detector was trained on whole recordings, not on segments: what it finds in them may mean nothing"
+            )
+            sentences.insert(0, untrained)
+        return sentences
 
     def rows_are(self, out: Path) -> str:
         return f"utterances in frames of {self.resolution_ms:g} ms"
@@ -542,6 +638,12 @@ class Frames(InLines[NDArray]):
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
         return super().write(files, count, rows) | self.options()
+
+
+def _nature_of(scorer: Scorer) -> str:
+    from nes2net.models.backends.base import NATURE  # quick start-up: reading files needs no torch
+
+    return f"score: higher means more bona fide; it is {NATURE[scorer.score_rule]}"
 
 
 def _finite_row(value: Any, size: int | None = None) -> NDArray:

@@ -91,7 +91,8 @@ def read_scored_by(record: Record | None) -> ScoredBy | None:
         return None
     if not isinstance(resolution, (int, float)) or not 0 < resolution < 1e6:
         resolution = None
-    return ScoredBy(fingerprint, precision, num_samples, resolution)
+    judgement = record.judgement["name"] if record.judgement else None
+    return ScoredBy(fingerprint, precision, num_samples, resolution, judgement)
 
 
 def differences_of_one_detector(first: Record | None, second: Record | None) -> list[str] | None:

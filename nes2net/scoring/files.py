@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -15,15 +15,17 @@ import numpy as np
 import torch
 
 from nes2net.data.audio.packed import AnyRecording, all_channels
-from nes2net.data.audio.remarks import Channels, Remark, remark_of
+from nes2net.data.audio.remarks import Remark, remark_of
+from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError
 from nes2net.scoring.batches import default_workers
 from nes2net.scoring.decisions.population import Traits
+from nes2net.scoring.judged import Failed, Judged
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, chosen_batch_size, scoring_mode
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.score_length import length_of_training
-from nes2net.scoring.waveforms import Recording, WaveformReader
+from nes2net.scoring.waveforms import Recording, Source, WaveformReader
 
 T = TypeVar("T")
 
@@ -36,37 +38,20 @@ _AHEAD_BYTES = 1 << 29  # largest number of bytes of samples that are held in me
 _EXPANSION = 16  # bytes of samples that are assumed for each byte of an unread file
 
 
-@dataclass(frozen=True)
-class JudgedFile(Generic[T]):
-    """A file, and the detector's judgement of the file."""
-
-    path: AnyRecording
-    result: T | InputError
-    """The value of the judgement, or the reason why the value is missing."""
-    num_samples: int = 0
-    """Length of the whole recording in samples at 16 kHz."""
-    judged: float = 1.0
-    """Share of the recording that the detector got."""
-    remark: Remark = field(default_factory=Remark)
-    """Remarks about the recording, such as silence or clipping."""
-    traits: Traits | None = None
-    """Traits of the recording; None if the recording was not measured."""
-
-
 def judge_files(
     scorer: Scorer,
     judgement: Judgement[T],
-    paths: Iterable[AnyRecording],
+    sources: Iterable[AnyRecording | Source],
     num_samples: int | None = None,
     *,
     batch_size: int | None = None,
     workers: int | None = None,
     longest: int | None = None,
     measurer: Measurer | None = None,
-) -> Iterator[JudgedFile[T]]:
-    """Judge the files ``paths`` with a detector, and yield the results in the same order.
+) -> Iterator[Judged[T] | Failed]:
+    """Judge recordings with a detector, and yield the results in the same order.
 
-    Paths are taken from ``paths`` only when the caller takes a result, so ``paths`` may be endless.
+    They are taken from ``sources`` only when the caller takes a result, so ``sources`` may be endless.
     Only files that give the detector the same number of samples share a batch. Each value therefore
     equals, to 1e-6, the value that is computed for the file alone.
 
@@ -84,9 +69,9 @@ def judge_files(
     Raises:
         InputError: if an argument is out of its range, or if ``scorer`` cannot make this judgement.
     """
-    if isinstance(paths, (str, Path)):
+    if isinstance(sources, (str, Path)):
         raise InputError(
-            f"score_files takes several paths; for {paths} alone there is score(), or give [{str(paths)!r}]"
+            f"score_files takes several paths; for {sources} alone there is score(), or give [{str(sources)!r}]"
         )
     batch_size = chosen_batch_size(scorer, batch_size)
     if workers is None:
@@ -97,10 +82,12 @@ def judge_files(
     reader = judgement.reader(WaveformReader.of(scorer, num_samples, longest))
     trained_on = length_of_training(scorer.provenance)
     batches = _Batches(scorer, judgement.fitted(scorer), reader, trained_on, batch_size, measurer)
-    return _judged_in_order(batches, iter(paths), workers)
+    return _judged_in_order(batches, iter(sources), workers)
 
 
-def _judged_in_order(batches: _Batches[T], paths: Iterator[AnyRecording], workers: int) -> Iterator[JudgedFile[T]]:
+def _judged_in_order(
+    batches: _Batches[T], sources: Iterator[AnyRecording | Source], workers: int
+) -> Iterator[Judged[T] | Failed]:
     most_waiting = _AHEAD * batches.batch_size
     with ThreadPoolExecutor(workers, thread_name_prefix="nes2net-read") as pool:
         waiting: deque[_File[T]] = deque()
@@ -109,10 +96,11 @@ def _judged_in_order(batches: _Batches[T], paths: Iterator[AnyRecording], worker
                 # Read ahead, up to the limits of files and of memory.
                 while len(waiting) < most_waiting and sum(file.size for file in waiting) < _AHEAD_BYTES:
                     try:
-                        path = next(paths)
+                        recording = next(sources)
                     except StopIteration:
                         break
-                    waiting.append(_File(path, pool.submit(batches.read, path)))
+                    source = recording if isinstance(recording, Source) else Source(recording, recording)
+                    waiting.append(_File(source, pool.submit(batches.read, source)))
                 if not waiting:
                     return
                 # Judge the first file, unless an earlier file's batch contained this file.
@@ -140,12 +128,12 @@ class _File(Generic[T]):
     or None until the file is judged.
     """
 
-    def __init__(self, path: AnyRecording, reading: Future[_ReadFile]) -> None:
-        self.path = path
-        self.judged: JudgedFile[T] | None = None
+    def __init__(self, source: Source, reading: Future[_ReadFile]) -> None:
+        self.source = source
+        self.judged: Judged[T] | Failed | None = None
         self._reading = reading
         try:
-            self._guess = _EXPANSION * os.path.getsize(str(all_channels(path)))  # bytes of samples
+            self._guess = _EXPANSION * os.path.getsize(str(all_channels(source.recording)))  # bytes of samples
         except (OSError, ValueError, TypeError):
             self._guess = 0  # the thread that reads the file will report the error
 
@@ -165,11 +153,11 @@ class _File(Generic[T]):
         except InputError as error:
             failure = error
         except Exception as error:  # a decoder can raise any error on a damaged file
-            failure = InputError(f"could not be read ({type(error).__name__}: {error})", subject=str(self.path))
-        self.finish(JudgedFile(self.path, failure))
+            failure = InputError(f"could not be read ({type(error).__name__}: {error})", subject=str(self.source))
+        self.finish(Failed(self.source.recording, failure))
         return None
 
-    def finish(self, judged: JudgedFile[T]) -> None:
+    def finish(self, judged: Judged[T] | Failed) -> None:
         """Store the result ``judged``, and free the memory of the samples."""
         self.judged = judged
         del self._reading  # the reading task holds the samples
@@ -187,9 +175,9 @@ class _Batches(Generic[T]):
     batch_size: int
     measurer: Measurer | None
 
-    def read(self, path: AnyRecording) -> _ReadFile:
+    def read(self, source: Source) -> _ReadFile:
         """Read a file, and measure its traits if there is a measurer; called in threads."""
-        recording = self.reader.read(path, channels=Channels(self.reader.num_samples))
+        recording = self.reader.read_source(source)
         remark = remark_of(recording.plain, recording.num_samples, recording.channels, self.trained_on)
         traits = self.measurer.measured(recording, remark) if self.measurer else None
         return _ReadFile(recording, remark, traits)
@@ -215,6 +203,18 @@ class _Batches(Generic[T]):
         with scoring_mode(self.scorer):
             values = self.judgement.start(self.scorer, [torch.from_numpy(waveforms)])()
         for (file, read), measured, value in zip(batch, traits, values, strict=True):
-            result = InputError(value, subject=f"{file.path}:") if isinstance(value, str) else value
+            if isinstance(value, str):
+                file.finish(Failed(file.source.recording, InputError(value, subject=f"{file.source}:")))
+                continue
             recording = read.recording
-            file.finish(JudgedFile(file.path, result, recording.num_samples, recording.judged, read.remark, measured))
+            judged = Judged(
+                file.source.recording,
+                self.judgement,
+                value,
+                recording.num_samples / SAMPLE_RATE,
+                recording.judged,
+                read.remark,
+                self.reader.num_judged(recording.num_samples),
+                measured,
+            )
+            file.finish(judged)

@@ -36,7 +36,10 @@ from nes2net.scoring.segment_file import holds_frames
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nes2net.scoring.decisions.along import Cutoff
+    from nes2net.scoring.decisions.decision import Decider
     from nes2net.scoring.kernel import Scorer
+    from nes2net.scoring.track import FrameScores
     from nes2net.scoring.waveforms import WaveformReader
 
 T = TypeVar("T")
@@ -61,6 +64,8 @@ class Judgement(Output[T]):
     """Whether a file of this judgement can be read as one score for each recording."""
     of_whole: ClassVar[bool] = False
     """Whether this judgement always needs the whole recording."""
+    has_frames: ClassVar[bool] = False
+    """Whether :meth:`frames` returns scores of frames, in which fake stretches are found."""
     of_batch: ClassVar[bool] = False
     """Whether several recordings share a batch if the front-end has ``normalize: batch``. The value
     of a recording then depends on its batch, as published. If False, a detector with such a
@@ -73,6 +78,24 @@ class Judgement(Output[T]):
             InputError: if ``scorer`` cannot make this judgement.
         """
         return self
+
+    def decided_by(self, scorer: Scorer, decider: Decider | Cutoff | None) -> Self:
+        """Return this judgement as by :meth:`fitted`, with what a calibration or a threshold changes.
+
+        Raises:
+            InputError: as :meth:`fitted`, or if ``decider`` cannot decide on this judgement.
+        """
+        if decider is not None and not self.of_recordings:
+            raise InputError(f"`calibration` and `threshold` decide on scores, not on {self.name}: leave them out")
+        return self.fitted(scorer)
+
+    def score_of_value(self, value: T) -> float | None:
+        """Return the score of a recording, higher for bona fide; None if the judgement has no such score."""
+        return None
+
+    def frames(self, value: T, duration: float) -> FrameScores | None:
+        """Return the scores of frames in ``value`` and the rule for fake stretches; None if there are no frames."""
+        return None
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
         """Adapt ``reader``, which has the user's settings, to this judgement; most judgements return ``reader`` itself.
@@ -186,7 +209,7 @@ class Judgement(Output[T]):
         """
         raise InputError(f"{files[0].path}: holds {self.what}, from which no calibration is learned: give scores")
 
-    def meaning(self) -> list[str]:
+    def meaning(self, scorer: Scorer) -> list[str]:
         """Return sentences that explain the rows of ``nes2net predict`` to a user."""
         return []
 

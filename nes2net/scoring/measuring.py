@@ -28,6 +28,7 @@ from nes2net.lib.workers import Loader
 from nes2net.models.network import Network
 from nes2net.scoring.batches import Item, Plan, Read, Reading
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
+from nes2net.scoring.decisions.along import Cutoff
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.population import SCALARS, Traits, measure, measure_blocks
 from nes2net.scoring.embeddings import Embeddings
@@ -236,9 +237,9 @@ class Measurer:
     embed: Callable[[Tensor], Tensor] | None
 
     @classmethod
-    def of(cls, scorer: Scorer, decider: Decider) -> Measurer:
+    def of(cls, scorer: Scorer, decider: Decider | Cutoff) -> Measurer:
         """Make the measurer that ``decider`` needs; it computes embeddings if the calibration compares embeddings."""
-        population = decider.calibration.population if decider.abstain else None
+        population = decider.calibration.population if isinstance(decider, Decider) and decider.abstain else None
         compares_embeddings = population is not None and population.has_embeddings
         if compares_embeddings and isinstance(scorer, Network):  # exported detectors make no embeddings
             return cls(scorer, partial(scorer.embeddings, of="backend"))
@@ -269,10 +270,6 @@ class Measurer:
                 measured = measured._replace(embedding=row)
             with_embeddings.append(measured)
         return with_embeddings
-
-    def of_recording(self, recording: Recording, remark: Remark) -> Traits:
-        """Measure all traits of ``recording``, with its embedding; ``remark`` is as for :meth:`measured`."""
-        return self.with_embeddings([self.measured(recording, remark)], recording.waveform[None])[0]
 
     def along(self, blocks: Iterable[NDArray], track: Track, beginning: Traits | None = None) -> Traits:
         """Measure the traits of a recording whose windows were scored; ``track`` has the scores of the windows.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +28,23 @@ from nes2net.scoring.score_length import length_of_training
 LONGEST_FILLED = 0.1
 
 
+class Along(NamedTuple):
+    """Length and distance of the windows along a recording, in seconds."""
+
+    window: float | None = None
+    """Length of a window. None for the length that was scored for the calibration or, without a
+    calibration, for the length of the detector's training crops."""
+    hop: float | None = None
+    """Time from the start of a window to the start of the next. None for half a window in a
+    recording of up to two minutes, and for a whole window in a longer recording."""
+
+    def suited(self, duration: float) -> tuple[float, float]:
+        """Return window and hop for a recording of ``duration`` seconds; :attr:`window` must be set."""
+        assert self.window is not None
+        usual_hop = self.window / 2 if duration <= 120 else self.window
+        return self.window, usual_hop if self.hop is None else self.hop
+
+
 class Window(NamedTuple):
     """A window of a recording: samples that are scored together."""
 
@@ -36,6 +54,31 @@ class Window(NamedTuple):
     """(N,) float32."""
     is_last: bool
     """Whether the recording ends with this window."""
+
+
+class TimedWindow(NamedTuple):
+    """A window of a stream that waits to be scored."""
+
+    start: float
+    """Start of the window in the stream, in seconds."""
+    end: float
+    """End of the window in the stream, in seconds."""
+    samples: np.ndarray
+    """(N,) float32."""
+
+
+AnyWindow = TypeVar("AnyWindow", Window, TimedWindow)
+
+
+class Skipped(NamedTuple):
+    """Windows of a stream that were not scored, because computing was too slow."""
+
+    start: float
+    """Start of the first window in seconds."""
+    end: float
+    """End of the last window in seconds."""
+    windows: int
+    """Number of windows."""
 
 
 class HeldSamples:
@@ -116,7 +159,7 @@ class SlidingWindows:
             yield Window(end - self._length, self._held.cut(end - self._length, self._length), True)
 
 
-class Batches:
+class Batches(Generic[AnyWindow]):
     """Collects arriving windows of equal length in batches; a :class:`nes2net.data.audio.blocks.Stage`.
 
     Args:
@@ -125,9 +168,9 @@ class Batches:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._waiting: list[Window] = []
+        self._waiting: list[AnyWindow] = []
 
-    def push(self, window: Window) -> Iterator[list[Window]]:
+    def push(self, window: AnyWindow) -> Iterator[list[AnyWindow]]:
         """Take the next window; yield the batches that are now complete.
 
         The batch so far is complete if it is full, or if the next window has another length.
@@ -138,7 +181,7 @@ class Batches:
         if len(self._waiting) == self._size:
             yield from self.finish()
 
-    def finish(self) -> Iterator[list[Window]]:
+    def finish(self) -> Iterator[list[AnyWindow]]:
         """Yield the waiting windows as a last batch, if there are any."""
         batch = self._waiting
         self._waiting = []
@@ -146,24 +189,13 @@ class Batches:
             yield batch
 
 
-class WaitingBatch(NamedTuple):
-    """Windows of a stream that wait to be scored together."""
+class Gap(NamedTuple):
+    """A hole in a stream that no window contains."""
 
-    piece_start: float
-    """Time in the stream, in seconds, of the first sample of the piece from which the windows were
-    cut. A piece ends at a long hole."""
-    windows: list[Window]
-
-    @property
-    def start(self) -> float:
-        """Time in the stream, in seconds, at which the first window begins."""
-        return self.piece_start + self.windows[0].start / SAMPLE_RATE
-
-    @property
-    def end(self) -> float:
-        """Time in the stream, in seconds, at which the last window ends."""
-        last = self.windows[-1]
-        return self.piece_start + (last.start + len(last.samples)) / SAMPLE_RATE
+    start: float
+    """Time in the stream, in seconds, up to which samples were pushed."""
+    end: float
+    """Time of the first sample behind the hole."""
 
 
 class Scored(NamedTuple):
@@ -195,6 +227,8 @@ class Stream:
             pushes the mean. None to compare the channels of the pushed samples.
         progress: function that is called after each batch, with the end of its last window in
             seconds.
+        score: function that scores windows B×N, and raises InputError if a score is missing; None
+            for the detector's own scores.
 
     Raises:
         InputError: if the window is too short for the detector, or if another number is out of its
@@ -211,23 +245,26 @@ class Stream:
         batch_size: int | None = 1,
         channels: Channels | None = None,
         progress: Callable[[float], object] | None = None,
+        score: Callable[[torch.Tensor], list[float]] | None = None,
     ) -> None:
         check_takes_audio_alone(scorer)
-        scorer.check_score()
+        if score is None:
+            scorer.check_score()
         self._scorer = scorer
+        self._score = score or partial(score_or_raise, scorer)
         self._rate = checked_rate(sample_rate)
         check_rate(self._rate, "the stream")
         self._trained_on = length_of_training(scorer.provenance)
         seconds = self._trained_on / SAMPLE_RATE if window is None else window
         self._length, self._hop = window_samples(scorer, seconds, hop)
-        self._batch_size = chosen_batch_size(scorer, batch_size)
+        self._batching: Batches[TimedWindow] = Batches(chosen_batch_size(scorer, batch_size))
         self._progress = progress
         self.filled = 0.0
         """Total length in seconds of the short holes that were filled with zeros."""
         self._listener = Listener(channels)
         self._at_16k = BlocksAt16k("the stream", None if channels else self._listener.channels)
-        self.waiting: deque[WaitingBatch] = deque()
-        """Batches that are not scored yet."""
+        self.waiting: deque[TimedWindow | Gap | Skipped] = deque()
+        """Windows that are not scored yet, and between them gaps and skipped windows."""
         self._scored: list[Scored] = []  # scores that no call has returned so far
         self._is_finished = False
         self._begin_piece(0.0)
@@ -253,7 +290,7 @@ class Stream:
         return self._scores()
 
     def take(self, samples: Any, time: float | None = None) -> None:
-        """Take the next samples like :meth:`push`, but score nothing: queue the complete batches in :attr:`waiting`.
+        """Take the next samples like :meth:`push`, but score nothing: queue the windows in :attr:`waiting`.
 
         The errors are the same as for :meth:`push`. If the stream is finished, :class:`InputError`
         is raised.
@@ -267,6 +304,23 @@ class Stream:
         check_samples(block, self._rate, "the stream", start)
         self._go_to(start)
         self._take(block)
+
+    def skip(self, most_waiting: int) -> int:
+        """Skip all waiting windows but the newest, if more than ``most_waiting`` wait; return how many are skipped.
+
+        :attr:`waiting` has one :class:`Skipped` for these windows and those skipped before.
+        """
+        windows = [item for item in self.waiting if isinstance(item, TimedWindow)]
+        if len(windows) <= most_waiting:
+            return 0
+        *skipped_windows, newest = windows
+        before = [item for item in self.waiting if isinstance(item, Skipped)]
+        start = before[0].start if before else skipped_windows[0].start
+        number = len(skipped_windows) + sum(item.windows for item in before)
+        gaps = [item for item in self.waiting if isinstance(item, Gap)]
+        self.waiting.clear()
+        self.waiting.extend([*gaps, Skipped(start, skipped_windows[-1].end, number), newest])
+        return len(skipped_windows)
 
     def finish(self) -> list[Scored]:
         """End the stream; score its last windows, and return their scores.
@@ -284,27 +338,22 @@ class Stream:
         return self._scores()
 
     def end(self) -> None:
-        """End the stream like :meth:`finish`, but score nothing: queue the last batches in :attr:`waiting`."""
+        """End the stream like :meth:`finish`, but score nothing: queue the last windows in :attr:`waiting`."""
         if not self._is_finished and self._num_samples:
             self._end_piece(scores_short=True)
         self._is_finished = True
 
-    def score(self, batch: WaitingBatch) -> list[Scored]:
-        """Score a batch that the caller has removed from :attr:`waiting`; return a score for each window.
+    def score(self, batch: Sequence[TimedWindow]) -> list[Scored]:
+        """Score windows of equal length that the caller has removed from :attr:`waiting`; return a score for each.
 
         Raises:
             InputError: if a score is not finite, or if the batch does not fit into memory.
         """
-        waveforms = np.stack([pre_emphasised(window.samples, self._scorer.pre_emphasis) for window in batch.windows])
+        waveforms = np.stack([pre_emphasised(window.samples, self._scorer.pre_emphasis) for window in batch])
         if waveforms.shape[1] < self._scorer.min_samples:  # a single short window is repeated, as in Detector.score()
             waveforms = np.resize(waveforms, (1, self._scorer.min_samples))
-        scores = score_or_raise(self._scorer, torch.from_numpy(waveforms))
-        scored = []
-        for window, score in zip(batch.windows, scores, strict=True):
-            first = batch.piece_start + window.start / SAMPLE_RATE
-            end = batch.piece_start + (window.start + len(window.samples)) / SAMPLE_RATE
-            scored.append(Scored(first, end, score))
-        return scored
+        scores = self._score(torch.from_numpy(waveforms))
+        return [Scored(window.start, window.end, score) for window, score in zip(batch, scores, strict=True)]
 
     @property
     def remark(self) -> Remark:
@@ -327,7 +376,6 @@ class Stream:
         """Time in the stream, in seconds, at which the current piece begins: at the start, or after a long hole."""
         self._num_samples = 0  # samples pushed in this piece, at the rate of the stream
         self._windows = SlidingWindows(self._length, self._hop)
-        self._batching = Batches(self._batch_size)
 
     def _go_to(self, time: float) -> None:
         """Continue the stream at ``time`` seconds: fill a short hole with zeros; after a long hole, begin a new piece.
@@ -346,6 +394,7 @@ class Stream:
             raise InputError(f"`time` goes back to {time:.3f} s, behind which {self.now:.3f} s were pushed already")
         if missing > most_filled:
             self._end_piece(scores_short=False)
+            self.waiting.append(Gap(self.now, time))
             self._begin_piece(time)
         elif missing > 0:
             self.filled += missing / self._rate
@@ -363,10 +412,12 @@ class Stream:
 
     def _take_windows(self, windows: Iterable[Window]) -> None:
         for window in windows:
-            self.waiting.extend(WaitingBatch(self.piece_start, batch) for batch in self._batching.push(window))
+            start = self.piece_start + window.start / SAMPLE_RATE
+            end = self.piece_start + (window.start + len(window.samples)) / SAMPLE_RATE
+            self.waiting.append(TimedWindow(start, end, window.samples))
 
     def _end_piece(self, scores_short: bool) -> None:
-        """End the current piece: cut its last samples into windows, and queue its last batches in :attr:`waiting`.
+        """End the current piece, and cut its last samples into windows.
 
         Args:
             scores_short: whether the piece is scored even if it is shorter than a window.
@@ -375,17 +426,22 @@ class Stream:
             self._measure_and_cut(block)
         if scores_short or not self._windows.is_short:
             self._take_windows(self._windows.finish())
-        self.waiting.extend(WaitingBatch(self.piece_start, batch) for batch in self._batching.finish())
 
     def _scores(self) -> list[Scored]:
         while self.waiting:
-            batch = self.waiting.popleft()
-            self._scored += self.score(batch)
-            if self._progress is not None:
-                self._progress(batch.end)
+            item = self.waiting.popleft()
+            self._score_batches(self._batching.push(item) if isinstance(item, TimedWindow) else self._batching.finish())
+        if self._is_finished:
+            self._score_batches(self._batching.finish())
         scored = self._scored
         self._scored = []
         return scored
+
+    def _score_batches(self, batches: Iterable[list[TimedWindow]]) -> None:
+        for batch in list(batches):
+            self._scored += self.score(batch)
+            if self._progress is not None:
+                self._progress(batch[-1].end)
 
 
 def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]:

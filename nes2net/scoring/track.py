@@ -20,6 +20,8 @@ from nes2net.data.audio.sources import Audio, blocks_of
 from nes2net.data.audio.speech import SpeechFrames
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
 from nes2net.lib.errors import InputError, listed
+from nes2net.metrics.localisation.segments import Segment
+from nes2net.metrics.localisation.stretches import StretchRule, fake_stretches
 from nes2net.scoring.kernel import (
     Scorer,
     SegmentScorer,
@@ -101,17 +103,25 @@ def score_track(
     batch_size: int | None = None,
     progress: Callable[[float], object] | None = None,
     channels: Channels | None = None,
+    score: Callable[[torch.Tensor], list[float]] | None = None,
 ) -> Track:
     """Score windows along the recording ``audio``, for :meth:`nes2net.Detector.score_track`.
 
     Args:
-        window, hop, batch_size, progress: as for :class:`~nes2net.scoring.stream.Stream`.
+        window, hop, batch_size, progress, score: as for :class:`~nes2net.scoring.stream.Stream`.
         channels: a comparison of the recording's channels, if ``audio`` is already the mean of
             these channels. None to compare the channels of ``audio``.
     """
     compared = channels or Channels()
     stream = Stream(
-        scorer, SAMPLE_RATE, window=window, hop=hop, batch_size=batch_size, channels=compared, progress=progress
+        scorer,
+        SAMPLE_RATE,
+        window=window,
+        hop=hop,
+        batch_size=batch_size,
+        channels=compared,
+        progress=progress,
+        score=score,
     )
     frames = SpeechFrames()
     blocks = pushed(blocks_of(audio, sample_rate, None if channels else compared), frames)
@@ -150,9 +160,17 @@ class FrameScores:
     """Length of the recording in seconds; the last frame may end a little earlier than the recording."""
     remark: Remark = _NO_REMARK
     """Remarks about the recording, such as silence or clipping."""
+    rule: StretchRule | None = None
+    """The rule that finds fake stretches; None if they are not asked for."""
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    @property
+    def stretches(self) -> list[Segment]:
+        """The fake stretches that :attr:`rule` finds."""
+        assert self.rule is not None
+        return fake_stretches(self.scores, self.resolution_ms, self.duration, self.rule)
 
     @property
     def times(self) -> np.ndarray:
@@ -174,6 +192,7 @@ def frame_scores(
     resolution_ms: float | None = None,
     batch_size: int | None = None,
     progress: Callable[[float], object] | None = None,
+    channels: Channels | None = None,
 ) -> FrameScores:
     """Score the frames of a recording, for :meth:`nes2net.Detector.frame_scores`.
 
@@ -192,6 +211,7 @@ def frame_scores(
             utterances of 4 s on a GPU.
         progress: function that is called after each batch, with the end of its last window in
             seconds.
+        channels: as for :func:`score_track`.
 
     Raises:
         InputError: if ``scorer`` does not score frames of this length, or needs scores of other
@@ -207,8 +227,8 @@ def frame_scores(
     batch_size = chosen_batch_size(scorer, batch_size, usual)
     frame = round(resolution_ms * SAMPLE_RATE / 1000)  # in samples
     step = grid.step // frame  # in frames
-    listener = Listener()
-    blocks = pushed(blocks_of(audio, sample_rate, listener.channels), listener)
+    listener = Listener(channels)
+    blocks = pushed(blocks_of(audio, sample_rate, None if channels else listener.channels), listener)
     windows = pushed(pushed(blocks, PreEmphasis(scorer.pre_emphasis)), FrameWindows(grid.longest, grid.step))
     kept_scores: list[np.ndarray] = []
     end = 0

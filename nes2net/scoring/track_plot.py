@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from nes2net.data.audio.columns import envelope
 from nes2net.data.audio.packed import AnyRecording
-from nes2net.data.audio.read import SAMPLE_RATE, stream_audio
 from nes2net.lib.errors import visible
 from nes2net.lib.files import replacing
 from nes2net.lib.pictures import (
@@ -113,7 +113,7 @@ def plot_track(
             scores.axhline(score, color=INK, linewidth=1, linestyle=":", label=label)
         scores.set_ylim(limits)
     # Draw the waveform.
-    low, high = envelope(audio, track.duration)
+    low, high = envelope(audio, track.duration, _ENVELOPE_COLUMNS)
     seconds = np.linspace(0, track.duration, len(low), endpoint=False)
     waveform.fill_between(seconds, low, high, color=_WAVEFORM, linewidth=0.5)
     largest = 1.05 * max(np.abs(low).max(), np.abs(high).max(), 1e-3)
@@ -215,32 +215,6 @@ def _shade(axes: Axes, intervals: list[tuple[float, float]], label: str = "") ->
         label=label,
     )
     axes.set_ylim(low, high)
-
-
-def envelope(audio: AnyRecording, duration: float) -> tuple[np.ndarray, np.ndarray]:
-    """Find the smallest and the largest sample in each of C equal parts of the recording ``audio``, C ≤ 2,000.
-
-    Args:
-        duration: duration of the recording in seconds.
-
-    Returns:
-        The smallest samples (C,) and the largest samples (C,); both are 0 for a part without
-        samples.
-    """
-    total = max(1, round(duration * SAMPLE_RATE))
-    columns = min(_ENVELOPE_COLUMNS, total)
-    low = np.full(columns, np.inf, np.float32)
-    high = np.full(columns, -np.inf, np.float32)
-    position = 0
-    for block in stream_audio(audio):
-        column = np.minimum((position + np.arange(len(block))) * columns // total, columns - 1)
-        starts = np.flatnonzero(np.diff(column, prepend=-1))
-        low[column[starts]] = np.minimum(low[column[starts]], np.minimum.reduceat(block, starts))
-        high[column[starts]] = np.maximum(high[column[starts]], np.maximum.reduceat(block, starts))
-        position += len(block)
-    empty = ~np.isfinite(low)
-    low[empty] = high[empty] = 0
-    return low, high
 
 
 def drawable(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args
@@ -10,7 +11,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args
 import numpy as np
 
 from nes2net.data.audio.packed import AnyRecording, ChannelOf
-from nes2net.data.audio.read import load_audio, load_head_and_length
+from nes2net.data.audio.read import LongAudio, count_samples, load_audio, load_head_and_length, stream_audio
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.sources import Audio, recording_of
 from nes2net.data.audio.waveform import Padding, head_crop, peak_normalized, pre_emphasised, random_crop
@@ -56,6 +57,42 @@ class Recording(NamedTuple):
     """The samples of ``waveform`` before pre-emphasis; ``waveform`` itself if the detector has no pre-emphasis."""
     channels: Channels | None = None
     """The comparison of the recording's channels; None if the channels were not compared."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A recording to judge: a file, or what was decoded of it before."""
+
+    recording: AnyRecording
+    """The recording, for messages and answers."""
+    decoded: AnyRecording | np.ndarray
+    """What is read: the recording itself, a file of its mean at 16 kHz, or these samples (N,) float32."""
+    channels: tuple[Channels, Channels] | None = None
+    """The comparisons of the channels in the scored part and in the whole recording, if ``decoded`` has only their mean."""
+
+    def __str__(self) -> str:
+        return str(self.recording)
+
+    @classmethod
+    def of(cls, audio: Audio, sample_rate: float | None = None) -> Source:
+        """Make a source of a file, samples, blocks or raw bytes; the errors are those of :func:`recording_of`."""
+        channels = Channels()
+        recording = recording_of(audio, sample_rate, channels)
+        if isinstance(recording, np.ndarray):
+            return cls("the recording", recording, (channels, channels))
+        return cls(recording, recording)
+
+    @property
+    def num_samples(self) -> int:
+        """Length of the recording in samples at 16 kHz."""
+        return len(self.decoded) if isinstance(self.decoded, np.ndarray) else count_samples(self.decoded)
+
+    def blocks(self) -> tuple[Iterator[np.ndarray], Channels]:
+        """Return the blocks (N,), and the comparison of the channels, complete when all blocks are taken."""
+        channels = self.channels[1] if self.channels else Channels()
+        if isinstance(self.decoded, np.ndarray):
+            return iter([self.decoded]), channels
+        return stream_audio(self.decoded, None if self.channels else channels), channels
 
 
 @dataclass(frozen=True)
@@ -141,6 +178,13 @@ class WaveformReader:
         """Compute how many samples the detector gets from a recording with ``num_samples`` samples."""
         return self.used(self.num_samples or max(num_samples, self.min_samples))
 
+    def num_judged(self, num_samples: int) -> int | None:
+        """Return how many leading samples of a recording with ``num_samples`` the detector uses; None for all."""
+        most = self.used.most
+        if most is not None and min(num_samples, self.num_samples or num_samples) > most:
+            return most
+        return self.num_samples
+
     def read(self, path: AnyRecording, id: str | None = None, channels: Channels | None = None) -> Recording:
         """Read a recording from a file, a shard or memory, and make the input of the detector.
 
@@ -171,6 +215,17 @@ class WaveformReader:
                     f"{self.transform.identity} returned {result} for {path}; expected float32 of shape (N,)"
                 )
         return self._cut(waveform, len(waveform), str(path), channels)
+
+    def read_source(self, source: Source) -> Recording:
+        """Read a recording as :meth:`read`, and compare the channels of the part that is taken."""
+        channels = source.channels[0] if source.channels else Channels(self.num_samples)
+        if not isinstance(source.decoded, np.ndarray):
+            compared = None if source.channels else channels
+            return self.read(source.decoded, channels=compared)._replace(channels=channels)
+        num_samples = len(source.decoded)
+        if self.num_samples is None and self.longest is not None and num_samples > self.longest:
+            raise LongAudio(f"has {num_samples:,} samples, more than {self.longest:,}", subject=str(source))
+        return self._cut(source.decoded, num_samples, str(source), channels)
 
     def take(self, audio: Audio, sample_rate: float | None, channels: Channels | None = None) -> Recording:
         """Make the detector's input from a file or samples; arguments and errors are as for :func:`recording_of`."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.signal import sawtooth
 
 from nes2net.apps.listen.channel import Channel
-from nes2net.apps.listen.listening import Judge
+from nes2net.apps.listen.listening import LiveJudge
 from nes2net.data.audio.speech import speech_share
 from nes2net.detector import Detector
 from nes2net.lib.files import json_text
@@ -56,7 +56,7 @@ def channel_of(detector: Detector, rate: int, hop: float) -> Channel:
     """Make a channel that listens with ``detector``, as `nes2net listen` does with a calibration."""
     rng = np.random.default_rng(0)
     decider = Decider(fit(rng.normal(1, 1, 200), rng.normal(-1, 1, 200)))
-    judge = Judge(detector.eval(), "random weights", decider, hop=hop)
+    judge = LiveJudge(detector.eval(), "random weights", decider, hop=hop)
     return judge.session(rate, "s16le", ["mix"], True, "all").channels[0]
 
 

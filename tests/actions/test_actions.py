@@ -11,7 +11,7 @@ from builders.loud_is_fake import detector as loud_is_fake
 from nes2net import Detector, InputError
 from nes2net.actions.calibration import Labels, apply_calibration, calibrate
 from nes2net.actions.embedding import embed_recordings
-from nes2net.actions.prediction import Along, Once, Stretches, predict
+from nes2net.actions.prediction import predict
 from nes2net.actions.scoring import score_corpus
 from nes2net.cli.main import main
 from nes2net.data.corpora import asvspoof2019_la
@@ -19,7 +19,10 @@ from nes2net.data.corpora.trial import Part
 from nes2net.evaluation.judgements import Frames
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.corpus import ScoringSettings
+from nes2net.scoring.decisions.along import Cutoff
 from nes2net.scoring.embeddings import Embeddings
+from nes2net.scoring.judging import JudgingSettings
+from nes2net.scoring.stream import Along
 
 LA = "asvspoof2019_la"
 
@@ -69,34 +72,42 @@ def detector(tmp_path):
     return Detector.from_pretrained(tmp_path / "model.pth", "cpu")
 
 
-LONE = Stretches(20, 0.45, 0.0, 0.5)
+LONE = Frames(20, hysteresis=0.0, min_duration=0.5)
+RULED = "{name: frames, resolution_ms: 20, hysteresis: 0, min_duration: 0.5}"
 
 
-def test_predict_returns_the_rows_that_the_command_prints(files, detector, tmp_path, capsys):
-    for way, flags in (
-        (None, ""),
-        (Once(16000), "--samples 16000"),
-        (Once(None), "--samples full"),
-        (Once(along=Along(hop=0.25), track=True), "--track --hop 0.25"),
-        (Once(threshold=0.4), "--threshold 0.4"),
-        (Stretches(threshold=0.4), "--segments --threshold 0.4"),
-        (LONE, "--segments --resolution 20 --threshold 0.45 --hysteresis 0 --min-duration 0.5"),
-    ):
-        rows = [one.row for one in predict(detector, [tmp_path], way).rows]
-        words = f"predict {tmp_path} --model {tmp_path}/model.pth --device cpu --json {flags}"
-        assert main(words.split()) == 1
-        assert rows == [json.loads(line) for line in capsys.readouterr().out.splitlines()], flags
-        assert [row["file"] for row in rows] == list(map(str, files)) and list(rows[1]) == ["file", "error"]
+@pytest.mark.parametrize(
+    "options, flags",
+    [
+        ({}, []),
+        ({"settings": JudgingSettings(16000)}, ["--samples", "16000"]),
+        ({"settings": JudgingSettings(None)}, ["--samples", "full"]),
+        ({"settings": JudgingSettings(along=Along(hop=0.25), track=True)}, ["--track", "--hop", "0.25"]),
+        ({"decider": Cutoff(0.4)}, ["--threshold", "0.4"]),
+        ({"judgement": "frames", "decider": Cutoff(0.4)}, ["--judgement", "frames", "--threshold", "0.4"]),
+        ({"judgement": LONE, "decider": Cutoff(0.45)}, ["--judgement", RULED, "--threshold", "0.45"]),
+    ],
+)
+def test_predict_returns_the_rows_that_the_command_prints(files, detector, tmp_path, capsys, options, flags):
+    rows = [answer.to_row() for answer in predict(detector, [tmp_path], **options).rows]
+    words = ["predict", str(tmp_path), "--model", f"{tmp_path}/model.pth", "--device", "cpu", "--json", *flags]
+    assert main(words) == 1
+    assert rows == [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["file"] for row in rows] == list(map(str, files))
+    assert list(rows[1]) == ["file", "error"]
 
 
 def test_tracks_and_stretches_come_as_objects(files, detector):
-    (along,) = predict(detector, files[:1], Once(along=Along(0.5, 0.25), track=True)).rows
-    assert np.array_equal(along.track.scores, detector.score_track(files[0], window=0.5, hop=0.25).scores)
-    for way, expected in ((LONE, FAKES[:1]), (Stretches(), FAKES)):  # the second stretch is short
-        (one,) = predict(detector, files[:1], way).rows
-        assert near([stretch[1:3] for stretch in one.stretches], expected) and len(one.track) == 150
+    settings = JudgingSettings(along=Along(0.5, 0.25), track=True)
+    (judged,) = predict(detector, files[:1], settings=settings).rows
+    assert np.array_equal(judged.track.scores, detector.score_track(files[0], window=0.5, hop=0.25).scores)
+    lone = Frames(20, 0.45, 0.0, 0.5)
+    for judgement, expected in ((lone, FAKES[:1]), (Frames(), FAKES)):  # the second stretch is short
+        (judged,) = predict(detector, files[:1], judgement).rows
+        assert near([stretch[1:3] for stretch in judged.frames.stretches], expected)
+        assert len(judged.frames) == 150
     with pytest.raises(InputError, match="the hop must be a positive number"):
-        predict(detector, files, Once(along=Along(hop=0.0)))  # before anything is scored
+        predict(detector, files, settings=JudgingSettings(along=Along(hop=0.0)))  # before anything is scored
 
 
 def test_score_corpus_writes_the_file_and_the_warnings_of_the_command(corpus, spectral_detector, tmp_path, capsys):

@@ -6,7 +6,7 @@ import threading
 from contextlib import contextmanager
 
 from builders import PATIENCE
-from nes2net.apps.listen.listening import Judge, Listening
+from nes2net.apps.listen.listening import Listening, LiveJudge
 from nes2net.lib.files import json_text
 from nes2net.lib.http_server import address_of, listening_socket
 
@@ -15,7 +15,7 @@ HOP = 0.25
 
 
 def judge_of(detector, decider=None, **settings):
-    return Judge(detector, "small.pth", decider, None, **{"window": WINDOW, "hop": HOP, **settings})
+    return LiveJudge(detector, "small.pth", decider, None, **{"window": WINDOW, "hop": HOP, **settings})
 
 
 def heard(judge, blocks, rate=16000, names=("mix",), keep="all"):

@@ -230,7 +230,8 @@ def test_a_calibration_holds_detector_recordings_and_date(recordings, calibrate,
     assert f"detector: {fingerprint[:12]} in float32, scored the first 8000 samples" in out
     assert "recordings: 23 measured by duration, level, bandwidth\n" in out
     found = calibration.load("c.json")
-    assert found.scored_by == calibration.ScoredBy(fingerprint, "float32", 8000)
+    scored_by = calibration.ScoredBy(fingerprint, "float32", 8000, judgement="scores")
+    assert found.scored_by == scored_by
     facts, population = found.trained_on, found.population
     assert (facts["corpus"], facts["phase"], facts["num_bonafide"], facts["num_spoof"]) == ("generic", "all", 12, 12)
     assert facts["scores_sha256"] == hashlib.sha256((recordings / "s.txt").read_bytes()).hexdigest()
@@ -358,7 +359,9 @@ def test_frames_are_calibrated_with_the_segment_labels_of_the_corpus(here, calib
     scores = {id: row + rng.normal(0, 1, len(row)) for id, row in labels.items()}
     (here / "f.txt").write_text("".join(lines(id, row) for id, row in scores.items()))
     words = "fit partialspoof f.txt --root partialspoof --workers 0 --save c.json"
-    refused(f"calibrate {words} --apply f.txt --out x.txt", "give it to nes2net predict --segments --calibration")
+    refused(
+        f"calibrate {words} --apply f.txt --out x.txt", "give it to nes2net predict --judgement frames --calibration"
+    )
     refused(f"calibrate {words}", "no record beside it states the length of its frames")
     refused("calibrate fit partialspoof f.txt f.txt --keys partialspoof", "holds scores of frames")
     run = {"model": "0f" * 32, "dtype": "float32", "num_samples": None, "resolution_ms": 20.0}

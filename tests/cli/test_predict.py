@@ -355,7 +355,7 @@ for name in ("minutes.flac", "hour.flac"):
     "flags, shown",
     [
         ("--model model.pth --hop 12", "mean of 301 windows"),
-        ("--model frames.pth --segments --threshold 0 --rttm a.rttm", "frames of 10 ms"),
+        ("--model frames.pth --judgement frames --threshold 0 --rttm a.rttm", "frames of 10 ms"),
     ],
 )
 def test_an_hour_takes_no_more_memory_than_minutes(place, flags, shown):

@@ -1,4 +1,4 @@
-"""`nes2net predict --segments`: known fake stretches in tables, JSON lines and label files."""
+"""`nes2net predict --judgement frames`: known fake stretches in tables, JSON lines and label files."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def place(detector, tmp_path_factory):
 @pytest.fixture
 def predict(place, monkeypatch, command):
     monkeypatch.chdir(place)
-    return lambda *words, model="model.pth": command(["predict", *words, "--segments", "--model", model])
+    return lambda *words, model="model.pth": command(["predict", *words, "--judgement", "frames", "--model", model])
 
 
 def test_segments_of_each_file_are_told_with_their_settings(predict):
@@ -51,24 +51,36 @@ def test_segments_of_each_file_are_told_with_their_settings(predict):
     first, second, third = map(json.loads, out.splitlines())
     assert status == 1 and err == "1 of 3 files could not be scored\n"
     assert "is cut off: its header announces 48,000 samples" in third["error"]
-    facts = {"method": "segments", "trained_on_segments": True, "resolution_ms": 20.0}
+    facts = {"method": "whole", "judgement": "frames", "trained_on_segments": True, "resolution_ms": 20.0}
     facts |= {"threshold": 0.5, "hysteresis": 0.1, "min_duration": 0.1}
     assert first | facts == first and second | facts == second and second["segments"] == []
     assert (first["duration"], second["duration"]) == (3.0, 0.5)
     assert near([(found["start"], found["end"]) for found in first["segments"]], LOUD["a.wav"])
     assert all(found["label"] == "spoof" and found["score"] < 0.5 for found in first["segments"])
-    rule, titles, *lines, score = predict(*files)[1].splitlines()
+    titles, *lines, rule, score = predict(*files)[1].splitlines()
     assert score.startswith("# score: higher means more bona fide")
     goes_on = "a fake stretch begins at a score of at most 0.5 and goes on up to 0.6, and lasts 0.1 s at least"
     assert rule == f"# {goes_on}; frames of 20 ms"
-    assert titles.split() == ["file", "start", "end", "score"]
-    for line, found in zip(lines[:2], first["segments"]):
-        cells = ["speech/a.wav", f"{found['start']:.2f}", "s", f"{found['end']:.2f}", "s", f"{found['score']:.4f}"]
+    assert titles.split() == ["file", "score", "duration"]
+    assert lines[0].split(maxsplit=4) == ["speech/a.wav", "–", "3.00", "s", "2 fake stretches"]
+    for line, found in zip(lines[1:3], first["segments"]):
+        length = found["end"] - found["start"]
+        cells = [
+            f"{found['start']:.2f}",
+            "to",
+            f"{found['end']:.2f}",
+            "s",
+            f"{found['score']:.4f}",
+            f"{length:.2f}",
+            "s",
+        ]
         assert line.split() == cells
     remark = "lasts 0.50 s; in training the detector hears 4.04 s at a time"
-    assert second["remark"] == remark and "remark" not in first
-    assert lines[2].split(maxsplit=4) == ["speech/b.flac", "–", "–", "–", f"no fake stretch in 0.50 s; {remark}"]
-    assert lines[3].split()[:4] == ["speech/c.wav", "–", "–", "–"] and len(lines) == 4
+    assert second["remark"] == remark
+    assert "remark" not in first
+    assert lines[3].split(maxsplit=4) == ["speech/b.flac", "–", "0.50", "s", f"no fake stretch; {remark}"]
+    assert lines[4].split()[:3] == ["speech/c.wav", "–", "–"]
+    assert len(lines) == 5
 
 
 def test_a_detector_of_whole_recordings_finds_no_stretches_without_a_threshold(predict, place):
@@ -80,7 +92,7 @@ def test_a_detector_of_whole_recordings_finds_no_stretches_without_a_threshold(p
         detector.segment(place / "speech" / "b.flac")
     assert worded(str(refusal.value)).partition(":")[0] in err
     _, out, _ = predict("speech/b.flac", "--threshold", "0.4", model="untrained.pth")
-    assert out.startswith("# this detector was trained on whole recordings, not on segments: ")
+    assert "# this detector was trained on whole recordings, not on segments: " in out
     _, out, _ = predict("speech/b.flac", "--threshold", "0.4", "--json", model="untrained.pth")
     assert json.loads(out)["trained_on_segments"] is False
 
@@ -122,13 +134,13 @@ def test_a_calibration_of_frames(predict, detector, place, tmp_path, refused):
     _, out, _ = predict(*flags)
     assert "# calibration: partialspoof, phase dev, 9 bona fide and 9 spoofed frames of 20 ms, detector" in out
     assert "the Bayes threshold of the prior" in out
-    titles, line, _, none = (line for line in out.splitlines() if not line.startswith("# "))
-    assert titles.split() == ["file", "start", "end", "score", "llr", "probability"]
+    titles, _, line, _, none = (line for line in out.splitlines() if not line.startswith("# "))
+    assert titles.split() == ["file", "score", "duration", "llr", "probability"]
     assert line.split()[-2:] == [f"{first['segments'][0][key]:.4f}" for key in ("llr", "probability")]
-    assert "no fake stretch in 0.50 s" in none
+    assert "no fake stretch" in none
     words = f"predict speech/a.wav --model model.pth --calibration {tmp_path}/frames.json"
-    refused(f"{words} --segments --threshold 0", "--calibration takes the threshold of --operating-point")
-    refused(words, "from scores of frames of 20 ms, not of recordings", "--segments")
+    refused(f"{words} --judgement frames --threshold 0", "--calibration takes the threshold of --operating-point")
+    refused(words, "from scores of frames of 20 ms, not of recordings", "--judgement frames")
 
 
 WHOLE = ("('asp_mlp') scores recordings, not their segments", "or score along the time with --track")
@@ -137,10 +149,15 @@ WHOLE = ("('asp_mlp') scores recordings, not their segments", "or score along th
 def test_errors_are_one_line(place, monkeypatch, refused):
     monkeypatch.chdir(place)
     for words, messages in (
-        ("--segments --model whole.pth", WHOLE),
-        ("--segments --track", ["--segments scores the frames of a whole recording: leave out --track"]),
-        ("--segments --out labels", ["--out is for the files of --labels"]),
-        ("--segments --rttm model.pth/a.rttm", ["name another file or folder with --rttm"]),
-        ("--rttm a.rttm", ["--rttm is for fake stretches: add --segments"]),
+        ("--judgement frames --model whole.pth", WHOLE),
+        (
+            "--judgement frames --track",
+            ["--track, --window and --hop are for scores along a recording, not for frames"],
+        ),
+        ("--judgement frames --samples 9000", ["frames are judged in whole recordings: leave out --samples"]),
+        ("--judgement frames --out labels", ["--out is for the files of --labels"]),
+        ("--judgement frames --csv", ["--csv is a table of scores and decisions, not of scores of frames"]),
+        ("--judgement frames --rttm model.pth/a.rttm", ["name another file or folder with --rttm"]),
+        ("--rttm a.rttm", ["--rttm is for fake stretches: add --judgement frames"]),
     ):
         refused(f"predict none.wav --model model.pth {words}", *messages, silent=True)

@@ -14,7 +14,7 @@ from builders.runs import history_of
 from nes2net import Detector, InputError, decisions, metrics
 from nes2net.actions.evaluation import Pages, evaluate
 from nes2net.actions.known_classes import known_classes
-from nes2net.actions.prediction import Judged, predict
+from nes2net.actions.prediction import predict
 from nes2net.cli.main import main
 from nes2net.cli.next_commands import after_training
 from nes2net.evaluation.classes import Classes
@@ -453,8 +453,8 @@ def test_the_counts_of_many_classes_stand_beside_the_page(num_classes, tmp_path)
 def test_predict_names_the_likeliest_or_none_of_the_known(checkpoint, tones, capsys):
     detector = Detector.from_pretrained(checkpoint, device="cpu")
     names = ["eval_900_0.wav", "eval_5000_0.wav"]
-    found = predict(detector, [tones.parent / name for name in names], Judged(as_judgement("classes")))
-    known, _ = rows = [prediction.row for prediction in found.rows]
+    found = predict(detector, [tones.parent / name for name in names], "classes")
+    known, _ = rows = [answer.to_row() for answer in found.rows]
     assert "the detector knows A lower, B, middle, C=higher; a name means" in "\n".join(found.meaning)
     assert known["class"] == "B, middle" and sum(known["posteriors"].values()) == pytest.approx(1)
     for row in rows:
@@ -609,13 +609,13 @@ def test_the_line_says_what_the_detector_is_worth_and_that_real_speech_gets_a_na
     detector = Detector.from_pretrained(checkpoint, device="cpu")
     (error,) = [figure["value"] for figure in detector.provenance.figures if figure["measure"] == "error"]
     recording = tones.parent / "eval_900_0.wav"
-    predictions = predict(detector, [recording], Judged(as_judgement("classes")))
+    predictions = predict(detector, [recording], "classes")
     (prediction,) = predictions.rows
     assert prediction.words.endswith(f"it was wrong on {100 * error:.0f} % of its development trials")
     assert any(sentence.startswith("real speech gets the name of a class, too") for sentence in predictions.meaning)
     unknown = replace(detector.provenance, figures=())
     detector.provenance = unknown
-    (prediction,) = predict(detector, [recording], Judged(as_judgement("classes"))).rows
+    (prediction,) = predict(detector, [recording], "classes").rows
     assert "how often it is wrong is not known" in prediction.words
 
 

@@ -2,19 +2,32 @@
 
 import csv
 import io
+import json
+import re
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import soundfile
-from builders import hears_a_tone
+import torch
+from builders import hears_a_tone, loud_is_fake, slow
+from builders.all_kinds import NAMES, NUM_FAST, write
 from builders.answers import ENTRANCES, LONGEST, SHORTEST, by_telephone, listened, predicted, speech, write_clips
+from builders.live import heard
 
+from nes2net import Detector
 from nes2net.actions.calibration import calibrate_recordings
+from nes2net.apps.listen.listening import Block, LiveJudge
 from nes2net.apps.serve.desk import Desk
 from nes2net.cli.main import main
+from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.speech import SPEECH_RULE
+from nes2net.evaluation.judgements import Rows
 from nes2net.lib.errors import InputError
+from nes2net.scoring.calibrated import usual_window
 from nes2net.scoring.decisions import Decider, load
+from nes2net.scoring.judging import judge_recording
+from nes2net.scoring.registry import judgements
 
 ABSTAIN = 0.05
 LONG = 240.0
@@ -162,3 +175,112 @@ def test_a_refused_calibration_names_its_three_causes(clips_folder, tmp_path, ca
         calibrate_recordings(
             hears_a_tone.detector(), clips_folder / "fake", clips_folder / "real", tmp_path / "b.json", num_workers=0
         )
+
+
+def reported(folder, path, *words):
+    """The row that `nes2net report` writes."""
+    out = folder / "report.json"
+    words = ["report", path, "--model", folder / "tone.pth", "--device", "cpu", "--json", out, *words]
+    assert main(list(map(str, words))) == 0
+    return json.loads(out.read_text())
+
+
+def shared_facts(row):
+    """The facts of a row that do not name files; settings are called as in Python, not as flags."""
+    facts = {key: fact for key, fact in row.items() if key not in ("file", "calibration")}
+    return json.loads(json.dumps(facts).replace("--channel", "`channel`"))
+
+
+def reason_by_service(reason):
+    """A pattern for the reason that the service gives, which does not quote the messages of both decoders."""
+    return "neither libsndfile nor FFmpeg reads it" if "read by neither" in reason else f"^{re.escape(reason)}$"
+
+
+@pytest.mark.parametrize("is_calibrated", [False, True])
+@pytest.mark.parametrize("name", [*NAMES[:NUM_FAST], *slow(*NAMES[NUM_FAST:])])
+def test_every_entrance_gives_the_same_answer(clips_folder, tmp_path, capsys, name, is_calibrated):
+    """In every number and word; of a damaged file, the reason."""
+    path = write(tmp_path, name)
+    calibration = clips_folder / "windows.json"
+    detector = hears_a_tone.detector()
+    decider = None
+    words = []
+    if is_calibrated:
+        decider = Decider(load(calibration), abstain=ABSTAIN)
+        words = ["--calibration", calibration, "--abstain", ABSTAIN]
+    command = ["predict", path, "--model", clips_folder / "tone.pth", "--device", "cpu", "--json", "--track", *words]
+    status = main(list(map(str, command)))
+    row = json.loads(capsys.readouterr().out)
+    desk = Desk(detector, tmp_path, decider=decider)
+    if status:
+        with pytest.raises(InputError, match=reason_by_service(row["error"])):
+            desk.score(path, path.name)
+        with pytest.raises(InputError, match=re.escape(row["error"])):
+            detector.decide(path, decider or load(calibration))
+        return
+    row = shared_facts(row)
+    of_service = desk.score(path, path.name).row()
+    assert shared_facts(of_service) == row
+    of_report = reported(clips_folder, path, *words)
+    assert shared_facts(of_report) == row
+    if decider is not None:
+        decision = detector.decide(path, decider).row()
+        decision = shared_facts(decision)
+        assert {key: row[key] for key in decision} == decision
+    judge = LiveJudge(detector, "tone.pth", decider, None, window=usual_window(detector, decider), hop=row["hop"])
+    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    if path.suffix == ".mp3":  # libsndfile's own decoder differs in the last bits
+        samples = load_audio(path)[:, None]
+    lines = heard(judge, [Block(samples.T)], rate)
+    windows = [line for line in lines if line["event"] == "score"]
+    scores = [line["score"] for line in windows]
+    assert scores == pytest.approx(row["scores"], rel=1e-6, abs=1e-5)
+    for line, llr in zip(windows, row.get("llrs", [])):
+        if line["llr"] is not None:
+            assert line["llr"] == pytest.approx(llr, abs=1e-4)
+
+
+@dataclass(frozen=True)
+class Loudness(Rows):
+    """A judgement of another package: the level of a recording, and that of its first half."""
+
+    name = "loudness"
+    what = "levels"
+    columns = ("level", "first_half")
+
+    def compute(self, scorer, waveforms):
+        halves = waveforms[:, : waveforms.shape[1] // 2]
+        return torch.stack([waveforms.square().mean(1), halves.square().mean(1)], dim=1)
+
+    def score_of(self, rows):
+        return rows[:, 0]
+
+
+OF_CLASSES = {
+    "frontend": "lfcc",
+    "backend": {"name": "mean_linear", "num_logits": 3, "classes": ["a", "b", "bonafide"]},
+}
+DETECTORS = {
+    "frames": loud_is_fake.detector,
+    "classes": lambda: Detector.from_config(OF_CLASSES),
+    "embeddings": hears_a_tone.detector,
+    "loudness": hears_a_tone.detector,
+}
+
+
+@pytest.mark.parametrize("seconds", [0.5, 6.0, 40.0])
+@pytest.mark.parametrize("judgement", DETECTORS)
+def test_other_judgements_are_the_same_by_every_entrance(tmp_path, capsys, monkeypatch, judgement, seconds):
+    """By the command, by Python and by the service; of 40 s, frames are scored in windows."""
+    monkeypatch.setitem(judgements._table, "loudness", f"{__name__}:Loudness")
+    detector = DETECTORS[judgement]()
+    detector.save(tmp_path / "model.pth", **detector.provenance.to_dict())
+    soundfile.write(path := tmp_path / "a.wav", speech(seconds, None, 1), 16000)
+    words = ["predict", path, "--model", tmp_path / "model.pth", "--device", "cpu", "--json", "--judgement", judgement]
+    assert main(list(map(str, words))) == 0
+    row = shared_facts(json.loads(capsys.readouterr().out))
+    assert row["judgement"] == judgement
+    of_python = judge_recording(detector, path, judgement=judgement).to_row()
+    assert shared_facts(of_python) == row
+    of_service = Desk(detector, tmp_path).score(path, "a.wav", judgement=judgement).row()
+    assert shared_facts(of_service) == row

@@ -16,6 +16,7 @@ from nes2net import InputError
 from nes2net.data.audio.read import LongAudio
 from nes2net.evaluation.judgements import Scores
 from nes2net.scoring.files import judge_files
+from nes2net.scoring.judged import Failed, Judged
 
 
 @pytest.fixture
@@ -76,7 +77,8 @@ def test_a_bad_file_among_good_ones(detector, recordings, tmp_path):
     pairs = list(detector.score_files(paths, batch_size=4, on_error=failures.__setitem__))
     assert [path for path, _ in pairs] == good and list(failures) == [bad, gone] and "not found" in str(failures[gone])
     _, nothing, last = judge_files(detector, Scores(), [good[0], None, good[1]])  # which ends no list
-    assert isinstance(nothing.result, InputError) and not isinstance(last.result, InputError)
+    assert isinstance(nothing, Failed)
+    assert isinstance(last, Judged)
     with torch.no_grad():
         detector.backend.last_layer.bias.fill_(float("nan"))
     assert not list(detector.score_files(good, batch_size=4, on_error=failures.__setitem__))
@@ -87,9 +89,11 @@ def test_files_beyond_a_length_are_errors_among_the_others(detector, recordings)
     """Of four alternating lengths, the longest is 9,000 samples."""
     paths = list(recordings)
     judged = list(judge_files(detector, Scores(), paths, longest=4300, batch_size=4))
+    failed = [file for file in judged if isinstance(file, Failed)]
     assert [file.path for file in judged] == paths
-    assert [file.path for file in judged if isinstance(file.result, LongAudio)] == paths[2::4]
-    scored = {file.path: file.result for file in judged if not isinstance(file.result, InputError)}
+    assert [file.path for file in failed] == paths[2::4]
+    assert all(isinstance(file.error, LongAudio) for file in failed)
+    scored = {file.path: file.value for file in judged if isinstance(file, Judged)}
     assert list(scored.values()) == pytest.approx([detector.score(path) for path in scored], abs=1e-6)
     # The beginning of a long recording is a short one.
     assert len(list(judge_files(detector, Scores(), recordings, 4300, longest=4300))) == 12

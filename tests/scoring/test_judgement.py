@@ -12,14 +12,16 @@ from builders.interruption import journalled
 from nes2net import InputError
 from nes2net.actions.calibration import calibrate
 from nes2net.actions.evaluation import evaluate
-from nes2net.actions.prediction import Judged, predict
+from nes2net.actions.prediction import predict
 from nes2net.data.corpora.asvspoof2019_la import CORPUS
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import EvaluationSettings, Rows
 from nes2net.evaluation.key import Labels
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
+from nes2net.scoring.decisions.along import DecisionAlong
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.judgement import ScoreFile, as_judgement, judgements, scores_of
+from nes2net.scoring.judging import JudgingSettings
 from nes2net.scoring.waveforms import WaveformReader
 
 LA = "asvspoof2019_la"
@@ -97,12 +99,34 @@ def test_rows_are_filed_evaluated_and_calibrated(spectral_detector, corpus, tria
 
 def test_predict_tells_the_rows_of_a_judgement(spectral_detector, trials, tmp_path):
     paths = [trials[0].path, write(tmp_path / "b.wav", "no audio")]
-    good, bad = predict(spectral_detector, paths, Judged(Halves(-1.0), 8000)).rows
-    told = good.row
+    settings = JudgingSettings(8000)
+    good, bad = predict(spectral_detector, paths, Halves(-1.0), settings=settings).rows
+    told = good.to_row()
     assert (told["judgement"], told["remark"], told["samples"]) == ("halves", "the halves differ", 8000)
-    assert good.words == f"first {told['first']:.4f}, second {told['second']:.4f}" and "error" in bad.row
-    with pytest.raises(InputError, match="decides on scores, not on halves"):
-        predict(spectral_detector, paths, Judged(Halves()), decider=Decider.__new__(Decider))
+    words = f"first {told['first']:.4f}, second {told['second']:.4f}; the halves differ"
+    assert good.words.startswith(words)
+    assert "error" in bad.to_row()
+    assert "score" not in told
+
+
+def test_a_calibration_decides_on_a_judgement_that_has_a_score(spectral_detector, corpus, trials, tmp_path):
+    """By the lower half, and along a longer recording by windows of it, as `calibrate fit` learned it."""
+    judge(spectral_detector, trials, tmp_path / "h.tsv", num_samples=8000)
+    labels = Labels(LA, corpus, "dev")
+    learned = calibrate(labels, [tmp_path / "h.tsv"], allow_inverted=True)
+    decider = Decider(learned.calibration, abstain=0)
+    settings = JudgingSettings(track=True)
+    (judged,) = predict(spectral_detector, [trials[0].path], Halves(), decider=decider, settings=settings).rows
+    row = judged.to_row()
+    assert row["score"] == min(row["first"], row["second"])
+    assert isinstance(judged.decision, DecisionAlong)
+    assert row["scores"][0] == pytest.approx(row["score"], abs=1e-6)
+    llrs = decider.llrs(judged.track.scores)
+    assert row["llrs"] == llrs.tolist()
+    with pytest.raises(InputError, match="decide on scores, not on embeddings"):
+        predict(spectral_detector, [trials[0].path], "embeddings", decider=decider)
+    with pytest.raises(InputError, match="the calibration was learned from the judgement halves, not from scores"):
+        predict(spectral_detector, [trials[0].path], decider=decider)
 
 
 def test_what_is_no_judgement_or_has_no_score_is_refused(spectral_detector, trials, tmp_path):

@@ -10,6 +10,7 @@ import soundfile
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from nes2net.data.audio.columns import envelope
 from nes2net.scoring import track_plot
 from nes2net.scoring.track import Track
 from nes2net.scoring.track_plot import BONAFIDE, SPOOF, plot_track
@@ -31,7 +32,7 @@ def track_of(scores, duration):
 def test_the_envelope_has_the_extremes_of_the_samples(tmp_path):
     samples = 0.1 * np.random.default_rng(0).standard_normal(30001)
     soundfile.write(tmp_path / "noise.wav", samples, 16000, subtype="FLOAT")
-    low, high = track_plot.envelope(tmp_path / "noise.wav", 30001 / 16000)
+    low, high = envelope(tmp_path / "noise.wav", 30001 / 16000, 2000)
     column = np.arange(30001) * 2000 // 30001
     for found, function in ((low, np.min), (high, np.max)):
         expected = [function(samples[column == number]) for number in range(2000)]

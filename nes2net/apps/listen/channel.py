@@ -23,7 +23,7 @@ from nes2net.scoring.decisions.population import Traits, measure
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.score_length import length_of_training
-from nes2net.scoring.stream import Scored, Stream, WaitingBatch
+from nes2net.scoring.stream import Gap, Scored, Skipped, Stream, TimedWindow
 from nes2net.scoring.waveforms import WaveformReader
 
 #: A message about a channel, such as the score of a window, which can be written as a line of JSON.
@@ -63,8 +63,6 @@ class Channel:
     vad: Vad
 
     def __post_init__(self) -> None:
-        self.queue: deque[WaitingBatch | Line] = deque()
-        """Windows that wait to be scored, and between them lines about gaps and skipped windows."""
         self._embedding: NDArray | None = None  # embedding of the latest embedded window
         self._embedded_until = 0.0  # end of this window
         self._began: float | None = None  # reading of the monotonic clock when the stream began
@@ -86,8 +84,6 @@ class Channel:
     def take(self, samples: np.ndarray, start_time: float | None, most_waiting: int | None) -> None:
         """Take the next samples, and put the windows that are now complete into :attr:`queue`.
 
-        If there is a long gap before the samples, a line about the gap is put into the queue, too.
-
         Args:
             samples: (N,) or (channels, N), at the rate of the stream.
             start_time: time of the first sample; see ``time`` in
@@ -98,52 +94,21 @@ class Channel:
         Raises:
             InputError: for the reasons in :meth:`nes2net.scoring.stream.Stream.push`.
         """
-        before = self.stream.now
         self.stream.take(samples, start_time)
         if self._began is None:
             self._began = time.monotonic() - self.stream.now
-        start = self.stream.piece_start
-        if start > before:
-            self._queue_windows(start)
-            self.queue.append({"event": "gap", "start": before, "end": start})
-        self._queue_windows()
         if most_waiting is not None:
-            self._skip(most_waiting)
+            self._num_skipped += self.stream.skip(most_waiting)
 
-    def _queue_windows(self, until: float = float("inf")) -> None:
-        """Move complete windows from the stream to the queue: those before the time ``until`` in s, or all."""
-        waiting = self.stream.waiting
-        while waiting and waiting[0].piece_start < until:
-            self.queue.append(waiting.popleft())
+    @property
+    def queue(self) -> deque[TimedWindow | Gap | Skipped]:
+        """The windows that wait to be scored, and between them gaps and skipped windows."""
+        return self.stream.waiting
 
-    def _skip(self, most_waiting: int) -> None:
-        """Skip all windows in the queue but the newest, if more than ``most_waiting`` windows wait.
-
-        A line about the skipped windows is put into the queue. If the queue already has a line
-        about skipped windows, the new line replaces the old line, and also counts the windows of
-        the old line.
-        """
-        waiting = [item for item in self.queue if isinstance(item, WaitingBatch)]
-        if len(waiting) <= most_waiting:
-            return
-        *skipped_windows, newest = waiting
-        num_skipped = len(skipped_windows)
-        start = skipped_windows[0].start
-        line = {"event": "skipped", "start": start, "end": skipped_windows[-1].end, "windows": num_skipped}
-        self._num_skipped += num_skipped
-        other_lines = []
-        for item in self.queue:
-            if isinstance(item, dict) and item["event"] == "skipped":
-                line["start"] = item["start"]
-                line["windows"] += item["windows"]
-            elif isinstance(item, dict):
-                other_lines.append(item)
-        self.queue = deque([*other_lines, line, newest])
-
-    def lines(self, item: WaitingBatch | Line) -> list[Line]:
+    def lines(self, item: TimedWindow | Gap | Skipped) -> list[Line]:
         """Score the window ``item``, which the caller took from the front of the queue; return the lines about it.
 
-        If ``item`` is itself a line, only this line is returned. A window without speech is not
+        Of a gap or of skipped windows, there is one line. A window without speech is not
         scored if the channel skips such windows. If a window cannot be scored, the line about the
         window has an ``error``. Further lines follow if silence begins with the window, or if an
         alarm begins or ends. Each line has the name of the channel.
@@ -151,13 +116,13 @@ class Channel:
         Raises:
             InputError: if ten windows in a row cannot be scored.
         """
-        if isinstance(item, dict):
-            return [{**item, "channel": self.name}]
+        if not isinstance(item, TimedWindow):
+            return [{"event": type(item).__name__.lower(), **item._asdict(), "channel": self.name}]
         began = time.perf_counter()
         line: Line = {"event": "score", "channel": self.name, "start": item.start, "end": item.end, "score": None}
         lines = [line]
         # Measure how much speech the window has.
-        samples = item.windows[0].samples
+        samples = item.samples
         weight = 1.0
         if self.vad != "none":
             weight = line["speech"] = speech_share(samples)
@@ -184,14 +149,14 @@ class Channel:
             self._lags.append(line["lag"])
         return lines
 
-    def _score(self, item: WaitingBatch, line: Line) -> bool:
+    def _score(self, item: TimedWindow, line: Line) -> bool:
         """Add the score of the window ``item``, or an ``error``, to ``line``; return whether the window has a score.
 
         Raises:
             InputError: if this is the tenth window in a row that cannot be scored.
         """
         try:
-            (scored,) = self.stream.score(item)
+            (scored,) = self.stream.score([item])
         except InputError as error:
             self._num_failed += 1
             self._failed_in_row += 1
@@ -274,9 +239,8 @@ class Channel:
         return [{**unjudged, "message": message, "reason": reason}]
 
     def end(self) -> None:
-        """End the stream, and move its last windows to the queue."""
+        """End the stream, whose last windows are then in the queue."""
         self.stream.end()
-        self._queue_windows()
 
     def summary(self) -> Line:
         """Return the last line of the channel, a summary of all windows."""

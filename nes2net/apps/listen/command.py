@@ -17,7 +17,7 @@ from nes2net.lib.stop_signals import StopSignals
 from nes2net.lib.terminal import print_note, print_warnings, say
 
 if TYPE_CHECKING:
-    from nes2net.apps.listen.listening import Judge
+    from nes2net.apps.listen.listening import LiveJudge
     from nes2net.apps.listen.sources import Source
 
 
@@ -75,7 +75,7 @@ def listen(
         allow_name: a further name of this machine
     """
     with StopSignals() as stop:
-        from nes2net.apps.listen.listening import Judge
+        from nes2net.apps.listen.listening import LiveJudge
         from nes2net.apps.listen.sources import opened
         from nes2net.data.audio.waveform import SAMPLE_RATE
         from nes2net.scoring.calibrated import notes_on, usual_window
@@ -96,7 +96,7 @@ def listen(
         scorer = loading.scorer(model)
         window = usual_window(scorer, decider) if windows.window is None else windows.window
         calibration = deciding.calibration and Path(deciding.calibration).name
-        judge = Judge(scorer, Path(model).name, decider, calibration, **{**vars(windows), "window": window})
+        judge = LiveJudge(scorer, Path(model).name, decider, calibration, **{**vars(windows), "window": window})
         if decider is not None:
             for note in notes_on(scorer, decider, round(window * SAMPLE_RATE)):
                 print_note(note)
@@ -107,7 +107,7 @@ def listen(
             _listen(judge, heard, json_, stop)
 
 
-def _listen(judge: Judge, source: Source, as_json: bool, stop: StopSignals) -> None:
+def _listen(judge: LiveJudge, source: Source, as_json: bool, stop: StopSignals) -> None:
     from nes2net.apps.listen.listening import LONGEST_WAIT, Listening
     from nes2net.apps.listen.words import heading, in_words
     from nes2net.lib.files import json_text
@@ -131,7 +131,7 @@ def _listen(judge: Judge, source: Source, as_json: bool, stop: StopSignals) -> N
         listening.wait(LONGEST_WAIT)
 
 
-def _serve(judge: Judge, address: str, clients: int, names: Sequence[str], stop: StopSignals) -> None:
+def _serve(judge: LiveJudge, address: str, clients: int, names: Sequence[str], stop: StopSignals) -> None:
     """Serve WebSocket clients at ``address``, ``[HOST:]PORT``, until a signal comes."""
     from nes2net.apps.listen.server import Server
     from nes2net.lib.http_server import address_of, address_to_serve, is_loopback, listening_socket, names_at

@@ -42,7 +42,7 @@ class Gone(Exception):
 
 
 @dataclass(frozen=True)
-class Judge(Windows):
+class LiveJudge(Windows):
     """A detector, and the settings with which it judges live audio.
 
     Args:

@@ -17,7 +17,7 @@ from websockets.sync.server import ServerConnection
 from websockets.sync.server import serve as websocket_server
 
 from nes2net.apps.listen.channel import Line
-from nes2net.apps.listen.listening import LONGEST_WAIT, Block, Gone, Judge, Listening, Session
+from nes2net.apps.listen.listening import LONGEST_WAIT, Block, Gone, Listening, LiveJudge, Session
 from nes2net.apps.listen.sources import channel_names
 from nes2net.data.audio.pcm import Encoding, PcmDecoder
 from nes2net.lib.errors import InputError
@@ -94,7 +94,7 @@ class Server:
         InputError: if ``most_clients`` need more file descriptors than this process may have.
     """
 
-    def __init__(self, judge: Judge, most_clients: int, names: Iterable[str]) -> None:
+    def __init__(self, judge: LiveJudge, most_clients: int, names: Iterable[str]) -> None:
         self._most_connections = most_connections(_FILES_EACH)
         if most_clients > self._most_connections:
             raise InputError(

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from numpy.typing import NDArray
 
-from nes2net.actions.prediction import Prediction
-from nes2net.lib.errors import counted
+from nes2net.lib.errors import counted, worded
 from nes2net.lib.times import clock, plain_duration, readable_duration
-from nes2net.scoring.decisions.along import LEAST_SPEECH, Stretch
+from nes2net.scoring.decisions.along import LEAST_SPEECH, LowWindows, Stretch
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
+from nes2net.scoring.judged import Judged
 
-#: A row of `nes2net predict`.
-Row: TypeAlias = dict[str, Any]
 # Some windows of bona fide speech have low scores by chance. The report doubts the answer "bona fide" if more
 # windows have low scores than this many times the expected number, which counts as at least 1. The factor is an
 # assumption.
@@ -36,51 +34,52 @@ class Answer(NamedTuple):
     """A command that makes a calibration; empty if the answer already rests on a calibration."""
 
 
-def answer_of(row: Row, decider: Decider | None, model: str) -> Answer:
-    """Put a row of `nes2net predict` into plain words.
+def answer_of(judged: Judged[float], model: str) -> Answer:
+    """Put the answer of a detector into plain words.
 
     Args:
-        row: the row of the recording, with the scores of its windows.
-        decider: the rule that decides by a calibration; None if there is no calibration, and
-            therefore no answer.
+        judged: what the detector says of the recording, with the scores of its windows.
         model: name of the detector, for the command that makes a calibration.
     """
-    if decider is None:
-        return _without_calibration(row, model)
+    decider = judged.decider
+    decision = judged.decision
+    if decider is None or decision is None:
+        return _without_calibration(judged, model)
     # If the detector has no decision, the answer is "cannot tell".
-    along = row.get("along", {})
-    facts = [("What it rests on", _basis_words(row))]
-    reason = row.get("reason", "")
-    if "remark" in row and row["remark"] != reason:
-        facts.append(("Mind", f"{row['remark']}."))
-    if row["decision"] == CANNOT_TELL:
+    along = judged.along
+    facts = [("What it rests on", _basis_words(judged))]
+    reason = worded(decision.reason or "")
+    if judged.remarks and judged.remarks != reason:
+        facts.append(("Mind", f"{judged.remarks}."))
+    if decision.decision == CANNOT_TELL:
         meaning = (
             f"This detector has no answer for this recording: {reason}. That speaks neither for real speech "
             "nor for a fake."
         )
         return Answer("unsure", "Cannot tell", meaning, facts)
     # Collect the facts behind the decision.
-    stretch = stretch_of(row)
-    facts.insert(0, ("Probability", _probability_words(row, decider)))
+    stretch = stretch_of(judged)
+    assert decision.probability is not None
+    facts.insert(0, ("Probability", _probability_words(judged, decision.probability, decider)))
     if stretch is not None:
         facts.append(("A part that stands out", _stretch_words(stretch)))
-    if "low_windows" in along:
-        facts.append(("Single windows", _low_window_words(along["low_windows"], along["windows"], row["decision"])))
-    if row["decision"] == "bonafide" and "shortest_found" in along:
-        facts.append(("What would be missed", _missed_words(along["shortest_found"])))
-    if "p_value" in row:
+    if along is not None and along.low_windows is not None:
+        facts.append(("Single windows", _low_window_words(along.low_windows, along.windows, decision.decision)))
+        if decision.decision == "bonafide":
+            facts.append(("What would be missed", _missed_words(along.shortest_found)))
+    if decision.p_value is not None:
         # If windows decided, the length of the recording was not compared.
         compared = "level or bandwidth" if along else "length, level or bandwidth"
         usualness = (
-            f"Of the recordings that the calibration was learned from, {in_hundred(row['p_value'])} are as unusual as "
+            f"Of the recordings that the calibration was learned from, {in_hundred(decision.p_value)} are as unusual as "
             f"this one in {compared}, or in how the detector hears them."
         )
         facts.append(("How usual it is", usualness))
     # Put the decision into words: bona fide, spoof in part, or spoof.
-    if row["decision"] == "bonafide":
+    if decision.decision == "bonafide":
         meaning = "This detector takes the recording for real speech: for what a microphone took down of a human voice."
         return Answer("bonafide", "Bona fide", meaning, facts)
-    if is_fake_in_part(row):
+    if along is not None and along.in_part:
         meaning = (
             "This detector takes a part of the recording for a fake, that is, for speech that a machine made or changed. "
             "The recording as a whole is more like real speech."
@@ -90,29 +89,22 @@ def answer_of(row: Row, decider: Decider | None, model: str) -> Answer:
     return Answer("spoof", "Spoof", meaning, facts)
 
 
-def stretch_of(row: Row) -> Stretch | None:
+def stretch_of(judged: Judged[float]) -> Stretch | None:
     """Return the part of the recording with the most evidence against bona fide.
 
-    The result is None if the row has no such part, or if the decision is "cannot tell".
+    The result is None if there is no such part, or if the decision is "cannot tell".
     """
-    facts = row.get("along", {}).get("stretch")
-    if facts is None or row["decision"] == CANNOT_TELL:
-        return None
-    return Stretch(facts["start"], facts["end"], facts["llr"], facts["p_value"])
+    along = judged.along
+    return None if along is None or along.decision == CANNOT_TELL else along.stretch
 
 
-def is_fake_in_part(row: Row) -> bool:
-    """Whether the recording as a whole is like bona fide speech, but is called "spoof" because of one stretch."""
-    return bool(row.get("along", {}).get("in_part"))
-
-
-def decided_windows(prediction: Prediction) -> NDArray:
+def decided_windows(judged: Judged[float]) -> NDArray:
     """Find the windows that the decision uses: (K,) booleans for K windows.
 
     A window is used if it has enough speech. If the recording as a whole is unfit, no window is
     used.
     """
-    track = prediction.track
+    track = judged.track
     assert track is not None and track.speech is not None
     return (track.speech >= LEAST_SPEECH) & (not track.remark.unfit)
 
@@ -145,11 +137,11 @@ def in_hundred(share: float) -> str:
     return "fewer than 1 in 100,000"
 
 
-def _without_calibration(row: Row, model: str) -> Answer:
-    score = f"{row['score']:.4f}".replace("-", "−")
+def _without_calibration(judged: Judged[float], model: str) -> Answer:
+    score = f"{judged.value:.4f}".replace("-", "−")
     part = "this recording"
-    if row["judged"] < 1:
-        part = f"the first {readable_duration(row['judged'] * row['duration'], exact=True)} of this recording"
+    if judged.judged < 1:
+        part = f"the first {readable_duration(judged.judged * judged.duration, exact=True)} of this recording"
     meaning = (
         f"The detector gives {part} a score of {score}, and a score alone is no answer. It is higher for real "
         "speech than for fakes, but where the border lies differs from detector to detector, and from one kind of "
@@ -161,30 +153,32 @@ def _without_calibration(row: Row, model: str) -> Answer:
         "second makes this report with it."
     )
     words = ["nes2net", "calibrate", "recordings", "REAL", "FAKE", "--model", model, "--save", "calibration.json"]
-    facts = [("What it rests on", _basis_words(row)), ("How to get an answer", how)]
-    if "remark" in row:
-        facts.append(("Mind", f"{row['remark']}."))
+    facts = [("What it rests on", _basis_words(judged)), ("How to get an answer", how)]
+    if judged.remarks:
+        facts.append(("Mind", f"{judged.remarks}."))
     return Answer("unsure", "No answer", meaning, facts, shlex.join(words))
 
 
-def _basis_words(row: Row) -> str:
-    if along := row.get("along"):
-        windows = counted(along["windows"], "window")
-        window = readable_duration(along["window"], exact=True)
-        number = f" The number that decided is {row['decided_by']}." if row["decided_by"] else ""
-        return f"{percent(along['rests_on'])} of the recording: {windows} of {window} in which there is speech.{number}"
-    if row["method"] == "track":
-        windows = counted(row["windows"], "window")
-        return f"The mean of {windows} of {readable_duration(row['window'], exact=True)}, over the whole recording."
-    if row["judged"] < 1:
-        return f"The beginning of the recording, {percent(row['judged'])} of it."
+def _basis_words(judged: Judged[float]) -> str:
+    if along := judged.along:
+        windows = counted(along.windows, "window")
+        window = readable_duration(along.window, exact=True)
+        number = f" The number that decided is {along.decided_by}." if along.decided_by else ""
+        return f"{percent(along.rests_on)} of the recording: {windows} of {window} in which there is speech.{number}"
+    if judged.is_mean and judged.track is not None:
+        windows = counted(len(judged.track), "window")
+        return (
+            f"The mean of {windows} of {readable_duration(judged.track.window, exact=True)}, over the whole recording."
+        )
+    if judged.judged < 1:
+        return f"The beginning of the recording, {percent(judged.judged)} of it."
     return "The whole recording, judged in one piece."
 
 
-def _probability_words(row: Row, decider: Decider) -> str:
-    probability = row["probability"]
+def _probability_words(judged: Judged[float], probability: float, decider: Decider) -> str:
+    along = judged.along
     subject = "the recording"
-    if "along" in row and row["along"]["windows"] > 1:
+    if along is not None and along.windows > 1:
         subject = "a typical window of the recording"
     words = (
         f"{percent(probability)} that {subject} is bona fide, and {percent(1 - probability)} that it is spoof, "
@@ -195,7 +189,7 @@ def _probability_words(row: Row, decider: Decider) -> str:
         if decider.largest_llr is not None:
             words += f": so few support {percent(float(decider.probability(decider.largest_llr)))} at most"
         words += "."
-    if is_fake_in_part(row):
+    if along is not None and along.in_part:
         words += " The answer does not rest on this number, but on the part that stands out."
     return words
 
@@ -209,14 +203,14 @@ def _stretch_words(stretch: Stretch) -> str:
     )
 
 
-def _low_window_words(low: Row, num_windows: int, decision: str) -> str:
-    expected = round(low["expected"])
+def _low_window_words(low: LowWindows, num_windows: int, decision: str) -> str:
+    expected = round(low.expected)
     by_chance = f"about {expected:,}" if expected else "hardly any"
     words = (
-        f"{low['num_windows']:,} of {counted(num_windows, 'window')} are lower than nearly all real speech that the "
+        f"{low.num_windows:,} of {counted(num_windows, 'window')} are lower than nearly all real speech that the "
         f"calibration knows; of real speech {by_chance} would be so, by chance."
     )
-    if decision == "bonafide" and low["num_windows"] > _MANY_TIMES * max(1, expected):
+    if decision == "bonafide" and low.num_windows > _MANY_TIMES * max(1, expected):
         words += " So many of them are a reason to doubt the answer."
     return words
 

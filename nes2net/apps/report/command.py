@@ -28,6 +28,7 @@ def report(
     loading: Loading,
     html: File | None = None,
     pdf: File | None = None,
+    json_: File | None = None,
     channel: FromZero | None = None,
     deciding: Deciding,
     batch_size: Count | None = None,
@@ -41,24 +42,26 @@ def report(
         file: an audio file
         html: page to write
         pdf: PDF to write, with the same content; needs WeasyPrint
+        json_: JSON to write, as of nes2net predict --track --json
         channel: channel to examine, from 0; the mean of all if not given
         batch_size: windows at once (8, or 64 on a GPU)
     """
     from nes2net.apps.report.examination import AudioFile, examine
     from nes2net.apps.report.page import Making, html_page
     from nes2net.apps.report.pdf import weasyprint, write_pdf
-    from nes2net.lib.files import Unchanged, check_writable, write_output
+    from nes2net.lib.files import Unchanged, check_writable, json_text, write_output
 
-    if html is None and pdf is None:
-        raise InputError("name a file to write with `html` or `pdf`")
+    outputs = {"--html": html, "--pdf": pdf, "--json": json_}
+    paths = {flag: path for flag, path in outputs.items() if path is not None}
+    if not paths:
+        raise InputError("name a file to write with `html`, `pdf` or `json`")
     # Check the flags and the files to write before a large model is loaded.
-    if html is not None:
-        check_writable(html, stream=True)
+    for flag, path in paths.items():
+        check_writable(path, stream=flag != "--pdf")
     if pdf is not None:
-        check_writable(pdf)
         weasyprint()
-    if html is not None and pdf is not None and Path(html).resolve() == Path(pdf).resolve():
-        raise InputError("`html` and `pdf` are the same file: name two")
+    if len({Path(path).resolve() for path in paths.values()}) < len(paths):
+        raise InputError(f"{' and '.join(paths)} are the same file: name another for each")
     decider = deciding.decider()
     recording = Unchanged(file)
     audio = AudioFile.of(Path(file), channel)
@@ -75,9 +78,8 @@ def report(
         *_changed_flags(loading),
         *_changed_flags(deciding),
     ]
-    for flag, path in (("--html", html), ("--pdf", pdf)):
-        if path is not None:
-            words += [flag, _without_folders(path)]
+    for flag, path in paths.items():
+        words += [flag, _without_folders(path)]
     making = Making(
         _without_folders(model),
         printable_name(shlex.join(["nes2net", *words])),
@@ -89,10 +91,12 @@ def report(
     recording.check()
     if html is not None:
         write_output(html, page)
-        say_written(html)
     if pdf is not None:
         write_pdf(paper, pdf)
-        say_written(pdf)
+    if json_ is not None:
+        write_output(json_, json_text(examination.judged.to_row(), indent=1, ensure_ascii=False) + "\n")
+    for path in paths.values():
+        say_written(path)
     return 0
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from nes2net.actions.prediction import Once, Prediction, Stretches, predict
+from nes2net.actions.prediction import progress_of
 from nes2net.data.audio.decoders import open_with_ffmpeg, open_with_libsndfile
 from nes2net.data.audio.packed import AnyRecording, ChannelOf
 from nes2net.data.audio.read import measure_audio, stream_audio
@@ -16,9 +16,12 @@ from nes2net.lib.errors import InputError, counted, readable_size, worded
 from nes2net.lib.files import sha256_of
 from nes2net.lib.times import readable_duration
 from nes2net.models.published_results import published_rows
-from nes2net.scoring.calibrated import calibrated_samples, notes_on
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.population import Traits, measure_blocks
+from nes2net.scoring.judged import Failed, Judged
+from nes2net.scoring.judging import Judge, JudgingSettings
+from nes2net.scoring.track import FrameScores
+from nes2net.scoring.waveforms import Source
 
 #: Rows of a table: name and text of each fact.
 Facts = list[tuple[str, str]]
@@ -82,7 +85,7 @@ class Examination:
     file: AudioFile
     traits: Traits
     """Measures of the signal, such as level and bandwidth."""
-    prediction: Prediction
+    judged: Judged[float]
     """The decision and the scores of the windows, as `nes2net predict --track` gives them."""
     detector: Facts
     """Facts about the detector."""
@@ -92,10 +95,13 @@ class Examination:
     """Sentences that say what makes the decision uncertain."""
     published: list[str]
     """Published figures of the detector."""
-    decider: Decider | None
-    """The rule that decides by a calibration; None without a calibration."""
-    fakes: Prediction | None
+    fakes: FrameScores | None
     """The fake stretches; None if the detector was not trained on segments."""
+
+    @property
+    def decider(self) -> Decider | None:
+        """The rule that decides by a calibration; None without a calibration."""
+        return self.judged.decider
 
     @property
     def recording(self) -> Facts:
@@ -113,7 +119,7 @@ class Examination:
             ("Bandwidth", f"up to about {self.traits.bandwidth / 1000:.1f} kHz, of the 8 kHz that the detector gets"),
             ("Level", level),
         ]
-        return [*facts, ("Remarks", self.prediction.row.get("remark") or "nothing remarkable")]
+        return [*facts, ("Remarks", self.judged.remarks or "nothing remarkable")]
 
 
 def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_size: int | None) -> Examination:
@@ -127,17 +133,14 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
         InputError: if the detector cannot score the recording, or the calibration belongs to
             another detector.
     """
-    score_length = calibrated_samples(decider, detector.provenance)
-    doubts = notes_on(detector, decider, score_length.num_samples) if decider is not None else []
-    channel: int | Literal["mix"] = "mix" if file.channel is None else file.channel
-    predictions = predict(
-        detector, [file.path], Once(track=True), channel=channel, decider=decider, batch_size=batch_size
-    )
-    prediction = _raise_if_failed(next(predictions.rows), file.path)
+    settings = JudgingSettings(track=True, batch_size=batch_size)
+    judge: Judge[float] = Judge(detector, "scores", decider, settings, progress_of)
     fakes = None
     if detector.trained_on_segments:
-        stretches = predict(detector, [file.path], Stretches(), channel=channel, batch_size=batch_size)
-        fakes = _raise_if_failed(next(stretches.rows), file.path)
+        frames_judge: Judge[Any] = Judge(
+            detector, "frames", settings=JudgingSettings(batch_size=batch_size), watch=progress_of
+        )
+        fakes = _judged(frames_judge, file).frames
     published = detector.provenance.published
     figures = []
     if published is not None:
@@ -145,20 +148,20 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
     return Examination(
         file,
         measure_blocks(stream_audio(file.recording)),
-        prediction,
+        _judged(judge, file),
         _detector_facts(detector),
-        [worded(sentence) for sentence in (score_length.words, *predictions.meaning) if sentence],
-        [worded(doubt) for doubt in doubts],
+        [worded(sentence) for sentence in (*judge.notes, *judge.meaning, *judge.doubts)],
+        [worded(doubt) for doubt in judge.doubts],
         figures,
-        decider,
         fakes,
     )
 
 
-def _raise_if_failed(prediction: Prediction, path: Path) -> Prediction:
-    if error := prediction.row.get("error"):
-        raise InputError(error, subject=f"audio file {path}")
-    return prediction
+def _judged(judge: Judge[Any], file: AudioFile) -> Judged[Any]:
+    answer = judge.answer(Source.of(file.recording))
+    if isinstance(answer, Failed):
+        raise InputError(answer.words, subject=f"audio file {file.path}")
+    return answer
 
 
 def _detector_facts(detector: Detector) -> Facts:

@@ -59,7 +59,6 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
     style = ""
     for package in ("nes2net.evaluation", "nes2net.apps.report"):
         style += (files(package) / "page.css").read_text(encoding="utf-8")
-    row = examination.prediction.row
     sound = ""
     if not for_paper and examination.file.duration <= LONGEST_HEARD:
         sound = _sound_url(examination.file.recording)
@@ -70,11 +69,11 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
     ).render(
         style=Markup(style),  # the style is part of this package, so it needs no escaping
         name=examination.file.path.name,
-        answer=answer_of(row, examination.decider, making.model),
-        along=row.get("along"),
-        stretch=stretch_of(row),
+        answer=answer_of(examination.judged, making.model),
+        along=examination.judged.along,
+        stretch=stretch_of(examination.judged),
         errors=examination.decider.errors if examination.decider else (),
-        num_silent=int((~decided_windows(examination.prediction)).sum()),
+        num_silent=int((~decided_windows(examination.judged)).sum()),
         examination=examination,
         picture=Markup(_XML_NAMESPACES.sub("", draw(examination))),
         sound=sound,

@@ -6,33 +6,28 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from numpy.typing import NDArray
 
 from nes2net.apps.report.answer import decided_windows, stretch_of
 from nes2net.apps.report.examination import Examination
-from nes2net.data.audio.packed import AnyRecording
-from nes2net.data.audio.read import SAMPLE_RATE, stream_audio
+from nes2net.data.audio.columns import RANGE, envelope, loudest_of, spectrogram
+from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.evaluation.plots import svg_of
 from nes2net.lib.pictures import Axes, Figure
 from nes2net.lib.times import clock
 from nes2net.metrics.localisation.stretches import drawn_places
 from nes2net.scoring.track import Track
-from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, envelope, name_time_axis, score_limits, style
+from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, name_time_axis, score_limits, style
 
 _WINDOW_COLOUR = "#1d4ed8"
 _GREY = "#6b7785"
-_FFT = 512  # number of samples in each spectrum
-_FFT_HOP = 256  # number of samples from one spectrum to the next
 _COLUMNS = 1000  # number of columns of the spectrogram: about the width of a page in pixels
-_RANGE = 70.0  # level difference between white and black in dB
-_QUIET = -10.0  # lowest level that may be drawn black, in dB; a full-scale sine has 42 dB
 _MOST_JOINED = 500  # with more windows, no line joins their marks, because the line would fill the picture
 _MOST_MARKS = 2000  # largest number of marks that are drawn as vector shapes; more marks become pixels
 
 
 def draw(examination: Examination) -> Markup:
     """Draw the recording over time, as SVG that refers to no other file; the same recording gives the same bytes."""
-    track = examination.prediction.track
+    track = examination.judged.track
     assert track is not None  # examine() always scores the windows
     heights = [1.0, 1.6, 2.2]
     if examination.fakes is not None:
@@ -42,17 +37,17 @@ def draw(examination: Examination) -> Markup:
     waveform, spectra, windows = panels[:3]
     # Draw the waveform.
     path = examination.file.recording
-    low, high = envelope(path, track.duration)
+    low, high = envelope(path, track.duration, _COLUMNS)
     seconds = np.linspace(0, track.duration, len(low), endpoint=False)
     waveform.fill_between(seconds, low, high, color=_GREY, linewidth=0.4)
     largest = 1.05 * max(np.abs(low).max(), np.abs(high).max(), 1e-3)
     waveform.set(ylabel="sound", ylim=(-largest, largest), yticks=[])
     # Draw the spectrogram, and the answer for each window.
-    decibels = spectrogram(path, track.duration)
-    loudest = max(_QUIET, float(np.quantile(decibels, 0.999)))
+    decibels = spectrogram(path, track.duration, _COLUMNS)
+    loudest = loudest_of(decibels)
     extent = (0.0, track.duration, 0.0, SAMPLE_RATE / 2000)
     spectra.imshow(
-        decibels, cmap="Greys", vmin=loudest - _RANGE, vmax=loudest, origin="lower", aspect="auto", extent=extent
+        decibels, cmap="Greys", vmin=loudest - RANGE, vmax=loudest, origin="lower", aspect="auto", extent=extent
     )
     spectra.set(ylabel="frequency, kHz")
     _draw_windows(windows, track, examination)
@@ -71,7 +66,7 @@ def draw(examination: Examination) -> Markup:
     for panel in panels[:-1]:
         panel.tick_params(labelbottom=False)
     # Mark the part that stands out.
-    stretch = stretch_of(examination.prediction.row)
+    stretch = stretch_of(examination.judged)
     description = "Over time: waveform, spectrogram, and what the detector says of each window."
     if stretch is not None and stretch.stands_out:
         for panel in panels[:3]:
@@ -94,7 +89,7 @@ def _draw_windows(axes: Axes, track: Track, examination: Examination) -> None:
         threshold = decider.llr_threshold
         if decider.usual_scores is not None:
             usual = decider.llrs(decider.usual_scores)
-    is_used = decided_windows(examination.prediction)
+    is_used = decided_windows(examination.judged)
     if usual is not None:
         axes.axhspan(float(usual.min()), float(usual.max()), color=BONAFIDE, alpha=0.13, linewidth=0)
     if threshold is not None:
@@ -111,32 +106,3 @@ def _draw_windows(axes: Axes, track: Track, examination: Examination) -> None:
     axes.plot(track.times[~is_used], values[~is_used], color=_GREY, linestyle="", markerfacecolor="white", **mark)
     shown = values if usual is None else np.concatenate([values, usual])
     axes.set(ylim=score_limits(shown, threshold), ylabel="score" if decider is None else "evidence")
-
-
-def spectrogram(path: AnyRecording, duration: float) -> NDArray:
-    """Compute the spectrogram of a recording.
-
-    Args:
-        duration: duration of the recording in seconds.
-
-    Returns:
-        Mean power in dB, bins × columns, from 0 Hz up to 8 kHz. All columns span the same duration.
-    """
-    num_spectra = max(1, 1 + (round(duration * SAMPLE_RATE) - _FFT) // _FFT_HOP)
-    columns = min(_COLUMNS, num_spectra)
-    power = np.zeros((columns, _FFT // 2 + 1))
-    counts = np.zeros(columns)
-    window = np.hanning(_FFT).astype(np.float32)
-    pending_samples = np.zeros(0, np.float32)
-    num_done = 0
-    for block in stream_audio(path):
-        pending_samples = np.concatenate([pending_samples, block])
-        if len(pending_samples) < _FFT:
-            continue
-        frames = np.lib.stride_tricks.sliding_window_view(pending_samples, _FFT)[::_FFT_HOP]
-        column = np.minimum((num_done + np.arange(len(frames))) * columns // num_spectra, columns - 1)
-        np.add.at(power, column, np.square(np.abs(np.fft.rfft(frames * window))))
-        counts += np.bincount(column, minlength=columns)
-        num_done += len(frames)
-        pending_samples = pending_samples[len(frames) * _FFT_HOP :]
-    return 10 * np.log10(power / np.maximum(counts, 1)[:, None] + 1e-9).T

@@ -9,6 +9,7 @@ from typing_extensions import NotRequired, TypedDict  # before Python 3.12, pyda
 
 # Refuse unknown keys, because every key has to be described. pydantic takes the text below a key as the description.
 _CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+_OPEN_CONFIG = ConfigDict(extra="allow", use_attribute_docstrings=True)  # each judgement tells facts of its own
 
 
 @with_config(_CONFIG)
@@ -107,16 +108,18 @@ class SegmentRule(TypedDict):
     min_duration: float
 
 
-@with_config(_CONFIG)
-class ScoredRecording(TypedDict):
-    """The scores of a recording. A higher score means more bona fide; a score is not a probability."""
+@with_config(_OPEN_CONFIG)
+class JudgedRecording(TypedDict):
+    """What the detector says of a recording, with the facts that the judgement tells."""
 
     file: str
     """Name of the recording."""
     channel: NotRequired[int]
     """Number of the channel that the request asked for, counted from 0."""
-    score: float
-    """The score of the detector."""
+    judgement: str
+    """Name of the judgement."""
+    score: NotRequired[float]
+    """The score of the detector, higher for bona fide; it is not a probability."""
     llr: NotRequired[float | None]
     """With a calibration: natural-log likelihood ratio of bona fide against spoof. Null if the recording is unfit or
     unlike the calibration's recordings."""
@@ -139,27 +142,33 @@ class ScoredRecording(TypedDict):
     duration: float
     """Duration of the recording in seconds."""
     judged: float
-    """Share of the recording on which the score rests."""
+    """Share of the recording on which the answer rests."""
     method: Literal["whole", "beginning", "track"]
-    """What was scored: the whole recording, its first `samples`, or windows along it, whose mean is the score."""
+    """What was judged: the whole recording, its first `samples`, or windows along it, whose mean is the score."""
     samples: NotRequired[int]
-    """Number of leading samples that were scored, at 16 kHz."""
-    window: float
+    """Number of leading samples that were judged, at 16 kHz."""
+    window: NotRequired[float]
     """Length in seconds of the windows along the recording."""
-    hop: float
+    hop: NotRequired[float]
     """Seconds from one window to the next."""
-    windows: int
+    windows: NotRequired[int]
     """Number of windows."""
-    lowest: Lowest
+    lowest: NotRequired[Lowest]
     remark: NotRequired[str]
     """What is remarkable about the recording, such as silence."""
+    trained_on_segments: bool
+    """Whether the detector was trained to score segments."""
     segments: NotRequired[list[FakeStretch]]
-    """Fake stretches; only if the detector was trained on segments."""
+    """Fake stretches; for `frames`, or if the detector was trained on segments."""
     segment_rule: NotRequired[SegmentRule]
     times: NotRequired[list[float]]
     """Middles of the windows in seconds; left out with `track=0`."""
     scores: NotRequired[list[float]]
-    """Scores of the windows; left out with `track=0`."""
+    """Scores of the windows, or for `frames` of the frames; left out with `track=0`."""
+    llrs: NotRequired[list[float]]
+    """Log-likelihood ratios of the windows; left out with `track=0`."""
+    probabilities: NotRequired[list[float]]
+    """Probabilities of bona fide of the windows; left out with `track=0`."""
 
 
 #: Status of an answer with an error → reason for the answer.

@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nes2net.apps.serve.answers import Health, Info, ScoredRecording, error_answers
+from nes2net.apps.serve.answers import Health, Info, JudgedRecording, error_answers
 from nes2net.apps.serve.desk import STOPPING, Busy, Closed, Desk, TooLarge, TooSlow
 from nes2net.apps.serve.guard import Admit, Admitted, Guard
 from nes2net.apps.serve.observing import ObservedRequests
@@ -36,7 +36,7 @@ _STATUS = {TooLarge: 413, Busy: 503, Closed: 503, TooSlow: 504}
 _SCORE_PATH = "/api/score"
 _PAGE_PATH = "/page/score"
 # The only paths to which the server answers, and the parameters of those that receive a recording.
-_PARAMETERS = {_SCORE_PATH: ("track", "channel"), _PAGE_PATH: ("each",)}
+_PARAMETERS = {_SCORE_PATH: ("track", "channel", "judgement"), _PAGE_PATH: ("each",)}
 _API_PATHS = {"/api/info", "/health", "/metrics", "/docs", "/openapi.json"}
 _GET_PATHS = {"/", "/page.css", "/page.js", *_API_PATHS}
 _GET_PREFIXES = ("/static-offline-docs/", "/heard/")
@@ -96,7 +96,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
     @app.post(
         _SCORE_PATH,
         response_model=None,
-        responses={200: {"model": ScoredRecording}, **error_answers(403, 408, 413, 421, 422, 503, 504)},
+        responses={200: {"model": JudgedRecording}, **error_answers(403, 408, 413, 421, 422, 503, 504)},
     )
     def score(
         upload: Annotated[Upload, Depends(one_upload)],
@@ -104,17 +104,23 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         channel: int | None = Query(
             None, ge=0, lt=1000, description="The channel to score, counted from 0; without it, the mean of all."
         ),
+        judgement: str = Query(
+            "scores",
+            max_length=100,
+            description="What to say of the recording: scores, frames, classes, embeddings or another.",
+        ),
     ) -> JSONResponse:
-        """Score a recording."""
+        """Judge a recording."""
         try:
             with upload.stored(desk) as source:
-                row = desk.score(source, upload.name, channel=channel).row()
+                row = desk.score(source, upload.name, channel=channel, judgement=judgement).row()
         except InputError as error:
             status = _STATUS.get(type(error), 422)
             headers = {"Retry-After": "10"} if status == 503 else None
             return JSONResponse({"file": upload.name, "error": str(error)}, status, headers)
         if not track:
-            del row["times"], row["scores"]
+            for key in ("times", "scores", "llrs", "probabilities"):
+                row.pop(key, None)
         return JSONResponse(row)
 
     @app.post(_PAGE_PATH, include_in_schema=False)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from nes2net.data.audio.packed import ChannelOf
 from nes2net.data.audio.read import NotAudio, stated_length, stream_audio
@@ -35,6 +36,22 @@ class TooSlow(InputError):
     """A recording took longer than the server's time limit."""
 
 
+class ChannelsOfBoth(Channels):
+    """Compares the channels of a whole recording, and those of its beginning, ``num_samples`` at 16 kHz."""
+
+    def __init__(self, num_samples: int | None) -> None:
+        self.beginning = Channels(num_samples)
+        super().__init__()
+
+    def reset(self) -> None:
+        super().reset()
+        self.beginning.reset()
+
+    def push(self, samples: NDArray, rate: float) -> None:
+        super().push(samples, rate)
+        self.beginning.push(samples, rate)
+
+
 def decode(
     source: Path | ChannelOf,
     full_wav: Path,
@@ -42,12 +59,14 @@ def decode(
     *,
     longest: float,
     check: Callable[[], object],
-) -> tuple[float, Channels]:
+    num_samples: int | None = None,
+) -> tuple[float, ChannelsOfBoth]:
     """Decode ``source`` to 16 kHz mono in another process.
 
     Args:
         full_wav: file to write with the samples for the detector (WAV of 32-bit floats).
         player_wav: file to write for a player (WAV of 16-bit integers), or None.
+        num_samples: number of leading samples that are scored; None for all.
         longest: largest duration in seconds; a longer recording is refused.
         check: called at once and several times a second; if it raises an exception, the decoding
             ends with this exception.
@@ -62,7 +81,9 @@ def decode(
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(
-        target=_decode_and_send, args=(source, full_wav, player_wav, longest, Channels(), sender), daemon=True
+        target=_decode_and_send,
+        args=(source, full_wav, player_wav, longest, ChannelsOfBoth(num_samples), sender),
+        daemon=True,
     )
     with receiver:
         try:
@@ -89,7 +110,7 @@ def _decode_and_send(
     full_wav: Path,
     player_wav: Path | None,
     longest: float,
-    channels: Channels,
+    channels: ChannelsOfBoth,
     sender: Connection,
 ) -> None:
     """Decode in the separate process; send the result to ``sender``: duration and ``channels``, or an error text."""

@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,42 +17,28 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import soundfile
-import torch
 from PIL import Image
 
 from nes2net.apps.serve.decoding import TooSlow, decode
 from nes2net.apps.serve.limits import Limits
 from nes2net.apps.serve.observing import Observer, RecordingTimes
+from nes2net.data.audio.columns import RANGE, envelope, loudest_of, spectrogram
 from nes2net.data.audio.packed import ChannelOf
-from nes2net.data.audio.read import stream_audio
-from nes2net.data.audio.remarks import remark_of
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.times import clock, readable_duration
-from nes2net.metrics.localisation.segments import Segment
-from nes2net.metrics.localisation.stretches import StretchRule, fake_stretches
-from nes2net.scoring.calibrated import calibrated_samples, decide_by_track, decision_windows, notes_on, usual_window
-from nes2net.scoring.decisions.along import DecisionAlong, suitable_hop
-from nes2net.scoring.kernel import score_or_raise
-from nes2net.scoring.measuring import Measurer
-from nes2net.scoring.score_length import length_of_training
-from nes2net.scoring.stream import window_samples
-from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_track
-from nes2net.scoring.waveforms import WaveformReader
+from nes2net.scoring.judged import Failed, Judged, rows_of
+from nes2net.scoring.judging import Judge, JudgingSettings
+from nes2net.scoring.track import FrameScores
+from nes2net.scoring.waveforms import Source
 
 if TYPE_CHECKING:
-    from nes2net.scoring.decisions.decision import Decider, Decision
+    from nes2net.scoring.decisions.decision import Decider
     from nes2net.scoring.kernel import Scorer
 
 #: The error message for a client that sends a recording while the server is being stopped.
 STOPPING = "the server is being stopped"
 _OFFERED_FOR = 300.0  # seconds during which a browser can fetch a file for its player
 _COLUMNS = 1200  # number of columns of a picture: about its width on the page in pixels
-_FFT = 512  # number of samples in each spectrum
-_FFT_HOP = 160  # number of samples from one spectrum to the next
-_MOST_FRAMES = 24  # largest number of spectra that are averaged for a column; a long column is only sampled
-_RANGE = 70.0  # level difference between white and black in dB
-_LOUD = -10.0  # lowest level that may be drawn black, in dB; a full-scale sine has 42 dB
 #: Function that shows progress. The function gets the fraction of the work that is done, and the current step in words.
 Progress = Callable[[float, str], object]
 
@@ -70,33 +56,6 @@ class Closed(InputError):
 
 
 @dataclass(frozen=True)
-class Fakes:
-    """The fake stretches of a recording, and the rule that found them."""
-
-    stretches: list[Segment]
-    resolution_ms: float
-    rule: StretchRule
-
-    def facts(self) -> dict[str, Any]:
-        """Return the stretches and the rule as plain data, with the keys of `nes2net predict --segments --json`."""
-        return {
-            "segments": [
-                {**stretch._asdict(), "start": round(stretch.start, 6), "end": round(stretch.end, 6)}
-                for stretch in self.stretches
-            ],
-            "segment_rule": {"resolution_ms": self.resolution_ms, **self.rule._asdict()},
-        }
-
-
-@dataclass(frozen=True)
-class Meaning:
-    """The decision about a recording, and the decider that made it from a calibration."""
-
-    decision: Decision
-    decider: Decider
-
-
-@dataclass(frozen=True)
 class Picture:
     """Waveform and spectrogram of a recording, both in C columns over time."""
 
@@ -110,70 +69,23 @@ class Picture:
 
 @dataclass(frozen=True)
 class Scored:
-    """A recording and its scores."""
+    """A recording and what the detector says of it."""
 
     name: str
-    score: float
-    track: Track
-    judged: float
-    """Fraction of the recording that was scored, 0 to 1."""
-    hop: float
-    """Seconds from one score of the track to the next."""
-    meaning: Meaning | None = None
-    """The decision; None without a calibration."""
-    num_samples: int | None = None
-    """Number of leading samples that were scored; None for all samples."""
+    judged: Judged[Any]
+    fakes: FrameScores | None = None
+    """The fake stretches; None if the detector was not trained on segments."""
     picture: Picture | None = None
     token: str = ""
     """Key in :attr:`Desk.player_files` of the file for a player; empty if there is no such file."""
-    fakes: Fakes | None = None
-    """The fake stretches; None if the detector was not trained on segments."""
-    remark: str = ""
-    """A remark about the scored samples (:mod:`nes2net.data.audio.remarks`); empty if there is nothing to remark."""
-    channel: int | None = None
-    """Number of the channel that was scored, counted from 0; None for the mean of all channels."""
 
     def row(self) -> dict[str, Any]:
-        """Return the scores as plain data, with the keys of `nes2net predict --track --json`.
-
-        If the detector was trained on segments, the row also has the keys of ``--segments``.
-        """
-        track = self.track
-        start, end, lowest = track.lowest
-        row: dict[str, Any] = {"file": self.name}
-        if self.channel is not None:
-            row["channel"] = self.channel
-        row["score"] = self.score
-        if self.meaning:
-            row |= {**self.meaning.decision.row(), "basis": self.meaning.decider.basis()}
-        row |= {"duration": track.duration, "judged": self.judged}
-        if self.num_samples is not None:
-            row |= {"method": "beginning", "samples": self.num_samples}
-        else:
-            row["method"] = "track" if self.is_mean else "whole"
-        row |= {
-            "window": track.window,
-            "hop": self.hop,
-            "windows": len(track),
-            "lowest": {"score": lowest, "start": round(start, 6), "end": round(end, 6)},
-        }
-        if self.remark:
-            row["remark"] = self.remark
-        if self.fakes:
-            row |= self.fakes.facts()
-        return row | {"times": track.times.round(6).tolist(), "scores": track.scores.tolist()}
-
-    @property
-    def along(self) -> DecisionAlong | None:
-        """The decision, if it was made from many windows along the recording; None otherwise."""
-        if self.meaning and isinstance(self.meaning.decision, DecisionAlong):
-            return self.meaning.decision
-        return None
-
-    @property
-    def is_mean(self) -> bool:
-        """Whether the score is the mean score of all windows, which `nes2net predict` gives for long recordings."""
-        return self.num_samples is None and self.track.duration > LONG_RECORDING
+        """Return the row of `nes2net predict --track --json`, and the fake stretches beside a score."""
+        row = self.judged.to_row()
+        if self.fakes is not None and self.fakes.rule is not None:
+            row["segments"] = rows_of(self.fakes.stretches)
+            row["segment_rule"] = {"resolution_ms": self.fakes.resolution_ms, **self.fakes.rule._asdict()}
+        return row
 
 
 class Desk:
@@ -195,17 +107,15 @@ class Desk:
     def __init__(
         self, detector: Scorer, folder: Path, limits: Limits | None = None, decider: Decider | None = None
     ) -> None:
-        window = usual_window(detector, decider)
-        window_samples(detector, window, window)  # raises an error if the windows are too short for the detector
         self.detector = detector
         self.folder = folder
         self.decider = decider
-        #: Number of leading samples of a recording that are scored; None for all samples.
-        self.num_samples, _ = score_length = calibrated_samples(decider, detector.provenance)
+        self._judges: dict[str, Judge[Any]] = {
+            "scores": Judge(detector, "scores", decider, JudgingSettings(track=True))
+        }
         #: Notes for the user. The notes say what makes decisions uncertain. If an unusual part of a recording is
         #: scored, a note says which part.
-        self.notes = [score_length.words] if score_length.words else []
-        self.notes += notes_on(detector, decider, self.num_samples) if decider else []
+        self.notes = [*self._judges["scores"].notes, *self._judges["scores"].doubts]
         self.limits = limits or Limits()
         self._workers = threading.BoundedSemaphore(self.limits.workers)  # one slot for each recording being scored
         self._count_lock = threading.Lock()
@@ -255,21 +165,25 @@ class Desk:
         *,
         look: bool = False,
         channel: int | None = None,
+        judgement: str = "scores",
         progress: Progress = lambda fraction, step: None,
         check: Callable[[], object] = lambda: None,
     ) -> Scored:
-        """Score the file ``source`` as soon as a worker is free.
+        """Judge the file ``source`` as soon as a worker is free.
 
         Args:
             name: name of the recording in the result.
             look: whether to make a picture, too, and a file for the player of the page.
             channel: number of the channel to score, counted from 0; None for the mean of all
                 channels.
+            judgement: name of the judgement. Fake stretches are also found beside scores, if the
+                detector was trained on segments.
             progress: called with the progress, see :data:`Progress`.
             check: called often; if it raises an exception, the scoring ends with this exception.
 
         Raises:
-            InputError: if the file is not a recording, is damaged or is too long.
+            InputError: if the file is not a recording, is damaged or is too long; or if the
+                detector cannot make this judgement.
             TooSlow: if scoring takes longer than the time limit.
             Busy: if too many recordings are waiting.
             Closed: if the server is being stopped.
@@ -277,76 +191,48 @@ class Desk:
         with self.observer.recording() as times, self._wait_for_turn(times), self.work_folder() as folder:
             check_end = partial(self._check_end, time.monotonic() + self.limits.timeout, check)
             progress(0.0, "decoding")
+            judge = self._judge(judgement)
             full_wav = folder / "full.wav"
             player_wav = folder / "player.wav" if look else None
             duration, channels = decode(
                 source if channel is None else ChannelOf(source, channel),
                 full_wav,
                 player_wav,
+                num_samples=judge.num_samples,
                 longest=self.limits.max_duration,
                 check=check_end,
             )
             times.duration = duration
-            finds_segments = self.detector.trained_on_segments
+            origin = name if channel is None else ChannelOf(name, channel)
+            recording = Source(origin, full_wav, (channels.beginning, channels))
+            finds_segments = judge.judgement.is_score and self.detector.trained_on_segments
+            num_parts = 2 if finds_segments else 1
 
-            def show_scoring(seconds: float) -> None:
+            def show(part: int, words: str, seconds: float) -> None:
                 check_end()
-                share = seconds / duration / (2 if finds_segments else 1)  # the search for fakes fills the other half
-                progress(share, f"scored {clock(seconds)} of {clock(duration)}")
+                progress((part + seconds / duration) / num_parts, words.format(clock(seconds), clock(duration)))
 
-            # Score the windows. If the score is not the mean of the windows, score the recording in one piece, too.
             check_end()
-            window = usual_window(self.detector, self.decider)
-            hop = suitable_hop(duration, window)
-            track = score_track(
-                self.detector, full_wav, window=window, hop=hop, progress=show_scoring, channels=channels
-            )
-            score = track.score
-            judged = track.judged
-            remark = track.remark
-            recording = None
-            if (
-                self.num_samples is not None or duration <= LONG_RECORDING
-            ):  # score in one piece, as `nes2net predict` does
-                recording = WaveformReader.of(self.detector, self.num_samples).read(full_wav)
-                score = score_or_raise(self.detector, torch.from_numpy(recording.waveform)[None])[0]
-                judged = recording.judged
-                trained_on = length_of_training(self.detector.provenance)
-                remark = remark_of(recording.plain, recording.num_samples, channels, trained_on)
-            fakes = self._find_fakes(full_wav, duration, check_end, progress) if finds_segments else None
-            # Decide by the calibration.
-            meaning = None
-            if self.decider is not None:
-                measurer = Measurer.of(self.detector, self.decider)
-                traits = measurer.of_recording(recording, remark) if recording else None
-                blocks = stream_audio(full_wav)
-                decision: Decision
-                if decision_windows(self.detector, self.decider, duration) is not None:
-                    remark = track.remark
-                    decision = decide_by_track(self.detector, self.decider, score, track, blocks, traits)
-                else:
-                    decision = self.decider(score, traits or measurer.along(blocks, track))
-                meaning = Meaning(decision, self.decider)
+            judged = _answer(judge, recording, partial(show, 0, "scored {} of {}"))
+            fakes = None
+            if finds_segments:
+                searched = partial(show, 1, "searched {} of {} for fakes")
+                fakes = _answer(self._judge("frames"), recording, searched).frames
+                searched(duration)
+            check_end()
             # Make the picture, and keep the file for the player.
-            picture = draw(full_wav, check_end) if look else None
+            picture = draw(full_wav, duration) if look else None
             token = ""
             if player_wav:
                 token = token_urlsafe(16)
                 self.player_files[token] = player_wav.rename(self._player_path(token))
-            return Scored(
-                name, score, track, judged, hop, meaning, self.num_samples, picture, token, fakes, remark.text, channel
-            )
+            return Scored(name, judged, fakes, picture, token)
 
-    def _find_fakes(self, path: Path, duration: float, check_end: Callable[[], object], progress: Progress) -> Fakes:
-        def show_progress(seconds: float) -> None:
-            check_end()
-            # Scoring took the first half of the progress bar.
-            progress(0.5 + seconds / duration / 2, f"searched {clock(seconds)} of {clock(duration)} for fakes")
-
-        rule = StretchRule.of(self.detector.score_rule)
-        frames = frame_scores(self.detector, path, progress=show_progress)
-        stretches = fake_stretches(frames.scores, frames.resolution_ms, frames.duration, rule)
-        return Fakes(stretches, frames.resolution_ms, rule)
+    def _judge(self, judgement: str) -> Judge[Any]:
+        """Return the judge for a judgement, by a name from a request; only scores are decided on."""
+        if judgement not in self._judges:
+            self._judges[judgement] = Judge(self.detector, judgement)
+        return self._judges[judgement]
 
     def _check_end(self, deadline: float, check_caller: Callable[[], object]) -> None:
         """Raise an error if the scoring of a recording has to end: at the ``deadline``, or if the server is stopped."""
@@ -414,6 +300,13 @@ class Desk:
                 self.num_present -= 1
 
 
+def _answer(judge: Judge[Any], recording: Source, show: Callable[[float], object]) -> Judged[Any]:
+    answer = judge.watched(lambda recording, duration, hop: nullcontext(show)).answer(recording)
+    if isinstance(answer, Failed):
+        raise answer.error
+    return answer
+
+
 def safe_suffix(name: str) -> str:
     """Return the suffix of a file, by which FFmpeg recognises the format; return "" for an unusual suffix.
 
@@ -433,36 +326,16 @@ def display_name(name: str | None) -> str:
     return re.split(r"[/\\]", name or "")[-1].strip()[:200] or "recording"
 
 
-def draw(path: Path, check: Callable[[], object]) -> Picture:
+def draw(path: Path, duration: float) -> Picture:
     """Draw waveform and spectrogram of a recording.
 
     Args:
         path: WAV file, 16 kHz mono.
-        check: called for every column; if it raises an exception, the drawing ends with this
-            exception.
+        duration: duration of the recording in seconds.
     """
-    low = []
-    high = []
-    spectra = []
-    window = np.hanning(_FFT).astype(np.float32)
-    # The window of a spectrum also takes samples from before its column, because a column may be shorter than a window.
-    before = np.zeros(_FFT - _FFT_HOP, np.float32)
-    with soundfile.SoundFile(path) as file:
-        samples_a_column = max(_FFT_HOP, -(-file.frames // _COLUMNS))
-        while len(samples := file.read(samples_a_column, dtype="float32")):
-            check()
-            low.append(samples.min())
-            high.append(samples.max())
-            padded = np.concatenate([before, samples, np.zeros(max(0, _FFT_HOP - len(samples)), np.float32)])
-            before = padded[-len(before) :]
-            num_frames = min(_MOST_FRAMES, 1 + (len(padded) - _FFT) // _FFT_HOP)
-            starts = np.linspace(0, len(padded) - _FFT, num_frames).astype(int)
-            frames = padded[starts[:, None] + np.arange(_FFT)] * window
-            spectra.append(np.square(np.abs(np.fft.rfft(frames))).mean(0))
-    power = np.array(spectra).T[::-1]  # bins × columns, from 8 kHz down to 0 Hz
-    decibels = 10 * np.log10(power + 1e-9)
-    loudest = max(_LOUD, np.quantile(decibels, 0.999))
-    grey = np.clip((loudest - decibels) / _RANGE, 0, 1)
+    decibels = spectrogram(path, duration, _COLUMNS)[::-1]  # from 8 kHz down to 0 Hz
+    low, high = envelope(path, duration, decibels.shape[1])
+    grey = np.clip((loudest_of(decibels) - decibels) / RANGE, 0, 1)
     buffer = io.BytesIO()
     Image.fromarray((255 * grey).astype(np.uint8)).save(buffer, "png")
-    return Picture(np.array(low), np.array(high), buffer.getvalue())
+    return Picture(low, high, buffer.getvalue())

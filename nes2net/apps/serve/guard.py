@@ -202,7 +202,7 @@ def _known_query(query: bytes, admitted: Admitted) -> bytes:
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
     known = {name: value for name, value in pairs if name in admitted.parameters}
     if admitted.is_strict and len(known) < len(pairs):
-        expected = " and ".join(admitted.parameters) or "no parameters"
+        expected = ", ".join(admitted.parameters) or "no parameters"
         came = visible(query[:_LONGEST_PARAMETER].decode("latin-1"))
         raise Refused(422, f"?{came} is not understood: expected {expected} here, each at most once")
     return urlencode({name: value[:_LONGEST_PARAMETER] for name, value in known.items()}).encode()

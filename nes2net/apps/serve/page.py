@@ -106,7 +106,7 @@ def _shown(scored: Scored, desk: Desk) -> Line:
         "row": row,
         "columns": _columns(row),
         **({"verdict": _verdict(row)} if decider else {}),
-        "along": scored.along.words if scored.along else [],
+        "along": scored.judged.along.words if scored.judged.along else [],
         "basis": [*decider.described(), *desk.notes] if decider else [],
         "usual": decider.usual_scores if decider else None,
         "low": scored.picture.low.astype(float).round(_FIGURES).tolist(),

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.data.audio.remarks import NO_VOICE
-from nes2net.lib.errors import counted
-from nes2net.lib.times import clock, plain_duration
+from nes2net.lib.errors import InputError, counted
+from nes2net.lib.times import clock, plain_duration, readable_duration
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision, factor_of
 from nes2net.scoring.decisions.evidence import Evidence, Running
 from nes2net.scoring.decisions.population import Traits
@@ -165,15 +165,68 @@ class DecisionAlong(Decision):
         return row | {"along": along}
 
 
-def suitable_hop(duration: float, window: float) -> float:
-    """Choose the hop between windows: half of ``window`` for a recording of up to two minutes, else ``window``.
+@dataclass(frozen=True)
+class CutoffDecision(Decision):
+    """A decision by a threshold of raw scores; there is no ratio and no probability."""
 
-    All times are in seconds.
+    threshold: float = 0.0
+    mean: float | None = None
+    """The mean score of windows, if it decided; None if :attr:`score` decided."""
+    along: str = ""
+    """Which windows decided, in words; empty if :attr:`score` decided."""
+
+    @property
+    def words(self) -> list[str]:
+        """The sentence on the windows that decided, if there are any."""
+        return [self.along] if self.along else []
+
+    def row(self) -> dict[str, Any]:
+        row = super().row()
+        for name in ("llr", "probability", "along"):
+            del row[name]
+        return row
+
+
+@dataclass(frozen=True)
+class Cutoff:
+    """Decides by a threshold of raw scores, without a calibration; raises InputError if it is not finite.
+
+    >>> Cutoff(0.5)(0.7).decision
+    'bonafide'
     """
-    return window / 2 if duration <= 120 else window
+
+    threshold: float
+    """The lowest score that is accepted as bona fide."""
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.threshold):
+            raise InputError(f"`threshold` is a number, not {self.threshold}")
+
+    def __call__(self, score: float, traits: Traits | None = None) -> CutoffDecision:
+        """Decide on a score; "cannot tell" if the ``traits`` say that the recording is unfit."""
+        decision = "bonafide" if score >= self.threshold else "spoof"
+        reason = None
+        if traits is not None and traits.unfit:
+            decision = CANNOT_TELL
+            reason = traits.unfit
+        return CutoffDecision(score, None, None, decision, reason, threshold=self.threshold)
+
+    def along(self, score: float, track: Track, traits: Traits | None) -> CutoffDecision:
+        """Decide by the mean score of the windows of ``track``; ``score`` is that of the beginning."""
+        words = (
+            f"decided by the mean of {counted(len(track), 'window')}, {track.score:.4f}, while the score is that of its "
+            f"first {readable_duration(track.window, exact=True)}"
+        )
+        return replace(self(track.score, traits), score=score, mean=track.score, along=words)
+
+    def described(self) -> list[str]:
+        """Describe in a line for people what decisions are based on."""
+        return [f"decision: bona fide from a score of {self.threshold:g} on, the `threshold` that you gave"]
 
 
-def decide_along(decider: Decider, score: float, track: Track, traits: Traits | None = None) -> DecisionAlong:
+def decide_along(
+    decider: Decider | Cutoff, score: float, track: Track, traits: Traits | None = None
+) -> DecisionAlong | CutoffDecision:
     """Decide on a recording by the scores of windows along it, its ``track``.
 
     The windows must have the length that was scored for the calibration. The first rule that
@@ -194,6 +247,8 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
         traits: the traits of the recording; None to decide without comparing the recording with the
             calibration's recordings.
     """
+    if isinstance(decider, Cutoff):
+        return decider.along(score, track, traits)
     assert track.speech is not None
     starts = track.times - track.window / 2
     ends = track.times + track.window / 2

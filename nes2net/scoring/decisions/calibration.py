@@ -89,6 +89,8 @@ class ScoredBy:
     """Leading samples of each recording that were scored; None for whole recordings."""
     resolution_ms: Annotated[FiniteFloat, Field(gt=0, lt=1e6)] | None = None
     """Length in ms of the frames that were scored; None for scores of recordings."""
+    judgement: Annotated[str, Field(max_length=200)] | None = None
+    """Name of the judgement whose scores these are; None if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ class LinearCalibration:
         if score_resolution is None and own_resolution is not None:
             raise InputError(
                 f"the calibration was learned from scores of frames of {own_resolution:g} ms, not of recordings: make one from a "
-                "score file of recordings, or look for fake stretches with `nes2net predict --segments`"
+                "score file of recordings, or look for fake stretches with `nes2net predict --judgement frames`"
             )
         if score_resolution is not None and own_resolution is None:
             raise InputError(
@@ -217,6 +219,11 @@ class LinearCalibration:
                 "the calibration does not say which detector's scores it was learned from, so this detector cannot be "
                 "checked"
             ]
+        names = (self.scored_by.judgement, scored_by.judgement)
+        if None not in names and names[0] != names[1]:
+            raise InputError(
+                f"the calibration was learned from the judgement {names[0]}, not from {names[1]}: name this `judgement`"
+            )
         # Check the detector and its precision.
         fingerprint = self.scored_by.fingerprint
         precision = self.scored_by.precision

@@ -193,6 +193,11 @@ class Decision:
     judged: float | None = None
     """Share of the recording that was scored; None if the share is not known."""
 
+    @property
+    def words(self) -> list[str]:
+        """Phrases on what decided besides the score; empty if the score alone decided."""
+        return []
+
     def row(self) -> dict[str, Any]:
         """Return the fields as plain data for JSON and tables; leave out None, except for llr and probability."""
         always = ("llr", "probability")

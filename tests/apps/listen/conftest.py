@@ -11,7 +11,7 @@ from builders.two_calibrations import write_detector_and_calibrations
 from builders.voices import voice
 
 from nes2net import Detector
-from nes2net.apps.listen.listening import Judge
+from nes2net.apps.listen.listening import LiveJudge
 from nes2net.scoring.decisions import Decider, LinearCalibration
 
 
@@ -41,7 +41,7 @@ def call(made) -> np.ndarray:
 def judge(small):
     """A function that makes a judge of short windows."""
 
-    def make(calibration: LinearCalibration | None = None, **settings) -> Judge:
+    def make(calibration: LinearCalibration | None = None, **settings) -> LiveJudge:
         return judge_of(small, None if calibration is None else Decider(calibration), **settings)
 
     return make

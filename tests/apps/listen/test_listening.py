@@ -20,7 +20,7 @@ from nes2net.apps.listen.listening import Block, Gone, Listening
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import json_text
 from nes2net.scoring.decisions import Decider, Evidence, load
-from nes2net.scoring.stream import WaitingBatch
+from nes2net.scoring.stream import TimedWindow
 
 
 @settings(max_examples=15)
@@ -79,7 +79,7 @@ def test_keep_latest_scores_or_skips_each_window_once(judge, small, call, monkey
 
     def blocks():
         for first in range(0, 48000, 800):
-            waiting.append(sum(isinstance(item, WaitingBatch) for item in tuple(session.channels[0].queue)))
+            waiting.append(sum(isinstance(item, TimedWindow) for item in tuple(session.channels[0].queue)))
             yield Block(call[:1, first : first + 800])
         all_sent.set()
 

@@ -3,7 +3,7 @@
 import pytest
 
 from nes2net import Detector, InputError
-from nes2net.apps.listen.listening import Judge
+from nes2net.apps.listen.listening import LiveJudge
 
 BAD_NUMBERS = ["0", "-1", "nan", "inf", "1e-9"]
 TRACING = {
@@ -73,7 +73,7 @@ def test_a_detector_of_source_tracing(command, words_of, source, tmp_path):
 @pytest.mark.parametrize("settings", [{"window": 0}, {"hop": 0}, {"window": float("nan")}, {"max_behind": 0}])
 def test_python(small, settings):
     with pytest.raises(InputError, match="positive number of seconds|above 0"):
-        Judge(small, "small.pth", **settings)
+        LiveJudge(small, "small.pth", **settings)
 
 
 def test_streams_and_tracks_of_a_detector_without_a_score():

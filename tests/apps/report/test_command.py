@@ -163,7 +163,7 @@ def test_a_report_is_written_as_pdf(report, here):
 @pytest.mark.parametrize(
     "words, messages",
     [
-        ("", ["name a file to write with --html or --pdf"]),
+        ("", ["name a file to write with --html, --pdf or --json"]),
         ("--html .", ["is a folder"]),
         ("--html no/r.html", ["name a file in a folder that exists"]),
         ("--html r.html --calibration r.json", ["r.json"]),

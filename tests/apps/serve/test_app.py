@@ -105,7 +105,9 @@ def test_a_parameter_that_has_no_effect_is_refused(server, query):
     client, desk = server
     answer = client.post(f"/api/score?{query}", files={"file": ("a.wav", wav())})
     assert answer.status_code == 422
-    assert answer.json()["error"].startswith(f"?{query[:100]} is not understood: expected track and channel here")
+    assert answer.json()["error"].startswith(
+        f"?{query[:100]} is not understood: expected track, channel, judgement here"
+    )
     assert left(desk) == []
 
 
@@ -263,6 +265,19 @@ def test_a_failure_of_the_server_is_an_error_of_the_file(server, monkeypatch, ca
 # Other limits, and decisions
 
 
+def test_another_judgement_is_asked_for_by_its_name(server, small, speech):
+    """Options are not taken: they may name files of the server."""
+    client, _ = server
+    embedded = send(client, speech / "talk.wav", params={"judgement": "embeddings"}).json()
+    assert embedded["judgement"] == "embeddings"
+    assert embedded["embedding"] == pytest.approx(small.embed(speech / "talk.wav").tolist(), abs=1e-5)
+    assert "score" not in embedded
+    for judgement, message in (("embedings", "did you mean 'embeddings'"), ("{name: frames}", "unknown judgement")):
+        refused = send(client, speech / "talk.wav", params={"judgement": judgement})
+        assert refused.status_code == 422
+        assert message in refused.json()["error"]
+
+
 def test_a_recording_is_scored_and_not_kept(serving, small, speech, calibration):
     client, desk = serving(decider=Decider(calibration, prior=0.2))
     answer, file = send(client, speech / "talk.m4a"), speech / "talk.m4a"
@@ -275,7 +290,7 @@ def test_a_recording_is_scored_and_not_kept(serving, small, speech, calibration)
     info = client.get("/api/info").json()
     assert info["calibrated"] and info["basis"] == row["basis"] and "does not say which detector" in info["notes"][0]
     short = send(client, speech / "talk.m4a", params={"track": "0"}).json()
-    assert short == {key: row[key] for key in row if key not in ("times", "scores")}
+    assert short == {key: row[key] for key in row if key not in ("times", "scores", "llrs", "probabilities")}
     assert left(desk) == []
 
 

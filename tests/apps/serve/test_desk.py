@@ -39,8 +39,13 @@ def test_a_long_recording_has_the_mean_of_its_track(small, calibration, tmp_path
     desk, told = Desk(small, folder, decider=Decider(known, abstain=0.05)), []
     scored = desk.score(path, path.name, look=True, progress=lambda *step: told.append(step))
     scores, row = small.score_track(path, hop=4.0375).scores.tolist(), scored.row()
-    assert scored.is_mean and row["p_value"] > 0.05 and "reason" not in row and row["lowest"]["score"] == min(scores)
-    assert scored.score == pytest.approx(sum(scores) / len(scores), rel=1e-12) != small.score(path)
+    assert (
+        scored.judged.is_mean
+        and row["p_value"] > 0.05
+        and "reason" not in row
+        and row["lowest"]["score"] == min(scores)
+    )
+    assert scored.judged.value == pytest.approx(sum(scores) / len(scores), rel=1e-12) != small.score(path)
     shares = [share for share, _ in told]
     assert shares == sorted(shares) and shares[-1] == 1.0 and len(shares) == 5
     assert told[0][1] == "decoding" and told[-1][1] == "scored 2:01 of 2:01"
@@ -109,7 +114,7 @@ def test_as_many_are_scored_at_once_as_there_are_workers(small, speech, folder):
     both = threading.Barrier(2, timeout=PATIENCE)
 
     def score(name):
-        scores.append(desk.score(speech / "talk.wav", name, progress=lambda *_: both.wait()).score)
+        scores.append(desk.score(speech / "talk.wav", name, progress=lambda *_: both.wait()).judged.value)
 
     threads = [threading.Thread(target=score, args=[name]) for name in ("a", "b")]
     for thread in threads:
@@ -122,7 +127,7 @@ def test_as_many_are_scored_at_once_as_there_are_workers(small, speech, folder):
 def test_a_desk_that_finishes_refuses_what_is_new(small, speech, folder):
     desk = Desk(small, folder)
     scored = desk.score(speech / "talk.wav", "talk.wav", progress=lambda *_: desk.finish())
-    assert scored.score == small.score(speech / "talk.wav")
+    assert scored.judged.value == small.score(speech / "talk.wav")
     with pytest.raises(Closed):
         desk.score(speech / "talk.wav", "talk.wav")
 
@@ -157,20 +162,16 @@ def test_an_unfit_recording_is_not_decided(small, calibration, tmp_path, folder)
     assert desk.score(path, path.name).row()["judged"] == 0.25
 
 
-def drawn(path, samples, check=lambda: None, **options):
-    """The picture of ``samples``, and the greys of its spectrogram."""
-    soundfile.write(path / "a.wav", samples, 16000, **options)
-    picture = draw(path / "a.wav", check)
-    return picture, np.asarray(Image.open(io.BytesIO(picture.spectrogram)))
-
-
 def test_a_tone_is_a_dark_line_at_its_frequency_and_time(tmp_path):
     time = np.arange(64000) / 16000
     tone = np.where((time > 1) & (time < 2), 0.5, 0) * np.sin(2 * np.pi * 2000 * time)
-    picture, pixels = drawn(tmp_path, tone, subtype="FLOAT")
-    assert pixels.shape == (257, len(picture.low)) == (257, 400)
-    during = pixels[:, 110:190]
-    assert (during.argmin(0) == 256 - 64).all() and during.min() < 10  # bin 64 of 256 is 2 kHz; 8 kHz is at the top
-    assert (pixels[:, 250:] == 255).all()
-    np.testing.assert_allclose(picture.high[110:190], 0.5, atol=0.01)
-    np.testing.assert_allclose(picture.low[110:190], -0.5, atol=0.01)
+    soundfile.write(tmp_path / "a.wav", tone, 16000, subtype="FLOAT")
+    picture = draw(tmp_path / "a.wav", 4.0)
+    pixels = np.asarray(Image.open(io.BytesIO(picture.spectrogram)))
+    assert pixels.shape == (257, 249)
+    during = pixels[:, 68:118]
+    assert (during[256 - 64] == during.min(0)).all()  # bin 64 of 256 is 2 kHz; 8 kHz is at the top
+    assert during.min() < 10
+    assert (pixels[:, 156:] == 255).all()
+    np.testing.assert_allclose(picture.high[68:118], 0.5, atol=0.01)
+    np.testing.assert_allclose(picture.low[68:118], -0.5, atol=0.01)

@@ -22,15 +22,15 @@ pytestmark = IN_BROWSER
 @pytest.fixture
 def held_after_one(monkeypatch):
     """An event; the scoring of every recording after the first waits for it."""
-    from nes2net.apps.serve import desk
+    from nes2net.scoring import judging
 
-    may_go_on, score_track, numbers = threading.Event(), desk.score_track, count()
+    may_go_on, score_track, numbers = threading.Event(), judging.score_track, count()
 
     def hold(*arguments, **options):
         assert next(numbers) == 0 or may_go_on.wait(PATIENCE)
         return score_track(*arguments, **options)
 
-    monkeypatch.setattr(desk, "score_track", hold)
+    monkeypatch.setattr(judging, "score_track", hold)
     yield may_go_on
     may_go_on.set()
 

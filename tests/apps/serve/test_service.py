@@ -28,16 +28,16 @@ pytestmark = needs_serve
 @pytest.fixture
 def held(monkeypatch):
     """Two events: one says that a recording is being scored, and the scoring waits for the other."""
-    from nes2net.apps.serve import desk
+    from nes2net.scoring import judging
 
-    begun, may_go_on, score_track = threading.Event(), threading.Event(), desk.score_track
+    begun, may_go_on, score_track = threading.Event(), threading.Event(), judging.score_track
 
     def hold(*arguments, **options):
         begun.set()
         assert may_go_on.wait(PATIENCE)
         return score_track(*arguments, **options)
 
-    monkeypatch.setattr(desk, "score_track", hold)
+    monkeypatch.setattr(judging, "score_track", hold)
     yield begun, may_go_on
     may_go_on.set()
 
@@ -194,6 +194,9 @@ def test_the_description_tells_the_truth(serving, tmp_path, speech, calibration)
         (speech / "talk.wav", {"params": {"track": 0, "channel": 0}}),
         (tmp_path / "silence.wav", {}),
         (speech / "notes.txt", {}),
+        (speech / "talk.wav", {"params": {"judgement": "embeddings"}}),
+        (speech / "talk.wav", {"params": {"judgement": "embedings"}}),
+        (speech / "talk.wav", {"params": {"judgement": "frames"}}),
         (speech / "talk.wav", {"params": {"channel": "x"}}),
         (speech / "talk.wav", {"params": {"channel": 7}}),
         (speech / "talk.wav", {"headers": {"origin": "http://evil.example"}}),

@@ -135,7 +135,7 @@ def test_a_saved_calibration_is_read_back_to_the_last_bit(tmp_path, two_systems)
     assert loaded == replace(found, systems=("première", "take\\udcff")) and loaded.population is None
     assert all(map(np.array_equal, loaded.llrs, found.llrs))
     lines = path.read_text().splitlines()
-    assert len(lines) == 26 and sum(len(line) > 100 for line in lines) == 2  # a class of ratios is one line
+    assert len(lines) == 27 and sum(len(line) > 100 for line in lines) == 2  # a class of ratios is one line
     assert ' "weights": [' in lines[2] and '  "precision": "bfloat16",' in lines
     new, values = ("llrs", "scored_by", "population"), json.loads(path.read_text())
     path.write_text(json.dumps({key: value for key, value in values.items() if key not in new}))

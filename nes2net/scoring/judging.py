@@ -1,0 +1,291 @@
+"""Judge recordings: the one way from a recording to an answer.
+
+Commands, pages and Python programs ask :func:`judge_recording` for one recording, or a
+:class:`Judge` for many. The answer has remarks, score, windows, decision and words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from copy import copy
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import torch
+
+from nes2net.data.audio.read import LongAudio
+from nes2net.data.audio.sources import Audio
+from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.lib.errors import InputError
+from nes2net.scoring.calibrated import calibrated_samples, notes_on, usual_window
+from nes2net.scoring.decisions.along import Cutoff, decide_along
+from nes2net.scoring.decisions.decision import Decider
+from nes2net.scoring.decisions.population import Traits
+from nes2net.scoring.files import judge_files
+from nes2net.scoring.judged import Failed, Judged
+from nes2net.scoring.judgement import Judgement, as_judgement
+from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, scores_segments, scoring_mode
+from nes2net.scoring.measuring import Measurer
+from nes2net.scoring.score_length import RequestedSamples, ScoreLength
+from nes2net.scoring.stream import Along, window_samples
+from nes2net.scoring.track import LONG_RECORDING, Grid, Track, frame_scores, score_track
+from nes2net.scoring.waveforms import Source
+
+T = TypeVar("T")
+_LLR = "llr: natural-log likelihood ratio of bona fide against spoof; above 0, the recording makes bona fide likelier"
+#: Makes the context in which a recording of some seconds is judged, with windows one every so many seconds (0 for
+#: frames); the context yields a function that is told the progress.
+Watch: TypeAlias = Callable[[Source, float, float], AbstractContextManager[Callable[[float], object] | None]]
+
+
+@dataclass(frozen=True)
+class JudgingSettings:
+    """How much of each recording is judged, and how many at once."""
+
+    num_samples: RequestedSamples = "auto"
+    """Number of leading samples to judge; shorter recordings are repeated. None for whole
+    recordings in one piece. ``"auto"`` takes the number from the calibration or from the detector's
+    training; if there is none, whole recordings are judged, and a recording of more than two
+    minutes gets the mean score of its windows."""
+    along: Along = field(default_factory=Along)
+    """The windows for ``track``, and for recordings that get the mean score of their windows."""
+    track: bool = False
+    """Whether the answer also has the scores of windows along each recording."""
+    batch_size: int | None = None
+    """Number of recordings or windows that are computed at once; None for a number that suits the device."""
+    workers: int | None = None
+    """Number of threads that read files; None for a number that suits the device."""
+
+
+class Judge(Generic[T]):
+    """A detector, a judgement and a decider, which judge recordings.
+
+    Args:
+        judgement: what to say of a recording: a judgement, its name, or a mapping of name and options.
+        decider: decides on scores, by a calibration or a threshold; None for no decisions.
+        watch: shows the progress of long recordings.
+
+    Raises:
+        InputError: if the detector cannot make this judgement from audio alone; if ``decider``
+            cannot decide on it, or belongs to another detector; or if a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        detector: Scorer,
+        judgement: str | Mapping[str, Any] | Judgement[T] = "scores",
+        decider: Decider | Cutoff | None = None,
+        settings: JudgingSettings | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        check_takes_audio_alone(detector)
+        self.detector = detector
+        self.decider = decider
+        self.settings = settings or JudgingSettings()
+        self.watch = watch or (lambda source, duration, hop: nullcontext())
+        self.judgement: Judgement[T] = as_judgement(judgement).decided_by(detector, decider)
+        self._calibrated = decider if isinstance(decider, Decider) else None
+        self._resolution_ms: float | None = self.judgement.options().get("resolution_ms")
+        self._is_scored = self.judgement.is_score or (decider is not None and self.judgement.of_recordings)
+        along = self.settings.along
+        self._windows = along._replace(window=along.window or usual_window(detector, self._calibrated))
+        if along != Along() or self.settings.track:
+            if not self._is_scored:
+                raise InputError(
+                    f"`track`, `window` and `hop` are for scores along a recording, not for {self.judgement.name}: leave them out"
+                )
+            window_samples(detector, *self._windows.suited(0))  # raises an error for wrong numbers
+        self._measurer = Measurer.of(detector, decider) if decider is not None and self._is_scored else None
+        score_length = ScoreLength(None)
+        if self.judgement.of_whole and self.settings.num_samples not in ("auto", None):
+            raise InputError(f"{self.judgement.name} are judged in whole recordings: leave out `num_samples`")
+        if not self.judgement.of_whole:
+            score_length = calibrated_samples(self._calibrated, detector.provenance, self.settings.num_samples)
+        #: Number of leading samples that are judged; None for all.
+        self.num_samples = score_length.num_samples
+        #: Sentences that say how much of each recording is judged.
+        self.notes = [score_length.words] if score_length.words else []
+        #: Sentences that say what makes the decisions uncertain.
+        self.doubts: list[str] = []
+        #: Sentences that explain the answers.
+        self.meaning = self.judgement.meaning(detector)
+        #: Facts for each answer, as plain data.
+        self.facts: dict[str, Any] = {"trained_on_segments": detector.trained_on_segments}
+        if model := detector.provenance.published:
+            self.facts |= {"published_model": model[0], "licence": model[1].licence}
+        if isinstance(decider, Cutoff) and self._is_scored:
+            self.meaning += decider.described()
+        if self._calibrated is not None:
+            self.meaning += [_LLR, *self._calibrated.described()]
+            self.doubts = notes_on(
+                detector, self._calibrated, self.num_samples, self._resolution_ms, self.judgement.name
+            )
+            self.facts["basis"] = self._calibrated.basis()
+
+    @property
+    def longest(self) -> int | None:
+        """Number of samples of the longest recording that is judged in one piece; None for no limit."""
+        if self.judgement.has_frames and scores_segments(self.detector):
+            return Grid.of(self.detector).longest
+        if self.judgement.is_score and self.settings.num_samples is not None:
+            return round(LONG_RECORDING * SAMPLE_RATE)
+        return None
+
+    def watched(self, watch: Watch) -> Judge[T]:
+        """Return the same judge with another ``watch``, for a single recording."""
+        judge = copy(self)
+        judge.watch = watch
+        return judge
+
+    def answers(self, sources: Iterable[Source]) -> Iterator[Judged[T] | Failed]:
+        """Judge recordings, and yield an answer for each; an answer is computed only when the caller takes it."""
+        sources = list(sources)
+        judged_files = judge_files(
+            self.detector,
+            self.judgement,
+            sources,
+            self.num_samples,
+            batch_size=self.settings.batch_size,
+            workers=self.settings.workers,
+            longest=self.longest,
+            measurer=self._measurer,
+        )
+        for source, judged in zip(sources, judged_files):
+            try:
+                if isinstance(judged, Judged):
+                    answer = self._decided(source, judged)
+                elif isinstance(judged.error, LongAudio):
+                    answer = self._judge_long(source, judged)
+                else:
+                    yield judged
+                    continue
+                yield replace(answer, decider=self._calibrated, facts=self.facts)
+            except InputError as error:
+                yield Failed(judged.recording, error)
+
+    def answer(self, source: Source) -> Judged[T] | Failed:
+        """Judge one recording."""
+        return next(self.answers([source]))
+
+    def _decided(self, source: Source, judged: Judged[T]) -> Judged[T]:
+        """Decide on a judged recording, by windows if the decision is on more than was judged."""
+        if not self._is_scored:
+            return judged
+        score = self.judgement.score_of_value(judged.value)
+        assert score is not None
+        windows = self._deciding_windows(judged)
+        track = None
+        if windows is not None and self.decider is not None:
+            track = self._score_along(source, judged.duration, windows)
+            traits = self._measured_along(source, track, judged)
+            decision = decide_along(self.decider, score, track, traits)
+            judged = replace(judged, remark=track.remark, decision=decision)
+        elif self.decider is not None:
+            judged = replace(judged, decision=self.decider(score, judged.traits))
+        if not self.settings.track:
+            return judged
+        # If the decision already needed windows of the same length and hop, use their scores.
+        shown = self._windows.suited(judged.duration)
+        if track is None or windows != shown:
+            track = self._score_along(source, judged.duration, shown)
+        return replace(judged, track=track, hop=shown[1], shows_track=True)
+
+    def _deciding_windows(self, judged: Judged[T]) -> tuple[float, float] | None:
+        """Choose the windows that decide on a recording; None if its score alone decides."""
+        if self.decider is None:
+            return None
+        if self._calibrated is None:
+            return self._windows.suited(judged.duration) if judged.judged < 1 else None
+        num_samples = calibrated_samples(self._calibrated, self.detector.provenance).num_samples
+        if num_samples is None or judged.duration <= num_samples / SAMPLE_RATE:
+            return None
+        return Along(num_samples / SAMPLE_RATE).suited(judged.duration)
+
+    def _judge_long(self, source: Source, failed: Failed) -> Judged[Any]:
+        """Judge a recording that is too long for one piece: by the mean score of its windows, or by its frames."""
+        duration = source.num_samples / SAMPLE_RATE
+        if not self._is_scored:
+            blocks, channels = source.blocks()
+            with self.watch(source, duration, 0.0) as progress:
+                frames = frame_scores(
+                    self.detector,
+                    blocks,
+                    SAMPLE_RATE,
+                    resolution_ms=self._resolution_ms,
+                    batch_size=self.settings.batch_size,
+                    progress=progress,
+                    channels=channels,
+                )
+            return Judged(failed.recording, self.judgement, frames.scores, frames.duration, remark=frames.remark)
+        windows = self._windows.suited(duration)
+        track = self._score_along(source, duration, windows)
+        judged: Judged[Any] = Judged(
+            failed.recording,
+            self.judgement,
+            track.score,
+            track.duration,
+            track.judged,
+            track.remark,
+            track=track,
+            hop=windows[1],
+            is_mean=True,
+            shows_track=self.settings.track,
+        )
+        if self.decider is None:
+            return judged
+        traits = self._measured_along(source, track, None)
+        return replace(judged, traits=traits, decision=self.decider(track.score, traits))
+
+    def _measured_along(self, source: Source, track: Track, judged: Judged[T] | None) -> Traits:
+        assert self._measurer is not None
+        return self._measurer.along(source.blocks()[0], track, judged.traits if judged else None)
+
+    def _score_along(self, source: Source, duration: float, windows: tuple[float, float]) -> Track:
+        window, hop = windows
+        blocks, channels = source.blocks()
+        with self.watch(source, duration, hop) as progress:
+            return score_track(
+                self.detector,
+                blocks,
+                SAMPLE_RATE,
+                window=window,
+                hop=hop,
+                batch_size=self.settings.batch_size,
+                progress=progress,
+                channels=channels,
+                score=self._score_windows,
+            )
+
+    def _score_windows(self, waveforms: torch.Tensor) -> list[float]:
+        """Score windows B×N by the judgement; they are cut to the samples that the detector uses, as recordings are."""
+        waveforms = waveforms[:, : self.detector.used_samples(waveforms.shape[1])]
+        with scoring_mode(self.detector):
+            values = self.judgement.start(self.detector, [waveforms])()
+        scores = []
+        for value in values:
+            if isinstance(value, str):
+                raise InputError(value)
+            score = self.judgement.score_of_value(value)
+            assert score is not None
+            scores.append(score)
+        return scores
+
+
+def judge_recording(
+    detector: Scorer,
+    recording: Audio | Source,
+    decider: Decider | Cutoff | None = None,
+    judgement: str | Mapping[str, Any] | Judgement[T] = "scores",
+    *,
+    sample_rate: float | None = None,
+    settings: JudgingSettings | None = None,
+) -> Judged[T] | Failed:
+    """Judge one recording: remarks, traits, value, score, windows, decision and words.
+
+    Args:
+        recording, sample_rate: as for :meth:`nes2net.Detector.score`.
+        decider, judgement, settings: as for :class:`Judge`, which also names the errors.
+    """
+    judge = Judge(detector, judgement, decider, settings)
+    return judge.answer(recording if isinstance(recording, Source) else Source.of(recording, sample_rate))
