@@ -143,7 +143,7 @@ def test_another_run_in_the_folder_is_refused(recipe):
     file, another = folder / "recipe.yaml", recipe(train={"epochs": 1, "weight_decay": 0.1})
     for lose in (lambda: None, lambda: file.write_text(""), file.unlink):  # a power cut empties a file
         lose()
-        refused(another, r"another run, .* `train\.weight_decay`: .* `comment`")
+        refused(another, r"another run or program .*train\.weight_decay\): .* `comment`")
     train(values)
     assert yaml.safe_load(file.read_text()) == values.written()
     for name in ("recipe.yaml", "resume.pt"):
