@@ -47,7 +47,7 @@ def list_stem(path: Path) -> str:
 
 def find_list(folder: Path) -> Path | None:
     """Find the list of ``folder``: one with a usual name, or the only one."""
-    lists = sorted(path for path in folder.iterdir() if is_list(path) and not path.is_dir())
+    lists = sorted(path for path in folder.iterdir() if is_list(path))
     for name in _USUAL_NAMES:
         if folder / name in lists:
             return folder / name
