@@ -22,6 +22,7 @@ from nes2net.data.audio.files import with_folders_listed
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Part, Trial
 from nes2net.detector import Detector
+from nes2net.evaluation.judgements import evaluable
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.matching import labelled_trials, system_names, unlabelled_scores
 from nes2net.evaluation.origin import read_scored_by
@@ -44,7 +45,6 @@ from nes2net.scoring.decisions.calibration import (
 from nes2net.scoring.decisions.decision import CAUSES_OF_INVERSION
 from nes2net.scoring.decisions.population import Population
 from nes2net.scoring.engine import Finished
-from nes2net.scoring.judgement import judgement_of
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.measuring import drawn, forget_traits, measure_trials
 from nes2net.scoring.score_file import write_scores
@@ -138,7 +138,10 @@ def calibrate(
     corpus = corpora.get(labels.corpus)
     paths = list(map(Path, scores))
     files = Unchanged(*paths)
-    labelled = judgement_of(paths[0]).labelled(labels, paths, allow_partial=allow_partial, resolution_ms=resolution_ms)
+    judgement = evaluable(paths[0])
+    settings = {} if resolution_ms is None else {"resolution_ms": resolution_ms}
+    judgement.check_settings(judgement.labelled, settings, paths[0])
+    labelled = judgement.labelled(labels, paths, allow_partial=allow_partial, **settings)
     bonafide = labelled.bonafide
     spoof = labelled.spoof
     digest_of = files.digests()

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
-from nes2net.evaluation.judgements import EvaluationSettings
+from nes2net.evaluation.judgements import evaluable
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.page import write_result
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import AnyPath, check_writable, write_output
-from nes2net.lib.outputs import check_picture
-from nes2net.scoring.judgement import judgement_of
+from nes2net.lib.outputs import check_files_differ, check_picture
 
 
-def evaluate(labels: Labels, scores: Sequence[AnyPath], settings: EvaluationSettings | None = None) -> Result:
+def evaluate(labels: Labels, scores: Sequence[AnyPath], *, metrics: Collection[str] = (), **settings: Any) -> Result:
     """Evaluate files of scores or other judgements against ``labels``; several files are compared on the same trials.
 
     Args:
         scores: files with a score for each recording; or a single file of frame scores; or files
             with results of another kind, such as class logits.
-        settings: settings of the evaluation; None for the defaults.
+        metrics: names of figures that are computed only if they are named, because computing them
+            takes long.
+        settings: settings of the judgement: keyword parameters of its evaluator, such as
+            :func:`~nes2net.evaluation.evaluate.evaluate_systems`.
 
     Raises:
         InputError: if files or labels cannot be read or do not fit each other, or if a setting has
@@ -32,12 +35,13 @@ def evaluate(labels: Labels, scores: Sequence[AnyPath], settings: EvaluationSett
     paths = list(map(Path, scores))
     # Files with scores of recordings can be compared with each other. If a file has results of another kind, such as
     # frame scores, this kind decides how to evaluate, and the evaluation refuses files of any other kind.
-    judgements = [judgement_of(path) for path in paths]
+    judgements = list(map(evaluable, paths))
     judgement = next((judgement for judgement in judgements if not judgement.of_recordings), judgements[0])
-    settings = settings or EvaluationSettings()
-    if settings.draw != "auto" and not judgement.of_recordings:
-        raise InputError(f"`draw` is for scores of recordings, not for {judgement.what}: leave it out")
-    return judgement.evaluate(labels, paths, settings)
+    evaluator = judgement.evaluator()
+    judgement.check_settings(evaluator, settings, paths[0])
+    if "metrics" in signature(evaluator).parameters:
+        settings["metrics"] = metrics
+    return evaluator(labels.corpus, paths, labels.keys, labels.phase, **settings)
 
 
 @dataclass(frozen=True)
@@ -60,29 +64,16 @@ class Pages:
         paths = (self.html, self.json, self.latex, self.markdown, self.plot)
         return [path for path in paths if path is not None]
 
-    def check(
-        self,
-        scores: Sequence[AnyPath],
-        further_scores: Iterable[AnyPath] = (),
-        calibrations: Iterable[AnyPath] = (),
-    ) -> None:
-        """Check, before a long evaluation, that the files can be written and are not inputs.
-
-        Args:
-            scores: the files to evaluate.
-            further_scores: further score files that the evaluation reads.
-            calibrations: files of calibrations that the evaluation reads.
+    def check(self, read: Iterable[AnyPath]) -> None:
+        """Check, before a long evaluation, that the files can be written, and are not among the files that are ``read``.
 
         Raises:
-            InputError: if a file cannot be written, or is also read by the evaluation.
+            InputError: if a file cannot be written, is also read by the evaluation, or is named twice.
         """
-        role_of = {os.path.realpath(path): "one of the score files" for path in (*scores, *further_scores)}
-        role_of |= {os.path.realpath(path): "a calibration that is read" for path in calibrations}
+        check_files_differ(read, self.files)
         if self.plot is not None:
             check_picture(self.plot)
         for path in self.files:
-            if os.path.realpath(path) in role_of:
-                raise InputError(f"{path} is {role_of[os.path.realpath(path)]}; name another file to write")
             check_writable(path, stream=True)
 
     def write(self, result: Result) -> list[str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 from nes2net.lib.command_line import INCOMPLETE, Listed
-from nes2net.lib.commands import Count, File, Flag, FromZero
+from nes2net.lib.commands import Count, File, Flag, FromZero, given
+from nes2net.lib.conditions import UsedWith
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.terminal import print_note, say
 from nes2net.lib.this_process import is_first
@@ -231,6 +232,9 @@ class Batches:
     num_workers: FromZero | None = None
 
 
+_OF_CALIBRATION = UsedWith("calibration")
+
+
 @dataclass(frozen=True)
 class Deciding:
     """What the score means.
@@ -244,34 +248,26 @@ class Deciding:
     """
 
     calibration: File | None = None
-    prior: Annotated[float | None, Flag("P")] = None
-    operating_point: Annotated[str | None, Flag("POINT")] = None
-    abstain: Annotated[float | None, Flag("SHARE")] = None
-    unbounded: bool = False
+    prior: Annotated[float | None, Flag("P"), _OF_CALIBRATION] = None
+    operating_point: Annotated[str | None, Flag("POINT"), _OF_CALIBRATION] = None
+    abstain: Annotated[float | None, Flag("SHARE"), _OF_CALIBRATION] = None
+    unbounded: Annotated[bool, _OF_CALIBRATION] = False
 
     def decider(self) -> Decider | None:
         """Make the decider from the flags; None without the flag ``--calibration``.
 
         Raises:
-            InputError: if the file or a number cannot be used, or if a flag is given that needs
-                ``--calibration``.
+            InputError: if the file or a number cannot be used.
         """
         from nes2net.scoring.decisions.calibration import load  # start-up
         from nes2net.scoring.decisions.decision import Decider, OperatingPoint  # start-up
 
-        settings: dict[str, Any] = {
-            key: value
-            for key, value in vars(self).items()
-            if key != "calibration" and value is not None and value is not False
-        }
-        if self.calibration is None and settings:
-            flag = f"--{next(iter(settings)).replace('_', '-')}"
-            raise InputError(f"{flag} goes with a calibration: name one with --calibration, or leave it out")
+        settings = given(self)
         if self.calibration is None:
             return None
-        if "operating_point" in settings:
-            settings["operating_point"] = OperatingPoint.parse(settings["operating_point"])
-        return Decider(load(self.calibration), **settings)
+        if self.operating_point is not None:
+            settings["operating_point"] = OperatingPoint.parse(self.operating_point)
+        return Decider(**settings | {"calibration": load(self.calibration)})
 
 
 def report_finished(result: Finished, file: TextIO | None = None) -> int:

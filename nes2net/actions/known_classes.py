@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from nes2net.evaluation.class_trials import ClassTrials, class_trials
-from nes2net.evaluation.judgements import EvaluationSettings
 from nes2net.evaluation.key import Key, Labels
 from nes2net.lib.errors import InputError
 from nes2net.metrics import compute_eer
@@ -52,9 +51,7 @@ def known_classes(
     path = Path(logits)
     table = read_class_table(path)
     key = Key.read(labels.corpus, labels.keys, labels.phase)
-    trials = class_trials(
-        key, path, table, path.stem, EvaluationSettings(allow_partial=allow_partial, class_field=class_field)
-    )
+    trials = class_trials(key, path, table, path.stem, allow_partial=allow_partial, class_field=class_field)
     learned = KnownThreshold.of_logits(trials.known.logits, kind, table.names)
     if equal_errors:
         if not trials.unknown.names:

@@ -15,7 +15,8 @@ from nes2net.actions.flags import Deciding, Length, Loading, ScorerName
 from nes2net.cli.next_commands import command_line
 from nes2net.cli.predict_files import FilesBeside
 from nes2net.lib.command_line import INCOMPLETE
-from nes2net.lib.commands import Count, Flag, Folder, called, changed_fields
+from nes2net.lib.commands import Count, Flag, Folder, called
+from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError, counted, readable_size, worded
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable_name, say, table_line, written_said_last
@@ -33,6 +34,9 @@ _DECIDED = {"decision": 11}
 _NEARLY_ALL = 0.995
 
 
+_ONE_RESULT_A_FILE = NotWith("channel=each")
+
+
 @dataclass(frozen=True)
 class WithoutSegments(Length):
     """One score of a recording, and scores along it.
@@ -43,9 +47,9 @@ class WithoutSegments(Length):
         hop: seconds between scores; if not given, by the recording's length
     """
 
-    track: bool = False
-    window: float | None = None
-    hop: float | None = None
+    track: Annotated[bool, NotWith("judgement")] = False
+    window: Annotated[float | None, NotWith("judgement")] = None
+    hop: Annotated[float | None, NotWith("judgement")] = None
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,9 @@ class WithSegments:
     resolution_ms: Annotated[float | None, Flag("MS")] = None
     hysteresis: float | None = None
     min_duration: Annotated[float | None, Flag("S")] = None
-    rttm: Annotated[str | None, Flag("FILE|DIR")] = None
-    labels: Literal["audacity"] | None = None
-    out: Folder | None = None
+    rttm: Annotated[str | None, Flag("FILE|DIR"), _ONE_RESULT_A_FILE] = None
+    labels: Annotated[Literal["audacity"] | None, _ONE_RESULT_A_FILE] = None
+    out: Annotated[Folder | None, UsedWith("labels")] = None
 
 
 @called(
@@ -80,17 +84,17 @@ def predict(
     *,
     model: ScorerName | None = None,
     loading: Loading,
-    along: WithoutSegments,
-    plot: Annotated[str | None, Flag("FILE|DIR")] = None,
-    threshold: float | None = None,
+    along: Annotated[WithoutSegments, NotWith("segments")],
+    plot: Annotated[str | None, Flag("FILE|DIR"), _ONE_RESULT_A_FILE, NotWith("judgement")] = None,
+    threshold: Annotated[float | None, NotWith("calibration", "judgement")] = None,
     deciding: Deciding,
-    judgement: Annotated[str | None, Flag("NAME|OPTIONS")] = None,
-    detector: ScorerName | None = None,
+    judgement: Annotated[str | None, Flag("NAME|OPTIONS"), NotWith("segments")] = None,
+    detector: Annotated[ScorerName | None, UsedWith("judgement")] = None,
     channel: Annotated[str, Flag("N|mix|each")] = "mix",
     segments: bool = False,
-    stretches: WithSegments,
+    stretches: Annotated[WithSegments, UsedWith("segments")],
     json_: bool = False,
-    csv: bool = False,
+    csv: Annotated[bool, NotWith("json_", "segments", "judgement")] = False,
     batch_size: Count | None = None,
     workers: Count | None = None,
 ) -> int:
@@ -126,39 +130,19 @@ def predict(
     # Check the flags, and choose what to ask about each recording: a judgement, fake stretches, or scores.
     if model is None:
         raise InputError(_no_detector_message())
-    if detector is not None and judgement is None:
-        raise InputError(
-            "`detector` is asked before another judgement than a score: add `judgement`, or name it `model`"
-        )
-    if csv and (json_ or segments or judgement is not None):
-        raise InputError("--csv is a table of scores and decisions: leave out --json, --segments and --judgement")
-    excluded = changed_fields(along if segments else stretches)
     question: Question
     if judgement is not None:
-        if segments or excluded or along.track or along.window is not None or threshold is not None or plot:
-            raise InputError("`judgement` says something else than a score: leave out what is for scores and segments")
         question = Judged(as_judgement(read_value(judgement, None, "`judgement`")), along.of_files())
     elif segments:
-        if excluded:
-            raise InputError(f"--segments scores the frames of a whole recording: leave out {excluded[0]}")
-        if stretches.out and not stretches.labels:
-            raise InputError("--out is for the files of --labels: add --labels audacity, or leave it out")
         shortest = stretches.min_duration if stretches.min_duration is not None else MIN_DURATION
         question = Stretches(stretches.resolution_ms, threshold, stretches.hysteresis, shortest)
-    elif excluded:
-        raise InputError(f"{excluded[0]} is for fake stretches: add --segments, or leave it out")
     else:
         windows = Along(along.window, along.hop)
         chosen_windows = windows if windows != Along() else None
         question = Once(along.of_files(), chosen_windows, along.track or bool(plot), threshold)
-    if threshold is not None:
-        if not math.isfinite(threshold):
-            raise InputError(f"--threshold is a number, not {threshold}")
-        if deciding.calibration:
-            raise InputError("--calibration takes the threshold of --operating-point: leave out --threshold")
+    if threshold is not None and not math.isfinite(threshold):
+        raise InputError(f"--threshold is a number, not {threshold}")
     chosen_channel = _parse_channel(channel)
-    if chosen_channel == "each" and (plot or stretches.rttm or stretches.labels):
-        raise InputError("--channel each has several results a file: leave out files beside them, or choose a channel")
     paths = with_folders_listed(files)
     # Check the output paths before a large model is loaded.
     beside = FilesBeside(paths, model, threshold, plot, stretches.rttm, stretches.labels, stretches.out)

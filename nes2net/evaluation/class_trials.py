@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +30,6 @@ from nes2net.metrics.classes import pair_counts
 from nes2net.scoring.class_file import ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, LogitScore, known_scores
 from nes2net.scoring.record import WholeRecord, record_of, record_path
-
-if TYPE_CHECKING:
-    from nes2net.evaluation.judgements import EvaluationSettings
 
 _DEFAULT_FIELD = "attack"  # the field of a trial that names its class
 # These scores of being known do not change if a constant is added to all logits of a trial.
@@ -153,15 +150,30 @@ class ClassTrials:
     doubts: Sequence[str]
 
 
-def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings: EvaluationSettings) -> ClassTrials:
+def class_trials(
+    key: Key,
+    path: Path,
+    table: ClassTable,
+    system: str,
+    *,
+    allow_partial: bool = False,
+    class_field: str | None = None,
+    bonafide_unknown: bool = False,
+    reference: Sequence[Path] = (),
+) -> ClassTrials:
     """Find the true class of each trial of a file of logits, and divide the trials into known and unknown classes.
 
     Args:
         key: the labels of the evaluation.
         path, table: the file and its content.
         system: name of the system that made the file.
-        settings: says whether trials may lack logits, whether bona fide counts as an unknown class,
-            and from which files of training trials further scores of being known are computed.
+        allow_partial: leave out trials whose logits are missing or unusable.
+        class_field: field of a trial that names its class; None for the field in the record beside
+            the file, or else ``attack``.
+        bonafide_unknown: count bona fide trials as trials of an unknown class if bona fide is not a
+            class of the detector; otherwise bona fide trials are left out.
+        reference: files of embeddings or logits of training trials and of the evaluated trials, from
+            which further scores of being known are computed.
 
     Raises:
         InputError: if file and key do not fit each other, a spoofed trial has no class, no trial is
@@ -169,10 +181,10 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
     """
     # Find the name of the class of each trial.
     record = record_of(path, table.sha256)
-    labels = ClassLabels.read(path, record, settings.class_field)
-    rows, trials, mismatch = _match_rows(key, path, table, settings.allow_partial)
+    labels = ClassLabels.read(path, record, class_field)
+    rows, trials, mismatch = _match_rows(key, path, table, allow_partial)
     names = classes_of(trials, labels)
-    ignored = set() if settings.bonafide_unknown else {BONAFIDE}
+    ignored = set() if bonafide_unknown else {BONAFIDE}
     unknown_names = sorted(set(names) - set(table.names) - ignored)
     known_columns = set(map(column_name, table.names))
     misspelt = listed([name for name in unknown_names if column_name(name) in known_columns])
@@ -184,8 +196,8 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
     kinds: Sequence[str] = _OF_POSTERIORS if table.holds_posteriors else LOGIT_SCORES
     # Compute the scores of being known that result from comparing embeddings.
     compared: dict[str, NDArray] = {}
-    if settings.reference:
-        files = list(settings.reference)
+    if reference:
+        files = list(reference)
         if not is_absent(path.with_suffix(".npy")):
             files.insert(0, path.with_suffix(".npy"))  # at the front, because later files take precedence
         for file in files:

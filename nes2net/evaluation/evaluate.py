@@ -92,7 +92,7 @@ def evaluate_systems(
     num_resamples: int = 1000,
     seed: int = 0,
     threshold_source: ThresholdSource | None = None,
-    names: Sequence[str] | None = None,
+    names: Sequence[str] = (),
     draw: Unit = "auto",
 ) -> Result:
     """Evaluate the score files of one or more systems on the same trials, and compare every two systems.
@@ -115,7 +115,7 @@ def evaluate_systems(
             threshold for each system. Each system is also judged at its threshold. If all trials
             are of one class, the system is judged only at this threshold. With None, no system has
             such a threshold.
-        names: Names of the systems. If None, each system has the name of its file without suffix, or
+        names: Names of the systems. If empty, each system has the name of its file without suffix, or
             the whole path if two files share a name.
         draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has a speaker and
             there are at least ten speakers, otherwise trials. If several systems are compared,
@@ -157,7 +157,7 @@ def evaluate_systems(
     # other trials.
     unit = resolved_unit(draw, key.evaluated_trials, len(paths))
     files = _Files(key, allow_partial, {"num_resamples": num_resamples, "seed": seed, "unit": unit})
-    names = names or system_names(paths)
+    names = system_names(paths, names)
     for path, name in zip(paths, names):
         files.read(path, name, judge=not one_class)
     systems = files.systems

@@ -71,7 +71,7 @@ _EXAMPLES = (Measure("wrong", "called wrongly, % of its time", digits=1), Measur
 
 def evaluate_segments(
     corpus: str,
-    scores_path: str | Path,
+    score_paths: Sequence[str | Path],
     keys_path: str | Path,
     phase: str = "eval",
     *,
@@ -86,7 +86,7 @@ def evaluate_segments(
     Args:
         corpus: a corpus with labels of segments.
         keys_path: folder or file of the labels of segments.
-        scores_path: a file in the format of :mod:`nes2net.scoring.segment_file`.
+        score_paths: one file in the format of :mod:`nes2net.scoring.segment_file`.
         phase: a part of the corpus.
         resolution_ms: length of a frame in ms; None for the length in the record beside the file.
         threshold: a threshold for F1, intersection over union and boundary error: frames with this
@@ -98,18 +98,18 @@ def evaluate_segments(
         num_resamples, seed: number of bootstrap draws of utterances, and seed of the draws.
 
     Raises:
-        InputError: if a file is missing or malformed, the resolution is unknown or not one of
+        InputError: if there are several files, a file is missing or malformed, the resolution is unknown or not one of
             :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`, the corpus has no labels of
             segments, the phase is unknown, scores and labels do not fit, a class has no frames, or
             the threshold is not finite.
     """
     if threshold is not None and not math.isfinite(threshold):
         raise InputError(f"`threshold` is a number, not {threshold}")
-    path = Path(scores_path)
+    if len(score_paths) > 1:
+        raise InputError(f"one of {len(score_paths)} files holds scores of frames: evaluate such a file alone")
+    path = Path(score_paths[0])
     file = Unchanged(path)
-    labelled = labelled_frames(
-        corpus, scores_path, keys_path, phase, resolution_ms=resolution_ms, allow_partial=allow_partial
-    )
+    labelled = labelled_frames(corpus, path, keys_path, phase, resolution_ms=resolution_ms, allow_partial=allow_partial)
     phase = canonical_phase(phase)
     sha256 = file.digests()[path]
     origin = read_origin(path, sha256, corpus, phase)

@@ -13,7 +13,7 @@ import functools
 import io
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,19 +23,18 @@ from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.evaluation.breakdown import grouping_fields, label_of
 from nes2net.evaluation.class_reference import label_lines
 from nes2net.evaluation.class_trials import ClassGroup, ClassTrials, class_trials, differ_in_words
-from nes2net.evaluation.key import Key, Labels, score_input, unofficial_note
+from nes2net.evaluation.key import Key, score_input, unofficial_note
+from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.resampled_classes import RATES_OF_SCORES, Resamples, Rule
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.system import ROW_RESAMPLES
 from nes2net.evaluation.tables import FEWEST, Figure, Measure, Row, Table, words
 from nes2net.lib.errors import InputError, counted
+from nes2net.lib.files import AnyPath
 from nes2net.lib.text_files import as_cell
 from nes2net.metrics.classes import class_rates, pair_counts
 from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, class_posteriors, known_scores
-
-if TYPE_CHECKING:
-    from nes2net.evaluation.judgements import EvaluationSettings
 
 #: Name of the class that is given to a trial whose score of being known lies below the threshold.
 UNKNOWN = "unknown"
@@ -92,48 +91,68 @@ _RATES: dict[str, Callable[[NDArray], float]] = {
 
 
 def evaluate_classes(
-    labels: Labels,
+    read_table: Callable[[Path], ClassTable],
+    corpus: str,
     paths: Sequence[Path],
-    read_tables: Sequence[Callable[[Path], ClassTable]],
-    settings: EvaluationSettings,
+    keys_path: AnyPath,
+    phase: str = "eval",
+    *,
+    allow_partial: bool = False,
+    unknown: str | None = None,
+    class_field: str | None = None,
+    bonafide_unknown: bool = False,
+    reference: Sequence[Path] = (),
+    metrics: Collection[str] = (),
+    names: Sequence[str] = (),
+    num_resamples: int = 1000,
+    seed: int = 0,
 ) -> Result:
     """Evaluate files of class logits against the true classes in a key.
 
     Args:
-        labels: the corpus, the key and the phase of the evaluation.
-        paths, read_tables: the file of each system, and the function that reads it.
-        settings: the settings for classes and the settings for all judgements. Settings for scores
-            must not be given.
+        read_table: reads a file of logits.
+        corpus, keys_path, phase, allow_partial, names, num_resamples, seed: as for
+            :func:`~nes2net.evaluation.evaluate.evaluate_systems`.
+        paths: the file of each system.
+        unknown: name of the score of being known for the table and the plot of unknown classes;
+            None for the score of the first system's threshold, or the default without a threshold.
+        class_field, bonafide_unknown, reference: as for
+            :func:`~nes2net.evaluation.class_trials.class_trials`.
+        metrics: names of figures that are computed only if they are named, because computing them
+            takes long.
 
     Raises:
         InputError: if labels cannot be read, files and labels do not fit each other, or a setting
-            does not apply to classes or to these files.
+            does not apply to these files.
     """
-    settings.check_no_scores()
-    # Join each file with the key, and check that the file has the score of being known that the settings name.
-    key = Key.read(labels.corpus, labels.keys, labels.phase)
+    # Join each file with the key, and check that the file has the score of being known that is asked for.
+    key = Key.read(corpus, keys_path, phase)
     systems = []
     inputs = []
-    for path, read_table, system in zip(paths, read_tables, settings.names_of(paths)):
+    for path, system in zip(paths, system_names(paths, names)):
         # The table of logits is not kept in a variable: its memory is then free as soon as the trials have copies of
         # their logits.
-        trials = class_trials(key, path, read_table(path), system, settings)
-        if settings.unknown is not None and settings.unknown not in trials.kinds:
-            if settings.unknown not in LOGIT_SCORES:
+        trials = class_trials(
+            key,
+            path,
+            read_table(path),
+            system,
+            allow_partial=allow_partial,
+            class_field=class_field,
+            bonafide_unknown=bonafide_unknown,
+            reference=reference,
+        )
+        if unknown is not None and unknown not in trials.kinds:
+            if unknown not in LOGIT_SCORES:
                 raise InputError(
-                    f"the score {settings.unknown} compares with training trials: give `reference`, for nsd with logits"
+                    f"the score {unknown} compares with training trials: give `reference`, for nsd with logits"
                 )
-            raise InputError(
-                f"{path}: holds posteriors, which have no {settings.unknown}: take {' or '.join(trials.kinds)}"
-            )
+            raise InputError(f"{path}: holds posteriors, which have no {unknown}: take {' or '.join(trials.kinds)}")
         systems.append(trials)
         inputs.append(score_input(path, trials.sha256))
-    # Choose the score of being known for the table of unknown classes: the score that the settings name. If the
-    # settings name no score, take the score of the first system's threshold; if there is no threshold, take the
-    # default.
     first = systems[0]
-    kind = settings.unknown or (first.threshold.kind if first.threshold else LOGIT_SCORES[0])
-    resamples = Resamples(settings.num_resamples, settings.seed)
+    kind = unknown or (first.threshold.kind if first.threshold else LOGIT_SCORES[0])
+    resamples = Resamples(num_resamples, seed)
     notes = [*filter(None, [unofficial_note(key)]), MEANING_OF_NAMES]
     warnings: list[str] = []
     for trials in systems:
@@ -148,7 +167,7 @@ def evaluate_classes(
         warnings += [f"{trials.system}: {doubt}" for doubt in trials.doubts]
     warnings += filter(None, [differ_in_words(trials.labels for trials in systems)])
     header = {
-        **key.header(inputs, settings.num_resamples),
+        **key.header(inputs, num_resamples),
         "class_labels": {trials.system: trials.labels._asdict() for trials in systems},
         "classes": {trials.system: list(trials.known.names) for trials in systems},
         "known_score": kind,
@@ -157,13 +176,13 @@ def evaluate_classes(
         "num_left_out": first.num_left_out,
         "sources": {trials.system: trials.origin.facts() if trials.origin else {} for trials in systems},
     }
-    lines = [_first_line(key, first, settings.num_resamples), *label_lines(settings.reference)]
+    lines = [_first_line(key, first, num_resamples), *label_lines(reference)]
     lines += [trials.labels.in_words(trials.system) for trials in systems]
     return Result(
         f"{key.title}: which class",
         header,
         lines,
-        [table for table in _tables(key.title, systems, kind, resamples, settings.metrics) if table.rows],
+        [table for table in _tables(key.title, systems, kind, resamples, metrics) if table.rows],
         notes,
         warnings,
         functools.partial(_plots, systems, kind),

@@ -127,7 +127,7 @@ def test_a_calibration_of_frames(predict, detector, place, tmp_path, refused):
     assert line.split()[-2:] == [f"{first['segments'][0][key]:.4f}" for key in ("llr", "probability")]
     assert "no fake stretch in 0.50 s" in none
     words = f"predict speech/a.wav --model model.pth --calibration {tmp_path}/frames.json"
-    refused(f"{words} --segments --threshold 0", "--calibration takes the threshold of --operating-point")
+    refused(f"{words} --segments --threshold 0", "--threshold and --calibration exclude each other")
     refused(words, "from scores of frames of 20 ms, not of recordings", "--segments")
 
 
@@ -138,9 +138,9 @@ def test_errors_are_one_line(place, monkeypatch, refused):
     monkeypatch.chdir(place)
     for words, messages in (
         ("--segments --model whole.pth", WHOLE),
-        ("--segments --track", ["--segments scores the frames of a whole recording: leave out --track"]),
-        ("--segments --out labels", ["--out is for the files of --labels"]),
+        ("--segments --track", ["--track and --segments exclude each other"]),
+        ("--segments --out labels", ["--out is used only with --labels"]),
         ("--segments --rttm model.pth/a.rttm", ["name another file or folder with --rttm"]),
-        ("--rttm a.rttm", ["--rttm is for fake stretches: add --segments"]),
+        ("--rttm a.rttm", ["--rttm is used only with --segments: leave it out"]),
     ):
         refused(f"predict none.wav --model model.pth {words}", *messages, silent=True)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, LONGEST_CUT
+from nes2net.lib.conditions import UsedWith
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import Takes
 from nes2net.training.recipes.section import (
@@ -24,7 +25,6 @@ from nes2net.training.recipes.section import (
     Section,
     Source,
     Text,
-    UsedWith,
     refuse,
     yaml_word,
 )
@@ -188,12 +188,12 @@ class DataConfig(Section):
     chunk_samples: Annotated[
         list[Count],
         Field(min_length=2, max_length=2),
-        UsedWith("crop", ("dynamic",)),
+        UsedWith("crop=dynamic"),
         Source("AASIST2 (arXiv 2309.08279), third-party code: 1 to 6 s"),
     ] = Field(default=[16000, 96000])
     """Lowest and highest number of samples of the utterances of an optimisation step; all numbers
     between these limits are equally likely."""
-    min_piece: Annotated[Count, UsedWith("crop", ("pieces",)), Source("GF/LGF/LLGF code (arXiv 2111.07725)")] = 8000
+    min_piece: Annotated[Count, UsedWith("crop=pieces"), Source("GF/LGF/LLGF code (arXiv 2111.07725)")] = 8000
     """Smallest number of samples of the last piece of an utterance; a shorter piece is left out. A
     whole utterance that is shorter is padded with zeros to this length."""
     num_workers: Annotated[Natural, Source("toolkit")] = 4

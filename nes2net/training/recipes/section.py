@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, ErrorDetails
 
+from nes2net.lib.conditions import Condition, check_conditions
 from nes2net.lib.errors import InputError, did_you_mean, nearest, shown, worded
 from nes2net.lib.options import Takes, what_it_takes
 
@@ -137,18 +138,6 @@ class AlsoCalled:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class UsedWith:
-    """A key with this mark is used only if another key of its section, ``choice``, has one of the ``values``."""
-
-    choice: str
-    values: tuple[str | bool | None, ...]
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Add the other key and its values to the JSON schema of the key."""
-        return {**handler(core), "usedWith": f"{self.choice}: {' or '.join(map(yaml_word, self.values))}"}
-
-
 class Section(BaseModel):
     """A group of keys of a recipe.
 
@@ -203,19 +192,14 @@ class Section(BaseModel):
 
     @model_validator(mode="after")
     def _check_uses(self) -> Section:
-        """Raise InputError if a key differs from its default but has no effect (:class:`UsedWith`)."""
-        for name, field in type(self).model_fields.items():
-            for used_with in (fact for fact in field.metadata if isinstance(fact, UsedWith)):
-                value = getattr(self, name)
-                default = field.default
-                choice = getattr(self, used_with.choice)
-                if choice not in used_with.values and value != default:
-                    raise InputError(
-                        f"`{self.prefix}{name}={yaml_word(value)}` changes nothing with "
-                        f"`{self.prefix}{used_with.choice}={yaml_word(choice)}`: it is used with "
-                        f"{' and '.join(map(yaml_word, used_with.values))}; leave it out, "
-                        f"or set it to {yaml_word(default)}"
-                    )
+        """Raise InputError if a condition of a key is not met."""
+        fields = type(self).model_fields
+        marks = [
+            (name, mark) for name, field in fields.items() for mark in field.metadata if isinstance(mark, Condition)
+        ]
+        defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
+        words = {name: yaml_word(value) for name, value in vars(self).items()}
+        check_conditions(marks, words, {name: yaml_word(value) for name, value in defaults.items()}, self.prefix)
         return self
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from nes2net.training.recipes.section import AlsoCalled, Count, Flag, Section, Source, Text, UsedWith
+from nes2net.lib.conditions import UsedWith
+from nes2net.training.recipes.section import AlsoCalled, Count, Flag, Section, Source, Text
 
 Ties = Literal["first", "last"]
 
@@ -39,7 +40,7 @@ class ValidationConfig(Section):
     """Which of the epochs with the same lowest value is the best. With `last`, a value that equals
     the lowest value so far counts as improved; with `first`, it does not."""
     over: Annotated[
-        Literal["pooled", "mean", "worst"], UsedWith("select_on", ("eer", "min_dcf")), Source("toolkit")
+        Literal["pooled", "mean", "worst"], UsedWith("select_on=eer", "select_on=min_dcf"), Source("toolkit")
     ] = "pooled"
     """With `data.corpora`, how the measure `validation.select_on` is computed: over the trials of
     all development corpora together (`pooled`), as the mean of the values of all corpora (`mean`),
