@@ -76,18 +76,14 @@ class Pages:
         for path in self.files:
             check_writable(path, stream=True)
 
-    def write(self, result: Result) -> list[str]:
+    def write(self, result: Result) -> None:
         """Write ``result`` to the files. A file is written completely or not at all.
-
-        Returns:
-            Further files that were written beside the page, for tables that are too large for the page.
 
         Raises:
             InputError: if a file cannot be written, or if there is no plot of such results.
         """
-        files_beside = write_result(result, self.html, self.json, self.latex, self.markdown, write_output)
+        write_result(result, self.html, self.json, self.latex, self.markdown, write_output)
         if self.plot is not None:
             if result.draw is None:
                 raise InputError("`plot` draws scores of recordings of both classes, and here are none: leave it out")
             result.draw(self.plot)
-        return files_beside

@@ -183,10 +183,10 @@ def evaluate(
         print(printable(shown.text()), flush=True)
         print_warnings(shown.warnings)
     finally:  # write the files even if printing fails, such as on a full disk
-        files_beside = pages.write(shown)
+        pages.write(shown)
     if card is not None:
         from nes2net.training.card import add_figures
 
         say_written(add_figures(Path(card), result, list(map(Path, scores))))
-    for path in [*pages.files, *files_beside]:
+    for path in pages.files:
         say_written(path, beside_data=True)

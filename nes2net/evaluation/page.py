@@ -17,7 +17,7 @@ from nes2net.evaluation.glossary import terms_in
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.tables import Table
 from nes2net.evaluation.writers import Grid, grid
-from nes2net.lib.files import is_stream, json_text, write_text
+from nes2net.lib.files import json_text, write_text
 from nes2net.lib.templates import page_templates
 from nes2net.lib.terminal import printable
 
@@ -32,20 +32,16 @@ def write_result(
     latex: str | Path | None = None,
     markdown: str | Path | None = None,
     write: Callable[[str | Path, str], None] = write_text,
-) -> list[str]:
+) -> None:
     """Write the page, the JSON and the tables of ``result`` to those files that are given.
 
-    Each file is replaced atomically. Tables that are too large for the page are written to files
-    beside the page, unless the page is a pipe.
+    Each file is replaced atomically.
 
     Args:
         page, data, latex, markdown: the files for the HTML page, for the JSON, and for the tables
             in LaTeX and in Markdown; a file that is None is not written.
         write: writes a text to one of these files; :func:`~nes2net.lib.files.write_output` if a
             user has named them, so that they may be links or pipes.
-
-    Returns:
-        The paths of the tables that were written beside the page.
 
     Raises:
         InputError: if one of the files cannot be written.
@@ -59,12 +55,6 @@ def write_result(
     for path, form in forms.items():
         if path is not None:
             write(path, printable(form()))
-    files_beside = {}
-    if page is not None and not is_stream(page):
-        files_beside = {f"{page}{ending}": text for ending, text in result.beside_page().items()}
-    for file, text in files_beside.items():
-        write_text(file, printable(text))
-    return list(files_beside)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,7 @@ trials at the threshold for unknown classes.
 
 from __future__ import annotations
 
-import csv
 import functools
-import io
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -31,7 +29,6 @@ from nes2net.evaluation.system import ROW_RESAMPLES
 from nes2net.evaluation.tables import FEWEST, Figure, Measure, Row, Table, words
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import AnyPath
-from nes2net.lib.text_files import as_cell
 from nes2net.metrics.classes import class_rates, pair_counts
 from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, class_posteriors, known_scores
@@ -187,7 +184,6 @@ def evaluate_classes(
         warnings,
         functools.partial(_plots, systems, kind),
         functools.partial(_confusions_for_json, systems),
-        functools.partial(_write_large_confusions, systems),
     )
 
 
@@ -441,27 +437,3 @@ def _confusions_for_json(systems: Sequence[ClassTrials]) -> dict[str, Any]:
             for trials in systems
         }
     }
-
-
-def _write_large_confusions(systems: Sequence[ClassTrials]) -> dict[str, str]:
-    """Write as CSV the confusion matrix of each system with more than 30 classes, too many for numbers in a plot.
-
-    Returns:
-        The ending of the name of the file → the text of the file: a row for each system and true
-        class, in the order of the plot. The mapping is empty if no system has more than 30 classes.
-    """
-    from nes2net.evaluation.tracing_plots import (  # quick start-up: the imported module needs SciPy
-        CONFUSION_FILE,
-        MOST_READABLE,
-        ordered_confusion,
-    )
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    large = [trials for trials in systems if len(trials.known.names) > MOST_READABLE]
-    for trials in large:
-        confusion = ordered_confusion(trials)
-        writer.writerow(["system", "class", "known", *map(as_cell, confusion.columns)])
-        for number, (name, counts) in enumerate(zip(confusion.rows, confusion.counts.tolist())):
-            writer.writerow([as_cell(trials.system), as_cell(name), number < confusion.num_known, *counts])
-    return {CONFUSION_FILE: text.getvalue()} if large else {}

@@ -416,37 +416,6 @@ def test_text_json_and_page(result, tmp_path):
     assert "Below the line are unknown classes" in page and "scores of being known" in page
 
 
-@pytest.mark.parametrize("num_classes", [30, 31])
-def test_the_counts_of_many_classes_stand_beside_the_page(num_classes, tmp_path):
-    """No picture has room for the numbers of more than 30 classes; names are quoted, and none becomes a formula."""
-    names = [f"a, {number}" for number in range(num_classes - 1)] + ["=1+1"]
-    lines = [["utterance", *names]]
-    key = ["path,label,attack,split"]
-    for number, name in enumerate([*names, "new"]):
-        for trial in range(2):
-            logits = np.zeros(num_classes)
-            logits[(number + trial) % num_classes] = 1 + number  # every second trial is taken for the next class
-            lines.append([f"{number}_{trial}", *map(str, logits)])
-            key.append(f'{number}_{trial}.wav,spoof,"{name}",eval')
-    (tmp_path / "key.csv").write_text("\n".join(key) + "\n")
-    (tmp_path / "c.tsv").write_text("".join("\t".join(line) + "\n" for line in lines))
-    labels = Labels("generic", tmp_path / "key.csv", "eval")
-    result = evaluate(labels, [tmp_path / "c.tsv"], num_resamples=5)
-    written = Pages(html=tmp_path / "page.html").write(result)
-    page = (tmp_path / "page.html").read_text()
-    assert "Confusion of c" in page and ("ends in .confusion.csv" in page) == bool(written)
-    if num_classes == 30:
-        assert not written
-        return
-    assert written == [f"{tmp_path / 'page.html'}.confusion.csv"]
-    with open(written[0], newline="") as file:
-        rows = list(csv.DictReader(file))
-    counts = {row["class"]: {name: int(row[name]) for name in [*names[:-1], "'=1+1"]} for row in rows}
-    assert [row["known"] for row in rows] == ["True"] * 31 + ["False"] and rows[-1]["class"] == "new"
-    assert {name for name, count in counts["a, 3"].items() if count == 1} == {"a, 3", "a, 4"}
-    assert sum(counts["'=1+1"].values()) == 2 and counts["new"]["a, 0"] == counts["new"]["a, 1"] == 1
-
-
 def test_predict_names_the_likeliest_or_none_of_the_known(checkpoint, tones, capsys):
     detector = Detector.from_pretrained(checkpoint, device="cpu")
     names = ["eval_900_0.wav", "eval_5000_0.wav"]
