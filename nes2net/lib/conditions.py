@@ -39,14 +39,14 @@ def check_conditions(
     conditions: Iterable[tuple[str, Condition]],
     values: Mapping[str, object],
     defaults: Mapping[str, object],
-    prefix: str = "",
 ) -> None:
     """Check the conditions of all settings that do not have their default.
 
     Args:
         conditions: each condition with the name of its setting.
-        values, defaults: name of a setting → its value and its default.
-        prefix: beginning of the names of settings in messages, such as ``train.``.
+        values, defaults: name of a setting → its value and its default. Names may have a section,
+            such as ``train.lr``; settings of a condition without a section are in the section of
+            its own setting. Settings that are not in ``values`` are not compared.
 
     Raises:
         InputError: if a condition is not met.
@@ -58,18 +58,23 @@ def check_conditions(
     for name, condition in conditions:
         if values[name] == defaults[name]:
             continue
+        prefix = name[: name.rfind(".") + 1]
         met = []
         unmet = []
+        found = ""
         for setting in condition.settings:
-            other, equals, value = setting.partition("=")
+            full_setting = setting if "." in setting else f"{prefix}{setting}"
+            other, equals, value = full_setting.partition("=")
+            if other not in values:
+                continue
             if values[other] == value if equals else values[other] != defaults[other]:
-                met.append(f"`{prefix}{setting}`")
-            elif equals:
-                unmet.append(f"`{prefix}{other}={values[other]}`")
-        subject = f"`{prefix}{name}`"
+                met.append(f"`{full_setting}`")
+                continue
+            unmet.append(f"`{full_setting}`")
+            if equals:
+                found = f", not with `{other}={values[other]}`"
         if isinstance(condition, NotWith) and met:
-            raise InputError(f"{subject} and {met[0]} exclude each other: leave one of them out")
-        if isinstance(condition, UsedWith) and not met:
-            others = " or ".join(f"`{prefix}{setting}`" for setting in condition.settings)
-            found = f", not with {unmet[0]}" if unmet else ""
-            raise InputError(f"{subject} is used only with {others}{found}: leave it out, or add {others}")
+            raise InputError(f"`{name}` and {met[0]} exclude each other: leave one of them out")
+        if isinstance(condition, UsedWith) and unmet and not met:
+            others = " or ".join(unmet)
+            raise InputError(f"`{name}` is used only with {others}{found}: leave it out, or add {others}")

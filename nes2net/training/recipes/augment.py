@@ -10,7 +10,7 @@ from pydantic import (
     model_validator,
 )
 
-from nes2net.lib.conditions import UsedWith
+from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.training.recipes.section import AlsoCalled, Probability, Section, Source, Speed, Text, refuse
 
 
@@ -33,6 +33,7 @@ class AugmentConfig(Section):
     """Values that replace the published values of RawBoost's parameters, by the parameters' published names."""
     speed: Annotated[
         Annotated[list[Speed], Field(min_length=2, max_length=2)] | None,
+        NotWith("data.crop=pieces"),
         Source("Ko et al., Interspeech 2015: 0.9, 1 or 1.1"),
     ] = None
     """Lowest and highest speed at which a training utterance is played, as `[0.9, 1.1]`. A higher
@@ -56,7 +57,9 @@ class AugmentConfig(Section):
     rng: Annotated[Literal["utterance", "legacy"], Source("toolkit; legacy: main.py (deviation 8)")] = "utterance"
     """Random numbers of the augmentation: one stream for each seed, epoch and utterance
     (`utterance`), or one stream for all utterances in the published order (`legacy`)."""
-    specmix: Annotated[dict[str, Any] | None, Source("arXiv 2306.15389; arXiv 2108.03020")] = None
+    specmix: Annotated[
+        dict[str, Any] | None, NotWith("segments.resolutions"), Source("arXiv 2306.15389; arXiv 2108.03020")
+    ] = None
     """Settings of Specmix, which mixes spectrograms between front-end and back-end in training:
     `frequency_bands`, `time_bands`, `gamma`, `probability`, `mix_labels`."""
     fir: Annotated[dict[str, Any] | None, Source("arXiv 2203.01573")] = None

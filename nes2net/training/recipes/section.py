@@ -191,15 +191,19 @@ class Section(BaseModel):
         return f"{key} is {takes}, not {shown(values[name])}{meant}"
 
     @model_validator(mode="after")
-    def _check_uses(self) -> Section:
-        """Raise InputError if a condition of a key is not met."""
-        fields = type(self).model_fields
-        marks = [
-            (name, mark) for name, field in fields.items() for mark in field.metadata if isinstance(mark, Condition)
-        ]
-        defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
-        words = {name: yaml_word(value) for name, value in vars(self).items()}
-        check_conditions(marks, words, {name: yaml_word(value) for name, value in defaults.items()}, self.prefix)
+    def _check_conditions(self) -> Section:
+        """Raise InputError if a condition of a key of this section, or of a section in it, is not met."""
+        conditions: list[tuple[str, Condition]] = []
+        values = {}
+        defaults = {}
+        for section in (self, *vars(self).values()):
+            if isinstance(section, Section):
+                for name, field in type(section).model_fields.items():
+                    key = f"{section.prefix}{name}"
+                    conditions += [(key, fact) for fact in field.metadata if isinstance(fact, Condition)]
+                    values[key] = yaml_word(getattr(section, name, None))
+                    defaults[key] = yaml_word(field.get_default())
+        check_conditions(conditions, values, defaults)
         return self
 
 

@@ -9,7 +9,7 @@ from pydantic import (
     model_validator,
 )
 
-from nes2net.lib.conditions import UsedWith
+from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.options import Takes
 from nes2net.training.recipes.section import Count, NotNegative, Probability, Section, Source, Text, refuse
 
@@ -27,6 +27,7 @@ class SegmentsConfig(Section):
 
     resolutions: Annotated[
         list[Count],
+        NotWith("train.optimizer=logistic"),
         Takes("a list of whole numbers of at least 1"),
         Source("arXiv 2204.05177: 20, 40, 80, 160, 320 and 640, or one of them; WeDefense: 20"),
     ] = Field(default=[])
@@ -47,7 +48,12 @@ class SegmentsConfig(Section):
     ] = 1.0
     """Factor of the loss of the utterance, which is added to the losses of the frames; 0 trains on
     frames alone."""
-    boundary_share: Annotated[Probability | None, _OF_FRAMES, Source("assumed: 0.5 in our recipe")] = None
+    boundary_share: Annotated[
+        Probability | None,
+        _OF_FRAMES,
+        UsedWith("data.crop=random", "data.crop=dynamic"),
+        Source("assumed: 0.5 in our recipe"),
+    ] = None
     """Fraction of the crops that contain a boundary between bona fide and spoof, in utterances that
     have crops with and without a boundary; null draws all crops of an utterance equally often. Only
     for `data.crop: random` and `data.crop: dynamic`."""

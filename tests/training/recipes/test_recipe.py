@@ -96,7 +96,7 @@ FROZEN = (
             "only with `train.schedule=cosine` or `train.schedule=cosine_epochs`, not with `train.schedule=constant`",
         ),
         ("train.t_max=4", "`train.t_max` is used only with `train.schedule=cosine_epochs`"),
-        ("validation.epochs=around_minima", "needs the minima of `train.schedule=cosine_epochs`"),
+        ("validation.epochs=around_minima", "`validation.epochs` is used only with `train.schedule=cosine_epochs`, not with"),
         ("augment={musan: m, noise_probability: 0}", "change nothing with `augment.noise_probability=0`"),
         ("augment={conditions: [mp3:16], condition_probability: 0}", "`augment.conditions` change nothing"),
         ("augment.condition_probability=0.3", "`augment.condition_probability` is used only with `augment.conditions`"),
@@ -420,7 +420,7 @@ def test_what_the_short_form_cannot_say_stays_a_list(changes):
         ([TWO, "data.train_scores=[a]", "data.dev_scores=[b]"], "scores of one corpus each: leave them out, or let"),
         (["data.train_scores=[a]"], r"`data\.train_scores` and `data\.dev_scores` .* equally many, not 1 and 0"),
         (["validation.select_on=eer", "validation.over=mean"], "needs several development corpora in `data.corpora`"),
-        (["train={optimizer: logistic, epochs: 1}", "augment.algo=0", "data.epoch_size=9"], "fits every utterance"),
+        (["train={optimizer: logistic, epochs: 1}", "augment.algo=0", "data.epoch_size=9"], "exclude each other"),
     ],
 )
 def test_what_does_not_go_with_several_corpora(overrides, message):
