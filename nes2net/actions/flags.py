@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nes2net.scoring.decisions.decision import Decider
     from nes2net.scoring.engine import Finished
     from nes2net.scoring.kernel import Scorer
+    from nes2net.scoring.score_length import RequestedSamples
 
 
 class CorpusNames(Listed):
@@ -167,7 +168,7 @@ class Length:
         """Raise :class:`InputError` if the flag has an impossible value."""
         self.asked()  # raises the error now, before a large model is read
 
-    def asked(self) -> int | Literal["auto", "4sec"] | None:
+    def asked(self) -> RequestedSamples:
         """Read the flag as a number of samples, ``"4sec"``, or None for all samples.
 
         If the flag is not given, the result is ``"auto"``.
@@ -175,21 +176,18 @@ class Length:
         Raises:
             InputError: if the flag is not a number of at least 1, ``4sec`` or ``full``.
         """
-        if self.num_samples is None:
-            return "auto"
-        if self.num_samples == "4sec":
-            return "4sec"
-        if self.num_samples == "full":
-            return None
+        words: dict[str | None, RequestedSamples] = {None: "auto", "4sec": "4sec", "full": None}
+        if self.num_samples in words:
+            return words[self.num_samples]
         try:
-            number = int(self.num_samples)
+            number = int(str(self.num_samples))
         except ValueError:
             number = 0
         if number < 1:
-            raise InputError(f"`num_samples` is at least 1, 4sec or full, not {self.num_samples[:100]}")
+            raise InputError(f"`num_samples` is at least 1, 4sec or full, not {str(self.num_samples)[:100]}")
         return number
 
-    def of_files(self) -> int | Literal["auto"] | None:
+    def of_files(self) -> RequestedSamples:
         """Read the flag for files outside of a corpus: like :meth:`asked`, but ``4sec`` becomes 64,600 samples."""
         from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES  # start-up
 
@@ -210,11 +208,7 @@ class Length:
         """
         from nes2net.scoring.score_length import samples_to_score  # start-up
 
-        num_samples = self.asked()
-        if num_samples == "4sec":
-            score_length = samples_to_score(provenance, "auto", of_corpus, num_samples)
-        else:
-            score_length = samples_to_score(provenance, num_samples, of_corpus)
+        score_length = samples_to_score(provenance, self.asked(), of_corpus)
         print_note(score_length.words and f"{score_length.words}; --samples chooses another part")
         return score_length.num_samples
 

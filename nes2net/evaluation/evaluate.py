@@ -32,6 +32,7 @@ from nes2net.evaluation.tables import (
     MIN_DCF,
     NUM_BONAFIDE,
     NUM_SPOOF,
+    NUM_TRIALS,
     THRESHOLD,
     Figure,
     Measure,
@@ -77,7 +78,7 @@ _DIFFERENCES = (
     Measure("first_eer", "EER % of the first", text_digits=3),
     Measure("second_eer", "EER % of the second", text_digits=3),
     Measure("rank_correlation", "rank correlation", "correlation", 4),
-    Measure("num_trials", "trials", "count"),
+    NUM_TRIALS,
 )
 
 

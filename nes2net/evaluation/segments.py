@@ -14,7 +14,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -199,7 +198,7 @@ def _plots(examples: Sequence[Example], resolution_ms: float, threshold: float |
 
 
 def _figures(
-    labelled: LabelledFrames, threshold: float | None, draws: Mapping[str, Any]
+    labelled: LabelledFrames, threshold: float | None, draws: Mapping[str, int]
 ) -> tuple[list[Row], list[Row], tuple[float, float], NDArray]:
     """Compute all figures of a file of frame scores.
 
@@ -282,7 +281,7 @@ def _figures(
     return rates, detections, (range_based.bonafide_seconds, range_based.spoof_seconds), wrong
 
 
-def _detection_figure(counts: NDArray, name: str, draws: Mapping[str, Any]) -> Figure:
+def _detection_figure(counts: NDArray, name: str, draws: Mapping[str, int]) -> Figure:
     """Compute F1 or IoU of the detected segments, as ``name`` says, and its interval.
 
     If all counts are 0, the figure has no value.
@@ -296,7 +295,7 @@ def _detection_figure(counts: NDArray, name: str, draws: Mapping[str, Any]) -> F
     return Figure(_or_none(getattr(detection(counts), name)), interval)
 
 
-def _point_rate(name: str, derived: str, frames: TimedFrames, draws: Mapping[str, Any]) -> Row:
+def _point_rate(name: str, derived: str, frames: TimedFrames, draws: Mapping[str, int]) -> Row:
     """Make a row of the table of EERs: the point-based EER of ``frames`` and its interval.
 
     The EER of the row has no value if a class has no frames.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.protocol import NotFound
-from nes2net.evaluation.breakdown import Unit, breakdowns, drawn_groups, few_speakers_notes, groups_of
+from nes2net.evaluation.breakdown import DrawnGroups, Unit, breakdowns, groups_of
 from nes2net.evaluation.key import Judged, Key
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.tables import Figure, Measured, Row
@@ -125,8 +125,9 @@ def evaluate_scores(
         "num_expected": Figure(matched_trials.num_expected),
     }
     # Compute the breakdowns, the official table and the notes.
+    drawn = DrawnGroups.of(matched_trials.trials, unit)
     facts = {
-        **drawn_groups(matched_trials.trials, unit),
+        **drawn._asdict(),
         "asv_counts": asv_counts,
         "left_out": matched_trials.mismatch.describe(matched_trials.num_expected),
         "partial": partial,
@@ -142,7 +143,7 @@ def evaluate_scores(
             *filter(None, [partial]),
             *notes,
             *_doubt_notes(matched_trials, figures["eer"]),
-            *few_speakers_notes(facts),
+            *drawn.notes,
         ],
     )
 

@@ -26,7 +26,7 @@ from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.resampled_classes import RATES_OF_SCORES, Resamples, Rule
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.system import ROW_RESAMPLES
-from nes2net.evaluation.tables import FEWEST, Figure, Measure, Row, Table, words
+from nes2net.evaluation.tables import FEWEST, NUM_TRIALS, Figure, Measure, Row, Table, words
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import AnyPath
 from nes2net.metrics.classes import class_rates, pair_counts
@@ -52,7 +52,7 @@ _CLOSED = (
     Measure("one_against_rest_eer", "one-against-rest EER %"),
 )
 # The breakdowns lack the one-against-rest EER, which is computed only if the user names it.
-_BREAKDOWN = (*_CLOSED[:-1], Measure("num_trials", "trials", "count"))
+_BREAKDOWN = (*_CLOSED[:-1], NUM_TRIALS)
 _OPEN = (
     Measure("auroc", "AUROC %"),
     Measure("fpr95", "FPR95 %"),
@@ -70,14 +70,14 @@ _BY_CLASS = (
     Measure("precision", "precision %"),
     Measure("recall", "recall %"),
     Measure("f1", "F1 %"),
-    Measure("num_trials", "trials", "count"),
+    NUM_TRIALS,
 )
 _BY_GENERATOR = (
     Measure("auroc", "AUROC %"),
     Measure("fpr95", "taken for known % (FPR95)", has_heat=True),
-    Measure("num_trials", "trials", "count"),
+    NUM_TRIALS,
 )
-_CONFUSIONS = (Measure("num_trials", "trials", "count"), Measure("share", "of its trials %"))
+_CONFUSIONS = (NUM_TRIALS, Measure("share", "of its trials %"))
 
 #: Name of a measure → function that computes the measure from a confusion matrix of known classes.
 _RATES: dict[str, Callable[[NDArray], float]] = {

@@ -7,8 +7,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES
 from nes2net.models.provenance import Provenance
 
-#: The number of leading samples that a user asks for; None for all, "auto" to choose as for training.
-RequestedSamples: TypeAlias = int | Literal["auto"] | None
+#: The number of leading samples that a user asks for; None for all, "auto" to choose as for training, and "4sec" to
+#: choose like "auto", but the usual number instead of all.
+RequestedSamples: TypeAlias = int | Literal["auto", "4sec"] | None
 #: Lengths of training crops in published recipes. Authors who train on crops of one of these lengths score the usual
 #: number of samples of the corpus ('4sec'), or whole utterances.
 _USUAL = (ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES)
@@ -41,10 +42,7 @@ class ScoreLength(NamedTuple):
 
 
 def samples_to_score(
-    provenance: Provenance,
-    requested: RequestedSamples = "auto",
-    usual: int | None = None,
-    protocol: Literal["4sec", "full"] | None = None,
+    provenance: Provenance, requested: RequestedSamples = "auto", usual: int | None = None
 ) -> ScoreLength:
     """Choose how many samples of a recording are scored with a detector of this ``provenance``.
 
@@ -53,21 +51,17 @@ def samples_to_score(
     the detector's training crops decides.
 
     Args:
-        requested: the user's choice, as for :class:`ScoreLength`; ``"auto"`` for no choice.
+        requested: the user's choice.
         usual: the usual number of samples; None for all samples. This number is taken if nothing
             else decides, or if the training crops have 64,600 or 64,000 samples, as in the
             published recipes with '4sec' protocols.
-        protocol: ``"full"`` to score whole recordings in any case. ``"4sec"`` to score ``usual``
-            samples of recordings that would otherwise be scored as a whole. None for neither.
 
     >>> samples_to_score(Provenance("df_arena_1b")).num_samples
     64600
     >>> samples_to_score(Provenance(recipe={"data": {"num_samples": 16000}}), usual=64600).num_samples
     16000
     """
-    if protocol == "full":
-        return ScoreLength(None)
-    if requested != "auto":
+    if requested not in ("auto", "4sec"):
         return ScoreLength(requested)
     # If the detector has a published architecture, its authors decide; otherwise the training decides.
     samples: Any
@@ -87,7 +81,7 @@ def samples_to_score(
             samples = "corpus"  # a damaged or usual length in the recipe does not decide
 
     # If the usual number of samples is scored, leave the reason empty.
-    if samples in ("corpus", usual) or (samples is None and protocol == "4sec"):
+    if samples in ("corpus", usual) or (samples is None and requested == "4sec"):
         return ScoreLength(usual)
     return ScoreLength(samples, why)
 

@@ -131,7 +131,10 @@ CLASSIFICATION = {"name": "ensemble", "kind": "classification", "num_layers": 2,
     [
         ({"augment": {"algo": 4}}, "leave the section augment out"),
         ({"train": {"epochs": 2}}, "set `train.epochs=1`, not 2"),
-        ({"data": {"crop": "random", "num_samples": 8000}}, "`data.crop` and `train.optimizer=logistic` exclude each other"),
+        (
+            {"data": {"crop": "random", "num_samples": 8000}},
+            "`data.crop` and `train.optimizer=logistic` exclude each other",
+        ),
         ({"train": {"optimizer": "adam"}}, "whole utterances, needs `train.optimizer=logistic`"),
         ({"validation": {"mode": "train"}}, "`validation.mode` and `train.optimizer=logistic` exclude each other"),
         (

@@ -142,7 +142,11 @@ BY_FRAMES = {"validation": {"select_on": "segment_eer"}}
         ({"loss": {"name": "cosine_error", "class_weights": [1, 2]}}, {}, "has no option 'class_weights'"),
         ({"loss": "p2sgrad"}, {"model": P2SGRAD}, "take a loss of logits"),
         ({}, {"augment": {"specmix": {}}}, "`augment.specmix` and `segments.resolutions` exclude each other"),
-        ({}, {"data": {"crop": "head"}}, "only with `data.crop=random` or `data.crop=dynamic`, not with `data.crop=head`"),
+        (
+            {},
+            {"data": {"crop": "head"}},
+            "only with `data.crop=random` or `data.crop=dynamic`, not with `data.crop=head`",
+        ),
         ({"boundary_share": None}, {"data": PIECES}, "a multiple of 160"),
         (
             {"resolutions": [], "boundary_share": None},

@@ -96,7 +96,10 @@ FROZEN = (
             "only with `train.schedule=cosine` or `train.schedule=cosine_epochs`, not with `train.schedule=constant`",
         ),
         ("train.t_max=4", "`train.t_max` is used only with `train.schedule=cosine_epochs`"),
-        ("validation.epochs=around_minima", "`validation.epochs` is used only with `train.schedule=cosine_epochs`, not with"),
+        (
+            "validation.epochs=around_minima",
+            "`validation.epochs` is used only with `train.schedule=cosine_epochs`, not with",
+        ),
         ("augment={musan: m, noise_probability: 0}", "change nothing with `augment.noise_probability=0`"),
         ("augment={conditions: [mp3:16], condition_probability: 0}", "`augment.conditions` change nothing"),
         ("augment.condition_probability=0.3", "`augment.condition_probability` is used only with `augment.conditions`"),
