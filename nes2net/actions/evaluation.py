@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from nes2net.evaluation.judgements import evaluable
 from nes2net.evaluation.key import Labels
-from nes2net.evaluation.page import write_result
 from nes2net.evaluation.result import Result
-from nes2net.lib.errors import InputError
-from nes2net.lib.files import AnyPath, check_writable, write_output
-from nes2net.lib.outputs import check_files_differ, check_picture
+from nes2net.lib.files import AnyPath
 
 
 def evaluate(labels: Labels, scores: Sequence[AnyPath], *, metrics: Collection[str] = (), **settings: Any) -> Result:
@@ -42,48 +38,3 @@ def evaluate(labels: Labels, scores: Sequence[AnyPath], *, metrics: Collection[s
     if "metrics" in signature(evaluator).parameters:
         settings["metrics"] = metrics
     return evaluator(labels.corpus, paths, labels.keys, labels.phase, **settings)
-
-
-@dataclass(frozen=True)
-class Pages:
-    """Paths of the files to which the result of an evaluation is written; None for a file that is not to be written."""
-
-    html: AnyPath | None = None
-    """A page with tables and plots."""
-    json: AnyPath | None = None
-    """A JSON file with all figures, and with hashes of the inputs."""
-    latex: AnyPath | None = None
-    markdown: AnyPath | None = None
-    """The tables of the page, in LaTeX (for the package booktabs) and in Markdown."""
-    plot: AnyPath | None = None
-    """DET curves and histograms of the scores: a .svg, .pdf or .png."""
-
-    @property
-    def files(self) -> list[AnyPath]:
-        """The paths of the files to write: all paths that are not None."""
-        paths = (self.html, self.json, self.latex, self.markdown, self.plot)
-        return [path for path in paths if path is not None]
-
-    def check(self, read: Iterable[AnyPath]) -> None:
-        """Check, before a long evaluation, that the files can be written, and are not among the files that are ``read``.
-
-        Raises:
-            InputError: if a file cannot be written, is also read by the evaluation, or is named twice.
-        """
-        check_files_differ(read, self.files)
-        if self.plot is not None:
-            check_picture(self.plot)
-        for path in self.files:
-            check_writable(path, stream=True)
-
-    def write(self, result: Result) -> None:
-        """Write ``result`` to the files. A file is written completely or not at all.
-
-        Raises:
-            InputError: if a file cannot be written, or if there is no plot of such results.
-        """
-        write_result(result, self.html, self.json, self.latex, self.markdown, write_output)
-        if self.plot is not None:
-            if result.draw is None:
-                raise InputError("`plot` draws scores of recordings of both classes, and here are none: leave it out")
-            result.draw(self.plot)

@@ -164,9 +164,10 @@ def evaluate(
         bonafide_unknown: count bona fide as an unknown class
         reference: embeddings of training or enrolled trials
     """
-    from nes2net.actions.evaluation import Pages
     from nes2net.actions.evaluation import evaluate as evaluated
     from nes2net.evaluation.key import Labels
+    from nes2net.evaluation.page import Pages
+    from nes2net.lib.files import write_output
 
     # Check first that the files can be written.
     pages = Pages(html, json, latex, markdown, plot)
@@ -183,7 +184,7 @@ def evaluate(
         print(printable(shown.text()), flush=True)
         print_warnings(shown.warnings)
     finally:  # write the files even if printing fails, such as on a full disk
-        pages.write(shown)
+        pages.write(shown, write_output)
     if card is not None:
         from nes2net.training.card import add_figures
 

@@ -6,7 +6,7 @@ import re
 import pytest
 from builders.report_case import make_case
 
-from nes2net.actions.evaluation import Pages
+from nes2net.evaluation.page import Pages
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError
 

@@ -12,13 +12,14 @@ import soundfile
 from builders.runs import history_of
 
 from nes2net import Detector, InputError, decisions, metrics
-from nes2net.actions.evaluation import Pages, evaluate
+from nes2net.actions.evaluation import evaluate
 from nes2net.actions.known_classes import known_classes
 from nes2net.actions.prediction import Judged, predict
 from nes2net.cli.main import main
 from nes2net.cli.next_commands import after_training
 from nes2net.evaluation.classes import Classes
 from nes2net.evaluation.key import Labels
+from nes2net.evaluation.page import Pages
 from nes2net.evaluation.resampled_classes import Resamples, Rule
 from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.judgement import as_judgement, judgement_of

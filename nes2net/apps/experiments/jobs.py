@@ -25,7 +25,7 @@ from nes2net.apps.experiments.result import METRICS, Measured
 from nes2net.data.corpora.trial import Part
 from nes2net.detector import Detector
 from nes2net.evaluation.evaluate import evaluate_systems
-from nes2net.evaluation.page import write_result
+from nes2net.evaluation.page import Pages
 from nes2net.lib.claims import differing_names
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import is_absent, make_folder, path_below, sha256_of
@@ -388,7 +388,7 @@ class EvaluateJob(Job):
         )
         make_folder(self.page.parent)
         header = {"asked": self.settings(), "measured": asdict(measured), **result.header}
-        write_result(replace(result, header=header), self.page, self.page.with_suffix(".json"))
+        Pages(self.page, self.page.with_suffix(".json")).write(replace(result, header=header))
 
     def missing(self, search: Search) -> list[Finding]:
         """Report missing labels: return one finding, or an empty list if the labels can be read."""
