@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nes2net.scoring.decisions.decision import Decider
     from nes2net.scoring.engine import Finished
     from nes2net.scoring.kernel import Scorer
-    from nes2net.scoring.score_length import RequestedSamples
+    from nes2net.scoring.score_length import CorpusSamples, RequestedSamples
 
 
 class CorpusNames(Listed):
@@ -168,7 +168,7 @@ class Length:
         """Raise :class:`InputError` if the flag has an impossible value."""
         self.asked()  # raises the error now, before a large model is read
 
-    def asked(self) -> RequestedSamples:
+    def asked(self) -> CorpusSamples:
         """Read the flag as a number of samples, ``"4sec"``, or None for all samples.
 
         If the flag is not given, the result is ``"auto"``.
@@ -176,7 +176,7 @@ class Length:
         Raises:
             InputError: if the flag is not a number of at least 1, ``4sec`` or ``full``.
         """
-        words: dict[str | None, RequestedSamples] = {None: "auto", "4sec": "4sec", "full": None}
+        words: dict[str | None, CorpusSamples] = {None: "auto", "4sec": "4sec", "full": None}
         if self.num_samples in words:
             return words[self.num_samples]
         try:

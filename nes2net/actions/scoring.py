@@ -25,7 +25,7 @@ from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.engine import Finished
 from nes2net.scoring.judgement import Judgement, as_judgement
 from nes2net.scoring.kernel import Scorer
-from nes2net.scoring.score_length import RequestedSamples, samples_to_score
+from nes2net.scoring.score_length import CorpusSamples, samples_to_score
 from nes2net.scoring.system_scores import Ranges, check_fusion, described, ranges_of, with_system_scores
 
 
@@ -44,7 +44,7 @@ def score_corpus(
     out: AnyPath,
     *,
     checkpoint: AnyPath,
-    num_samples: RequestedSamples = "auto",
+    num_samples: CorpusSamples = "auto",
     judgement: str | Mapping[str, Any] | Judgement[Any] = "scores",
     trials: Sequence[Trial] | None = None,
     system_scores: Sequence[AnyPath] = (),

@@ -41,7 +41,7 @@ from nes2net.evaluation.tables import (
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.terminal import text_table
-from nes2net.metrics.intervals import Draws
+from nes2net.metrics.intervals import Groups
 
 #: Pairs of fields. If the trials of a corpus have both fields of a pair, the corpus gets a table by both fields. The
 #: first two pairs occur in the published tables of ASVspoof 2021 LA. The other pairs occur in the published tables of
@@ -295,9 +295,9 @@ class _Drawn(NamedTuple):
         """Select the labels, speakers and attacks of the trials at ``positions``."""
         return _Drawn(*(numbers[positions] for numbers in self))
 
-    def groups(self, unit: Unit) -> Draws:
+    def groups(self, unit: Unit) -> Groups:
         """Collect the groups that the bootstrap draws, as :func:`groups_of` describes them."""
-        groups: Draws = {}
+        groups: Groups = {}
         if unit not in ("trials", "attacks") and _are_drawable(self.speakers, _FEWEST_SPEAKERS):
             groups["bonafide_groups"] = self.speakers[self.is_bonafide]
             groups["spoof_groups"] = self.speakers[~self.is_bonafide]
@@ -316,7 +316,7 @@ def _are_drawable(numbers: NDArray, fewest: int) -> bool:
     return bool((numbers >= 0).all()) and bool(np.count_nonzero(np.bincount(numbers)) >= fewest)
 
 
-def groups_of(trials: Sequence[Trial], unit: Unit = "auto") -> Draws:
+def groups_of(trials: Sequence[Trial], unit: Unit = "auto") -> Groups:
     """List the speakers and attacks to draw, as arguments of :func:`nes2net.metrics.bootstrap_interval`.
 
     In the result, each speaker and each attack is given as a number. Speakers cannot be drawn if a
@@ -344,7 +344,7 @@ class DrawnGroups(NamedTuple):
         """Say what a bootstrap over ``trials`` draws; see :func:`groups_of`."""
         drawn = _Drawn.of(trials)
         groups = drawn.groups(unit)
-        attacks = np.unique(groups.get("spoof_attacks", ())).size
+        attacks = np.unique(drawn.attacks[~drawn.is_bonafide]).size if "spoof_attacks" in groups else 0
         if "bonafide_groups" in groups:
             words = f"speakers × {attacks} attacks" if attacks else "speakers"
             return cls(words, np.unique(drawn.speakers).size)

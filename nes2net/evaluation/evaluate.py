@@ -363,7 +363,8 @@ def _differences(
             *((scores[is_bonafide], scores[~is_bonafide]) for scores in both_scores),
             num_resamples=num_resamples,
             seed=seed,
-            **(groups_of(common, unit) | bootstrap_options()),
+            **groups_of(common, unit),
+            **bootstrap_options(),
         )
         figures = {
             "difference": Figure(compared.difference, compared.interval),

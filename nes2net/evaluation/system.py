@@ -17,7 +17,7 @@ from nes2net.evaluation.key import Judged, Key
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.tables import Figure, Measured, Row
 from nes2net.lib.errors import InputError, counted
-from nes2net.metrics.intervals import Draws
+from nes2net.metrics.intervals import Resampling
 
 #: Largest number of bootstrap draws for a row of a breakdown; the number is small, because there are many rows. From
 #: seed to seed, the ends of the interval of a rate from 200 draws vary by 3 % of the width of the interval. The ends of
@@ -93,7 +93,7 @@ def evaluate_scores(
         InputError: if all trials are of one class.
     """
     definition = key.definition
-    draws: Draws = {"num_resamples": num_resamples, "seed": seed}
+    draws: Resampling = {"num_resamples": num_resamples, "seed": seed}
     matched_trials = judged.matched
     bonafide = matched_trials.bonafide
     spoof = matched_trials.spoof

@@ -203,7 +203,7 @@ class Table:
         return {"name": self.name, "caption": self.caption, "units": units, "rows": rows, "notes": list(self.notes)}
 
 
-def bootstrap_options() -> Draws:
+def bootstrap_options() -> dict[str, Any]:
     """Return options of a bootstrap for this process: how progress is displayed, and the number of threads."""
     return {"progress": bootstrap_progress, "num_threads": usable_processors()}
 

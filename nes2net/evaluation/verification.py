@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.files import AnyPath, Unchanged
+from nes2net.metrics.intervals import Resampling
 from nes2net.scoring.decisions.known import verification_scores
 from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.record import record_of
@@ -91,7 +92,7 @@ def evaluate_embeddings(
     inputs: list[dict[str, str]] = []
     class_labels: dict[str, ClassLabels] = {}
     warnings = [unofficial_note(key)]
-    draws = {"num_resamples": num_resamples, "seed": seed}
+    draws: Resampling = {"num_resamples": num_resamples, "seed": seed}
     for path, enrolled, system in zip(paths, reference, system_names(paths, names)):
         class_labels[system] = ClassLabels.read(path, record_of(path), class_field)
         pairs = _pairs(path, enrolled, key, class_labels[system], allow_partial)
@@ -180,7 +181,7 @@ def _pairs(path: Path, enrolled: Path, key: Key, labels: ClassLabels, allow_part
     return _Pairs(scores, is_target, models, len(spoofed_trials) - len(trials))
 
 
-def _figures(scores: NDArray, is_target: NDArray, is_nontarget: NDArray, draws: Mapping[str, int]) -> dict[str, Figure]:
+def _figures(scores: NDArray, is_target: NDArray, is_nontarget: NDArray, draws: Resampling) -> dict[str, Figure]:
     """Compute the EER of target pairs against nontarget pairs by two rules, and the numbers of both kinds of pairs.
 
     If there are no target pairs or no nontarget pairs, there is no EER. The bootstrap of the

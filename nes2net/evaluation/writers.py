@@ -101,8 +101,8 @@ def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
         group[row.labels[table.across]] = row
     # A common measure has the same figure in all rows of each group, and a differing measure does not.
     main = measures[0]
-    common = []
-    differing = []
+    common: list[Measure] = []
+    differing: list[Measure] = []
     for measure in measures[1:]:
         distinct: set[tuple[object, ...]] = set()
         for labels, group in groups.items():

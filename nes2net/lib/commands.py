@@ -145,7 +145,7 @@ def _add_arguments(
         conditions = [*inherited, *(fact for fact in facts if isinstance(fact, Condition))]
         # For a dataclass, add its fields as flags. The docstrings of the dataclass and of its base
         # classes explain the flags.
-        kind = get_args(hint)[0] if facts else hint
+        kind: type[Any] = get_args(hint)[0] if facts else hint
         if is_dataclass(kind):
             pages = [docstring_of(base) for base in reversed(kind.__mro__) if is_dataclass(base)]
             title = pages[-1].title[0].lower() + pages[-1].title[1:]

@@ -7,9 +7,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES
 from nes2net.models.provenance import Provenance
 
-#: The number of leading samples that a user asks for; None for all, "auto" to choose as for training, and "4sec" to
-#: choose like "auto", but the usual number instead of all.
-RequestedSamples: TypeAlias = int | Literal["auto", "4sec"] | None
+#: The number of leading samples that a user asks for; None for all, "auto" to choose as for training.
+RequestedSamples: TypeAlias = int | Literal["auto"] | None
+#: The same for a corpus; "4sec" chooses like "auto", but the usual number of the corpus instead of all samples.
+CorpusSamples: TypeAlias = RequestedSamples | Literal["4sec"]
 #: Lengths of training crops in published recipes. Authors who train on crops of one of these lengths score the usual
 #: number of samples of the corpus ('4sec'), or whole utterances.
 _USUAL = (ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES)
@@ -42,7 +43,7 @@ class ScoreLength(NamedTuple):
 
 
 def samples_to_score(
-    provenance: Provenance, requested: RequestedSamples = "auto", usual: int | None = None
+    provenance: Provenance, requested: CorpusSamples = "auto", usual: int | None = None
 ) -> ScoreLength:
     """Choose how many samples of a recording are scored with a detector of this ``provenance``.
 
@@ -61,7 +62,7 @@ def samples_to_score(
     >>> samples_to_score(Provenance(recipe={"data": {"num_samples": 16000}}), usual=64600).num_samples
     16000
     """
-    if requested not in ("auto", "4sec"):
+    if requested != "auto" and requested != "4sec":
         return ScoreLength(requested)
     # If the detector has a published architecture, its authors decide; otherwise the training decides.
     samples: Any

@@ -137,7 +137,8 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
         spoofed,
         num_resamples=NUM_RESAMPLES,
         seed=seed,
-        **(groups_of([] if validated.num_failed else validated.trials) | bootstrap_options()),
+        **groups_of([] if validated.num_failed else validated.trials),
+        **bootstrap_options(),
     )
     values |= {EER.column(variant="_low"): low, EER.column(variant="_high"): high}
     if math.isfinite(threshold):

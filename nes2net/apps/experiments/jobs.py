@@ -36,7 +36,7 @@ from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.scoring.record import WholeRecord, read_whole_record, record_path, recordings_digest
-from nes2net.scoring.score_length import RequestedSamples, samples_to_score
+from nes2net.scoring.score_length import CorpusSamples, samples_to_score
 from nes2net.training.averaging import average_path, average_run
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.run import train
@@ -231,7 +231,7 @@ class ScoreJob(Job):
         """Return the number of leading samples to score; None for whole utterances."""
         tested = self.tested
         provenance = Provenance(recipe=self.run.recipe.to_dict())
-        protocols: dict[str | None, RequestedSamples] = {None: "auto", "4sec": "4sec", "full": None}
+        protocols: dict[str | None, CorpusSamples] = {None: "auto", "4sec": "4sec", "full": None}
         requested = tested.samples or protocols[tested.protocol]
         return samples_to_score(provenance, requested, corpora.get(tested.corpus).test_samples).num_samples
 
