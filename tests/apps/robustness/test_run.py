@@ -41,7 +41,8 @@ def files_of(folder):
 
 
 def report_of(result, folder):
-    Pages(folder / "r.html", folder / "r.json", markdown=folder / "r.md").write(result)
+    pages = Pages(folder / "r.html", folder / "r.json", markdown=folder / "r.md")
+    pages.write(result)
     return [(folder / f"r.{suffix}").read_bytes() for suffix in ("html", "json", "md")]
 
 
