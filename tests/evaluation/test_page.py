@@ -206,8 +206,8 @@ def test_tables_and_plots_can_be_read_aloud(pages):
 
 def test_the_json_holds_everything_and_the_same_inputs_give_the_same_bytes(several, pages, case, tmp_path):
     Pages(json=tmp_path / "0.json").write(several)
-    pages = Pages(tmp_path / "1.html", tmp_path / "1.json")
-    pages.write(report_of(case, "good", "worse", "useless"))
+    files = Pages(tmp_path / "1.html", tmp_path / "1.json")
+    files.write(report_of(case, "good", "worse", "useless"))
     text = (tmp_path / "0.json").read_text()
     assert (tmp_path / "1.html").read_text() == pages[1] and (tmp_path / "1.json").read_text() == text
     data = json.loads(text)
